@@ -1,0 +1,129 @@
+"""What does `kubectl get modeltiers` tell, and what must a restarted operator still know?
+
+The status has three readers. People read the columns and the conditions; HPA-like clients read the scale fields; the
+operator itself reads `scaling.memory` and `inferenceServices` after a restart, so that it decides what it would have
+decided without one. Percentages are integers, money is a decimal string, times are RFC 3339: nothing here is a float,
+so equal states are equal bytes and a status is written only when it changed.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from tierwise.api.v1alpha1 import Model, ModelTierSpec
+
+
+class Condition(Model):
+    """metav1.Condition."""
+
+    type: str = Field(max_length=64, description="Name of the condition.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
+    reason: str = Field(max_length=64, description="One word for programs; docs/conditions.md lists them all.")
+    message: str = Field(default="", max_length=1024, description="What happened and what to do about it.")
+    last_transition_time: str = Field(max_length=32, description="When `status` last changed.")
+    observed_generation: int = Field(default=0, description="Generation of the spec this was said about.")
+
+
+class InferenceServiceRef(Model):
+    """A child. Its name is decided once and never changes, since a change would restart GPUs."""
+
+    name: str = Field(max_length=63, description="Name of the InferenceService.")
+
+
+class StepStatus(Model):
+    """One step of a decision: who changed the target, to what, and why."""
+
+    name: str = Field(max_length=32, description="The step.")
+    replicas: int = Field(description="Replicas after this step.")
+    reason: str = Field(default="", max_length=64, description="One word; empty when the step changed nothing.")
+    message: str = Field(default="", max_length=256, description="The figures behind it.")
+
+
+class DecisionStatus(Model):
+    """A change of the target that was made."""
+
+    time: str = Field(max_length=32, description="When it was decided.")
+    from_replicas: int = Field(alias="from", description="Replicas before.")
+    to_replicas: int = Field(alias="to", description="Replicas after.")
+    reason: str = Field(max_length=64, description="One word.")
+    message: str = Field(default="", max_length=256, description="The figures behind it.")
+
+
+class SignalStatus(Model):
+    """A measured value, how old it is, and whether it may be trusted."""
+
+    name: str = Field(max_length=64, description="What was measured.")
+    state: Literal["Value", "Missing", "Stale", "Invalid"] = Field(description="Only Value may lower a target.")
+    value: str = Field(default="", max_length=32, description="The value, rounded.")
+    time: str = Field(default="", max_length=32, description="When the engine was asked for it.")
+
+
+class PeakStatus(Model):
+    """A recommendation above today's, and when it was last seen: holds the target up for one window."""
+
+    replicas: int = Field(description="Replicas recommended.")
+    time: str = Field(max_length=32, description="When that was last recommended.")
+
+
+class ScalingMemory(Model):
+    """What the decision after a restart needs from the decisions before it."""
+
+    recommended: int | None = Field(default=None, description="The last recommendation, before damping.")
+    peaks: list[PeakStatus] = Field(default_factory=list, max_length=32, description="Higher ones in the window.")
+    requests_per_replica: str | None = Field(
+        default=None,
+        max_length=16,
+        description="Requests one replica runs at once while others wait, learned.",
+    )
+    learned_for: str = Field(default="", max_length=16, description="Fingerprint of the spec it was learned for.")
+
+
+class ScalingStatus(Model):
+    """The last decision with its reasons, and the last five changes."""
+
+    steps: list[StepStatus] = Field(default_factory=list, max_length=12, description="The last decision, step by step.")
+    signals: list[SignalStatus] = Field(default_factory=list, max_length=16, description="What it was made from.")
+    decisions: list[DecisionStatus] = Field(
+        default_factory=list, max_length=5, description="The last five changes of the target, newest first."
+    )
+    memory: ScalingMemory = Field(default_factory=ScalingMemory, description="What a restarted operator needs.")
+
+
+class ModelTierStatus(Model):
+    """What is: shown by `kubectl get modeltiers`, read back by the operator after a restart."""
+
+    observed_generation: int = Field(default=0, description="Generation of the spec this status is about.")
+    model: str = Field(default="", max_length=128, description="Model served.")
+    state: str = Field(default="", max_length=32, description="One word: the most important condition's.")
+    reason: str = Field(default="", max_length=64, description="Reason of that condition.")
+    replicas: int = Field(default=0, description="Replicas that exist, ready or not.")
+    ready_replicas: int = Field(default=0, description="Replicas that answer requests.")
+    desired_replicas: int = Field(default=0, description="Replicas decided.")
+    ready: str = Field(default="", max_length=16, description="Ready of desired replicas, e.g. 2/3.")
+    selector: str = Field(default="", max_length=512, description="Label selector of the pods, for scale clients.")
+    waiting: int | None = Field(default=None, description="Requests waiting in all replicas.")
+    kv_cache_percent: int | None = Field(default=None, description="Mean KV-cache use of the replicas, in percent.")
+    prefix_hit_percent: int | None = Field(
+        default=None, description="Prompt tokens found in the prefix cache, percent."
+    )
+    accepted_percent: int | None = Field(default=None, description="Drafted tokens accepted, in percent.")
+    cost_per_hour: str = Field(default="", max_length=24, description="US dollars per hour, now.")
+    cost_per_million_tokens: str = Field(default="", max_length=24, description="US dollars per million tokens, now.")
+    limited_by: str = Field(default="", max_length=32, description="What kept the target from what the load asks for.")
+    engine: str = Field(default="", max_length=64, description="Engine and version.")
+    quantization: str = Field(default="", max_length=64, description="Weights and KV cache.")
+    url: str = Field(default="", max_length=512, description="Where the tier answers.")
+    inference_services: list[InferenceServiceRef] = Field(
+        default_factory=list, max_length=8, description="The children."
+    )
+    scaling: ScalingStatus = Field(default_factory=ScalingStatus, description="The last decision.")
+    conditions: list[Condition] = Field(default_factory=list, max_length=8, description="metav1 conditions.")
+
+
+class ModelTier(Model):
+    """One model at one quality and price, and how many replicas of it run."""
+
+    spec: ModelTierSpec = Field(description="What is wanted.")
+    status: ModelTierStatus = Field(default_factory=ModelTierStatus, description="What is.")

@@ -1,0 +1,1 @@
+"""Which flags, metric names and methods does each engine version have?"""

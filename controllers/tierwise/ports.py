@@ -1,0 +1,94 @@
+"""Where does the library touch the world?
+
+Three narrow seams, so that every adapter (the real API server, the real Prometheus, a fault proxy in between) is
+replaced at one place and nothing else can reach out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """One object of the cluster. `plural` is the resource's name in the URL, e.g. "inferenceservices"."""
+
+    api_version: str
+    plural: str
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """One Kubernetes Event about a ModelTier. `warning` makes it a Warning."""
+
+    namespace: str
+    name: str
+    uid: str
+    reason: str
+    message: str
+    action: str
+    warning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One series of an instant query: its labels, its value as a float (NaN possible)."""
+
+    labels: Mapping[str, str]
+    value: float
+
+
+class Cluster(Protocol):
+    """The API server. Every method raises tierwise.errors.Refused (and its kin) or Transient, and nothing else."""
+
+    async def get(self, ref: Ref) -> Mapping[str, Any] | None:
+        """The object, read with quorum; None when it does not exist."""
+        ...
+
+    async def apply(self, ref: Ref, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Server-side apply under our field manager; the object as it is afterwards."""
+        ...
+
+    async def delete(self, ref: Ref, *, uid: str) -> None:
+        """Delete the object if it still has this UID; gone already is fine."""
+        ...
+
+    async def scale(self, ref: Ref, replicas: int, *, resource_version: str) -> None:
+        """Write `spec.replicas` through the scale subresource; Conflict when the object changed since."""
+        ...
+
+    async def annotate_pod(self, namespace: str, name: str, *, uid: str, annotations: Mapping[str, str]) -> None:
+        """Merge annotations into a pod that still has this UID."""
+        ...
+
+    async def patch_status(self, ref: Ref, status: Mapping[str, Any], *, resource_version: str) -> None:
+        """Replace the status; Conflict when the object changed since."""
+        ...
+
+    async def record_event(self, event: EventRecord) -> None:
+        """Write an Event (events.k8s.io/v1)."""
+        ...
+
+
+class Metrics(Protocol):
+    """Prometheus. Raises tierwise.errors.Transient when it does not answer or answers with an error."""
+
+    async def query(self, promql: str) -> Sequence[Series]:
+        """One instant query, evaluated at Prometheus' own now."""
+        ...
+
+
+class Clock(Protocol):
+    """Time, passed in so that tests and the simulator own it."""
+
+    def now(self) -> float:
+        """Seconds since the epoch: for what people read and what survives a restart."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that only grow: for ages and deadlines inside this process."""
+        ...

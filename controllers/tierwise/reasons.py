@@ -1,0 +1,252 @@
+"""Which words does Tierwise use for what happened, and what should a person do about each?
+
+One table. A condition, an Event, a metric label and `tierwise explain` use the same constant; docs/conditions.md is
+generated from this table and a test refuses a reason that is not in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ACCEPTED, PROVISIONED, METRICS_AVAILABLE = "Accepted", "Provisioned", "MetricsAvailable"
+SCALING_ACTIVE, SCALING_LIMITED, READY = "ScalingActive", "ScalingLimited", "Ready"
+CONDITION_TYPES = (ACCEPTED, PROVISIONED, METRICS_AVAILABLE, SCALING_ACTIVE, SCALING_LIMITED, READY)
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A word, the conditions it appears in (or "Event", "Step"), what it means, and what to do."""
+
+    word: str
+    where: tuple[str, ...]
+    meaning: str
+    remedy: str = "Nothing."
+
+
+_TABLE: dict[str, Reason] = {}
+
+
+def _reason(word: str, where: tuple[str, ...], meaning: str, remedy: str = "Nothing.") -> str:
+    if word in _TABLE:
+        raise ValueError(f"reason {word} is defined twice")
+    _TABLE[word] = Reason(word, where, meaning, remedy)
+    return word
+
+
+# Accepted
+VALID = _reason("Valid", (ACCEPTED,), "The spec can be served as it is.")
+INVALID_SPEC = _reason(
+    "InvalidSpec", (ACCEPTED,), "The spec asks for something impossible.", "Change what the message names."
+)
+NAME_TOO_LONG = _reason(
+    "NameTooLong",
+    (ACCEPTED,),
+    "Tier name and namespace together are longer than 52 characters, which KServe cannot serve.",
+    "Choose a shorter tier name or namespace.",
+)
+UNSUPPORTED = _reason(
+    "Unsupported",
+    (ACCEPTED,),
+    "This engine version does not have what the spec asks for.",
+    "Change the method or engine.version.",
+)
+ARGUMENT_NOT_ALLOWED = _reason(
+    "ArgumentNotAllowed",
+    (ACCEPTED,),
+    "extraArgs names an argument that is not on the list of allowed ones.",
+    "Remove it; use the typed field if there is one.",
+)
+
+# Provisioned
+PROVISIONED_OK = _reason("ReplicasExist", (PROVISIONED,), "All children exist as rendered.")
+EXTERNAL = _reason("External", (PROVISIONED, METRICS_AVAILABLE, SCALING_ACTIVE), "An external API: nothing runs here.")
+CREATING = _reason("Creating", (PROVISIONED,), "The children are being made.")
+KSERVE_MISSING = _reason(
+    "KServeMissing",
+    (PROVISIONED,),
+    "The cluster has no InferenceService kind.",
+    "Install KServe 0.17 to 0.20.",
+)
+KSERVE_NOT_ANSWERING = _reason(
+    "KServeNotAnswering",
+    (PROVISIONED,),
+    "KServe's webhook does not answer, so nothing can be created.",
+    "Look at the kserve-controller-manager pod.",
+)
+APPLY_REFUSED = _reason(
+    "ApplyRefused",
+    (PROVISIONED,),
+    "The API server refused the InferenceService.",
+    "Change what the message names.",
+)
+NOT_OURS = _reason(
+    "NotOurs",
+    (PROVISIONED,),
+    "An InferenceService of this name exists and belongs to somebody else.",
+    "Rename the tier, or delete that InferenceService.",
+)
+FORBIDDEN = _reason(
+    "Forbidden",
+    (PROVISIONED, SCALING_ACTIVE),
+    "The operator lacks a right.",
+    "Upgrade the chart, or grant the verb.",
+)
+API_UNAVAILABLE = _reason(
+    "APIUnavailable",
+    (PROVISIONED, SCALING_ACTIVE),
+    "The API server did not answer a write.",
+    "It is tried again.",
+)
+INSUFFICIENT_GPU = _reason(
+    "InsufficientGPU",
+    (PROVISIONED,),
+    "No node has the GPUs that a replica asks for.",
+    "Add nodes, or change resources and placement.",
+)
+IMAGE_PULL = _reason(
+    "ImagePullFailed",
+    (PROVISIONED,),
+    "The engine image cannot be pulled.",
+    "Correct engine.image or engine.version, or name a pull secret in placement.imagePullSecrets.",
+)
+SECRET_MISSING = _reason(
+    "ConfigMissing",
+    (PROVISIONED,),
+    "A Secret, key or ConfigMap that the pod needs does not exist.",
+    "Create what the message names.",
+)
+ENGINE_CRASHED = _reason(
+    "EngineCrashed",
+    (PROVISIONED,),
+    "The engine stops right after it starts.",
+    "Read the engine's last line in the message.",
+)
+ENGINE_OUT_OF_MEMORY = _reason(
+    "EngineOutOfMemory",
+    (PROVISIONED,),
+    "The engine ran out of memory while starting.",
+    "Lower contextLength or batching, quantize, or use a larger GPU or more memory.",
+)
+START_TIMEOUT = _reason(
+    "StartTimeout",
+    (PROVISIONED,),
+    "A replica did not become ready within startupTimeoutSeconds.",
+    "Raise startupTimeoutSeconds, or look at the pod's log.",
+)
+STORAGE_PROBLEM = _reason(
+    "StorageProblem", (PROVISIONED,), "KServe cannot use the storage URI or claim.", "Correct model.uri."
+)
+SURGE_NEEDS_GPU = _reason(
+    "SurgeNeedsGPU",
+    (PROVISIONED,),
+    "A change waits for a spare GPU.",
+    "Free one, or set rollout: Replace to stop an old replica first.",
+)
+POD_REFUSED = _reason(
+    "PodRefused",
+    (PROVISIONED,),
+    "The cluster refuses to create a pod.",
+    "Read the message: a quota, a policy or a webhook.",
+)
+DELETING = _reason("Deleting", (PROVISIONED,), "The tier, or its namespace, is being deleted.")
+
+# MetricsAvailable
+METRICS_OK = _reason("MetricsFound", (METRICS_AVAILABLE,), "Every ready replica has fresh metrics.")
+METRICS_NOT_NEEDED = _reason("NoReplicas", (METRICS_AVAILABLE,), "No replica is ready, so none is measured.")
+PROMETHEUS_ERROR = _reason(
+    "PrometheusError",
+    (METRICS_AVAILABLE,),
+    "Prometheus does not answer, or answers with an error.",
+    "Check the chart value prometheus.url and that the operator may reach it.",
+)
+METRICS_MISSING = _reason(
+    "MetricsMissing",
+    (METRICS_AVAILABLE,),
+    "Ready replicas have no series with the label tierwise_io_tier.",
+    "Check that Prometheus selects the PodMonitor (chart value podMonitor.labels).",
+)
+METRICS_STALE = _reason(
+    "MetricsStale",
+    (METRICS_AVAILABLE,),
+    "Series are older than three scrapes.",
+    "Check the scrape targets of the tier in Prometheus.",
+)
+METRICS_PARTIAL = _reason(
+    "MetricsPartial",
+    (METRICS_AVAILABLE,),
+    "Some ready replicas have no fresh series; the target cannot fall meanwhile.",
+    "Look at the replicas that the message names.",
+)
+METRICS_INVALID = _reason(
+    "MetricsInvalid",
+    (METRICS_AVAILABLE,),
+    "A replica reports NaN, infinite or negative values.",
+    "Look at the /metrics of the replicas that the message names.",
+)
+
+# ScalingActive
+SCALING_OK = _reason("FollowingLoad", (SCALING_ACTIVE,), "Replicas follow the load.")
+FOREIGN_SCALER = _reason(
+    "ForeignScaler",
+    (SCALING_ACTIVE, "Step"),
+    "A HorizontalPodAutoscaler or ScaledObject scales the same Deployment.",
+    "Delete it, or set scaling.mode: Advisory.",
+)
+ADVISORY = _reason("Advisory", (SCALING_ACTIVE, "Step"), "Replicas are computed and shown, not written.")
+PINNED = _reason(
+    "Pinned",
+    (SCALING_ACTIVE, SCALING_LIMITED, "Step"),
+    "spec.replicas fixes the replicas.",
+    "Remove it for automatic.",
+)
+NOT_ACCEPTED = _reason(
+    "NotAccepted",
+    (PROVISIONED, METRICS_AVAILABLE, SCALING_ACTIVE, SCALING_LIMITED, READY),
+    "The spec is not accepted; what ran before goes on running.",
+    "See the condition Accepted.",
+)
+WAITING_FOR_CHILDREN = _reason("WaitingForDeployment", (SCALING_ACTIVE,), "KServe has not made the Deployment yet.")
+CONFLICT = _reason("Conflict", (SCALING_ACTIVE,), "Somebody else wrote at the same time.", "It is decided again.")
+
+# ScalingLimited and the steps of a decision
+NOT_LIMITED = _reason("WithinBounds", (SCALING_LIMITED,), "Nothing keeps the target from what the load asks for.")
+LOAD = _reason("Load", ("Step", "Event"), "The load asks for this many replicas.")
+MIN_REPLICAS = _reason("MinReplicas", (SCALING_LIMITED, "Step"), "scaling.minReplicas keeps the target up.")
+MAX_REPLICAS = _reason(
+    "MaxReplicas",
+    (SCALING_LIMITED, "Step"),
+    "scaling.maxReplicas keeps the target down.",
+    "Raise it if you can pay.",
+)
+TOLERANCE = _reason("Tolerance", ("Step",), "The overload is within scaling.tolerancePercent.")
+SCALE_DOWN_WINDOW = _reason(
+    "ScaleDownWindow", (SCALING_LIMITED, "Step"), "A higher target was recommended within the window."
+)
+HEADROOM = _reason("Headroom", (SCALING_LIMITED, "Step"), "With fewer replicas the rest would be above 80 percent.")
+NO_METRICS = _reason(
+    "NoMetrics",
+    (SCALING_LIMITED, "Step"),
+    "Without complete and fresh metrics the target does not fall.",
+    "See the condition MetricsAvailable.",
+)
+NO_MEMORY = _reason(
+    "NoMemory", (SCALING_LIMITED, "Step"), "After a restart without memory the target holds one window."
+)
+
+# Ready
+SERVING = _reason("Serving", (READY,), "At least one replica answers, and all that are wanted.")
+DEGRADED = _reason("Degraded", (READY,), "Fewer replicas answer than are wanted.", "See the condition Provisioned.")
+STARTING = _reason("Starting", (READY,), "No replica answers yet.", "See the condition Provisioned.")
+SCALED_TO_ZERO = _reason("ScaledToZero", (READY,), "spec.replicas is 0: nothing answers, by intent.")
+EXTERNAL_READY = _reason("ExternalAPI", (READY,), "Requests go to an external API.")
+
+# Events only
+SCALED_UP = _reason("ScaledUp", ("Event",), "Replicas were raised.")
+SCALED_DOWN = _reason("ScaledDown", ("Event",), "Replicas were lowered.")
+HEALED = _reason("Healed", ("Event",), "A child was edited or deleted by hand and is as rendered again.")
+CREATED = _reason("Created", ("Event",), "The InferenceService was made.")
+
+
+def table() -> tuple[Reason, ...]:
+    """Every reason, sorted by its word."""
+    return tuple(_TABLE[word] for word in sorted(_TABLE))
