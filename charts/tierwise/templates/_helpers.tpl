@@ -1,0 +1,125 @@
+{{/* Names, labels and the few values that several templates need. */}}
+
+{{- define "tierwise.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "tierwise.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- else if contains (include "tierwise.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "tierwise.name" .) | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "tierwise.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "tierwise.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- required "serviceAccount.name is required when serviceAccount.create is false" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "tierwise.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "tierwise.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "tierwise.labels" -}}
+{{ include "tierwise.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/part-of: tierwise
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "tierwise.image" -}}
+{{- $repository := required (join "\n" (list
+  "image.repository is required: there is no public image of the operator yet."
+  "  1. make image                      # builds it (or: docker build -f runtime-images/operator/Dockerfile .)"
+  "  2. push it to a registry that your nodes can pull from"
+  "  3. helm upgrade --install tierwise charts/tierwise --set image.repository=REGISTRY/tierwise/operator"
+)) .Values.image.repository -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" $repository .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $repository (default .Chart.AppVersion .Values.image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* restricted, as the Pod Security Standards call it */}}
+{{- define "tierwise.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{- define "tierwise.containerSecurityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+runAsNonRoot: true
+capabilities:
+  drop: [ALL]
+{{- end -}}
+
+{{/* What the operator does in a namespace whose tiers it serves: the verbs that its code uses, and no others. */}}
+{{- define "tierwise.rules" -}}
+- apiGroups: [tierwise.io]
+  resources: [modeltiers]
+  verbs: [get, list, watch]
+- apiGroups: [tierwise.io]
+  resources: [modeltiers/status]
+  verbs: [patch]
+- apiGroups: [serving.kserve.io]
+  resources: [inferenceservices]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch]
+- apiGroups: [apps]
+  resources: [deployments/scale]
+  verbs: [get, patch]
+# patch: the deletion cost, so that a scale-down ends the replica with the fewest running requests
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch, patch]
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [list, watch]
+# only to see that somebody else scales the same Deployment
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [list, watch]
+- apiGroups: [keda.sh]
+  resources: [scaledobjects]
+  verbs: [list, watch]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end -}}
+
+{{/* "true" or "" */}}
+{{- define "tierwise.podMonitor" -}}
+{{- if or (eq (toString .Values.podMonitor.enabled) "true")
+       (and (eq (toString .Values.podMonitor.enabled) "auto") (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1/PodMonitor")) -}}
+true
+{{- end -}}
+{{- end -}}
+
+{{/* The file in the pod that holds the bearer token for Prometheus, or "" */}}
+{{- define "tierwise.bearerTokenFile" -}}
+{{- with .Values.prometheus -}}
+{{- if and .bearerTokenSecret.name .bearerTokenFile -}}
+{{- fail "set prometheus.bearerTokenSecret.name or prometheus.bearerTokenFile, not both" -}}
+{{- else if .bearerTokenSecret.name -}}
+/etc/tierwise/prometheus-token/{{ .bearerTokenSecret.key }}
+{{- else -}}
+{{- .bearerTokenFile -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
