@@ -12,7 +12,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from tierwise.api.v1alpha1 import Model, ModelTierSpec
+from tierwise.api.base import NAME_LENGTH, NAME_PATTERN
+from tierwise.api.v1alpha1 import Model, ModelTierSpec, Rule
 
 
 class Condition(Model):
@@ -23,7 +24,7 @@ class Condition(Model):
     reason: str = Field(max_length=64, description="One word for programs; docs/conditions.md lists them all.")
     message: str = Field(default="", max_length=1024, description="What happened and what to do about it.")
     last_transition_time: str = Field(max_length=32, description="When `status` last changed.")
-    observed_generation: int = Field(default=0, description="Generation of the spec this was said about.")
+    observed_generation: int = Field(default=0, ge=0, description="Generation of the spec this was said about.")
 
 
 class InferenceServiceRef(Model):
@@ -36,7 +37,7 @@ class StepStatus(Model):
     """One step of a decision: who changed the target, to what, and why."""
 
     name: str = Field(max_length=32, description="The step.")
-    replicas: int = Field(description="Replicas after this step.")
+    replicas: int = Field(ge=0, description="Replicas after this step.")
     reason: str = Field(default="", max_length=64, description="One word; empty when the step changed nothing.")
     message: str = Field(default="", max_length=256, description="The figures behind it.")
 
@@ -45,32 +46,36 @@ class DecisionStatus(Model):
     """A change of the target that was made."""
 
     time: str = Field(max_length=32, description="When it was decided.")
-    from_replicas: int = Field(alias="from", description="Replicas before.")
-    to_replicas: int = Field(alias="to", description="Replicas after.")
+    from_replicas: int = Field(alias="from", ge=0, description="Replicas before.")
+    to_replicas: int = Field(alias="to", ge=0, description="Replicas after.")
     reason: str = Field(max_length=64, description="One word.")
     message: str = Field(default="", max_length=256, description="The figures behind it.")
 
 
 class SignalStatus(Model):
-    """A measured value, how old it is, and whether it may be trusted."""
+    """A measured value, since when it is so, and whether it may be trusted."""
 
     name: str = Field(max_length=64, description="What was measured.")
     state: Literal["Value", "Missing", "Stale", "Invalid"] = Field(description="Only Value may lower a target.")
     value: str = Field(default="", max_length=32, description="The value, rounded.")
-    time: str = Field(default="", max_length=32, description="When the engine was asked for it.")
+    time: str = Field(
+        default="",
+        max_length=32,
+        description="When the engine first gave this value; an equal value measured again leaves it as it is.",
+    )
 
 
 class PeakStatus(Model):
     """A recommendation above today's, and when it was last seen: holds the target up for one window."""
 
-    replicas: int = Field(description="Replicas recommended.")
+    replicas: int = Field(ge=0, description="Replicas recommended.")
     time: str = Field(max_length=32, description="When that was last recommended.")
 
 
 class ScalingMemory(Model):
     """What the decision after a restart needs from the decisions before it."""
 
-    recommended: int | None = Field(default=None, description="The last recommendation, before damping.")
+    recommended: int | None = Field(default=None, ge=0, description="The last recommendation, before damping.")
     peaks: list[PeakStatus] = Field(default_factory=list, max_length=32, description="Higher ones in the window.")
     requests_per_replica: str | None = Field(
         default=None,
@@ -94,36 +99,66 @@ class ScalingStatus(Model):
 class ModelTierStatus(Model):
     """What is: shown by `kubectl get modeltiers`, read back by the operator after a restart."""
 
-    observed_generation: int = Field(default=0, description="Generation of the spec this status is about.")
+    observed_generation: int = Field(default=0, ge=0, description="Generation of the spec this status is about.")
     model: str = Field(default="", max_length=128, description="Model served.")
-    state: str = Field(default="", max_length=32, description="One word: the most important condition's.")
-    reason: str = Field(default="", max_length=64, description="Reason of that condition.")
-    replicas: int = Field(default=0, description="Replicas that exist, ready or not.")
-    ready_replicas: int = Field(default=0, description="Replicas that answer requests.")
-    desired_replicas: int = Field(default=0, description="Replicas decided.")
+    state: str = Field(
+        default="",
+        max_length=32,
+        description="One word for the whole tier: Ready, Scaling, Degraded, Unmeasured, Starting, Failed, Stopped, "
+        "Rejected, Deleting or External.",
+    )
+    reason: str = Field(default="", max_length=64, description="Reason of the condition that `state` stands for.")
+    replicas: int = Field(default=0, ge=0, description="Replicas that exist, ready or not.")
+    ready_replicas: int = Field(default=0, ge=0, description="Replicas that answer requests.")
+    desired_replicas: int = Field(default=0, ge=0, description="Replicas decided.")
     ready: str = Field(default="", max_length=16, description="Ready of desired replicas, e.g. 2/3.")
     selector: str = Field(default="", max_length=512, description="Label selector of the pods, for scale clients.")
-    waiting: int | None = Field(default=None, description="Requests waiting in all replicas.")
-    kv_cache_percent: int | None = Field(default=None, description="Mean KV-cache use of the replicas, in percent.")
-    prefix_hit_percent: int | None = Field(
-        default=None, description="Prompt tokens found in the prefix cache, percent."
+    waiting: int | None = Field(default=None, ge=0, description="Requests waiting in all replicas.")
+    kv_cache_percent: int | None = Field(
+        default=None, ge=0, le=100, description="Mean KV-cache use of the replicas, in percent."
     )
-    accepted_percent: int | None = Field(default=None, description="Drafted tokens accepted, in percent.")
+    prefix_hit_percent: int | None = Field(
+        default=None, ge=0, le=100, description="Prompt tokens found in the prefix cache, in percent."
+    )
+    accepted_percent: int | None = Field(default=None, ge=0, le=100, description="Drafted tokens accepted, in percent.")
     cost_per_hour: str = Field(default="", max_length=24, description="US dollars per hour, now.")
-    cost_per_million_tokens: str = Field(default="", max_length=24, description="US dollars per million tokens, now.")
+    cost_per_million_tokens: str = Field(
+        default="",
+        max_length=48,
+        description="US dollars per million tokens, now; for an external API its prices of input and output.",
+    )
     limited_by: str = Field(default="", max_length=32, description="What kept the target from what the load asks for.")
     engine: str = Field(default="", max_length=64, description="Engine and version.")
     quantization: str = Field(default="", max_length=64, description="Weights and KV cache.")
     url: str = Field(default="", max_length=512, description="Where the tier answers.")
     inference_services: list[InferenceServiceRef] = Field(
-        default_factory=list, max_length=8, description="The children."
+        default_factory=list,
+        max_length=8,
+        description="The children.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
     scaling: ScalingStatus = Field(default_factory=ScalingStatus, description="The last decision.")
-    conditions: list[Condition] = Field(default_factory=list, max_length=8, description="metav1 conditions.")
+    conditions: list[Condition] = Field(
+        default_factory=list,
+        max_length=8,
+        description="metav1 conditions, one of each type.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
 
 
 class ModelTier(Model):
     """One model at one quality and price, and how many replicas of it run."""
+
+    cel = (
+        Rule(
+            expression=f"self.metadata.name.size() <= {NAME_LENGTH}",
+            message=f"the name of a tier has at most {NAME_LENGTH} characters",
+        ),
+        Rule(
+            expression=f"self.metadata.name.matches('{NAME_PATTERN}')",
+            message="the name of a tier is lower-case letters, digits and dashes, and starts with a letter",
+        ),
+    )
 
     spec: ModelTierSpec = Field(description="What is wanted.")
     status: ModelTierStatus = Field(default_factory=ModelTierStatus, description="What is.")

@@ -1,250 +1,100 @@
-"""What may a user say about a model tier, and what do we answer in its status?
+"""What may a user say about a model tier?
 
 These models are the one source of the CRD (`tierwise.api.crd` writes it), of `kubectl explain` (the field texts) and
-of what the operator reads. Three habits keep the API cheap to evaluate and hard to misuse: every string and list is
-bounded (the API server prices CEL rules by these bounds), no field is a raw pod field, and no value that YAML 1.1
-would read as a boolean is an enum value (hence `Enabled`, `Disabled`, not `On`, `Off`).
+of what the operator reads. What one replica is made of stands in `tierwise.api.serving`; this module adds where
+replicas run, how many, at what price, and the external alternative. What CEL can tell is refused at apply: the user
+reads the message where the mistake was made.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
-from pydantic.alias_generators import to_camel
+from pydantic import Field, StringConstraints
 
-GROUP = "tierwise.io"
-VERSION = "v1alpha1"
-API_VERSION = f"{GROUP}/{VERSION}"
+from tierwise.api.base import (
+    API_VERSION,
+    GROUP,
+    NAME_LENGTH,
+    NAME_PATTERN,
+    VERSION,
+    DNSLabel,
+    DNSName,
+    Model,
+    Money,
+    Quantity,
+    Rule,
+    SwitchState,
+)
+from tierwise.api.serving import (
+    Batching,
+    Caching,
+    Engine,
+    KVCacheDtype,
+    ModelSource,
+    Parallelism,
+    Quantization,
+    QuantizationMethod,
+    SecretKeyRef,
+    Speculation,
+    SpeculationStep,
+)
 
-NAME_PATTERN = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
-QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"
-MONEY_PATTERN = r"^[0-9]{1,9}(\.[0-9]{1,9})?$"
-
-
-def _text(value: Any) -> Any:
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-# Kubernetes' own quantities may be written as a number or as text: the CRD says int-or-string.
-Quantity = Annotated[
-    str,
-    BeforeValidator(_text),
-    StringConstraints(pattern=QUANTITY_PATTERN, max_length=20),
-    Field(json_schema_extra={"x-kubernetes-int-or-string": True}),
+__all__ = [
+    "API_VERSION",
+    "GROUP",
+    "NAME_LENGTH",
+    "NAME_PATTERN",
+    "VERSION",
+    "Batching",
+    "Caching",
+    "DNSLabel",
+    "DNSName",
+    "Engine",
+    "External",
+    "KVCacheDtype",
+    "Model",
+    "ModelSource",
+    "ModelTierSpec",
+    "Money",
+    "Parallelism",
+    "Placement",
+    "Price",
+    "Quantity",
+    "Quantization",
+    "QuantizationMethod",
+    "Resources",
+    "Rule",
+    "Scaling",
+    "SecretKeyRef",
+    "Speculation",
+    "SpeculationStep",
+    "SwitchState",
+    "TokenPrices",
+    "Toleration",
 ]
-Money = Annotated[str, StringConstraints(pattern=MONEY_PATTERN, max_length=19)]
-DNSLabel = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
-DNSName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
-SwitchState = Literal["Enabled", "Disabled"]
-
-
-class Rule(BaseModel):
-    """One CEL rule of the CRD: `expression` over `self`, and what the user reads when it is false."""
-
-    model_config = ConfigDict(frozen=True)
-
-    expression: str
-    message: str
-    field_path: str | None = None
-
-
-class Model(BaseModel):
-    """Base of every API type: camelCase on the wire, immutable, unknown fields ignored (an older operator may meet
-    a newer CRD). `cel` holds the rules of this level."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
-    cel: ClassVar[tuple[Rule, ...]] = ()
-
-
-class SecretKeyRef(Model):
-    """One key of a Secret in the tier's own namespace. The operator never reads it: the pod does."""
-
-    name: DNSName = Field(description="Name of the Secret, in the namespace of the tier.")
-    key: Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)] = Field(
-        default="token", description="Key in the Secret."
-    )
-
-
-class ModelSource(Model):
-    """Which weights to serve, and under which name clients ask for them."""
-
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=128)] = Field(
-        description="The name clients send as `model`, and the label of the engine's metrics."
-    )
-    uri: Annotated[
-        str,
-        StringConstraints(pattern=r"^(hf|pvc|s3|gs|oci)://[A-Za-z0-9][A-Za-z0-9._/@:-]*$", max_length=512),
-    ] = Field(
-        description="Where the weights are. hf://ORG/REPO is loaded by the engine itself; pvc://CLAIM/PATH, s3://, "
-        "gs:// and oci:// go through KServe's storage initializer."
-    )
-    revision: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=128)] | None = (
-        Field(default=None, description="Branch, tag or commit of an hf:// repository. Pin a commit in production.")
-    )
-    token_secret_ref: SecretKeyRef | None = Field(
-        default=None,
-        description="Hugging Face token for a gated hf:// repository; becomes HF_TOKEN in the pod.",
-    )
-    cache_pvc: DNSName | None = Field(
-        default=None,
-        alias="cachePVC",
-        description="PersistentVolumeClaim that keeps downloaded hf:// weights across pods. Without it every new "
-        "replica downloads them again.",
-    )
-    service_account_name: DNSName | None = Field(
-        default=None,
-        description="ServiceAccount of the pods, for example one that holds the credentials of an s3:// store.",
-    )
-
-
-class Engine(Model):
-    """The program that serves the model."""
-
-    name: Literal["vllm"] = Field(default="vllm", description="Inference engine.")
-    version: Annotated[str, StringConstraints(pattern=r"^0\.(30|32|33)\.[0-9]{1,3}$", max_length=16)] = Field(
-        default="0.33.0", description="Engine release. It decides which flags and methods exist."
-    )
-    image: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][A-Za-z0-9._/:@-]*$", max_length=512)] | None = Field(
-        default=None,
-        description="Container image, when it is not the engine's own for this version (a mirror, a digest).",
-    )
-
-
-QuantizationMethod = Literal[
-    "none",
-    "fp8_per_tensor",
-    "fp8_per_channel",
-    "fp8_per_block",
-    "mxfp8",
-    "mxfp4",
-    "int8_per_channel_weight_only",
-    "nvfp4_per_token",
-    "compressed-tensors",
-    "awq",
-    "gptq",
-    "fp8",
-    "modelopt",
-    "modelopt_fp4",
-    "quark",
-    "torchao",
-]
-KVCacheDtype = Literal["auto", "bfloat16", "float16", "fp8", "fp8_e4m3", "fp8_e5m2", "nvfp4"]
-
-
-class Quantization(Model):
-    """How many bits a weight and a cached token take."""
-
-    method: QuantizationMethod = Field(
-        default="none",
-        description="fp8_per_*, mxfp8, mxfp4, int8_per_channel_weight_only and nvfp4_per_token quantize a plain "
-        "checkpoint while it loads. The other methods name what a pre-quantized checkpoint already is: the engine "
-        "detects them itself, so no flag is passed.",
-    )
-    kv_cache_dtype: KVCacheDtype = Field(
-        default="auto", description="Type of the KV cache; fp8 doubles how many tokens fit."
-    )
-
-
-class SpeculationStep(Model):
-    """How many tokens to draft while the batch has at least `fromBatch` requests."""
-
-    from_batch: int = Field(ge=1, le=4096, description="First batch size of this step.")
-    tokens: int = Field(ge=0, le=16, description="Tokens drafted per step; 0 turns drafting off.")
-
-
-class Speculation(Model):
-    """Drafting tokens cheaply and checking them in one pass: pays while the batch is small."""
-
-    cel = (
-        Rule(
-            expression="self.mode == 'Disabled' || has(self.method)",
-            message="speculation.method is required when speculation is Enabled or Auto",
-        ),
-        Rule(
-            expression="!has(self.method) || !(self.method in ['draft_model', 'eagle', 'eagle3']) || "
-            "has(self.draftModel)",
-            message="speculation.draftModel is required for the methods draft_model, eagle and eagle3",
-        ),
-        Rule(
-            expression="!(has(self.tokens) && has(self.schedule))",
-            message="set speculation.tokens or speculation.schedule, not both",
-        ),
-        Rule(
-            expression="!has(self.schedule) || self.schedule[0].fromBatch == 1",
-            message="the first step of speculation.schedule must have fromBatch 1",
-        ),
-    )
-
-    mode: Literal["Disabled", "Enabled", "Auto"] = Field(
-        default="Disabled",
-        description="Enabled drafts always; Auto lets the engine stop drafting above a batch size, without a restart.",
-    )
-    method: Literal["ngram", "draft_model", "eagle", "eagle3", "mtp", "suffix", "medusa", "mlp_speculator"] | None = (
-        Field(default=None, description="Where drafts come from.")
-    )
-    draft_model: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=256)] | None = (
-        Field(default=None, description="Hugging Face repository of the draft model.")
-    )
-    tokens: int | None = Field(default=None, ge=1, le=16, description="Tokens drafted per step (default 3).")
-    schedule: list[SpeculationStep] | None = Field(
-        default=None,
-        min_length=1,
-        max_length=8,
-        description="Tokens drafted by batch size, in ascending order of fromBatch.",
-    )
-
-
-class Caching(Model):
-    """What is kept so that it is not computed twice."""
-
-    prefix: SwitchState = Field(
-        default="Enabled", description="Reuse the KV cache of equal prompt beginnings. Costs next to nothing."
-    )
-    kv_offload_gib: int = Field(
-        default=0,
-        ge=0,
-        le=4096,
-        alias="kvOffloadGiB",
-        description="Host memory, in GiB for all GPUs of a replica, that holds evicted KV blocks. It is added to the "
-        "memory of the pod.",
-    )
-
-
-class Batching(Model):
-    """How much one replica works on at a time. Rendered explicitly, since the engine's defaults differ by GPU."""
-
-    cel = (
-        Rule(
-            expression="self.maxBatchedTokens >= self.maxSequences",
-            message="batching.maxBatchedTokens must not be below batching.maxSequences",
-        ),
-    )
-
-    max_sequences: int = Field(default=128, ge=1, le=4096, description="Requests decoded together in one replica.")
-    max_batched_tokens: int = Field(
-        default=8192,
-        ge=32,
-        le=1048576,
-        description="Tokens of one engine step; larger favours throughput over TTFT.",
-    )
-    max_queued_requests: int | None = Field(
-        default=None,
-        ge=1,
-        le=100000,
-        description="Requests (waiting and running) above which a replica answers 503 instead of queueing.",
-    )
-
-
-class Parallelism(Model):
-    """How one replica is spread over GPUs."""
-
-    tensor: int = Field(default=1, ge=1, le=64, description="GPUs that share each layer.")
-    pipeline: int = Field(default=1, ge=1, le=16, description="Groups of GPUs that hold consecutive layers.")
 
 
 class Resources(Model):
     """What one replica asks of its node."""
+
+    cel = (
+        Rule(
+            expression="quantity(string(self.cpu)).isGreaterThan(quantity('0'))",
+            message="resources.cpu must be above zero",
+            field_path=".cpu",
+        ),
+        Rule(
+            expression="quantity(string(self.memory)).isGreaterThan(quantity('0'))",
+            message="resources.memory must be above zero",
+            field_path=".memory",
+        ),
+        Rule(
+            expression="quantity(string(self.sharedMemory)).isGreaterThan(quantity('0'))",
+            message="resources.sharedMemory must be above zero",
+            field_path=".sharedMemory",
+        ),
+    )
 
     gpus: int = Field(default=1, ge=0, le=64, description="GPUs of one replica; tensor times pipeline.")
     resource_name: Annotated[
@@ -264,6 +114,23 @@ class Resources(Model):
 class Toleration(Model):
     """A taint that the pods of the tier accept; Kubernetes' own fields."""
 
+    cel = (
+        Rule(
+            expression="has(self.key) || self.operator == 'Exists'",
+            message="a toleration without key needs operator: Exists",
+        ),
+        Rule(
+            expression="!has(self.value) || self.operator == 'Equal'",
+            message="a toleration with operator: Exists has no value",
+            field_path=".value",
+        ),
+        Rule(
+            expression="!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+            message="tolerationSeconds needs effect: NoExecute",
+            field_path=".tolerationSeconds",
+        ),
+    )
+
     key: Annotated[str, StringConstraints(max_length=253)] | None = Field(default=None, description="Taint key.")
     operator: Literal["Exists", "Equal"] = Field(default="Equal", description="Exists ignores the value.")
     value: Annotated[str, StringConstraints(max_length=63)] | None = Field(default=None, description="Taint value.")
@@ -276,11 +143,20 @@ class Toleration(Model):
 
 
 LabelKey = Annotated[str, StringConstraints(max_length=317)]
-LabelValue = Annotated[str, StringConstraints(max_length=63)]
+LabelValue = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$", max_length=63)]
 
 
 class Placement(Model):
     """Where replicas may run."""
+
+    cel = (
+        Rule(
+            expression="!has(self.nodeSelector) || self.nodeSelector.all(k, k.size() <= 317 && "
+            "k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$'))",
+            message="placement.nodeSelector has a key that is not a label name",
+            field_path=".nodeSelector",
+        ),
+    )
 
     node_selector: dict[LabelKey, LabelValue] = Field(
         default_factory=dict, max_length=16, description="Labels that a node must have."
@@ -289,7 +165,10 @@ class Placement(Model):
     runtime_class_name: DNSName | None = Field(default=None, description="RuntimeClass of the pods, e.g. nvidia.")
     priority_class_name: DNSName | None = Field(default=None, description="PriorityClass of the pods.")
     image_pull_secrets: list[DNSName] = Field(
-        default_factory=list, max_length=8, description="Names of Secrets that pull the engine image."
+        default_factory=list,
+        max_length=8,
+        description="Names of Secrets that pull the engine image.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
     )
 
 
@@ -300,6 +179,7 @@ class Scaling(Model):
         Rule(
             expression="self.minReplicas <= self.maxReplicas",
             message="scaling.minReplicas must not exceed scaling.maxReplicas",
+            field_path=".minReplicas",
         ),
     )
 
@@ -349,6 +229,14 @@ class TokenPrices(Model):
 class External(Model):
     """A model served by somebody else behind an OpenAI-compatible API."""
 
+    cel = (
+        Rule(
+            expression="!self.baseURL.endsWith('/')",
+            message="external.baseURL must not end with a slash",
+            field_path=".baseURL",
+        ),
+    )
+
     base_url: Annotated[
         str,
         StringConstraints(pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$", max_length=512),
@@ -372,13 +260,46 @@ class ModelTierSpec(Model):
             message="set exactly one of spec.model (served here) and spec.external (an API)",
         ),
         Rule(
+            expression="has(self.model) == has(oldSelf.model)",
+            message="a tier cannot change between spec.model and spec.external; make a new tier",
+        ),
+        Rule(
             expression="!has(self.external) || !has(self.replicas)",
-            message="an external tier has no replicas",
+            message="an external tier has no replicas; remove spec.replicas",
+            field_path=".replicas",
+        ),
+        Rule(
+            expression="!has(self.external) || !has(self.price)",
+            message="an external tier is paid by token: use external.prices and remove spec.price",
+            field_path=".price",
+        ),
+        Rule(
+            expression="!has(self.external) || !has(self.contextLength)",
+            message="the provider decides the context length of an external tier; remove spec.contextLength",
+            field_path=".contextLength",
+        ),
+        Rule(
+            expression="!has(self.external) || !has(self.extraArgs)",
+            message="an external tier has no engine; remove spec.extraArgs",
+            field_path=".extraArgs",
         ),
         Rule(
             expression="self.resources.gpus == 0 || "
             "self.parallelism.tensor * self.parallelism.pipeline == self.resources.gpus",
             message="resources.gpus must equal parallelism.tensor times parallelism.pipeline",
+            field_path=".resources.gpus",
+        ),
+        Rule(
+            expression="self.resources.gpus > 0 || self.parallelism.pipeline == 1",
+            message="without GPUs parallelism.pipeline must be 1",
+            field_path=".parallelism.pipeline",
+        ),
+        Rule(
+            expression="!has(self.speculation.method) || !self.engine.version.startsWith('0.33.') || "
+            "!(self.speculation.method in ['medusa', 'mlp_speculator'])",
+            message="vLLM 0.33 has no speculation method medusa or mlp_speculator; "
+            "choose another method or engine.version 0.32",
+            field_path=".speculation.method",
         ),
     )
 

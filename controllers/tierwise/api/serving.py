@@ -1,0 +1,273 @@
+"""What may a user say about how one replica serves its model?
+
+The weights, the engine and what makes the engine cheaper: quantization, speculation, caching, batching, parallelism.
+No field is a raw pod field, and no value that YAML 1.1 would read as a boolean is an enum value (hence `Enabled`,
+`Disabled`, not `On`, `Off`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from tierwise.api.base import DNSName, Model, Rule, SwitchState
+
+
+class SecretKeyRef(Model):
+    """One key of a Secret in the tier's own namespace. The operator never reads it: the pod does."""
+
+    name: DNSName = Field(description="Name of the Secret, in the namespace of the tier.")
+    key: Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)] = Field(
+        default="token", description="Key in the Secret."
+    )
+
+
+class ModelSource(Model):
+    """Which weights to serve, and under which name clients ask for them."""
+
+    cel = (
+        Rule(
+            expression="!self.uri.startsWith('hf://') || self.uri.matches('^hf://[^/:@]+/[^/:@]+$')",
+            message="an hf:// URI is hf://ORG/REPO; a branch, tag or commit goes into model.revision",
+            field_path=".uri",
+        ),
+        Rule(
+            expression="!self.uri.contains('..')",
+            message="model.uri must not contain '..'",
+            field_path=".uri",
+        ),
+        Rule(
+            expression="!has(self.revision) || self.uri.startsWith('hf://')",
+            message="model.revision has an effect only with an hf:// URI; remove it",
+            field_path=".revision",
+        ),
+        Rule(
+            expression="!has(self.tokenSecretRef) || self.uri.startsWith('hf://')",
+            message="model.tokenSecretRef has an effect only with an hf:// URI; "
+            "use model.serviceAccountName for the credentials of other stores",
+            field_path=".tokenSecretRef",
+        ),
+        Rule(
+            expression="!has(self.cachePVC) || self.uri.startsWith('hf://')",
+            message="model.cachePVC has an effect only with an hf:// URI; remove it",
+            field_path=".cachePVC",
+        ),
+    )
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=128)] = Field(
+        description="The name clients send as `model`, and the label of the engine's metrics."
+    )
+    uri: Annotated[
+        str,
+        StringConstraints(pattern=r"^(hf|pvc|s3|gs|oci)://[A-Za-z0-9][A-Za-z0-9._/@:-]*$", max_length=512),
+    ] = Field(
+        description="Where the weights are. hf://ORG/REPO is loaded by the engine itself; pvc://CLAIM/PATH, s3://, "
+        "gs:// and oci:// go through KServe's storage initializer."
+    )
+    revision: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=128)] | None = (
+        Field(default=None, description="Branch, tag or commit of an hf:// repository. Pin a commit in production.")
+    )
+    token_secret_ref: SecretKeyRef | None = Field(
+        default=None,
+        description="Hugging Face token for a gated hf:// repository; becomes HF_TOKEN in the pod.",
+    )
+    cache_pvc: DNSName | None = Field(
+        default=None,
+        alias="cachePVC",
+        description="PersistentVolumeClaim that keeps downloaded hf:// weights across pods. Without it every new "
+        "replica downloads them again.",
+    )
+    service_account_name: DNSName | None = Field(
+        default=None,
+        description="ServiceAccount of the pods, for example one that holds the credentials of an s3:// store.",
+    )
+
+
+class Engine(Model):
+    """The program that serves the model."""
+
+    cel = (
+        Rule(
+            expression="!has(self.image) || self.image.matches('(@sha256:[a-f0-9]{64}|:[A-Za-z0-9_][A-Za-z0-9._-]*)$')",
+            message="engine.image must end in a tag or a sha256 digest, so that every replica runs the same engine",
+            field_path=".image",
+        ),
+    )
+
+    name: Literal["vllm"] = Field(default="vllm", description="Inference engine.")
+    version: Annotated[str, StringConstraints(pattern=r"^0\.(30|32|33)\.[0-9]{1,3}$", max_length=16)] = Field(
+        default="0.33.0", description="Engine release. It decides which flags and methods exist."
+    )
+    image: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][A-Za-z0-9._/:@-]*$", max_length=512)] | None = Field(
+        default=None,
+        description="Container image, when it is not the engine's own for this version (a mirror, a digest).",
+    )
+
+
+QuantizationMethod = Literal[
+    "none",
+    "fp8_per_tensor",
+    "fp8_per_channel",
+    "fp8_per_block",
+    "mxfp8",
+    "mxfp4",
+    "int8_per_channel_weight_only",
+    "nvfp4_per_token",
+    "compressed-tensors",
+    "awq",
+    "gptq",
+    "fp8",
+    "modelopt",
+    "modelopt_fp4",
+    "quark",
+    "torchao",
+]
+KVCacheDtype = Literal["auto", "bfloat16", "float16", "fp8", "fp8_e4m3", "fp8_e5m2", "nvfp4"]
+
+
+class Quantization(Model):
+    """How many bits a weight and a cached token take."""
+
+    method: QuantizationMethod = Field(
+        default="none",
+        description="fp8_per_*, mxfp8, mxfp4, int8_per_channel_weight_only and nvfp4_per_token quantize a plain "
+        "checkpoint while it loads. The other methods name what a pre-quantized checkpoint already is: the engine "
+        "detects them itself, so no flag is passed.",
+    )
+    kv_cache_dtype: KVCacheDtype = Field(
+        default="auto", description="Type of the KV cache; fp8 doubles how many tokens fit."
+    )
+
+
+class SpeculationStep(Model):
+    """How many tokens to draft while the batch has at least `fromBatch` requests."""
+
+    from_batch: int = Field(ge=1, le=4096, description="First batch size of this step.")
+    tokens: int = Field(ge=0, le=16, description="Tokens drafted per step; 0 turns drafting off.")
+
+
+class Speculation(Model):
+    """Drafting tokens cheaply and checking them in one pass: pays while the batch is small."""
+
+    cel = (
+        Rule(
+            expression="self.mode == 'Disabled' || has(self.method)",
+            message="speculation.method is required when speculation.mode is Enabled or Auto",
+            field_path=".method",
+        ),
+        Rule(
+            expression="!has(self.method) || has(self.draftModel) || "
+            "!(self.method in ['draft_model', 'eagle', 'eagle3', 'medusa', 'mlp_speculator'])",
+            message="speculation.draftModel is required for the methods draft_model, eagle, eagle3, medusa and "
+            "mlp_speculator",
+            field_path=".draftModel",
+        ),
+        Rule(
+            expression="!has(self.draftModel) || (has(self.method) && "
+            "self.method in ['draft_model', 'eagle', 'eagle3', 'medusa', 'mlp_speculator'])",
+            message="speculation.draftModel has an effect only with the methods draft_model, eagle, eagle3, medusa "
+            "and mlp_speculator; remove it",
+            field_path=".draftModel",
+        ),
+        Rule(
+            expression="!(has(self.tokens) && has(self.schedule))",
+            message="set speculation.tokens or speculation.schedule, not both",
+        ),
+        Rule(
+            expression="!has(self.schedule) || !has(self.method) || "
+            "!(self.method in ['suffix', 'medusa', 'mlp_speculator'])",
+            message="the engine ignores speculation.schedule with the methods suffix, medusa and mlp_speculator; "
+            "use speculation.tokens",
+            field_path=".schedule",
+        ),
+        Rule(
+            expression="!has(self.schedule) || self.schedule[0].fromBatch == 1",
+            message="the first step of speculation.schedule must have fromBatch 1",
+            field_path=".schedule",
+        ),
+        Rule(
+            expression="!has(self.schedule) || (self.schedule.map(s, s.fromBatch).isSorted() && "
+            "self.schedule.all(s, self.schedule.exists_one(t, t.fromBatch == s.fromBatch)))",
+            message="speculation.schedule must be in ascending order of fromBatch, each once",
+            field_path=".schedule",
+        ),
+        Rule(
+            expression="!has(self.schedule) || self.schedule.exists(s, s.tokens > 0)",
+            message="speculation.schedule never drafts: give one step tokens above 0, or set mode: Disabled",
+            field_path=".schedule",
+        ),
+    )
+
+    mode: Literal["Disabled", "Enabled", "Auto"] = Field(
+        default="Disabled",
+        description="Enabled drafts always; Auto lets the engine stop drafting above a batch size, without a restart.",
+    )
+    method: Literal["ngram", "draft_model", "eagle", "eagle3", "mtp", "suffix", "medusa", "mlp_speculator"] | None = (
+        Field(default=None, description="Where drafts come from.")
+    )
+    draft_model: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=256)] | None = (
+        Field(default=None, description="Hugging Face repository of the draft model.")
+    )
+    tokens: int | None = Field(default=None, ge=1, le=16, description="Tokens drafted per step (default 3).")
+    schedule: list[SpeculationStep] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=8,
+        description="Tokens drafted by batch size, in ascending order of fromBatch.",
+    )
+
+
+class Caching(Model):
+    """What is kept so that it is not computed twice."""
+
+    prefix: SwitchState = Field(
+        default="Enabled", description="Reuse the KV cache of equal prompt beginnings. Costs next to nothing."
+    )
+    kv_offload_gib: int = Field(
+        default=0,
+        ge=0,
+        le=4096,
+        alias="kvOffloadGiB",
+        description="Host memory, in GiB for all GPUs of a replica, that holds evicted KV blocks. It is added to the "
+        "memory of the pod.",
+    )
+
+
+class Batching(Model):
+    """How much one replica works on at a time. Rendered explicitly, since the engine's defaults differ by GPU."""
+
+    cel = (
+        Rule(
+            expression="self.maxBatchedTokens >= self.maxSequences",
+            message="batching.maxBatchedTokens must not be below batching.maxSequences",
+            field_path=".maxBatchedTokens",
+        ),
+        Rule(
+            expression="!has(self.maxQueuedRequests) || self.maxQueuedRequests >= self.maxSequences",
+            message="batching.maxQueuedRequests counts running requests too: it must not be below "
+            "batching.maxSequences",
+            field_path=".maxQueuedRequests",
+        ),
+    )
+
+    max_sequences: int = Field(default=128, ge=1, le=4096, description="Requests decoded together in one replica.")
+    max_batched_tokens: int = Field(
+        default=8192,
+        ge=32,
+        le=1048576,
+        description="Tokens of one engine step; larger favours throughput over TTFT.",
+    )
+    max_queued_requests: int | None = Field(
+        default=None,
+        ge=1,
+        le=100000,
+        description="Requests (waiting and running) above which a replica answers 503 instead of queueing.",
+    )
+
+
+class Parallelism(Model):
+    """How one replica is spread over GPUs."""
+
+    tensor: int = Field(default=1, ge=1, le=64, description="GPUs that share each layer.")
+    pipeline: int = Field(default=1, ge=1, le=16, description="Groups of GPUs that hold consecutive layers.")
