@@ -272,6 +272,7 @@ class TierOutcome:
 
     key: TierKey
     applied: bool = False  # the InferenceService was written
+    event: str = ""  # what a person should hear of that write: Created, Healed, Updated or Removed
     scaled_to: int | None = None
     error: ActionError | None = None
 

@@ -148,6 +148,12 @@ POD_REFUSED = _reason(
     "The cluster refuses to create a pod.",
     "Read the message: a quota, a policy or a webhook.",
 )
+INTERNAL_ERROR = _reason(
+    "InternalError",
+    (PROVISIONED,),
+    "A defect in the operator; the other tiers are served on.",
+    "Report it with the operator's log.",
+)
 DELETING = _reason("Deleting", (PROVISIONED,), "The tier, or its namespace, is being deleted.")
 
 # MetricsAvailable
@@ -245,6 +251,8 @@ SCALED_UP = _reason("ScaledUp", ("Event",), "Replicas were raised.")
 SCALED_DOWN = _reason("ScaledDown", ("Event",), "Replicas were lowered.")
 HEALED = _reason("Healed", ("Event",), "A child was edited or deleted by hand and is as rendered again.")
 CREATED = _reason("Created", ("Event",), "The InferenceService was made.")
+UPDATED = _reason("Updated", ("Event",), "The InferenceService was changed, as the spec says.")
+REMOVED = _reason("Removed", ("Event",), "The InferenceService was deleted: the tier is served elsewhere now.")
 
 
 def table() -> tuple[Reason, ...]:
