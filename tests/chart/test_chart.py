@@ -1,0 +1,142 @@
+"""Does the chart make what it promises, and refuse what it cannot make, with a sentence that helps?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.chart.helm import APIS, CHART, goldens, helm, template
+
+GOLDENS = list(goldens())
+WITH_IMAGE = ("--set", "image.repository=registry.example.com/tierwise/operator")
+
+
+@pytest.mark.parametrize(("path", "rendered"), GOLDENS, ids=[path.stem for path, _ in GOLDENS])
+def test_the_chart_renders_as_its_golden_file_says(path: Path, rendered: str) -> None:
+    assert path.read_text() == rendered, "run `make verify` and look at the difference"
+
+
+def _objects(rendered: str) -> list[dict[str, Any]]:
+    return [document for document in yaml.safe_load_all(rendered) if document]
+
+
+def _of(kind: str, rendered: str) -> list[dict[str, Any]]:
+    return [document for document in _objects(rendered) if document["kind"] == kind]
+
+
+ALL = [pytest.param(rendered, id=path.stem) for path, rendered in GOLDENS]
+
+
+@pytest.mark.parametrize("rendered", ALL)
+def test_no_rule_reaches_secrets_or_uses_a_wildcard(rendered: str) -> None:
+    roles = _of("Role", rendered) + _of("ClusterRole", rendered)
+    assert roles
+    for role in roles:
+        for rule in role["rules"]:
+            assert "*" not in rule["verbs"] + rule["resources"] + rule["apiGroups"]
+            assert not [resource for resource in rule["resources"] if resource.startswith("secrets")]
+
+
+def _pod_specs(rendered: str) -> Iterator[Mapping[str, Any]]:
+    for document in _objects(rendered):
+        if document["kind"] == "Pod":
+            yield document["spec"]
+        elif document["kind"] == "Deployment":
+            yield document["spec"]["template"]["spec"]
+
+
+@pytest.mark.parametrize("rendered", ALL)
+def test_every_pod_is_restricted(rendered: str) -> None:
+    pods = list(_pod_specs(rendered))
+    assert len(pods) == 2
+    for pod in pods:
+        assert pod["securityContext"]["runAsNonRoot"]
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in pod["containers"]:
+            context = container["securityContext"]
+            assert context["capabilities"] == {"drop": ["ALL"]}
+            assert context["readOnlyRootFilesystem"]
+            assert not context["allowPrivilegeEscalation"]
+            assert container["resources"]["limits"]["memory"]
+
+
+def test_the_deployment_names_replicas_only_when_told_to() -> None:
+    assert "replicas" not in _of("Deployment", template(*WITH_IMAGE).stdout)[0]["spec"]
+    two = template(*WITH_IMAGE, "--set", "replicas=2").stdout
+    assert _of("Deployment", two)[0]["spec"]["replicas"] == 2
+    none = template(*WITH_IMAGE, "--set", "replicas=0").stdout
+    assert _of("Deployment", none)[0]["spec"]["replicas"] == 0
+
+
+def test_without_namespaces_one_cluster_role_with_them_one_role_in_each() -> None:
+    everywhere = template(*WITH_IMAGE).stdout
+    assert [role["metadata"]["name"] for role in _of("ClusterRoleBinding", everywhere)] == ["tierwise"]
+    some = template(*WITH_IMAGE, "--set", "watch.namespaces={b,a}").stdout
+    assert _of("ClusterRoleBinding", some) == []
+    bound = [binding["metadata"]["namespace"] for binding in _of("RoleBinding", some)]
+    assert bound == ["tierwise-system", "a", "b"]
+
+
+def test_a_pod_monitor_is_made_where_the_kind_exists() -> None:
+    assert _of("PodMonitor", template(*WITH_IMAGE, apis=()).stdout) == []
+    assert len(_of("PodMonitor", template(*WITH_IMAGE, "--set", "podMonitor.enabled=true", apis=()).stdout)) == 1
+    assert _of("PodMonitor", template(*WITH_IMAGE, "--set", "podMonitor.enabled=false", apis=APIS).stdout) == []
+
+
+def test_the_default_values_say_what_is_required_and_how_to_get_it() -> None:
+    done = template()
+    assert done.returncode != 0
+    assert "image.repository is required" in done.stderr
+    assert "make image" in done.stderr
+
+
+REFUSED = {
+    "imagee.tag=1": "additional properties 'imagee' not allowed",
+    "prometheus.adress=x": "additional properties 'adress' not allowed",
+    "prometheus.url=prometheus:9090": "does not match pattern",
+    "prometheus.scrapeIntervalSeconds=0": "minimum: got 0, want 1",
+    "prometheus.scrapeIntervalSeconds=ten": "got string, want integer",
+    "watch.namespaces=default": "got string, want array",
+    "watch.namespaces={Team_A}": "does not match pattern",
+    "podMonitor.enabled=maybe": "value must be one of",
+    "operator.logLevel=loud": "value must be one of",
+    "image.digest=sha256:12": "does not match pattern",
+    "image.pullPolicy=Sometimes": "value must be one of",
+    "replicas=6": "maximum: got 6, want 5",
+    "serviceAccount.create=no": "got string, want boolean",
+}
+
+
+@pytest.mark.parametrize(("setting", "message"), REFUSED.items())
+def test_a_wrong_value_is_refused_with_its_place(setting: str, message: str) -> None:
+    done = template(*WITH_IMAGE, "--set", setting)
+    assert done.returncode != 0
+    assert message in done.stderr
+    place = setting.partition("=")[0].split(".")[0]
+    assert place in done.stderr
+
+
+def test_two_sources_of_one_token_are_refused() -> None:
+    both = ("--set", "prometheus.bearerTokenSecret.name=a", "--set", "prometheus.bearerTokenFile=/b")
+    done = template(*WITH_IMAGE, *both)
+    assert "not both" in done.stderr
+
+
+def test_lint_is_content() -> None:
+    done = helm("lint", CHART, "--strict", *WITH_IMAGE)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_notes_say_what_is_missing_and_what_to_do_next() -> None:
+    done = helm("install", "tierwise", CHART, "--namespace", "tierwise-system", "--dry-run=client", *WITH_IMAGE)
+    assert done.returncode == 0, done.stderr
+    notes = done.stdout.partition("NOTES:")[2]
+    assert "MISSING: the kind ModelTier" in notes
+    assert "MISSING: KServe" in notes
+    assert "No PodMonitor was made: the cluster does not have that kind" in notes
+    assert "helm test tierwise -n tierwise-system" in notes
+    assert "kubectl apply -f examples/01" in notes

@@ -1,0 +1,121 @@
+"""Does the operator's image hold all that its entrypoint needs?
+
+There is no container engine here, so the steps of runtime-images/operator/Dockerfile are done by hand: the wheel of
+this tree and the packages of requirements/runtime.txt in a fresh environment, nothing else, run as uid 65532 from a
+folder that is not the repository. A forgotten dependency or a file missing from the wheel fails here, not in a cluster.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import yaml
+
+REPO = Path(__file__).resolve().parents[2]
+DOCKERFILE = (REPO / "runtime-images/operator/Dockerfile").read_text()
+VERSION = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["version"]
+
+
+def _instructions(word: str) -> list[str]:
+    """The arguments of every instruction of this kind, continuation lines joined."""
+    joined = re.sub(r"\\\n\s*", " ", DOCKERFILE)
+    return re.findall(rf"^{word} (.*)$", joined, flags=re.MULTILINE)
+
+
+def _run(*command: str | Path, cwd: Path) -> str:
+    done = subprocess.run(
+        [str(part) for part in command], cwd=cwd, capture_output=True, text=True, timeout=600, env={"HOME": str(cwd)}
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The environment that the Dockerfile makes at /opt/tierwise."""
+    root = tmp_path_factory.mktemp("image")
+    _run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", root / "dist", cwd=REPO)
+    (wheel,) = (root / "dist").glob("*.whl")
+    venv = root / "tierwise"
+    _run(sys.executable, "-m", "venv", venv, cwd=root)
+    pip: Sequence[str | Path] = (venv / "bin/python", "-m", "pip", "--quiet", "--disable-pip-version-check")
+    hashed = ("--only-binary=:all:", "--require-hashes", "-r", REPO / "requirements/runtime.txt")
+    _run(*pip, "install", *hashed, cwd=root)
+    _run(*pip, "install", "--no-deps", "--no-index", wheel, cwd=root)
+    _run(*pip, "uninstall", "--yes", "pip", cwd=root)
+    return venv
+
+
+def _as_image(image: Path, *arguments: str) -> str:
+    """Runs the image's entrypoint with these arguments, as the image's user."""
+    (user,) = _instructions("USER")
+    (entrypoint,) = _instructions("ENTRYPOINT")
+    uid, gid = user.split(":")
+    program, *rest = yaml.safe_load(entrypoint)
+    other_user = ("unshare", "--user", f"--map-user={uid}", f"--map-group={gid}")
+    done = subprocess.run(
+        [*other_user, str(image / "bin" / program), *rest, *arguments],
+        cwd=image.parent,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={"PATH": f"{image}/bin:/usr/bin:/bin", "HOME": "/nonexistent"},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_image_runs_as_an_ordinary_user_from_a_base_named_by_digest() -> None:
+    assert _instructions("USER") == ["65532:65532"]
+    assert _instructions("ARG")[0] == "BASE_IMAGE", "a default base could only be a tag, which can change under us"
+    assert all(base.startswith("${BASE_IMAGE}") for base in _instructions("FROM"))
+    assert all("--require-hashes" in step or "--no-index" in step for step in _pip_installs())
+
+
+def _pip_installs() -> list[str]:
+    return [part for run in _instructions("RUN") for part in run.split("&&") if "pip install" in part]
+
+
+def test_the_command_that_the_chart_starts_is_there(image: Path) -> None:
+    assert "--prometheus-url" in _as_image(image, "run", "--help")
+
+
+def test_the_image_knows_its_version(image: Path) -> None:
+    assert VERSION in _as_image(image, "version")
+
+
+def test_the_crd_comes_out_of_the_wheel(image: Path) -> None:
+    (crd,) = yaml.safe_load_all(_as_image(image, "crds"))
+    assert crd["metadata"]["name"] == "modeltiers.tierwise.io"
+
+
+def test_every_module_of_the_wheel_imports_without_the_development_packages(image: Path) -> None:
+    script = (
+        "import importlib, pkgutil, tierwise, tierwise_operator, tierwise_sim\n"
+        "for package in (tierwise, tierwise_operator, tierwise_sim):\n"
+        "    for module in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):\n"
+        "        if not module.name.endswith('__main__'):\n"
+        "            importlib.import_module(module.name)\n"
+        "            print(module.name)\n"
+    )
+    modules = _run(image / "bin/python", "-I", "-c", script, cwd=image.parent).split()
+    assert "tierwise.cycle" in modules
+    assert "tierwise_operator.cli" in modules
+
+
+def test_the_pinned_sets_agree() -> None:
+    """A package of the image, or of its build, has the version that the tests ran with."""
+
+    def pins(name: str) -> dict[str, str]:
+        text = (REPO / "requirements" / name).read_text()
+        return dict(re.findall(r"^([a-z0-9][a-z0-9._-]*)==(\S+)", text, flags=re.MULTILINE))
+
+    dev = pins("dev.txt")
+    for name in ("runtime.txt", "build.txt"):
+        assert pins(name).items() <= dev.items()
