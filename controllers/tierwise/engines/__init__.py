@@ -1,1 +1,27 @@
-"""Which flags, metric names and methods does each engine version have?"""
+"""Which flags, metric names and methods does each engine version have, and which arguments follow from a spec?
+
+Everything that differs between engine releases is data here (`profiles`), so that a new release is a table entry
+and a golden file, and no other room ever compares version numbers. The renderer (`arguments`) turns typed fields
+into an argument list in exec form: one `--flag=value` element an option, in a fixed order, never through a shell.
+"""
+
+from __future__ import annotations
+
+from tierwise.engines.arguments import ALIAS, MODEL_PATH, arguments, environment, model_argument
+from tierwise.engines.check import check
+from tierwise.engines.problem import Problem
+from tierwise.engines.profiles import MetricNames, Profile, profile, profiles
+
+__all__ = [
+    "ALIAS",
+    "MODEL_PATH",
+    "MetricNames",
+    "Problem",
+    "Profile",
+    "arguments",
+    "check",
+    "environment",
+    "model_argument",
+    "profile",
+    "profiles",
+]

@@ -1,0 +1,121 @@
+"""What does one release of an engine have?
+
+Read in the sources of vLLM 0.30.0, 0.32.0 and 0.33.0 (config/cache.py, config/speculative.py,
+model_executor/layers/quantization/__init__.py, engine/arg_utils.py, v1/metrics/loggers.py); the test-suite asks the
+argument parsers of these releases again. Where a release differs from the one before it, the entry says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from tierwise.api.v1alpha1 import Engine
+from tierwise.errors import Unsupported
+
+
+@dataclass(frozen=True, slots=True)
+class MetricNames:
+    """How the engine calls what we measure, as Prometheus stores it (counters with `_total`).
+
+    Units: requests, tokens; `kv_usage` is a fraction 0..1. `cache_info` is a constant 1 whose label
+    `kv_tokens_label` holds the KV capacity of the replica in tokens."""
+
+    running: str = "vllm:num_requests_running"
+    waiting: str = "vllm:num_requests_waiting"
+    kv_usage: str = "vllm:kv_cache_usage_perc"
+    cache_info: str = "vllm:cache_config_info"
+    kv_tokens_label: str = "kv_cache_size_tokens"
+    prefix_queries: str = "vllm:prefix_cache_queries_total"
+    prefix_hits: str = "vllm:prefix_cache_hits_total"
+    drafts: str = "vllm:spec_decode_num_drafts_total"
+    draft_tokens: str = "vllm:spec_decode_num_draft_tokens_total"
+    accepted_tokens: str = "vllm:spec_decode_num_accepted_tokens_total"
+    prompt_tokens: str = "vllm:prompt_tokens_total"
+    generation_tokens: str = "vllm:generation_tokens_total"
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One minor release of one engine. `minor` compares as a tuple of integers."""
+
+    engine: str
+    minor: tuple[int, int]
+    repository: str
+    program: tuple[str, ...]
+    port: int
+    health_path: str
+    metrics_path: str
+    metrics: MetricNames
+    online_quantization: frozenset[str]  # quantized while loading: the flag is passed
+    checkpoint_quantization: frozenset[str]  # the checkpoint says so itself: the flag is omitted
+    kv_cache_dtypes: frozenset[str]
+    speculation: frozenset[str]
+    removed: Mapping[str, str]  # what earlier releases had and this one has not -> what to do instead
+
+    @property
+    def release(self) -> str:
+        """The minor release as people write it, e.g. 0.33."""
+        return f"{self.minor[0]}.{self.minor[1]}"
+
+    def image(self, engine: Engine) -> str:
+        """The container image: the one that is named, else the engine's own of this version."""
+        return engine.image or f"{self.repository}:v{engine.version}"
+
+
+_VLLM_0_33 = Profile(
+    engine="vllm",
+    minor=(0, 33),
+    repository="vllm/vllm-openai",
+    program=("vllm", "serve"),
+    port=8000,
+    health_path="/health",
+    metrics_path="/metrics",
+    metrics=MetricNames(),
+    online_quantization=frozenset(
+        {
+            "fp8_per_tensor",
+            "fp8_per_channel",
+            "fp8_per_block",
+            "mxfp8",
+            "mxfp4",
+            "int8_per_channel_weight_only",
+            "nvfp4_per_token",
+        }
+    ),
+    checkpoint_quantization=frozenset(
+        {"compressed-tensors", "awq", "gptq", "fp8", "modelopt", "modelopt_fp4", "quark", "torchao"}
+    ),
+    kv_cache_dtypes=frozenset({"auto", "bfloat16", "float16", "fp8", "fp8_e4m3", "fp8_e5m2", "nvfp4"}),
+    speculation=frozenset({"ngram", "draft_model", "eagle", "eagle3", "mtp", "suffix"}),
+    removed={
+        "medusa": "use eagle3, or engine.version 0.32",
+        "mlp_speculator": "use eagle3, or engine.version 0.32",
+    },
+)
+# 0.33 removed the speculation methods medusa and mlp_speculator.
+_VLLM_0_32 = replace(
+    _VLLM_0_33, minor=(0, 32), speculation=_VLLM_0_33.speculation | {"medusa", "mlp_speculator"}, removed={}
+)
+# 0.32 added --custom-histogram-buckets and --max-num-active-seqs (see `extra`); --max-num-queued-reqs,
+# --shutdown-timeout, --kv-offloading-size and the schedule by batch size are in 0.30 already.
+_VLLM_0_30 = replace(_VLLM_0_32, minor=(0, 30))
+
+_PROFILES: dict[tuple[str, str], Profile] = {
+    (each.engine, each.release): each for each in (_VLLM_0_30, _VLLM_0_32, _VLLM_0_33)
+}
+
+
+def profiles() -> tuple[Profile, ...]:
+    """Every profile, sorted by engine and release."""
+    return tuple(_PROFILES[key] for key in sorted(_PROFILES))
+
+
+def profile(engine: Engine) -> Profile:
+    """The profile of an engine's release. Patch releases share one: raises Unsupported when there is none."""
+    release = ".".join(engine.version.split(".")[:2])
+    found = _PROFILES.get((engine.name, release))
+    if found is None:
+        known = ", ".join(each.release for each in profiles() if each.engine == engine.name) or "none"
+        raise Unsupported(f"engine {engine.name} {engine.version} is not known; known releases: {known}")
+    return found
