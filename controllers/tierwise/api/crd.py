@@ -2,7 +2,7 @@
 
 A CRD takes only *structural* schemas: no references, no `anyOf` with null, no titles. pydantic writes all of these, so
 its JSON schema is rewritten here, and what pydantic cannot say is added: list types, integer formats, nested defaults
-(`default: {}` on an optional object, without which the API server never looks at the defaults below it), printer
+(on an optional object, without which the API server never looks at the defaults below it), printer
 columns and the subresources. The output depends on nothing but the models, so it is byte-stable and `--check` can
 compare it with the files in the repository.
 
@@ -109,10 +109,12 @@ def _rewrite(node: Mapping[str, Any], definitions: Mapping[str, Any], defaults: 
     if node["type"] == "array":
         out.setdefault("x-kubernetes-list-type", "atomic")
         out["items"] = _rewrite(node["items"], definitions, defaults)
+        out["items"].pop("default", None)
     if node["type"] == "object":
         _rewrite_object(node, out, definitions, defaults)
         if defaults and not optional and "properties" in out and "required" not in out:
-            out["default"] = {}
+            # in full, not {}: the API server checks a default against the CEL rules before it fills it in
+            out["default"] = {name: field["default"] for name, field in out["properties"].items() if "default" in field}
     return out
 
 
