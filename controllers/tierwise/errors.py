@@ -56,7 +56,7 @@ class Gone(Refused):
 
 
 class Transient(TierwiseError):
-    """Nobody answered, or not in time (connection, timeout, 429, 5xx); `retry_after` is the wish of the server, seconds."""
+    """Nobody answered, or not in time (connection, timeout, 429, 5xx). `retry_after`: seconds the server asks for."""
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
