@@ -113,6 +113,8 @@ class PodFacts:
     scheduled: bool
     node: str = ""
     created_at: float = 0.0
+    scheduled_at: float | None = None  # last transition of PodScheduled to True
+    ready_at: float | None = None  # last transition of Ready to True; None while not ready
     waiting_reason: str = ""  # of the first container that waits, e.g. ImagePullBackOff
     waiting_message: str = ""
     unschedulable_message: str = ""

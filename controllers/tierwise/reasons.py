@@ -73,6 +73,12 @@ KSERVE_NOT_ANSWERING = _reason(
     "KServe's webhook does not answer, so nothing can be created.",
     "Look at the kserve-controller-manager pod.",
 )
+KSERVE_REFUSED = _reason(
+    "KServeRefused",
+    (PROVISIONED,),
+    "KServe cannot make the children of the InferenceService.",
+    "Change what the message names.",
+)
 APPLY_REFUSED = _reason(
     "ApplyRefused",
     (PROVISIONED,),
@@ -101,6 +107,12 @@ INSUFFICIENT_GPU = _reason(
     "InsufficientGPU",
     (PROVISIONED,),
     "No node has the GPUs that a replica asks for.",
+    "Add nodes, or change resources and placement.",
+)
+UNSCHEDULABLE = _reason(
+    "Unschedulable",
+    (PROVISIONED,),
+    "No node takes a replica: CPU, memory or taints.",
     "Add nodes, or change resources and placement.",
 )
 IMAGE_PULL = _reason(
@@ -159,6 +171,9 @@ DELETING = _reason("Deleting", (PROVISIONED,), "The tier, or its namespace, is b
 # MetricsAvailable
 METRICS_OK = _reason("MetricsFound", (METRICS_AVAILABLE,), "Every ready replica has fresh metrics.")
 METRICS_NOT_NEEDED = _reason("NoReplicas", (METRICS_AVAILABLE,), "No replica is ready, so none is measured.")
+METRICS_PENDING = _reason(
+    "AwaitingScrape", (METRICS_AVAILABLE,), "Replicas became ready less than three scrapes ago and are not measured yet."
+)
 PROMETHEUS_ERROR = _reason(
     "PrometheusError",
     (METRICS_AVAILABLE,),
@@ -231,7 +246,7 @@ SCALE_DOWN_WINDOW = _reason(
 HEADROOM = _reason("Headroom", (SCALING_LIMITED, "Step"), "With fewer replicas the rest would be above 80 percent.")
 NO_METRICS = _reason(
     "NoMetrics",
-    (SCALING_LIMITED, "Step"),
+    (SCALING_ACTIVE, SCALING_LIMITED, "Step"),
     "Without complete and fresh metrics the target does not fall.",
     "See the condition MetricsAvailable.",
 )
