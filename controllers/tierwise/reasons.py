@@ -172,7 +172,7 @@ DELETING = _reason("Deleting", (PROVISIONED,), "The tier, or its namespace, is b
 METRICS_OK = _reason("MetricsFound", (METRICS_AVAILABLE,), "Every ready replica has fresh metrics.")
 METRICS_NOT_NEEDED = _reason("NoReplicas", (METRICS_AVAILABLE,), "No replica is ready, so none is measured.")
 METRICS_PENDING = _reason(
-    "AwaitingScrape", (METRICS_AVAILABLE,), "Replicas became ready less than three scrapes ago and are not measured yet."
+    "AwaitingScrape", (METRICS_AVAILABLE,), "Replicas are ready for less than three scrapes and not measured yet."
 )
 PROMETHEUS_ERROR = _reason(
     "PrometheusError",

@@ -28,7 +28,7 @@ class ModelSource(Model):
 
     cel = (
         Rule(
-            expression="!self.uri.startsWith('hf://') || self.uri.matches('^hf://[^/:@]+/[^/:@]+$')",
+            expression="!self.uri.startsWith('hf://') || self.uri.matches('^hf://[^/:@]+(/[^/:@]+)?$')",
             message="an hf:// URI is hf://ORG/REPO; a branch, tag or commit goes into model.revision",
             field_path=".uri",
         ),
