@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from playground.binaries import path_of
+from playground.binaries import ensure
+from tierwise.api.generated import Files
 
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parents[1]
 CHART = REPO / "charts/tierwise"
-GOLDEN = REPO / "tests/golden/chart"
+GOLDEN = Path("tests/golden/chart")
 APIS = (
     "monitoring.coreos.com/v1/PodMonitor",
     "tierwise.io/v1alpha1/ModelTier",
@@ -27,7 +27,7 @@ APIS = (
 
 @cache
 def _helm() -> str:
-    return str(path_of("helm"))
+    return str(ensure() / "helm")
 
 
 def helm(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -48,10 +48,12 @@ def template(*arguments: str | Path, apis: tuple[str, ...] = APIS) -> subprocess
     return helm("template", "tierwise", CHART, *where, *known, *arguments)
 
 
-def goldens() -> Iterator[tuple[Path, str]]:
+def goldens() -> Files:
     """Every golden file of the chart with what it must contain."""
+    files = {}
     for case in sorted((HERE / "cases").glob("*.yaml")):
         done = template("--values", case, apis=() if case.stem == "bare" else APIS)
         if done.returncode != 0:
             raise RuntimeError(f"helm template refuses {case.name}: {done.stderr}")
-        yield GOLDEN / case.name, done.stdout
+        files[GOLDEN / case.name] = done.stdout
+    return files

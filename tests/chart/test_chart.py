@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.chart.helm import APIS, CHART, goldens, helm, template
+from tests.chart.helm import APIS, CHART, REPO, goldens, helm, template
+from tierwise_operator.settings import OPTIONS
 
-GOLDENS = list(goldens())
+GOLDENS = list(goldens().items())
 WITH_IMAGE = ("--set", "image.repository=registry.example.com/tierwise/operator")
 
 
 @pytest.mark.parametrize(("path", "rendered"), GOLDENS, ids=[path.stem for path, _ in GOLDENS])
 def test_the_chart_renders_as_its_golden_file_says(path: Path, rendered: str) -> None:
-    assert path.read_text() == rendered, "run `make verify` and look at the difference"
+    assert (REPO / path).read_text() == rendered, "run `make verify` and look at the difference"
 
 
 def _objects(rendered: str) -> list[dict[str, Any]]:
@@ -64,6 +65,14 @@ def test_every_pod_is_restricted(rendered: str) -> None:
             assert container["resources"]["limits"]["memory"]
 
 
+def test_every_variable_that_the_chart_sets_is_one_that_the_operator_reads() -> None:
+    read = {option.variable for option in OPTIONS}
+    for _, rendered in GOLDENS:
+        (deployment,) = _of("Deployment", rendered)
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        assert {variable["name"] for variable in container["env"]} <= read
+
+
 def test_the_deployment_names_replicas_only_when_told_to() -> None:
     assert "replicas" not in _of("Deployment", template(*WITH_IMAGE).stdout)[0]["spec"]
     two = template(*WITH_IMAGE, "--set", "replicas=2").stdout
@@ -104,6 +113,7 @@ REFUSED = {
     "watch.namespaces={Team_A}": "does not match pattern",
     "podMonitor.enabled=maybe": "value must be one of",
     "operator.logLevel=loud": "value must be one of",
+    "operator.tickSeconds=2": "minimum: got 2, want 3",
     "image.digest=sha256:12": "does not match pattern",
     "image.pullPolicy=Sometimes": "value must be one of",
     "replicas=6": "maximum: got 6, want 5",
