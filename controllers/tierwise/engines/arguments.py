@@ -8,12 +8,14 @@ stay at the engine's default on purpose: the GPU memory share (each release tune
 from __future__ import annotations
 
 from tierwise.api.v1alpha1 import ModelSource, ModelTierSpec
+from tierwise.engines.check import HF_SCHEME, check
 from tierwise.engines.profiles import profile
 from tierwise.engines.speculation import speculative_config
+from tierwise.errors import Invalid, Unsupported
+from tierwise.reasons import UNSUPPORTED
 
 MODEL_PATH = "/mnt/models"  # where KServe puts what it downloads or mounts
 ALIAS = "tierwise"  # the second name of every model: what a router may ask for without knowing the tier
-HF_SCHEME = "hf://"
 
 
 def model_argument(model: ModelSource) -> str:
@@ -25,9 +27,14 @@ def arguments(spec: ModelTierSpec) -> tuple[str, ...]:
     """The argument list after the program, for a spec with `model`; () for an external tier.
 
     `--served-model-name` takes its two names as elements of their own: argparse binds only one value with `=`. The
-    first name is the label of the engine's metrics. `extraArgs` come last, as `check` let them pass."""
+    first name is the label of the engine's metrics. `extraArgs` come last, since `check` let pass only such that
+    override nothing. Raises tierwise.errors.Invalid (or Unsupported) for what `check` calls fatal: nobody can render
+    a spec that was not checked."""
     if spec.model is None:
         return ()
+    for problem in check(spec):
+        if problem.fatal:
+            raise (Unsupported if problem.reason == UNSUPPORTED else Invalid)(problem.message)
     return (
         model_argument(spec.model),
         "--served-model-name",

@@ -10,14 +10,14 @@ import re
 from itertools import pairwise
 
 from tierwise.api.v1alpha1 import ModelSource, ModelTierSpec, Speculation
-from tierwise.engines.arguments import HF_SCHEME
 from tierwise.engines.extra import check_extra
 from tierwise.engines.problem import Problem
 from tierwise.engines.profiles import Profile, profile
 from tierwise.engines.speculation import NEEDS_DRAFT_MODEL, TAKES_DRAFT_MODEL
 from tierwise.reasons import INVALID_SPEC, UNSUPPORTED, VALID
 
-_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9._-]+)?")
+HF_SCHEME = "hf://"
+_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
 _EXPERTS_ONLY = frozenset({"int8_per_channel_weight_only", "nvfp4_per_token"})
 _FOUR_BIT = frozenset({"mxfp4", "nvfp4_per_token", "awq", "gptq", "modelopt_fp4"})
 LONG_CONTEXT = 65536

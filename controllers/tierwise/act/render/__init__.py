@@ -1,0 +1,13 @@
+"""Which InferenceService does a tier become, and does the live one still say the same?
+
+Pure and byte-stable: the same tier gives the same bytes on every release of Tierwise unless a change is announced,
+because every difference in the pod template restarts GPUs. The parts: `inference_service` (the object), `pod` (what
+runs in it), `quantity` (Kubernetes' numbers), `difference` (rendered against live).
+"""
+
+from __future__ import annotations
+
+from tierwise.act.render.difference import covers, differences
+from tierwise.act.render.inference_service import AUTOSCALER_ANNOTATION, Scaler, render
+
+__all__ = ["AUTOSCALER_ANNOTATION", "Scaler", "covers", "differences", "render"]

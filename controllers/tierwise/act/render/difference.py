@@ -1,0 +1,108 @@
+"""Does the live object still say what we rendered, and if not, where?
+
+What is compared follows what server-side apply can restore, so that a difference is gone after one apply:
+
+- Containers, volumes, tolerations and pull secrets are atomic lists in KServe's CRD: whoever applies owns all of what
+  is inside. There, anything that we did not render (a variable added by hand, a second container) is a difference.
+- Elsewhere a field that somebody adds beside ours is theirs and stays, except the optional fields of the tier
+  (placement, ServiceAccount): those are ours also when absent, or a field removed from a tier would live on.
+
+What the API server and KServe write by default is either rendered by us as well or lies outside these places.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tierwise.act.render.quantity import amount
+
+# Lists whose items have a name of their own, for readable paths.
+_KEYS = {
+    "containers": "name",
+    "env": "name",
+    "imagePullSecrets": "name",
+    "ownerReferences": "uid",
+    "ports": "containerPort",
+    "volumeMounts": "mountPath",
+    "volumes": "name",
+}
+_QUANTITIES = {"limits", "requests"}
+_ATOMIC = {"containers", "volumes", "imagePullSecrets", "nodeSelector"}
+_OURS_EVEN_WHEN_ABSENT = (
+    "imagePullSecrets",
+    "nodeSelector",
+    "priorityClassName",
+    "runtimeClassName",
+    "serviceAccountName",
+    "tolerations",
+)
+_EMPTY: tuple[Any, ...] = ({}, [], "", None)
+
+
+def covers(live: Mapping[str, Any], rendered: Mapping[str, Any]) -> bool:
+    """Whether the live object says all that we rendered, so that nothing has to be applied."""
+    return not differences(rendered, live)
+
+
+def differences(rendered: Mapping[str, Any], live: Mapping[str, Any]) -> tuple[str, ...]:
+    """The paths at which the live object differs from the rendered one, sorted; () means nothing has to be applied.
+
+    Paths are fit for an Event: `spec.predictor.containers[kserve-container].image`. Values are left out, since a
+    hand edit may have put a secret there."""
+    found = set(_map("", "", rendered, live, strict=False))
+    wanted, present = _predictor(rendered), _predictor(live)
+    found |= {
+        f"spec.predictor.{name}"
+        for name in _OURS_EVEN_WHEN_ABSENT
+        if name not in wanted and present.get(name) not in _EMPTY
+    }
+    return tuple(sorted(found))
+
+
+def _predictor(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+    spec = manifest.get("spec")
+    predictor = spec.get("predictor") if isinstance(spec, Mapping) else None
+    return predictor if isinstance(predictor, Mapping) else {}
+
+
+def _any(path: str, field: str, wanted: Any, found: Any, *, strict: bool) -> Iterator[str]:
+    strict = strict or field in _ATOMIC
+    if isinstance(wanted, Mapping):
+        yield from _map(path, field, wanted, found, strict=strict)
+    elif isinstance(wanted, list) and field in _KEYS:
+        yield from _keyed(path, _KEYS[field], wanted, found, strict=strict)
+    elif json.dumps(wanted, sort_keys=True) != json.dumps(found, sort_keys=True):
+        yield path
+
+
+def _map(path: str, field: str, wanted: Mapping[str, Any], found: Any, *, strict: bool) -> Iterator[str]:
+    if not isinstance(found, Mapping):
+        yield path or "."
+        return
+    for name, value in wanted.items():
+        below = f"{path}.{name}" if path else name
+        if name not in found:
+            yield below
+        elif field in _QUANTITIES or name == "sizeLimit":
+            if amount(value) != amount(found[name]):
+                yield below
+        else:
+            yield from _any(below, name, value, found[name], strict=strict)
+    if strict:
+        yield from (f"{path}.{name}" for name in found if name not in wanted and found[name] not in _EMPTY)
+
+
+def _keyed(path: str, key: str, wanted: Sequence[Any], found: Any, *, strict: bool) -> Iterator[str]:
+    items = found if isinstance(found, list) else []
+    by_key = {str(item.get(key)): item for item in items if isinstance(item, Mapping)}
+    names = [str(item[key]) for item in wanted]
+    for name, item in zip(names, wanted, strict=True):
+        below = f"{path}[{name}]"
+        if name in by_key:
+            yield from _map(below, "", item, by_key[name], strict=strict)
+        else:
+            yield below
+    if strict:
+        yield from (f"{path}[{name}]" for name in by_key if name not in names)

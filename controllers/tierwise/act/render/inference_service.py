@@ -1,0 +1,69 @@
+"""Which InferenceService does a tier become?
+
+Everything in its metadata is copied into the pod template by KServe, so nothing there may vary: three labels, two
+annotations, for ever. Replicas are not here: KServe's class `external` never writes them, and the operator scales the
+Deployment. The object is born with class `none` and minReplicas 0, because every other class starts one pod whatever
+minReplicas says, and turned to `external` while still at 0 (which restarts nothing).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from tierwise.act.render.pod import pod_spec
+from tierwise.api.v1alpha1 import API_VERSION
+from tierwise.errors import Invalid
+from tierwise.model import TierObject
+
+Scaler = Literal["none", "external"]
+AUTOSCALER_ANNOTATION = "serving.kserve.io/autoscalerClass"
+
+_STRATEGIES = {
+    "Surge": {"maxSurge": 1, "maxUnavailable": 0},
+    "Replace": {"maxSurge": 0, "maxUnavailable": 1},
+}
+
+
+def render(tier: TierObject, *, scaler: Scaler) -> dict[str, Any]:
+    """The InferenceService of a tier, as a manifest for server-side apply. `scaler` is KServe's autoscaler class.
+
+    Raises tierwise.errors.Invalid for a tier without a model of its own, and for one that the engine would refuse."""
+    if tier.spec is None or tier.spec.model is None:
+        raise Invalid(f"tier {tier.key} has no model to serve{f': {tier.invalid}' if tier.invalid else ''}")
+    return {
+        "apiVersion": "serving.kserve.io/v1beta1",
+        "kind": "InferenceService",
+        "metadata": {
+            "annotations": {
+                AUTOSCALER_ANNOTATION: scaler,
+                "serving.kserve.io/deploymentMode": "Standard",
+            },
+            "labels": {
+                "app.kubernetes.io/managed-by": "tierwise",
+                "networking.kserve.io/visibility": "cluster-local",
+                "tierwise.io/tier": tier.key.name,
+            },
+            "name": tier.key.name,
+            "namespace": tier.key.namespace,
+            "ownerReferences": [
+                {
+                    "apiVersion": API_VERSION,
+                    "blockOwnerDeletion": False,
+                    "controller": True,
+                    "kind": "ModelTier",
+                    "name": tier.key.name,
+                    "uid": tier.uid,
+                }
+            ],
+        },
+        "spec": {
+            "predictor": {
+                "deploymentStrategy": {
+                    "rollingUpdate": dict(_STRATEGIES[tier.spec.rollout]),
+                    "type": "RollingUpdate",
+                },
+                "minReplicas": 0,
+                **pod_spec(tier.spec, tier.spec.model),
+            }
+        },
+    }

@@ -1,0 +1,145 @@
+"""What runs in one replica?
+
+One container that loads and serves the model as an unprivileged user. Three choices need their reason here:
+
+- The root filesystem stays writable, since the NVIDIA container hook writes there; what the engine writes (home,
+  compile caches, weights) goes to volumes nevertheless, because the user 2000 owns nothing in the image.
+- CPU is requested and, at the same amount, allowed: KServe's defaulter gives a container without a CPU limit the
+  limit 1, which is below the request, and the API server then refuses the pod.
+- pvc://, s3://, gs:// and oci:// go through the environment variable STORAGE_URI, which KServe 0.17 to 0.20 reads on
+  a container of one's own: it mounts the claim's sub-folder (`predictor.storageUris` would drop the folder), downloads
+  with the credentials of the ServiceAccount, or attaches the image, all at /mnt/models.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tierwise.act.render.quantity import add_gib
+from tierwise.api.v1alpha1 import ModelSource, ModelTierSpec, Placement, Toleration
+from tierwise.engines import arguments, environment, profile
+
+CONTAINER = "kserve-container"  # the name by which KServe knows the container with the model
+USER = 2000  # the vllm images' own unprivileged user
+PRE_STOP_SECONDS = 10  # until every endpoint list has dropped the pod
+TEARDOWN_SECONDS = 30  # from the last answer to the end of the process: 4 to 6 s seen, more with many GPUs
+STARTUP_PERIOD_SECONDS = 5
+HOME = "/home/tierwise"
+HUB_CACHE = "/mnt/huggingface"
+SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the place itself, not a temporary file
+
+
+def pod_spec(spec: ModelTierSpec, model: ModelSource) -> dict[str, Any]:
+    """The pod fields of the predictor, for a spec whose `model` is given.
+
+    Raises tierwise.errors.Invalid for a spec that the engine would refuse."""
+    pod: dict[str, Any] = {
+        "automountServiceAccountToken": False,
+        "containers": [_container(spec, model)],
+        "enableServiceLinks": False,
+        "securityContext": {
+            "fsGroup": USER,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "terminationGracePeriodSeconds": PRE_STOP_SECONDS + spec.drain_seconds + TEARDOWN_SECONDS,
+        "volumes": _volumes(spec, model),
+        **_placement(spec.placement),
+    }
+    if model.service_account_name is not None:
+        pod["serviceAccountName"] = model.service_account_name
+    return pod
+
+
+def _container(spec: ModelTierSpec, model: ModelSource) -> dict[str, Any]:
+    release = profile(spec.engine)
+    probe = {"httpGet": {"path": release.health_path, "port": release.port, "scheme": "HTTP"}}
+    return {
+        "args": list(arguments(spec)),
+        "command": list(release.program),
+        "env": _environment(spec, model),
+        "image": release.image(spec.engine),
+        "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},
+        # Gentle: a busy engine answers late, and a restart costs a model load.
+        "livenessProbe": {**probe, "failureThreshold": 6, "periodSeconds": 10, "timeoutSeconds": 10},
+        "name": CONTAINER,
+        "ports": [{"containerPort": release.port, "name": "http", "protocol": "TCP"}],
+        "readinessProbe": {**probe, "failureThreshold": 3, "periodSeconds": 5, "timeoutSeconds": 5},
+        "resources": _resources(spec),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": False,
+        },
+        "startupProbe": {
+            **probe,
+            "failureThreshold": math.ceil(spec.startup_timeout_seconds / STARTUP_PERIOD_SECONDS),
+            "periodSeconds": STARTUP_PERIOD_SECONDS,
+            "timeoutSeconds": 5,
+        },
+        "terminationMessagePolicy": "FallbackToLogsOnError",  # the engine's last line becomes our condition
+        "volumeMounts": [
+            {"mountPath": SHARED_MEMORY, "name": "dshm"},
+            {"mountPath": HOME, "name": "home"},
+            {"mountPath": HUB_CACHE, "name": "huggingface"},
+        ],
+    }
+
+
+def _environment(spec: ModelTierSpec, model: ModelSource) -> list[dict[str, Any]]:
+    plain = environment(spec) | {
+        "HF_HOME": HUB_CACHE,
+        "HOME": HOME,
+        "TORCHINDUCTOR_CACHE_DIR": f"{HOME}/.cache/torchinductor",
+        "USER": "tierwise",  # a user without a passwd entry would end PyTorch's look-up of its name
+    }
+    if not model.uri.startswith("hf://"):
+        plain["STORAGE_URI"] = model.uri
+    env: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in plain.items()]
+    if model.token_secret_ref is not None:
+        secret = {"key": model.token_secret_ref.key, "name": model.token_secret_ref.name}
+        env.append({"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": secret}})
+    return sorted(env, key=lambda variable: str(variable["name"]))
+
+
+def _resources(spec: ModelTierSpec) -> dict[str, dict[str, str]]:
+    amounts = {
+        "cpu": spec.resources.cpu,
+        "memory": add_gib(spec.resources.memory, spec.caching.kv_offload_gib),
+    }
+    if spec.resources.gpus:
+        amounts[spec.resources.resource_name] = str(spec.resources.gpus)
+    return {"limits": dict(amounts), "requests": dict(amounts)}
+
+
+def _volumes(spec: ModelTierSpec, model: ModelSource) -> list[dict[str, Any]]:
+    hub: dict[str, Any] = {"name": "huggingface", "emptyDir": {}}
+    if model.cache_pvc is not None:
+        hub = {"name": "huggingface", "persistentVolumeClaim": {"claimName": model.cache_pvc}}
+    return [
+        {"emptyDir": {"medium": "Memory", "sizeLimit": spec.resources.shared_memory}, "name": "dshm"},
+        {"emptyDir": {}, "name": "home"},
+        hub,
+    ]
+
+
+def _placement(placement: Placement) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    if placement.image_pull_secrets:
+        fields["imagePullSecrets"] = [{"name": name} for name in placement.image_pull_secrets]
+    if placement.node_selector:
+        fields["nodeSelector"] = dict(sorted(placement.node_selector.items()))
+    if placement.priority_class_name is not None:
+        fields["priorityClassName"] = placement.priority_class_name
+    if placement.runtime_class_name is not None:
+        fields["runtimeClassName"] = placement.runtime_class_name
+    if placement.tolerations:
+        fields["tolerations"] = [_toleration(each) for each in placement.tolerations]
+    return fields
+
+
+def _toleration(toleration: Toleration) -> dict[str, Any]:
+    return toleration.model_dump(by_alias=True, exclude_none=True)
