@@ -1,0 +1,167 @@
+"""Does the InferenceService of a tier have to be written, and how is it made without a stray GPU pod?
+
+    no InferenceService              apply it with autoscaler class none and minReplicas 0: KServe makes a Deployment of
+                                     0 replicas. Any other class starts with one pod, which would be a stray GPU pod.
+    class none, Deployment is there  apply class external: from now on KServe leaves the replicas alone. At 0 replicas
+                                     the change of class restarts nothing.
+
+An object is read again, with quorum, right before it is written: the informer may be behind, and what it still misses
+(our own last write, a stranger's object of the same name) must not be overwritten. What is as rendered is never
+written, and what the cluster keeps changing back is written once, then only reported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tierwise import reasons
+from tierwise.act.failures import failure
+from tierwise.act.render import AUTOSCALER_ANNOTATION, Scaler, differences, render
+from tierwise.errors import TierwiseError
+from tierwise.model import ActionError, TierKey, TierView, Workload
+from tierwise.ports import Cluster, Ref
+
+KSERVE = "serving.kserve.io/v1beta1"
+DEPLOYMENTS = "apps/v1"
+
+
+@dataclass(slots=True)
+class Memo:
+    """What earlier writes taught this process. Losing it costs one write per tier, never a wrong one."""
+
+    # What the cluster changed back: digest of what was applied, and of what became of it.
+    contested: dict[TierKey, tuple[str, str]] = field(default_factory=dict)
+
+    def keep(self, keys: Iterable[TierKey]) -> None:
+        """Forget the tiers that are gone."""
+        alive = set(keys)
+        self.contested = {key: value for key, value in self.contested.items() if key in alive}
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of the InferenceService: written or not, what to tell a person, what went wrong."""
+
+    applied: bool = False
+    event: str = ""
+    trouble: ActionError | None = None
+
+
+def service(view: TierView, name: str) -> Ref:
+    """The InferenceService of this name in the tier's namespace."""
+    return Ref(KSERVE, "inferenceservices", view.tier.key.namespace, name)
+
+
+def autoscaler_class(manifest: Mapping[str, Any]) -> str:
+    """Who scales, as the manifest says it; empty when it does not."""
+    return str((manifest["metadata"].get("annotations") or {}).get(AUTOSCALER_ANNOTATION) or "")
+
+
+async def settle(view: TierView, kserve_present: bool, cluster: Cluster, memo: Memo) -> Written:
+    """Make or heal the InferenceService of a tier. Raises nothing that is a TierwiseError."""
+    facts = view.workload.inference_service
+    if not kserve_present:
+        return Written(trouble=ActionError(reasons.KSERVE_MISSING, "the cluster has no kind InferenceService"))
+    if facts is not None and not facts.owned:
+        return Written(trouble=_not_ours(facts.name))
+    if facts is not None and facts.deleting:
+        return Written()  # made again when it is gone
+    try:
+        wanted = render(view.tier, scaler=_scaler(view.workload))
+        if facts is not None and not differences(wanted, facts.manifest):
+            memo.contested.pop(view.tier.key, None)
+            return Written()
+        return await _write(view, wanted, cluster, memo)
+    except TierwiseError as error:
+        return Written(trouble=failure(error))
+
+
+async def _write(view: TierView, wanted: Mapping[str, Any], cluster: Cluster, memo: Memo) -> Written:
+    key = view.tier.key
+    ref = service(view, wanted["metadata"]["name"])
+    found = await cluster.get(ref)
+    if found is not None:
+        if not _controlled(found, view.tier.uid):
+            return Written(trouble=_not_ours(ref.name))
+        different = differences(wanted, found)
+        if not different or found["metadata"].get("deletionTimestamp"):
+            return Written()  # the informer is about to say so
+        if memo.contested.get(key) == (_digest(wanted), _digest(found)):
+            return Written(trouble=_contested(ref.name, different))
+        if _hands_over(found, wanted) and not await _deployment_made(view, found, cluster):
+            return Written()
+    made = await cluster.apply(ref, _conditional(wanted, found))
+    if differences(wanted, made):
+        memo.contested[key] = (_digest(wanted), _digest(made))
+    return Written(applied=True, event=_event(view, found, wanted))
+
+
+def _scaler(workload: Workload) -> Scaler:
+    """`none` until KServe has made the Deployment, and never again after that."""
+    facts = workload.inference_service
+    if facts is None:
+        return "none"
+    return "none" if workload.deployment is None and autoscaler_class(facts.manifest) == "none" else "external"
+
+
+def _hands_over(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    return autoscaler_class(found) == "none" and autoscaler_class(wanted) == "external"
+
+
+async def _deployment_made(view: TierView, found: Mapping[str, Any], cluster: Cluster) -> bool:
+    """Whether the Deployment belongs to this very InferenceService, not to a namesake that is being deleted."""
+    seen = view.workload.deployment
+    if seen is None:
+        return False
+    fresh = await cluster.get(Ref(DEPLOYMENTS, "deployments", view.tier.key.namespace, seen.name))
+    return fresh is not None and _controlled(fresh, str(found["metadata"]["uid"]))
+
+
+def _event(view: TierView, found: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> str:
+    """What a person should hear of this write."""
+    if found is None:
+        known = any(child.name == wanted["metadata"]["name"] for child in view.tier.status.inference_services)
+        return reasons.HEALED if known else reasons.CREATED
+    if _hands_over(found, wanted):
+        return ""  # a step of the creation that was told already
+    return reasons.HEALED if view.tier.status.observed_generation == view.tier.generation else reasons.UPDATED
+
+
+def _controlled(found: Mapping[str, Any], uid: str) -> bool:
+    owners = found["metadata"].get("ownerReferences") or ()
+    return any(owner.get("controller") and owner.get("uid") == uid for owner in owners)
+
+
+def _not_ours(name: str) -> ActionError:
+    return ActionError(
+        reasons.NOT_OURS, f"InferenceService {name} belongs to somebody else: rename the tier, or delete it"
+    )
+
+
+def _contested(name: str, paths: tuple[str, ...]) -> ActionError:
+    where = ", ".join(paths[:3])
+    return ActionError(
+        reasons.APPLY_REFUSED,
+        f"something changes InferenceService {name} back right after it was applied ({where}): "
+        "look at its managedFields and at the admission webhooks",
+    )
+
+
+def _conditional(wanted: Mapping[str, Any], found: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Only the version that was looked at may be overwritten."""
+    if found is None:
+        return dict(wanted)
+    version = found["metadata"]["resourceVersion"]
+    return {**wanted, "metadata": {**wanted["metadata"], "resourceVersion": version}}
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    """What a person or a webhook may change, and nothing that changes by itself."""
+    metadata = manifest["metadata"]
+    kept = [metadata.get(name) for name in ("labels", "annotations", "ownerReferences")]
+    text = json.dumps([kept, manifest.get("spec")], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,150 @@
+"""How is each verb of the Cluster port said to a real API server?
+
+Four choices keep two writers from harming each other. Children are written by server-side apply under one field
+manager, forced only for the fields that we render. Replicas go through the scale subresource, and a status is replaced
+whole; both carry the resource version they were decided on, so that a leader that was paused and woke up cannot land a
+decision of the past. A deletion names the UID, never only the name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from tierwise.act.wire import APPLY, JSON_PATCH, MERGE, Wire
+from tierwise.api.v1alpha1 import API_VERSION
+from tierwise.errors import Conflict, Gone
+from tierwise.ports import Clock, EventRecord, Ref
+
+FIELD_MANAGER = "tierwise"
+REPORTING_CONTROLLER = "tierwise.io/operator"
+NOTE_LENGTH = 1024  # of events.k8s.io/v1
+_MANAGED = (("fieldManager", FIELD_MANAGER),)
+
+
+def path_of(ref: Ref, subresource: str = "") -> str:
+    """The URL path of an object, or of its collection when `ref.name` is empty."""
+    parts = ["api" if "/" not in ref.api_version else "apis", ref.api_version]
+    parts += ["namespaces", quote(ref.namespace, safe="")] if ref.namespace else []
+    parts += [ref.plural, quote(ref.name, safe=""), subresource]
+    return "/" + "/".join(part for part in parts if part)
+
+
+def _what(verb: str, ref: Ref) -> str:
+    return f"{verb} {ref.plural} {'/'.join(part for part in (ref.namespace, ref.name) if part) or '(all)'}"
+
+
+class KubernetesCluster:
+    """The Cluster port over a Wire, plus what the process needs beside it: list, watch, create and replace."""
+
+    def __init__(self, wire: Wire, clock: Clock, *, instance: str) -> None:
+        """`instance` names this process in Events, e.g. its pod name."""
+        self._wire = wire
+        self._clock = clock
+        self._instance = instance
+
+    async def get(self, ref: Ref) -> Mapping[str, Any] | None:
+        """The object, read with quorum; None when it (or its kind) does not exist."""
+        try:
+            return await self._wire.call(_what("get", ref), "GET", path_of(ref))
+        except Gone:
+            return None
+
+    async def apply(self, ref: Ref, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Server-side apply, forced; a `metadata.resourceVersion` in the manifest makes it conditional (Conflict)."""
+        return await self._wire.call(
+            _what("apply", ref),
+            "PATCH",
+            path_of(ref),
+            query=(*_MANAGED, ("force", "true")),
+            body=dict(manifest),
+            content_type=APPLY,
+        )
+
+    async def delete(self, ref: Ref, *, uid: str) -> None:
+        """Delete the object that has this UID; its children follow in the background."""
+        body = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
+        try:
+            await self._wire.call(_what("delete", ref), "DELETE", path_of(ref), body=body)
+        except (Gone, Conflict):  # Conflict: another object bears the name now, ours is gone
+            return
+
+    async def scale(self, ref: Ref, replicas: int, *, resource_version: str) -> None:
+        """Write `spec.replicas` of the scale subresource."""
+        body = {"metadata": {"resourceVersion": resource_version}, "spec": {"replicas": replicas}}
+        await self._patch("scale", ref, body, subresource="scale")
+
+    async def annotate_pod(self, namespace: str, name: str, *, uid: str, annotations: Mapping[str, str]) -> None:
+        """Merge annotations; Conflict when another pod bears the name now, Gone when none does."""
+        body = {"metadata": {"uid": uid, "annotations": dict(annotations)}}
+        await self._patch("annotate", Ref("v1", "pods", namespace, name), body)
+
+    async def patch_status(self, ref: Ref, status: Mapping[str, Any], *, resource_version: str) -> None:
+        """Replace the whole status: a merge would keep what the new status no longer says."""
+        body = [
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": resource_version},
+            {"op": "add", "path": "/status", "value": dict(status)},
+        ]
+        await self._patch("patch status of", ref, body, subresource="status", content_type=JSON_PATCH)
+
+    async def record_event(self, event: EventRecord) -> None:
+        """Create an Event about a ModelTier."""
+        body = event_body(event, self._clock.now(), self._instance)
+        await self.create(Ref("events.k8s.io/v1", "events", event.namespace, ""), body)
+
+    async def create(self, ref: Ref, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Create an object; Conflict when it exists."""
+        collection = Ref(ref.api_version, ref.plural, ref.namespace, "")
+        return await self._wire.call(
+            _what("create", ref), "POST", path_of(collection), query=_MANAGED, body=dict(manifest)
+        )
+
+    async def replace(self, ref: Ref, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Replace an object; Conflict when its resource version is not the one in the manifest."""
+        return await self._wire.call(_what("replace", ref), "PUT", path_of(ref), query=_MANAGED, body=dict(manifest))
+
+    async def list(self, ref: Ref, *, selector: str = "") -> tuple[tuple[Mapping[str, Any], ...], str]:
+        """All objects of a collection and the resource version to watch from; Gone when the kind does not exist."""
+        query = (("labelSelector", selector),) if selector else ()
+        answer = await self._wire.call(_what("list", ref), "GET", path_of(ref), query=query)
+        version = str((answer.get("metadata") or {}).get("resourceVersion") or "")
+        return tuple(answer.get("items") or ()), version
+
+    async def watch(self, ref: Ref, *, since: str, selector: str = "") -> AsyncIterator[Mapping[str, Any]]:
+        """Watch events (bookmarks included) after a resource version, until the server ends the stream."""
+        query = [("watch", "true"), ("allowWatchBookmarks", "true"), ("resourceVersion", since)]
+        query += [("labelSelector", selector)] if selector else []
+        async for event in self._wire.stream(_what("watch", ref), path_of(ref), query):
+            yield event
+
+    async def _patch(
+        self, verb: str, ref: Ref, body: Any, *, subresource: str = "", content_type: str = MERGE
+    ) -> Mapping[str, Any]:
+        return await self._wire.call(
+            _what(verb, ref), "PATCH", path_of(ref, subresource), query=_MANAGED, body=body, content_type=content_type
+        )
+
+
+def event_body(event: EventRecord, now: float, instance: str) -> dict[str, Any]:
+    """The manifest of an events.k8s.io/v1 Event. `now`: seconds since the epoch."""
+    return {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"generateName": f"{event.name}.", "namespace": event.namespace},
+        "eventTime": datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "reportingController": REPORTING_CONTROLLER,
+        "reportingInstance": instance[:128],
+        "action": event.action,
+        "reason": event.reason,
+        "type": "Warning" if event.warning else "Normal",
+        "regarding": {
+            "apiVersion": API_VERSION,
+            "kind": "ModelTier",
+            "namespace": event.namespace,
+            "name": event.name,
+            "uid": event.uid,
+        },
+        "note": event.message[:NOTE_LENGTH],
+    }

@@ -1,0 +1,127 @@
+"""What exists of a kind that may not exist at all?
+
+kopf ends when the kind of a watch disappears (404), and a cluster without KServe, or without KEDA, is a normal thing to
+meet and to report. So these kinds have a list/watch of our own: an absent kind is a fact (`present` is False) that is
+looked at again every half minute, an expired resource version (410) means listing again, and everything else is tried
+again, later each time, for ever. What was seen last stays visible meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Generic, Protocol, TypeVar
+
+from tierwise.errors import Gone, TierwiseError
+from tierwise.ports import Ref
+from tierwise_operator.backoff import delays
+
+logger = logging.getLogger(__name__)
+
+ABSENT_SECONDS = 30.0
+# Between two streams that the server ended by itself, so that a server that ends them at once is not asked in a loop.
+PAUSE_SECONDS = 0.5
+
+Record = TypeVar("Record")
+
+
+class Source(Protocol):
+    """Where objects are listed and watched; Gone with status 404 when the kind does not exist, 410 when too late."""
+
+    async def list(self, ref: Ref, *, selector: str = "") -> tuple[tuple[Mapping[str, Any], ...], str]:
+        """All objects, and the resource version to watch from."""
+        ...
+
+    def watch(self, ref: Ref, *, since: str, selector: str = "") -> AsyncIterator[Mapping[str, Any]]:
+        """The changes after it."""
+        ...
+
+
+class Reflector(Generic[Record]):
+    """The records of one kind in one namespace (or in all: `ref.namespace` empty), by UID."""
+
+    def __init__(
+        self,
+        source: Source,
+        ref: Ref,
+        record: Callable[[Mapping[str, Any]], Record],
+        wake: Callable[[], None],
+        *,
+        selector: str = "",
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """`record` makes the small value that is kept of an object; `wake` is called after each change."""
+        self._source = source
+        self._ref = ref
+        self._record = record
+        self._wake = wake
+        self._selector = selector
+        self._sleep = sleep
+        self._records: dict[str, Record] = {}
+        self.present: bool | None = None  # None until the first answer
+
+    @property
+    def records(self) -> Mapping[str, Record]:
+        """What exists, by UID."""
+        return self._records
+
+    async def run(self) -> None:
+        """Follow the kind for ever."""
+        pauses = delays()
+        while True:
+            try:
+                version = await self._list()
+                pauses = delays()
+                await self._follow(version)
+            except Gone as error:
+                if error.status == 404:
+                    self._absent()
+                    await self._sleep(ABSENT_SECONDS)
+                else:
+                    await self._sleep(next(pauses))
+            except TierwiseError as error:
+                logger.warning("%s", error.message)
+                await self._sleep(next(pauses))
+
+    async def _list(self) -> str:
+        items, version = await self._source.list(self._ref, selector=self._selector)
+        records = {uid: record for uid, record in map(self._read, items) if record is not None}
+        changed = records != self._records or self.present is not True
+        self._records, self.present = records, True
+        if changed:
+            self._wake()
+        return version
+
+    async def _follow(self, version: str) -> None:
+        while True:
+            async for event in self._source.watch(self._ref, since=version, selector=self._selector):
+                body = event.get("object") or {}
+                version = str(body.get("metadata", {}).get("resourceVersion") or version)
+                if event.get("type") != "BOOKMARK":
+                    self._change(str(event.get("type")), body)
+            await self._sleep(PAUSE_SECONDS)
+
+    def _change(self, kind: str, body: Mapping[str, Any]) -> None:
+        uid, record = self._read(body)
+        before = self._records.get(uid)
+        if kind == "DELETED" or record is None:
+            self._records.pop(uid, None)
+        else:
+            self._records[uid] = record
+        if self._records.get(uid) != before:
+            self._wake()
+
+    def _read(self, body: Mapping[str, Any]) -> tuple[str, Record | None]:
+        metadata = body.get("metadata") or {}
+        try:
+            return str(metadata.get("uid")), self._record(body)
+        except (KeyError, TypeError, ValueError, AttributeError):  # one malformed object must not hide the others
+            logger.exception("%s %s cannot be read", self._ref.plural, metadata.get("name"))
+            return str(metadata.get("uid")), None
+
+    def _absent(self) -> None:
+        if self.present is not False:
+            logger.warning("the cluster has no %s (%s)", self._ref.plural, self._ref.api_version)
+            self._records, self.present = {}, False
+            self._wake()

@@ -1,0 +1,178 @@
+"""What can be set about the process, how, and why is the default what it is?
+
+Every setting is a flag of `tierwise run` and an environment variable (the chart uses those); the flag wins. Settings
+are read once and frozen: a change is a restart, which loses nothing (what must survive is in the tiers' status).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from tierwise.errors import Invalid
+
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+LOG_FORMATS = ("text", "json")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set. Durations are seconds."""
+
+    # () means all namespaces. With names, a Role in each is enough: no cluster-wide right is needed.
+    namespaces: tuple[str, ...] = ()
+    kubeconfig: Path | None = None
+    context: str | None = None
+
+    # The Service that the Prometheus operator (kube-prometheus-stack) makes.
+    prometheus_url: str = "http://prometheus-operated.monitoring.svc:9090"
+    prometheus_bearer_file: Path | None = None
+    prometheus_ca_file: Path | None = None
+    prometheus_tenant: str = ""
+    # The PodMonitor's interval: the sampler asks as often, and a sample older than three of them is stale.
+    scrape_seconds: float = 10.0
+    # Half an interval: an answer that takes longer would be old before it is used.
+    query_timeout_seconds: float = 5.0
+
+    # HPA looks every 15 s; the metrics are new every 10 s, looking more often sees nothing new.
+    tick_seconds: float = 10.0
+    # Events come in bursts (a scale-up changes a Deployment, its pods and its endpoints within a second): wait until
+    # half a second is quiet, but never longer than two.
+    coalesce_seconds: float = 0.5
+    coalesce_limit_seconds: float = 2.0
+
+    metrics_host: str = "0.0.0.0"  # noqa: S104  (Prometheus and the kubelet reach it from outside the pod)
+    metrics_port: int = 8080
+
+    # client-go's proportions: 15 s to hand over, a leader stops writing 5 s before another may begin.
+    lease_name: str = "tierwise"
+    lease_namespace: str = "tierwise-system"
+    lease_seconds: float = 15.0
+    lease_renew_deadline_seconds: float = 10.0
+    lease_retry_seconds: float = 2.0
+    identity: str = ""
+
+    log_level: str = "INFO"
+    log_format: str = "text"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.lease_retry_seconds < self.lease_renew_deadline_seconds < self.lease_seconds:
+            raise Invalid("lease: retry must be shorter than the renew deadline, and that shorter than the duration")
+        if not 0 < self.coalesce_seconds <= self.coalesce_limit_seconds < self.tick_seconds:
+            raise Invalid("coalescing must be shorter than the tick: events would otherwise be slower than waiting")
+        if self.scrape_seconds <= 0 or self.query_timeout_seconds <= 0:
+            raise Invalid("the scrape interval and the query timeout must be above 0")
+        if self.log_level not in LOG_LEVELS or self.log_format not in LOG_FORMATS:
+            raise Invalid(f"log level is one of {', '.join(LOG_LEVELS)}; log format one of {', '.join(LOG_FORMATS)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One setting as a flag and as an environment variable."""
+
+    field: str
+    flag: str
+    variable: str
+    text: str
+    metavar: str = "TEXT"
+
+
+OPTIONS = (
+    Option("namespaces", "--namespaces", "TIERWISE_NAMESPACES", "namespaces to serve, by comma; empty: all", "NS,NS"),
+    Option("kubeconfig", "--kubeconfig", "TIERWISE_KUBECONFIG", "API server to use; in a pod: its own", "FILE"),
+    Option("context", "--context", "TIERWISE_CONTEXT", "context of the kubeconfig"),
+    Option("prometheus_url", "--prometheus-url", "TIERWISE_PROMETHEUS_URL", "where Prometheus answers", "URL"),
+    Option(
+        "prometheus_bearer_file",
+        "--prometheus-bearer-file",
+        "TIERWISE_PROMETHEUS_BEARER_FILE",
+        "file with a bearer token for Prometheus",
+        "FILE",
+    ),
+    Option(
+        "prometheus_ca_file",
+        "--prometheus-ca-file",
+        "TIERWISE_PROMETHEUS_CA_FILE",
+        "CA of an https Prometheus",
+        "FILE",
+    ),
+    Option(
+        "prometheus_tenant",
+        "--prometheus-tenant",
+        "TIERWISE_PROMETHEUS_TENANT",
+        "sent as X-Scope-OrgID (Mimir, Thanos)",
+    ),
+    Option("scrape_seconds", "--scrape-seconds", "TIERWISE_SCRAPE_SECONDS", "scrape interval of the engines", "S"),
+    Option(
+        "query_timeout_seconds",
+        "--query-timeout-seconds",
+        "TIERWISE_QUERY_TIMEOUT_SECONDS",
+        "how long one query may take",
+        "S",
+    ),
+    Option("tick_seconds", "--tick-seconds", "TIERWISE_TICK_SECONDS", "between two decisions without events", "S"),
+    Option("metrics_host", "--metrics-host", "TIERWISE_METRICS_HOST", "address of /metrics, /healthz, /readyz", "ADDR"),
+    Option("metrics_port", "--metrics-port", "TIERWISE_METRICS_PORT", "port of the same; 0: any free one", "PORT"),
+    Option("lease_name", "--lease-name", "TIERWISE_LEASE_NAME", "the Lease that lets one process write"),
+    Option("lease_namespace", "--lease-namespace", "POD_NAMESPACE", "namespace of the Lease"),
+    Option("lease_seconds", "--lease-seconds", "TIERWISE_LEASE_SECONDS", "after how long another may take over", "S"),
+    Option(
+        "lease_renew_deadline_seconds",
+        "--lease-renew-deadline-seconds",
+        "TIERWISE_LEASE_RENEW_DEADLINE_SECONDS",
+        "after how long without renewal this process stops writing",
+        "S",
+    ),
+    Option("lease_retry_seconds", "--lease-retry-seconds", "TIERWISE_LEASE_RETRY_SECONDS", "between two renewals", "S"),
+    Option("identity", "--identity", "POD_NAME", "name of this process in the Lease and in Events"),
+    Option("log_level", "--log-level", "TIERWISE_LOG_LEVEL", ", ".join(LOG_LEVELS)),
+    Option("log_format", "--log-format", "TIERWISE_LOG_FORMAT", "text for people, json for machines"),
+)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Every setting as a flag whose help names its variable and its default."""
+    defaults = {field.name: field.default for field in fields(Settings)}
+    for option in OPTIONS:
+        default = defaults[option.field]
+        shown = f"; default {default}" if default not in ("", None, ()) else ""
+        parser.add_argument(
+            option.flag, dest=option.field, metavar=option.metavar, help=f"{option.text} [{option.variable}{shown}]"
+        )
+
+
+def resolve(flags: Mapping[str, str | None], environ: Mapping[str, str] = os.environ) -> Settings:
+    """Settings from flags, then variables, then defaults. Raises Invalid with the name of what is wrong."""
+    given: dict[str, object] = {}
+    for option in OPTIONS:
+        text = flags.get(option.field)
+        if text is None:
+            text = environ.get(option.variable) or None
+        if text is not None:
+            given[option.field] = _parsed(option, text)
+    if not given.get("identity"):
+        given["identity"] = f"{socket.gethostname()}-{os.getpid()}"
+    return Settings(**given)  # type: ignore[arg-type]
+
+
+def _parsed(option: Option, text: str) -> object:
+    kinds = {field.name: str(field.type) for field in fields(Settings)}
+    kind = kinds[option.field]
+    try:
+        if kind.startswith("tuple"):
+            return tuple(sorted({part.strip() for part in text.split(",") if part.strip()}))
+        if kind.startswith("Path"):
+            return Path(text)
+        if kind == "float":
+            return float(text)
+        if kind == "int":
+            return int(text)
+    except ValueError as error:
+        raise Invalid(f"{option.flag} ({option.variable}): {text!r} is not a number") from error
+    if option.field == "log_level":
+        return text.upper()
+    return text
