@@ -1,0 +1,112 @@
+"""When does the engine model run, and who hears of it?
+
+The bridge between a wall clock and the engine model: whoever is due is woken, at most once per tick. A tick
+grows with the number of open streams, so that 200 of them cost a fraction of a core; token counts do not
+depend on it, only how many tokens one chunk carries. An idle engine has no timer at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from tierwise_sim.engine import Engine
+from tierwise_sim.sequence import Rejection, Request, Sequence
+
+# Sending one chunk costs some tens of microseconds: this share of a core for all streams together, at most.
+_SECONDS_PER_STREAM = 0.0005
+
+
+class Ticket:
+    """A request's place in the engine, as a handler sees it."""
+
+    def __init__(self, sequence: Sequence, stream: bool) -> None:
+        self.sequence = sequence
+        self.stream = stream
+        self.seen = 0
+        self.changed = asyncio.Event()
+
+    def done(self) -> bool:
+        """Whether the request is finished."""
+        return self.sequence.finish is not None
+
+
+class Driver:
+    """Runs one engine against a clock (seconds, monotonic). `killed` ends all waiting with `Killed`."""
+
+    def __init__(self, engine: Engine, clock: Callable[[], float], tick_seconds: float) -> None:
+        self.engine = engine
+        self._clock = clock
+        self._tick = tick_seconds
+        self._tickets: set[Ticket] = set()
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.killed = False
+
+    @property
+    def open(self) -> int:
+        """Requests that are not finished."""
+        return self.engine.unfinished
+
+    def submit(self, request: Request, stream: bool) -> Ticket | Rejection:
+        """Give a request to the engine now."""
+        self.pump()
+        outcome = self.engine.submit(request, self._clock())
+        if isinstance(outcome, Rejection):
+            return outcome
+        ticket = Ticket(outcome, stream)
+        self._tickets.add(ticket)
+        self._idle.clear()
+        self._wake.set()
+        return ticket
+
+    def abort(self, ticket: Ticket) -> None:
+        """The client is gone: stop computing for it."""
+        self.pump()
+        self.engine.abort(ticket.sequence, self._clock())
+        self._tickets.discard(ticket)
+        self._settle()
+
+    def pump(self) -> None:
+        """Let the engine catch up with the clock and wake the handlers that have something to send."""
+        if self.killed:
+            return
+        self.engine.advance(self._clock())
+        done = []
+        for ticket in self._tickets:
+            sequence = ticket.sequence
+            if ticket.done():
+                done.append(ticket)
+                ticket.changed.set()
+            elif ticket.stream and sequence.generated > ticket.seen:
+                ticket.changed.set()
+        self._tickets.difference_update(done)
+        self._settle()
+
+    def kill(self) -> None:
+        """The engine process is gone: nothing advances any more, and the handlers are told."""
+        self.killed = True
+        for ticket in self._tickets:
+            ticket.changed.set()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Pump until killed or cancelled."""
+        while not self.killed:
+            due = self.engine.next_event
+            if due is None:
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            tick = max(self._tick, len(self._tickets) * _SECONDS_PER_STREAM)
+            await asyncio.sleep(max(tick, due - self._clock()))
+            self.pump()
+
+    async def drained(self) -> None:
+        """Wait until no request is open."""
+        await self._idle.wait()
+
+    def _settle(self) -> None:
+        if not self.engine.unfinished:
+            self._idle.set()

@@ -1,0 +1,339 @@
+"""Which requests run in the next step, and when does each of them get its next token?
+
+A discrete-event model of vLLM's scheduler (vllm/v1/core/sched/scheduler.py, 0.33): first come, first served;
+running requests first, then waiting ones, within a token budget per step (chunked prefill) and a number of
+sequences; a request that finds no KV block pushes out the youngest running one, which starts over later.
+
+It is told the time and never reads a clock: `advance(until)` runs every step that ends by then, whether the
+seconds pass on a wall or in a loop. Where nothing can change between two steps (all running requests decode,
+nobody can join) several steps are taken at once with the same result, which is what makes an hour of traffic
+take seconds.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence as ReadOnlySequence
+from dataclasses import dataclass
+from random import Random
+
+from tierwise_sim.blocks import BlockPool
+from tierwise_sim.record import finished_request, first_token, step_done
+from tierwise_sim.roofline import Batch, StepTime
+from tierwise_sim.sequence import Rejection, Request, Sequence
+from tierwise_sim.settings import EngineSettings
+from tierwise_sim.stats import EngineStats
+
+
+@dataclass(slots=True)
+class _Plan:
+    """One scheduled step, or several equal ones: work, drafted tokens per decode, and each step's duration."""
+
+    chunks: list[tuple[Sequence, int]]
+    decodes: list[Sequence]
+    drafted: int
+    durations: list[float]
+    ends_at: float
+
+
+class Engine:
+    """One engine replica. Not thread-safe; `advance`, `submit` and `abort` take rising times."""
+
+    def __init__(self, settings: EngineSettings, rng: Random, now: float = 0.0) -> None:
+        self.settings = settings
+        self.now = now
+        self.pool = BlockPool(settings.num_gpu_blocks, settings.host_blocks)
+        self.stats = EngineStats(settings.max_model_len)
+        self.running: list[Sequence] = []
+        self.waiting: deque[Sequence] = deque()
+        self._rng = rng
+        self._step_time = StepTime(settings)
+        self._plan: _Plan | None = None
+        self._prefill_tokens = 0
+        self._blocked: tuple[Sequence, int] | None = None
+        if settings.speculation:
+            self.stats.accepted_per_position = [0] * settings.speculation.tokens
+
+    @property
+    def unfinished(self) -> int:
+        """Requests waiting or running."""
+        return len(self.running) + len(self.waiting)
+
+    @property
+    def kv_usage(self) -> float:
+        """Share of KV blocks in use, 0 to 1 (`vllm:kv_cache_usage_perc`)."""
+        return self.pool.used / self.pool.capacity
+
+    @property
+    def next_event(self) -> float | None:
+        """When the step in progress ends; None when there is nothing to do."""
+        if self._plan is not None:
+            return self._plan.ends_at
+        return self.now if self.unfinished else None
+
+    def submit(self, request: Request, at: float) -> Sequence | Rejection:
+        """Take a request at time `at` (not before the last `advance`), or reject it.
+
+        Both limits are vLLM's: unfinished requests, and prompt tokens of requests without a first token.
+        Raises ValueError when the request can never fit (the server refuses those before the engine).
+        """
+        settings, stats = self.settings, self.stats
+        if request.prompt_tokens + request.output_tokens > settings.max_model_len:
+            raise ValueError(
+                f"request {request.id}: {request.prompt_tokens} + {request.output_tokens} tokens are more "
+                f"than the model length {settings.max_model_len}"
+            )
+        limit = settings.max_num_queued_reqs
+        if limit is not None and self.unfinished + 1 > limit:
+            stats.rejections["max_num_queued_reqs"] += 1
+            return Rejection("max_num_queued_reqs")
+        limit = settings.max_num_queued_tokens
+        if limit is not None and self._prefill_tokens >= limit:
+            stats.rejections["max_num_queued_tokens"] += 1
+            return Rejection("max_num_queued_tokens")
+        if not self.unfinished:
+            self.now = max(self.now, at)
+        sequence = Sequence(request, arrival=at)
+        self.waiting.append(sequence)
+        self._prefill_tokens += request.prompt_tokens
+        return sequence
+
+    def abort(self, sequence: Sequence, at: float) -> None:
+        """Drop a request, as a disconnecting client does; a finished one is left alone."""
+        if sequence.finish is not None:
+            return
+        if sequence in self.running:
+            self.running.remove(sequence)
+        else:
+            self.waiting.remove(sequence)
+        if sequence.first_token_at is None:
+            self._prefill_tokens -= sequence.request.prompt_tokens
+        self._end(sequence, "abort", at)
+        if not self.unfinished:
+            self._plan = None
+            self.now = max(self.now, at)
+
+    def advance(self, until: float) -> list[Sequence]:
+        """Run all steps that end by `until`; the sequences that finished, in order."""
+        finished: list[Sequence] = []
+        while True:
+            if self._plan is not None:
+                if self._plan.ends_at > until:
+                    return finished
+                self._apply(self._plan, finished)
+                self._plan = None
+            if not self.unfinished:
+                self.now = max(self.now, until)
+                return finished
+            self._plan = self._schedule(until)
+
+    def _schedule(self, until: float) -> _Plan:
+        """Choose the next step's work and take its KV blocks."""
+        budget = self.settings.max_num_batched_tokens
+        drafted = self._draft_length()
+        chunks: list[tuple[Sequence, int]] = []
+        decodes: list[Sequence] = []
+        preempted = False
+        index = 0
+        while index < len(self.running) and budget > 0:
+            sequence = self.running[index]
+            count = 1 + drafted if sequence.decoding else min(sequence.tokens - sequence.computed, budget)
+            while not self._reserve(sequence, count):
+                preempted = True
+                if self._preempt() is sequence:
+                    break
+            else:
+                if sequence.decoding:
+                    decodes.append(sequence)
+                else:
+                    chunks.append((sequence, count))
+                budget -= count
+                index += 1
+        loaded = 0 if preempted else self._admit(chunks, budget)
+        if not chunks and not decodes:
+            raise RuntimeError(
+                f"{len(self.waiting)} requests wait and none can be scheduled: "
+                f"{self.pool.free} of {self.pool.capacity} KV blocks are free"
+            )
+        batch = Batch(
+            decodes=len(decodes),
+            decode_context=sum(sequence.computed + 1 for sequence in decodes),
+            drafted=drafted,
+            prefill=sum(count for _, count in chunks),
+            prefill_context=sum(sequence.computed + count for sequence, count in chunks),
+            prefill_pairs=sum(count * (sequence.computed + count / 2) for sequence, count in chunks),
+            loaded=loaded,
+        )
+        duration = self._step_time.seconds(batch)
+        plan = _Plan(chunks, decodes, drafted, [duration], self.now + duration)
+        if not chunks and not drafted and not preempted:
+            self._repeat(plan, batch.decode_context, until)
+        return plan
+
+    def _draft_length(self) -> int:
+        speculation = self.settings.speculation
+        if speculation is None or not self.running:
+            return 0
+        share = self.settings.max_num_batched_tokens // len(self.running)
+        return max(0, min(speculation.tokens_at(len(self.running)), share - 1))
+
+    def _reserve(self, sequence: Sequence, count: int) -> bool:
+        """Blocks for `count` more tokens of a sequence."""
+        stored = min(sequence.computed + count, self.settings.max_model_len)
+        missing = self.settings.blocks_for(stored) - sequence.holding.blocks
+        return missing <= 0 or self.pool.reserve(sequence.holding, missing)
+
+    def _preempt(self) -> Sequence:
+        """Push out the youngest running request; it starts over, before all that wait."""
+        victim = self.running.pop()
+        self.pool.release(victim.holding)
+        victim.computed = victim.published = 0
+        victim.preemptions += 1
+        self.stats.preemptions += 1
+        self.waiting.appendleft(victim)
+        return victim
+
+    def _hashes(self, sequence: Sequence) -> ReadOnlySequence[int]:
+        return sequence.request.block_hashes if self.settings.prefix_caching else ()
+
+    def _admit(self, chunks: list[tuple[Sequence, int]], budget: int) -> int:
+        """Start waiting requests while budget, seats and blocks last; tokens fetched from host memory.
+
+        A request starts only when its whole prompt fits (vLLM's scheduler_reserve_full_isl).
+        """
+        settings, pool = self.settings, self.pool
+        loaded = 0
+        while self.waiting and budget > 0 and len(self.running) < settings.max_num_seqs:
+            sequence = self.waiting[0]
+            if self._blocked is not None and self._blocked[0] is sequence and pool.free <= self._blocked[1]:
+                break
+            hashes = self._hashes(sequence)
+            device, host = pool.match(hashes, (sequence.tokens - 1) // settings.block_size)
+            needed = settings.blocks_for(sequence.tokens) - device + pool.idle_among(hashes[:device])
+            if needed > pool.free:
+                self._blocked = (sequence, pool.free)
+                break
+            pool.hold(sequence.holding, hashes[:device])
+            sequence.computed = (device + host) * settings.block_size
+            count = min(sequence.tokens - sequence.computed, budget)
+            self._reserve(sequence, count)
+            for block in hashes[device : device + host]:
+                pool.publish(sequence.holding, block)
+            sequence.published = device + host
+            if sequence.scheduled_at is None:
+                self._count_hits(sequence, device, host)
+            loaded += host * settings.block_size
+            self.running.append(self.waiting.popleft())
+            chunks.append((sequence, count))
+            budget -= count
+        return loaded
+
+    def _count_hits(self, sequence: Sequence, device: int, host: int) -> None:
+        """Account the prefix cache for a request that is scheduled for the first time."""
+        stats, size = self.stats, self.settings.block_size
+        sequence.scheduled_at = self.now
+        sequence.cached_tokens = (device + host) * size
+        sequence.host_tokens = host * size
+        if self.settings.prefix_caching:
+            stats.prefix_queries += sequence.request.prompt_tokens
+            stats.prefix_hits += device * size
+        if self.pool.host_capacity:
+            stats.host_queries += sequence.request.prompt_tokens - device * size
+            stats.host_hits += host * size
+
+    def _repeat(self, plan: _Plan, context: int, until: float) -> None:
+        """Append further steps of the same decodes to the plan, while nothing can change and all end in time."""
+        if plan.ends_at > until:
+            return
+        batch = len(plan.decodes)
+        seconds = self._step_time.decode_seconds(batch)
+        ends = [plan.ends_at]
+        for _ in range(min(sequence.remaining for sequence in plan.decodes) - 1):
+            context += batch
+            duration = seconds(context)
+            if ends[-1] + duration > until:
+                break
+            plan.durations.append(duration)
+            ends.append(ends[-1] + duration)
+        steps = len(ends)
+        while steps > 1 and not self._reserve_all(plan.decodes, steps):
+            steps //= 2
+        del plan.durations[steps:]
+        plan.ends_at = ends[steps - 1]
+
+    def _reserve_all(self, decodes: list[Sequence], steps: int) -> bool:
+        """Blocks for this many more tokens of every sequence, or none at all."""
+        blocks_for = self.settings.blocks_for
+        missing = [max(0, blocks_for(sequence.computed + steps) - sequence.holding.blocks) for sequence in decodes]
+        if sum(missing) > self.pool.free:
+            return False
+        for sequence, count in zip(decodes, missing, strict=True):
+            if count:
+                self.pool.reserve(sequence.holding, count)
+        return True
+
+    def _apply(self, plan: _Plan, finished: list[Sequence]) -> None:
+        """Let the planned steps have happened: tokens, published blocks, finished requests."""
+        self.now = plan.ends_at
+        computed = outputs = 0
+        for sequence, count in plan.chunks:
+            if sequence.finish is not None:
+                continue
+            sequence.computed += count
+            if sequence.computed == sequence.tokens:
+                if sequence.first_token_at is None:
+                    computed += sequence.request.prompt_tokens - sequence.cached_tokens
+                    self._prefill_tokens -= sequence.request.prompt_tokens
+                    first_token(self.stats, sequence, self.now)
+                else:
+                    self.stats.inter_token_latency.observe(self.now - sequence.last_token_at)
+                outputs += self._emit(sequence, 1)
+            self._publish(sequence)
+        steps, batch = len(plan.durations), 0
+        for sequence in plan.decodes:
+            if sequence.finish is not None:
+                continue
+            count = self._verify(sequence, plan.drafted) if plan.drafted else steps
+            sequence.computed += count
+            outputs += self._emit(sequence, count)
+            self._publish(sequence)
+            batch += 1
+        step_done(self.stats, plan.durations, batch, computed + outputs)
+        ended = [sequence for sequence in self.running if not sequence.remaining]
+        for sequence in ended:
+            self._end(sequence, sequence.request.finish, self.now)
+            finished_request(self.stats, sequence, self.now)
+            finished.append(sequence)
+        if ended:
+            self.running = [sequence for sequence in self.running if sequence.finish is None]
+
+    def _emit(self, sequence: Sequence, count: int) -> int:
+        sequence.generated += count
+        sequence.last_token_at = self.now
+        self.stats.generation_tokens += count
+        return count
+
+    def _verify(self, sequence: Sequence, drafted: int) -> int:
+        """Tokens that one verified draft yields, never more than the answer still needs."""
+        stats, speculation = self.stats, self.settings.speculation
+        accepted = speculation.accepted(drafted, self._rng) if speculation else 0
+        stats.drafts += 1
+        stats.draft_tokens += drafted
+        stats.accepted_tokens += accepted
+        for position in range(accepted):
+            stats.accepted_per_position[position] += 1
+        return min(accepted + 1, sequence.remaining)
+
+    def _publish(self, sequence: Sequence) -> None:
+        """Make blocks that this step filled findable by later requests."""
+        hashes = self._hashes(sequence)
+        full = min(sequence.computed // self.settings.block_size, len(hashes))
+        for block in hashes[sequence.published : full]:
+            self.pool.publish(sequence.holding, block)
+        sequence.published = max(sequence.published, full)
+
+    def _end(self, sequence: Sequence, reason: str, at: float) -> None:
+        sequence.finish = reason
+        sequence.finished_at = at
+        self.pool.release(sequence.holding)
+        self.stats.finished[reason] += 1
