@@ -1,0 +1,50 @@
+"""What does a tier cost now?
+
+Money is decimal from end to end: prices are written as text in the spec and shown as text in the status. A GPU costs
+from the moment a pod holds it until the pod is gone, so starting and draining replicas count too.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_EVEN, Decimal
+
+from tierwise.api.v1alpha1 import ModelTierSpec, TokenPrices
+from tierwise.model import PodFacts, Signal
+
+_FINISHED = frozenset({"Succeeded", "Failed"})
+_SECONDS_PER_HOUR = Decimal(3600)
+_MILLION = Decimal(1_000_000)
+_TOO_FEW = 0.01  # tokens per second below which the quotient says nothing
+_CENTS, _FINE = Decimal("0.01"), Decimal("0.0001")
+
+
+def holds_gpus(pod: PodFacts) -> bool:
+    """Whether the pod keeps its GPUs from others: bound to a node and not finished, be it starting or draining."""
+    return pod.scheduled and pod.phase not in _FINISHED
+
+
+def per_hour(spec: ModelTierSpec, pods: tuple[PodFacts, ...]) -> Decimal | None:
+    """US dollars per hour: replicas that hold GPUs x GPUs of a replica x price. None without a price."""
+    if spec.price is None:
+        return None
+    return sum(map(holds_gpus, pods)) * spec.resources.gpus * Decimal(spec.price.gpu_hour)
+
+
+def per_million_tokens(hourly: Decimal | None, tokens_per_second: Signal) -> Decimal | None:
+    """US dollars per million tokens, prompt and generated: $/h / 3600 / (tokens/s) x 10^6. None when not known."""
+    if hourly is None or not tokens_per_second.known or tokens_per_second.value < _TOO_FEW:
+        return None
+    return hourly / _SECONDS_PER_HOUR / Decimal(repr(tokens_per_second.value)) * _MILLION
+
+
+def money(amount: Decimal | None) -> str:
+    """US dollars for a column: cents, or four decimals below ten cents; empty for None."""
+    if amount is None:
+        return ""
+    step = _CENTS if amount >= Decimal("0.1") or amount == 0 else _FINE
+    return f"{amount.quantize(step, ROUND_HALF_EVEN):f}"
+
+
+def prices(tokens: TokenPrices) -> str:
+    """The two prices of an external API that matter most; how they mix is known only from measured requests."""
+    return f"{money(Decimal(tokens.input))} in, {money(Decimal(tokens.output))} out"

@@ -1,0 +1,93 @@
+"""What should a person hear of, once?
+
+Events tell of changes: replicas written, children made or healed, conditions that turned. They are derived from two
+statuses and an outcome, so a cycle whose status could not be written derives them again; the recorder lets the same
+sentence about the same object pass once in ten minutes. A change of replicas is an act, not a state: it always passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Set
+
+from tierwise import reasons
+from tierwise.api.status import Condition, ModelTierStatus
+from tierwise.ports import EventRecord
+from tierwise.report.case import Case
+from tierwise.report.conditions import find
+from tierwise.report.wording import clip, say
+
+REPEAT_SECONDS = 600.0
+SCALE, APPLY, OBSERVE = "Scale", "Apply", "Observe"
+_NOTE = 1000  # events.k8s.io/v1 allows a note of 1 KiB
+_PASSING = frozenset({reasons.CREATING, reasons.DELETING, reasons.EXTERNAL, reasons.PINNED, reasons.ADVISORY})
+_WATCHED = (reasons.ACCEPTED, reasons.PROVISIONED, reasons.METRICS_AVAILABLE, reasons.SCALING_ACTIVE)
+
+
+def events(case: Case, new: ModelTierStatus) -> tuple[EventRecord, ...]:
+    """The events of one cycle about one tier, in the order in which things happened."""
+    return (*_written(case), *_scaled(case, new), *_turned(case, new.conditions))
+
+
+class Recorder:
+    """Lets an event pass once in ten minutes per object, reason and message; remembers living objects only."""
+
+    def __init__(self) -> None:
+        self._passed: dict[tuple[str, str, str], float] = {}
+
+    def admit(self, records: Iterable[EventRecord], now: float, alive: Set[str]) -> tuple[EventRecord, ...]:
+        """Those of `records` that are to be written. `now` in seconds; `alive`: UIDs of all tiers there are."""
+        self._passed = {key: at for key, at in self._passed.items() if key[0] in alive and now - at < REPEAT_SECONDS}
+        admitted = []
+        for record in records:
+            key = (record.uid, record.reason, record.message)
+            if record.uid not in alive or key in self._passed:
+                continue
+            admitted.append(record)
+            if record.action != SCALE:
+                self._passed[key] = now
+        return tuple(admitted)
+
+    def __len__(self) -> int:
+        """How many sentences are remembered."""
+        return len(self._passed)
+
+
+def _written(case: Case) -> Iterable[EventRecord]:
+    event = case.outcome.event
+    if event:
+        yield _record(case, event, say(event, f"InferenceService {case.inference_service}: {event.lower()}"), APPLY)
+
+
+def _scaled(case: Case, new: ModelTierStatus) -> Iterable[EventRecord]:
+    if new.scaling.decisions == case.old.scaling.decisions:
+        return
+    last = new.scaling.decisions[0]
+    reason = reasons.SCALED_UP if last.to_replicas > last.from_replicas else reasons.SCALED_DOWN
+    yield _record(case, reason, f"{last.from_replicas} → {last.to_replicas}: {last.reason}: {last.message}", SCALE)
+
+
+def _turned(case: Case, conditions: Iterable[Condition]) -> Iterable[EventRecord]:
+    for kind in _WATCHED:
+        before, after = find(case.old.conditions, kind), find(conditions, kind)
+        if after is None or (before is not None and (before.status, before.reason) == (after.status, after.reason)):
+            continue
+        if after.status == "False" and after.reason not in _PASSING:
+            yield _record(case, after.reason, after.message, OBSERVE, warning=True)
+        elif after.status == "True" and before is not None and before.status == "False" and kind != reasons.PROVISIONED:
+            yield _record(case, after.reason, after.message, OBSERVE)
+    before, after = find(case.old.conditions, reasons.READY), find(conditions, reasons.READY)
+    if after is not None and after.status == "True" and (before is None or before.status != "True"):
+        yield _record(case, after.reason, after.message, OBSERVE)
+
+
+def _record(case: Case, reason: str, message: str, action: str, *, warning: bool = False) -> EventRecord:
+    tier = case.view.tier
+    return EventRecord(
+        namespace=tier.key.namespace,
+        name=tier.key.name,
+        uid=tier.uid,
+        reason=reason,
+        message=clip(message, _NOTE),
+        action=action,
+        warning=warning,
+    )

@@ -1,0 +1,112 @@
+"""What is wrong with a tier's pods, in the words of the table?
+
+The cluster says it in five places (a waiting reason, a scheduler's message, an exit code, the engine's last lines, an
+age); a person wants one sentence. Only pods that do not answer are looked at, the gravest finding is reported, and
+pods with the same trouble are counted, not listed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tierwise import reasons
+from tierwise.api.v1alpha1 import ModelTierSpec
+from tierwise.model import PodFacts, Workload
+from tierwise.report.wording import clean, last_words, pull_failure
+
+_IMAGE = frozenset(
+    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
+    | {"RegistryUnavailable", "SignatureValidationFailed"}
+)
+_CONFIG = "CreateContainerConfigError"
+_CREATE = frozenset({"CreateContainerError", "RunContainerError", "PostStartHookError", "PreCreateHookError"})
+_KILLED = frozenset({137, 143})  # SIGKILL and SIGTERM: how the kubelet ends a container whose start-up probe fails
+_MEMORY = (
+    "out of memory",
+    "OutOfMemoryError",
+    "No available memory for the cache blocks",
+    "Free memory on device",
+    "is larger than the maximum number of tokens that can be stored in KV cache",
+    "larger than the available KV cache memory",
+)
+# The gravest first. What a person must change stands before what may pass by itself.
+_ORDER = (
+    reasons.IMAGE_PULL,
+    reasons.SECRET_MISSING,
+    reasons.ENGINE_OUT_OF_MEMORY,
+    reasons.ENGINE_CRASHED,
+    reasons.START_TIMEOUT,
+    reasons.STORAGE_PROBLEM,
+    reasons.INSUFFICIENT_GPU,
+    reasons.UNSCHEDULABLE,
+    reasons.SURGE_NEEDS_GPU,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What keeps a pod from answering: a reason of tierwise.reasons and what happened."""
+
+    reason: str
+    detail: str
+
+
+def trouble(workload: Workload, spec: ModelTierSpec, at: float) -> Trouble | None:
+    """The gravest finding over all pods that do not answer; None when there is none. `at`: seconds since the epoch."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for pod in sorted(workload.pods, key=lambda pod: pod.name):
+        if pod.ready or pod.terminating:
+            continue
+        finding = _examine(pod, workload, spec, at)
+        if finding is not None:
+            found.setdefault(finding.reason, []).append((pod.name, finding.detail))
+    for reason in _ORDER:
+        if reason in found:
+            (name, detail), *others = found[reason]
+            more = f" ({len(others)} more in the same state)" if others else ""
+            return Trouble(reason, f"pod {name}{more}: {detail}")
+    return None
+
+
+def _examine(pod: PodFacts, workload: Workload, spec: ModelTierSpec, at: float) -> Trouble | None:
+    if not pod.scheduled:
+        return _unscheduled(pod, workload, spec) if pod.unschedulable_message else None
+    if pod.waiting_reason in _IMAGE:
+        return Trouble(reasons.IMAGE_PULL, pull_failure(pod.waiting_message) or "the image cannot be pulled")
+    if pod.waiting_reason == _CONFIG:
+        return Trouble(reasons.SECRET_MISSING, pod.waiting_message or "a Secret or ConfigMap is missing")
+    if pod.waiting_reason in _CREATE:
+        return Trouble(reasons.ENGINE_CRASHED, f"the engine cannot be started: {clean(pod.waiting_message)}")
+    late = at - (pod.created_at if pod.scheduled_at is None else pod.scheduled_at) > spec.startup_timeout_seconds
+    killed = pod.last_exit_code in _KILLED and pod.last_exit_reason != "OOMKilled"
+    if pod.last_exit_code is not None and not (killed and late):
+        return _ended(pod)
+    if late:
+        return Trouble(reasons.START_TIMEOUT, f"not ready {spec.startup_timeout_seconds} s after it was scheduled")
+    return None
+
+
+def _unscheduled(pod: PodFacts, workload: Workload, spec: ModelTierSpec) -> Trouble:
+    message = pod.unschedulable_message
+    if "persistentvolumeclaim" in message.lower():
+        return Trouble(reasons.STORAGE_PROBLEM, message)
+    lacks_gpu = f"Insufficient {spec.resources.resource_name}" in message
+    wrong_node = "node affinity/selector" in message and "Insufficient" not in message
+    if spec.resources.gpus == 0 or not (lacks_gpu or wrong_node):
+        return Trouble(reasons.UNSCHEDULABLE, message)
+    deployment = workload.deployment
+    rolling = deployment is not None and 0 < deployment.updated_replicas < deployment.replicas
+    if rolling and lacks_gpu and spec.rollout == "Surge":
+        return Trouble(reasons.SURGE_NEEDS_GPU, message)
+    return Trouble(reasons.INSUFFICIENT_GPU, message)
+
+
+def _ended(pod: PodFacts) -> Trouble:
+    words = last_words(pod.last_exit_message)
+    memory = next((sign for sign in _MEMORY if sign.lower() in pod.last_exit_message.lower()), "")
+    if pod.last_exit_reason == "OOMKilled":
+        said = f"; its last line: {words}" if words else ""
+        return Trouble(reasons.ENGINE_OUT_OF_MEMORY, f"killed because it used more than resources.memory{said}")
+    how = f"ended with exit code {pod.last_exit_code}"
+    detail = f"{how}: {words}" if words else f"{how} and left no message"
+    return Trouble(reasons.ENGINE_OUT_OF_MEMORY if memory else reasons.ENGINE_CRASHED, detail)

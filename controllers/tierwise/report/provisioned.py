@@ -1,0 +1,82 @@
+"""Is the spec accepted, and do its children exist as rendered?
+
+The first finding wins, ordered from what makes all the others meaningless (the spec, KServe) down to single pods.
+"""
+
+from __future__ import annotations
+
+from tierwise import engines, reasons
+from tierwise.errors import Unsupported
+from tierwise.report.case import Case
+from tierwise.report.conditions import Verdict, verdict
+from tierwise.report.pods import trouble
+from tierwise.report.wording import clean
+
+_STORAGE_WORDS = ("storage", "pvc", "persistentvolumeclaim")
+_SCALING_ONLY = frozenset({reasons.CONFLICT, reasons.WAITING_FOR_CHILDREN})
+
+
+def accepted(case: Case) -> Verdict:
+    """Whether the spec can be served; advice of the engine's profile stands in the message."""
+    if case.rejected is not None:
+        return verdict(reasons.ACCEPTED, "False", *case.rejected)
+    advice = _advice(case)
+    detail = f"The spec can be served as it is. Advice: {advice}" if advice else ""
+    return verdict(reasons.ACCEPTED, "True", reasons.VALID, detail)
+
+
+def provisioned(case: Case) -> Verdict:
+    """Whether all children exist as rendered and none is stuck."""
+    if case.view.tier.deleting:
+        return _no(reasons.DELETING)
+    if case.rejected is not None:
+        return verdict(reasons.PROVISIONED, "Unknown", reasons.NOT_ACCEPTED)
+    if case.external:
+        return verdict(reasons.PROVISIONED, "True", reasons.EXTERNAL)
+    return _children(case) or _pods(case) or verdict(reasons.PROVISIONED, "True", reasons.PROVISIONED_OK)
+
+
+def _advice(case: Case) -> str:
+    if case.spec is None:
+        return ""
+    try:
+        return "; ".join(problem.message for problem in engines.check(case.spec) if not problem.fatal)
+    except Unsupported:  # whoever decides says so through `invalid`; there is nothing to advise
+        return ""
+
+
+def _children(case: Case) -> Verdict | None:
+    """What is wrong with the InferenceService and its Deployment."""
+    if not case.kserve_present:
+        return _no(reasons.KSERVE_MISSING)
+    error = case.outcome.error
+    if error is not None and error.reason not in _SCALING_ONLY:
+        return _no(error.reason, error.message)
+    service = case.workload.inference_service
+    if service is None:
+        return _no(reasons.CREATING)
+    if not service.owned:
+        return _no(reasons.NOT_OURS, f"InferenceService {service.name} belongs to somebody else")
+    if service.deleting:
+        return _no(reasons.CREATING, f"InferenceService {service.name} is being deleted and will be made again")
+    if service.problem:
+        about_storage = any(word in service.problem.lower() for word in _STORAGE_WORDS)
+        return _no(reasons.STORAGE_PROBLEM if about_storage else reasons.KSERVE_REFUSED, service.problem)
+    if case.workload.deployment is None:
+        return _no(reasons.CREATING, "KServe has not made the Deployment yet; if that lasts, look at its controller")
+    return None
+
+
+def _pods(case: Case) -> Verdict | None:
+    """What is wrong with the pods, or with making them."""
+    deployment, spec = case.workload.deployment, case.spec
+    if deployment is not None and deployment.failed_create:
+        text = clean(deployment.failed_create)
+        silent = "failed calling webhook" in text and "kserve" in text
+        return _no(reasons.KSERVE_NOT_ANSWERING if silent else reasons.POD_REFUSED, text)
+    finding = trouble(case.workload, spec, case.at) if spec is not None else None
+    return None if finding is None else _no(finding.reason, finding.detail)
+
+
+def _no(reason: str, detail: str = "") -> Verdict:
+    return verdict(reasons.PROVISIONED, "False", reason, detail)

@@ -1,0 +1,199 @@
+"""What does the status of a tier say?
+
+Everything is rounded before it is compared, and a measurement keeps the time of its first appearance while its value
+stays the same, so that a tier at rest has the same status, byte for byte, however often it is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from tierwise import reasons
+from tierwise.api.status import (
+    DecisionStatus,
+    InferenceServiceRef,
+    ModelTierStatus,
+    ScalingMemory,
+    ScalingStatus,
+    SignalStatus,
+    StepStatus,
+)
+from tierwise.api.v1alpha1 import ModelTierSpec
+from tierwise.model import Decision, NamedSignal, Signal, State, Step
+from tierwise.report.case import Case
+from tierwise.report.conditions import Verdict, merge
+from tierwise.report.costs import money, per_hour, per_million_tokens, prices
+from tierwise.report.measured import metrics_available
+from tierwise.report.provisioned import accepted, provisioned
+from tierwise.report.readiness import ready, state
+from tierwise.report.scaled import scaling_active, scaling_limited
+from tierwise.report.wording import clip, rfc3339
+
+STEPS, SIGNALS, DECISIONS = 12, 16, 5  # the CRD's maxItems
+_MESSAGE = 256
+
+
+def build(case: Case, remembered: ScalingMemory) -> ModelTierStatus:
+    """The status of one tier. `remembered` is what a restarted operator must know of its last decision."""
+    verdicts = judge(case)
+    word, reason = state({verdict.type: verdict for verdict in verdicts})
+    return case.old.model_copy(
+        update={
+            "observed_generation": case.view.tier.generation,
+            "state": word,
+            "reason": reason,
+            "conditions": merge(case.old.conditions, verdicts, case.view.tier.generation, case.at),
+            "scaling": _scaling(case, remembered),
+            "limited_by": case.decision.limited_by if case.decision is not None else "",
+            **_replicas(case),
+            **_figures(case),
+            **(_identity(case, case.spec) if case.spec is not None else {}),
+        }
+    )
+
+
+def judge(case: Case) -> tuple[Verdict, ...]:
+    """The six verdicts on one tier, in the order in which a person should read them."""
+    metrics = metrics_available(case)
+    return (
+        accepted(case),
+        provisioned(case),
+        metrics,
+        scaling_active(case, metrics),
+        scaling_limited(case),
+        ready(case),
+    )
+
+
+def _identity(case: Case, spec: ModelTierSpec) -> dict[str, object]:
+    """What the tier is: names, address, selector. Kept as it was when the spec does not parse."""
+    key = case.view.tier.key
+    if spec.external is not None:
+        return {
+            "model": spec.external.model,
+            "engine": "external API",
+            "quantization": "",
+            "url": spec.external.base_url,
+            "selector": "",
+            "inference_services": [],
+        }
+    child = case.inference_service
+    return {
+        "model": spec.model.name if spec.model is not None else "",
+        "engine": f"{spec.engine.name} {spec.engine.version}",
+        "quantization": _quantization(spec),
+        "url": f"http://{child}-predictor.{key.namespace}.svc.cluster.local",
+        "selector": f"app.kubernetes.io/managed-by=tierwise,tierwise.io/tier={key.name}",
+        "inference_services": case.old.inference_services or ([InferenceServiceRef(name=child)] if _made(case) else []),
+    }
+
+
+def _made(case: Case) -> bool:
+    """Whether the child exists (or was just written), so that its name is fixed for ever."""
+    service = case.workload.inference_service
+    return (service is not None and service.owned) or case.outcome.event == reasons.CREATED
+
+
+def _quantization(spec: ModelTierSpec) -> str:
+    cache = spec.quantization.kv_cache_dtype
+    return spec.quantization.method + ("" if cache == "auto" else f", KV {cache}")
+
+
+def _replicas(case: Case) -> dict[str, object]:
+    if case.external:
+        return {"replicas": 0, "ready_replicas": 0, "desired_replicas": 0, "ready": ""}
+    deployment = case.workload.deployment
+    return {
+        "replicas": deployment.replicas if deployment is not None else 0,
+        "ready_replicas": case.ready,
+        "desired_replicas": case.desired,
+        "ready": f"{case.ready}/{case.desired}",
+    }
+
+
+def _figures(case: Case) -> dict[str, object]:
+    """What was measured, and what it costs."""
+    spec, signals = case.spec, case.view.signals
+    if spec is not None and spec.external is not None:
+        tokens = prices(spec.external.prices)
+        hourly = None
+    else:
+        hourly = per_hour(spec, case.workload.pods) if spec is not None else None
+        tokens = money(per_million_tokens(hourly, signals.tokens_per_second))
+    measured = [sample for sample in signals.pods if sample.pod in case.workload.ready_endpoints]
+    usage = [sample.kv_usage.value for sample in measured if sample.kv_usage.known]
+    waiting = [sample.waiting.value for sample in measured if sample.waiting.known]
+    return {
+        "waiting": round(sum(waiting)) if waiting else None,
+        "kv_cache_percent": _percent(sum(usage) / len(usage)) if usage else None,
+        "prefix_hit_percent": _ratio(signals.prefix_hit_ratio),
+        "accepted_percent": _ratio(signals.accepted_ratio),
+        "cost_per_hour": money(hourly),
+        "cost_per_million_tokens": tokens,
+    }
+
+
+def _ratio(signal: Signal) -> int | None:
+    return _percent(signal.value) if signal.known else None
+
+
+def _percent(fraction: float) -> int:
+    return min(100, max(0, round(fraction * 100)))
+
+
+def _scaling(case: Case, remembered: ScalingMemory) -> ScalingStatus:
+    decision = case.decision
+    if decision is None:  # rejected: the last decision stays readable
+        return case.old.scaling.model_copy(update={"memory": remembered})
+    return ScalingStatus(
+        steps=[_step(step) for step in decision.steps[:STEPS]],
+        signals=_signals(decision.signals[:SIGNALS], case.old.scaling.signals),
+        decisions=_decisions(case, decision),
+        memory=remembered,
+    )
+
+
+def _step(step: Step) -> StepStatus:
+    return StepStatus(
+        name=clip(step.name, 32), replicas=step.replicas, reason=step.reason, message=clip(step.message, _MESSAGE)
+    )
+
+
+def _decisions(case: Case, decision: Decision) -> list[DecisionStatus]:
+    """The last five changes, newest first; a change is what was written, not what was wished."""
+    old, scaled = case.old.scaling.decisions, case.outcome.scaled_to
+    if scaled is None or scaled == decision.current:
+        return old
+    new = DecisionStatus.model_validate(
+        {
+            "time": rfc3339(case.at),
+            "from": decision.current,
+            "to": scaled,
+            "reason": decision.reason,
+            "message": clip(decision.message, _MESSAGE),
+        }
+    )
+    return [new, *old][:DECISIONS]
+
+
+def _signals(named: Sequence[NamedSignal], old: Iterable[SignalStatus]) -> list[SignalStatus]:
+    before = {signal.name: signal for signal in old}
+    return [_signal(each, before.get(clip(each.name, 64))) for each in named]
+
+
+def _signal(named: NamedSignal, before: SignalStatus | None) -> SignalStatus:
+    signal = named.signal
+    value = figure(signal.value) if signal.state is State.VALUE else ""
+    if before is not None and (before.state, before.value) == (signal.state.value, value):
+        return before
+    return SignalStatus(
+        name=clip(named.name, 64),
+        state=signal.state.value,
+        value=value,
+        time="" if signal.at is None else rfc3339(signal.at),
+    )
+
+
+def figure(value: float) -> str:
+    """A measured value for people: three significant digits, and whole from 100 on."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
