@@ -65,8 +65,8 @@ class Cluster(Protocol):
         """Merge annotations into a pod that still has this UID."""
         ...
 
-    async def patch_status(self, ref: Ref, status: Mapping[str, Any], *, resource_version: str) -> None:
-        """Replace the status; Conflict when the object changed since."""
+    async def patch_status(self, ref: Ref, status: Mapping[str, Any], *, resource_version: str) -> str:
+        """Replace the status and return the new resource version; Conflict when the object changed since."""
         ...
 
     async def record_event(self, event: EventRecord) -> None:

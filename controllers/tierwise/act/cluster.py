@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from tierwise.act.wire import APPLY, JSON_PATCH, MERGE, Wire
+from tierwise.act.wire import APPLY, JSON_PATCH, MERGE, METADATA_ONLY, Wire
 from tierwise.api.v1alpha1 import API_VERSION
 from tierwise.errors import Conflict, Gone
 from tierwise.ports import Clock, EventRecord, Ref
@@ -81,13 +81,14 @@ class KubernetesCluster:
         body = {"metadata": {"uid": uid, "annotations": dict(annotations)}}
         await self._patch("annotate", Ref("v1", "pods", namespace, name), body)
 
-    async def patch_status(self, ref: Ref, status: Mapping[str, Any], *, resource_version: str) -> None:
+    async def patch_status(self, ref: Ref, status: Mapping[str, Any], *, resource_version: str) -> str:
         """Replace the whole status: a merge would keep what the new status no longer says."""
         body = [
             {"op": "replace", "path": "/metadata/resourceVersion", "value": resource_version},
             {"op": "add", "path": "/status", "value": dict(status)},
         ]
-        await self._patch("patch status of", ref, body, subresource="status", content_type=JSON_PATCH)
+        made = await self._patch("patch status of", ref, body, subresource="status", content_type=JSON_PATCH)
+        return str(made["metadata"]["resourceVersion"])
 
     async def record_event(self, event: EventRecord) -> None:
         """Create an Event about a ModelTier."""
@@ -111,6 +112,12 @@ class KubernetesCluster:
         answer = await self._wire.call(_what("list", ref), "GET", path_of(ref), query=query)
         version = str((answer.get("metadata") or {}).get("resourceVersion") or "")
         return tuple(answer.get("items") or ()), version
+
+    async def uids(self, ref: Ref, *, selector: str = "") -> frozenset[str]:
+        """The UIDs of all objects of a collection: only their metadata travels."""
+        query = (("labelSelector", selector),) if selector else ()
+        answer = await self._wire.call(_what("list", ref), "GET", path_of(ref), query=query, accept=METADATA_ONLY)
+        return frozenset(str(item["metadata"]["uid"]) for item in answer.get("items") or ())
 
     async def watch(self, ref: Ref, *, since: str, selector: str = "") -> AsyncIterator[Mapping[str, Any]]:
         """Watch events (bookmarks included) after a resource version, until the server ends the stream."""

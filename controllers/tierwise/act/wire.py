@@ -33,6 +33,7 @@ JSON = "application/json"
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
+METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 _TROUBLE = (aiohttp.ClientError, TimeoutError, OSError, ConfigException)
 
@@ -96,15 +97,17 @@ class Wire:
         query: Sequence[tuple[str, str]] = (),
         body: Any = None,
         content_type: str = JSON,
+        accept: str = JSON,
     ) -> dict[str, Any]:
         """One request; waits as long as the server asks, within TOTAL_SECONDS in all."""
         deadline = self._monotonic() + TOTAL_SECONDS
+        headers = {"Accept": accept, "Content-Type": content_type}
         while True:
             await self._wait(what, deadline)
             if method not in READS:
                 self._fence()
             try:
-                response = await self._send(method, path, query, body, content_type)
+                response = await self._send(method, path, query, body, headers)
                 data: bytes = await response.read()
             except _TROUBLE as trouble:
                 raise Transient(f"{what}: the API server cannot be reached ({_name(trouble)})") from trouble
@@ -122,7 +125,7 @@ class Wire:
         await self._wait(what, self._monotonic() + TOTAL_SECONDS)
         limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
         try:
-            response = await self._send("GET", path, query, None, JSON, limits)
+            response = await self._send("GET", path, query, None, {"Accept": JSON}, limits)
             if response.status != 200:
                 raise refusal(what, response.status, await response.read(), response.headers.get("Retry-After"))
             try:
@@ -151,19 +154,19 @@ class Wire:
         path: str,
         query: Sequence[tuple[str, str]],
         body: Any,
-        content_type: str,
+        headers: dict[str, str],
         limits: aiohttp.ClientTimeout | None = None,
     ) -> Any:
-        verb, url, headers, data, _ = await self._client.param_serialize(
+        verb, url, sent, data, _ = await self._client.param_serialize(
             method,
             path,
             query_params=list(query),
-            header_params={"Accept": JSON, "Content-Type": content_type},
+            header_params=headers,
             body=body,
             auth_settings=["BearerToken"],
         )
         limits = limits or aiohttp.ClientTimeout(total=TOTAL_SECONDS, sock_connect=CONNECT_SECONDS)
-        return await self._client.call_api(verb, url, headers, data, _request_timeout=limits)
+        return await self._client.call_api(verb, url, sent, data, _request_timeout=limits)
 
 
 def _name(error: BaseException) -> str:

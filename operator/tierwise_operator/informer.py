@@ -1,0 +1,230 @@
+"""How does the process know what is in the cluster, for ever?
+
+kopf is used as an informer and as nothing else: indices hold one small record per object, events wake the loop. There
+are no timers, daemons, finalizers or create/update handlers, so kopf writes nothing to anybody's object.
+
+kopf runs in a thread with an event loop of its own, for three reasons: it ends when a kind disappears under it (a
+deleted ModelTier CRD, 404), and is then started again here; at its end it cancels every task of its loop, also those
+that are not its own; and it takes the process' signals, in the main thread only. What it knows is copied out by its
+own loop, so nobody reads an index while it changes.
+
+One thing kopf does not notice: an object that was deleted while its watch was broken for so long that it had to list
+anew (410) stays in the index. So every few minutes the indices are compared with a list of what exists.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import aiohttp
+import kopf
+from kubernetes.aio.client import Configuration
+
+from tierwise.act import connection
+from tierwise.act.cluster import KubernetesCluster
+from tierwise.act.wire import Wire
+from tierwise.api.v1alpha1 import API_VERSION
+from tierwise.errors import Gone, TierwiseError
+from tierwise_operator.backoff import delays
+from tierwise_operator.clock import SystemClock
+from tierwise_operator.settings import Settings
+from tierwise_operator.triggers import Kind, kopf_settings, register
+
+logger = logging.getLogger(__name__)
+
+RESYNC_SECONDS = 300.0
+ABSENT_SECONDS = 10.0
+STOP_SECONDS = 10.0
+_LOGIN_PAUSE_SECONDS = 5.0
+
+Records = Mapping[str, tuple[Any, ...]]
+
+
+class Informer:
+    """The records of some kinds, by the kinds' names."""
+
+    def __init__(self, settings: Settings, kinds: tuple[Kind, ...], wake: Callable[[], None]) -> None:
+        """`wake` is called from another thread."""
+        self._settings = settings
+        self._kinds = kinds
+        self._wake = wake
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._thread = threading.Thread(target=self._run, name="informer", daemon=True)
+        self._indices: Mapping[str, kopf.Index[str, Any]] = {}
+        self._ghosts: set[str] = set()
+        self._synced = False
+        self.problem = "the informer is starting"
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    async def records(self) -> Records | None:
+        """What exists, by kind; None while not every kind has been listed (so that nothing looks deleted)."""
+        if self._loop is None or not self._thread.is_alive():
+            return None
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._copy(), self._loop))
+
+    async def stop(self) -> None:
+        """End the watches and the thread."""
+        if self._loop is not None and self._stop is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+            await asyncio.to_thread(self._thread.join, STOP_SECONDS)
+
+    async def _copy(self) -> Records | None:
+        if not self._synced:
+            return None
+        return {
+            kind.name: tuple(
+                record for uid, store in self._indices[kind.name].items() if uid not in self._ghosts for record in store
+            )
+            for kind in self._kinds
+        }
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._watch_for_ever())
+        except Exception:
+            logger.exception("the informer has ended; /readyz says so, and /healthz lets the pod be restarted")
+        finally:
+            self.problem = "the informer has ended"
+            self._synced = False
+
+    async def _watch_for_ever(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        configuration = await connection.load(self._settings.kubeconfig, self._settings.context)
+        async with connection.client(configuration) as client:
+            cluster = KubernetesCluster(Wire(client), SystemClock(), instance=self._settings.identity)
+            wire = Wire(client)
+            pauses = delays()
+            while not self._stop.is_set():
+                if await self._served(wire):
+                    started = time.monotonic()
+                    await self._watch(configuration, cluster)
+                    pauses = delays() if time.monotonic() - started > ABSENT_SECONDS else pauses
+                    await self._pause(next(pauses))
+                else:
+                    await self._pause(ABSENT_SECONDS)
+
+    async def _served(self, wire: Wire) -> bool:
+        """Whether the cluster knows ModelTiers. kopf looks only once, at its start."""
+        try:
+            await wire.call("look for ModelTiers", "GET", f"/apis/{API_VERSION}")
+        except Gone:
+            self._say("the ModelTier CRD is not installed: `tierwise crds | kubectl apply --server-side -f -`")
+        except TierwiseError as error:
+            self._say(error.message)
+        else:
+            return True
+        return False
+
+    def _say(self, problem: str) -> None:
+        if problem != self.problem:
+            logger.warning("%s", problem)
+            self.problem = problem
+
+    async def _watch(self, configuration: Configuration, cluster: KubernetesCluster) -> None:
+        """One life of kopf; returns when it ends for whatever reason."""
+        assert self._stop is not None  # noqa: S101  (set before; for the type checker)
+        registry = kopf.OperatorRegistry()
+        register(registry, self._kinds, self._event, self._started)
+        kopf.on.login(registry=registry)(self._login(configuration))
+        resync = asyncio.create_task(self._resync(cluster), name="resync")
+        existing = asyncio.all_tasks()
+        namespaces = self._settings.namespaces
+        try:
+            tasks = await kopf.spawn_tasks(
+                registry=registry,
+                settings=kopf_settings(self._kinds),
+                identity="tierwise",  # type: ignore[arg-type]  # its own guess looks hosts and users up
+                standalone=True,
+                clusterwide=not namespaces,
+                namespaces=namespaces,
+                stop_flag=self._stop,
+            )
+            self.problem = ""
+            await kopf.run_tasks(tasks, ignored=existing)
+        except Exception as error:
+            logger.warning("the watches have ended and are begun anew: %s: %s", type(error).__name__, error)
+        finally:
+            resync.cancel()
+            self._synced, self._indices, self._ghosts = False, {}, set()
+            self.problem = "the watches are begun anew"
+
+    def _started(self, indices: Mapping[str, kopf.Index[str, Any]]) -> None:
+        self._indices = indices
+
+    def _event(self) -> None:
+        # kopf calls event handlers only after it has listed every kind: the first event means that all is known.
+        # Before that nothing can be missed: as long as no ModelTier exists there is nothing to do.
+        self._synced = True
+        self._wake()
+
+    def _login(self, configuration: Configuration) -> Callable[..., Any]:
+        last = -_LOGIN_PAUSE_SECONDS
+
+        async def login(**_: Any) -> kopf.AiohttpSession:
+            nonlocal last
+            # Called again after each 401: a token that is refused for good must not be tried in a hot loop.
+            pause = last + _LOGIN_PAUSE_SECONDS - time.monotonic()
+            if pause > 0:
+                await asyncio.sleep(pause)
+            last = time.monotonic()
+            return kopf.AiohttpSession(server=configuration.host, aiohttp_session=_session(configuration))
+
+        return login
+
+    async def _resync(self, cluster: KubernetesCluster) -> None:
+        while True:
+            await asyncio.sleep(RESYNC_SECONDS)
+            try:
+                self._ghosts = await self._find_ghosts(cluster)
+            except TierwiseError as error:
+                logger.warning("the indices could not be compared with the cluster: %s", error.message)
+            else:
+                if self._ghosts:
+                    logger.warning("%d objects were deleted unnoticed and are left out", len(self._ghosts))
+                    self._wake()
+
+    async def _find_ghosts(self, cluster: KubernetesCluster) -> set[str]:
+        ghosts: set[str] = set()
+        for kind in self._kinds:
+            known = set(self._indices[kind.name]) if kind.name in self._indices else set()
+            living: set[str] = set()
+            for namespace in self._settings.namespaces or ("",):
+                living |= await cluster.uids(kind.ref(namespace), selector=kind.selector)
+            ghosts |= known - living
+        return ghosts
+
+    async def _pause(self, seconds: float) -> None:
+        assert self._stop is not None  # noqa: S101  (set before; for the type checker)
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+        except TimeoutError:
+            return
+
+
+def _session(configuration: Configuration) -> aiohttp.ClientSession:
+    """kopf's session. It asks for the token before each request, so a rotated one is used without a new login."""
+
+    async def authorize(_: Any, __: Any, request: aiohttp.TraceRequestStartParams) -> None:
+        header = await connection.authorization(configuration)
+        if header:
+            request.headers["Authorization"] = header
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_start.append(authorize)
+    tls = connection.client(configuration).rest_client.ssl_context
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ssl=tls),
+        headers={"User-Agent": connection.USER_AGENT},
+        proxy=configuration.proxy,
+        trace_configs=[trace],
+    )

@@ -1,0 +1,99 @@
+"""What is watched through kopf, and what is kept of each object?
+
+Every kind has an index (its record, by UID) and an event handler that wakes the loop, and nothing else. Label selectors
+are applied by the server, so a cluster with ten thousand pods costs no more than its engines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import kopf
+
+from tierwise.ports import Ref
+from tierwise_operator.backoff import Endless
+
+REQUEST_SECONDS = 30.0
+CONNECT_SECONDS = 5.0
+SILENCE_SECONDS = 75.0  # bookmarks come about every minute
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind to watch: where it is in the API, which objects, and what is kept of one."""
+
+    name: str
+    api_version: str
+    plural: str
+    record: Callable[[Mapping[str, Any]], Any]
+    selector: str = ""
+
+    def ref(self, namespace: str) -> Ref:
+        """The collection in a namespace, or in all."""
+        return Ref(self.api_version, self.plural, namespace, "")
+
+    @property
+    def group_version(self) -> tuple[str, str]:
+        """Group (empty for the core) and version."""
+        group, _, version = self.api_version.rpartition("/")
+        return group, version
+
+
+def register(
+    registry: kopf.OperatorRegistry,
+    kinds: tuple[Kind, ...],
+    event: Callable[[], None],
+    started: Callable[[Mapping[str, kopf.Index[str, Any]]], None],
+) -> None:
+    """Put an index and an event handler per kind into the registry. `started` receives the indices, `event` every
+    change after all kinds were listed."""
+
+    @kopf.on.startup(registry=registry)
+    async def _(**kwargs: Any) -> None:
+        started({kind.name: kwargs[_index_name(kind)] for kind in kinds})
+
+    for kind in kinds:
+        group, version = kind.group_version
+        kopf.index(group, version, kind.plural, id=_index_name(kind), registry=registry)(_indexer(kind))
+        kopf.on.event(group, version, kind.plural, id=f"{kind.name}-event", registry=registry)(_waker(event))
+
+
+def _index_name(kind: Kind) -> str:
+    return f"{kind.name}_index"  # a name that no keyword argument of kopf has
+
+
+def _indexer(kind: Kind) -> Callable[..., Any]:
+    async def index(body: kopf.Body, **_: Any) -> dict[str, Any]:
+        return {str(body["metadata"]["uid"]): kind.record(dict(body))}
+
+    return index
+
+
+def _waker(event: Callable[[], None]) -> Callable[..., Any]:
+    async def wake(**_: Any) -> None:
+        event()
+
+    return wake
+
+
+def kopf_settings(kinds: tuple[Kind, ...]) -> kopf.OperatorSettings:
+    """kopf as an informer that never gives up."""
+    settings = kopf.OperatorSettings()
+    # Any limit below the number of objects deadlocks the start, since each object's worker waits for all others.
+    settings.queueing.worker_limit = None
+    settings.networking.error_backoffs = Endless()
+    settings.networking.request_timeout = REQUEST_SECONDS
+    settings.networking.connect_timeout = CONNECT_SECONDS
+    settings.watching.inactivity_timeout = SILENCE_SECONDS
+    for kind in kinds:
+        if kind.selector:
+            group, version = kind.group_version
+            settings.watching.label_selectors[group, version, kind.plural] = kind.selector
+    settings.posting.enabled = False
+    # Needs no right to list CRDs and namespaces. A CRD that comes late or goes is noticed by the informer itself.
+    settings.scanning.disabled = True
+    # kopf would otherwise kill the process ten minutes after any of its ends, also those that we recover from.
+    settings.process.ultimate_exiting_timeout = None
+    return settings
