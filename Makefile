@@ -68,6 +68,14 @@ test-image: venv ## What the operator's image holds: its entrypoint runs from th
 test-cluster: binaries ## End to end on the playground
 	$(PYTEST) -q tests/cluster
 
+.PHONY: crds
+crds: venv ## The CRDs, from the models: crds/ and charts/tierwise-crds
+	@$(PY) -m tierwise.api.crd
+
+.PHONY: docs
+docs: venv ## The reference pages, from the models and the reasons: docs/modeltier.md, docs/conditions.md
+	@$(PY) -m tierwise.api.docs
+
 .PHONY: verify
 verify: binaries ## Regenerate every generated file; fail if one changed
 	@$(PY) -m tests.verify
