@@ -1,0 +1,167 @@
+"""The playground from a terminal: build it, start it, use it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from playground import binaries
+from playground.cache import current_pointer
+from playground.control import VERBS, ask
+from playground.errors import PlaygroundError
+from playground.handle import Playground, start, tool_environment
+from playground.layout import Layout
+from playground.sandbox import enter_command
+
+EXAMPLES = """\
+examples:
+  python -m playground up                      start, and run until Ctrl-C
+  python -m playground kubectl get nodes       in another terminal: kubectl against it
+  python -m playground exec -- curl -s http://10.200.0.1:9090/-/ready
+  python -m playground control pause kube-apiserver"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    found = argparse.ArgumentParser(
+        prog="python -m playground",
+        description="A real Kubernetes control plane with KServe and Prometheus, without containers and without root.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = found.add_subparsers(dest="command", required=True)
+    commands.add_parser("build", help="build the binaries from source (done by `up` as well)")
+    up = commands.add_parser("up", help="start a playground and run until Ctrl-C")
+    up.add_argument("--state", type=Path, help="folder for its files, kept afterwards (default: a temporary one)")
+    up.add_argument("--scrape-interval", type=float, default=10.0, help="Prometheus' interval in seconds")
+    for name, what in (
+        ("exec", "run a command inside the namespaces of a running playground"),
+        ("kubectl", "run kubectl against a running playground"),
+        ("helm", "run helm against a running playground"),
+        ("control", f"{', '.join(VERBS)}: a component of a running playground"),
+    ):
+        command = commands.add_parser(name, help=what, prefix_chars="\0", add_help=False)
+        command.add_argument("arguments", nargs="*")
+    for name in ("exec", "kubectl", "helm", "control"):
+        commands.choices[name].usage = f"python -m playground {name} ARGUMENTS"
+    return found
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    given = parser().parse_args(arguments)
+    try:
+        match given.command:
+            case "build":
+                print(binaries.ensure(_say(), terminal=sys.stderr.isatty()))
+                return 0
+            case "up":
+                return up(given.state, given.scrape_interval)
+            case "control":
+                return control(given.arguments)
+            case tool:
+                return run_tool(tool, given.arguments)
+    except PlaygroundError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _say() -> Callable[[str], None]:
+    began = time.monotonic()
+
+    def say(text: str) -> None:
+        print(f"[{time.monotonic() - began:6.1f} s] {text}", file=sys.stderr, flush=True)
+
+    return say
+
+
+def up(state: Path | None, scrape_interval: float) -> int:
+    """Start a playground, say how to use it, and wait for Ctrl-C, SIGTERM or its end. Raises PlaygroundError."""
+    if scrape_interval <= 0:
+        raise PlaygroundError(f"the scrape interval must be positive, not {scrape_interval:g}")
+    ended = threading.Event()
+    try:
+        # SIGTERM means the same as Ctrl-C, also in the middle of the start.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with start(state, scrape_interval=scrape_interval, progress=_say(), on_end=ended.set) as playground:
+            point_to(playground.state)
+            print(how_to_use(playground), flush=True)
+            ended.wait()
+    except KeyboardInterrupt:
+        print("the playground has ended", file=sys.stderr)
+        return 0
+    raise PlaygroundError("the playground ended by itself", "Start it again; with --state DIR its logs are kept.")
+
+
+def point_to(state: Path) -> None:
+    """Let `exec`, `kubectl`, `helm` and `control` find this playground."""
+    pointer = current_pointer()
+    pointer.parent.mkdir(parents=True, exist_ok=True)
+    fresh = pointer.with_name(f"{pointer.name}.{os.getpid()}")
+    fresh.symlink_to(state)
+    fresh.replace(pointer)
+
+
+def how_to_use(playground: Playground) -> str:
+    """Return what a user needs to know about a playground that has just come up."""
+    return f"""\
+The playground is ready after {playground.seconds_to_start:.1f} s. It ends with Ctrl-C here.
+
+  export KUBECONFIG={playground.kubeconfig}
+  kubectl get nodes          (no kubectl of your own? python -m playground kubectl get nodes)
+
+  Prometheus   {playground.prometheus_url}
+  Services     curl --proxy {playground.proxy_url} http://NAME.NAMESPACE.svc/...
+  logs         {playground.layout.logs}
+"""
+
+
+def _current() -> Path:
+    try:
+        return Path(os.readlink(current_pointer()))
+    except OSError:
+        raise PlaygroundError("no playground is running", "Start one with: python -m playground up") from None
+
+
+def _description() -> dict[str, object]:
+    try:
+        found: dict[str, object] = json.loads(Layout(_current()).description.read_text(encoding="utf-8"))
+    except OSError:
+        raise PlaygroundError("no playground is running", "Start one with: python -m playground up") from None
+    return found
+
+
+def control(arguments: list[str]) -> int:
+    """Ask the running playground for something; print the answer. Raises PlaygroundError."""
+    if not arguments or len(arguments) > 2:
+        raise PlaygroundError("control needs a verb and a component", f"verbs: {', '.join(VERBS)}")
+    answer = ask(Layout(_current()).control_socket, arguments[0], *arguments[1:])
+    for name, status in answer.get("components", {}).items():
+        print(f"{name:<26} {status['state']:<8} pid {status['pid'] or '-':<6} starts {status['starts']}")
+    return 0
+
+
+def run_tool(tool: str, arguments: list[str]) -> int:
+    """Become kubectl, helm, or any command inside. Raises PlaygroundError."""
+    found = _description()
+    rest = arguments[1:] if arguments[:1] == ["--"] else arguments
+    if tool == "exec":
+        if not rest:
+            raise PlaygroundError("exec needs a command", "For example: python -m playground exec -- id")
+        command = [*enter_command(int(str(found["init"])), Path.cwd()), *rest]
+        environment = {**os.environ, "KUBECONFIG": str(Layout(_current()).admin_kubeconfig)}
+    else:
+        command = [f"{found['binaries']}/{tool}", *rest]
+        environment = tool_environment(_current())
+    os.execvpe(command[0], command, environment)  # noqa: S606 - a list, no shell
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""Which objects are in the cluster before the first user's?
+
+Namespaces, what lets Prometheus find pods, and the Service under which kube-prometheus-stack users know it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from playground.identities import PROMETHEUS_ACCOUNT
+from playground.kserve import endpoint_slice
+from playground.layout import (
+    KSERVE_NAMESPACE,
+    MONITORING_NAMESPACE,
+    PROMETHEUS_PORT,
+    PROMETHEUS_SERVICE,
+)
+
+Object = dict[str, Any]
+_RBAC = "rbac.authorization.k8s.io"
+
+
+def namespaces() -> list[Object]:
+    """Return the namespaces that the other objects live in."""
+    return [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        for name in (KSERVE_NAMESPACE, MONITORING_NAMESPACE)
+    ]
+
+
+def monitoring() -> list[Object]:
+    """Return Prometheus' identity, its right to see pods, and its Service."""
+    metadata = {"name": "playground-prometheus"}
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {"name": PROMETHEUS_ACCOUNT, "namespace": MONITORING_NAMESPACE},
+        },
+        {
+            "apiVersion": f"{_RBAC}/v1",
+            "kind": "ClusterRole",
+            "metadata": metadata,
+            "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}],
+        },
+        {
+            "apiVersion": f"{_RBAC}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": metadata,
+            "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": metadata["name"]},
+            "subjects": [
+                {
+                    "kind": "ServiceAccount",
+                    "name": PROMETHEUS_ACCOUNT,
+                    "namespace": MONITORING_NAMESPACE,
+                }
+            ],
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": PROMETHEUS_SERVICE, "namespace": MONITORING_NAMESPACE},
+            "spec": {"ports": [{"name": "http-web", "port": PROMETHEUS_PORT, "protocol": "TCP"}]},
+        },
+        endpoint_slice(MONITORING_NAMESPACE, PROMETHEUS_SERVICE, PROMETHEUS_PORT, "http-web"),
+    ]
