@@ -196,13 +196,19 @@ class Peak:
 class Memory:
     """What one decision leaves for the next: `tierwise.api.status.ScalingMemory` is how it survives a restart.
 
-    `recommended` is None while nothing is remembered: the target must then not fall for one window."""
+    `recommended` is None while nothing is remembered: the target must then not fall for one window. What stands below
+    `learned_for` is not kept across a restart; losing it never lowers a target."""
 
     recommended: int | None = None
     peaks: tuple[Peak, ...] = ()
     requests_per_replica: float | None = None
     learned_for: str = ""
-    queued_pods: frozenset[str] = frozenset()  # replicas that had a queue at the last decision
+    resumed: bool = False  # right after a restart: what the old process saw last is not known
+    queued: tuple[tuple[str, float], ...] = ()  # replicas that had a queue in the last sample, and what they ran
+    measured: frozenset[str] | None = None  # replicas in the last sample; None: not known
+    sampled_at: float | None = None  # when the newest sample of the last decision was taken
+    observed_at: float | None = None  # when the last decision from complete metrics was made
+    forgotten_until: float | None = None  # until when replicas are held because nothing was remembered
 
 
 @dataclass(frozen=True, slots=True)

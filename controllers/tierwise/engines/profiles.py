@@ -33,6 +33,9 @@ class MetricNames:
     accepted_tokens: str = "vllm:spec_decode_num_accepted_tokens_total"
     prompt_tokens: str = "vllm:prompt_tokens_total"
     generation_tokens: str = "vllm:generation_tokens_total"
+    # Histograms over finished requests: their sums and counts give a mean that no unfinished request distorts.
+    request_prompt_tokens: str = "vllm:request_prompt_tokens"
+    request_generation_tokens: str = "vllm:request_generation_tokens"
 
 
 @dataclass(frozen=True, slots=True)
