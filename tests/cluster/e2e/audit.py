@@ -1,0 +1,71 @@
+"""What did the operator ask of the API server? The audit log knows.
+
+One JSON line per request; `ResponseComplete` alone is counted, or watches would count twice (they also have a
+`ResponseStarted`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+READS = frozenset({"get", "list", "watch"})
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Request:
+    """One request of the operator. `resource` includes the subresource: modeltiers/status."""
+
+    verb: str
+    group: str
+    resource: str
+    namespace: str
+    name: str
+    code: int
+
+    @property
+    def writes(self) -> bool:
+        """Whether it changes something."""
+        return self.verb not in READS
+
+
+class AuditLog:
+    """The requests of one user since this object was made, or since `restart`."""
+
+    def __init__(self, path: Path, user: str, *, whole: bool = False) -> None:
+        """`whole` starts at the beginning of the log instead of at its present end."""
+        self._path = path
+        self._user = user
+        self._offset = 0 if whole else path.stat().st_size
+
+    def restart(self) -> None:
+        """Forget what was logged until now."""
+        self._offset = self._path.stat().st_size
+
+    def requests(self) -> list[Request]:
+        """The requests, in order."""
+        return list(self._read())
+
+    def _read(self) -> Iterator[Request]:
+        with self._path.open("rb") as log:
+            log.seek(self._offset)
+            for line in log:
+                if not line.endswith(b"\n"):
+                    return  # being written
+                event = json.loads(line)
+                if event["stage"] != "ResponseComplete" or event["user"].get("username") != self._user:
+                    continue
+                object_ = event.get("objectRef")
+                if object_ is None:
+                    continue
+                parts = [object_["resource"], object_.get("subresource", "")]
+                yield Request(
+                    verb=event["verb"],
+                    group=object_.get("apiGroup", ""),
+                    resource="/".join(part for part in parts if part),
+                    namespace=object_.get("namespace", ""),
+                    name=object_.get("name", ""),
+                    code=event.get("responseStatus", {}).get("code", 0),
+                )

@@ -1,0 +1,137 @@
+"""Does every example do what its README says?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import requests
+
+from playground.handle import Playground
+from tests.cluster.e2e.audit import AuditLog
+from tests.cluster.e2e.record import recorded
+from tests.cluster.kubectl import Kubectl, Object, conditions, eventually, has
+
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("release")]
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
+START = 90.0
+
+
+def _apply(kubectl: Kubectl, example: str) -> None:
+    kubectl("apply", "-f", str(EXAMPLES / example))
+
+
+def _ready(kubectl: Kubectl, name: str, replicas: int) -> Object:
+    return eventually(
+        lambda: kubectl.tier(name),
+        lambda tier: has(tier, "Ready", "True") and tier["status"].get("readyReplicas") == replicas,
+        START,
+        f"{name} has {replicas} ready replicas",
+    )
+
+
+def _ask(playground: Playground, tier: Object, prompt: str) -> Object:
+    """One chat completion through the tier's own URL."""
+    proxies = {"http": playground.proxy_url}
+    body = {
+        "model": tier["spec"]["model"]["name"],
+        "messages": [{"role": "user", "content": prompt}],
+        "max_tokens": 32,
+    }
+    answer = requests.post(f"{tier['status']['url']}/chat/completions", json=body, proxies=proxies, timeout=60)
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def test_01_a_small_tier_answers(playground: Playground, new_namespace: Callable[[str], Kubectl]) -> None:
+    kubectl = new_namespace("example-01")
+    _apply(kubectl, "01-small-tier")
+    tier = _ready(kubectl, "small", 1)
+    assert _ask(playground, tier, "What is the capital of France?")["usage"]["completion_tokens"] > 0
+    service = kubectl.get("inferenceservice", "small")
+    assert service is not None
+    owner = service["metadata"]["ownerReferences"][0]
+    assert (owner["kind"], owner["uid"]) == ("ModelTier", tier["metadata"]["uid"])
+    columns = kubectl("get", "mt", "small").splitlines()
+    assert columns[0].split()[:4] == ["NAME", "MODEL", "READY", "DESIRED"]
+
+
+def test_02_two_tiers_differ_in_quantization_and_place(new_namespace: Callable[[str], Kubectl]) -> None:
+    kubectl = new_namespace("example-02")
+    _apply(kubectl, "02-two-tiers")
+    fast, strong = _ready(kubectl, "fast", 1), _ready(kubectl, "strong", 1)
+    assert fast["status"]["quantization"] != strong["status"]["quantization"]
+    (fast_pod,), (strong_pod,) = kubectl.pods("fast"), kubectl.pods("strong")
+    assert fast_pod["spec"]["nodeName"] != strong_pod["spec"]["nodeName"]
+    assert "--quantization=fp8_per_channel" in " ".join(
+        strong_pod["spec"]["containers"][0]["command"] + _args(strong_pod)
+    )
+
+
+def _args(pod: Object) -> list[str]:
+    return list(pod["spec"]["containers"][0].get("args", []))
+
+
+def test_03_the_status_shows_what_speculation_and_the_prefix_cache_earn(
+    playground: Playground, new_namespace: Callable[[str], Kubectl]
+) -> None:
+    kubectl = new_namespace("example-03")
+    _apply(kubectl, "03-speculation-and-prefix-caching")
+    tier = _ready(kubectl, "assistant", 1)
+    prompt = "You are a patient assistant who answers in one sentence. " * 20
+
+    def earned() -> Object:
+        for question in ("Why?", "How?", "When?"):
+            _ask(playground, tier, prompt + question)
+        return kubectl.tier("assistant")
+
+    eventually(
+        earned,
+        lambda tier: tier["status"].get("prefixHitPercent", 0) > 0 and tier["status"].get("acceptedPercent", 0) > 0,
+        90,
+        "prefix hits and accepted drafts are shown",
+    )
+
+
+def test_04_no_pod_is_ever_made_for_a_tier_pinned_at_zero_and_scale_and_unpinning_work(
+    playground: Playground, new_namespace: Callable[[str], Kubectl]
+) -> None:
+    kubectl = new_namespace("example-04")
+    made = AuditLog(playground.audit_log, "system:serviceaccount:kube-system:replicaset-controller")
+    _apply(kubectl, "04-pinned-and-zero")
+    eventually(
+        lambda: kubectl.tier("nightly"),
+        lambda tier: conditions(tier).get("Ready", {}).get("reason") == "ScaledToZero",
+        START,
+        "the tier says that zero is intended",
+    )
+    eventually(lambda: kubectl.get("deployment", "nightly-predictor"), bool, START, "everything else is in place")
+    time.sleep(5)
+    created = [request for request in made.requests() if (request.verb, request.resource) == ("create", "pods")]
+    assert [request for request in created if request.namespace == kubectl.namespace] == []
+
+    with recorded(kubectl, "deployment", "nightly-predictor", ".spec.replicas") as replicas:
+        kubectl("scale", "modeltier", "nightly", "--replicas=2")
+        assert _ready(kubectl, "nightly", 2)["status"]["limitedBy"] == "Pinned"
+        kubectl("scale", "modeltier", "nightly", "--replicas=0")
+        eventually(lambda: kubectl.pods("nightly"), lambda pods: not pods, 60, "no pods are left")
+        kubectl("patch", "modeltier", "nightly", "--type=json", "-p", '[{"op": "remove", "path": "/spec/replicas"}]')
+        _ready(kubectl, "nightly", 1)
+        assert replicas.values == [0, 2, 0, 1]
+
+
+def test_05_an_external_tier_needs_nothing_here(new_namespace: Callable[[str], Kubectl]) -> None:
+    kubectl = new_namespace("example-05")
+    _apply(kubectl, "05-external-tier")
+    (name,) = [tier["metadata"]["name"] for tier in kubectl.find("modeltiers")]
+    eventually(lambda: kubectl.tier(name), lambda tier: has(tier, "Ready", "True"), 30, "an external tier is ready")
+    assert kubectl.find("inferenceservices") == []
+    assert kubectl.find("pods") == []
+
+
+def test_every_example_has_a_test_here() -> None:
+    numbers = {path.name[:2] for path in EXAMPLES.iterdir() if path.is_dir()}
+    tested = {name[5:7] for name in globals() if name.startswith("test_0")}
+    assert tested == numbers

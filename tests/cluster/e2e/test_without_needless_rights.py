@@ -1,0 +1,73 @@
+"""Has the operator exactly the rights that it uses?
+
+Too few would be a 403 somewhere in the audit log. Too many are found by comparing the chart's rules with what was used:
+this test makes the operator do everything it can do (the module's name puts it last, so the log of all other tests
+counts too).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from playground.release import Release
+from tests.cluster.e2e.audit import AuditLog
+from tests.cluster.e2e.tiers import external, tier
+from tests.cluster.kubectl import Kubectl, eventually, has
+
+pytestmark = pytest.mark.cluster
+Right = tuple[str, str, str]
+
+
+def _granted(operator: Kubectl) -> set[Right]:
+    names = ("tierwise", "tierwise-lease")
+    roles = [role for role in operator.find("roles,clusterroles") if role["metadata"]["name"] in names]
+    return {
+        (verb, group, resource)
+        for role in roles
+        for rule in role["rules"]
+        for verb in rule["verbs"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+
+
+def _replicas(kubectl: Kubectl, name: str, count: int) -> None:
+    eventually(
+        lambda: kubectl.tier(name),
+        lambda seen: has(seen, "Ready", "True") and seen["status"].get("readyReplicas") == count,
+        90,
+        f"{name} has {count} ready replicas",
+    )
+
+
+def _do_everything(kubectl: Kubectl) -> None:
+    """Create, scale up, scale down by deletion cost, heal, and remove a child."""
+    kubectl.apply(tier("all", replicas=2))
+    _replicas(kubectl, "all", 2)
+    kubectl("scale", "modeltier", "all", "--replicas=1")
+    _replicas(kubectl, "all", 1)
+    kubectl("delete", "inferenceservice", "all", "--wait=false")
+    eventually(lambda: kubectl.get("inferenceservice", "all"), bool, 60, "the child is made again")
+    _replicas(kubectl, "all", 1)
+    kubectl("delete", "modeltier", "all")
+    kubectl.apply(tier("all"))
+    _replicas(kubectl, "all", 1)
+    bought = [{"op": "replace", "path": "/spec", "value": external("all")["spec"]}]
+    kubectl("patch", "modeltier", "all", "--type=json", "-p", json.dumps(bought))
+    eventually(lambda: kubectl.find("inferenceservices"), lambda found: not found, 60, "an external tier has no child")
+
+
+def test_the_rights_are_those_that_are_used(
+    release: Release, operator: Kubectl, new_namespace: Callable[[str], Kubectl]
+) -> None:
+    _do_everything(new_namespace("rights"))
+    requests = AuditLog(release.playground.audit_log, release.user, whole=True).requests()
+    refused = {request for request in requests if request.code == 403}
+    assert not refused, f"rights that the chart lacks: {sorted(refused)}"
+    used = {(request.verb, request.group, request.resource) for request in requests}
+    needless = {right for right in _granted(operator) if right not in used}
+    # KEDA is not installed here: its kind is looked for, and watched only where it exists.
+    assert needless <= {("watch", "keda.sh", "scaledobjects")}, f"rights that nothing uses: {sorted(needless)}"
