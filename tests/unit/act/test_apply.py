@@ -1,0 +1,333 @@
+"""What is written for a tier, when, and what is said when it fails?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.unit.act.store import Store, merged
+from tests.unit.act.worlds import (
+    EXTERNAL,
+    deployment_ref,
+    known,
+    kserve,
+    look,
+    plan,
+    pod,
+    pod_ref,
+    run,
+    service_ref,
+    snapshot,
+    tier,
+)
+from tierwise import reasons
+from tierwise.act.apply import DELETION_COST, Memo, act
+from tierwise.act.child import autoscaler_class
+from tierwise.errors import Forbidden, Transient
+from tierwise.model import Plan
+
+
+async def settled(store: Store, memo: Memo) -> None:
+    """Bring a tier to where replicas may be written."""
+    for _ in range(2):
+        await run(store, memo, look(store, tier()), plan())
+        kserve(store)
+    store.writes.clear()
+
+
+def edit(store: Store, change: dict[str, Any]) -> None:
+    store.put(service_ref(), merged(store.seen(service_ref()), change))
+
+
+async def test_a_child_is_born_without_a_pod_and_handed_over_at_zero() -> None:
+    store, memo = Store(), Memo()
+    first = await run(store, memo, look(store, tier()), plan(scale_to=None))
+    assert (first.applied, first.event, first.error) == (True, reasons.CREATED, None)
+    assert autoscaler_class(store.seen(service_ref())) == "none"
+    kserve(store)
+    assert store.seen(deployment_ref())["spec"]["replicas"] == 0
+
+    second = await run(store, memo, look(store, tier()), plan(scale_to=2))
+    assert (second.applied, second.event, second.scaled_to) == (True, "", None)
+    assert autoscaler_class(store.seen(service_ref())) == "external"
+
+    third = await run(store, memo, look(store, tier()), plan(scale_to=2))
+    assert (third.applied, third.scaled_to) == (False, 2)
+    assert store.seen(deployment_ref())["spec"]["replicas"] == 2
+
+    writes = len(store.writes)
+    fourth = await run(store, memo, look(store, tier()), plan(scale_to=2))
+    assert (fourth.applied, fourth.scaled_to, fourth.error) == (False, None, None)
+    assert len(store.writes) == writes
+
+
+async def test_a_settled_tier_costs_neither_a_read_nor_a_write() -> None:
+    store, memo = Store(), Memo()
+    await settled(store, memo)
+    store.reads.clear()
+    await run(store, memo, look(store, tier()), plan(scale_to=0))
+    assert (store.reads, store.writes) == ([], [])
+
+
+async def test_nothing_is_handed_over_before_the_deployment_exists() -> None:
+    store, memo = Store(), Memo()
+    await run(store, memo, look(store, tier()), plan())
+    store.writes.clear()
+    await run(store, memo, look(store, tier()), plan(scale_to=3))
+    assert store.writes == []
+
+
+async def test_the_deployment_of_a_namesake_is_not_taken_for_ours() -> None:
+    store, memo = Store(), Memo()
+    await run(store, memo, look(store, tier()), plan())
+    stranger = {"ownerReferences": [{"uid": "an-older-one", "controller": True}]}
+    store.put(deployment_ref(), {"metadata": stranger, "spec": {"replicas": 1}})
+    store.writes.clear()
+    await run(store, memo, look(store, tier()), plan(scale_to=3))
+    assert store.writes == []
+    assert autoscaler_class(store.seen(service_ref())) == "none"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"spec": {"predictor": {"minReplicas": 7}}},
+        {"metadata": {"labels": {"tierwise.io/tier": "other"}}},
+        {"metadata": {"annotations": {"serving.kserve.io/autoscalerClass": "hpa"}}},
+        {"spec": {"predictor": {"nodeSelector": {"zone": "b"}}}},
+    ],
+)
+async def test_a_hand_edit_is_healed_in_one_write(change: dict[str, Any]) -> None:
+    store, memo = Store(), Memo()
+    await settled(store, memo)
+    edit(store, change)
+    outcome = await run(store, memo, look(store, known()), plan(scale_to=0))
+    assert (outcome.applied, outcome.event) == (True, reasons.HEALED)
+    assert store.writes == [("apply", "chat")]
+
+
+async def test_a_deleted_child_is_made_again_without_a_pod() -> None:
+    store, memo = Store(), Memo()
+    await settled(store, memo)
+    store.drop(service_ref())
+    store.drop(deployment_ref())
+    outcome = await run(store, memo, look(store, known()), plan(scale_to=2))
+    assert (outcome.event, outcome.scaled_to) == (reasons.HEALED, None)
+    assert autoscaler_class(store.seen(service_ref())) == "none"
+
+
+async def test_a_changed_spec_is_an_update_and_not_a_healing() -> None:
+    store, memo = Store(), Memo()
+    await settled(store, memo)
+    changed = tier(spec={"model": {"name": "small", "uri": "hf://org/other"}, "resources": {"gpus": 1}}, generation=2)
+    outcome = await run(store, memo, look(store, replace(changed, status=known().status)), plan(scale_to=0))
+    assert (outcome.applied, outcome.event) == (True, reasons.UPDATED)
+
+
+async def test_what_the_cluster_changes_back_is_applied_once_and_then_reported() -> None:
+    store, memo = Store(), Memo()
+    await settled(store, memo)
+    original = store.put
+
+    def put(ref: Any, manifest: Any) -> Any:  # a webhook that sets minReplicas to 7 in every write
+        if ref == service_ref():
+            manifest = merged(manifest, {"spec": {"predictor": {"minReplicas": 7}}})
+        return original(ref, manifest)
+
+    store.put = put  # type: ignore[method-assign]
+    store.put(service_ref(), store.seen(service_ref()))
+    first = await run(store, memo, look(store, known()), plan(scale_to=0))
+    second = await run(store, memo, look(store, known()), plan(scale_to=0))
+    third = await run(store, memo, look(store, known()), plan(scale_to=0))
+    assert (first.applied, second.applied, third.applied) == (True, False, False)
+    assert second.error is not None
+    assert second.error.reason == reasons.APPLY_REFUSED
+    assert "minReplicas" in second.error.message
+    store.put = original  # type: ignore[method-assign]
+    edit(store, {"spec": {"predictor": {"minReplicas": 0}}})
+    assert (await run(store, memo, look(store, known()), plan(scale_to=0))).error is None
+    assert memo.contested == {}
+
+
+async def test_a_strangers_object_is_left_alone() -> None:
+    store, memo = Store(), Memo()
+    store.put(service_ref(), {"metadata": {"ownerReferences": [{"uid": "someone", "controller": True}]}, "spec": {}})
+    seen = await run(store, memo, look(store, tier()), plan(scale_to=1))
+    # and the same when the informer, which asks for our label only, does not show it
+    unseen = await run(store, memo, replace(look(store, tier()), workload=look(Store(), tier()).workload), plan())
+    for outcome in (seen, unseen):
+        assert outcome.error is not None
+        assert outcome.error.reason == reasons.NOT_OURS
+    assert store.writes == []
+
+
+async def test_an_informer_that_is_behind_causes_no_second_write() -> None:
+    store, memo = Store(), Memo()
+    before = look(store, tier())
+    await run(store, memo, before, plan())
+    outcome = await run(store, memo, before, plan())
+    assert (outcome.applied, len(store.writes)) == (False, 1)
+
+
+async def test_a_child_on_its_way_out_is_waited_for() -> None:
+    store, memo = Store(), Memo()
+    await settled(store, memo)
+    edit(store, {"metadata": {"deletionTimestamp": "2026-11-20T00:00:00Z"}})
+    view = look(store, tier())
+    assert (await run(store, memo, view, plan(scale_to=3))).error is None
+    stale = replace(view, workload=look(Store(), tier()).workload)
+    assert (await run(store, memo, stale, plan())).error is None
+    assert store.writes == []
+
+
+async def test_an_external_tier_removes_only_its_own_child() -> None:
+    store, memo = Store(), Memo()
+    await settled(store, memo)
+    external = tier(spec=EXTERNAL)
+    outcome = await run(store, memo, look(store, external), plan(serve=False))
+    assert (outcome.applied, outcome.event) == (True, reasons.REMOVED)
+    assert store.writes == [("delete", "chat")]
+    store.put(service_ref(), {"metadata": {}, "spec": {}})
+    outcome = await run(store, memo, look(store, external), plan(serve=False))
+    assert (outcome.applied, outcome.error) == (False, None)
+
+
+async def test_a_deletion_that_fails_is_told() -> None:
+    store, memo = Store(), Memo()
+    await settled(store, memo)
+    store.failing["delete"] = Transient("nobody answers")
+    outcome = await run(store, memo, look(store, tier(spec=EXTERNAL)), plan(serve=False))
+    assert outcome.error is not None
+    assert outcome.error.reason == reasons.API_UNAVAILABLE
+
+
+@pytest.mark.parametrize("changes", [{"invalid": (reasons.INVALID_SPEC, "no")}, {"serve": False}])
+async def test_what_is_invalid_or_external_touches_nothing(changes: dict[str, Any]) -> None:
+    store, memo = Store(), Memo()
+    await run(store, memo, look(store, tier()), plan(**changes))
+    assert (store.writes, store.reads) == ([], [])
+
+
+async def test_a_tier_on_its_way_out_is_left_to_the_garbage_collector() -> None:
+    store, memo = Store(), Memo()
+    await run(store, memo, look(store, tier(deleting=True)), plan())
+    assert store.writes == []
+
+
+async def test_without_kserve_nothing_is_written() -> None:
+    store, memo = Store(), Memo()
+    outcome = await act(snapshot(look(store, tier()), kserve_present=False), Plan((plan(),)), store, memo)
+    error = outcome.tiers[0].error
+    assert error is not None
+    assert error.reason == reasons.KSERVE_MISSING
+    assert store.writes == []
+
+
+async def test_replicas_are_written_on_the_version_they_were_decided_on() -> None:
+    store, memo = Store(), Memo()
+    await settled(store, memo)
+    view = look(store, tier())
+    store.put(deployment_ref(), store.seen(deployment_ref()))
+    outcome = await run(store, memo, view, plan(scale_to=4))
+    assert outcome.scaled_to is None
+    assert outcome.error is not None
+    assert outcome.error.reason == reasons.CONFLICT
+    assert store.seen(deployment_ref())["spec"]["replicas"] == 0
+
+
+async def test_the_deletion_costs_come_before_the_scale_down() -> None:
+    store, memo = Store(), Memo()
+    await settled(store, memo)
+    store.put(deployment_ref(), merged(store.seen(deployment_ref()), {"spec": {"replicas": 3}}))
+    pods = (pod(store, "a"), pod(store, "b", cost=5), pod(store, "c"))
+    costs = (("a", 2), ("b", 5), ("c", 9), ("unknown", 1))
+    outcome = await run(store, memo, look(store, tier(), pods), plan(scale_to=2, deletion_costs=costs))
+    assert outcome.scaled_to == 2
+    assert store.writes == [("annotate", "a"), ("annotate", "c"), ("scale to 2", "chat-predictor")]
+    assert store.seen(pod_ref("a"))["metadata"]["annotations"] == {DELETION_COST: "2"}
+
+
+async def test_no_deletion_costs_are_written_on_the_way_up() -> None:
+    store, memo = Store(), Memo()
+    await settled(store, memo)
+    await run(store, memo, look(store, tier(), (pod(store, "a"),)), plan(scale_to=2, deletion_costs=(("a", 2),)))
+    assert store.writes == [("scale to 2", "chat-predictor")]
+
+
+async def test_a_deletion_cost_that_fails_is_told_and_the_scale_down_goes_on() -> None:
+    store, memo = Store(), Memo()
+    await settled(store, memo)
+    store.put(deployment_ref(), merged(store.seen(deployment_ref()), {"spec": {"replicas": 3}}))
+    pods = (pod(store, "gone"), pod(store, "kept"))
+    store.drop(pod_ref("gone"))
+    store.failing["annotate kept"] = Forbidden("pods is forbidden: User cannot patch", status=403)
+    costs = (("gone", 1), ("kept", 2))
+    outcome = await run(store, memo, look(store, tier(), pods), plan(scale_to=2, deletion_costs=costs))
+    assert outcome.scaled_to == 2
+    assert outcome.error is not None
+    assert outcome.error.reason == reasons.FORBIDDEN
+
+
+async def test_replicas_are_written_even_when_the_child_cannot_be_healed() -> None:
+    store, memo = Store(), Memo()
+    await settled(store, memo)
+    edit(store, {"spec": {"predictor": {"minReplicas": 7}}})
+    store.failing["apply"] = Transient('Internal error occurred: failed calling webhook "x.kserve"')
+    outcome = await run(store, memo, look(store, known()), plan(scale_to=1))
+    assert outcome.scaled_to == 1
+    assert outcome.error is not None
+    assert outcome.error.reason == reasons.KSERVE_NOT_ANSWERING
+    assert outcome.error.transient
+
+
+@pytest.mark.parametrize("missing", ["service", "deployment", "class", "owner"])
+async def test_replicas_wait_until_they_are_ours_to_write(missing: str) -> None:
+    store, memo = Store(), Memo()
+    await settled(store, memo)
+    if missing == "class":
+        edit(store, {"metadata": {"annotations": {"serving.kserve.io/autoscalerClass": "hpa"}}})
+    if missing == "owner":
+        edit(store, {"metadata": {"ownerReferences": []}})
+    view = look(store, tier())
+    if missing == "service":
+        view = replace(view, workload=replace(view.workload, inference_service=None))
+    if missing == "deployment":
+        view = replace(view, workload=replace(view.workload, deployment=None))
+    outcome = await run(store, memo, view, plan(scale_to=3))
+    assert outcome.scaled_to is None
+    assert store.seen(deployment_ref())["spec"]["replicas"] == 0
+
+
+async def test_one_tiers_failure_does_not_touch_another(caplog: pytest.LogCaptureFixture) -> None:
+    store, memo = Store(), Memo()
+
+    class Broken(Store):
+        async def get(self, ref: Any) -> Any:
+            if ref.name == "a":
+                raise RuntimeError("a defect")
+            return await store.get(ref)
+
+    broken = Broken()
+    broken.apply = store.apply  # type: ignore[method-assign]
+    store.failing["apply b"] = Transient("nobody answers")
+    views = [look(store, tier(name)) for name in ("a", "b", "c")]
+    plans = Plan(tuple(plan(name) for name in ("a", "b", "c")))
+    outcome = await act(snapshot(*views), plans, broken, memo)
+    a, b, c = outcome.tiers
+    assert (a.error is not None, b.error is not None, c.error) == (True, True, None)
+    assert a.error is not None
+    assert a.error.reason == reasons.INTERNAL_ERROR
+    assert b.error is not None
+    assert b.error.reason == reasons.API_UNAVAILABLE
+    assert c.applied
+    assert "could not be carried out" in caplog.text
+
+
+async def test_what_is_remembered_goes_with_the_tier() -> None:
+    store, memo = Store(), Memo()
+    memo.contested[tier().key] = ("a", "b")
+    memo.contested[tier("other").key] = ("a", "b")
+    await act(snapshot(look(store, tier())), Plan((plan(invalid=("x", "y")),)), store, memo)
+    assert set(memo.contested) == {tier().key}

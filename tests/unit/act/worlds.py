@@ -1,0 +1,155 @@
+"""Small worlds for tests of the writers: a tier, its plan, and a cluster that KServe (played by a function) serves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from tests.unit.act.store import Store
+from tierwise.act.apply import Memo, act
+from tierwise.act.child import autoscaler_class
+from tierwise.api.status import InferenceServiceRef, ModelTierStatus
+from tierwise.api.v1alpha1 import ModelTierSpec
+from tierwise.model import (
+    Decision,
+    DeploymentFacts,
+    InferenceServiceFacts,
+    Memory,
+    MetricsHealth,
+    Outcome,
+    Plan,
+    PodFacts,
+    Snapshot,
+    TierKey,
+    TierObject,
+    TierOutcome,
+    TierPlan,
+    TierView,
+    Workload,
+)
+from tierwise.ports import Ref
+
+NAMESPACE = "default"
+MODEL = {"model": {"name": "small", "uri": "hf://org/small"}, "resources": {"gpus": 1}}
+EXTERNAL = {
+    "external": {
+        "baseURL": "https://api.example.com/v1",
+        "model": "large",
+        "apiKeySecretRef": {"name": "key"},
+        "prices": {"input": "1", "output": "2"},
+    }
+}
+
+
+def service_ref(name: str = "chat") -> Ref:
+    return Ref("serving.kserve.io/v1beta1", "inferenceservices", NAMESPACE, name)
+
+
+def deployment_ref(name: str = "chat") -> Ref:
+    return Ref("apps/v1", "deployments", NAMESPACE, f"{name}-predictor")
+
+
+def pod_ref(name: str) -> Ref:
+    return Ref("v1", "pods", NAMESPACE, name)
+
+
+def tier(name: str = "chat", spec: dict[str, Any] | None = None, **changes: Any) -> TierObject:
+    made = TierObject(
+        key=TierKey(NAMESPACE, name),
+        uid=f"tier-{name}",
+        generation=1,
+        resource_version="1",
+        spec=ModelTierSpec.model_validate(MODEL if spec is None else spec),
+        status=ModelTierStatus(),
+    )
+    return replace(made, **changes)
+
+
+def known(name: str = "chat") -> TierObject:
+    """A tier whose child was made before, and whose spec has not changed since."""
+    status = ModelTierStatus(observed_generation=1, inference_services=[InferenceServiceRef(name=name)])
+    return tier(name, status=status)
+
+
+def plan(name: str = "chat", scale_to: int | None = None, **changes: Any) -> TierPlan:
+    made = TierPlan(
+        key=TierKey(NAMESPACE, name),
+        decision=Decision(current=0, target=scale_to or 0, reason="Load", message=""),
+        memory=Memory(),
+        serve=True,
+        scale_to=scale_to,
+    )
+    return replace(made, **changes)
+
+
+def kserve(store: Store, name: str = "chat", *, replicas_at_creation: int = 1) -> None:
+    """What KServe does about an InferenceService: a Deployment that it controls, at 0 only for class none."""
+    service = store.seen(service_ref(name))
+    try:
+        store.seen(deployment_ref(name))
+    except KeyError:
+        wanted = 0 if autoscaler_class(service) == "none" else replicas_at_creation
+        owner = {"uid": service["metadata"]["uid"], "controller": True}
+        store.put(deployment_ref(name), {"metadata": {"ownerReferences": [owner]}, "spec": {"replicas": wanted}})
+
+
+def pod(store: Store, name: str, cost: int | None = None) -> PodFacts:
+    body = store.put(pod_ref(name), {})
+    return PodFacts(
+        name=name,
+        uid=body["metadata"]["uid"],
+        phase="Running",
+        ready=True,
+        terminating=False,
+        scheduled=True,
+        deletion_cost=cost,
+    )
+
+
+def look(store: Store, of: TierObject, pods: tuple[PodFacts, ...] = ()) -> TierView:
+    """The view of a tier, straight from the store: an informer that is never behind."""
+    name = of.key.name
+    service: InferenceServiceFacts | None = None
+    deployment: DeploymentFacts | None = None
+    try:
+        body = store.seen(service_ref(name))
+    except KeyError:
+        pass
+    else:
+        owners = body["metadata"].get("ownerReferences") or []
+        service = InferenceServiceFacts(
+            name=name,
+            uid=body["metadata"]["uid"],
+            resource_version=body["metadata"]["resourceVersion"],
+            manifest=body,
+            owned=any(owner["uid"] == of.uid for owner in owners),
+            deleting="deletionTimestamp" in body["metadata"],
+        )
+    try:
+        body = store.seen(deployment_ref(name))
+    except KeyError:
+        pass
+    else:
+        deployment = DeploymentFacts(
+            name=f"{name}-predictor",
+            uid=body["metadata"]["uid"],
+            resource_version=body["metadata"]["resourceVersion"],
+            generation=1,
+            observed_generation=1,
+            spec_replicas=body["spec"]["replicas"],
+            replicas=body["spec"]["replicas"],
+            ready_replicas=0,
+            updated_replicas=0,
+        )
+    return TierView(of, Workload(service, deployment, pods))
+
+
+def snapshot(*views: TierView, kserve_present: bool = True) -> Snapshot:
+    ordered = tuple(sorted(views, key=lambda view: view.tier.key))
+    return Snapshot(at=1000.0, tiers=ordered, metrics=MetricsHealth(ok=True), kserve_present=kserve_present)
+
+
+async def run(store: Store, memo: Memo, view: TierView, tier_plan: TierPlan) -> TierOutcome:
+    """Act on one tier."""
+    outcome: Outcome = await act(snapshot(view), Plan((tier_plan,)), store, memo)
+    return outcome.tiers[0]
