@@ -137,5 +137,6 @@ class Boot:
 
 
 def _condition(item: Object | None, kind: str) -> bool:
-    conditions = (item or {}).get("status", {}).get("conditions", [])
+    # An object just made may hold a null here.
+    conditions = (item or {}).get("status", {}).get("conditions") or []
     return any(one["type"] == kind and one["status"] == "True" for one in conditions)

@@ -100,9 +100,10 @@ class Playground:
             raise PlaygroundError(f"{tool} {' '.join(arguments)} failed", (done.stderr or done.stdout).strip())
         return done.stdout
 
-    def inside(self, *command: str) -> list[str]:
-        """Return the command line that runs a command inside the namespaces."""
-        return [*enter_command(self.init, Path.cwd()), *command]
+    def start(self, *command: str) -> subprocess.Popen[bytes]:
+        """Start a command inside the namespaces; whoever called ends it. Raises PlaygroundError, OSError."""
+        entering = enter_command(self.init, Path.cwd(), processes=False)
+        return subprocess.Popen([*entering, *command], stdin=subprocess.DEVNULL)
 
     def stop(self) -> None:
         """End everything and remove a temporary state folder; a second call does nothing."""
@@ -158,6 +159,8 @@ def start(
     folder, temporary = _state_folder(state)
     try:
         return _start(_Plan(folder, temporary, built, command, scrape_interval, began), say, on_end)
+    except PlaygroundError:
+        raise  # the logs that tell why stay where they are
     except BaseException:
         if temporary:
             remove(folder)
@@ -271,7 +274,7 @@ def _state_folder(wanted: Path | None) -> tuple[Path, bool]:
         return Path(tempfile.mkdtemp(prefix="tierwise-")), True
     folder = wanted.absolute()
     if folder.exists() and any(folder.iterdir()):
-        if not Layout(folder).description.exists():
+        if not Layout(folder).ca.exists():
             raise PlaygroundError(f"{folder} is not empty and no earlier playground's", "Choose another folder.")
         if prepare.alive(folder):
             raise PlaygroundError(f"a playground runs in {folder} already", "Stop it, or choose another folder.")

@@ -52,11 +52,15 @@ def unshare_command(*, user_namespace: bool) -> list[str]:
     return ["unshare", *user, "--net", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc"]
 
 
-def enter_command(process: int, folder: Path) -> list[str]:
-    """Return the start of a command line that runs the rest in the namespaces of a process, in a folder."""
+def enter_command(process: int, folder: Path, *, processes: bool = True) -> list[str]:
+    """Return the start of a command line that runs the rest in the namespaces of a process, in a folder.
+
+    With `processes` it ends together with the playground; without, it is the caller's own child and takes its
+    signals (to enter a process namespace, nsenter must fork, and it passes none on).
+    """
     user = ["--preserve-credentials", "--user"] if _in_other_user_namespace(process) else []
-    namespaces = ["--net", "--pid", "--mount", f"--target={process}"]
-    return ["nsenter", *user, *namespaces, "--", "env", f"--chdir={folder}", "--"]
+    pid = ["--pid"] if processes else []
+    return ["nsenter", *user, *pid, "--net", "--mount", f"--target={process}", "--", "env", f"--chdir={folder}", "--"]
 
 
 def _in_other_user_namespace(process: int) -> bool:

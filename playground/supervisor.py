@@ -29,12 +29,12 @@ TAIL_LINES = 8
 _TAIL_BYTES = 16_384
 
 
-def tail(path: Path, lines: int = TAIL_LINES) -> str:
-    """Return the last lines of a log file, empty if there is none."""
+def tail(path: Path, lines: int = TAIL_LINES, *, since: int = 0) -> str:
+    """Return the last lines of a log file from byte `since` on, empty if there is none."""
     try:
         with path.open("rb") as stream:
             stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, stream.tell() - _TAIL_BYTES))
+            stream.seek(max(since, stream.tell() - _TAIL_BYTES))
             return "\n".join(stream.read().decode(errors="replace").splitlines()[-lines:])
     except FileNotFoundError:
         return ""
@@ -49,6 +49,8 @@ class _Running:
     making: asyncio.Lock = field(default_factory=asyncio.Lock)
     paused: bool = False
     starts: int = 0
+    # Where in the log file the last start begins.
+    log_offset: int = 0
     pause: float = field(default=FIRST_PAUSE)
 
 
@@ -148,7 +150,7 @@ class Supervisor:
             name = one.component.name
             self._say(
                 f"{name} ended with exit code {code}; starting it again in {one.pause:.1f} s. Its last words:\n"
-                + tail(self._layout.log(name))
+                + tail(self._layout.log(name), since=one.log_offset)
             )
             await asyncio.sleep(one.pause)
             one.pause = min(one.pause * 2, LONGEST_PAUSE)
@@ -156,6 +158,7 @@ class Supervisor:
     async def _run(self, one: _Running) -> int:
         async with one.making:
             with self._layout.log(one.component.name).open("ab") as log:
+                one.log_offset = log.tell()
                 one.process = await asyncio.create_subprocess_exec(
                     *one.component.argv,
                     stdin=asyncio.subprocess.DEVNULL,

@@ -1,0 +1,19 @@
+"""One playground for all cluster tests: starting it takes longer than most of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from playground.handle import Playground, start
+
+__all__ = ["Playground"]
+
+
+@pytest.fixture(scope="session")
+def playground() -> Iterator[Playground]:
+    """A running control plane, shared; what a test stops it must start again."""
+    with start(progress=lambda text: print(f"playground: {text}", file=sys.__stderr__, flush=True)) as running:
+        yield running
