@@ -10,11 +10,12 @@ import sys
 from pathlib import Path
 
 from tests.chart.helm import goldens
-from tierwise.api import crd
+from tests.render import goldens as renderings
+from tierwise.api import crd, docs
 from tierwise.api.generated import write
 
 REPO = Path(__file__).resolve().parents[1]
-GENERATORS = (crd.files, goldens)
+GENERATORS = (crd.files, docs.files, goldens, renderings.goldens)
 
 
 def main() -> int:
