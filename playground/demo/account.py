@@ -25,7 +25,8 @@ class TierSample:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the client measured of one request. Seconds; tokens as the API's `usage` says."""
+    """What the client measured of one request. Seconds; tokens as the API's `usage` says; `lag` is how late it was
+    sent."""
 
     tier: str
     ok: bool
@@ -33,6 +34,8 @@ class Answer:
     completion_tokens: int
     ttft: float
     total: float
+    lag: float = 0.0
+    outcome: str = "ok"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,149 @@
+"""How is the stage set? The playground, Tierwise by helm, two tiers, and somebody who looks at them.
+
+Everything goes through kubectl and helm, as a user's hands would.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import requests
+
+from playground.demo.account import TierSample
+from playground.demo.scenario import NAMESPACE, Tier, helm_values
+from playground.errors import PlaygroundError
+from playground.handle import Playground
+from playground.release import Release
+
+READY_SECONDS = 120.0
+_RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+SCALING_REASONS = ("ScaledUp", "ScaledDown")
+# Counters outlive their pod in Prometheus: the highest value that was scraped.
+_SERVED = 'sum by (tierwise_io_tier) (max_over_time({}{{namespace="' + NAMESPACE + '"}}[1h]))'
+
+Say = Callable[[str], None]
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleEvent:
+    """A change of replicas as the cluster's Events tell it; `at` in seconds since the epoch."""
+
+    at: float
+    tier: str
+    reason: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The running demo as seen from outside."""
+
+    playground: Playground
+    release: Release
+
+    def set_up(self, tiers: Sequence[Tier], say: Say) -> None:
+        """Install Tierwise, apply the tiers, wait until they answer. Raises PlaygroundError."""
+        for name in (self.release.namespace, NAMESPACE):
+            labels = {"name": name, "labels": _RESTRICTED}
+            self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": labels})
+        self.release.install_crds()
+        say("the CRD is installed (helm, charts/tierwise-crds)")
+        self.release.install(helm_values())
+        say("the operator runs as a pod under its own ServiceAccount (helm, charts/tierwise)")
+        self.apply(*(dict(tier.manifest) for tier in tiers))
+        say(f"applied: {', '.join(f'modeltier {tier.name}' for tier in tiers)}; waiting for their first replicas")
+        self._until_ready({tier.name for tier in tiers})
+        say("every tier answers")
+
+    def apply(self, *manifests: Mapping[str, Any]) -> None:
+        """`kubectl apply` these manifests."""
+        items = {"apiVersion": "v1", "kind": "List", "items": list(manifests)}
+        self.playground.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(items))
+
+    def table(self) -> str:
+        """What `kubectl get mt` prints."""
+        return self.playground.kubectl("get", "mt", "-n", NAMESPACE).rstrip()
+
+    def tiers(self) -> list[Object]:
+        """The ModelTiers."""
+        return list(json.loads(self.playground.kubectl("get", "mt", "-n", NAMESPACE, "-o", "json"))["items"])
+
+    def sample(self, at: float) -> dict[str, TierSample]:
+        """One look at every tier."""
+        return {tier["metadata"]["name"]: sample_of(tier.get("status", {}), at) for tier in self.tiers()}
+
+    def address(self, tier: str) -> str:
+        """Where a client in the cluster reaches a tier: its Service's ClusterIP."""
+        service = ("get", "service", "-n", NAMESPACE, f"{tier}-predictor", "-o", "jsonpath={.spec.clusterIP}")
+        return f"http://{self.playground.kubectl(*service)}"
+
+    def scale_events(self) -> list[ScaleEvent]:
+        """Every change of replicas, oldest first."""
+        listed = self.playground.kubectl("get", "events.events.k8s.io", "-n", NAMESPACE, "-o", "json")
+        return events_of(json.loads(listed)["items"])
+
+    def served_tokens(self) -> dict[str, tuple[float, float]]:
+        """Prompt and generated tokens per tier by the engines' own counters, as Prometheus last scraped them."""
+        prompt, generated = (self._by_tier(f"vllm:{what}_tokens_total") for what in ("prompt", "generation"))
+        return {tier: (prompt[tier], generated.get(tier, 0.0)) for tier in prompt}
+
+    def operator_restarts(self) -> int:
+        """How often a container of the operator has been restarted."""
+        listed = self.playground.kubectl("get", "pods", "-n", self.release.namespace, "-o", "json")
+        pods = json.loads(listed)["items"]
+        return sum(status["restartCount"] for pod in pods for status in pod["status"].get("containerStatuses", []))
+
+    def _by_tier(self, metric: str) -> dict[str, float]:
+        url = f"{self.playground.prometheus_url}/api/v1/query"
+        answer = requests.get(url, params={"query": _SERVED.format(metric)}, timeout=10).json()
+        if answer["status"] != "success":
+            raise PlaygroundError("Prometheus refuses a query", str(answer))
+        return {series["metric"]["tierwise_io_tier"]: float(series["value"][1]) for series in answer["data"]["result"]}
+
+    def _until_ready(self, names: set[str]) -> None:
+        deadline = time.monotonic() + READY_SECONDS
+        while True:
+            ready = {tier["metadata"]["name"] for tier in self.tiers() if _is_ready(tier)}
+            if names <= ready:
+                return
+            if time.monotonic() > deadline:
+                said = self.playground.kubectl("describe", "mt", "-n", NAMESPACE)
+                raise PlaygroundError(f"not ready after {READY_SECONDS:.0f} s: {sorted(names - ready)}", said)
+            time.sleep(0.5)
+
+
+def _is_ready(tier: Object) -> bool:
+    conditions = tier.get("status", {}).get("conditions", [])
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+
+
+def sample_of(status: Mapping[str, Any], at: float) -> TierSample:
+    """A status as a sample."""
+    return TierSample(
+        at=at,
+        replicas=int(status.get("replicas", 0)),
+        ready=int(status.get("readyReplicas", 0)),
+        desired=int(status.get("desiredReplicas", 0)),
+        cost=float(status.get("costPerHour") or 0),
+    )
+
+
+def events_of(events: Sequence[Object]) -> list[ScaleEvent]:
+    """The changes of replicas among events.k8s.io Events, oldest first."""
+    found = [
+        ScaleEvent(
+            at=datetime.fromisoformat(event["eventTime"].replace("Z", "+00:00")).timestamp(),
+            tier=event["regarding"]["name"],
+            reason=event["reason"],
+            note=event.get("note", ""),
+        )
+        for event in events
+        if event["regarding"].get("kind") == "ModelTier" and event["reason"] in SCALING_REASONS
+    ]
+    return sorted(found, key=lambda event: event.at)
