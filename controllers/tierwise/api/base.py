@@ -31,8 +31,18 @@ Quantity = Annotated[
     str,
     BeforeValidator(_text),
     StringConstraints(pattern=QUANTITY_PATTERN, max_length=20),
-    Field(json_schema_extra={"x-kubernetes-int-or-string": True}),
+    # the pattern again: pydantic leaves it out of the schema of a field that has a validator before it
+    Field(json_schema_extra={"x-kubernetes-int-or-string": True, "minimum": 0, "pattern": QUANTITY_PATTERN}),
 ]
+
+
+def unique(values: list[str]) -> list[str]:
+    """`values`, when none stands in it twice (the CRD's list type "set"); raises ValueError otherwise."""
+    if len(set(values)) != len(values):
+        raise ValueError("each value may stand here once")
+    return values
+
+
 Money = Annotated[str, StringConstraints(pattern=MONEY_PATTERN, max_length=19)]
 DNSLabel = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 DNSName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]

@@ -131,8 +131,8 @@ class Quantization(Model):
 
     method: QuantizationMethod = Field(
         default="none",
-        description="fp8_per_*, mxfp8, mxfp4, int8_per_channel_weight_only and nvfp4_per_token quantize a plain "
-        "checkpoint while it loads. The other methods name what a pre-quantized checkpoint already is: the engine "
+        description="The methods fp8_per_*, mxfp8, mxfp4, int8_per_channel_weight_only and nvfp4_per_token quantize "
+        "a plain checkpoint while it loads. The others name what a pre-quantized checkpoint already is: the engine "
         "detects them itself, so no flag is passed.",
     )
     kv_cache_dtype: KVCacheDtype = Field(

@@ -141,7 +141,7 @@ class ModelTierStatus(Model):
     conditions: list[Condition] = Field(
         default_factory=list,
         max_length=8,
-        description="metav1 conditions, one of each type.",
+        description="Conditions as in metav1, one of each type.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from tierwise.api.base import (
     API_VERSION,
@@ -25,6 +25,7 @@ from tierwise.api.base import (
     Quantity,
     Rule,
     SwitchState,
+    unique,
 )
 from tierwise.api.serving import (
     Batching,
@@ -164,7 +165,7 @@ class Placement(Model):
     tolerations: list[Toleration] = Field(default_factory=list, max_length=16, description="Taints accepted.")
     runtime_class_name: DNSName | None = Field(default=None, description="RuntimeClass of the pods, e.g. nvidia.")
     priority_class_name: DNSName | None = Field(default=None, description="PriorityClass of the pods.")
-    image_pull_secrets: list[DNSName] = Field(
+    image_pull_secrets: Annotated[list[DNSName], AfterValidator(unique)] = Field(
         default_factory=list,
         max_length=8,
         description="Names of Secrets that pull the engine image.",

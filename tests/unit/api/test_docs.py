@@ -1,0 +1,76 @@
+"""The pages name every field, every rule, every reason."""
+
+from __future__ import annotations
+
+import re
+
+from tests.unit.api.structural import walk
+from tierwise import reasons
+from tierwise.api.crd import model_tier
+from tierwise.api.docs import conditions_page, model_tier_page
+from tierwise.report import readiness
+from tierwise.report.conditions import Verdict
+
+ROOT = model_tier()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+
+
+def section(page: str, title: str) -> str:
+    """The part of a page under one heading."""
+    return page.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def test_every_field_stands_under_its_level_with_its_description() -> None:
+    page = model_tier_page()
+    for path, node in walk(ROOT):
+        level, _, name = path.lstrip(".").rpartition(".")
+        if level.startswith(("spec", "status")) and name not in ("", "*") and not name.endswith("[]"):
+            row = next(line for line in section(page, level).splitlines() if line.startswith(f"| `{name}` |"))
+            assert node["description"].replace("|", "\\|") in row
+            if "maximum" in node and "format" in node:
+                assert f"≤ {node['maximum']}" in row
+
+
+def test_every_rule_is_listed() -> None:
+    page = model_tier_page()
+    for _, node in walk(ROOT):
+        for rule in node.get("x-kubernetes-validations", ()):
+            assert f"- `{rule['rule']}`: {rule['message']}." in page
+
+
+def test_every_reason_is_listed_where_it_occurs() -> None:
+    page = conditions_page()
+    for reason in reasons.table():
+        assert reason.where
+        for where in reason.where:
+            title = {"Step": "Steps of a decision", "Event": "Events only"}.get(where, where)
+            assert f"| {reason.word} | {reason.meaning} | {reason.remedy} |" in section(page, title)
+
+
+def test_a_table_has_as_many_cells_in_every_row() -> None:
+    for page in (model_tier_page(), conditions_page()):
+        for block in re.findall(r"(?:^\|.*\n)+", page, re.MULTILINE):
+            assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1
+
+
+def test_the_states_are_those_that_are_reported() -> None:
+    page = section(conditions_page(), "The one word: STATUS")
+    listed = set(re.findall(r"^\| ([A-Z][a-z]+) \|", page, re.MULTILINE))
+    fine = {
+        reasons.ACCEPTED: Verdict(reasons.ACCEPTED, "True", reasons.VALID, ""),
+        reasons.PROVISIONED: Verdict(reasons.PROVISIONED, "True", reasons.PROVISIONED_OK, ""),
+        reasons.METRICS_AVAILABLE: Verdict(reasons.METRICS_AVAILABLE, "True", reasons.METRICS_OK, ""),
+        reasons.READY: Verdict(reasons.READY, "True", reasons.SERVING, ""),
+    }
+    bad = [
+        Verdict(reasons.ACCEPTED, "False", reasons.INVALID_SPEC, ""),
+        Verdict(reasons.PROVISIONED, "False", reasons.DELETING, ""),
+        Verdict(reasons.PROVISIONED, "False", reasons.IMAGE_PULL, ""),
+        Verdict(reasons.METRICS_AVAILABLE, "False", reasons.PROMETHEUS_ERROR, ""),
+        Verdict(reasons.READY, "True", reasons.DEGRADED, ""),
+        Verdict(reasons.READY, "True", reasons.EXTERNAL_READY, ""),
+        Verdict(reasons.READY, "False", reasons.STARTING, ""),
+        Verdict(reasons.READY, "False", reasons.SCALED_TO_ZERO, ""),
+    ]
+    told = {readiness.state(fine)[0]} | {readiness.state({**fine, each.type: each})[0] for each in bad}
+    stuck = {**fine, reasons.PROVISIONED: bad[2], reasons.READY: bad[6]}
+    assert told | {readiness.state(stuck)[0]} == listed
