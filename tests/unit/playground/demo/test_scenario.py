@@ -1,0 +1,39 @@
+"""Is the demo's load what its explanation says?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from playground.demo import scenario
+from tierwise_sim.workloads import AZURE_CONVERSATION, WorkloadError
+
+
+def test_without_data_the_built_in_workload_is_taken_and_the_text_says_so() -> None:
+    load = scenario.load({})
+    assert "built-in" in load.source
+    assert load.seconds == pytest.approx(scenario.TRACE_SECONDS / scenario.ARRIVALS_FASTER, rel=0.02)
+    expected = scenario.TRACE_SECONDS * scenario.TRACE_RATE * scenario.KEPT
+    assert load.requests == pytest.approx(expected, rel=0.1)
+    share = len(load.arrivals["small"]) / load.requests
+    assert share == pytest.approx(scenario.SMALL_SHARE, abs=0.05)
+    text = scenario.explanation(load)
+    for word in ("20 times faster than recorded", "2 times faster than the GPUs", "1 request in 10", "Simulated"):
+        assert word in text
+
+
+def test_a_trace_is_read_thinned_and_compressed(tmp_path: Path) -> None:
+    rows = [f"2023-11-16 18:{second // 60:02d}:{second % 60:02d}.0000000,{100 + second},10" for second in range(1000)]
+    (tmp_path / AZURE_CONVERSATION).write_text("\n".join(["TIMESTAMP,ContextTokens,GeneratedTokens", *rows, ""]))
+    load = scenario.load({"TIERWISE_DATA": str(tmp_path)})
+    assert "Azure LLM inference trace 2023" in load.source
+    assert "built-in" not in load.source
+    assert load.seconds <= 1000 / scenario.ARRIVALS_FASTER
+    assert load.requests == pytest.approx(1000 * scenario.KEPT, rel=0.5)
+    assert load == scenario.load({"TIERWISE_DATA": str(tmp_path)}), "the same folder gives the same requests"
+
+
+def test_a_folder_that_is_not_there_is_named() -> None:
+    with pytest.raises(WorkloadError, match="TIERWISE_DATA=/no/such/folder"):
+        scenario.load({"TIERWISE_DATA": "/no/such/folder"})
