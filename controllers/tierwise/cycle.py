@@ -1,1 +1,137 @@
-"""In which order do the four rooms meet?"""
+"""In which order do the four rooms meet, and what is kept from one meeting to the next?
+
+    observe → decide → act → report
+
+One cycle serves all tiers, because they share GPUs and budgets. What is kept (`Kept`) is this process's own: the
+memories of decisions, which a restarted operator restores from the statuses; and what was written a moment ago, because
+the informer may not have seen it yet. A cycle without leave to write (a standby) observes, decides and reports as well,
+so that it knows everything when it takes over; it only keeps it to itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from tierwise.act.apply import Memo, act
+from tierwise.api.status import ModelTierStatus
+from tierwise.api.v1alpha1 import API_VERSION
+from tierwise.decide import decide, remember, restore
+from tierwise.errors import Conflict, Gone, TierwiseError
+from tierwise.model import Memory, Outcome, Plan, Snapshot, TierKey, TierObject
+from tierwise.observe import Samples, World, observe
+from tierwise.ports import Clock, Cluster, Ref
+from tierwise.report import Recorder, Report, TierReport, report, should_write
+
+logger = logging.getLogger(__name__)
+
+PARALLEL = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A status that this process wrote: on which versions of the tier, one after the other, which version that made,
+    and when (monotonic)."""
+
+    onto: frozenset[str]
+    version: str
+    status: ModelTierStatus
+    at: float
+
+
+@dataclass(slots=True)
+class Kept:
+    """What one process keeps between its cycles. Tiers are known by UID: a namesake starts afresh."""
+
+    memories: dict[str, Memory] = field(default_factory=dict)
+    statuses: dict[str, _Written] = field(default_factory=dict)
+    memo: Memo = field(default_factory=Memo)
+    recorder: Recorder = field(default_factory=Recorder)
+
+    def forget(self, alive: Iterable[str]) -> None:
+        """Drop what belongs to tiers that are gone."""
+        uids = set(alive)
+        self.memories = {uid: memory for uid, memory in self.memories.items() if uid in uids}
+        self.statuses = {uid: written for uid, written in self.statuses.items() if uid in uids}
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """One meeting: what was seen, decided, done and told."""
+
+    snapshot: Snapshot
+    plan: Plan
+    outcome: Outcome
+    report: Report
+
+
+async def run(world: World, samples: Samples, cluster: Cluster, clock: Clock, kept: Kept, *, writing: bool) -> Cycle:
+    """One cycle. `writing`: whether this process may write; what fails is in the outcome or in the log."""
+    now = clock.now()
+    snapshot = _freshest(observe(world, samples, now), kept)
+    tiers = [view.tier for view in snapshot.tiers]
+    kept.forget(tier.uid for tier in tiers)
+    plan = decide(snapshot, _memories(tiers, kept, now))
+    uids = {tier.key: tier.uid for tier in tiers}
+    kept.memories = {uids[each.key]: each.memory for each in plan.tiers}
+    outcome = await act(snapshot, plan, cluster, kept.memo) if writing else Outcome(())
+    told = report(snapshot, plan, outcome, now, remember)
+    if writing:
+        await _tell(told, {tier.key: tier for tier in tiers}, cluster, clock, kept)
+    return Cycle(snapshot, plan, outcome, told)
+
+
+def _memories(tiers: Iterable[TierObject], kept: Kept, now: float) -> dict[TierKey, Memory]:
+    return {tier.key: kept.memories.get(tier.uid) or restore(tier.status, now) for tier in tiers}
+
+
+def _freshest(snapshot: Snapshot, kept: Kept) -> Snapshot:
+    """With our own last status where the informer still shows the version that we wrote it onto."""
+    views = []
+    for view in snapshot.tiers:
+        written = kept.statuses.get(view.tier.uid)
+        if written is not None and view.tier.resource_version in written.onto:
+            tier = replace(view.tier, resource_version=written.version, status=written.status)
+            view = replace(view, tier=tier)
+        views.append(view)
+    return replace(snapshot, tiers=tuple(views))
+
+
+async def _tell(told: Report, tiers: dict[TierKey, TierObject], cluster: Cluster, clock: Clock, kept: Kept) -> None:
+    gate = asyncio.Semaphore(PARALLEL)
+
+    async def one(tier_report: TierReport) -> None:
+        async with gate:
+            await _write_status(tier_report, tiers[tier_report.key], cluster, clock, kept)
+
+    await asyncio.gather(*(one(each) for each in told.tiers))
+    alive = {tier.uid for tier in tiers.values()}
+    for event in kept.recorder.admit([event for each in told.tiers for event in each.events], clock.now(), alive):
+        try:
+            await cluster.record_event(event)
+        except TierwiseError as error:
+            logger.warning(
+                "an Event was not written: %s", error.message, extra={"tier": f"{event.namespace}/{event.name}"}
+            )
+
+
+async def _write_status(tier_report: TierReport, tier: TierObject, cluster: Cluster, clock: Clock, kept: Kept) -> None:
+    before = kept.statuses.get(tier.uid)
+    age = None if before is None else clock.monotonic() - before.at
+    if not should_write(tier.status, tier_report.status, age):
+        return
+    ref = Ref(API_VERSION, "modeltiers", tier.key.namespace, tier.key.name)
+    body = tier_report.status.model_dump(mode="json", by_alias=True, exclude_none=True)
+    try:
+        version = await cluster.patch_status(ref, body, resource_version=tier.resource_version)
+    except (Conflict, Gone) as error:  # it changed or went while we thought about it: the next cycle sees that
+        logger.debug("%s", error.message, extra={"tier": str(tier.key)})
+    except TierwiseError as error:
+        logger.warning("a status was not written: %s", error.message, extra={"tier": str(tier.key)})
+    else:
+        onto = frozenset({tier.resource_version})
+        if before is not None and before.version == tier.resource_version:
+            onto |= before.onto
+        kept.statuses[tier.uid] = _Written(onto, version, tier_report.status, clock.monotonic())

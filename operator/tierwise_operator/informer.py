@@ -48,7 +48,7 @@ Records = Mapping[str, tuple[Any, ...]]
 class Informer:
     """The records of some kinds, by the kinds' names."""
 
-    def __init__(self, settings: Settings, kinds: tuple[Kind, ...], wake: Callable[[], None]) -> None:
+    def __init__(self, settings: Settings, kinds: tuple[Kind, ...], wake: Callable[[], object]) -> None:
         """`wake` is called from another thread."""
         self._settings = settings
         self._kinds = kinds

@@ -62,6 +62,11 @@ class Reflector(Generic[Record]):
         self.present: bool | None = None  # None until the first answer
 
     @property
+    def name(self) -> str:
+        """The kind, as the API calls it."""
+        return self._ref.plural
+
+    @property
     def records(self) -> Mapping[str, Record]:
         """What exists, by UID."""
         return self._records

@@ -1,0 +1,123 @@
+"""What can be typed?
+
+    tierwise run        the operator itself
+    tierwise explain    why a tier has the replicas it has, and what to do about what is wrong
+    tierwise crds       the CustomResourceDefinitions, for kubectl apply
+    tierwise version
+
+Errors are one line on stderr and exit code 2 (what was typed or configured) or 1 (what was found).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+
+from tierwise.act import connection
+from tierwise.act.cluster import KubernetesCluster
+from tierwise.act.wire import Wire
+from tierwise.api import crd
+from tierwise.api.v1alpha1 import API_VERSION
+from tierwise.errors import Gone, Invalid, TierwiseError
+from tierwise.observe.tier import tier_object
+from tierwise.ports import Ref
+from tierwise.report import explain
+from tierwise_operator import app, logs
+from tierwise_operator.clock import SystemClock
+from tierwise_operator.settings import Settings, add_options, resolve
+
+EXAMPLES = """\
+examples:
+  tierwise crds | kubectl apply --server-side -f -
+  tierwise run --kubeconfig ~/.kube/config --prometheus-url http://localhost:9090
+  tierwise explain chat -n models
+  tierwise explain chat -n models -o json"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
+        prog="tierwise",
+        description="Every request on the cheapest model tier able to answer it.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    running = commands.add_parser(
+        "run", help="run the operator", description="Run the operator. Each flag can be given as the variable in []."
+    )
+    add_options(running)
+    explaining = commands.add_parser("explain", help="why a tier has the replicas it has")
+    explaining.add_argument("tier", metavar="TIER", help="name of the ModelTier")
+    explaining.add_argument("-n", "--namespace", default="default", help="its namespace (default: default)")
+    explaining.add_argument("-o", "--output", choices=("text", "json"), default="text", help="for people or programs")
+    explaining.add_argument("--kubeconfig", type=Path, metavar="FILE", help="default: $KUBECONFIG, then ~/.kube/config")
+    explaining.add_argument("--context", help="context of the kubeconfig")
+    commands.add_parser("crds", help="print the CustomResourceDefinitions")
+    commands.add_parser("version", help="print the version")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    given = parser().parse_args(arguments)
+    try:
+        match given.command:
+            case "run":
+                return _run(resolve(vars(given)))
+            case "explain":
+                return asyncio.run(_explain(given))
+            case "crds":
+                print(crd.to_yaml(crd.model_tier()), end="")
+            case _:
+                print(version("tierwise"))
+    except Invalid as error:
+        return _complain(error.message, 2)
+    except (TierwiseError, OSError) as error:
+        return _complain(str(error), 1)
+    except BrokenPipeError:
+        return 0
+    return 0
+
+
+def _complain(text: str, code: int) -> int:
+    print(f"tierwise: {text}", file=sys.stderr)
+    return code
+
+
+def _run(settings: Settings) -> int:
+    logs.configure(settings.log_level, settings.log_format)
+    asyncio.run(_until_signal(settings))
+    return 0
+
+
+async def _until_signal(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await app.run(settings, stop, listening=lambda port: print(f"probes and metrics on port {port}", file=sys.stderr))
+
+
+async def _explain(given: argparse.Namespace) -> int:
+    clock = SystemClock()
+    configuration = await connection.load(given.kubeconfig, given.context)
+    async with connection.client(configuration) as client:
+        cluster = KubernetesCluster(Wire(client), clock, instance="cli")
+        body = await cluster.get(Ref(API_VERSION, "modeltiers", given.namespace, given.tier))
+    if body is None:
+        raise Gone(f"there is no ModelTier {given.tier} in namespace {given.namespace}", status=404)
+    said = explain.explain(tier_object(body), clock.now())
+    if given.output == "json":
+        print(json.dumps(said, indent=2))
+    else:
+        Console().print(explain.as_text(said))
+    return 0

@@ -1,0 +1,27 @@
+"""Which Prometheus is sampled, how, and how often?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tierwise.engines import profiles
+from tierwise.observe import queries
+from tierwise.observe.prometheus import Access, PrometheusMetrics
+from tierwise.observe.sampler import Pace, Sampler
+from tierwise.ports import Clock
+from tierwise_operator.settings import Settings
+
+
+def sampler(settings: Settings, clock: Clock, wake: Callable[[], None]) -> Sampler:
+    """The sampler as it is set up. It asks once per tick, the same questions for any number of tiers; `wake` is called
+    after each round, so that a decision is made from fresh answers."""
+    access = Access(
+        url=settings.prometheus_url,
+        bearer_file=settings.prometheus_bearer_file,
+        ca_file=settings.prometheus_ca_file,
+        tenant=settings.prometheus_tenant,
+        timeout_seconds=settings.query_timeout_seconds,
+    )
+    asked = queries({each.metrics for each in profiles()}, scrape_seconds=settings.scrape_seconds)
+    pace = Pace(settings.tick_seconds, settings.scrape_seconds, settings.query_timeout_seconds)
+    return Sampler(PrometheusMetrics(access), clock, asked, pace, on_round=wake)

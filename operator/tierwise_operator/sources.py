@@ -1,0 +1,82 @@
+"""From where does the loop learn what is in the cluster?
+
+Kinds that always exist come through the informer (kopf), kinds that may not through reflectors; together they are the
+World. There is no World until each of them has answered once, because what is not listed yet must not look deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from itertools import chain
+from typing import Any
+
+from tierwise.api.v1alpha1 import API_VERSION
+from tierwise.observe import World, records
+from tierwise.observe.tier import tier_object
+from tierwise_operator.informer import Informer
+from tierwise_operator.reflector import Reflector, Source
+from tierwise_operator.settings import Settings
+from tierwise_operator.triggers import Kind
+
+OURS = "app.kubernetes.io/managed-by=tierwise"
+
+KINDS = (
+    Kind("tiers", API_VERSION, "modeltiers", tier_object),
+    Kind("pods", "v1", "pods", records.pod_record, OURS),
+    Kind("deployments", "apps/v1", "deployments", records.deployment_record, OURS),
+    Kind("endpoint_slices", "discovery.k8s.io/v1", "endpointslices", records.endpoint_slice_record, OURS),
+    Kind("scalers", "autoscaling/v2", "horizontalpodautoscalers", records.scaler_record),
+)
+# The label again: a stranger's InferenceService of the same name is found when it is about to be written.
+SERVICES = Kind("services", "serving.kserve.io/v1beta1", "inferenceservices", records.inference_service_record, OURS)
+KEDA = Kind("keda", "keda.sh/v1alpha1", "scaledobjects", records.scaler_record)
+
+
+class Sources:
+    """Everything that is watched."""
+
+    def __init__(self, settings: Settings, source: Source, wake: Callable[[], None], wake_safely: Callable[[], object]):
+        """`wake` wakes the loop; `wake_safely` does so from another thread."""
+        namespaces = settings.namespaces or ("",)
+        self._informer = Informer(settings, KINDS, wake_safely)
+        self._services, self._keda = (
+            [Reflector(source, kind.ref(each), kind.record, wake, selector=kind.selector) for each in namespaces]
+            for kind in (SERVICES, KEDA)
+        )
+
+    def parts(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
+        """What runs for ever in the loop of the caller."""
+        return [(f"reflector-{number}", each.run) for number, each in enumerate([*self._services, *self._keda])]
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._informer.start()
+
+    async def stop(self) -> None:
+        """End the informer's thread."""
+        await self._informer.stop()
+
+    @property
+    def problem(self) -> str:
+        """Why there is no World; empty when all is well, or when there is no ModelTier yet to know anything about."""
+        unknown = [each for each in (*self._services, *self._keda) if each.present is None]
+        return self._informer.problem or (f"{unknown[0].name} have not been listed yet" if unknown else "")
+
+    async def world(self) -> World | None:
+        """What is in the cluster; None while that is not known."""
+        found = await self._informer.records()
+        if found is None or any(each.present is None for each in (*self._services, *self._keda)):
+            return None
+        return World(
+            tiers=found["tiers"],
+            pods=found["pods"],
+            deployments=found["deployments"],
+            endpoint_slices=found["endpoint_slices"],
+            scalers=(*found["scalers"], *_all(self._keda)),
+            inference_services=_all(self._services),
+            kserve_present=any(each.present for each in self._services),
+        )
+
+
+def _all(reflectors: list[Reflector[Any]]) -> tuple[Any, ...]:
+    return tuple(chain.from_iterable(each.records.values() for each in reflectors))
