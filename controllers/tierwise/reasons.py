@@ -240,6 +240,11 @@ MAX_REPLICAS = _reason(
     "Raise it if you can pay.",
 )
 TOLERANCE = _reason("Tolerance", ("Step",), "The overload is within scaling.tolerancePercent.")
+SETTLING = _reason(
+    "Settling",
+    ("Step",),
+    "A replica is measured for the first time: its requests may still be counted where they came from.",
+)
 SCALE_DOWN_WINDOW = _reason(
     "ScaleDownWindow", (SCALING_LIMITED, "Step"), "A higher target was recommended within the window."
 )

@@ -1,1 +1,11 @@
-"""TBD."""
+"""How many replicas shall each tier have, and why?
+
+Pure: the same snapshot and the same memories give the same plan, to the last byte, on any machine and at any time.
+"""
+
+from __future__ import annotations
+
+from tierwise.decide.memory import remember, restore
+from tierwise.decide.plan import decide
+
+__all__ = ["decide", "remember", "restore"]

@@ -1,0 +1,91 @@
+"""How far may the target fall?
+
+Three things hold it up, each against another mistake:
+
+- the window: to the highest recommendation of the last minutes, so that a pause in the load costs nothing;
+- headroom: only as far as the replicas that stay are under 80 % of their share, so that what goes down does not come up
+  again at the next ripple. With a tolerance of 10 % upwards, a load that wavers by 10 % moves nothing;
+- observed time only: while nothing was measured, the window's clock stands.
+
+The window is a value: the recommendation that stands now, and the higher ones before it with the time when each was
+last made. While the recommendation stays the same nothing in it changes, so a tier at rest is not written.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+
+from tierwise.decide.demand import whole
+from tierwise.model import Memory, Peak
+
+HEADROOM = 0.8
+MOST_PEAKS = 32  # what the status has room for
+# More than three ticks without complete metrics are a gap.
+_GAP_SECONDS = 30.0
+
+
+def standing(peaks: Iterable[Peak], now: float, window: float) -> tuple[Peak, ...]:
+    """The peaks that still count, highest first. A time in the future (a clock that was set back) counts as now."""
+    told = [replace(peak, at=min(_up(peak.at), _up(now))) for peak in peaks]
+    return tuple(sorted((peak for peak in told if now < peak.at + window), key=lambda peak: -peak.replicas))
+
+
+def remembered(memory: Memory, recommended: int, now: float, window: float) -> Memory:
+    """`memory` after a recommendation from complete metrics."""
+    peaks: tuple[Peak, ...] = memory.peaks
+    if memory.observed_at is not None and now - memory.observed_at > _GAP_SECONDS:
+        gap = now - memory.observed_at
+        peaks = tuple(replace(peak, at=peak.at + gap) for peak in peaks)
+    if memory.recommended is not None:
+        peaks = (*peaks, Peak(memory.recommended, _up(now)))
+    return replace(memory, recommended=recommended, peaks=_higher(peaks, recommended, now, window), observed_at=now)
+
+
+def raised(memory: Memory, recommended: int, now: float, window: float) -> Memory:
+    """`memory` after a recommendation from incomplete metrics: only a higher one counts."""
+    if memory.recommended is not None and recommended <= memory.recommended:
+        return memory
+    return replace(memory, recommended=recommended, peaks=_higher(memory.peaks, recommended, now, window))
+
+
+def held(memory: Memory, replicas: int, now: float, window: float) -> Memory:
+    """`memory` as if this many replicas had been recommended just now, and the recommendation fallen since."""
+    recommended = min(memory.recommended if memory.recommended is not None else replicas, replicas)
+    peaks = (*memory.peaks, Peak(replicas, _up(now)))
+    return replace(memory, recommended=recommended, peaks=_higher(peaks, recommended, now, window))
+
+
+def floor(memory: Memory, now: float, window: float) -> Peak | None:
+    """The highest recommendation that still counts, if it is above the standing one."""
+    peaks = standing(memory.peaks, now, window)
+    return peaks[0] if peaks else None
+
+
+def with_headroom(load: float) -> int:
+    """The fewest replicas that carry `load` (in replicas) below the headroom."""
+    return whole(load / HEADROOM)
+
+
+def _higher(peaks: Iterable[Peak], recommended: int, now: float, window: float) -> tuple[Peak, ...]:
+    """The peaks above `recommended`, highest first, each later than the one before it: a peak that is both lower and
+    older than another says nothing."""
+    kept: list[Peak] = []
+    for peak in sorted(standing(peaks, now, window), key=lambda peak: (-peak.replicas, -peak.at)):
+        if peak.replicas > recommended and (not kept or peak.at > kept[-1].at):
+            kept.append(peak)
+    while len(kept) > MOST_PEAKS:
+        _merge(kept)
+    return tuple(kept)
+
+
+def _merge(peaks: list[Peak]) -> None:
+    """Join the two peaks that are closest in time into one that holds as high as the higher, as long as the later."""
+    first = min(range(len(peaks) - 1), key=lambda index: peaks[index + 1].at - peaks[index].at)
+    peaks[first : first + 2] = [Peak(peaks[first].replicas, peaks[first + 1].at)]
+
+
+def _up(at: float) -> float:
+    """Whole seconds, as the status keeps them; up, so that a restart never shortens a window."""
+    return float(math.ceil(at))

@@ -1,0 +1,68 @@
+"""How many requests does one replica run at once?
+
+batching.maxSequences says how many it may; memory, prompts or adapters can keep it below that. So the number is
+learned, with a rule for each direction, since a wrong number is not equally bad in both:
+
+- Down, slowly: a replica that has a queue in two samples in a row, and has stopped filling in between, shows its limit.
+  The number moves a third of the way to the median of such replicas, and not at all when it is within 5 % of it.
+- Up, at once: a replica that runs more than the number has proved it wrong. Without this rule a number that is too low
+  would stay: with too many replicas no queue stands, and nothing could be learned any more.
+
+What is learned now is used by the next decision, so that one decision is monotone in the load. It belongs to a spec: a
+change of anything that changes the engine starts again from maxSequences.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from tierwise.api.v1alpha1 import ModelTierSpec
+from tierwise.decide.demand import median
+from tierwise.model import Memory, PodSample
+
+_STEP = 0.3
+_DEAD_BAND = 0.05
+# Two decisions between two scrapes see the same sample, told with a slightly different age.
+_SAME_SAMPLE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What is known after a sample: C (None: maxSequences), and what the next sample is compared with."""
+
+    requests_per_replica: float | None
+    queued: tuple[tuple[str, float], ...]
+    sampled_at: float | None
+
+
+def fingerprint(spec: ModelTierSpec) -> str:
+    """Twelve characters that change when the engine of a replica changes, and not when only its scaling does."""
+    inert = {"scaling", "replicas", "price", "drain_seconds", "startup_timeout_seconds", "rollout"}
+    text = spec.model_dump_json(by_alias=True, exclude=inert)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def requests_per_replica(spec: ModelTierSpec, memory: Memory) -> float:
+    """C as it is known now."""
+    limit = float(spec.batching.max_sequences)
+    if memory.requests_per_replica is None or memory.learned_for != fingerprint(spec):
+        return limit
+    return min(limit, max(1.0, memory.requests_per_replica))
+
+
+def learn(spec: ModelTierSpec, memory: Memory, pods: tuple[PodSample, ...]) -> Lesson:
+    """What these samples teach. The same samples again teach nothing."""
+    limit, known = float(spec.batching.max_sequences), requests_per_replica(spec, memory)
+    measured = [pod for pod in pods if pod.running.known and pod.waiting.known]
+    newest = max((pod.running.at or 0.0 for pod in measured), default=None)
+    if newest is None or (memory.sampled_at is not None and abs(newest - memory.sampled_at) < _SAME_SAMPLE_SECONDS):
+        return Lesson(None if known >= limit else known, memory.queued, memory.sampled_at)
+    before = dict(memory.queued)
+    queued = [(pod.pod, pod.running.value) for pod in measured if pod.waiting.value > 0]
+    observed = median(before[name] for name, running in queued if running <= before.get(name, -1.0))
+    if observed is not None and observed < known * (1 - _DEAD_BAND):
+        known += _STEP * (observed - known)
+    known = max([known, 1.0, *(pod.running.value for pod in measured)])
+    rounded = round(known, 1)  # as it is kept across a restart
+    return Lesson(None if rounded >= limit else rounded, tuple(sorted(queued)), newest)

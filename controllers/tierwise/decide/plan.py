@@ -1,0 +1,92 @@
+"""What shall be done for every tier?
+
+First whether the tier may be touched at all: a spec that cannot be served is left as it is (what ran before goes on
+running), an external tier has no replicas, and one that is being deleted dies by its owner references. Then how many
+replicas it shall have, and whether we are the one to write them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tierwise import engines, reasons
+from tierwise.api.v1alpha1 import ModelTierSpec
+from tierwise.decide.replicas import decide_replicas
+from tierwise.errors import Unsupported
+from tierwise.model import Decision, Memory, Plan, Snapshot, TierKey, TierPlan, TierView
+
+# KServe makes <name>-predictor-<namespace> one DNS label.
+NAME_AND_NAMESPACE = 52
+# Ends before any replica that answers.
+_FIRST = -1
+
+
+def decide(snapshot: Snapshot, memories: Mapping[TierKey, Memory]) -> Plan:
+    """The plan for all tiers, sorted by key. A tier without a memory counts as one whose memory was lost."""
+    views = sorted(snapshot.tiers, key=lambda view: view.tier.key)
+    return Plan(tuple(_tier(view, memories.get(view.tier.key, Memory()), snapshot) for view in views))
+
+
+def _tier(view: TierView, memory: Memory, snapshot: Snapshot) -> TierPlan:
+    tier, spec = view.tier, view.tier.spec
+    if tier.deleting:
+        return TierPlan(tier.key, None, memory)
+    if spec is None:
+        return TierPlan(tier.key, None, memory, invalid=(reasons.INVALID_SPEC, tier.invalid))
+    if spec.external is not None:
+        return TierPlan(tier.key, None, Memory())
+    refused = _refused(tier.key, spec)
+    if refused is not None:
+        return TierPlan(tier.key, None, memory, invalid=refused)
+    decision, memory = decide_replicas(view, spec, snapshot.metrics, memory, snapshot.at)
+    ours = snapshot.kserve_present and _ours_to_write(view, spec, decision)
+    scale_to = decision.target if ours else None
+    return TierPlan(
+        key=tier.key,
+        decision=decision,
+        memory=memory,
+        serve=True,
+        scale_to=scale_to,
+        deletion_costs=deletion_costs(view) if scale_to is not None and scale_to < decision.current else (),
+    )
+
+
+def _refused(key: TierKey, spec: ModelTierSpec) -> tuple[str, str] | None:
+    """Why the tier cannot be served as it is: a reason and a sentence."""
+    length = len(key.name) + len(key.namespace)
+    if length > NAME_AND_NAMESPACE:
+        return reasons.NAME_TOO_LONG, f"the names {key} have {length} characters, KServe allows {NAME_AND_NAMESPACE}"
+    try:
+        fatal = [problem for problem in engines.check(spec) if problem.fatal]
+    except Unsupported as error:
+        return reasons.UNSUPPORTED, error.message
+    if not fatal:
+        return None
+    return fatal[0].reason, "; ".join(problem.message for problem in fatal)
+
+
+def _ours_to_write(view: TierView, spec: ModelTierSpec, decision: Decision) -> bool:
+    """Whether the target shall be written. Advisory writes once, out of zero: what was created at 0 replicas would
+    otherwise stay there, and neither a person's nor a HorizontalPodAutoscaler's first replica would come by itself."""
+    service = view.workload.inference_service
+    if view.workload.deployment is None or service is None or not service.owned or service.deleting:
+        return False
+    if view.workload.foreign_scalers or decision.target == decision.current:
+        return False
+    return spec.scaling.mode == "Auto" or decision.current == 0
+
+
+def deletion_costs(view: TierView) -> tuple[tuple[str, int], ...]:
+    """Which replicas end first when some must: (pod, cost), sorted by name; the lowest cost ends first.
+
+    Replicas that do not answer yet, then those with the fewest running requests. One whose requests are not known ends
+    last: it may be the busiest."""
+    samples = {pod.pod: pod.running for pod in view.signals.pods}
+    ready = view.workload.ready_endpoints
+    known = {name: round(samples[name].value) for name in ready if name in samples and samples[name].known}
+    unknown = max(known.values(), default=0) + 1
+    return tuple(
+        (pod.name, known.get(pod.name, unknown) if pod.name in ready else _FIRST)
+        for pod in view.workload.pods
+        if not pod.terminating
+    )

@@ -1,0 +1,247 @@
+"""How many replicas shall one tier have, and which step says so?
+
+    load       what the load asks for, at least one (zero is only by spec.replicas)
+    tolerance  a small overload changes nothing; a replica's first sample is not counted upwards
+    bounds     scaling.minReplicas and maxReplicas
+    metrics    without complete metrics the target does not fall
+    window     ...and not below what was recommended within the window
+    headroom   ...and only as far as the rest stays under 80 %
+    pin        spec.replicas overrides all of it
+    mode       a foreign scaler, or Advisory: computed, not written
+
+Up goes at once and in one jump, from whatever is known; down only through all of the above. Every step is kept, changed
+or not: the trail is what `tierwise explain`, the condition and the Event show.
+
+The first sample of a new replica: engines are scraped one after another, so for one interval the requests that moved to
+a new replica are still counted on an old one. Counted upwards they would make every step overshoot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tierwise import reasons
+from tierwise.api.v1alpha1 import ModelTierSpec
+from tierwise.decide import damping
+from tierwise.decide.demand import Demand, demand, gaps, median, share, total, whole
+from tierwise.decide.learning import fingerprint, learn, requests_per_replica
+from tierwise.model import Decision, Memory, MetricsHealth, NamedSignal, PodSample, Signal, State, Step, TierView
+from tierwise.times import rfc3339
+
+_LIMITS = frozenset(
+    {
+        reasons.MIN_REPLICAS,
+        reasons.MAX_REPLICAS,
+        reasons.NO_METRICS,
+        reasons.NO_MEMORY,
+        reasons.SCALE_DOWN_WINDOW,
+        reasons.HEADROOM,
+        reasons.PINNED,
+    }
+)
+_NAMED = 3
+
+
+def decide_replicas(
+    view: TierView, spec: ModelTierSpec, metrics: MetricsHealth, memory: Memory, now: float
+) -> tuple[Decision, Memory]:
+    """The decision for one tier that we serve, and the memory it leaves. `now`: seconds since the epoch."""
+    deployment = view.workload.deployment
+    current = deployment.spec_replicas if deployment is not None else 0
+    known = requests_per_replica(spec, memory)
+    given = share(spec, known)
+    pods = view.signals.pods
+    load = demand(pods, view.signals.tokens_per_request, given)
+    settled = demand(_settled(pods, memory), view.signals.tokens_per_request, given)
+    missing = gaps(view) if metrics.ok else ("Prometheus does not answer",)
+
+    trail = _Trail(current)
+    asked = _ask(trail, load, settled, spec, current)
+    _bound(trail, spec)
+    memory = _keep(memory, asked, not missing, deployment is not None, current, now, spec)
+    _hold(trail, spec, load if asked is not None else None, missing, memory, now)
+    _override(trail, view, spec)
+    lesson = learn(spec, memory, pods)
+    memory = replace(
+        memory,
+        requests_per_replica=lesson.requests_per_replica,
+        learned_for="" if lesson.requests_per_replica is None else fingerprint(spec),
+        queued=lesson.queued,
+        sampled_at=lesson.sampled_at,
+        measured=_measured(pods) or memory.measured,
+    )
+    reason, message = _why(trail, spec, current)
+    decision = Decision(
+        current=current,
+        target=trail.replicas,
+        reason=reason,
+        message=message,
+        limited_by=trail.limited_by,
+        steps=tuple(trail.steps),
+        signals=_signals(view, known),
+    )
+    return decision, memory
+
+
+class _Trail:
+    """The steps so far, and the replicas after them."""
+
+    def __init__(self, current: int) -> None:
+        self.current = self.replicas = current
+        self.steps: list[Step] = []
+        self.limited_by = ""
+
+    def step(self, name: str, replicas: int, reason: str = "", message: str = "") -> None:
+        """Add a step. With a reason it changed something, or kept it from changing."""
+        self.replicas = replicas
+        self.steps.append(Step(name, replicas, reason, message))
+        if reason in _LIMITS:
+            self.limited_by = reason
+
+    def message(self, reason: str) -> str:
+        """What the last step with this reason said."""
+        return next((step.message for step in reversed(self.steps) if step.reason == reason), "")
+
+
+def _measured(pods: tuple[PodSample, ...]) -> frozenset[str]:
+    return frozenset(pod.pod for pod in pods if pod.running.known)
+
+
+def _settled(pods: tuple[PodSample, ...], memory: Memory) -> tuple[PodSample, ...]:
+    """The pods that were measured before. All of them when none was: nothing can be counted twice then."""
+    if memory.measured is None or not memory.measured & _measured(pods):
+        return pods
+    return tuple(pod for pod in pods if pod.pod in memory.measured)
+
+
+def _ask(trail: _Trail, load: Demand, settled: Demand, spec: ModelTierSpec, current: int) -> int | None:
+    """What the load asks for; None when nothing is measured."""
+    if load.measured == 0:
+        trail.step("load", current, "", "nothing is measured")
+        trail.step("tolerance", current)
+        return None
+    asked = max(1, whole(load.replicas))
+    said = (
+        f"{load.requests:.0f} requests and {load.kv_tokens:.0f} cached tokens on {load.measured} replicas fill "
+        f"{load.compute:.2f} replicas by requests, {load.memory:.2f} by KV memory"
+    )
+    trail.step("load", asked, reasons.LOAD if asked != current else "", said)
+    percent = spec.scaling.tolerance_percent
+    most = current * (1 + percent / 100)
+    if asked <= current or current == 0:
+        trail.step("tolerance", asked)
+    elif whole(settled.replicas / (1 + percent / 100)) > current:
+        trail.step("tolerance", whole(settled.replicas))
+    elif whole(load.replicas / (1 + percent / 100)) > current:
+        trail.step("tolerance", current, reasons.SETTLING, "requests of a new replica may be counted twice")
+    else:
+        trail.step("tolerance", current, reasons.TOLERANCE, f"{load.replicas:.2f} is not above {most:g}")
+    return trail.replicas
+
+
+def _bound(trail: _Trail, spec: ModelTierSpec) -> None:
+    """Between minReplicas and maxReplicas."""
+    low, high = spec.scaling.min_replicas, spec.scaling.max_replicas
+    wanted = trail.replicas
+    if wanted > high:
+        trail.step("bounds", high, reasons.MAX_REPLICAS, f"{wanted} replicas, of which maxReplicas allows {high}")
+    elif wanted < low:
+        trail.step("bounds", low, reasons.MIN_REPLICAS, f"{wanted} replicas, minReplicas asks for {low}")
+    else:
+        trail.step("bounds", wanted)
+
+
+def _keep(
+    memory: Memory, asked: int | None, complete: bool, exists: bool, current: int, now: float, spec: ModelTierSpec
+) -> Memory:
+    """The memory with this recommendation in it."""
+    window = float(spec.scaling.scale_down_window_seconds)
+    new = memory.resumed or memory.recommended is None
+    if asked is None or not exists or (new and not complete):
+        return memory
+    if new:
+        forgotten = now + window if memory.recommended is None else None
+        memory = replace(damping.held(memory, current, now, window), resumed=False, forgotten_until=forgotten)
+    if not complete:
+        return damping.raised(memory, asked, now, window)
+    return damping.remembered(memory, asked, now, window)
+
+
+def _hold(
+    trail: _Trail, spec: ModelTierSpec, load: Demand | None, missing: tuple[str, ...], memory: Memory, now: float
+) -> None:
+    """How far the target may fall from what runs. `load` is None when nothing is measured; never above the maximum."""
+    cap = min(trail.current, spec.scaling.max_replicas)
+    falls = trail.replicas < cap or (load is None and trail.replicas > spec.scaling.min_replicas)
+    if falls and missing:
+        trail.step("metrics", max(cap, trail.replicas), reasons.NO_METRICS, _named(missing))
+    else:
+        trail.step("metrics", trail.replicas)
+    window = float(spec.scaling.scale_down_window_seconds)
+    peak = damping.floor(memory, now, window)
+    kept = trail.replicas if peak is None else min(cap, peak.replicas)
+    if peak is not None and kept > trail.replicas:
+        forgotten = memory.forgotten_until is not None and now < memory.forgotten_until
+        said = f"{peak.replicas} replicas were recommended until {rfc3339(peak.at)}, {window:.0f} s count"
+        trail.step("window", kept, reasons.NO_MEMORY if forgotten else reasons.SCALE_DOWN_WINDOW, said)
+    else:
+        trail.step("window", trail.replicas)
+    enough = 0 if load is None else min(cap, damping.with_headroom(load.replicas))
+    if enough > trail.replicas:
+        said = f"with {enough - 1} replicas the rest would be above {damping.HEADROOM:.0%} of their share"
+        trail.step("headroom", enough, reasons.HEADROOM, said)
+    else:
+        trail.step("headroom", trail.replicas)
+
+
+def _named(missing: tuple[str, ...]) -> str:
+    more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+    return ", ".join(missing[:_NAMED]) + more
+
+
+def _override(trail: _Trail, view: TierView, spec: ModelTierSpec) -> None:
+    """What a person, or another scaler, says instead."""
+    if spec.replicas is not None:
+        trail.step("pin", spec.replicas, reasons.PINNED, f"spec.replicas fixes {spec.replicas} replicas")
+    else:
+        trail.step("pin", trail.replicas)
+    if view.workload.foreign_scalers:
+        trail.step("mode", trail.replicas, reasons.FOREIGN_SCALER, ", ".join(view.workload.foreign_scalers))
+    elif spec.scaling.mode == "Advisory":
+        trail.step("mode", trail.replicas, reasons.ADVISORY, "computed, not written")
+    else:
+        trail.step("mode", trail.replicas)
+
+
+def _why(trail: _Trail, spec: ModelTierSpec, current: int) -> tuple[str, str]:
+    """The reason of the change (or of there being none), and the sentence that belongs to it."""
+    target, high = trail.replicas, spec.scaling.max_replicas
+    if spec.replicas is not None:
+        reason = reasons.PINNED
+    elif target < current:
+        reason = reasons.MAX_REPLICAS if target == high else reasons.LOAD
+    elif target > current:
+        reason = reasons.MIN_REPLICAS if trail.limited_by == reasons.MIN_REPLICAS else reasons.LOAD
+    else:
+        reason = trail.limited_by or reasons.LOAD
+    if reason == reasons.MAX_REPLICAS and target < current:
+        return reason, f"maxReplicas allows {high}"
+    return reason, trail.message(reason) or trail.steps[0].message
+
+
+def _signals(view: TierView, known: float) -> tuple[NamedSignal, ...]:
+    """What the decision was made from."""
+    ready = [pod for pod in view.signals.pods if pod.pod in view.workload.ready_endpoints]
+    usage, capacity = total(view, "kv_usage"), total(view, "kv_capacity_tokens")
+    if usage.known:
+        usage = replace(usage, value=usage.value / len(ready))
+    if capacity.known:
+        capacity = replace(capacity, value=median(pod.kv_capacity_tokens.value for pod in ready) or 0.0)
+    return (
+        NamedSignal("running", total(view, "running")),
+        NamedSignal("waiting", total(view, "waiting")),
+        NamedSignal("kvCacheUsage", usage),
+        NamedSignal("kvCapacityTokens", capacity),
+        NamedSignal("tokensPerRequest", view.signals.tokens_per_request),
+        NamedSignal("requestsPerReplica", Signal(State.VALUE, known)),
+    )

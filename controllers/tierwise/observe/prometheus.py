@@ -1,0 +1,150 @@
+"""How is Prometheus asked, and what is said when it does not answer?
+
+Through prometheus-api-client, which is made of `requests` and blocks: so in a thread. Three of its habits are turned
+off: its retries (the next round is seconds away, and a retry would make an outage look like a slow answer), its open
+end (every request has a timeout, and Prometheus is told the same one), and the environment (a proxy or a netrc of the
+image has no business between the operator and its Prometheus). No `time` is ever sent: Prometheus evaluates at its own
+now, so a clock that is wrong here changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import requests
+from prometheus_api_client import PrometheusApiClientException, PrometheusConnect
+from urllib3.util.retry import Retry
+
+from tierwise.errors import Transient
+from tierwise.ports import Series
+
+TENANT_HEADER = "X-Scope-OrgID"
+_STATUS = re.compile(r"HTTP Status Code (\d{3})")
+_ERROR = re.compile(r'\\?"error\\?":\\?"(.*?)\\?"[,}]')
+_ADVICE = {
+    "401": "check the chart value prometheus.bearerTokenFile",
+    "403": "check that the token may query",
+    "404": "check the path of the chart value prometheus.url",
+    "422": "the query could not be executed",
+    "503": "it is overloaded or starting",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Where Prometheus is and how to get in. `bearer_file` is read before every request, since tokens rotate;
+    `tenant` becomes the X-Scope-OrgID header of Mimir, Cortex and Thanos."""
+
+    url: str
+    bearer_file: Path | None = None
+    ca_file: Path | None = None
+    tenant: str = ""
+    timeout_seconds: float = 5.0
+
+    @property
+    def shown(self) -> str:
+        """The URL without a user name or password, fit for a condition."""
+        parts = urlsplit(self.url)
+        host = parts.hostname or ""
+        return urlunsplit((parts.scheme, f"{host}:{parts.port}" if parts.port else host, parts.path, "", ""))
+
+
+class PrometheusMetrics:
+    """The Metrics port over one Prometheus. Connections are kept and handed from thread to thread, never shared."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._idle: list[PrometheusConnect] = []
+
+    async def query(self, promql: str) -> Sequence[Series]:
+        """One instant query. Raises Transient, with a message that says what to check, for any failure."""
+        return await asyncio.to_thread(self._query, promql)
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def _query(self, promql: str) -> tuple[Series, ...]:
+        connection = self._idle.pop() if self._idle else self._connect()
+        try:
+            connection.headers = self._headers()
+            limit = f"{self._access.timeout_seconds:g}s"
+            answer = connection.custom_query(promql, params={"timeout": limit})
+            series = tuple(_series(each) for each in answer)
+        except Exception as error:
+            connection.close()
+            raise _transient(self._access, error) from error
+        self._idle.append(connection)
+        return series
+
+    def _connect(self) -> PrometheusConnect:
+        session = requests.Session()
+        session.trust_env = False
+        session.max_redirects = 0  # a redirect leads to a login page
+        session.verify = str(self._access.ca_file) if self._access.ca_file is not None else True
+        return PrometheusConnect(
+            url=self._access.url.rstrip("/"),
+            retry=Retry(0, read=False),
+            session=session,
+            timeout=self._access.timeout_seconds,
+        )
+
+    def _headers(self) -> dict[str, str]:
+        headers = {}
+        if self._access.bearer_file is not None:
+            headers["Authorization"] = f"Bearer {self._access.bearer_file.read_text(encoding='utf-8').strip()}"
+        if self._access.tenant:
+            headers[TENANT_HEADER] = self._access.tenant
+        return headers
+
+
+def _series(raw: Mapping[str, Any]) -> Series:
+    return Series({str(name): str(value) for name, value in raw["metric"].items()}, float(raw["value"][1]))
+
+
+def _transient(access: Access, error: Exception) -> Transient:
+    """What happened and what to check, without a token and without the query."""
+    at = f"Prometheus at {access.shown}"
+    if isinstance(error, PrometheusApiClientException):
+        return Transient(f"{at} {_refusal(str(error))}")
+    if isinstance(error, requests.exceptions.SSLError):
+        return Transient(f"{at}: its certificate is not trusted: check the chart value prometheus.caFile")
+    if isinstance(error, requests.exceptions.Timeout):
+        return Transient(f"{at} did not answer within {access.timeout_seconds:g} s")
+    if isinstance(error, requests.exceptions.TooManyRedirects):
+        return Transient(
+            f"{at} redirects elsewhere: check the chart values prometheus.url and prometheus.bearerTokenFile"
+        )
+    if isinstance(error, requests.exceptions.ConnectionError):
+        return Transient(f"{at} cannot be reached: {_cause(error)}; check the chart value prometheus.url")
+    if isinstance(error, requests.exceptions.JSONDecodeError | KeyError | TypeError | IndexError):
+        return Transient(f"{at} answers, but not as Prometheus does: check the chart value prometheus.url")
+    if isinstance(error, OSError) and access.bearer_file is not None and error.filename == str(access.bearer_file):
+        return Transient(f"the token file {access.bearer_file} cannot be read: {error.strerror}")
+    return Transient(f"{at} cannot be asked: {type(error).__name__}: {error}")
+
+
+def _refusal(text: str) -> str:
+    """The HTTP status, Prometheus' own words, and what to check. The client puts the body's repr into its message."""
+    status = (_STATUS.search(text) or ("", "?"))[1]
+    words = _ERROR.search(text)
+    said = f": {words[1][:200]}" if words else ""
+    advice = _ADVICE.get(status, "check the chart value prometheus.url")
+    return f"answers with HTTP {status}{said}; {advice}"
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost cause, e.g. `Connection refused`: the outer ones repeat the URL with its query."""
+    seen: BaseException = error
+    while (inner := seen.__cause__ or seen.__context__) is not None:
+        seen = inner
+    if isinstance(seen, OSError) and seen.strerror:
+        return seen.strerror
+    return type(seen).__name__

@@ -1,0 +1,149 @@
+"""What is Prometheus asked, how often, and in which words?
+
+Four queries a round, whatever the number of tiers: every series with a tier label is asked for at once, grouped by
+namespace, pod and tier, and joined to the tiers afterwards. Parts of one query are told apart by a label `series` that
+is set by label_replace, so each part keeps the aggregation that is right for it.
+
+Three habits, each from an outage of somebody else:
+- No `or vector(0)`: an absent series must stay absent. A hung /metrics would otherwise look like an idle replica.
+- Rates per second are asked only where the window is full (count_over_time): after a gap they would be too low. Ratios
+  of two counters over the same window need no such guard, since a gap shortens both.
+- A replica is counted once, however many jobs scrape it (max by engine), and all its engines are (sum over them).
+
+Nothing is put into a query without `quote` or a check: a label value may hold anything.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from tierwise.engines import MetricNames
+from tierwise.observe import samples as kinds
+
+TIER_LABEL = "tierwise_io_tier"  # what Prometheus makes of the pod label tierwise.io/tier
+SERIES = "series"
+CAPACITY_LABEL = "kv_tokens"  # of the series kv_capacity: what the engine says, whatever it calls the label
+BY = f"namespace, pod, {TIER_LABEL}"
+RATIO_WINDOW = "5m"
+_FULL = 0.8  # share of the expected samples that a window must hold
+_METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One question, and the name by which its failure is reported."""
+
+    name: str
+    promql: str
+
+
+def quote(value: str) -> str:
+    """`value` as a PromQL string, quotes included: backslash, quote and line breaks escaped."""
+    escaped = value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n").replace("\r", r"\r")
+    return f'"{escaped}"'
+
+
+def queries(
+    names: Iterable[MetricNames], *, scrape_seconds: float = 10.0, matchers: Mapping[str, str] | None = None
+) -> tuple[Query, ...]:
+    """The fixed set of queries for engines that call their metrics by these names.
+
+    `matchers` are further labels that every series must have (one cluster among several in one Prometheus). Raises
+    ValueError for what is no metric name or label name."""
+    words = _Words(tuple(sorted(set(names), key=repr)), scrape_seconds, dict(matchers or {}))
+    return (
+        Query("load", words.load()),
+        Query("capacity", words.capacity()),
+        Query("targets", words.part(kinds.UP, f"max by ({BY}) ({words.selector('up')})")),
+        Query("flows", words.flows()),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """The parts of the queries."""
+
+    names: tuple[MetricNames, ...]
+    scrape_seconds: float
+    matchers: dict[str, str]
+
+    def selector(self, *metrics: str) -> str:
+        """The series of these metrics (same meaning, one name per engine) that belong to a tier."""
+        for metric in metrics:
+            if not _METRIC.fullmatch(metric):
+                raise ValueError(f"{metric!r} is not a metric name")
+        for label in self.matchers:
+            if not _LABEL.fullmatch(label):
+                raise ValueError(f"{label!r} is not a label name")
+        unique = sorted(set(metrics))
+        name = f"__name__={quote(unique[0])}" if len(unique) == 1 else f"__name__=~{quote('|'.join(unique))}"
+        pairs = [f"{label}={quote(value)}" for label, value in sorted(self.matchers.items())]
+        return "{" + ", ".join([name, f'{TIER_LABEL}!=""', *pairs]) + "}"
+
+    def metric(self, attribute: str, suffix: str = "") -> str:
+        """The selector of one meaning."""
+        return self.selector(*(getattr(each, attribute) + suffix for each in self.names))
+
+    def part(self, series: str, expression: str) -> str:
+        """An expression whose series are told apart from the other parts'."""
+        return f'label_replace({expression}, "{SERIES}", {quote(series)}, "", "")'
+
+    def load(self) -> str:
+        """Gauges, and the age of the scrape they came from."""
+        running = self.metric("running")
+        return " or ".join(
+            (
+                self.part(kinds.RUNNING, _engines("sum", running)),
+                self.part(kinds.WAITING, _engines("sum", self.metric("waiting"))),
+                self.part(kinds.KV_USAGE, _engines("avg", self.metric("kv_usage"))),
+                self.part(kinds.AGE, f"time() - max by ({BY}) (timestamp({running}))"),
+            )
+        )
+
+    def capacity(self) -> str:
+        """The KV capacity of each engine: it stands in labels, so they are part of the answer."""
+        said = sorted({each.kv_tokens_label for each in self.names})
+        for label in said:
+            if not _LABEL.fullmatch(label):
+                raise ValueError(f"{label!r} is not a label name")
+        labels = ", ".join(sorted({*said, "num_gpu_blocks", "block_size", "engine"}))
+        expression = f"max by ({BY}, {labels}) ({self.metric('cache_info')})"
+        for label in said:
+            expression = f'label_replace({expression}, "{CAPACITY_LABEL}", "$1", "{label}", "(.+)")'
+        return self.part(kinds.KV_CAPACITY, expression)
+
+    def flows(self) -> str:
+        """Counters: what went through in the last minutes."""
+        return " or ".join(
+            (
+                self.part(kinds.PROMPT_TOKENS, self._increase("request_prompt_tokens", "_sum")),
+                self.part(kinds.ANSWER_TOKENS, self._increase("request_generation_tokens", "_sum")),
+                self.part(kinds.FINISHED, self._increase("request_generation_tokens", "_count")),
+                self.part(kinds.PREFIX_QUERIES, self._increase("prefix_queries")),
+                self.part(kinds.PREFIX_HITS, self._increase("prefix_hits")),
+                self.part(kinds.DRAFTED, self._increase("draft_tokens")),
+                self.part(kinds.ACCEPTED, self._increase("accepted_tokens")),
+                self.part(kinds.TOKEN_RATE, f"({self._rate('prompt_tokens')} + {self._rate('generation_tokens')})"),
+                self.part(kinds.DRAFT_RATE, self._rate("draft_tokens")),
+            )
+        )
+
+    def _increase(self, attribute: str, suffix: str = "") -> str:
+        return _engines("sum", f"increase({self.metric(attribute, suffix)}[{RATIO_WINDOW}])")
+
+    def _rate(self, attribute: str) -> str:
+        """Per second, only where the window is full of samples."""
+        scrapes = max(6, math.ceil(60 / self.scrape_seconds))
+        window = f"{math.ceil(scrapes * self.scrape_seconds)}s"
+        selected = self.metric(attribute)
+        full = f"min by ({BY}) (count_over_time({selected}[{window}])) >= {math.ceil(_FULL * scrapes)}"
+        return f"({_engines('sum', f'rate({selected}[{window}])')} and ({full}))"
+
+
+def _engines(how: str, vector: str) -> str:
+    """Over the engines of a replica (data parallel ranks): `how`; over duplicates of the same series: the largest."""
+    return f"{how} by ({BY}) (max by ({BY}, engine) ({vector}))"

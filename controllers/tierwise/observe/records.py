@@ -1,0 +1,196 @@
+"""Which few facts does the informer keep of each Kubernetes object?
+
+Bodies are large (managed fields, templates, hundreds of pods), and an operator's memory is mostly what its informer
+keeps. So every body becomes a small frozen record as it arrives. These functions are pure and tolerant: a missing field
+is an empty value, since half-filled objects are normal while a pod starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tierwise.model import DeploymentFacts, InferenceServiceFacts, PodFacts
+from tierwise.observe.bodies import condition, items, mapping, number, optional_number, text, time
+
+TIER_LABEL = "tierwise.io/tier"
+SERVICE_LABEL = "kubernetes.io/service-name"
+DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+
+
+@dataclass(frozen=True, slots=True)
+class PodRecord:
+    """A pod, where it is, and which tier its label names."""
+
+    namespace: str
+    tier: str
+    facts: PodFacts
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentRecord:
+    """A Deployment, and which InferenceService controls it (empty: none)."""
+
+    namespace: str
+    owner: str
+    owner_uid: str
+    facts: DeploymentFacts
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSliceRecord:
+    """One slice of a Service: the pods that it sends requests to."""
+
+    namespace: str
+    service: str
+    pods: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ScalerRecord:
+    """A HorizontalPodAutoscaler or ScaledObject, and what it scales."""
+
+    namespace: str
+    kind: str
+    name: str
+    target_kind: str
+    target_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceServiceRecord:
+    """An InferenceService and the UID of its controller (empty: none). `facts.owned` is settled by `observe`."""
+
+    namespace: str
+    owner_uid: str
+    facts: InferenceServiceFacts
+
+
+def pod_record(body: Mapping[str, Any]) -> PodRecord:
+    """A pod as a record."""
+    metadata, status = mapping(body, "metadata"), mapping(body, "status")
+    statuses = [*items(status, "initContainerStatuses"), *items(status, "containerStatuses")]
+    waiting = next((mapping(each, "state", "waiting") for each in statuses if mapping(each, "state", "waiting")), {})
+    ended = _last_exit(statuses)
+    scheduled, ready = condition(body, "PodScheduled"), condition(body, "Ready")
+    is_ready = ready.get("status") == "True"
+    facts = PodFacts(
+        name=text(metadata, "name"),
+        uid=text(metadata, "uid"),
+        phase=text(status, "phase"),
+        ready=is_ready,
+        terminating=bool(metadata.get("deletionTimestamp")),
+        scheduled=bool(mapping(body, "spec").get("nodeName")),
+        node=text(mapping(body, "spec"), "nodeName"),
+        created_at=time(metadata, "creationTimestamp") or 0.0,
+        scheduled_at=time(scheduled, "lastTransitionTime") if scheduled.get("status") == "True" else None,
+        ready_at=time(ready, "lastTransitionTime") if is_ready else None,
+        waiting_reason=text(waiting, "reason"),
+        waiting_message=text(waiting, "message"),
+        unschedulable_message=text(scheduled, "message") if scheduled.get("status") == "False" else "",
+        restarts=sum(number(each, "restartCount") for each in statuses),
+        last_exit_code=optional_number(ended.get("exitCode")),
+        last_exit_reason=text(ended, "reason"),
+        last_exit_message=text(ended, "message"),
+        deletion_cost=optional_number(mapping(metadata, "annotations").get(DELETION_COST)),
+    )
+    return PodRecord(text(metadata, "namespace"), text(mapping(metadata, "labels"), TIER_LABEL), facts)
+
+
+def _last_exit(statuses: list[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """How the container that ended last did end: its present state, else the one before, failures first."""
+    ended = [mapping(each, when, "terminated") for each in statuses for when in ("state", "lastState")]
+    found = [each for each in ended if each]
+    failed = [each for each in found if number(each, "exitCode") != 0]
+    return next(iter(failed or found), {})
+
+
+def deployment_record(body: Mapping[str, Any]) -> DeploymentRecord:
+    """A Deployment as a record. An absent `spec.replicas` is 1, as the API server reads it."""
+    metadata, spec, status = mapping(body, "metadata"), mapping(body, "spec"), mapping(body, "status")
+    failure, owner = condition(body, "ReplicaFailure"), _controller(metadata)
+    wanted = optional_number(spec.get("replicas"))
+    is_child = text(owner, "kind") == "InferenceService"
+    facts = DeploymentFacts(
+        name=text(metadata, "name"),
+        uid=text(metadata, "uid"),
+        resource_version=text(metadata, "resourceVersion"),
+        generation=number(metadata, "generation"),
+        observed_generation=number(status, "observedGeneration"),
+        spec_replicas=1 if wanted is None else wanted,
+        replicas=number(status, "replicas"),
+        ready_replicas=number(status, "readyReplicas"),
+        updated_replicas=number(status, "updatedReplicas"),
+        failed_create=text(failure, "message") if failure.get("status") == "True" else "",
+    )
+    return DeploymentRecord(
+        text(metadata, "namespace"),
+        text(owner, "name") if is_child else "",
+        text(owner, "uid") if is_child else "",
+        facts,
+    )
+
+
+def endpoint_slice_record(body: Mapping[str, Any]) -> EndpointSliceRecord:
+    """A slice as a record. An absent `ready` means ready, as the API defines it; a terminating one is not."""
+    metadata = mapping(body, "metadata")
+    ready = frozenset(
+        text(mapping(endpoint, "targetRef"), "name")
+        for endpoint in items(body, "endpoints")
+        if mapping(endpoint, "targetRef").get("kind") == "Pod" and _receives(mapping(endpoint, "conditions"))
+    )
+    return EndpointSliceRecord(text(metadata, "namespace"), text(mapping(metadata, "labels"), SERVICE_LABEL), ready)
+
+
+def _receives(conditions: Mapping[str, Any]) -> bool:
+    return conditions.get("ready") is not False and not conditions.get("terminating")
+
+
+def scaler_record(body: Mapping[str, Any]) -> ScalerRecord:
+    """A HorizontalPodAutoscaler or ScaledObject as a record. An unnamed target kind is a Deployment, as in KEDA.
+
+    The body of a list item may lack its kind: the API group of a ScaledObject is then told by its fields."""
+    metadata, target = mapping(body, "metadata"), mapping(body, "spec", "scaleTargetRef")
+    kind = text(body, "kind") or ("ScaledObject" if "triggers" in mapping(body, "spec") else "HorizontalPodAutoscaler")
+    return ScalerRecord(
+        text(metadata, "namespace"),
+        kind,
+        text(metadata, "name"),
+        text(target, "kind") or "Deployment",
+        text(target, "name"),
+    )
+
+
+def inference_service_record(body: Mapping[str, Any]) -> InferenceServiceRecord:
+    """An InferenceService as a record: its manifest without managed fields and status, to be compared with ours."""
+    metadata = mapping(body, "metadata")
+    manifest = {
+        "apiVersion": text(body, "apiVersion"),
+        "kind": text(body, "kind"),
+        "metadata": {name: value for name, value in metadata.items() if name != "managedFields"},
+        "spec": dict(mapping(body, "spec")),
+    }
+    facts = InferenceServiceFacts(
+        name=text(metadata, "name"),
+        uid=text(metadata, "uid"),
+        resource_version=text(metadata, "resourceVersion"),
+        manifest=manifest,
+        owned=False,
+        deleting=bool(metadata.get("deletionTimestamp")),
+        problem=_kserve_problem(body),
+    )
+    return InferenceServiceRecord(text(metadata, "namespace"), text(_controller(metadata), "uid"), facts)
+
+
+def _kserve_problem(body: Mapping[str, Any]) -> str:
+    """What KServe refuses in the object. Its other complaint (BlockedByFailedLoad) is one pod's, read from the pod."""
+    model = mapping(body, "status", "modelStatus")
+    if model.get("transitionStatus") != "InvalidSpec":
+        return ""
+    failure = mapping(model, "lastFailureInfo")
+    return text(failure, "message") or text(failure, "reason") or "KServe calls the spec invalid"
+
+
+def _controller(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    return next((owner for owner in items(metadata, "ownerReferences") if owner.get("controller")), {})

@@ -1,0 +1,106 @@
+"""How do the objects of the cluster and the answers of Prometheus become one Snapshot?
+
+By joining, and by nothing else: a child belongs to a tier because its controller's UID says so, a series because the
+cluster knows a pod of that name in that tier. What a tenant could forge (a label on somebody's exporter, a Deployment
+of the same name) joins nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from tierwise.model import DeploymentFacts, InferenceServiceFacts, Snapshot, TierObject, TierView, Workload
+from tierwise.observe.records import (
+    DeploymentRecord,
+    EndpointSliceRecord,
+    InferenceServiceRecord,
+    PodRecord,
+    ScalerRecord,
+)
+from tierwise.observe.samples import Samples, health, tier_signals
+
+_SUFFIX = "-predictor"  # KServe's name for Deployment and Service of an InferenceService
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the informer holds at one moment: records by kind, in any order. `kserve_present`: whether the cluster has
+    the kind InferenceService."""
+
+    tiers: Collection[TierObject] = ()
+    pods: Collection[PodRecord] = ()
+    deployments: Collection[DeploymentRecord] = ()
+    endpoint_slices: Collection[EndpointSliceRecord] = ()
+    scalers: Collection[ScalerRecord] = ()
+    inference_services: Collection[InferenceServiceRecord] = ()
+    kserve_present: bool = True
+
+
+def observe(world: World, samples: Samples, now: float) -> Snapshot:
+    """The world and the last samples, joined by tier. `now`: seconds since the epoch."""
+    joins = _Joins(world)
+    views = []
+    for tier in sorted(world.tiers, key=lambda tier: tier.key):
+        namespace, name = tier.key.namespace, tier.key.name
+        workload = joins.workload(tier)
+        known = [pod.name for pod in workload.pods]
+        signals = tier_signals(samples, namespace, name, known, workload.ready_endpoints, now)
+        views.append(TierView(tier, workload, signals))
+    return Snapshot(now, tuple(views), health(samples, now), world.kserve_present)
+
+
+Key = tuple[str, str]  # namespace and name
+Record = TypeVar("Record")
+
+
+class _Joins:
+    """The world by the keys that are joined on, built once per snapshot."""
+
+    def __init__(self, world: World) -> None:
+        self._services = {(each.namespace, each.facts.name): each for each in world.inference_services}
+        self._deployments = {(each.namespace, each.facts.name): each for each in world.deployments}
+        self._pods = _grouped(((each.namespace, each.tier), each) for each in world.pods)
+        self._slices = _grouped(((each.namespace, each.service), each) for each in world.endpoint_slices)
+        self._scalers = _grouped(
+            ((each.namespace, each.target_name), each) for each in world.scalers if each.target_kind == "Deployment"
+        )
+
+    def workload(self, tier: TierObject) -> Workload:
+        """Everything that runs for one tier."""
+        recorded = tier.status.inference_services
+        child = (tier.key.namespace, recorded[0].name if recorded else tier.key.name)
+        predictor = (child[0], child[1] + _SUFFIX)
+        service = self._services.get(child)
+        pods = [each.facts for each in self._pods.get((tier.key.namespace, tier.key.name), ())]
+        return Workload(
+            inference_service=_ours(service, tier),
+            deployment=_child_of(service, child[1], self._deployments.get(predictor)),
+            pods=tuple(sorted(pods, key=lambda pod: pod.name)),
+            ready_endpoints=frozenset(pod for each in self._slices.get(predictor, ()) for pod in each.pods),
+            foreign_scalers=tuple(sorted(f"{each.kind}/{each.name}" for each in self._scalers.get(predictor, ()))),
+        )
+
+
+def _grouped(pairs: Iterable[tuple[Key, Record]]) -> Mapping[Key, list[Record]]:
+    groups: defaultdict[Key, list[Record]] = defaultdict(list)
+    for key, record in pairs:
+        groups[key].append(record)
+    return groups
+
+
+def _ours(service: InferenceServiceRecord | None, tier: TierObject) -> InferenceServiceFacts | None:
+    if service is None:
+        return None
+    return replace(service.facts, owned=bool(tier.uid) and service.owner_uid == tier.uid)
+
+
+def _child_of(
+    service: InferenceServiceRecord | None, name: str, found: DeploymentRecord | None
+) -> DeploymentFacts | None:
+    """The Deployment, if this very InferenceService made it: a namesake may be on its way out, or a stranger's."""
+    if found is None or found.owner != name or (service is not None and found.owner_uid != service.facts.uid):
+        return None
+    return found.facts
