@@ -47,6 +47,16 @@ async def apply_on_an_old_version_is_a_conflict(port: Cluster, namespace: str) -
     assert found["data"] == {"a": "2"}
 
 
+async def prune_takes_away_what_anybody_put_there(port: Cluster, namespace: str) -> None:
+    ref = _config(namespace)
+    made = await port.apply(ref, _manifest(ref, a="1", b="2"))
+    version = made["metadata"]["resourceVersion"]
+    pruned = await port.prune(ref, ["data.a"], resource_version=version)
+    assert pruned["data"] == {"b": "2"}
+    with pytest.raises(Conflict):
+        await port.prune(ref, ["data.b"], resource_version=version)
+
+
 async def delete_spares_a_namesake(port: Cluster, namespace: str) -> None:
     ref = _config(namespace)
     made = await port.apply(ref, _manifest(ref, a="1"))
@@ -71,6 +81,7 @@ CHECKS = (
     absent_is_none,
     apply_creates_and_changes,
     apply_on_an_old_version_is_a_conflict,
+    prune_takes_away_what_anybody_put_there,
     delete_spares_a_namesake,
     scale_of_nothing_is_gone,
     annotate_of_nothing_is_gone,

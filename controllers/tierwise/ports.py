@@ -53,6 +53,10 @@ class Cluster(Protocol):
         """Server-side apply under our field manager; the object as it is afterwards."""
         ...
 
+    async def prune(self, ref: Ref, paths: Sequence[str], *, resource_version: str) -> Mapping[str, Any]:
+        """Remove fields (dotted paths), whoever put them there; Conflict when the object changed since."""
+        ...
+
     async def delete(self, ref: Ref, *, uid: str) -> None:
         """Delete the object if it still has this UID; gone already is fine."""
         ...

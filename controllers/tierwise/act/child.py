@@ -27,6 +27,7 @@ from tierwise.ports import Cluster, Ref
 
 KSERVE = "serving.kserve.io/v1beta1"
 DEPLOYMENTS = "apps/v1"
+_PREDICTOR = "spec.predictor."
 
 
 @dataclass(slots=True)
@@ -71,19 +72,19 @@ async def settle(view: TierView, kserve_present: bool, cluster: Cluster, memo: M
     if facts is not None and facts.deleting:
         return Written()  # made again when it is gone
     try:
-        wanted = render(view.tier, scaler=_scaler(view.workload))
-        if facts is not None and not differences(wanted, facts.manifest):
+        if facts is not None and not differences(_wanted(view, facts.manifest), facts.manifest):
             memo.contested.pop(view.tier.key, None)
             return Written()
-        return await _write(view, wanted, cluster, memo)
+        return await _write(view, cluster, memo)
     except TierwiseError as error:
         return Written(trouble=failure(error))
 
 
-async def _write(view: TierView, wanted: Mapping[str, Any], cluster: Cluster, memo: Memo) -> Written:
+async def _write(view: TierView, cluster: Cluster, memo: Memo) -> Written:
     key = view.tier.key
-    ref = service(view, wanted["metadata"]["name"])
+    ref = service(view, key.name)
     found = await cluster.get(ref)
+    wanted = _wanted(view, found)
     if found is not None:
         if not _controlled(found, view.tier.uid):
             return Written(trouble=_not_ours(ref.name))
@@ -94,18 +95,48 @@ async def _write(view: TierView, wanted: Mapping[str, Any], cluster: Cluster, me
             return Written(trouble=_contested(ref.name, different))
         if _hands_over(found, wanted) and not await _deployment_made(view, found, cluster):
             return Written()
-    made = await cluster.apply(ref, _conditional(wanted, found))
+    made = await _bring_about(ref, wanted, found, cluster)
     if differences(wanted, made):
         memo.contested[key] = (_digest(wanted), _digest(made))
     return Written(applied=True, event=_event(view, found, wanted))
 
 
-def _scaler(workload: Workload) -> Scaler:
-    """`none` until KServe has made the Deployment, and never again after that."""
-    facts = workload.inference_service
-    if facts is None:
+async def _bring_about(
+    ref: Ref, wanted: Mapping[str, Any], found: Mapping[str, Any] | None, cluster: Cluster
+) -> Mapping[str, Any]:
+    """Apply, and take away what somebody has put beside our fields where nothing may be."""
+    if found is None:
+        return await cluster.apply(ref, wanted)
+    made = found
+    if set(differences(wanted, found)) - set(_strays(wanted, found)):
+        made = await cluster.apply(ref, _conditional(wanted, found))
+    strays = _strays(wanted, made)
+    if strays:
+        made = await cluster.prune(ref, strays, resource_version=str(made["metadata"]["resourceVersion"]))
+    return made
+
+
+def _strays(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[str, ...]:
+    """Fields of the predictor that we do not render and that must not be there: only their owner, or a patch, can
+    take them away."""
+    rendered = {f"{_PREDICTOR}{name}" for name in wanted["spec"]["predictor"]}
+    return tuple(
+        path
+        for path in differences(wanted, found)
+        if path.startswith(_PREDICTOR) and path not in rendered and path.removeprefix(_PREDICTOR).isidentifier()
+    )
+
+
+def _wanted(view: TierView, found: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What the InferenceService shall be, given what it is."""
+    return render(view.tier, scaler=_scaler(view.workload, found))
+
+
+def _scaler(workload: Workload, found: Mapping[str, Any] | None) -> Scaler:
+    """`none` until KServe has made the Deployment, and never again: it would take all replicas away."""
+    if found is None:
         return "none"
-    return "none" if workload.deployment is None and autoscaler_class(facts.manifest) == "none" else "external"
+    return "none" if autoscaler_class(found) == "none" and workload.deployment is None else "external"
 
 
 def _hands_over(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
@@ -151,10 +182,8 @@ def _contested(name: str, paths: tuple[str, ...]) -> ActionError:
     )
 
 
-def _conditional(wanted: Mapping[str, Any], found: Mapping[str, Any] | None) -> dict[str, Any]:
+def _conditional(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
     """Only the version that was looked at may be overwritten."""
-    if found is None:
-        return dict(wanted)
     version = found["metadata"]["resourceVersion"]
     return {**wanted, "metadata": {**wanted["metadata"], "resourceVersion": version}}
 

@@ -8,7 +8,7 @@ decision of the past. A deletion names the UID, never only the name.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -62,6 +62,17 @@ class KubernetesCluster:
             body=dict(manifest),
             content_type=APPLY,
         )
+
+    async def prune(self, ref: Ref, paths: Sequence[str], *, resource_version: str) -> Mapping[str, Any]:
+        """Remove fields by a merge patch: server-side apply takes away only what we applied ourselves."""
+        body: dict[str, Any] = {"metadata": {"resourceVersion": resource_version}}
+        for path in paths:
+            *parents, last = path.split(".")
+            below = body
+            for name in parents:
+                below = below.setdefault(name, {})
+            below[last] = None
+        return await self._patch("prune", ref, body)
 
     async def delete(self, ref: Ref, *, uid: str) -> None:
         """Delete the object that has this UID; its children follow in the background."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from tierwise.errors import Conflict, Gone, TierwiseError
@@ -94,6 +94,19 @@ class Store:
         self.writes.append(("apply", ref.name))
         return self.put(ref, manifest)
 
+    async def prune(self, ref: Ref, paths: Sequence[str], *, resource_version: str) -> Mapping[str, Any]:
+        """Remove fields."""
+        self._may("prune", ref)
+        found = self._same(ref, {"resourceVersion": resource_version})
+        self.writes.append(("prune", ref.name))
+        for path in paths:
+            *parents, last = path.split(".")
+            below = found
+            for name in parents:
+                below = below.get(name) or {}
+            below.pop(last, None)
+        return self.put(ref, found)
+
     async def delete(self, ref: Ref, *, uid: str) -> None:
         """Delete when the UID is this one."""
         self._may("delete", ref)
@@ -157,5 +170,6 @@ class Store:
     async def watch(self, ref: Ref, *, since: str, selector: str = "") -> AsyncIterator[Mapping[str, Any]]:
         """Nothing ever happens here."""
         self._may("watch", ref)
-        for event in ():
+        nothing: tuple[Mapping[str, Any], ...] = ()
+        for event in nothing:
             yield event

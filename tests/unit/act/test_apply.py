@@ -90,13 +90,38 @@ async def test_the_deployment_of_a_namesake_is_not_taken_for_ours() -> None:
     assert autoscaler_class(store.seen(service_ref())) == "none"
 
 
+async def test_what_somebody_put_beside_our_fields_is_taken_away() -> None:
+    store, memo = Store(), Memo()
+    await settled(store, memo)
+    edit(store, {"spec": {"predictor": {"nodeSelector": {"zone": "b"}, "minReplicas": 3}}})
+    outcome = await run(store, memo, look(store, known()), plan(scale_to=0))
+    assert outcome.event == reasons.HEALED
+    assert store.writes == [("apply", "chat"), ("prune", "chat")]
+    predictor = store.seen(service_ref())["spec"]["predictor"]
+    assert "nodeSelector" not in predictor
+    assert predictor["minReplicas"] == 0
+    edit(store, {"spec": {"predictor": {"tolerations": [{"key": "a"}]}}})
+    await run(store, memo, look(store, known()), plan(scale_to=0))
+    assert store.writes[2:] == [("prune", "chat")]
+
+
+async def test_a_child_that_lost_its_label_keeps_its_replicas() -> None:
+    store, memo = Store(), Memo()
+    await settled(store, memo)
+    edit(store, {"metadata": {"labels": {"tierwise.io/tier": None}}})
+    # the informer asks for our label only: neither the service nor, soon, its Deployment is seen
+    blind = replace(look(store, known()), workload=look(Store(), known()).workload)
+    outcome = await run(store, memo, blind, plan())
+    assert outcome.event == reasons.HEALED
+    assert autoscaler_class(store.seen(service_ref())) == "external"
+
+
 @pytest.mark.parametrize(
     "change",
     [
         {"spec": {"predictor": {"minReplicas": 7}}},
         {"metadata": {"labels": {"tierwise.io/tier": "other"}}},
         {"metadata": {"annotations": {"serving.kserve.io/autoscalerClass": "hpa"}}},
-        {"spec": {"predictor": {"nodeSelector": {"zone": "b"}}}},
     ],
 )
 async def test_a_hand_edit_is_healed_in_one_write(change: dict[str, Any]) -> None:
