@@ -139,6 +139,7 @@ class DeploymentFacts:
     ready_replicas: int
     updated_replicas: int
     failed_create: str = ""  # message of a ReplicaFailure condition
+    autoscaler_class: str = ""  # KServe's class as it has reached the Deployment; replicas are ours under "external"
 
 
 @dataclass(frozen=True, slots=True)

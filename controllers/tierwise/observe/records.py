@@ -16,6 +16,7 @@ from tierwise.observe.bodies import condition, items, mapping, number, optional_
 
 TIER_LABEL = "tierwise.io/tier"
 SERVICE_LABEL = "kubernetes.io/service-name"
+AUTOSCALER_CLASS = "serving.kserve.io/autoscalerClass"
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 
 
@@ -123,6 +124,7 @@ def deployment_record(body: Mapping[str, Any]) -> DeploymentRecord:
         ready_replicas=number(status, "readyReplicas"),
         updated_replicas=number(status, "updatedReplicas"),
         failed_create=text(failure, "message") if failure.get("status") == "True" else "",
+        autoscaler_class=text(mapping(metadata, "annotations"), AUTOSCALER_CLASS),
     )
     return DeploymentRecord(
         text(metadata, "namespace"),
