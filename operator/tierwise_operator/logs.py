@@ -53,3 +53,5 @@ def configure(level: str, style: str, stream: TextIO = sys.stderr) -> None:
     chatty = logging.DEBUG if level == "DEBUG" else logging.WARNING
     for name in ("kopf", "asyncio", "aiohttp", "urllib3", "kubernetes"):
         logging.getLogger(name).setLevel(chatty)
+    # It warns that it does not see the process' signals: it is not meant to.
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)

@@ -73,8 +73,11 @@ async def _replicas(view: TierView, plan: TierPlan, cluster: Cluster) -> tuple[i
     facts, deployment, target = view.workload.inference_service, view.workload.deployment, plan.scale_to
     if target is None or deployment is None or facts is None or not facts.owned or facts.deleting:
         return None, None
-    # With any other class KServe (or an HPA of its making) owns the replicas.
-    if target == deployment.spec_replicas or autoscaler_class(facts.manifest) != "external":
+    # With any other class KServe (or an HPA of its making) owns the replicas. It must have reached the Deployment
+    # as well: a pod started before would be of the old template, and one of the new would start beside it.
+    if {autoscaler_class(facts.manifest), deployment.autoscaler_class} != {"external"}:
+        return None, None
+    if target == deployment.spec_replicas:
         return None, None
     trouble = await _deletion_costs(view, plan, cluster) if target < deployment.spec_replicas else None
     ref = Ref(DEPLOYMENTS, "deployments", view.tier.key.namespace, deployment.name)

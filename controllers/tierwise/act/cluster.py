@@ -150,7 +150,7 @@ def event_body(event: EventRecord, now: float, instance: str) -> dict[str, Any]:
     return {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
-        "metadata": {"generateName": f"{event.name}.", "namespace": event.namespace},
+        "metadata": {"generateName": f"{event.name}-", "namespace": event.namespace},
         "eventTime": datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "reportingController": REPORTING_CONTROLLER,
         "reportingInstance": instance[:128],

@@ -53,6 +53,11 @@ async def test_a_child_is_born_without_a_pod_and_handed_over_at_zero() -> None:
     assert (second.applied, second.event, second.scaled_to) == (True, "", None)
     assert autoscaler_class(store.seen(service_ref())) == "external"
 
+    # the class has not reached the Deployment yet: a pod started now would be of the old template
+    early = await run(store, memo, look(store, tier()), plan(scale_to=2))
+    assert (early.applied, early.scaled_to) == (False, None)
+    kserve(store)
+
     third = await run(store, memo, look(store, tier()), plan(scale_to=2))
     assert (third.applied, third.scaled_to) == (False, 2)
     assert store.seen(deployment_ref())["spec"]["replicas"] == 2

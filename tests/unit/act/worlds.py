@@ -86,11 +86,12 @@ def kserve(store: Store, name: str = "chat", *, replicas_at_creation: int = 1) -
     """What KServe does about an InferenceService: a Deployment that it controls, at 0 only for class none."""
     service = store.seen(service_ref(name))
     try:
-        store.seen(deployment_ref(name))
+        replicas = store.seen(deployment_ref(name))["spec"]["replicas"]
     except KeyError:
-        wanted = 0 if autoscaler_class(service) == "none" else replicas_at_creation
-        owner = {"uid": service["metadata"]["uid"], "controller": True}
-        store.put(deployment_ref(name), {"metadata": {"ownerReferences": [owner]}, "spec": {"replicas": wanted}})
+        replicas = 0 if autoscaler_class(service) == "none" else replicas_at_creation
+    owner = {"uid": service["metadata"]["uid"], "controller": True}
+    metadata = {"ownerReferences": [owner], "annotations": service["metadata"]["annotations"]}
+    store.put(deployment_ref(name), {"metadata": metadata, "spec": {"replicas": replicas}})
 
 
 def pod(store: Store, name: str, cost: int | None = None) -> PodFacts:
@@ -140,6 +141,7 @@ def look(store: Store, of: TierObject, pods: tuple[PodFacts, ...] = ()) -> TierV
             replicas=body["spec"]["replicas"],
             ready_replicas=0,
             updated_replicas=0,
+            autoscaler_class=autoscaler_class(body),
         )
     return TierView(of, Workload(service, deployment, pods))
 
