@@ -96,17 +96,19 @@ image: ## The operator's image (needs docker or a look-alike, and BASE_IMAGE=pyt
 .PHONY: chart
 chart: binaries ## The charts as archives, in dist/
 	@mkdir -p dist
-	@helm="$$($(PY) -m playground path helm)"; "$$helm" package charts/tierwise charts/tierwise-crds -d dist
+	@"$$($(PY) -m playground build)/helm" package charts/tierwise charts/tierwise-crds --destination dist
 
 COMPILE = CUSTOM_COMPILE_COMMAND="make lock" $(VENV)/bin/pip-compile -q --upgrade --generate-hashes --allow-unsafe \
   --no-build-isolation --strip-extras --no-annotate --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 .PHONY: lock
 lock: venv ## Pin the newest allowed Python packages, by hash
 	$(COMPILE) --extra dev -o requirements/dev.txt pyproject.toml
+	@# The extra dev names the project itself, whose place is this folder: not for the file.
+	sed -i -e '/^tierwise @ /d' -e '/^# WARNING: pip install/d' -e '/^# Consider using a hashable/d' requirements/dev.txt
 	$(COMPILE) -c requirements/dev.txt -o requirements/runtime.txt pyproject.toml
 	$(COMPILE) -c requirements/dev.txt -o requirements/build.txt requirements/build.in
 	$(COMPILE) -o requirements/judge-kserve.txt requirements/judge-kserve.in
 
 .PHONY: clean
-clean: ## Remove what the targets made here (not the built binaries: `python -m playground clean`)
+clean: ## Remove what the targets made here (not the built binaries in ~/.cache/tierwise)
 	rm -rf $(VENV) .cache build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
