@@ -74,7 +74,7 @@ def describe(layout: Layout, binaries: Path) -> dict[str, Component]:
             str(layout.kubeconfig("services")),
             ready_url=f"tcp://{API_SERVICE_ADDRESS}:443",
         ),
-        _python(KUBELET, "playground.kubelet", "--state", str(layout.state)),
+        _python(KUBELET, "playground.kubelet", "--state", str(layout.state), "--images", str(layout.images)),
     )
     return {component.name: component for component in found}
 

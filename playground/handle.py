@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -142,14 +142,15 @@ def start(
     state: Path | None = None,
     *,
     scrape_interval: float = 10,
+    engine: Mapping[str, Any] | None = None,
     progress: Say | None = None,
     on_end: Callable[[], None] | None = None,
 ) -> Playground:
     """Build what is missing, start a playground and return when it is ready.
 
     `state` is a folder for its files (default: a temporary one, removed at the end); `scrape_interval` is
-    Prometheus' in seconds; `progress` gets lines for a human, from a thread of ours once it runs;
-    `on_end` is called from there when everything has ended.
+    Prometheus' in seconds; `engine` configures the simulated engines (tierwise_sim.config); `progress` gets
+    lines for a human, from a thread of ours once it runs; `on_end` is called from there when everything has ended.
     Raises PlaygroundError.
     """
     say: Say = progress or (lambda _: None)
@@ -158,7 +159,7 @@ def start(
     began = time.monotonic()
     folder, temporary = _state_folder(state)
     try:
-        return _start(_Plan(folder, temporary, built, command, scrape_interval, began), say, on_end)
+        return _start(_Plan(folder, temporary, built, command, scrape_interval, engine or {}, began), say, on_end)
     except PlaygroundError:
         raise  # the logs that tell why stay where they are
     except BaseException:
@@ -174,6 +175,7 @@ class _Plan:
     built: Path
     command: list[str]
     scrape_interval: float
+    engine: Mapping[str, Any]
     began: float
 
 
@@ -183,6 +185,7 @@ def _start(plan: _Plan, say: Say, on_end: Callable[[], None] | None) -> Playgrou
         api, prometheus, proxy = (listener.getsockname()[1] for listener in listeners)
         nodes = tuple(node.name for node in NODES)
         token = prepare.write(layout, nodes, api, plan.scrape_interval)
+        prepare.write_images(layout, plan.engine)
         lifeline = os.pipe()
         for_api, for_prometheus, for_proxy = (listener.fileno() for listener in listeners)
         orders = Orders(

@@ -51,6 +51,11 @@ class Layout:
         return self.state / "config"
 
     @property
+    def images(self) -> Path:
+        """This instance's own table of images, beside playground/images.yaml."""
+        return self.config / "images.json"
+
+    @property
     def data(self) -> Path:
         """What etcd and Prometheus store."""
         return self.state / "data"

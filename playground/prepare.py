@@ -6,8 +6,11 @@ Certificates, tokens, kubeconfigs and configuration files: all made anew for eac
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from playground.components import AUDIT_POLICY, kserve_certificates
 from playground.control import ask
@@ -24,6 +27,8 @@ from playground.layout import (
 from playground.pki import Authority, write_signing_pair
 from playground.prometheus import configuration
 
+IMAGES = Path(__file__).parent / "images.yaml"
+
 
 def write(layout: Layout, nodes: Sequence[str], api_port: int, scrape_interval: float) -> str:
     """Fill the state folder; return the administrator's token.
@@ -37,6 +42,18 @@ def write(layout: Layout, nodes: Sequence[str], api_port: int, scrape_interval: 
     scraping = json.dumps(configuration(layout, scrape_interval), indent=2)
     (layout.config / "prometheus.json").write_text(scraping, encoding="utf-8")
     return token
+
+
+def write_images(layout: Layout, engine: Mapping[str, Any]) -> None:
+    """Write this instance's own table of images: the simulated engine with these settings (tierwise_sim.config).
+
+    Without settings it is empty, and the rows of images.yaml alone count. Raises OSError.
+    """
+    rows = yaml.safe_load(IMAGES.read_text(encoding="utf-8"))["images"]
+    ours = [row for row in rows if engine and row["match"][0].startswith("vllm/")]
+    for row in ours:
+        row["env"] = {**row.get("env", {}), "TIERWISE_SIM_CONFIG": json.dumps(engine)}
+    layout.images.write_text(json.dumps({"images": ours}, indent=2), encoding="utf-8")
 
 
 def _certificates(layout: Layout, nodes: Sequence[str]) -> None:

@@ -1,9 +1,10 @@
 """What is simulated under this engine: which GPU, how fast does time run, what goes wrong?
 
 Everything comes from the environment, because a pod's command line belongs to vLLM: variables named
-`TIERWISE_SIM_*`, or a JSON file named by `TIERWISE_SIM_CONFIG` whose keys are the lower-case rest of the same
-names. In the file, `models` maps name patterns to such keys, so that one image serves a tier that works beside
-one that dies at start; a variable overrides the file, a matching pattern overrides both.
+`TIERWISE_SIM_*`, or a JSON object in `TIERWISE_SIM_CONFIG` (or in the file that it names) whose keys are the
+lower-case rest of the same names. In the object, `models` maps name patterns to such keys, so that one image
+serves a tier that works beside one that dies at start; a variable overrides the object, a matching pattern
+overrides both.
 """
 
 from __future__ import annotations
@@ -94,8 +95,8 @@ def load_config(environment: Mapping[str, str], model: str) -> SimConfig:
     known = {field.name for field in fields(SimConfig)}
     merged: dict[str, Any] = {}
     patterns: dict[str, dict[str, Any]] = {}
-    if path := environment.get(f"{PREFIX}CONFIG"):
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    if given := environment.get(f"{PREFIX}CONFIG"):
+        content = json.loads(given if given.startswith("{") else Path(given).read_text(encoding="utf-8"))
         patterns = content.pop("models", {})
         merged.update(content)
     for variable, value in environment.items():
