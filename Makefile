@@ -56,6 +56,11 @@ unit: venv ## Tests that need no cluster, with branch coverage of controllers/ (
 .PHONY: test
 test: lint verify unit test-judges test-chart test-image test-cluster ## Everything; under 20 minutes with built binaries
 
+.PHONY: test-judges
+test-judges: venv ## The kserve SDK and vLLM's own command line judge what is rendered; each in an environment of its own
+	@$(PY) -m tests.judges.environments
+	$(PYTEST) -q tests/judges
+
 .PHONY: test-chart
 test-chart: binaries ## The charts, rendered by the real helm
 	$(PYTEST) -q tests/chart
@@ -108,6 +113,7 @@ lock: venv ## Pin the newest allowed Python packages, by hash
 	$(COMPILE) -c requirements/dev.txt -o requirements/runtime.txt pyproject.toml
 	$(COMPILE) -c requirements/dev.txt -o requirements/build.txt requirements/build.in
 	$(COMPILE) -o requirements/judge-kserve.txt requirements/judge-kserve.in
+	$(COMPILE) -o requirements/judge-vllm.txt requirements/judge-vllm.in
 
 .PHONY: clean
 clean: ## Remove what the targets made here (not the built binaries in ~/.cache/tierwise)

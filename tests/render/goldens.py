@@ -51,6 +51,16 @@ def examples() -> Iterator[tuple[Path, dict[str, Any]]]:
                 yield path.relative_to(REPO), document
 
 
+def specs() -> dict[str, ModelTierSpec]:
+    """Every spec with a model of its own, by the name of its golden file without the ending."""
+    written = {name: ModelTierSpec.model_validate(spec) for name, spec in cases().items()}
+    for path, document in examples():
+        if "model" in document["spec"]:
+            name = f"example-{path.parent.name}-{document['metadata']['name']}"
+            written[name] = ModelTierSpec.model_validate(document["spec"])
+    return written
+
+
 def manifests() -> dict[str, dict[str, Any]]:
     """Every InferenceService that has a golden file, by the name of the file without its ending.
 

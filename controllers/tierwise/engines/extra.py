@@ -15,7 +15,7 @@ from typing import Any
 
 from tierwise.engines.problem import Problem
 from tierwise.engines.profiles import Profile
-from tierwise.reasons import ARGUMENT_NOT_ALLOWED
+from tierwise.reasons import ARGUMENT_NOT_ALLOWED, INVALID_SPEC
 
 SWITCH = "switch"  # takes no value
 JSON = "json"  # takes a JSON object
@@ -168,6 +168,9 @@ def check_extra(extra: tuple[str, ...], profile: Profile) -> tuple[Problem, ...]
         seen.add(name)
         if complaint:
             problems.append(Problem(ARGUMENT_NOT_ALLOWED, f"extraArgs: {complaint}"))
+    # vLLM ends with this complaint after it was scheduled and pulled (entrypoints: validate_parsed_serve_args).
+    if "--enable-auto-tool-choice" in seen and "--tool-call-parser" not in seen:
+        problems.append(Problem(INVALID_SPEC, "extraArgs: --enable-auto-tool-choice needs --tool-call-parser=NAME"))
     return tuple(problems)
 
 
