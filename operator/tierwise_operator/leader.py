@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from tierwise.errors import Conflict, TierwiseError, Transient
+from tierwise.errors import Conflict, Gone, TierwiseError, Transient
 from tierwise.ports import Clock, Ref
 
 logger = logging.getLogger(__name__)
@@ -72,8 +72,10 @@ class Leader:
         self._clock = clock
         self._changed = changed
         self._renewed_at: float | None = None
+        self._held: Mapping[str, Any] | None = None  # the Lease as we wrote it last
         self._seen_version = ""
         self._seen_at = 0.0
+        self._trouble = ""
         self._told = False
 
     @property
@@ -94,19 +96,20 @@ class Leader:
             try:
                 async with asyncio.timeout(self._timing.deadline / 2):
                     await self.attempt()
-            except Conflict:
-                self._renewed_at = None  # somebody else wrote the Lease: it is not ours until we read it again
+                self._trouble = ""
+            except (Conflict, Gone):  # somebody else wrote the Lease: it is not ours until we read it again
+                self._renewed_at = self._held = None
             except TierwiseError as error:
-                logger.warning("the Lease could not be renewed: %s", error.message)
+                self._complain(error.message)
             except TimeoutError:
-                logger.warning("the Lease could not be renewed in time")
+                self._complain("no answer in time")
             self._tell()
             await sleep(self._timing.retry)
 
     async def attempt(self) -> None:
-        """Read the Lease once and, where that is allowed, take or renew it."""
+        """Renew the Lease that is held; else read it once and, where that is allowed, take it."""
         sent_at = self._clock.monotonic()
-        lease = await self._store.get(self._ref)
+        lease = self._held if self._held is not None else await self._store.get(self._ref)
         if lease is None:
             made = await self._store.create(self._ref, self._manifest({}, ""))
             self._won(made, sent_at)
@@ -117,7 +120,7 @@ class Leader:
         if version != self._seen_version:
             self._seen_version, self._seen_at = version, self._clock.monotonic()
         if holder not in ("", self._identity):
-            self._renewed_at = None
+            self._renewed_at = self._held = None
             patience = float(spec.get("leaseDurationSeconds") or self._timing.duration)
             if self._clock.monotonic() - self._seen_at < patience:
                 return
@@ -126,24 +129,27 @@ class Leader:
 
     async def release(self) -> None:
         """Let another process take over at once. Does nothing when the Lease is not held."""
-        if not self.leading:
+        lease = self._held
+        if lease is None:
             return
+        spec = {**lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
         try:
             async with asyncio.timeout(self._timing.deadline / 2):
-                lease = await self._store.get(self._ref)
-                if lease is None or (lease.get("spec") or {}).get("holderIdentity") != self._identity:
-                    return
-                spec = {**lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
                 await self._store.replace(self._ref, {**lease, "spec": spec})
         except (TierwiseError, TimeoutError) as error:
-            logger.warning("the Lease could not be given back; another process waits until it runs out: %s", error)
+            logger.warning("the Lease could not be given back, another process waits until it runs out: %s", error)
         finally:
-            self._renewed_at = None
+            self._renewed_at = self._held = None
             self._tell()
 
     def _won(self, made: Mapping[str, Any], sent_at: float) -> None:
-        self._renewed_at = sent_at
+        self._renewed_at, self._held = sent_at, made
         self._seen_version, self._seen_at = str(made["metadata"]["resourceVersion"]), self._clock.monotonic()
+
+    def _complain(self, trouble: str) -> None:
+        if trouble != self._trouble:  # once, not every two seconds of an outage
+            self._trouble = trouble
+            logger.warning("the Lease could not be renewed: %s", trouble)
 
     def _tell(self) -> None:
         if self.leading != self._told:

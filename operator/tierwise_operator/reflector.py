@@ -59,6 +59,7 @@ class Reflector(Generic[Record]):
         self._selector = selector
         self._sleep = sleep
         self._records: dict[str, Record] = {}
+        self._trouble = ""
         self.present: bool | None = None  # None until the first answer
 
     @property
@@ -77,7 +78,7 @@ class Reflector(Generic[Record]):
         while True:
             try:
                 version = await self._list()
-                pauses = delays()
+                pauses, self._trouble = delays(), ""
                 await self._follow(version)
             except Gone as error:
                 if error.status == 404:
@@ -86,7 +87,7 @@ class Reflector(Generic[Record]):
                 else:
                     await self._sleep(next(pauses))
             except TierwiseError as error:
-                logger.warning("%s", error.message)
+                self._complain(error.message)
                 await self._sleep(next(pauses))
 
     async def _list(self) -> str:
@@ -124,6 +125,11 @@ class Reflector(Generic[Record]):
         except (KeyError, TypeError, ValueError, AttributeError):  # one malformed object must not hide the others
             logger.exception("%s %s cannot be read", self._ref.plural, metadata.get("name"))
             return str(metadata.get("uid")), None
+
+    def _complain(self, trouble: str) -> None:
+        if trouble != self._trouble:  # once, not at every try of an outage
+            self._trouble = trouble
+            logger.warning("%s", trouble)
 
     def _absent(self) -> None:
         if self.present is not False:

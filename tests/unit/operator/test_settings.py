@@ -1,0 +1,70 @@
+"""Do flags, variables and defaults become settings, in this order, and is nonsense refused by name?"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from tierwise.errors import Invalid
+from tierwise_operator.settings import OPTIONS, Settings, add_options, resolve
+
+
+def test_every_setting_has_one_flag_and_one_variable() -> None:
+    internal = {"coalesce_seconds", "coalesce_limit_seconds"}
+    assert {option.field for option in OPTIONS} == {field.name for field in fields(Settings)} - internal
+    assert len({option.flag for option in OPTIONS}) == len({option.variable for option in OPTIONS}) == len(OPTIONS)
+
+
+def test_the_flag_wins_over_the_variable_and_the_variable_over_the_default() -> None:
+    environ = {"TIERWISE_TICK_SECONDS": "20", "TIERWISE_PROMETHEUS_URL": "http://p:1", "TIERWISE_LOG_LEVEL": "debug"}
+    settings = resolve({"tick_seconds": "30"}, environ)
+    assert settings.tick_seconds == 30.0
+    assert settings.prometheus_url == "http://p:1"
+    assert settings.log_level == "DEBUG"
+    assert settings.scrape_seconds == Settings().scrape_seconds
+
+
+def test_kinds_of_values() -> None:
+    settings = resolve({"namespaces": " b, a ,,b", "kubeconfig": "/k", "metrics_port": "0"}, {})
+    assert settings.namespaces == ("a", "b")
+    assert settings.kubeconfig == Path("/k")
+    assert settings.metrics_port == 0
+
+
+def test_an_empty_variable_is_no_value() -> None:
+    assert resolve({}, {"TIERWISE_NAMESPACES": "", "POD_NAMESPACE": ""}) == resolve({}, {})
+
+
+def test_the_identity_is_the_pod_or_this_process() -> None:
+    assert resolve({}, {"POD_NAME": "op-1"}).identity == "op-1"
+    assert resolve({}, {}).identity
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"tick_seconds": "soon"}, "--tick-seconds .*'soon' is not a number"),
+        ({"metrics_port": "1.5"}, "TIERWISE_METRICS_PORT"),
+        ({"lease_retry_seconds": "12"}, "renew deadline"),
+        ({"lease_seconds": "9"}, "renew deadline"),
+        ({"tick_seconds": "1"}, "coalescing"),
+        ({"scrape_seconds": "0"}, "scrape interval"),
+        ({"log_format": "xml"}, "log format"),
+        ({"log_level": "loud"}, "log level"),
+    ],
+)
+def test_nonsense_is_refused_by_name(flags: dict[str, str], message: str) -> None:
+    with pytest.raises(Invalid, match=message):
+        resolve(flags, {})
+
+
+def test_the_help_names_variables_and_defaults() -> None:
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    text = parser.format_help()
+    for option in OPTIONS:
+        assert option.flag in text
+        assert option.variable in text.replace("\n", "").replace(" ", "") or option.variable in text
