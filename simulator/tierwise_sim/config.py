@@ -87,8 +87,19 @@ def _convert(name: str, value: object) -> object:
     return str(value)
 
 
+def _content(given: str) -> dict[str, Any]:
+    """The object that TIERWISE_SIM_CONFIG is, or that the file it names holds."""
+    try:
+        content = json.loads(given if given.startswith("{") else Path(given).read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{PREFIX}CONFIG is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{PREFIX}CONFIG must hold a JSON object, not {type(content).__name__}")
+    return content
+
+
 def load_config(environment: Mapping[str, str], model: str) -> SimConfig:
-    """The configuration for one model from the environment and the file it names.
+    """The configuration for one model from the environment and the object or file it gives.
 
     Raises ConfigError for unknown names and bad values, OSError when the file cannot be read.
     """
@@ -96,7 +107,7 @@ def load_config(environment: Mapping[str, str], model: str) -> SimConfig:
     merged: dict[str, Any] = {}
     patterns: dict[str, dict[str, Any]] = {}
     if given := environment.get(f"{PREFIX}CONFIG"):
-        content = json.loads(given if given.startswith("{") else Path(given).read_text(encoding="utf-8"))
+        content = _content(given)
         patterns = content.pop("models", {})
         merged.update(content)
     for variable, value in environment.items():

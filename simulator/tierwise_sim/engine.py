@@ -6,8 +6,9 @@ sequences; a request that finds no KV block pushes out the youngest running one,
 
 It is told the time and never reads a clock: `advance(until)` runs every step that ends by then, whether the
 seconds pass on a wall or in a loop. Where nothing can change between two steps (all running requests decode,
-nobody can join) several steps are taken at once with the same result, which is what makes an hour of traffic
-take seconds.
+nobody can join) several steps are taken at once with the same tokens at the same times, which is what makes an
+hour of traffic take seconds. (Two requests that produce the same answer at the same moment are the one exception:
+which of them leaves it in the cache may differ.)
 """
 
 from __future__ import annotations
@@ -137,13 +138,14 @@ class Engine:
         index = 0
         while index < len(self.running) and budget > 0:
             sequence = self.running[index]
-            count = 1 + drafted if sequence.decoding else min(sequence.tokens - sequence.computed, budget)
+            decoding = sequence.decoding
+            count = 1 + drafted if decoding else min(sequence.tokens - sequence.computed, budget)
             while not self._reserve(sequence, count):
                 preempted = True
                 if self._preempt() is sequence:
                     break
             else:
-                if sequence.decoding:
+                if decoding:
                     decodes.append(sequence)
                 else:
                     chunks.append((sequence, count))
@@ -179,9 +181,12 @@ class Engine:
 
     def _reserve(self, sequence: Sequence, count: int) -> bool:
         """Blocks for `count` more tokens of a sequence."""
-        stored = min(sequence.computed + count, self.settings.max_model_len)
-        missing = self.settings.blocks_for(stored) - sequence.holding.blocks
-        return missing <= 0 or self.pool.reserve(sequence.holding, missing)
+        settings, holding = self.settings, sequence.holding
+        stored = sequence.computed + count
+        if stored <= holding.blocks * settings.block_size:
+            return True
+        missing = settings.blocks_for(min(stored, settings.max_model_len)) - holding.blocks
+        return missing <= 0 or self.pool.reserve(holding, missing)
 
     def _preempt(self) -> Sequence:
         """Push out the youngest running request; it starts over, before all that wait."""
@@ -328,9 +333,10 @@ class Engine:
         """Make blocks that this step filled findable by later requests."""
         hashes = self._hashes(sequence)
         full = min(sequence.computed // self.settings.block_size, len(hashes))
-        for block in hashes[sequence.published : full]:
-            self.pool.publish(sequence.holding, block)
-        sequence.published = max(sequence.published, full)
+        if full > sequence.published:
+            for block in hashes[sequence.published : full]:
+                self.pool.publish(sequence.holding, block)
+            sequence.published = full
 
     def _end(self, sequence: Sequence, reason: str, at: float) -> None:
         sequence.finish = reason

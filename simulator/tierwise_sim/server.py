@@ -97,7 +97,7 @@ class Process:
         if await self._told_to_stop_within(seconds):
             return 128 + signal.SIGTERM
         if config.fail is not None:
-            raise StartupError(OUT_OF_MEMORY if config.fail == "oom" else config.fail)
+            raise StartupError(OUT_OF_MEMORY if config.fail == "oom" else config.fail, config.fail_exit_code)
         engine = Engine(settings, Random(config.seed), now=loop.time())  # noqa: S311 - a repeatable run, no secret
         driver = Driver(engine, loop.time, config.tick_seconds)
         names = tuple(options.served_model_name or [settings.model])
@@ -164,7 +164,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _check_environment(os.environ)
         settings = build_settings(options, config)
         return asyncio.run(Process(options, config, os.environ).run(settings))
-    except (StartupError, ConfigError, OSError) as error:
+    except StartupError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    except (ConfigError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
 

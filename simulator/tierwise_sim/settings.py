@@ -7,7 +7,6 @@ that cannot hold one request of full length is refused with vLLM's own words.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -23,6 +22,10 @@ _ACTIVATION_GIB_PER_TOKEN = 0.25 / 1024
 
 class StartupError(Exception):
     """The engine refuses to start; the message is the last line that the real one would log."""
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ class EngineSettings:
 
     def blocks_for(self, tokens: int) -> int:
         """KV blocks that hold this many tokens."""
-        return math.ceil(tokens / self.block_size)
+        return -(-tokens // self.block_size)
 
     def check(self) -> None:
         """Raise StartupError where vLLM would not start, with its last log line (vllm 0.33)."""
