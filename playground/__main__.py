@@ -88,8 +88,9 @@ def up(state: Path | None, scrape_interval: float) -> int:
         raise PlaygroundError(f"the scrape interval must be positive, not {scrape_interval:g}")
     ended = threading.Event()
     try:
-        # SIGTERM means the same as Ctrl-C, also in the middle of the start.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        # SIGTERM means the same as Ctrl-C, also in the middle of the start; a shell's background job ignores Ctrl-C.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
         with start(state, scrape_interval=scrape_interval, progress=_say(), on_end=ended.set) as playground:
             point_to(playground.state)
             print(how_to_use(playground), flush=True)

@@ -86,8 +86,7 @@ class Boot:
         crds = kserve.crds(self._manifests)
         await self._apply(crds)
         for crd in crds:
-            name = crd["metadata"]["name"]
-            await self._until(f"the CRD {name} to be established", partial(self._established, name))
+            await self._until(f"the CRD {crd['metadata']['name']} to be served", partial(self._served, crd))
         others = kserve.objects(self._manifests, self._layout.ca.read_bytes())
         # Webhooks last: while they are registered and nobody answers, what they guard is refused.
         late = [item for item in others if item["kind"].endswith("WebhookConfiguration")]
@@ -117,9 +116,11 @@ class Boot:
                 )
             await asyncio.sleep(PAUSE)
 
-    async def _established(self, name: str) -> bool:
-        crd = await self._api.get(f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}")
-        return _condition(crd, "Established")
+    async def _served(self, crd: Object) -> bool:
+        """Look into discovery, not at the CRD's condition: the largest CRD has a megabyte."""
+        spec = crd["spec"]
+        found = await self._api.get(f"/apis/{spec['group']}/{spec['versions'][0]['name']}")
+        return any(kind["name"] == spec["names"]["plural"] for kind in (found or {}).get("resources", []))
 
     async def _node_ready(self, name: str) -> bool:
         node = await self._api.get(f"/api/v1/nodes/{name}")

@@ -10,7 +10,6 @@ import json
 import os
 import queue
 import shutil
-import signal
 import subprocess
 import tempfile
 import threading
@@ -32,7 +31,6 @@ from playground.sandbox import Sandbox, choose_namespaces, enter, enter_command,
 
 STEP_SECONDS = 90.0
 START_SECONDS = 180.0
-STOP_SECONDS = 15.0
 
 Say = Callable[[str], None]
 
@@ -262,11 +260,6 @@ def _describe(playground: Playground) -> None:
 
 
 def _end(sandbox: Sandbox, reader: threading.Thread) -> None:
-    """Ask for an orderly end, then insist."""
-    with suppress(PlaygroundError, ProcessLookupError):
-        os.kill(sandbox.init(), signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            sandbox.process.wait(STOP_SECONDS)
     sandbox.end()
     reader.join()
 

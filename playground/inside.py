@@ -2,7 +2,8 @@
 
 Process 1 only waits: for its one child, the supervisor; for orphans, which nobody else would bury; and, in a
 thread, for the end of a pipe whose other end the starter holds. However the starter ends, the pipe closes,
-process 1 ends, and the kernel kills everything else in the process namespace. (A parent-death signal would
+process 1 ends, and the kernel kills everything else in the process namespace: the orderly end is the same as
+any other, because nothing here outlives it. (A parent-death signal would
 do the same, but counts the death of the thread that started us, and must be set between fork and exec.)
 """
 
@@ -11,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import socket
 import sys
 import threading
@@ -67,10 +67,8 @@ def tell(kind: str, text: str = "") -> None:
 
 
 async def supervise(orders: Orders) -> None:
-    """Bring everything up, then run until SIGTERM. Raises PlaygroundError if it does not come up."""
+    """Bring everything up and keep it up, for ever. Raises PlaygroundError if it does not come up."""
     layout = Layout(Path(orders.state))
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     supervisor = Supervisor(layout, describe(layout, Path(orders.binaries)), lambda text: tell("say", text))
     async with Api(orders.token, layout.ca.read_bytes()) as api:
         for_api, for_prometheus, for_proxy = map(_listener, orders.sockets)
@@ -81,19 +79,13 @@ async def supervise(orders: Orders) -> None:
             await ControlServer(supervisor, layout.control_socket).serve(),
         ]
         boot = Boot(layout, Path(orders.binaries) / "kserve", supervisor, api, seconds=orders.step_seconds)
-        stopped = asyncio.create_task(stop.wait())
-        coming = asyncio.create_task(boot.run(orders.nodes, lambda text: tell("say", text)))
         try:
-            await asyncio.wait((stopped, coming), return_when=asyncio.FIRST_COMPLETED)
-            if coming.done():
-                coming.result()
-                tell("ready")
-                await stopped
+            await boot.run(orders.nodes, lambda text: tell("say", text))
+            tell("ready")
+            await asyncio.Event().wait()
         finally:
-            coming.cancel()
             for server in servers:
                 server.close()
-            await supervisor.stop_all()
 
 
 def _listener(descriptor: int) -> socket.socket:
@@ -169,7 +161,6 @@ def main() -> None:
         sys.exit(_run(orders))
     for descriptor in orders.sockets:
         os.close(descriptor)
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
     threading.Thread(target=_watch, args=(orders.lifeline,), daemon=True).start()
     os._exit(abs(_bury(child)))
 

@@ -112,7 +112,7 @@ class Sandbox:
             raise PlaygroundError("the playground has ended") from error
 
     def end(self) -> None:
-        """Take everything down, and wait for it."""
+        """Take everything down, and wait until the last process has gone."""
         os.close(self.lifeline)
         self.process.wait()
 

@@ -100,10 +100,6 @@ class Supervisor:
         if one.process is not None:
             await self._end(one, kill=kill)
 
-    async def stop_all(self) -> None:
-        """End all components at once."""
-        await asyncio.gather(*(self.stop(name) for name in self._all))
-
     def pause(self, name: str) -> None:
         """Freeze a component (SIGSTOP): it keeps its connections and answers nothing. Raises PlaygroundError."""
         self._signal(name, signal.SIGSTOP)
