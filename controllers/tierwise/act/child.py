@@ -146,9 +146,8 @@ def _hands_over(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 async def _deployment_made(view: TierView, found: Mapping[str, Any], cluster: Cluster) -> bool:
     """Whether the Deployment belongs to this very InferenceService, not to a namesake that is being deleted."""
     seen = view.workload.deployment
-    if seen is None:
-        return False
-    fresh = await cluster.get(Ref(DEPLOYMENTS, "deployments", view.tier.key.namespace, seen.name))
+    name = seen.name if seen is not None else ""
+    fresh = await cluster.get(Ref(DEPLOYMENTS, "deployments", view.tier.key.namespace, name))
     return fresh is not None and _controlled(fresh, str(found["metadata"]["uid"]))
 
 

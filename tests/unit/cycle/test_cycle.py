@@ -1,0 +1,222 @@
+"""Do the four rooms meet in the right order, and is the right thing kept from one meeting to the next?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from tests.unit.act.store import Store
+from tests.unit.act.worlds import MODEL, NAMESPACE, deployment_ref, kserve, service_ref
+from tierwise import reasons
+from tierwise.api.status import ModelTierStatus
+from tierwise.cycle import Cycle, Kept, run
+from tierwise.errors import Conflict, Transient
+from tierwise.observe import Samples, World
+from tierwise.observe.records import deployment_record, inference_service_record
+from tierwise.observe.tier import tier_object
+from tierwise.ports import Ref
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.at = 1_000_000.0
+
+    def now(self) -> float:
+        return self.at
+
+    def monotonic(self) -> float:
+        return self.at - 900_000.0
+
+
+def tier_ref(name: str = "chat") -> Ref:
+    return Ref("tierwise.io/v1alpha1", "modeltiers", NAMESPACE, name)
+
+
+@dataclass
+class Scene:
+    """A cluster with tiers, seen by an informer that may be told to stay behind."""
+
+    store: Store = field(default_factory=Store)
+    clock: Clock = field(default_factory=Clock)
+    kept: Kept = field(default_factory=Kept)
+    behind: World | None = None
+
+    def add(self, name: str = "chat", **spec: Any) -> None:
+        body = {"metadata": {"generation": 1}, "spec": {**MODEL, **spec}}
+        self.store.put(tier_ref(name), body)
+
+    def world(self) -> World:
+        found: dict[str, list[Any]] = {"modeltiers": [], "inferenceservices": [], "deployments": []}
+        for ref, body in self.store._objects.items():
+            if ref.plural in found:
+                found[ref.plural].append({**body, "apiVersion": ref.api_version})
+        for each in found["deployments"]:
+            each["metadata"]["ownerReferences"] = [
+                {**owner, "kind": "InferenceService", "name": each["metadata"]["name"].removesuffix("-predictor")}
+                for owner in each["metadata"]["ownerReferences"]
+            ]
+        return World(
+            tiers=[tier_object(each) for each in found["modeltiers"]],
+            deployments=[deployment_record(each) for each in found["deployments"]],
+            inference_services=[inference_service_record(each) for each in found["inferenceservices"]],
+        )
+
+    async def cycle(self, *, writing: bool = True, pass_: float = 10.0) -> Cycle:
+        self.clock.at += pass_
+        world = self.behind if self.behind is not None else self.world()
+        done = await run(world, Samples(), self.store, self.clock, self.kept, writing=writing)
+        for ref in list(self.store._objects):
+            if ref.plural == "inferenceservices":
+                kserve(self.store, ref.name)
+        return done
+
+    async def settle(self) -> None:
+        for _ in range(6):
+            await self.cycle(pass_=20.0)
+        self.store.writes.clear()
+
+    def status(self, name: str = "chat") -> ModelTierStatus:
+        return ModelTierStatus.model_validate(self.store.seen(tier_ref(name)).get("status") or {})
+
+
+async def test_a_tier_becomes_replicas_and_a_status() -> None:
+    scene = Scene()
+    scene.add()
+    done = await scene.cycle()
+    assert done.outcome.tiers[0].event == reasons.CREATED
+    await scene.settle()
+    assert scene.store.seen(deployment_ref())["spec"]["replicas"] == 1
+    status = scene.status()
+    assert status.desired_replicas == 1
+    assert [child.name for child in status.inference_services] == ["chat"]
+    told = [event.reason for event in scene.store.events]
+    assert told.count(reasons.CREATED) == 1
+    assert told.count(reasons.SCALED_UP) == 1
+
+
+async def test_nothing_is_written_when_nothing_changes() -> None:
+    scene = Scene()
+    for number in range(5):
+        scene.add(f"t{number}")
+    await scene.settle()
+    events = len(scene.store.events)
+    for _ in range(10):
+        await scene.cycle()
+    assert scene.store.writes == []
+    assert len(scene.store.events) == events
+
+
+async def test_a_standby_knows_everything_and_writes_nothing() -> None:
+    scene = Scene()
+    scene.add()
+    done = await scene.cycle(writing=False)
+    assert scene.store.writes == []
+    assert scene.store.events == []
+    assert done.outcome.tiers == ()
+    assert done.plan.tiers[0].serve
+    assert done.report.tiers[0].status.model == "small"
+    assert len(scene.kept.memories) == 1
+
+
+async def test_an_informer_that_is_behind_does_not_make_us_write_onto_old_versions() -> None:
+    scene = Scene()
+    scene.add()
+    await scene.cycle()
+    scene.behind = scene.world()
+    await scene.cycle(pass_=20)  # writes a status onto the version that the informer shows ...
+    await scene.cycle(pass_=20)
+    scene.store.put(deployment_ref(), scene.store.seen(deployment_ref()))
+    writes = scene.store.writes.copy()
+    await scene.cycle(pass_=20)
+    # ... and never again the same one
+    assert scene.store.writes.count(("status", "chat")) == writes.count(("status", "chat"))
+    scene.behind = None
+    await scene.settle()
+    assert scene.status().desired_replicas == 1
+
+
+async def test_our_own_chain_of_statuses_is_followed_while_the_informer_sleeps() -> None:
+    scene = Scene()
+    scene.add()
+    await scene.settle()
+    shown = scene.world()
+    for replicas in (2, 3):  # two statuses in a row that the informer does not see
+        changed = [
+            replace(each, spec=each.spec.model_copy(update={"replicas": replicas})) for each in shown.tiers if each.spec
+        ]
+        scene.behind = replace(shown, tiers=changed)
+        await scene.cycle(pass_=1)
+    assert scene.store.writes.count(("status", "chat")) == 2
+    assert scene.status().desired_replicas == 3
+
+
+@pytest.mark.parametrize("error", [Conflict("modified", status=409), Transient("nobody answers")])
+async def test_a_status_that_cannot_be_written_is_written_later(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = Scene()
+    scene.add()
+    scene.store.failing["status"] = error  # type: ignore[assignment]
+    await scene.cycle()
+    assert scene.status() == ModelTierStatus()
+    scene.store.failing.clear()
+    await scene.settle()
+    assert scene.status().desired_replicas == 1
+    assert ("a status was not written" in caplog.text) is isinstance(error, Transient)
+
+
+async def test_an_event_that_cannot_be_written_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene()
+    scene.add()
+    scene.store.failing["event"] = Transient("nobody answers")
+    await scene.cycle()
+    assert "an Event was not written" in caplog.text
+    assert scene.status().model == "small"
+
+
+async def test_what_only_follows_the_load_is_not_written_every_time() -> None:
+    scene = Scene()
+    scene.add()
+    await scene.settle()
+    uid = scene.store.seen(tier_ref())["metadata"]["uid"]
+    assert uid in scene.kept.statuses
+    await scene.cycle(pass_=1)
+    assert scene.store.writes == []
+
+
+async def test_what_is_kept_goes_with_the_tier_and_a_namesake_starts_afresh() -> None:
+    scene = Scene()
+    scene.add()
+    await scene.settle()
+    before = set(scene.kept.memories)
+    scene.store.drop(tier_ref())
+    scene.store.drop(service_ref())
+    scene.store.drop(deployment_ref())
+    await scene.cycle()
+    assert (scene.kept.memories, scene.kept.statuses) == ({}, {})
+    scene.add()
+    await scene.cycle()
+    assert not before & set(scene.kept.memories)
+
+
+async def test_a_restarted_process_takes_its_memory_from_the_status() -> None:
+    scene = Scene()
+    scene.add()
+    await scene.settle()
+    remembered = scene.status().scaling.memory
+    again = Scene(store=scene.store, clock=scene.clock)
+    done = await again.cycle()
+    assert done.plan.tiers[0].memory.learned_for == remembered.learned_for
+    assert scene.store.writes == []
+
+
+async def test_a_tier_that_does_not_parse_leaves_the_others_alone() -> None:
+    scene = Scene()
+    scene.store.put(tier_ref("bad"), {"metadata": {"generation": 1}, "spec": {"model": {"name": "x"}}})
+    scene.add("good")
+    await scene.settle()
+    assert scene.store.seen(deployment_ref("good"))["spec"]["replicas"] == 1
+    accepted = next(each for each in scene.status("bad").conditions if each.type == reasons.ACCEPTED)
+    assert (accepted.status, accepted.reason) == ("False", reasons.INVALID_SPEC)
