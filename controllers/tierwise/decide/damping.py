@@ -38,8 +38,7 @@ def remembered(memory: Memory, recommended: int, now: float, window: float) -> M
     if memory.observed_at is not None and now - memory.observed_at > _GAP_SECONDS:
         gap = now - memory.observed_at
         peaks = tuple(replace(peak, at=peak.at + gap) for peak in peaks)
-    if memory.recommended is not None:
-        peaks = (*peaks, Peak(memory.recommended, _up(now)))
+    peaks = (*peaks, Peak(memory.recommended or 0, _up(now)))
     return replace(memory, recommended=recommended, peaks=_higher(peaks, recommended, now, window), observed_at=now)
 
 

@@ -122,7 +122,7 @@ def _ask(trail: _Trail, load: Demand, settled: Demand, spec: ModelTierSpec, curr
         return None
     asked = max(1, whole(load.replicas))
     said = (
-        f"{load.requests:.0f} requests and {load.kv_tokens:.0f} cached tokens on {load.measured} replicas fill "
+        f"{_count(load.requests)} requests and {_count(load.kv_tokens)} cached tokens on {load.measured} replicas fill "
         f"{load.compute:.2f} replicas by requests, {load.memory:.2f} by KV memory"
     )
     trail.step("load", asked, reasons.LOAD if asked != current else "", said)
@@ -137,6 +137,10 @@ def _ask(trail: _Trail, load: Demand, settled: Demand, spec: ModelTierSpec, curr
     else:
         trail.step("tolerance", current, reasons.TOLERANCE, f"{load.replicas:.2f} is not above {most:g}")
     return trail.replicas
+
+
+def _count(number: float) -> str:
+    return f"{number:.0f}" if number < 1e9 else f"{number:.3g}"
 
 
 def _bound(trail: _Trail, spec: ModelTierSpec) -> None:

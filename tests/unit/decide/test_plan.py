@@ -1,0 +1,148 @@
+"""Which tiers are touched at all, and who writes their replicas?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.unit.decide.make import HEALTHY, KEY, NOW, SETTLED, plan, pod, sample, spec, spread, view
+from tierwise import reasons
+from tierwise.api.v1alpha1 import ModelTierSpec
+from tierwise.decide import decide
+from tierwise.model import Memory, Snapshot, TierKey, TierView
+
+
+def named(seen: TierView, namespace: str, name: str) -> TierView:
+    return replace(seen, tier=replace(seen.tier, key=TierKey(namespace, name)))
+
+
+def test_a_tier_is_served_and_scaled() -> None:
+    found = plan(view(spec(), spread(50, 1)))
+    assert (found.serve, found.scale_to, found.invalid) == (True, 3, None)
+
+
+def test_what_is_as_it_should_be_is_not_written() -> None:
+    assert plan(view(spec(), spread(5, 1))).scale_to is None
+
+
+def test_a_spec_that_does_not_parse_is_left_alone() -> None:
+    seen = view(None, spread(50, 1))
+    found = plan(replace(seen, tier=replace(seen.tier, invalid="spec.model: wrong")))
+    assert found.invalid == (reasons.INVALID_SPEC, "spec.model: wrong")
+    assert (found.decision, found.serve, found.scale_to, found.memory) == (None, False, None, SETTLED)
+
+
+def test_names_that_kserve_cannot_serve_are_refused() -> None:
+    fits, long = named(view(spec()), "n" * 20, "t" * 32), named(view(spec()), "n" * 20, "t" * 33)
+    assert plan(fits).invalid is None
+    found = plan(long)
+    assert found.invalid is not None
+    assert found.invalid[0] == reasons.NAME_TOO_LONG
+    assert "53" in found.invalid[1]
+    assert (found.decision, found.serve) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "word"),
+    [
+        ({"extraArgs": ["--trust-remote-code"]}, reasons.ARGUMENT_NOT_ALLOWED, "trust-remote-code"),
+        ({"speculation": {"mode": "Enabled", "method": "medusa"}}, reasons.UNSUPPORTED, "medusa"),
+    ],
+)
+def test_what_the_engine_would_refuse_is_refused(changes: dict[str, object], reason: str, word: str) -> None:
+    raw = spec().model_dump(by_alias=True, exclude_none=True) | changes
+    found = plan(view(ModelTierSpec.model_validate(raw), spread(50, 1)))
+    assert found.invalid is not None
+    assert found.invalid[0] == reason
+    assert word in found.invalid[1]
+    assert (found.decision, found.serve, found.scale_to) == (None, False, None)
+
+
+def test_a_release_that_nobody_knows_is_refused() -> None:
+    unknown = spec().model_copy(update={"engine": spec().engine.model_copy(update={"version": "0.99.0"})})
+    found = plan(view(unknown))
+    assert found.invalid is not None
+    assert found.invalid[0] == reasons.UNSUPPORTED
+
+
+def test_an_external_tier_has_nothing_to_decide() -> None:
+    external = ModelTierSpec.model_validate(
+        {
+            "external": {
+                "baseURL": "https://api.example.com/v1",
+                "model": "big",
+                "apiKeySecretRef": {"name": "key"},
+                "prices": {"input": "1", "output": "2"},
+            }
+        }
+    )
+    long = named(view(external), "n" * 30, "t" * 40)
+    found = plan(long)
+    assert (found.decision, found.serve, found.scale_to, found.invalid) == (None, False, None, None)
+
+
+def test_a_tier_that_is_being_deleted_is_left_alone() -> None:
+    seen = view(spec(), spread(50, 1))
+    found = plan(replace(seen, tier=replace(seen.tier, deleting=True)))
+    assert (found.decision, found.serve, found.scale_to, found.invalid) == (None, False, None, None)
+
+
+def test_advisory_is_written_out_of_zero_and_never_again() -> None:
+    advisory = spec(mode="Advisory", minReplicas=2)
+    assert plan(view(advisory, (), current=0)).scale_to == 2
+    assert plan(view(advisory, (), current=1)).scale_to is None
+    assert plan(view(advisory, spread(130, 2), current=2)).scale_to is None
+    pinned = spec(mode="Advisory", replicas=4)
+    assert plan(view(pinned, (), current=2)).scale_to is None
+
+
+def test_nothing_is_written_while_another_scaler_owns_the_deployment() -> None:
+    for current in (0, 1):
+        found = plan(view(spec(), spread(130, 1), current=current, foreign_scalers=("ScaledObject/x",)))
+        assert (found.serve, found.scale_to) == (True, None)
+
+
+def test_nothing_is_written_without_a_deployment_of_ours() -> None:
+    seen = view(spec(), spread(130, 1))
+    service = seen.workload.inference_service
+    assert service is not None
+    assert plan(view(spec(), (), current=None)).scale_to is None
+    for other in (None, replace(service, owned=False), replace(service, deleting=True)):
+        assert plan(replace(seen, workload=replace(seen.workload, inference_service=other))).scale_to is None
+
+
+def test_nothing_is_written_without_kserve() -> None:
+    seen = view(spec(), spread(130, 1))
+    found = decide(Snapshot(NOW, (seen,), HEALTHY, kserve_present=False), {KEY: SETTLED}).tiers[0]
+    assert (found.serve, found.scale_to) == (True, None)
+    assert found.decision is not None
+    assert found.decision.target == 7
+
+
+def test_plans_are_sorted_and_a_tier_without_a_memory_has_lost_it() -> None:
+    seen = view(spec(), spread(5, 5), current=5)
+    tiers = tuple(named(seen, "n", name) for name in ("c", "a", "b"))
+    found = decide(Snapshot(NOW, tiers, HEALTHY), {TierKey("n", "a"): Memory(recommended=1)})
+    assert [each.key.name for each in found.tiers] == ["a", "b", "c"]
+    assert [each.scale_to for each in found.tiers] == [1, None, None]
+
+
+def test_the_idlest_replica_ends_first_and_those_that_do_not_answer_before_all() -> None:
+    samples = (sample("busy", 7.6), sample("idle", 0), sample("some", 2))
+    pods = (
+        *(pod(each.pod) for each in samples),
+        pod("starting", ready=False),
+        pod("unknown"),
+        pod("z", terminating=True),
+    )
+    seen = view(spec(replicas=1), samples, current=5, ready=("busy", "idle", "some", "unknown"), pods=pods)
+    found = plan(seen)
+    assert found.scale_to == 1
+    assert found.deletion_costs == (("busy", 8), ("idle", 0), ("some", 2), ("starting", -1), ("unknown", 9))
+
+
+def test_costs_are_written_before_a_scale_down_only() -> None:
+    assert plan(view(spec(), spread(50, 1))).deletion_costs == ()
+    assert plan(view(spec(), spread(5, 1))).deletion_costs == ()
+    assert plan(view(spec(mode="Advisory"), spread(0, 4), current=4)).deletion_costs == ()
