@@ -7,7 +7,7 @@ runs in it), `quantity` (Kubernetes' numbers), `difference` (rendered against li
 
 from __future__ import annotations
 
-from tierwise.act.render.difference import covers, differences
+from tierwise.act.render.difference import differences
 from tierwise.act.render.inference_service import AUTOSCALER_ANNOTATION, Scaler, render
 
-__all__ = ["AUTOSCALER_ANNOTATION", "Scaler", "covers", "differences", "render"]
+__all__ = ["AUTOSCALER_ANNOTATION", "Scaler", "differences", "render"]

@@ -4,8 +4,9 @@ What is compared follows what server-side apply can restore, so that a differenc
 
 - Containers, volumes, tolerations and pull secrets are atomic lists in KServe's CRD: whoever applies owns all of what
   is inside. There, anything that we did not render (a variable added by hand, a second container) is a difference.
-- Elsewhere a field that somebody adds beside ours is theirs and stays, except the optional fields of the tier
-  (placement, ServiceAccount): those are ours also when absent, or a field removed from a tier would live on.
+- Elsewhere a field that somebody adds beside ours is theirs and stays, except those that decide where and with which
+  rights pods run: they are ours also when absent, or a field removed from a tier would live on. Apply takes them away
+  when we wrote them; when somebody else did, only a patch does.
 
 What the API server and KServe write by default is either rendered by us as well or lies outside these places.
 """
@@ -31,19 +32,26 @@ _KEYS = {
 _QUANTITIES = {"limits", "requests"}
 _ATOMIC = {"containers", "volumes", "imagePullSecrets", "nodeSelector"}
 _OURS_EVEN_WHEN_ABSENT = (
+    "affinity",
+    "hostIPC",
+    "hostNetwork",
+    "hostPID",
     "imagePullSecrets",
+    "initContainers",
+    "model",
+    "nodeName",
     "nodeSelector",
     "priorityClassName",
     "runtimeClassName",
+    "schedulerName",
     "serviceAccountName",
+    "shareProcessNamespace",
+    "storageUris",
     "tolerations",
+    "topologySpreadConstraints",
+    "workerSpec",
 )
-_EMPTY: tuple[Any, ...] = ({}, [], "", None)
-
-
-def covers(live: Mapping[str, Any], rendered: Mapping[str, Any]) -> bool:
-    """Whether the live object says all that we rendered, so that nothing has to be applied."""
-    return not differences(rendered, live)
+_EMPTY: tuple[Any, ...] = ({}, [], "", None, False)
 
 
 def differences(rendered: Mapping[str, Any], live: Mapping[str, Any]) -> tuple[str, ...]:

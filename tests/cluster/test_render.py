@@ -1,0 +1,143 @@
+"""Every rendered InferenceService passes the real KServe webhooks and comes back as it was rendered, so that an
+operator that compares before it writes never writes twice; and what a hand has changed is named."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from playground.handle import Playground
+from tests.render.goldens import cases, manifests, tier
+from tierwise.act.render import Scaler, differences, render
+
+pytestmark = pytest.mark.cluster
+NAMESPACE = "models"  # the golden files'
+Object = dict[str, Any]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def namespace(playground: Playground) -> Iterator[None]:
+    playground.kubectl("create", "namespace", NAMESPACE)
+    yield
+    playground.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+
+
+def _apply(playground: Playground, manifest: Object) -> Object:
+    text = playground.kubectl(
+        "apply", "--server-side", "--field-manager=tierwise", "-f", "-", "-o", "json", stdin=json.dumps(manifest)
+    )
+    made: Object = json.loads(text)
+    return made
+
+
+def _get(playground: Playground, kind: str, name: str) -> Object | None:
+    text = playground.kubectl("-n", NAMESPACE, "get", kind, name, "--ignore-not-found", "-o", "json")
+    found: Object | None = json.loads(text) if text.strip() else None
+    return found
+
+
+def _rendered(name: str, scaler: Scaler, **changes: Any) -> Object:
+    """A case as it is rendered, without its owner: that does not exist here, and the children would be collected."""
+    manifest = render(tier(name, cases()[name] | changes), scaler=scaler)
+    del manifest["metadata"]["ownerReferences"]
+    return manifest
+
+
+def test_every_golden_passes_the_webhooks_and_comes_back_as_rendered(playground: Playground) -> None:
+    rendered = manifests()
+    for name, manifest in rendered.items():
+        manifest["metadata"]["name"] = f"golden-{list(rendered).index(name)}"
+    items = {"apiVersion": "v1", "kind": "List", "items": list(rendered.values())}
+    text = playground.kubectl("create", "--dry-run=server", "-f", "-", "-o", "json", stdin=json.dumps(items))
+    made = {item["metadata"]["name"]: item for item in _documents(text)}
+    found = {name: differences(manifest, made[manifest["metadata"]["name"]]) for name, manifest in rendered.items()}
+    assert {name: paths for name, paths in found.items() if paths} == {}
+    # The webhooks were really called: KServe's own defaulter would have added limits to a container without any.
+    bare = json.loads(json.dumps(rendered["plain"]))
+    del bare["spec"]["predictor"]["containers"][0]["resources"]
+    text = playground.kubectl("create", "--dry-run=server", "-f", "-", "-o", "json", stdin=json.dumps(bare))
+    assert json.loads(text)["spec"]["predictor"]["containers"][0]["resources"]["limits"]["cpu"]
+
+
+def test_created_at_none_then_external_there_is_a_deployment_and_never_a_pod(playground: Playground) -> None:
+    created = _rendered("everything", "none")
+    assert differences(created, _apply(playground, created)) == ()
+    deployment = _deployment(playground, "everything-predictor")
+    assert deployment["spec"]["replicas"] == 0
+    container = deployment["spec"]["template"]["spec"]["containers"][0]
+    wanted = created["spec"]["predictor"]["containers"][0]
+    assert (container["command"], container["args"]) == (wanted["command"], wanted["args"])
+    assert deployment["spec"]["template"]["metadata"]["labels"]["tierwise.io/tier"] == "everything"
+
+    external = _rendered("everything", "external")
+    assert differences(external, _apply(playground, external)) == ()
+    time.sleep(3)  # KServe's own reconcile of the change
+    live = _get(playground, "inferenceservice", "everything")
+    assert live is not None
+    assert differences(external, live) == ()
+    assert _deployment(playground, "everything-predictor")["spec"]["replicas"] == 0
+    pods = json.loads(playground.kubectl("-n", NAMESPACE, "get", "pods", "-o", "json"))["items"]
+    assert pods == []
+
+
+def test_what_a_hand_changed_is_named_and_one_apply_restores_it(playground: Playground) -> None:
+    rendered = _rendered("placement", "none")
+    _apply(playground, rendered)
+    edits = [
+        {"op": "replace", "path": "/spec/predictor/containers/0/image", "value": "elsewhere/vllm:1"},
+        {"op": "add", "path": "/spec/predictor/containers/0/env/-", "value": {"name": "DEBUG", "value": "1"}},
+        {"op": "add", "path": "/spec/predictor/containers/0/args/-", "value": "--trust-remote-code"},
+        {"op": "replace", "path": "/metadata/labels/tierwise.io~1tier", "value": "other"},
+        {"op": "remove", "path": "/spec/predictor/tolerations"},
+        {"op": "add", "path": "/spec/predictor/minReplicas", "value": 3},
+        {"op": "add", "path": "/metadata/labels/team", "value": "search"},
+    ]
+    playground.kubectl("-n", NAMESPACE, "patch", "isvc", "placement", "--type=json", "-p", json.dumps(edits))
+    edited = _get(playground, "inferenceservice", "placement")
+    assert edited is not None
+    container = "spec.predictor.containers[kserve-container]"
+    assert differences(rendered, edited) == (
+        "metadata.labels.tierwise.io/tier",
+        f"{container}.args",
+        f"{container}.env[DEBUG]",
+        f"{container}.image",
+        "spec.predictor.minReplicas",
+        "spec.predictor.tolerations",
+    )
+    playground.kubectl(
+        "apply", "--server-side", "--field-manager=tierwise", "--force-conflicts", "-f", "-", stdin=json.dumps(rendered)
+    )
+    healed = _get(playground, "inferenceservice", "placement")
+    assert healed is not None
+    assert differences(rendered, healed) == ()
+    assert healed["metadata"]["labels"]["team"] == "search"  # beside our fields, and not ours
+
+
+def test_what_leaves_the_spec_leaves_the_object(playground: Playground) -> None:
+    _apply(playground, _rendered("model-hf-revision-token-cache", "none", placement={"nodeSelector": {"zone": "a"}}))
+    plain = _rendered("model-hf-revision-token-cache", "none")
+    live = _get(playground, "inferenceservice", "model-hf-revision-token-cache")
+    assert live is not None
+    assert differences(plain, live) == ("spec.predictor.nodeSelector",)
+    assert differences(plain, _apply(playground, plain)) == ()
+
+
+def _documents(text: str) -> Iterator[Object]:
+    """The JSON documents that kubectl prints one after the other."""
+    decoder, position = json.JSONDecoder(), 0
+    while position < len(text.rstrip()):
+        document, end = decoder.raw_decode(text, position)
+        yield document
+        position = end + 1
+
+
+def _deployment(playground: Playground, name: str) -> Object:
+    deadline = time.monotonic() + 30
+    while (found := _get(playground, "deployment", name)) is None:
+        assert time.monotonic() < deadline, f"KServe has not made the Deployment {name} within 30 s"
+        time.sleep(0.5)
+    return found
