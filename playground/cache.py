@@ -18,6 +18,8 @@ def cache_root(env: Mapping[str, str] | None = None) -> Path:
     return (Path(base) if base.startswith("/") else Path.home() / ".cache") / "tierwise"
 
 
-def current_pointer() -> Path:
-    """Return the link that names the state folder of the playground started last."""
-    return cache_root() / "current"
+def current_pointer(env: Mapping[str, str] | None = None) -> Path:
+    """Return the link that names the state folder of the playground started last: valid until logout at most."""
+    environment = os.environ if env is None else env
+    runtime = environment.get("XDG_RUNTIME_DIR", "")
+    return (Path(runtime) / "tierwise" if runtime.startswith("/") else cache_root(env)) / "current"
