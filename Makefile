@@ -49,7 +49,16 @@ lint: venv ## ruff, mypy strict (tests too) and the import contracts
 
 .PHONY: unit
 unit: venv ## Tests that need no cluster, with branch coverage of controllers/ (at least 95 %); under a minute
-	$(PYTEST) -q tests/unit --cov --cov-branch --cov-report=term:skip-covered --cov-fail-under=95
+	@$(MAKE) --jobs=2 --output-sync=target unit-programs unit-rooms
+
+PROGRAMS := tests/unit/operator tests/unit/playground tests/unit/simulator
+.PHONY: unit-rooms
+unit-rooms: venv ## ...of the library alone (and of everything that is no program), with its coverage
+	$(PYTEST) -q tests/unit $(PROGRAMS:%=--ignore=%) --cov --cov-branch --cov-report=term:skip-covered --cov-fail-under=95
+
+.PHONY: unit-programs
+unit-programs: venv ## ...of the operator's process, the playground and the simulator
+	$(PYTEST) -q $(PROGRAMS)
 
 # --- the whole -------------------------------------------------------------------------------------------------------
 
