@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 RESYNC_SECONDS = 300.0
 ABSENT_SECONDS = 10.0
 STOP_SECONDS = 10.0
+END_SECONDS = 5.0
 _LOGIN_PAUSE_SECONDS = 5.0
 
 Records = Mapping[str, tuple[Any, ...]]
@@ -132,11 +133,12 @@ class Informer:
     async def _watch(self, configuration: Configuration, cluster: KubernetesCluster) -> None:
         """One life of kopf; returns when it ends for whatever reason."""
         assert self._stop is not None  # noqa: S101  (set before; for the type checker)
+        sessions: list[aiohttp.ClientSession] = []
         registry = kopf.OperatorRegistry()
         register(registry, self._kinds, self._event, self._started)
-        kopf.on.login(registry=registry)(self._login(configuration))
-        resync = asyncio.create_task(self._resync(cluster), name="resync")
+        kopf.on.login(registry=registry)(_login(configuration, sessions))
         existing = asyncio.all_tasks()
+        resync = asyncio.create_task(self._resync(cluster), name="resync")
         namespaces = self._settings.namespaces
         try:
             tasks = await kopf.spawn_tasks(
@@ -149,13 +151,16 @@ class Informer:
                 stop_flag=self._stop,
             )
             self.problem = ""
-            await kopf.run_tasks(tasks, ignored=existing)
-        except Exception as error:
-            logger.warning("the watches have ended and are begun anew: %s: %s", type(error).__name__, error)
+            # Not kopf.run_tasks: when one watch has failed, it closes the connections first and then waits for ever
+            # for the other watches to log in again (seen in 1.45.2).
+            done, _ = await asyncio.wait({resync, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+            for error in (task.exception() for task in done if not task.cancelled()):
+                if error is not None:
+                    logger.warning("the watches have ended and are begun anew: %s: %s", type(error).__name__, error)
         finally:
-            resync.cancel()
             self._synced, self._indices, self._ghosts = False, {}, set()
             self.problem = "the watches are begun anew"
+            await _end(asyncio.all_tasks() - existing, sessions)
 
     def _started(self, indices: Mapping[str, kopf.Index[str, Any]]) -> None:
         self._indices = indices
@@ -165,20 +170,6 @@ class Informer:
         # Before that nothing can be missed: as long as no ModelTier exists there is nothing to do.
         self._synced = True
         self._wake()
-
-    def _login(self, configuration: Configuration) -> Callable[..., Any]:
-        last = -_LOGIN_PAUSE_SECONDS
-
-        async def login(**_: Any) -> kopf.AiohttpSession:
-            nonlocal last
-            # Called again after each 401: a token that is refused for good must not be tried in a hot loop.
-            pause = last + _LOGIN_PAUSE_SECONDS - time.monotonic()
-            if pause > 0:
-                await asyncio.sleep(pause)
-            last = time.monotonic()
-            return kopf.AiohttpSession(server=configuration.host, aiohttp_session=_session(configuration))
-
-        return login
 
     async def _resync(self, cluster: KubernetesCluster) -> None:
         while True:
@@ -209,6 +200,35 @@ class Informer:
                 await self._stop.wait()
         except TimeoutError:
             return
+
+
+async def _end(tasks: set[asyncio.Task[Any]], sessions: list[aiohttp.ClientSession]) -> None:
+    """End what kopf has started, and close its connections."""
+    for task in tasks:
+        task.cancel()
+    _, left = await asyncio.wait(tasks, timeout=END_SECONDS)
+    if left:
+        logger.warning("%d tasks of the watches do not end and are left behind", len(left))
+    for session in sessions:
+        await session.close()
+
+
+def _login(configuration: Configuration, sessions: list[aiohttp.ClientSession]) -> Callable[..., Any]:
+    """kopf's login handler; the sessions that it makes are added to `sessions`."""
+    last = -_LOGIN_PAUSE_SECONDS
+
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        nonlocal last
+        # Called again after each 401: a token that is refused for good must not be tried in a hot loop.
+        pause = last + _LOGIN_PAUSE_SECONDS - time.monotonic()
+        if pause > 0:
+            await asyncio.sleep(pause)
+        last = time.monotonic()
+        sessions[:] = [each for each in sessions if not each.closed]
+        sessions.append(_session(configuration))
+        return kopf.AiohttpSession(server=configuration.host, aiohttp_session=sessions[-1])
+
+    return login
 
 
 def _session(configuration: Configuration) -> aiohttp.ClientSession:

@@ -53,5 +53,7 @@ def configure(level: str, style: str, stream: TextIO = sys.stderr) -> None:
     chatty = logging.DEBUG if level == "DEBUG" else logging.WARNING
     for name in ("kopf", "asyncio", "aiohttp", "urllib3", "kubernetes"):
         logging.getLogger(name).setLevel(chatty)
-    # It warns that it does not see the process' signals: it is not meant to.
-    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
+    # These tell at length how kopf ends, and that it does not see the process' signals (it is not meant to). The
+    # informer says in one line what there is to say.
+    for name in ("kopf._core.reactor.running", "kopf._core.reactor.orchestration"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)

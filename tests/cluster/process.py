@@ -1,0 +1,88 @@
+"""The operator as a process on this machine, against the playground: as `tierwise run` starts it."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from playground.handle import Playground
+
+START_SECONDS = 30.0
+END_SECONDS = 30.0
+_PORT = re.compile(r"probes and metrics on port (\d+)")
+
+
+@dataclass(slots=True)
+class Operator:
+    """One running operator. Its log is a file, its Events bear `identity`."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    identity: str
+    port: int = 0
+
+    def text(self) -> str:
+        """What it has logged."""
+        return self.log.read_text(encoding="utf-8")
+
+    def probe(self, path: str) -> tuple[int, str]:
+        """An answer of its HTTP server; 0 when there is none."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError as error:
+            return 0, str(error)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self.process.send_signal(number)
+
+    @property
+    def leading(self) -> bool:
+        """Whether it says that it holds the Lease."""
+        told = [line for line in self.text().splitlines() if " hold" in line and "the Lease" in line]
+        return bool(told) and "this process holds" in told[-1]
+
+
+@contextmanager
+def operating(playground: Playground, folder: Path, identity: str, *options: str) -> Iterator[Operator]:
+    """Run one operator; it is ready, and it ends by SIGTERM with exit code 0."""
+    log = folder / f"{identity}.log"
+    command = [sys.executable, "-W", "error::RuntimeWarning", "-m", "tierwise_operator", "run"]
+    command += ["--kubeconfig", str(playground.kubeconfig), "--prometheus-url", playground.prometheus_url]
+    command += ["--identity", identity, "--metrics-host", "127.0.0.1", "--metrics-port", "0"]
+    command += ["--tick-seconds", "3", "--scrape-seconds", "2", "--query-timeout-seconds", "2", *options]
+    with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out) as process:
+        operator = Operator(process, log, identity)
+        try:
+            _until_ready(operator)
+            yield operator
+            process.send_signal(signal.SIGCONT)
+            process.terminate()
+            assert process.wait(END_SECONDS) == 0, operator.text()
+            assert "Traceback" not in operator.text(), operator.text()
+        finally:
+            process.kill()
+
+
+def _until_ready(operator: Operator) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        found = _PORT.search(operator.text())
+        operator.port = int(found[1]) if found else 0
+        if operator.port and operator.probe("/readyz")[0] == 200:
+            return
+        assert operator.process.poll() is None, operator.text()
+        assert time.monotonic() < deadline, operator.text()
+        time.sleep(0.2)

@@ -1,0 +1,304 @@
+"""Does the operator, as a process, keep its promises on a real control plane?
+
+It runs here beside the playground, so that it can be stopped, doubled and looked into; that it also runs as a pod, with
+no right too many, is shown by the end-to-end tests.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from playground.handle import Playground
+from tests.cluster.e2e.tiers import cheap
+from tests.cluster.kubectl import Kubectl, Object, eventually, has
+from tests.cluster.process import Operator, operating
+from tierwise.api.crd import model_tier
+
+pytestmark = pytest.mark.cluster
+NAMESPACE = "loop"
+LEASE = ("--lease-name", "loop", "--lease-namespace", NAMESPACE)
+SHORT_LEASE = (
+    *("--lease-seconds", "6", "--lease-renew-deadline-seconds", "4", "--lease-retry-seconds", "1"),
+    *LEASE,
+)
+READY_SECONDS = 60.0
+
+
+@pytest.fixture(scope="module")
+def kubectl(playground: Playground) -> Iterator[Kubectl]:
+    """kubectl in a namespace of these tests. An operator that was installed with helm is paused meanwhile."""
+    admin = Kubectl(playground.binaries / "kubectl", playground.kubeconfig)
+    admin.apply(model_tier(), {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+    admin("wait", "--for=condition=Established", "crd/modeltiers.tierwise.io", "--timeout=30s")
+    installed = _installed(admin)
+    for name, namespace in installed:
+        admin("scale", "deployment", name, "-n", namespace, "--replicas=0")
+        admin("wait", "pod", "-n", namespace, "-l", "app.kubernetes.io/name=tierwise", "--for=delete", "--timeout=60s")
+    yield admin.within(NAMESPACE)
+    admin("delete", "namespace", NAMESPACE, "--wait=false")
+    for name, namespace in installed:
+        admin("scale", "deployment", name, "-n", namespace, "--replicas=1")
+
+
+def _installed(admin: Kubectl) -> list[tuple[str, str]]:
+    text = admin("get", "deployments", "-A", "-l", "app.kubernetes.io/name=tierwise", "-o", "json")
+    return [(each["metadata"]["name"], each["metadata"]["namespace"]) for each in json.loads(text)["items"]]
+
+
+@pytest.fixture(scope="module")
+def operator(playground: Playground, kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    """One operator for the tests that need only one."""
+    with operating(playground, tmp_path_factory.mktemp("operator"), "one", *LEASE) as running:
+        yield running
+
+
+@pytest.fixture
+def _clean(kubectl: Kubectl) -> Iterator[None]:
+    yield
+    kubectl("delete", "modeltiers", "--all", "--wait=false")
+
+
+usual = pytest.mark.usefixtures("operator", "_clean")
+
+
+def ready(kubectl: Kubectl, name: str, replicas: int) -> Object:
+    return eventually(
+        lambda: kubectl.tier(name),
+        lambda tier: has(tier, "Ready", "True") and tier["status"].get("readyReplicas", 0) == replicas,
+        READY_SECONDS,
+        f"{name} has {replicas} ready replicas",
+    )
+
+
+def service(kubectl: Kubectl, name: str) -> Object:
+    """The InferenceService once it is settled: class external, with a Deployment."""
+
+    def look() -> Object | None:
+        found = kubectl.get("inferenceservice", name)
+        return found if kubectl.get("deployment", f"{name}-predictor") else None
+
+    def done(found: Object | None) -> bool:
+        if found is None:
+            return False
+        annotations: dict[str, str] = found["metadata"]["annotations"]
+        return annotations["serving.kserve.io/autoscalerClass"] == "external"
+
+    found = eventually(look, done, READY_SECONDS, f"InferenceService {name} of class external")
+    assert found is not None
+    return found
+
+
+def pods_ever_made(kubectl: Kubectl, tier: str) -> list[str]:
+    """Names of all pods of a tier that were ever made: the ReplicaSets' events tell, also of those that are gone."""
+    events = kubectl.find("events")
+    return [
+        event["message"]
+        for event in events
+        if event["reason"] == "SuccessfulCreate" and event["message"].startswith(f"Created pod: {tier}-predictor-")
+    ]
+
+
+@usual
+def test_a_tier_becomes_ready_pods(kubectl: Kubectl) -> None:
+    kubectl.apply(cheap("chat"))
+    tier = ready(kubectl, "chat", 1)
+    made = service(kubectl, "chat")
+    owner = made["metadata"]["ownerReferences"][0]
+    assert (owner["uid"], owner["controller"], owner["blockOwnerDeletion"]) == (tier["metadata"]["uid"], True, False)
+    assert len(pods_ever_made(kubectl, "chat")) == 1
+    assert tier["status"]["ready"] == "1/1"
+    assert "finalizers" not in tier["metadata"]
+    assert set(tier["metadata"].get("annotations", {})) <= {"kubectl.kubernetes.io/last-applied-configuration"}
+
+
+@usual
+def test_no_pod_is_ever_made_for_a_tier_pinned_at_zero(kubectl: Kubectl) -> None:
+    kubectl.apply(cheap("none", replicas=0))
+    service(kubectl, "none")
+    eventually(
+        lambda: kubectl.tier("none"), lambda tier: tier["status"].get("reason") == "ScaledToZero", 30, "scaled to zero"
+    )
+    time.sleep(5)
+    assert kubectl.pods("none") == []
+    assert pods_ever_made(kubectl, "none") == []
+
+
+@usual
+def test_many_tiers_at_once_start_no_pod_too_many(kubectl: Kubectl) -> None:
+    names = [f"many{number}" for number in range(6)]
+    kubectl.apply(*(cheap(name, replicas=1) for name in names))
+    for name in names:
+        ready(kubectl, name, 1)
+        assert len(pods_ever_made(kubectl, name)) == 1, name
+
+
+@usual
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"spec": {"predictor": {"minReplicas": 3}}},
+        {"spec": {"predictor": {"nodeSelector": {"no": "where"}}}},
+        {"spec": {"predictor": {"tolerations": [{"operator": "Exists"}]}}},
+        {"metadata": {"labels": {"tierwise.io/tier": "other"}}},
+        {"metadata": {"labels": {"app.kubernetes.io/managed-by": None}}},
+        {"metadata": {"ownerReferences": None}},
+    ],
+    ids=["field", "field beside ours", "list beside ours", "label", "the label that we watch by", "owner"],
+)
+def test_a_hand_edit_is_healed_and_told(kubectl: Kubectl, edit: dict[str, Any]) -> None:
+    kubectl.apply(cheap("healed", replicas=0))
+    before = service(kubectl, "healed")
+    eventually(
+        lambda: kubectl.tier("healed"), lambda tier: has(tier, "Provisioned", "True"), READY_SECONDS, "provisioned"
+    )
+    kubectl("patch", "inferenceservice", "healed", "--type=merge", "-p", json.dumps(edit))
+    if edit == {"metadata": {"ownerReferences": None}}:
+        eventually(
+            lambda: kubectl.tier("healed"), lambda tier: has(tier, "Provisioned", "False", "NotOurs"), 30, "not ours"
+        )
+        return
+    eventually(
+        lambda: kubectl.get("inferenceservice", "healed"),
+        lambda found: (
+            found is not None
+            and found["spec"] == before["spec"]
+            and found["metadata"]["labels"] == before["metadata"]["labels"]
+        ),
+        30,
+        "as it was",
+    )
+    assert any(event["reason"] == "Healed" for event in kubectl.find("events"))
+
+
+@usual
+def test_a_scale_by_hand_on_the_deployment_is_taken_back(kubectl: Kubectl) -> None:
+    kubectl.apply(cheap("scaled", replicas=0))
+    service(kubectl, "scaled")
+    kubectl("scale", "deployment", "scaled-predictor", "--replicas=2")
+    eventually(
+        lambda: kubectl.get("deployment", "scaled-predictor"),
+        lambda found: found is not None and found["spec"]["replicas"] == 0,
+        30,
+        "0 replicas again",
+    )
+
+
+@usual
+def test_a_deleted_child_is_made_again_without_a_pod(kubectl: Kubectl) -> None:
+    kubectl.apply(cheap("again", replicas=0))
+    uid = service(kubectl, "again")["metadata"]["uid"]
+    kubectl("delete", "inferenceservice", "again")
+    eventually(
+        lambda: kubectl.get("inferenceservice", "again"),
+        lambda found: found is not None and found["metadata"]["uid"] != uid,
+        30,
+        "a new InferenceService",
+    )
+    service(kubectl, "again")
+    assert pods_ever_made(kubectl, "again") == []
+
+
+@usual
+def test_kubectl_scale_pins_the_tier(kubectl: Kubectl) -> None:
+    kubectl.apply(cheap("pinned", replicas=1))
+    ready(kubectl, "pinned", 1)
+    kubectl("scale", "modeltier", "pinned", "--replicas=2")
+    tier = ready(kubectl, "pinned", 2)
+    assert tier["status"]["limitedBy"] == "Pinned"
+    kubectl("scale", "mt", "pinned", "--replicas=0")
+    eventually(lambda: kubectl.pods("pinned"), lambda pods: pods == [], READY_SECONDS, "no pod left")
+
+
+@usual
+def test_a_deleted_tier_leaves_nothing_behind(kubectl: Kubectl) -> None:
+    kubectl.apply(cheap("gone", replicas=1))
+    ready(kubectl, "gone", 1)
+    began = time.monotonic()
+    kubectl("delete", "modeltier", "gone", "--timeout=10s")
+    assert time.monotonic() - began < 10
+    for kind, name in (("inferenceservice", "gone"), ("deployment", "gone-predictor"), ("service", "gone-predictor")):
+        eventually(partial(kubectl.get, kind, name), lambda found: found is None, 60, f"no {kind}")
+    eventually(lambda: kubectl.pods("gone"), lambda pods: pods == [], 60, "no pod")
+
+
+@usual
+def test_a_strangers_inference_service_is_left_alone(kubectl: Kubectl) -> None:
+    stranger = {
+        "apiVersion": "serving.kserve.io/v1beta1",
+        "kind": "InferenceService",
+        "metadata": {"name": "theirs", "annotations": {"serving.kserve.io/autoscalerClass": "none"}},
+        "spec": {"predictor": {"minReplicas": 0, "containers": [{"name": "kserve-container", "image": "echo"}]}},
+    }
+    kubectl.apply(stranger)
+    kubectl.apply(cheap("theirs"))
+    eventually(
+        lambda: kubectl.tier("theirs"), lambda tier: has(tier, "Provisioned", "False", "NotOurs"), 30, "not ours"
+    )
+    found = kubectl.get("inferenceservice", "theirs")
+    assert found is not None
+    assert "ownerReferences" not in found["metadata"]
+    kubectl("delete", "inferenceservice", "theirs")
+    eventually(
+        lambda: kubectl.get("inferenceservice", "theirs"),
+        lambda again: again is not None and "ownerReferences" in again["metadata"],
+        30,
+        "ours, now that the name is free",
+    )
+
+
+@usual
+def test_a_deleted_crd_is_survived(kubectl: Kubectl, operator: Operator) -> None:
+    kubectl.apply(cheap("before", replicas=0))
+    service(kubectl, "before")
+    kubectl("delete", "crd", "modeltiers.tierwise.io", timeout=90)
+    eventually(lambda: operator.probe("/readyz"), lambda got: "CRD is not installed" in got[1], 60, "the CRD is missed")
+    assert operator.probe("/healthz")[0] == 200
+    kubectl.apply(model_tier())
+    kubectl("wait", "--for=condition=Established", "crd/modeltiers.tierwise.io", "--timeout=30s")
+    eventually(lambda: operator.probe("/readyz"), lambda got: got[0] == 200, 60, "ready again")
+    kubectl.apply(cheap("after", replicas=0))
+    service(kubectl, "after")
+
+
+@pytest.mark.usefixtures("_clean")
+def test_only_the_leader_writes_and_a_paused_one_never_again(
+    playground: Playground, kubectl: Kubectl, tmp_path: Path
+) -> None:
+    with operating(playground, tmp_path, "first", *SHORT_LEASE) as first:
+        eventually(lambda: first.leading, bool, 20, "the first leads")
+        with operating(playground, tmp_path, "second", *SHORT_LEASE) as second:
+            kubectl.apply(cheap("shared", replicas=0))
+            service(kubectl, "shared")
+            assert not second.leading
+            told = [
+                event["reportingInstance"]
+                for event in kubectl.find("events")
+                if event["involvedObject"].get("kind") == "ModelTier" and event["involvedObject"]["name"] == "shared"
+            ]
+            assert set(told) == {"first"}
+
+            first.signal(signal.SIGSTOP)
+            eventually(lambda: second.leading, bool, 30, "the second takes over")
+            kubectl("scale", "modeltier", "shared", "--replicas=1")
+            ready(kubectl, "shared", 1)
+            first.signal(signal.SIGCONT)
+            time.sleep(8)
+            assert not first.leading
+            assert "this process does not hold the Lease" in first.text()
+            deployment = kubectl.get("deployment", "shared-predictor")
+            assert deployment is not None
+            assert deployment["spec"]["replicas"] == 1
+            lease = kubectl.get("lease", "loop")
+            assert lease is not None
+            assert lease["spec"]["holderIdentity"].startswith("second_")
+            assert lease["spec"]["leaseTransitions"] >= 1
+        # the second has given the Lease back at its end
+        eventually(lambda: first.leading, bool, 4, "the first takes over at once")
