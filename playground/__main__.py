@@ -18,6 +18,7 @@ from playground.control import VERBS, ask
 from playground.errors import PlaygroundError
 from playground.handle import Playground, start, tool_environment
 from playground.layout import Layout
+from playground.prepare import alive
 from playground.sandbox import enter_command
 
 EXAMPLES = """\
@@ -125,18 +126,15 @@ The playground is ready after {playground.seconds_to_start:.1f} s. It ends with 
 
 
 def _current() -> Path:
+    """Return the state folder of the running playground. Raises PlaygroundError if there is none."""
     try:
-        return Path(os.readlink(current_pointer()))
+        state = Path(os.readlink(current_pointer()))
     except OSError:
-        raise PlaygroundError("no playground is running", "Start one with: python -m playground up") from None
-
-
-def _description() -> dict[str, object]:
-    try:
-        found: dict[str, object] = json.loads(Layout(_current()).description.read_text(encoding="utf-8"))
-    except OSError:
-        raise PlaygroundError("no playground is running", "Start one with: python -m playground up") from None
-    return found
+        state = Path("/nonexistent")
+    # The files of one that has ended may lie there still, with a process id that is somebody else's by now.
+    if not alive(state):
+        raise PlaygroundError("no playground is running", "Start one with: python -m playground up")
+    return state
 
 
 def control(arguments: list[str]) -> int:
@@ -151,16 +149,17 @@ def control(arguments: list[str]) -> int:
 
 def run_tool(tool: str, arguments: list[str]) -> int:
     """Become kubectl, helm, or any command inside. Raises PlaygroundError."""
-    found = _description()
+    state = _current()
+    found = json.loads(Layout(state).description.read_text(encoding="utf-8"))
     rest = arguments[1:] if arguments[:1] == ["--"] else arguments
     if tool == "exec":
         if not rest:
             raise PlaygroundError("exec needs a command", "For example: python -m playground exec -- id")
         command = [*enter_command(int(str(found["init"])), Path.cwd()), *rest]
-        environment = {**os.environ, "KUBECONFIG": str(Layout(_current()).admin_kubeconfig)}
+        environment = {**os.environ, "KUBECONFIG": str(Layout(state).admin_kubeconfig)}
     else:
         command = [f"{found['binaries']}/{tool}", *rest]
-        environment = tool_environment(_current())
+        environment = tool_environment(state)
     os.execvpe(command[0], command, environment)  # noqa: S606 - a list, no shell
 
 
