@@ -150,7 +150,10 @@ def control(arguments: list[str]) -> int:
 def run_tool(tool: str, arguments: list[str]) -> int:
     """Become kubectl, helm, or any command inside. Raises PlaygroundError."""
     state = _current()
-    found = json.loads(Layout(state).description.read_text(encoding="utf-8"))
+    try:
+        found = json.loads(Layout(state).description.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PlaygroundError("the playground is not ready yet", "Try again when `up` has said so.") from None
     rest = arguments[1:] if arguments[:1] == ["--"] else arguments
     if tool == "exec":
         if not rest:
