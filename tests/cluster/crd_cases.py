@@ -1,0 +1,220 @@
+"""Which ModelTiers must the API server accept, and which refuse with which words?
+
+Every case is a small change of a plain spec. `RULES` holds, for each CEL rule, one object that only this rule refuses;
+`REFUSED` what the schema refuses; `ACCEPTED` what must pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Spec = dict[str, Any]
+HF, PVC = "hf://Qwen/Qwen3-8B", "pvc://weights/qwen3"
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+STEPS = [{"fromBatch": 1, "tokens": 4}, {"fromBatch": 8, "tokens": 2}, {"fromBatch": 32, "tokens": 0}]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A spec, and the name of the object; `before` is the spec that the object has when `spec` is written."""
+
+    id: str
+    spec: Spec
+    name: str = "chat"
+    before: Spec | None = None
+    says: str = field(default="", compare=False)
+
+
+def served(changes: Mapping[str, Any] | None = None, **model: Any) -> Spec:
+    """A tier that is served here: the plainest one, with `model` and `changes` over it."""
+    return {"model": {"name": "chat", "uri": HF, **model}, **(changes or {})}
+
+
+def external(changes: Mapping[str, Any] | None = None, **api: Any) -> Spec:
+    """A tier that is served by somebody else."""
+    plain = {
+        "baseURL": "https://api.example.com/v1",
+        "model": "big-1",
+        "apiKeySecretRef": {"name": "provider"},
+        "prices": {"input": "2", "output": "10"},
+    }
+    return {"external": {**plain, **api}, **(changes or {})}
+
+
+def drafting(method: str, **more: Any) -> Spec:
+    """A tier with speculation."""
+    return {"speculation": {"mode": "Enabled", "method": method, **more}}
+
+
+def placed(**placement: Any) -> Spec:
+    """A tier with a placement."""
+    return served({"placement": placement})
+
+
+ACCEPTED = (
+    Case("plain", served()),
+    Case("longest name", served(), name="a" * 40),
+    Case("one letter", served(), name="c"),
+    Case("name with dashes and digits", served(), name="chat-8b-v2"),
+    Case("revision, token and cache of the hub", served(
+        revision="a" * 40, tokenSecretRef={"name": "hf", "key": "HF_TOKEN"}, cachePVC="hub")),
+    Case("repository without organisation", served(uri="hf://gpt2")),
+    Case("claim", served(uri=PVC, serviceAccountName="reader")),
+    Case("bucket", served(uri="s3://models/qwen3/8b", serviceAccountName="reader")),
+    Case("google bucket", served(uri="gs://models/qwen3")),
+    Case("model car", served(uri="oci://registry.example.com/models/qwen3:8b")),
+    Case("older engine", served({"engine": {"version": "0.30.1"}})),
+    Case("image with a port and a tag", served({"engine": {"image": "registry.example.com:5000/vllm/vllm:v0.33.0"}})),
+    Case("image by digest", served({"engine": {"image": f"registry.example.com/vllm@{DIGEST}"}})),
+    Case("online quantization", served({"quantization": {"method": "fp8_per_block", "kvCacheDtype": "fp8"}})),
+    Case("method prepared while disabled", served({"speculation": {"method": "ngram"}})),
+    Case("n-gram", served(drafting("ngram", tokens=3))),
+    Case("draft model", served(drafting("draft_model", draftModel="Qwen/Qwen3-0.6B"))),
+    Case("schedule", served({"speculation": {"mode": "Auto", "method": "mtp", "schedule": STEPS}})),
+    Case("medusa before 0.33", served({"engine": {"version": "0.32.0"}, **drafting("medusa", draftModel="a/b")})),
+    Case("suffix decoding", served(drafting("suffix", tokens=16))),
+    Case("no prefix cache, offload", served({"caching": {"prefix": "Disabled", "kvOffloadGiB": 64}})),
+    Case("small batch", served({"batching": {"maxSequences": 32, "maxBatchedTokens": 32, "maxQueuedRequests": 32}})),
+    Case("four GPUs", served({"resources": {"gpus": 4}, "parallelism": {"tensor": 2, "pipeline": 2}})),
+    Case("no GPU", served({"resources": {"gpus": 0, "cpu": 2, "memory": "512Mi", "sharedMemory": "64Mi"}})),
+    Case("no GPU, two sockets", served({"resources": {"gpus": 0}, "parallelism": {"tensor": 2}})),
+    Case("quantities as numbers and fractions", served({"resources": {"cpu": "0.5", "memory": 8589934592}})),
+    Case("slice of a GPU", served({"resources": {"resourceName": "nvidia.com/mig-1g.10gb"}})),
+    Case("placement", placed(
+        nodeSelector={"nvidia.com/gpu.product": "NVIDIA-L4", "zone": ""},
+        tolerations=[{"operator": "Exists"}, {"key": "gpu", "value": "yes", "effect": "NoSchedule"},
+                     {"key": "spot", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 30}],
+        runtimeClassName="nvidia", priorityClassName="serving", imagePullSecrets=["a", "b"])),
+    Case("scaling", served({"scaling": {"minReplicas": 2, "maxReplicas": 8, "waitingPerReplica": 0}})),
+    Case("advisory", served({"scaling": {"mode": "Advisory"}})),
+    Case("pinned at zero", served({"replicas": 0})),
+    Case("pinned above the maximum", served({"replicas": 4})),
+    Case("price", served({"price": {"gpuHour": "2.49"}})),
+    Case("timing", served({"startupTimeoutSeconds": 30, "drainSeconds": 0, "rollout": "Replace"})),
+    Case("further arguments", served({"extraArgs": ["--enforce-eager", "--seed=7"]})),
+    Case("external", external()),
+    Case("external inside the cluster", external(baseURL="http://llm.team-b.svc:8080/v1", prices={
+        "input": "0.10", "cachedInput": "0.01", "cacheWrite": "0.125", "output": "0.5"})),
+    Case("model name changed", served(name="chat2"), before=served()),
+    Case("pinned, then automatic", served(), before=served({"replicas": 3})),
+)  # fmt: skip
+
+REFUSED = (
+    Case("no model name", {"model": {"uri": HF}}, says="spec.model.name: Required value"),
+    Case("no URI", {"model": {"name": "chat"}}, says="spec.model.uri: Required value"),
+    Case("name with a space", served(name="my chat"), says="spec.model.name in body should match"),
+    Case("name too long", served(name="a" * 129), says="spec.model.name: Too long"),
+    Case("unknown scheme", served(uri="ftp://host/model"), says="spec.model.uri in body should match"),
+    Case("a shell in the URI", served(uri="hf://a/b;rm"), says="spec.model.uri in body should match"),
+    Case("revision like an option", served(revision="--help"), says="spec.model.revision in body should match"),
+    Case("secret with a bad name", served(tokenSecretRef={"name": "Not_DNS"}), says="should match"),
+    Case("unknown engine", served({"engine": {"name": "sglang"}}), says='supported values: "vllm"'),
+    Case("unknown release", served({"engine": {"version": "0.31.0"}}), says="spec.engine.version in body should"),
+    Case("image with a space", served({"engine": {"image": "a b:c"}}), says="spec.engine.image in body should"),
+    Case("unknown quantization", served({"quantization": {"method": "gguf"}}), says="Unsupported value"),
+    Case("unknown cache type", served({"quantization": {"kvCacheDtype": "int3"}}), says="Unsupported value"),
+    Case("unknown method", served(drafting("crystal-ball")), says="Unsupported value"),
+    Case("mode On is a boolean in YAML 1.1", served({"speculation": {"mode": True}}), says="must be of type string"),
+    Case("too many drafted tokens", served(drafting("ngram", tokens=17)), says="less than or equal to 16"),
+    Case("empty schedule", served(drafting("ngram", schedule=[])), says="at least 1 items"),
+    Case("long schedule", served(drafting("ngram", schedule=[{"fromBatch": n, "tokens": 1} for n in range(1, 10)])),
+         says="must have at most 8 items"),
+    Case("negative offload", served({"caching": {"kvOffloadGiB": -1}}), says="greater than or equal to 0"),
+    Case("no sequences", served({"batching": {"maxSequences": 0}}), says="greater than or equal to 1"),
+    Case("no tensor parallelism", served({"parallelism": {"tensor": 0}}), says="greater than or equal to 1"),
+    Case("tiny context", served({"contextLength": 8}), says="greater than or equal to 16"),
+    Case("fraction of a GPU", served({"resources": {"gpus": 0.5}}), says="must be of type integer"),
+    Case("bad quantity", served({"resources": {"memory": "16 GB"}}), says="spec.resources.memory in body should match"),
+    Case("negative quantity", served({"resources": {"cpu": -1}}), says="greater than or equal to 0"),
+    Case("quantity of the wrong type", served({"resources": {"cpu": True}}), says="must be of type integer,string"),
+    Case("core resource", served({"resources": {"resourceName": "cpu"}}), says="resourceName in body should match"),
+    Case("bad label value", placed(nodeSelector={"a": "b c"}), says="should match"),
+    Case("too many labels", placed(nodeSelector={f"k{n}": "v" for n in range(17)}), says="at most 16 items"),
+    Case("unknown effect", placed(tolerations=[{"key": "a", "effect": "Never"}]), says="Unsupported value"),
+    Case("pull secret twice", placed(imagePullSecrets=["a", "a"]), says="Duplicate value"),
+    Case("unknown scaling mode", served({"scaling": {"mode": "Sometimes"}}), says="Unsupported value"),
+    Case("minimum of zero", served({"scaling": {"minReplicas": 0}}), says="greater than or equal to 1"),
+    Case("above all KV", served({"scaling": {"kvCachePercent": 101}}), says="less than or equal to 100"),
+    Case("negative replicas", served({"replicas": -1}), says="greater than or equal to 0"),
+    Case("price as a number", served({"price": {"gpuHour": 2.49}}), says="must be of type string"),
+    Case("price with a currency", served({"price": {"gpuHour": "$2.49"}}), says="gpuHour in body should match"),
+    Case("impatient start", served({"startupTimeoutSeconds": 5}), says="greater than or equal to 30"),
+    Case("endless drain", served({"drainSeconds": 3601}), says="less than or equal to 3600"),
+    Case("unknown rollout", served({"rollout": "BigBang"}), says="Unsupported value"),
+    Case("argument without dashes", served({"extraArgs": ["sh"]}), says="spec.extraArgs[0] in body should match"),
+    Case("argument with a line break", served({"extraArgs": ["--a=b\nc"]}), says="spec.extraArgs[0] in body should"),
+    Case("too many arguments", served({"extraArgs": [f"--a{n}" for n in range(17)]}), says="at most 16 items"),
+    Case("API without a scheme", external(baseURL="api.example.com/v1"), says="baseURL in body should match"),
+    Case("API without a key", {"external": {k: v for k, v in external()["external"].items() if k != "apiKeySecretRef"}},
+         says="spec.external.apiKeySecretRef: Required value"),
+    Case("API without a price", external(prices={"input": "1"}), says="spec.external.prices.output: Required value"),
+    Case("field of a pod", served({"containers": []}), says='unknown field "spec.containers"'),
+    Case("name with a dot", served(), name="a.b", says="lower-case letters, digits and dashes"),
+)  # fmt: skip
+
+# One object per rule, refused by that rule alone.
+RULES: dict[str, Case] = {
+    "the name of a tier has at most 40 characters": Case("41 characters", served(), name="a" * 41),
+    "the name of a tier is lower-case letters, digits and dashes, and starts with a letter":
+        Case("digit first", served(), name="8b-chat"),
+    "set exactly one of spec.model (served here) and spec.external (an API)": Case("neither", {}),
+    "a tier cannot change between spec.model and spec.external; make a new tier":
+        Case("served, then external", external(), before=served()),
+    "an external tier has no replicas; remove spec.replicas": Case("replicas", external({"replicas": 1})),
+    "an external tier is paid by token: use external.prices and remove spec.price":
+        Case("GPU price", external({"price": {"gpuHour": "1"}})),
+    "the provider decides the context length of an external tier; remove spec.contextLength":
+        Case("context", external({"contextLength": 4096})),
+    "an external tier has no engine; remove spec.extraArgs": Case("arguments", external({"extraArgs": ["--seed=1"]})),
+    "resources.gpus must equal parallelism.tensor times parallelism.pipeline":
+        Case("two GPUs, one used", served({"resources": {"gpus": 2}})),
+    "without GPUs parallelism.pipeline must be 1":
+        Case("pipeline on CPUs", served({"resources": {"gpus": 0}, "parallelism": {"pipeline": 2}})),
+    "vLLM 0.33 has no speculation method medusa or mlp_speculator; choose another method or engine.version 0.32":
+        Case("medusa on 0.33", served(drafting("medusa", draftModel="a/b"))),
+    "an hf:// URI is hf://ORG/REPO; a branch, tag or commit goes into model.revision":
+        Case("revision in the URI", served(uri="hf://Qwen/Qwen3-8B:main")),
+    "model.uri must not contain '..'": Case("parent folder", served(uri="pvc://weights/../secrets")),
+    "model.revision has an effect only with an hf:// URI; remove it":
+        Case("revision of a claim", served(uri=PVC, revision="main")),
+    "model.tokenSecretRef has an effect only with an hf:// URI; "
+    "use model.serviceAccountName for the credentials of other stores":
+        Case("token for a bucket", served(uri="s3://models/a", tokenSecretRef={"name": "hf"})),
+    "model.cachePVC has an effect only with an hf:// URI; remove it":
+        Case("cache for a claim", served(uri=PVC, cachePVC="hub")),
+    "external.baseURL must not end with a slash": Case("slash", external(baseURL="https://api.example.com/v1/")),
+    "engine.image must end in a tag or a sha256 digest, so that every replica runs the same engine":
+        Case("no tag", served({"engine": {"image": "registry.example.com:5000/vllm"}})),
+    "speculation.method is required when speculation.mode is Enabled or Auto":
+        Case("no method", served({"speculation": {"mode": "Auto"}})),
+    "speculation.draftModel is required for the methods draft_model, eagle, eagle3, medusa and mlp_speculator":
+        Case("no draft model", served(drafting("eagle3"))),
+    "speculation.draftModel has an effect only with the methods draft_model, eagle, eagle3, medusa and "
+    "mlp_speculator; remove it": Case("draft model for n-grams", served(drafting("ngram", draftModel="a/b"))),
+    "set speculation.tokens or speculation.schedule, not both":
+        Case("both", served(drafting("ngram", tokens=3, schedule=STEPS))),
+    "the engine ignores speculation.schedule with the methods suffix, medusa and mlp_speculator; "
+    "use speculation.tokens": Case("schedule of suffixes", served(drafting("suffix", schedule=STEPS))),
+    "the first step of speculation.schedule must have fromBatch 1":
+        Case("late start", served(drafting("ngram", schedule=STEPS[1:]))),
+    "speculation.schedule must be in ascending order of fromBatch, each once":
+        Case("twice", served(drafting("ngram", schedule=[STEPS[0], STEPS[0]]))),
+    "speculation.schedule never drafts: give one step tokens above 0, or set mode: Disabled":
+        Case("never", served(drafting("ngram", schedule=[{"fromBatch": 1, "tokens": 0}]))),
+    "batching.maxBatchedTokens must not be below batching.maxSequences":
+        Case("few tokens", served({"batching": {"maxBatchedTokens": 64}})),
+    "batching.maxQueuedRequests counts running requests too: it must not be below batching.maxSequences":
+        Case("short queue", served({"batching": {"maxQueuedRequests": 127}})),
+    "resources.cpu must be above zero": Case("no CPU", served({"resources": {"cpu": "0"}})),
+    "resources.memory must be above zero": Case("no memory", served({"resources": {"memory": "0Gi"}})),
+    "resources.sharedMemory must be above zero": Case("no shm", served({"resources": {"sharedMemory": 0}})),
+    "placement.nodeSelector has a key that is not a label name": Case("label", placed(nodeSelector={"a b": "c"})),
+    "a toleration without key needs operator: Exists": Case("no key", placed(tolerations=[{"effect": "NoSchedule"}])),
+    "a toleration with operator: Exists has no value":
+        Case("value", placed(tolerations=[{"key": "a", "operator": "Exists", "value": "b"}])),
+    "tolerationSeconds needs effect: NoExecute":
+        Case("seconds", placed(tolerations=[{"key": "a", "effect": "NoSchedule", "tolerationSeconds": 5}])),
+    "scaling.minReplicas must not exceed scaling.maxReplicas": Case("min", served({"scaling": {"minReplicas": 2}})),
+}  # fmt: skip

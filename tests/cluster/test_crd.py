@@ -1,0 +1,257 @@
+"""The CRD against a real API server: what it accepts, what it refuses and how, and what kubectl makes of it.
+
+Rules are taken out in copies of the CRD under kinds of their own, so that the real one, and whoever uses it at the
+same time, is left alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
+
+import pytest
+
+from playground.handle import Playground
+from tests.cluster.crd_cases import ACCEPTED, REFUSED, RULES, Case, external, served
+from tests.cluster.kubectl import Kubectl, Refused, eventually
+from tests.unit.api.structural import walk
+from tierwise.api.base import GROUP, VERSION
+from tierwise.api.crd import COLUMNS, PLURAL, model_tier
+
+pytestmark = pytest.mark.cluster
+NAMESPACE = "crd-cases"
+COPIES = "crd-cases.test"  # group of the copies that lack a rule
+ROOT = model_tier()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+MESSAGES = [rule["message"] for _, node in walk(ROOT) for rule in node.get("x-kubernetes-validations", ())]
+
+
+@pytest.fixture(scope="module")
+def kubectl(playground: Playground) -> Iterator[Kubectl]:
+    """kubectl in a namespace of these tests, on a cluster that has the CRD."""
+    admin = Kubectl(playground.binaries / "kubectl", playground.kubeconfig)
+    installed = admin.get("crd", f"{PLURAL}.{GROUP}") is not None
+    if not installed:
+        admin.apply(model_tier())
+        established(admin, f"{PLURAL}.{GROUP}")
+    admin.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+    yield admin.within(NAMESPACE)
+    admin("delete", "namespace", NAMESPACE, "--wait=false")
+    if not installed:
+        admin("delete", "crd", f"{PLURAL}.{GROUP}", "--wait=false")
+
+
+def established(kubectl: Kubectl, *names: str) -> None:
+    """Wait until the API server serves these CRDs."""
+
+    def ready(crds: list[dict[str, Any]]) -> bool:
+        served = {
+            crd["metadata"]["name"]
+            for crd in crds
+            for condition in crd.get("status", {}).get("conditions", ())
+            if condition["type"] == "Established" and condition["status"] == "True"
+        }
+        return set(names) <= served
+
+    eventually(lambda: kubectl.find("crd"), ready, 60, f"{len(names)} CRDs established")
+
+
+def manifest(case: Case, kind: str = "ModelTier", spec: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The object of a case; of another kind when it is a copy's."""
+    return {
+        "apiVersion": f"{GROUP if kind == 'ModelTier' else COPIES}/{VERSION}",
+        "kind": kind,
+        "metadata": {"name": case.name},
+        "spec": case.spec if spec is None else spec,
+    }
+
+
+def send(kubectl: Kubectl, case: Case, kind: str = "ModelTier") -> str:
+    """What the API server says to a case: empty when it accepts it. Nothing is left behind."""
+    if case.before is None:
+        return answer(kubectl, "create", "--dry-run=server", manifest(case, kind))
+    try:
+        assert not answer(kubectl, "create", "--dry-run=none", manifest(case, kind, case.before))
+        return answer(kubectl, "replace", "--dry-run=server", manifest(case, kind))
+    finally:
+        kubectl("delete", kind.lower(), case.name, "--ignore-not-found")
+
+
+def answer(kubectl: Kubectl, verb: str, dry: str, body: dict[str, Any]) -> str:
+    """The API server's refusal of one write; empty when it accepts it."""
+    try:
+        kubectl(verb, dry, "--validate=strict", "-f", "-", stdin=json.dumps(body))
+    except Refused as refused:
+        return str(refused)
+    return ""
+
+
+def test_there_are_enough_cases_and_one_for_every_rule() -> None:
+    assert sorted(RULES) == sorted(MESSAGES)
+    cases = (*ACCEPTED, *REFUSED, *RULES.values())
+    assert len(cases) == len({case.id for case in cases}) >= 100
+
+
+@pytest.mark.parametrize("case", ACCEPTED, ids=lambda case: case.id)
+def test_accepted(kubectl: Kubectl, case: Case) -> None:
+    assert send(kubectl, case) == ""
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.id)
+def test_refused(kubectl: Kubectl, case: Case) -> None:
+    assert case.says in send(kubectl, case)
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+def test_refused_by_its_rule(kubectl: Kubectl, message: str) -> None:
+    said = send(kubectl, RULES[message])
+    assert message in said
+    assert not [other for other in MESSAGES if other != message and other in said]
+
+
+def kind_without(number: int) -> str:
+    """The kind of the copy of the CRD that lacks one rule."""
+    return f"Without{number}"
+
+
+def without(message: str, kind: str) -> dict[str, Any]:
+    """The CRD under another kind, without the rule of this message."""
+    crd = copy.deepcopy(model_tier())
+    plural = f"{kind.lower()}s"
+    crd["metadata"]["name"] = f"{plural}.{COPIES}"
+    crd["spec"]["group"] = COPIES
+    crd["spec"]["names"] = {"kind": kind, "listKind": f"{kind}List", "plural": plural, "singular": kind.lower()}
+    taken = 0
+    for _, found in walk(crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]):
+        node = cast(dict[str, Any], found)
+        rules = node.get("x-kubernetes-validations", [])
+        kept = [rule for rule in rules if rule["message"] != message]
+        taken += len(rules) - len(kept)
+        if kept:
+            node["x-kubernetes-validations"] = kept
+        else:
+            node.pop("x-kubernetes-validations", None)
+    assert taken == 1
+    return crd
+
+
+@pytest.fixture(scope="module")
+def relaxed(kubectl: Kubectl) -> Iterator[Kubectl]:
+    """The cluster with a copy of the CRD for every rule, each without that rule."""
+    copies = [without(message, kind_without(number)) for number, message in enumerate(MESSAGES)]
+    names = [crd["metadata"]["name"] for crd in copies]
+    try:
+        for crd in copies:
+            kubectl("create", "-f", "-", stdin=json.dumps(crd))
+        established(kubectl, *names)
+        yield kubectl
+    finally:
+        kubectl("delete", "crd", *names, "--ignore-not-found", "--wait=false")
+
+
+@pytest.mark.parametrize("number", range(len(MESSAGES)), ids=MESSAGES)
+def test_accepted_without_its_rule(relaxed: Kubectl, number: int) -> None:
+    case, kind = RULES[MESSAGES[number]], kind_without(number)
+    eventually(lambda: send(relaxed, case, kind), lambda said: said == "", 20, f"accepted without rule {number}")
+
+
+def test_defaults_are_filled_in(kubectl: Kubectl) -> None:
+    body = manifest(Case("filled", served({"scaling": {"maxReplicas": 4}, "replicas": 0}), name="filled"))
+    kubectl("create", "-f", "-", stdin=json.dumps(body))
+    spec = kubectl.tier("filled")["spec"]
+    assert spec["scaling"] == {
+        "mode": "Auto",
+        "minReplicas": 1,
+        "maxReplicas": 4,
+        "waitingPerReplica": 5,
+        "kvCachePercent": 80,
+        "tolerancePercent": 10,
+        "scaleDownWindowSeconds": 300,
+    }
+    assert spec["engine"] == {"name": "vllm", "version": "0.33.0"}
+    assert spec["speculation"] == {"mode": "Disabled"}
+    assert "price" not in spec
+
+
+def test_scale_subresource(kubectl: Kubectl) -> None:
+    kubectl.apply(manifest(Case("scaled", served({"replicas": 0}), name="scaled")))
+    kubectl("scale", "modeltier/scaled", "--replicas=3")
+    assert kubectl.tier("scaled")["spec"]["replicas"] == 3
+    kubectl("scale", "mt/scaled", "--replicas=0", "--current-replicas=3")
+    status = {"status": {"replicas": 2, "selector": "tierwise.io/tier=scaled"}}
+
+    def scale() -> Any:
+        # an operator that runs here writes the status too
+        kubectl("patch", "mt", "scaled", "--subresource=status", "--type=merge", "-p", json.dumps(status))
+        return json.loads(kubectl("get", "mt", "scaled", "--subresource=scale", "-o", "json"))
+
+    seen = eventually(scale, lambda got: got["status"].get("replicas") == 2, 10, "replicas of the scale")
+    assert seen["kind"] == "Scale"
+    assert "tierwise.io/tier=scaled" in seen["status"]["selector"]
+    kubectl.apply(manifest(Case("api", external(), name="api")))
+    with pytest.raises(Refused, match="an external tier has no replicas"):
+        kubectl("scale", "mt/api", "--replicas=1")
+
+
+STATUS = {
+    "model": "chat",
+    "ready": "2/3",
+    "desiredReplicas": 3,
+    "waiting": 4,
+    "kvCachePercent": 71,
+    "costPerHour": "4.98",
+    "limitedBy": "MaxReplicas",
+    "state": "Scaling",
+    "engine": "vllm-0.33.0",
+    "quantization": "none",
+    "prefixHitPercent": 55,
+    "acceptedPercent": 0,
+    "costPerMillionTokens": "0.31",
+    "reason": "Degraded",
+    "url": "http://shown-predictor.crd-cases.svc.cluster.local",
+}
+
+
+def test_columns_short_name_and_category(kubectl: Kubectl) -> None:
+    kubectl.apply(manifest(Case("shown", served({"replicas": 0}), name="shown")))
+    patch = json.dumps({"status": STATUS})
+
+    def table(*arguments: str) -> list[list[str]]:
+        kubectl("patch", "mt", "shown", "--subresource=status", "--type=merge", "-p", patch)
+        return [line.split() for line in kubectl("get", *arguments).splitlines()]
+
+    for kind in ("mt", "modeltier", "modeltiers", "modeltiers.v1alpha1.tierwise.io"):
+        header, row = eventually(
+            lambda kind=kind: table(kind, "shown"),  # type: ignore[misc]
+            lambda lines: "2/3" in lines[1],
+            10,
+            "the status that was written",
+        )
+        assert header == ["NAME", "MODEL", "READY", "DESIRED", "WAITING", "KV", "$/H", "LIMITED", "STATUS", "AGE"]
+        assert row[:-1] == ["shown", "chat", "2/3", "3", "4", "71", "4.98", "MaxReplicas", "Scaling"]
+    header, row = eventually(
+        lambda: table("mt", "shown", "-o", "wide"), lambda lines: "2/3" in lines[1], 10, "the wide columns"
+    )
+    assert header == ["NAME", *(name.upper() for name, *_ in COLUMNS)]
+    assert row[1:-1] == [str(STATUS[path.removeprefix(".status.")]) for _, path, _, _ in COLUMNS[:-1]]
+    assert any(line.startswith("shown ") for line in kubectl("get", "tierwise").splitlines())
+
+
+def test_explain_answers_for_every_field(kubectl: Kubectl) -> None:
+    paths = {
+        path.lstrip(".").replace("[]", ""): node["description"]
+        for path, node in walk(ROOT)
+        if path.startswith((".spec", ".status")) and not path.endswith(("[]", ".*"))
+    }
+    started = time.monotonic()
+
+    def wrong(path: str) -> str:
+        said = " ".join(kubectl("explain", f"modeltier.{path}").split())
+        return "" if f"DESCRIPTION: {paths[path]}" in said else f"{path}: {said}"
+
+    with ThreadPoolExecutor(4) as pool:
+        assert [line for line in pool.map(wrong, sorted(paths)) if line] == []
+    print(f"kubectl explain answered for {len(paths)} fields in {time.monotonic() - started:.0f} s")
