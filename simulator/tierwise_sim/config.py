@@ -21,6 +21,7 @@ from tierwise_sim.hardware import UnknownGpuError, find_gpu
 from tierwise_sim.models import checkpoint_precision, kv_element_bytes, precision_of, shape_of
 from tierwise_sim.settings import EngineSettings, StartupError, default_batch_limits
 from tierwise_sim.speculation import DEFAULT_ACCEPTANCE, Speculation, parse_schedule
+from tierwise_sim.stats import Buckets, parse_buckets
 
 PREFIX = "TIERWISE_SIM_"
 DEFAULT_VERSION = "0.33.0"
@@ -159,6 +160,15 @@ def _speculation(options: argparse.Namespace, config: SimConfig) -> Speculation 
     return Speculation(method, tokens, acceptance, draft_b, schedule)
 
 
+def _buckets(options: argparse.Namespace) -> Buckets:
+    """The histogram bounds that the options ask for; an option that release 0.30 does not have."""
+    given = getattr(options, "custom_histogram_buckets", None)
+    try:
+        return parse_buckets(given) if given is not None else {}
+    except ValueError as error:
+        raise StartupError(f"ValueError: {error}") from error
+
+
 def build_settings(options: argparse.Namespace, config: SimConfig) -> EngineSettings:
     """The engine that this command line starts on this hardware.
 
@@ -204,6 +214,7 @@ def build_settings(options: argparse.Namespace, config: SimConfig) -> EngineSett
         "kv_offload_gib": options.kv_offloading_size or 0.0,
         "speculation": _speculation(options, config),
         "speed": config.speed,
+        "histogram_buckets": _buckets(options),
     }
     settings = EngineSettings(max_model_len=max(1, length), **values)
     if length == -1:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 from tierwise_sim.engine import Engine
 from tierwise_sim.sequence import Rejection, Request, Sequence
@@ -58,7 +59,8 @@ class Driver:
         ticket = Ticket(outcome, stream)
         self._tickets.add(ticket)
         self._idle.clear()
-        self._wake.set()
+        if self.engine.unfinished == 1:
+            self._wake.set()
         return ticket
 
     def abort(self, ticket: Ticket) -> None:
@@ -92,15 +94,15 @@ class Driver:
         self._wake.set()
 
     async def run(self) -> None:
-        """Pump until killed or cancelled."""
+        """Pump until killed or cancelled; woken early only when an idle engine gets work."""
         while not self.killed:
             due = self.engine.next_event
-            if due is None:
-                self._wake.clear()
-                await self._wake.wait()
-                continue
-            tick = max(self._tick, len(self._tickets) * _SECONDS_PER_STREAM)
-            await asyncio.sleep(max(tick, due - self._clock()))
+            delay = None
+            if due is not None:
+                delay = max(self._tick, len(self._tickets) * _SECONDS_PER_STREAM, due - self._clock())
+            self._wake.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), delay)
             self.pump()
 
     async def drained(self) -> None:

@@ -44,7 +44,7 @@ class Engine:
         self.settings = settings
         self.now = now
         self.pool = BlockPool(settings.num_gpu_blocks, settings.host_blocks)
-        self.stats = EngineStats(settings.max_model_len)
+        self.stats = EngineStats(settings.max_model_len, settings.histogram_buckets)
         self.running: list[Sequence] = []
         self.waiting: deque[Sequence] = deque()
         self._rng = rng

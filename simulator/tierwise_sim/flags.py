@@ -76,9 +76,38 @@ def port_number(value: str) -> int:
     return port
 
 
+class _Switch(argparse.BooleanOptionalAction):
+    """`--enable-x` with `--no-enable-x` and, from 0.33 on, `--disable-x` as well (and the other way round)."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:
+        super().__init__(option_strings, dest, **options)
+        pairs = {"--enable-": "--disable-", "--disable-": "--enable-"}
+        inverse = [
+            pairs[prefix] + name.removeprefix(prefix)
+            for name in option_strings
+            for prefix in pairs
+            if name.startswith(prefix)
+        ]
+        self.negative = {*inverse, *(name for name in self.option_strings if name not in option_strings)}
+        self.option_strings = [*self.option_strings, *inverse]
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        setattr(namespace, self.dest, option_string not in self.negative)
+
+
+def _release(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2])
+
+
 def known_options(version: str) -> frozenset[str]:
     """Option names (without dashes) of a vLLM release such as "0.32.0"."""
-    release = tuple(int(part) for part in version.split(".")[:2])
+    release = _release(version)
     names = flag_table.SWITCHES | flag_table.INTEGERS | flag_table.NUMBERS | flag_table.LISTS | flag_table.TEXTS
     if release < (0, 33):
         names -= flag_table.SINCE_0_33
@@ -87,11 +116,11 @@ def known_options(version: str) -> frozenset[str]:
     return names - flag_table.GONE_IN_0_32
 
 
-def _add(parser: argparse.ArgumentParser, name: str) -> None:
+def _add(parser: argparse.ArgumentParser, name: str, switch: type[argparse.Action]) -> None:
     flags = [f"--{name}"] + ([_SHORT[name]] if name in _SHORT else [])
     options: dict[str, Any] = {"default": _DEFAULTS.get(name), "choices": _CHOICES.get(name)}
     if name in flag_table.SWITCHES:
-        options = {"action": argparse.BooleanOptionalAction, "default": _DEFAULTS.get(name)}
+        options = {"action": switch, "default": _DEFAULTS.get(name)}
     elif name in flag_table.INTEGERS:
         options["type"] = human_readable_int if name in _SUFFIXED else int
     elif name in flag_table.NUMBERS:
@@ -112,8 +141,9 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     serve = commands.add_parser("serve", allow_abbrev=False, help="serve a model over the OpenAI API")
     serve.add_argument("model_tag", nargs="?", default=None)
+    switch = _Switch if _release(version) >= (0, 33) else argparse.BooleanOptionalAction
     for name in sorted(known_options(version)):
-        _add(serve, name)
+        _add(serve, name, switch)
     serve.add_argument("-O", dest="optimization_level_short", default=None, help=argparse.SUPPRESS)
     return parser
 

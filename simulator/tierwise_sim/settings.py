@@ -13,6 +13,7 @@ from functools import cached_property
 from tierwise_sim.hardware import GIB, Gpu, find_gpu
 from tierwise_sim.models import BF16, ModelShape, Precision, shape_of
 from tierwise_sim.speculation import Speculation
+from tierwise_sim.stats import Buckets
 
 # Memory that is neither weights nor KV: CUDA context and graphs, and activations that grow with the tokens
 # of one step. Fitted to vLLM's documentation: Qwen3-4B on an L4 leaves 11.47 GiB of KV cache.
@@ -56,6 +57,7 @@ class EngineSettings:
     kv_offload_gib: float = 0.0
     speculation: Speculation | None = None
     speed: float = 1.0
+    histogram_buckets: Buckets = field(default_factory=dict)
 
     @cached_property
     def weight_bytes(self) -> float:

@@ -6,24 +6,33 @@ and by tests. Bucket bounds are vLLM's (vllm/v1/metrics/buckets.py, the same in 
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
-REQUEST_LATENCY = (
-    0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0,
-    960.0, 1920.0, 7680.0,
-)  # fmt: skip
-TIME_TO_FIRST_TOKEN = (
-    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0,
-    80.0, 160.0, 640.0, 2560.0,
-)  # fmt: skip
-INTER_TOKEN_LATENCY = (
-    0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0,
-)  # fmt: skip
-ITERATION_TOKENS = (1.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0)
-REQUEST_PARAMS_N = (1.0, 2.0, 5.0, 10.0, 20.0)
-NUM_PREEMPTIONS = (1.0, 2.0, 3.0, 4.0, 5.0, 10.0, 20.0)
+Buckets = Mapping[str, tuple[float, ...]]
+
+# vLLM's bucket families; `request_tokens` depends on the model length.
+FAMILIES: Buckets = {
+    "request_latency": (
+        0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0,
+        960.0, 1920.0, 7680.0,
+    ),
+    "time_to_first_token": (
+        0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0,
+        80.0, 160.0, 640.0, 2560.0,
+    ),
+    "inter_token_latency": (
+        0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0,
+    ),
+    "iteration_tokens": (
+        1.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0,
+    ),
+    "request_params_n": (1.0, 2.0, 5.0, 10.0, 20.0),
+    "request_num_preemptions": (1.0, 2.0, 3.0, 4.0, 5.0, 10.0, 20.0),
+}  # fmt: skip
+FAMILY_NAMES = (*FAMILIES, "request_tokens", "kv_cache_residency")
 
 
 def request_token_buckets(max_model_len: int) -> tuple[float, ...]:
@@ -63,48 +72,67 @@ FINISH_REASONS = ("stop", "length", "abort", "error", "repetition")
 REJECTIONS = ("max_num_queued_reqs", "max_num_queued_tokens")
 
 
-@dataclass(slots=True)
 class EngineStats:
-    """Totals of one engine since its start; token counts are exact."""
+    """Totals of one engine since its start; token counts are exact.
 
-    max_model_len: int
-    prompt_tokens: int = 0
-    generation_tokens: int = 0
-    prefix_queries: int = 0
-    prefix_hits: int = 0
-    host_queries: int = 0
-    host_hits: int = 0
-    cached_device: int = 0
-    cached_host: int = 0
-    preemptions: int = 0
-    steps: int = 0
-    drafts: int = 0
-    draft_tokens: int = 0
-    accepted_tokens: int = 0
-    accepted_per_position: list[int] = field(default_factory=list)
-    finished: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FINISH_REASONS, 0))
-    rejections: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REJECTIONS, 0))
-    time_to_first_token: Histogram = field(default_factory=lambda: Histogram(TIME_TO_FIRST_TOKEN))
-    inter_token_latency: Histogram = field(default_factory=lambda: Histogram(INTER_TOKEN_LATENCY))
-    time_per_output_token: Histogram = field(default_factory=lambda: Histogram(INTER_TOKEN_LATENCY))
-    e2e_latency: Histogram = field(default_factory=lambda: Histogram(REQUEST_LATENCY))
-    queue_time: Histogram = field(default_factory=lambda: Histogram(REQUEST_LATENCY))
-    inference_time: Histogram = field(default_factory=lambda: Histogram(REQUEST_LATENCY))
-    prefill_time: Histogram = field(default_factory=lambda: Histogram(REQUEST_LATENCY))
-    decode_time: Histogram = field(default_factory=lambda: Histogram(REQUEST_LATENCY))
-    iteration_tokens: Histogram = field(default_factory=lambda: Histogram(ITERATION_TOKENS))
-    params_n: Histogram = field(default_factory=lambda: Histogram(REQUEST_PARAMS_N))
-    num_preemptions: Histogram = field(default_factory=lambda: Histogram(NUM_PREEMPTIONS))
-    request_prompt_tokens: Histogram = field(init=False)
-    request_generation_tokens: Histogram = field(init=False)
-    request_max_generation_tokens: Histogram = field(init=False)
-    params_max_tokens: Histogram = field(init=False)
-    prefill_computed_tokens: Histogram = field(init=False)
+    `buckets` replaces the bounds of whole families (vLLM's --custom-histogram-buckets).
+    """
 
-    def __post_init__(self) -> None:
-        bounds = request_token_buckets(self.max_model_len)
-        self.request_prompt_tokens = Histogram(bounds)
-        self.request_generation_tokens = Histogram(bounds)
-        self.request_max_generation_tokens = Histogram(bounds)
-        self.params_max_tokens = Histogram(bounds)
-        self.prefill_computed_tokens = Histogram(bounds)
+    def __init__(self, max_model_len: int, buckets: Buckets | None = None) -> None:
+        self.prompt_tokens = 0
+        self.generation_tokens = 0
+        self.prefix_queries = 0
+        self.prefix_hits = 0
+        self.host_queries = 0
+        self.host_hits = 0
+        self.cached_device = 0
+        self.cached_host = 0
+        self.preemptions = 0
+        self.steps = 0
+        self.drafts = 0
+        self.draft_tokens = 0
+        self.accepted_tokens = 0
+        self.accepted_per_position: list[int] = []
+        self.finished = dict.fromkeys(FINISH_REASONS, 0)
+        self.rejections = dict.fromkeys(REJECTIONS, 0)
+        bounds = {**FAMILIES, "request_tokens": request_token_buckets(max_model_len), **(buckets or {})}
+        self.time_to_first_token = Histogram(bounds["time_to_first_token"])
+        self.inter_token_latency = Histogram(bounds["inter_token_latency"])
+        self.time_per_output_token = Histogram(bounds["inter_token_latency"])
+        self.e2e_latency = Histogram(bounds["request_latency"])
+        self.queue_time = Histogram(bounds["request_latency"])
+        self.inference_time = Histogram(bounds["request_latency"])
+        self.prefill_time = Histogram(bounds["request_latency"])
+        self.decode_time = Histogram(bounds["request_latency"])
+        self.iteration_tokens = Histogram(bounds["iteration_tokens"])
+        self.params_n = Histogram(bounds["request_params_n"])
+        self.num_preemptions = Histogram(bounds["request_num_preemptions"])
+        self.request_prompt_tokens = Histogram(bounds["request_tokens"])
+        self.request_generation_tokens = Histogram(bounds["request_tokens"])
+        self.request_max_generation_tokens = Histogram(bounds["request_tokens"])
+        self.params_max_tokens = Histogram(bounds["request_tokens"])
+        self.prefill_computed_tokens = Histogram(bounds["request_tokens"])
+
+
+def parse_buckets(given: object) -> Buckets:
+    """Check a --custom-histogram-buckets value as vLLM does; raises ValueError in its words."""
+    if not isinstance(given, dict):
+        raise ValueError("custom_histogram_buckets: Input should be a valid dictionary")
+    checked: dict[str, tuple[float, ...]] = {}
+    for family, bounds in given.items():
+        name = f"custom_histogram_buckets[{family!r}]"
+        if family not in FAMILY_NAMES:
+            raise ValueError(
+                f"custom_histogram_buckets: unknown bucket family {family!r}; known families: {sorted(FAMILY_NAMES)}"
+            )
+        if not isinstance(bounds, list) or not bounds:
+            raise ValueError(f"{name}: bucket list must not be empty")
+        for bound in bounds:
+            if isinstance(bound, bool) or not isinstance(bound, int | float):
+                raise ValueError(f"{name}: bound {bound!r} must be a number")
+            if not 0 < bound < math.inf:
+                raise ValueError(f"{name}: bound {bound!r} must be finite and greater than 0")
+        if any(low >= high for low, high in pairwise(bounds)):
+            raise ValueError(f"{name}: bounds {bounds} must be strictly increasing")
+        checked[family] = tuple(float(bound) for bound in bounds)
+    return checked

@@ -255,6 +255,33 @@ def test_running_out_of_blocks_pushes_out_the_youngest_which_still_finishes() ->
     assert young.finished_at > old.finished_at
 
 
+def test_a_request_that_was_pushed_out_goes_before_those_that_wait() -> None:
+    engine = Engine(replace(SMALL, kv_blocks_override=33), Random(0))
+    pair = [engine.submit(Request(name, 200, 200), 0.0) for name in ("old", "young")]
+    engine.advance(0.2)
+    late = engine.submit(Request("late", 300, 5), 0.2)
+    engine.advance(200.0)
+    young = pair[1]
+    assert isinstance(young, Sequence)
+    assert isinstance(late, Sequence)
+    assert young.preemptions == 1
+    assert young.finished_at is not None
+    assert late.finished_at is not None
+    assert late.finished_at > young.finished_at
+
+
+def test_a_step_for_nobody_does_not_delay_the_next_request() -> None:
+    engine = Engine(LARGE, Random(0))
+    gone = engine.submit(Request("gone", 2000, 10), 0.0)
+    assert isinstance(gone, Sequence)
+    engine.advance(0.01)
+    engine.abort(gone, 0.01)
+    sequence = engine.submit(Request("next", 10, 10), 0.02)
+    assert isinstance(sequence, Sequence)
+    engine.advance(60.0)
+    assert sequence.scheduled_at == 0.02
+
+
 def test_a_request_that_can_never_fit_is_an_error_of_the_caller() -> None:
     with pytest.raises(ValueError, match=r"more than the model length 8192"):
         Engine(LARGE, Random(0)).submit(Request("a", 8000, 200), 0.0)

@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from tierwise_sim import flags
 from tierwise_sim.config import ConfigError, SimConfig, build_settings, load_config
+from tierwise_sim.engine import Engine
 from tierwise_sim.settings import EngineSettings, StartupError
 
 LATE_SCHEDULE = '"num_speculative_tokens_per_batch_size":[[2,4,3]]}'
@@ -67,6 +69,42 @@ def test_values_may_follow_their_option_and_underscores_are_dashes() -> None:
     )
     assert options.served_model_name == ["first", "second"]
     assert (options.max_num_seqs, options.tensor_parallel_size) == (4, 2)
+
+
+def test_switches_have_two_opposites_from_0_33_on(capsys: pytest.CaptureFixture[str]) -> None:
+    for argument in ("--disable-prefix-caching", "--no-enable-prefix-caching"):
+        assert not settings_of(["serve", "Qwen/Qwen3-8B-FP8", argument]).prefix_caching
+    assert settings_of(["serve", "Qwen/Qwen3-8B-FP8", "--enable-prefix-caching"]).prefix_caching
+    assert not settings_of(
+        ["serve", "Qwen/Qwen3-8B-FP8", "--no-enable-prefix-caching"], version="0.32.0"
+    ).prefix_caching
+    with pytest.raises(SystemExit):
+        flags.parse(["serve", "m", "--disable-prefix-caching"], "0.32.0")
+    assert "unrecognized arguments: --disable-prefix-caching" in capsys.readouterr().err
+
+
+def test_histogram_buckets_may_be_replaced() -> None:
+    argument = '--custom-histogram-buckets={"inter_token_latency":[0.01,0.03,0.1]}'
+    settings = settings_of(["serve", "Qwen/Qwen3-8B-FP8", argument])
+    stats = Engine(settings, Random(0)).stats
+    assert stats.inter_token_latency.bounds == (0.01, 0.03, 0.1)
+    assert stats.time_to_first_token.bounds[0] == 0.001
+
+
+@pytest.mark.parametrize(
+    ("buckets", "message"),
+    [
+        ('{"ttft":[1]}', "unknown bucket family 'ttft'"),
+        ('{"request_latency":[]}', "must not be empty"),
+        ('{"request_latency":[2,1]}', "strictly increasing"),
+        ('{"request_latency":[0]}', "greater than 0"),
+        ('{"request_latency":[true]}', "must be a number"),
+        ("[1]", "valid dictionary"),
+    ],
+)
+def test_buckets_that_vllm_refuses_do_not_start(buckets: str, message: str) -> None:
+    with pytest.raises(StartupError, match=message):
+        settings_of(["serve", "Qwen/Qwen3-8B-FP8", f"--custom-histogram-buckets={buckets}"])
 
 
 def test_json_options_may_be_given_key_by_key() -> None:
