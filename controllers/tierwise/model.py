@@ -119,6 +119,7 @@ class PodFacts:
     waiting_message: str = ""
     unschedulable_message: str = ""
     restarts: int = 0
+    last_exit_container: str = ""  # whose end the next three tell; KServe's storage-initializer is one
     last_exit_code: int | None = None
     last_exit_reason: str = ""  # e.g. OOMKilled, Error
     last_exit_message: str = ""  # the engine's last lines (FallbackToLogsOnError)

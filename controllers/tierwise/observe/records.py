@@ -71,9 +71,10 @@ class InferenceServiceRecord:
 def pod_record(body: Mapping[str, Any]) -> PodRecord:
     """A pod as a record."""
     metadata, status = mapping(body, "metadata"), mapping(body, "status")
-    statuses = [*items(status, "initContainerStatuses"), *items(status, "containerStatuses")]
+    first, containers = [*items(status, "initContainerStatuses")], [*items(status, "containerStatuses")]
+    statuses = [*first, *containers]
     waiting = next((mapping(each, "state", "waiting") for each in statuses if mapping(each, "state", "waiting")), {})
-    ended = _last_exit(statuses)
+    whose, ended = _last_exit(first, containers)
     scheduled, ready = condition(body, "PodScheduled"), condition(body, "Ready")
     is_ready = ready.get("status") == "True"
     facts = PodFacts(
@@ -91,6 +92,7 @@ def pod_record(body: Mapping[str, Any]) -> PodRecord:
         waiting_message=text(waiting, "message"),
         unschedulable_message=text(scheduled, "message") if scheduled.get("status") == "False" else "",
         restarts=sum(number(each, "restartCount") for each in statuses),
+        last_exit_container=whose,
         last_exit_code=optional_number(ended.get("exitCode")),
         last_exit_reason=text(ended, "reason"),
         last_exit_message=text(ended, "message"),
@@ -99,12 +101,18 @@ def pod_record(body: Mapping[str, Any]) -> PodRecord:
     return PodRecord(text(metadata, "namespace"), text(mapping(metadata, "labels"), TIER_LABEL), facts)
 
 
-def _last_exit(statuses: list[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """How the container that ended last did end: its present state, else the one before, failures first."""
-    ended = [mapping(each, when, "terminated") for each in statuses for when in ("state", "lastState")]
-    found = [each for each in ended if each]
-    failed = [each for each in found if number(each, "exitCode") != 0]
-    return next(iter(failed or found), {})
+def _last_exit(first: list[Mapping[str, Any]], containers: list[Mapping[str, Any]]) -> tuple[str, Mapping[str, Any]]:
+    """Which container ended last, and how: its present state, else the one before, failures first. That an init
+    container ended well is how a pod starts, and says nothing."""
+    found = [
+        (text(each, "name"), mapping(each, when, "terminated"), each in containers)
+        for each in (*first, *containers)
+        for when in ("state", "lastState")
+        if mapping(each, when, "terminated")
+    ]
+    failed = [(name, ended) for name, ended, _ in found if number(ended, "exitCode") != 0]
+    well = [(name, ended) for name, ended, main in found if main]
+    return next(iter(failed or well), ("", {}))
 
 
 def deployment_record(body: Mapping[str, Any]) -> DeploymentRecord:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tierwise.api.status import Condition
-from tierwise.report.wording import rfc3339, say
+from tierwise.report.wording import say
+from tierwise.times import rfc3339
 
 Truth = Literal["True", "False", "Unknown"]
 LIMIT = 8  # the CRD's maxItems

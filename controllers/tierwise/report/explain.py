@@ -16,7 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tierwise.model import TierObject
-from tierwise.report.wording import remedy, seconds
+from tierwise.report.wording import remedy
+from tierwise.times import seconds
 
 _COLOUR = {"True": "green", "False": "red", "Unknown": "yellow"}
 _GOOD_WHEN_FALSE = frozenset({"ScalingLimited"})

@@ -18,6 +18,7 @@ _IMAGE = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
     | {"RegistryUnavailable", "SignatureValidationFailed"}
 )
+_STORAGE = "storage-initializer"  # KServe's init container that brings the weights
 _CONFIG = "CreateContainerConfigError"
 _CREATE = frozenset({"CreateContainerError", "RunContainerError", "PostStartHookError", "PreCreateHookError"})
 _KILLED = frozenset({137, 143})  # SIGKILL and SIGTERM: how the kubelet ends a container whose start-up probe fails
@@ -103,6 +104,8 @@ def _unscheduled(pod: PodFacts, workload: Workload, spec: ModelTierSpec) -> Trou
 
 def _ended(pod: PodFacts) -> Trouble:
     words = last_words(pod.last_exit_message)
+    if pod.last_exit_container == _STORAGE:
+        return Trouble(reasons.STORAGE_PROBLEM, f"the storage initializer failed: {words or 'it left no message'}")
     memory = next((sign for sign in _MEMORY if sign.lower() in pod.last_exit_message.lower()), "")
     if pod.last_exit_reason == "OOMKilled":
         said = f"; its last line: {words}" if words else ""

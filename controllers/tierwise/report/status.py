@@ -27,7 +27,8 @@ from tierwise.report.measured import metrics_available
 from tierwise.report.provisioned import accepted, provisioned
 from tierwise.report.readiness import ready, state
 from tierwise.report.scaled import scaling_active, scaling_limited
-from tierwise.report.wording import clip, rfc3339
+from tierwise.report.wording import clip
+from tierwise.times import rfc3339
 
 STEPS, SIGNALS, DECISIONS = 12, 16, 5  # the CRD's maxItems
 _MESSAGE = 256

@@ -8,7 +8,6 @@ cluster's own texts): a status that says the same thing twice must be the same b
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 
 from tierwise.reasons import Reason, table
 
@@ -63,16 +62,3 @@ def last_words(message: str) -> str:
     causes = [line for line in lines if _ERROR_LINE.search(line) and not _SYMPTOM.search(line)]
     chosen = (causes or lines or [""])[-1]
     return clip(chosen, 400)
-
-
-def rfc3339(at: float) -> str:
-    """Seconds since the epoch as Kubernetes writes times: UTC, whole seconds."""
-    return datetime.fromtimestamp(int(at), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def seconds(time: str) -> float | None:
-    """The inverse of `rfc3339`; None for what is no time."""
-    try:
-        return datetime.strptime(time, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
-    except ValueError:
-        return None
