@@ -8,7 +8,9 @@ One container that loads and serves the model as an unprivileged user. Three cho
   limit 1, which is below the request, and the API server then refuses the pod.
 - pvc://, s3://, gs:// and oci:// go through the environment variable STORAGE_URI, which KServe 0.17 to 0.20 reads on
   a container of one's own: it mounts the claim's sub-folder (`predictor.storageUris` would drop the folder), downloads
-  with the credentials of the ServiceAccount, or attaches the image, all at /mnt/models.
+  with the credentials of the ServiceAccount, or attaches the image, all at /mnt/models. hf:// and pvc:// pods meet the
+  restricted Pod Security profile; KServe's initializer (s3://, gs://) does only when the cluster's
+  ClusterStorageContainer gives it the security context, which 0.19 as shipped does not.
 """
 
 from __future__ import annotations
