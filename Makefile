@@ -87,8 +87,9 @@ crds: venv ## The CRDs, from the models: crds/ and charts/tierwise-crds
 	@$(PY) -m tierwise.api.crd
 
 .PHONY: docs
-docs: venv ## The reference pages, from the models and the reasons: docs/modeltier.md, docs/conditions.md
+docs: venv ## The reference pages, from the models, reasons and engine tables: docs/{modeltier,conditions,engines}.md
 	@$(PY) -m tierwise.api.docs
+	@$(PY) -m tierwise.engines.page
 
 .PHONY: verify
 verify: binaries ## Regenerate every generated file; fail if one changed

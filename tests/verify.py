@@ -13,9 +13,10 @@ from tests.chart.helm import goldens
 from tests.render import goldens as renderings
 from tierwise.api import crd, docs
 from tierwise.api.generated import write
+from tierwise.engines import page
 
 REPO = Path(__file__).resolve().parents[1]
-GENERATORS = (crd.files, docs.files, goldens, renderings.goldens)
+GENERATORS = (crd.files, docs.files, page.files, goldens, renderings.goldens)
 
 
 def main() -> int:
