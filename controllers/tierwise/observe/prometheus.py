@@ -9,7 +9,9 @@ now, so a clock that is wrong here changes nothing.
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +28,7 @@ from tierwise.ports import Series
 
 TENANT_HEADER = "X-Scope-OrgID"
 _STATUS = re.compile(r"HTTP Status Code (\d{3})")
-_ERROR = re.compile(r'\\?"error\\?":\\?"(.*?)\\?"[,}]')
+_CHECK_URL = "check the chart value prometheus.url"
 _ADVICE = {
     "401": "check the chart value prometheus.bearerTokenFile",
     "403": "check that the token may query",
@@ -132,12 +134,19 @@ def _transient(access: Access, error: Exception) -> Transient:
 
 
 def _refusal(text: str) -> str:
-    """The HTTP status, Prometheus' own words, and what to check. The client puts the body's repr into its message."""
-    status = (_STATUS.search(text) or ("", "?"))[1]
-    words = _ERROR.search(text)
-    said = f": {words[1][:200]}" if words else ""
-    advice = _ADVICE.get(status, "check the chart value prometheus.url")
-    return f"answers with HTTP {status}{said}; {advice}"
+    """The HTTP status, Prometheus' own words, and what to check."""
+    status = (_STATUS.match(text) or ("", "?"))[1]
+    words = _words(text)
+    return f"answers with HTTP {status}{f': {words[:200]}' if words else ''}; {_ADVICE.get(status, _CHECK_URL)}"
+
+
+def _words(text: str) -> str:
+    """What Prometheus says in the body, of which the client gives us the repr; empty when it says nothing."""
+    body = _STATUS.sub("", text, count=1).strip()[1:-1]
+    try:
+        return str(json.loads(ast.literal_eval(body))["error"])
+    except (ValueError, SyntaxError, KeyError, TypeError):
+        return ""
 
 
 def _cause(error: BaseException) -> str:

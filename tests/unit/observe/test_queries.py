@@ -1,0 +1,91 @@
+"""Are the questions few, fixed, and safe to put any value into?"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tierwise.engines import MetricNames, profiles
+from tierwise.observe import queries
+from tierwise.observe.queries import quote
+
+NAMES = MetricNames()
+
+
+def test_four_questions_whatever_the_engines() -> None:
+    for names in ([NAMES], [each.metrics for each in profiles()], [NAMES, replace(NAMES, running="sglang:running")]):
+        assert [query.name for query in queries(names)] == ["load", "capacity", "targets", "flows"]
+
+
+def test_the_order_of_engines_changes_nothing() -> None:
+    other = replace(NAMES, running="sglang:running")
+    assert queries([NAMES, other]) == queries([other, NAMES, NAMES])
+    assert '__name__=~"sglang:running|vllm:num_requests_running"' in queries([NAMES, other])[0].promql
+
+
+@pytest.mark.parametrize("query", queries([NAMES], matchers={"cluster": "eu"}), ids=lambda query: query.name)
+def test_every_selector_asks_for_a_tier_and_for_what_is_set(query: object) -> None:
+    text = str(query)
+    selectors = re.findall(r"\{[^}]*\}", text)
+    assert selectors
+    for selector in selectors:
+        assert 'tierwise_io_tier!=""' in selector
+        assert 'cluster="eu"' in selector
+
+
+def test_absence_is_never_turned_into_a_number() -> None:
+    for query in queries([NAMES]):
+        assert "vector(" not in query.promql
+        assert "absent" not in query.promql
+        assert "offset" not in query.promql
+
+
+@pytest.mark.parametrize(
+    ("scrape", "window", "least"), [(10.0, "60s", 5), (15.0, "90s", 5), (2.0, "60s", 24), (1.0, "60s", 48)]
+)
+def test_rates_need_a_full_window(scrape: float, window: str, least: int) -> None:
+    flows = queries([NAMES], scrape_seconds=scrape)[3].promql
+    assert f"[{window}])" in flows
+    assert flows.count(f">= {least}") == flows.count("count_over_time") == flows.count("rate({") == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "quoted"),
+    [
+        ("plain", '"plain"'),
+        ('m"} or vector(9999) or x{y="', '"m\\"} or vector(9999) or x{y=\\""'),
+        ("back\\slash", '"back\\\\slash"'),
+        ("two\nlines\r", '"two\\nlines\\r"'),
+    ],
+)
+def test_quoting(value: str, quoted: str) -> None:
+    assert quote(value) == quoted
+
+
+@settings(max_examples=100)
+@given(st.text())
+def test_a_quoted_value_ends_where_its_quote_ends(value: str) -> None:
+    inside = quote(value)[1:-1]
+    assert "\n" not in inside
+    assert "\r" not in inside
+    assert re.fullmatch(r'(?:[^"\\]|\\.)*', inside, re.DOTALL)
+    unescaped = re.sub(r"\\(.)", lambda match: {"n": "\n", "r": "\r"}.get(match[1], match[1]), inside)
+    assert unescaped == value
+
+
+@pytest.mark.parametrize("bad", ['x"}', "", "1x", "a b", 'vllm:x{a="b"}', "x\n"])
+def test_what_is_no_metric_name_is_refused(bad: str) -> None:
+    with pytest.raises(ValueError, match="is not a metric name"):
+        queries([replace(NAMES, waiting=bad)])
+
+
+@pytest.mark.parametrize("bad", ["a-b", "", "1a", 'a="b",c'])
+def test_what_is_no_label_name_is_refused(bad: str) -> None:
+    with pytest.raises(ValueError, match="is not a label name"):
+        queries([NAMES], matchers={bad: "x"})
+    with pytest.raises(ValueError, match="is not a label name"):
+        queries([replace(NAMES, kv_tokens_label=bad)])

@@ -1,0 +1,233 @@
+"""Is every fact read from where Kubernetes and KServe put it, and is nothing assumed to be there?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.observe import bodies
+from tierwise.model import TierKey
+from tierwise.observe import records
+from tierwise.observe.tier import tier_object
+from tierwise.times import rfc3339, seconds
+
+NOON = "2026-11-20T12:00:00Z"
+
+
+def test_a_tier() -> None:
+    found = tier_object(bodies.tier(status={"state": "Ready", "scaling": {"memory": {"recommended": 4}}}))
+    assert (found.key, found.uid, found.generation) == (TierKey("team", "chat"), bodies.UID, 3)
+    assert found.resource_version == "77"
+    assert found.spec is not None
+    assert found.spec.model is not None
+    assert found.spec.model.name == "m"
+    assert found.status.scaling.memory.recommended == 4
+    assert (found.invalid, found.deleting) == ("", False)
+    assert tier_object(bodies.tier(deletionTimestamp=NOON)).deleting
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"model": {"name": "m", "uri": "http://x"}}, ["spec.model.uri:", "pattern"]),
+        ({"model": {"uri": "hf://a/b"}}, ["spec.model.name: Field required"]),
+        ({"model": 3}, ["spec.model:"]),
+        ({}, ["exactly one of spec.model"]),
+        (None, ["exactly one of spec.model"]),
+        (
+            {"model": {"name": "m", "uri": "hf://a/b"}, "scaling": {"minReplicas": 5, "maxReplicas": 2}},
+            ["minReplicas must not exceed"],
+        ),
+        ("nonsense", ["spec:"]),
+        (
+            {"model": {"name": "m", "uri": "x"}, "replicas": -1, "rollout": "?", "scaling": {"mode": 1}},
+            ["spec.model.uri", "spec.rollout", "(and 1 more)"],
+        ),
+    ],
+)
+def test_a_spec_that_does_not_parse_is_a_sentence(spec: Any, words: list[str]) -> None:
+    body = bodies.tier()
+    body["spec"] = spec
+    found = tier_object(body)
+    assert found.spec is None
+    for word in words:
+        assert word in found.invalid
+
+
+def test_a_bad_value_is_not_repeated_in_the_sentence() -> None:
+    secret = "hf_" + "x" * 40
+    found = tier_object(bodies.tier(spec={"model": {"name": "m", "uri": secret}}))
+    assert found.invalid
+    assert secret not in found.invalid
+
+
+@pytest.mark.parametrize("status", ["nonsense", {"conditions": 3}, {"scaling": {"memory": {"recommended": -4}}}])
+def test_a_status_that_does_not_parse_is_empty(status: Any) -> None:
+    found = tier_object(bodies.tier(status=status))
+    assert found.spec is not None
+    assert found.status.scaling.memory.recommended is None
+
+
+def test_a_running_pod() -> None:
+    found = records.pod_record(bodies.pod("a", annotations={records.DELETION_COST: "7"}))
+    assert (found.namespace, found.tier) == ("team", "chat")
+    facts = found.facts
+    assert (facts.name, facts.uid, facts.phase, facts.ready, facts.terminating) == (
+        "a",
+        "uid-a",
+        "Running",
+        True,
+        False,
+    )
+    assert (facts.scheduled, facts.node, facts.deletion_cost, facts.restarts) == (True, "gpu-0", 7, 0)
+    assert facts.created_at == seconds("2026-11-20T09:59:58Z")
+    assert facts.scheduled_at == seconds("2026-11-20T10:00:00Z")
+    assert facts.ready_at == seconds("2026-11-20T10:01:00Z")
+    assert facts.last_exit_code is None
+
+
+def test_a_pod_that_no_node_takes() -> None:
+    unschedulable = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes", "lastTransitionTime": NOON}
+    status = {"phase": "Pending", "conditions": [unschedulable]}
+    facts = records.pod_record(bodies.pod("a", status=status, spec={})).facts
+    assert (facts.scheduled, facts.scheduled_at, facts.ready, facts.ready_at) == (False, None, False, None)
+    assert facts.unschedulable_message == "0/3 nodes"
+
+
+def test_a_pod_that_crashes() -> None:
+    crashed = {"terminated": {"exitCode": 1, "reason": "Error", "message": "ValueError: no"}}
+    status = {
+        "phase": "Running",
+        "initContainerStatuses": [{"restartCount": 1, "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}}],
+        "containerStatuses": [
+            {
+                "restartCount": 4,
+                "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}},
+                "lastState": crashed,
+            }
+        ],
+    }
+    facts = records.pod_record(bodies.pod("a", status=status, deletionTimestamp=NOON)).facts
+    assert (facts.waiting_reason, facts.waiting_message) == ("CrashLoopBackOff", "back-off 40s")
+    assert (facts.restarts, facts.terminating) == (5, True)
+    assert (facts.last_exit_code, facts.last_exit_reason, facts.last_exit_message) == (1, "Error", "ValueError: no")
+
+
+def test_a_pod_that_ended_well_says_so() -> None:
+    status = {"containerStatuses": [{"state": {"terminated": {"exitCode": 0, "reason": "Completed"}}}]}
+    facts = records.pod_record(bodies.pod("a", status=status)).facts
+    assert (facts.last_exit_code, facts.last_exit_reason) == (0, "Completed")
+
+
+def test_a_deployment() -> None:
+    found = records.deployment_record(bodies.deployment())
+    assert (found.namespace, found.owner, found.owner_uid) == ("team", "chat", "isvc-uid")
+    facts = found.facts
+    assert (facts.name, facts.uid, facts.resource_version) == ("chat-predictor", "dep-uid", "12")
+    assert (facts.generation, facts.observed_generation) == (4, 4)
+    assert (facts.spec_replicas, facts.replicas, facts.ready_replicas, facts.updated_replicas) == (2, 2, 1, 2)
+    assert facts.autoscaler_class == "external"
+    assert facts.failed_create == ""
+
+
+def test_a_deployment_of_nobody_in_particular() -> None:
+    body = bodies.deployment(replicas=None)
+    body["metadata"]["ownerReferences"] = [{"kind": "Application", "name": "chat", "uid": "z", "controller": True}]
+    body["status"]["conditions"] = [{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}]
+    found = records.deployment_record(body)
+    assert (found.owner, found.owner_uid, found.facts.spec_replicas) == ("", "", 1)
+    assert found.facts.failed_create == "exceeded quota"
+    zero = records.deployment_record(bodies.deployment(replicas=0))
+    assert zero.facts.spec_replicas == 0
+
+
+def test_endpoints_that_receive_requests() -> None:
+    found = records.endpoint_slice_record(
+        bodies.endpoint_slice(
+            "s",
+            bodies.endpoint("ready", ready=True),
+            bodies.endpoint("unsaid"),
+            bodies.endpoint("not", ready=False),
+            bodies.endpoint("going", ready=True, terminating=True),
+            {"addresses": ["10.0.0.1"], "conditions": {"ready": True}},
+            {"targetRef": {"kind": "Node", "name": "n"}},
+        )
+    )
+    assert found == records.EndpointSliceRecord("team", "chat-predictor", frozenset({"ready", "unsaid"}))
+    assert records.endpoint_slice_record(bodies.endpoint_slice("empty")).pods == frozenset()
+
+
+def test_scalers() -> None:
+    assert records.scaler_record(bodies.scaler()) == records.ScalerRecord(
+        "team", "HorizontalPodAutoscaler", "theirs", "Deployment", "chat-predictor"
+    )
+    unnamed = bodies.scaler("", kind=None)
+    unnamed["spec"]["triggers"] = []
+    assert records.scaler_record(unnamed).kind == "ScaledObject"
+    assert records.scaler_record(unnamed).target_kind == "Deployment"
+
+
+def test_an_inference_service() -> None:
+    found = records.inference_service_record(bodies.inference_service())
+    assert (found.namespace, found.owner_uid) == ("team", bodies.UID)
+    assert (found.facts.name, found.facts.uid, found.facts.resource_version) == ("chat", "isvc-uid", "9")
+    assert (found.facts.owned, found.facts.deleting, found.facts.problem) == (False, False, "")
+    assert found.facts.manifest["spec"] == {"predictor": {"minReplicas": 0}}
+    assert "managedFields" not in found.facts.manifest["metadata"]
+    assert "status" not in found.facts.manifest
+    assert records.inference_service_record(bodies.inference_service(deletionTimestamp=NOON)).facts.deleting
+
+
+@pytest.mark.parametrize(
+    ("status", "problem"),
+    [
+        ({"transitionStatus": "UpToDate", "lastFailureInfo": {"message": "over"}}, ""),
+        ({"transitionStatus": "BlockedByFailedLoad", "lastFailureInfo": {"message": "the pod's"}}, ""),
+        ({"transitionStatus": "InvalidSpec", "lastFailureInfo": {"message": "no runtime"}}, "no runtime"),
+        ({"transitionStatus": "InvalidSpec", "lastFailureInfo": {"reason": "RuntimeDisabled"}}, "RuntimeDisabled"),
+        ({"transitionStatus": "InvalidSpec"}, "KServe calls the spec invalid"),
+    ],
+)
+def test_what_kserve_refuses(status: Any, problem: str) -> None:
+    body = bodies.inference_service(status={"modelStatus": status})
+    assert records.inference_service_record(body).facts.problem == problem
+
+
+RECORDERS: tuple[Callable[[Any], object], ...] = (
+    tier_object,
+    records.pod_record,
+    records.deployment_record,
+    records.endpoint_slice_record,
+    records.scaler_record,
+    records.inference_service_record,
+)
+NAMES = (
+    "metadata", "spec", "status", "name", "namespace", "labels", "annotations", "ownerReferences", "conditions", "type",
+    "containerStatuses", "state", "terminated", "endpoints", "targetRef", "replicas", "scaleTargetRef", "modelStatus",
+    "creationTimestamp", "restartCount", "lastTransitionTime", "tierwise.io/tier",
+)  # fmt: skip
+json = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=5)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(NAMES), inner, max_size=5)),
+    max_leaves=20,
+)
+
+
+@pytest.mark.parametrize("recorder", RECORDERS)
+@settings(max_examples=30, deadline=None)
+@given(body=st.dictionaries(st.sampled_from(NAMES), json, max_size=4))
+def test_no_shape_of_a_body_is_an_exception(recorder: Callable[[Any], object], body: dict[str, Any]) -> None:
+    recorder({})
+    recorder(body)
+
+
+def test_times_are_read_as_they_are_written() -> None:
+    assert rfc3339(seconds("2026-11-20T12:00:00Z") or 0) == "2026-11-20T12:00:00Z"
+    assert seconds("2026-11-20T12:00:00.250Z") == (seconds("2026-11-20T12:00:00") or 0) + 0.25
+    assert seconds("2026-11-20T13:00:00+01:00") == seconds("2026-11-20T12:00:00Z")
+    for nonsense in (None, "", "soon", 12, "2026-13-40"):
+        assert seconds(nonsense) is None
