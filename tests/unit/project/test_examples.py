@@ -1,0 +1,42 @@
+"""Every example says only what the API knows, has no findings, and is told by its README."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.render.goldens import REPO, examples
+from tierwise.api.v1alpha1 import ModelTierSpec
+from tierwise.engines import check
+
+TIERS = list(examples())
+FOLDERS = sorted(path for path in (REPO / "examples").iterdir() if path.is_dir())
+
+
+def _as_text(value: Any) -> Any:
+    """Amounts may be written as numbers: compare them as text."""
+    if isinstance(value, dict):
+        return {key: _as_text(item) for key, item in value.items()}
+    return [_as_text(item) for item in value] if isinstance(value, list) else str(value)
+
+
+def test_every_folder_has_a_tier_and_is_in_the_index() -> None:
+    assert {path.parent for path, _ in TIERS} == {folder.relative_to(REPO) for folder in FOLDERS}
+    index = (REPO / "examples/README.md").read_text(encoding="utf-8")
+    assert [folder.name for folder in FOLDERS if f"]({folder.name})" not in index] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "document"), TIERS, ids=[f"{p.parent.name}-{d['metadata']['name']}" for p, d in TIERS]
+)
+def test_an_example_is_understood_in_full_and_has_no_findings(path: Path, document: dict[str, Any]) -> None:
+    assert (document["apiVersion"], document["kind"]) == ("tierwise.io/v1alpha1", "ModelTier")
+    spec = ModelTierSpec.model_validate(document["spec"])
+    assert _as_text(spec.model_dump(by_alias=True, exclude_unset=True)) == _as_text(document["spec"])
+    assert check(spec) == ()
+    readme = (REPO / path.parent / "README.md").read_text(encoding="utf-8")
+    assert f"kubectl apply -f {path.name}" in readme
+    assert f"modeltier.tierwise.io/{document['metadata']['name']} created" in readme
+    assert f"kubectl delete -f {path.name}" in readme
