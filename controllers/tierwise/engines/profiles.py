@@ -48,7 +48,6 @@ class Profile:
     program: tuple[str, ...]
     port: int
     health_path: str
-    metrics_path: str
     metrics: MetricNames
     online_quantization: frozenset[str]  # quantized while loading: the flag is passed
     checkpoint_quantization: frozenset[str]  # the checkpoint says so itself: the flag is omitted
@@ -73,7 +72,6 @@ _VLLM_0_33 = Profile(
     program=("vllm", "serve"),
     port=8000,
     health_path="/health",
-    metrics_path="/metrics",
     metrics=MetricNames(),
     online_quantization=frozenset(
         {
