@@ -54,6 +54,7 @@ class TierAccount:
     replica_seconds: float
     cost: float
     most_replicas: int
+    cost_of_most: float  # had the dearest moment lasted all the time
 
     @property
     def tokens(self) -> int:
@@ -82,6 +83,10 @@ def integral(samples: Sequence[TierSample], value: str) -> float:
     return sum((later.at - earlier.at) * float(getattr(earlier, value)) for earlier, later in pairwise(samples))
 
 
+def _duration(samples: Sequence[TierSample]) -> float:
+    return samples[-1].at - samples[0].at if samples else 0.0
+
+
 def account(
     tier: str, answers: Iterable[Answer], samples: Sequence[TierSample], engine: tuple[float, float]
 ) -> TierAccount:
@@ -101,4 +106,5 @@ def account(
         replica_seconds=integral(samples, "replicas"),
         cost=integral(samples, "cost") / 3600,
         most_replicas=max((sample.replicas for sample in samples), default=0),
+        cost_of_most=max((sample.cost for sample in samples), default=0.0) * _duration(samples) / 3600,
     )

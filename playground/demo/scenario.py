@@ -34,8 +34,9 @@ SMALL_SHARE = 0.7
 SEED = 20231116  # the day the trace was recorded
 NAMESPACE = "chat"
 SCRAPE_SECONDS = 2
-# 300 s, the default, in the trace's time.
-SCALE_DOWN_WINDOW_SECONDS = 300 // ARRIVALS_FASTER
+# Two to three minutes for a replica to start, and the default window of 300 s, in the trace's time.
+LOAD_SECONDS = 3
+SCALE_DOWN_WINDOW_SECONDS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,11 @@ def helm_values() -> dict[str, Any]:
 
 def engine_config() -> dict[str, Any]:
     """The simulated engines' surroundings (tierwise_sim.config), by the name of the model that they load."""
-    return {"speed": ENGINES_FASTER, "models": {"*Qwen3-32B*": {"gpu": "NVIDIA-H100-80GB-HBM3"}}}
+    return {
+        "speed": ENGINES_FASTER,
+        "load_seconds": LOAD_SECONDS,
+        "models": {"*Qwen3-32B*": {"gpu": "NVIDIA-H100-80GB-HBM3"}},
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +153,8 @@ def explanation(chosen: Load) -> str:
         f"Load: {chosen.source}.\n"
         f"Compressed: requests arrive {ARRIVALS_FASTER} times faster than recorded, the engines work "
         f"{ENGINES_FASTER} times faster than the GPUs they stand for, 1 request in {round(1 / KEPT)} is kept: "
-        f"{chosen.requests} requests in {chosen.seconds:.0f} s. The scale-down window is "
-        f"{SCALE_DOWN_WINDOW_SECONDS} s instead of 300 s.\n"
+        f"{chosen.requests} requests in {chosen.seconds:.0f} s. An engine loads its model in {LOAD_SECONDS} s, the "
+        f"scale-down window is {SCALE_DOWN_WINDOW_SECONDS} s instead of 300 s.\n"
         f"Simulated: the engines (there is no GPU here). Real: everything else. No router yet: chance sends "
         f"{SMALL_SHARE:.0%} of the requests to the small tier."
     )

@@ -105,7 +105,8 @@ def _finite(value: Any) -> Any:
 
 def show(summary: Summary, console: Console) -> None:
     """For people."""
-    console.print(Group(Text(), *_blocks(summary)))
+    # One line each, however narrow a pipe claims to be: what is read later must not be wrapped.
+    console.print(Group(Text(), *_blocks(summary)), no_wrap=True, overflow="ignore", crop=False)
 
 
 def _blocks(summary: Summary) -> list[RenderableType]:
@@ -127,10 +128,11 @@ def _figures(summary: Summary) -> Table:
         ("requests", "{0.requests:,}"),
         ("tokens, by the clients", "{0.tokens:,}"),
         ("tokens, by the engines", "{0.engine_tokens:,}"),
-        ("TTFT p50 / p95 [s]", "{0.ttft_p50:.2f} / {0.ttft_p95:.2f}"),
+        ("TTFT p50 / p95, seconds", "{0.ttft_p50:.2f} / {0.ttft_p95:.2f}"),
         ("replicas, at most", "{0.most_replicas}"),
         ("replica-seconds", "{0.replica_seconds:,.0f}"),
-        ("cost [$]", "{0.cost:.3f}"),
+        ("cost, US dollars", "{0.cost:.3f}"),
+        ("... of the most replicas all the time", "{0.cost_of_most:.3f}"),
     )
     for name, form in rows:
         table.add_row(name, *(form.format(account) for account in summary.accounts))

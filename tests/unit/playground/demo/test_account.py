@@ -44,3 +44,4 @@ def test_the_account_of_a_tier_leaves_the_others_out() -> None:
     assert (result.ttft_p50, result.ttft_p95) == (0.1, 0.3)
     assert (result.replica_seconds, result.most_replicas) == (2000, 2)
     assert result.cost == pytest.approx(1.0)
+    assert result.cost_of_most == pytest.approx(1.0)

@@ -27,6 +27,7 @@ GOOD = TierAccount(
     replica_seconds=400.0,
     cost=0.09,
     most_replicas=3,
+    cost_of_most=0.2,
 )
 
 
