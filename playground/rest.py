@@ -157,7 +157,8 @@ class Mirror:
                 if error.code != 410:
                     log.warning("watching %s: %s", self._path, error)
             except AWAY as error:
-                log.info("watching %s: %s", self._path, error or type(error).__name__)
+                level = logging.INFO if retry == FIRST_RETRY_S else logging.DEBUG
+                log.log(level, "watching %s: %s", self._path, error or type(error).__name__)
             await asyncio.sleep(retry)
             retry = min(2 * retry, LAST_RETRY_S)
 

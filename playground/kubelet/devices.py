@@ -38,7 +38,6 @@ class Devices:
         for chosen in self._taken.pop(uid, {}).values():
             self._free.update(chosen)
 
-    def visible(self, uid: str, spec: Json) -> dict[str, str]:
+    def visible(self, uid: str) -> dict[str, str]:
         """Return NVIDIA_VISIBLE_DEVICES by container name, for those with GPUs."""
-        del spec
         return {name: ",".join(map(str, chosen)) for name, chosen in self._taken.get(uid, {}).items()}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import uuid
 from dataclasses import dataclass
 
 from playground.kubelet.model import Json, timestamp, utc_now
@@ -31,7 +32,6 @@ class EventRecorder:
         self._client, self._node = client, node
         self._queue: asyncio.Queue[tuple[Json, str, str, str]] = asyncio.Queue(maxsize=1000)
         self._known: dict[tuple[str, str, str], _Known] = {}
-        self._number = 0
 
     def normal(self, pod: Json, reason: str, message: str) -> None:
         """Report something expected about a pod."""
@@ -54,7 +54,7 @@ class EventRecorder:
             try:
                 await self._post(pod, kind, reason, message)
             except (ApiError, *AWAY) as error:
-                log.info("event %s of pod %s not recorded: %s", reason, pod["metadata"]["name"], error)
+                log.debug("event %s of pod %s not recorded: %s", reason, pod["metadata"]["name"], error)
 
     async def _post(self, pod: Json, kind: str, reason: str, message: str) -> None:
         metadata = pod["metadata"]
@@ -70,8 +70,7 @@ class EventRecorder:
             except ApiError as error:
                 if error.code != 404:
                     raise
-        self._number += 1
-        name = f"{metadata['name'][:200]}.{metadata['uid'][:8]}{self._number:x}"
+        name = f"{metadata['name'][:200]}.{uuid.uuid4().hex[:16]}"
         await self._client.post(
             path,
             {

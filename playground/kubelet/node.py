@@ -101,7 +101,7 @@ class NodeAgent:
                 await work()  # type: ignore[operator]
                 return
             except (ApiError, *AWAY) as error:
-                log.info("node %s: %s", self.spec.name, error or type(error).__name__)
+                log.debug("node %s: %s", self.spec.name, error or type(error).__name__)
             await asyncio.sleep(RETRY_S)
 
     async def _register(self) -> None:

@@ -179,7 +179,7 @@ class PodWorker:
             images=around.images,
             events=around.events,
             services=service_environment(around.services.values(), namespace, links),
-            devices=around.devices.visible(self.uid, spec),
+            devices=around.devices.visible(self.uid),
             etc=etc_files(self._folder, self.pod, self._pod_ip, resolver),
             changed=self._publisher.changed,
         )

@@ -89,7 +89,7 @@ class Publisher:
                 log.warning("status of pod %s/%s: %s", metadata["namespace"], metadata["name"], error)
                 return False
             except AWAY as error:
-                log.info("status of pod %s/%s: %s", metadata["namespace"], metadata["name"], error)
+                log.debug("status of pod %s/%s: %s", metadata["namespace"], metadata["name"], error)
                 return False
             return True
 
