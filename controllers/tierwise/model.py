@@ -206,7 +206,7 @@ class Memory:
     requests_per_replica: float | None = None
     learned_for: str = ""
     resumed: bool = False  # right after a restart: what the old process saw last is not known
-    queued: tuple[tuple[str, float], ...] = ()  # replicas that had a queue in the last sample, and what they ran
+    queued: tuple[tuple[str, float], ...] = ()  # replicas with a queue in the last sample, and what they ran
     measured: frozenset[str] | None = None  # replicas in the last sample; None: not known
     sampled_at: float | None = None  # when the newest sample of the last decision was taken
     observed_at: float | None = None  # when the last decision from complete metrics was made

@@ -3,8 +3,10 @@
 batching.maxSequences says how many it may; memory, prompts or adapters can keep it below that. So the number is
 learned, with a rule for each direction, since a wrong number is not equally bad in both:
 
-- Down, slowly: a replica that has a queue in two samples in a row, and has stopped filling in between, shows its limit.
-  The number moves a third of the way to the median of such replicas, and not at all when it is within 5 % of it.
+- Down, slowly: a replica that has more waiting than is fine in two samples in a row, and has stopped filling in between,
+  shows its limit. The number moves a third of the way to the median of such replicas, and not at all when it is within
+  5 % of it. A few waiting requests show nothing: what arrives during a step waits for the next one, even in an engine
+  that is half empty.
 - Up, at once: a replica that runs more than the number has proved it wrong. Without this rule a number that is too low
   would stay: with too many replicas no queue stands, and nothing could be learned any more.
 
@@ -59,7 +61,8 @@ def learn(spec: ModelTierSpec, memory: Memory, pods: tuple[PodSample, ...]) -> L
     if newest is None or (memory.sampled_at is not None and abs(newest - memory.sampled_at) < _SAME_SAMPLE_SECONDS):
         return Lesson(None if known >= limit else known, memory.queued, memory.sampled_at)
     before = dict(memory.queued)
-    queued = [(pod.pod, pod.running.value) for pod in measured if pod.waiting.value > 0]
+    fine = spec.scaling.waiting_per_replica
+    queued = [(pod.pod, pod.running.value) for pod in measured if pod.waiting.value > fine]
     observed = median(before[name] for name, running in queued if running <= before.get(name, -1.0))
     if observed is not None and observed < known * (1 - _DEAD_BAND):
         known += _STEP * (observed - known)
