@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tierwise.api.status import ModelTierStatus
 from tierwise.api.v1alpha1 import ModelTierSpec
-from tierwise.model import Decision, MetricsHealth, PodFacts, TierOutcome, TierPlan, TierView, Workload
+from tierwise.model import Decision, MetricsHealth, TierOutcome, TierPlan, TierView, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,3 @@ class Case:
         """Name of the child: the recorded one, else the tier's own name."""
         recorded = self.old.inference_services
         return recorded[0].name if recorded else self.view.tier.key.name
-
-    @property
-    def pods(self) -> tuple[PodFacts, ...]:
-        """The pods that are not on their way out."""
-        return tuple(pod for pod in self.workload.pods if not pod.terminating)

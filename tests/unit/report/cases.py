@@ -1,0 +1,209 @@
+"""Builders: a tier that serves well, and what to change to make it ill."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from tierwise.api.status import ModelTierStatus, ScalingMemory
+from tierwise.api.v1alpha1 import ModelTierSpec
+from tierwise.model import (
+    Decision,
+    DeploymentFacts,
+    InferenceServiceFacts,
+    Memory,
+    MetricsHealth,
+    NamedSignal,
+    Outcome,
+    Plan,
+    PodFacts,
+    PodSample,
+    Signal,
+    Snapshot,
+    State,
+    Step,
+    TierKey,
+    TierObject,
+    TierOutcome,
+    TierPlan,
+    TierSignals,
+    TierView,
+    Workload,
+)
+from tierwise.report.case import Case
+from tierwise.report.compose import TierReport, report
+from tierwise.report.conditions import Verdict
+
+NOW = 1_800_000_000.0
+KEY = TierKey("team-a", "chat")
+SERVED: dict[str, Any] = {"model": {"name": "chat", "uri": "hf://Qwen/Qwen3-8B"}}
+EXTERNAL: dict[str, Any] = {
+    "external": {
+        "baseURL": "https://api.example.com/v1",
+        "model": "big-1",
+        "apiKeySecretRef": {"name": "provider"},
+        "prices": {"input": "2", "output": "10"},
+    }
+}
+
+
+def spec(**changes: Any) -> ModelTierSpec:
+    """A spec that is served here, with `changes` at its top level."""
+    return ModelTierSpec.model_validate({**SERVED, **changes})
+
+
+def value(number: float, at: float = NOW - 3) -> Signal:
+    """A measured value."""
+    return Signal(State.VALUE, number, at)
+
+
+def pod(name: str = "chat-0", **changes: Any) -> PodFacts:
+    """A pod that serves."""
+    plain = PodFacts(
+        name=name,
+        uid=f"uid-{name}",
+        phase="Running",
+        ready=True,
+        terminating=False,
+        scheduled=True,
+        node="gpu-0",
+        created_at=NOW - 1000,
+        scheduled_at=NOW - 1000,
+        ready_at=NOW - 900,
+    )
+    return replace(plain, **changes)
+
+
+def waiting(name: str = "chat-1", reason: str = "", message: str = "", **changes: Any) -> PodFacts:
+    """A pod that was scheduled a minute ago and does not answer yet."""
+    plain: dict[str, Any] = {
+        "phase": "Pending",
+        "ready": False,
+        "created_at": NOW - 60,
+        "scheduled_at": NOW - 60,
+        "ready_at": None,
+        "waiting_reason": reason,
+        "waiting_message": message,
+    }
+    return pod(name, **(plain | changes))
+
+
+def sample(name: str = "chat-0", **changes: Any) -> PodSample:
+    """A replica's metrics, complete."""
+    plain = PodSample(name, running=value(3), waiting=value(0), kv_usage=value(0.4), kv_capacity_tokens=value(100_000))
+    return replace(plain, **changes)
+
+
+def deployment(replicas: int = 1, **changes: Any) -> DeploymentFacts:
+    """The predictor's Deployment, all replicas made and up to date."""
+    plain = DeploymentFacts(
+        name="chat-predictor",
+        uid="uid-d",
+        resource_version="5",
+        generation=1,
+        observed_generation=1,
+        spec_replicas=replicas,
+        replicas=replicas,
+        ready_replicas=replicas,
+        updated_replicas=replicas,
+    )
+    return replace(plain, **changes)
+
+
+def service(**changes: Any) -> InferenceServiceFacts:
+    """The InferenceService, ours."""
+    return replace(InferenceServiceFacts("chat", "uid-i", "4", {}, owned=True), **changes)
+
+
+def workload(pods: Sequence[PodFacts] = (pod(),), **changes: Any) -> Workload:
+    """What runs: by default everything for these pods, the ready ones behind the Service."""
+    plain = Workload(
+        inference_service=service(),
+        deployment=deployment(len(pods)),
+        pods=tuple(pods),
+        ready_endpoints=frozenset(each.name for each in pods if each.ready and not each.terminating),
+    )
+    return replace(plain, **changes)
+
+
+def decision(current: int = 1, target: int = 1, **changes: Any) -> Decision:
+    """A decision with two steps and two signals."""
+    plain = Decision(
+        current=current,
+        target=target,
+        reason="Load",
+        message="3 requests fill 0.5 replicas",
+        steps=(Step("load", target, "Load", "3 requests fill 0.5 replicas"), Step("bounds", target)),
+        signals=(NamedSignal("running", value(3)), NamedSignal("waiting", value(0))),
+    )
+    return replace(plain, **changes)
+
+
+def case(
+    the_spec: ModelTierSpec | None = None,
+    *,
+    pods: Sequence[PodFacts] = (pod(),),
+    work: Workload | None = None,
+    signals: TierSignals | None = None,
+    decided: Decision | None = None,
+    invalid: tuple[str, str] | None = None,
+    status: ModelTierStatus | None = None,
+    outcome: TierOutcome | None = None,
+    metrics: MetricsHealth | None = None,
+    kserve_present: bool = True,
+    at: float = NOW,
+    generation: int = 1,
+    deleting: bool = False,
+) -> Case:
+    """A tier in good health, but for what is given."""
+    the_spec = spec() if the_spec is None else the_spec
+    work = workload(pods) if work is None else work
+    external = the_spec.external is not None
+    if external and signals is None:
+        signals = TierSignals()
+    if signals is None:
+        measured = sorted(work.ready_endpoints)
+        signals = TierSignals(pods=tuple(sample(name) for name in measured), targets_up=len(measured))
+    if decided is None and invalid is None and not external:
+        decided = decision(len(work.pods), len(work.pods))
+    tier = TierObject(
+        key=KEY,
+        uid="uid-t",
+        generation=generation,
+        resource_version="9",
+        spec=the_spec,
+        status=status or ModelTierStatus(),
+        deleting=deleting,
+    )
+    return Case(
+        view=TierView(tier, Workload() if external else work, signals),
+        plan=TierPlan(KEY, decided, Memory(), serve=not external, invalid=invalid),
+        outcome=outcome or TierOutcome(KEY),
+        metrics=metrics or MetricsHealth(ok=True, at=at),
+        kserve_present=kserve_present,
+        at=at,
+    )
+
+
+def no_memory(_: Memory) -> ScalingMemory:
+    """A memory with nothing in it."""
+    return ScalingMemory()
+
+
+def told(the_case: Case) -> TierReport:
+    """The report on one case."""
+    snapshot = Snapshot(the_case.at, (the_case.view,), the_case.metrics, the_case.kserve_present)
+    (tier,) = report(snapshot, Plan((the_case.plan,)), Outcome((the_case.outcome,)), the_case.at, no_memory).tiers
+    return tier
+
+
+def after(the_case: Case, status: ModelTierStatus, at: float, **changes: Any) -> Case:
+    """The same tier later, with `status` written."""
+    tier = replace(the_case.view.tier, status=status)
+    return replace(the_case, view=replace(the_case.view, tier=tier), at=at, outcome=TierOutcome(KEY), **changes)
+
+
+def by_type(verdicts: Sequence[Verdict]) -> Mapping[str, Verdict]:
+    """Verdicts by their type."""
+    return {verdict.type: verdict for verdict in verdicts}

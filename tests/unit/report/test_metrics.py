@@ -1,0 +1,163 @@
+"""The operator's own metrics: named as Prometheus wants, bounded, and gone with their tier."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from tests.unit.report.cases import (
+    EXTERNAL,
+    KEY,
+    NOW,
+    case,
+    decision,
+    no_memory,
+    pod,
+    sample,
+    spec,
+    value,
+)
+from tierwise.api.v1alpha1 import ModelTierSpec
+from tierwise.model import (
+    MISSING,
+    ActionError,
+    Outcome,
+    Plan,
+    Signal,
+    Snapshot,
+    State,
+    TierKey,
+    TierOutcome,
+    TierSignals,
+)
+from tierwise.report import report
+from tierwise.report.case import Case
+from tierwise.report.metrics import OperatorMetrics
+
+LABELS = {"tier_namespace": "team-a", "tier": "chat"}
+
+
+class Watch:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.at = 100.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch()
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def metrics(registry: CollectorRegistry, watch: Watch) -> OperatorMetrics:
+    return OperatorMetrics(registry, watch)
+
+
+def show(metrics: OperatorMetrics, *cases: Case) -> None:
+    """One round over these cases."""
+    snapshot = Snapshot(NOW, tuple(each.view for each in cases), cases[0].metrics if cases else case().metrics)
+    plan, outcome = Plan(tuple(each.plan for each in cases)), Outcome(tuple(each.outcome for each in cases))
+    metrics.update(snapshot, plan, outcome, report(snapshot, plan, outcome, NOW, no_memory))
+
+
+def renamed(the_case: Case, name: str) -> Case:
+    key = TierKey("team-a", name)
+    view = replace(the_case.view, tier=replace(the_case.view.tier, key=key))
+    return replace(
+        the_case, view=view, plan=replace(the_case.plan, key=key), outcome=replace(the_case.outcome, key=key)
+    )
+
+
+def test_replicas_cost_and_conditions_of_a_tier(registry: CollectorRegistry, metrics: OperatorMetrics) -> None:
+    show(metrics, case(spec(price={"gpuHour": "2.5"}), pods=[pod("a"), pod("b")], decided=decision(2, 3)))
+    get = registry.get_sample_value
+    assert get("tierwise_tier_desired_replicas", LABELS) == 3
+    assert get("tierwise_tier_ready_replicas", LABELS) == 2
+    assert get("tierwise_tier_cost_usd_per_hour", LABELS) == 5.0
+    assert get("tierwise_signal_age_seconds", LABELS) == 3.0
+    assert get("tierwise_decisions_total", LABELS | {"reason": "Load"}) == 1
+    for status, expected in (("true", 1), ("false", 0), ("unknown", 0)):
+        labels = LABELS | {"type": "Ready", "status": status}
+        assert get("tierwise_tier_condition", labels) == expected
+
+
+def test_writes_and_errors_are_counted(registry: CollectorRegistry, metrics: OperatorMetrics) -> None:
+    up = case(decided=decision(1, 3), outcome=TierOutcome(KEY, scaled_to=3))
+    down = case(decided=decision(3, 1), outcome=TierOutcome(KEY, scaled_to=1))
+    refused = case(outcome=TierOutcome(KEY, error=ActionError("Conflict", "no", True)))
+    for each in (up, down, up, refused):
+        show(metrics, each)
+    get = registry.get_sample_value
+    assert get("tierwise_scalings_total", LABELS | {"direction": "up"}) == 2
+    assert get("tierwise_scalings_total", LABELS | {"direction": "down"}) == 1
+    assert get("tierwise_apply_errors_total", {"reason": "Conflict"}) == 1
+    assert get("tierwise_decisions_total", LABELS | {"reason": "Load"}) == 4
+
+
+def test_an_external_tier_has_no_cost_per_hour_and_no_decision(
+    registry: CollectorRegistry, metrics: OperatorMetrics
+) -> None:
+    show(metrics, case(ModelTierSpec.model_validate(EXTERNAL)))
+    text = generate_latest(registry).decode()
+    assert "tierwise_tier_cost_usd_per_hour{" not in text
+    assert "tierwise_decisions_total{" not in text
+    assert 'tierwise_tier_condition{status="true",tier="chat",tier_namespace="team-a",type="Ready"} 1.0' in text
+
+
+def test_what_is_no_longer_known_is_no_longer_shown(registry: CollectorRegistry, metrics: OperatorMetrics) -> None:
+    show(metrics, case(spec(price={"gpuHour": "1"})))
+    show(metrics, case(signals=TierSignals(pods=(sample(running=MISSING, waiting=MISSING, kv_usage=MISSING),))))
+    assert registry.get_sample_value("tierwise_tier_cost_usd_per_hour", LABELS) is None
+    assert registry.get_sample_value("tierwise_signal_age_seconds", LABELS) is None
+
+
+def test_the_oldest_measurement_counts_stale_ones_too(registry: CollectorRegistry, metrics: OperatorMetrics) -> None:
+    old = sample("chat-0", waiting=Signal(State.STALE, 1, NOW - 60), kv_usage=value(0.1, NOW + 5))
+    gone = sample("gone", waiting=value(1, NOW - 999))
+    show(metrics, case(signals=TierSignals(pods=(old, gone))))
+    assert registry.get_sample_value("tierwise_signal_age_seconds", LABELS) == 60
+
+
+def test_a_deleted_tier_takes_all_its_series_along(registry: CollectorRegistry, metrics: OperatorMetrics) -> None:
+    scaled = case(spec(price={"gpuHour": "1"}), decided=decision(1, 2), outcome=TierOutcome(KEY, scaled_to=2))
+    show(metrics, scaled, renamed(scaled, "chat-2"))
+    show(metrics, renamed(scaled, "chat-2"))
+    text = generate_latest(registry).decode()
+    assert 'tier="chat"' not in text
+    assert text.count('tier="chat-2"') > 20
+    show(metrics)
+    assert "team-a" not in generate_latest(registry).decode()
+
+
+def test_age_of_the_loop(registry: CollectorRegistry, metrics: OperatorMetrics, watch: Watch) -> None:
+    watch.at = 107.0
+    assert registry.get_sample_value("tierwise_cycle_age_seconds") == 7.0
+    metrics.cycle_ended(0.02)
+    watch.at = 110.0
+    assert metrics.cycle_age() == registry.get_sample_value("tierwise_cycle_age_seconds") == 3.0
+    assert registry.get_sample_value("tierwise_cycle_duration_seconds_count") == 1
+    assert registry.get_sample_value("tierwise_cycle_duration_seconds_bucket", {"le": "0.025"}) == 1
+    assert registry.get_sample_value("tierwise_cycle_duration_seconds_bucket", {"le": "0.01"}) == 0
+
+
+def test_names_follow_the_conventions(registry: CollectorRegistry, metrics: OperatorMetrics) -> None:
+    show(metrics, case())
+    metrics.cycle_ended(0.1)
+    for family in registry.collect():
+        assert re.fullmatch(r"tierwise_[a-z_]+", family.name)
+        assert family.documentation.endswith(".")
+        for each in family.samples:
+            assert "namespace" not in each.labels
+            assert set(each.labels) <= {"tier_namespace", "tier", "reason", "type", "status", "direction", "le"}

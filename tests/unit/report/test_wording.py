@@ -1,0 +1,67 @@
+"""Messages: what happened, then what to do, in bounds, and without anything that changes by itself."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tierwise import reasons
+from tierwise.report.wording import MESSAGE_LENGTH, clean, clip, last_words, pull_failure, remedy, say
+
+WORDS = [reason.word for reason in reasons.table()]
+
+
+@given(st.sampled_from(WORDS), st.text(max_size=3000))
+def test_every_message_fits_and_keeps_the_remedy(word: str, detail: str) -> None:
+    message = say(word, detail)
+    assert 0 < len(message) <= MESSAGE_LENGTH
+    assert "\n" not in message
+    assert remedy(word).rstrip(".") in message or not remedy(word)
+
+
+def test_the_remedy_is_not_said_twice() -> None:
+    assert say("KServeMissing", "no InferenceService kind: Install KServe 0.17 to 0.20") == (
+        "no InferenceService kind: Install KServe 0.17 to 0.20"
+    )
+    assert say("KServeMissing", "no kind") == "no kind. Install KServe 0.17 to 0.20."
+    assert say("KServeMissing", "no kind.") == "no kind. Install KServe 0.17 to 0.20."
+    assert say("Valid") == "The spec can be served as it is."
+
+
+def test_an_unknown_reason_is_a_defect_but_has_no_remedy() -> None:
+    with pytest.raises(KeyError):
+        say("Whatever")
+    assert remedy("Whatever") == ""
+
+
+@given(st.text(max_size=50), st.integers(1, 60))
+def test_clip(text: str, length: int) -> None:
+    clipped = clip(text, length)
+    assert len(clipped) <= length
+    assert clipped == text or (clipped.endswith("…") and text.startswith(clipped[:-1]))
+
+
+def test_two_refused_pods_have_one_message() -> None:
+    first, second = (f'pods "chat-{suffix}" is forbidden:\n exceeded  quota' for suffix in ("x7k2p", "abcde"))
+    assert clean(first) == clean(second) == "pods is forbidden: exceeded quota"
+
+
+def test_attempt_and_back_off_of_a_pull_say_the_same() -> None:
+    cause = "failed to pull: registry.example.com/vllm:v9: not found"
+    assert pull_failure(cause) == cause
+    assert pull_failure(f'Back-off pulling image "registry.example.com/vllm:v9": ErrImagePull: {cause}') == cause
+    assert pull_failure('Back-off pulling image "a"') == ""
+
+
+def test_the_cause_is_found_among_the_last_lines() -> None:
+    output = """INFO 11-21 starting
+(EngineCore) ValueError: No available memory for the cache blocks.
+(APIServer) Traceback (most recent call last):
+(APIServer) RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}
+"""
+    assert last_words(output) == "(EngineCore) ValueError: No available memory for the cache blocks."
+    assert last_words("vllm serve: error: unrecognized arguments: --x\nbye\n").endswith("--x")
+    assert last_words("one\n\n  two  \n") == "two"
+    assert last_words("") == ""
+    assert len(last_words("x" * 5000)) == 400
