@@ -14,7 +14,7 @@ from tierwise.reasons import Reason, table
 MESSAGE_LENGTH = 1024
 _NOTHING = "Nothing."
 _TABLE: dict[str, Reason] = {reason.word: reason for reason in table()}
-_PULL_PREFIX = re.compile(r'^Back-off pulling image "[^"]*":? ?(?:ErrImagePull: )?')
+_BACK_OFF = re.compile(r'^Back-off pulling image "([^"]*)":? ?(?:ErrImagePull: )?')
 _RANDOM_POD = re.compile(r'\bpods "[^"]*"')
 _SPACES = re.compile(r"\s+")
 _ERROR_LINE = re.compile(r"\b[A-Za-z_.]*(?:Error|Exception)\b:? ?\S|\berror:", re.ASCII)
@@ -52,7 +52,11 @@ def clean(text: str) -> str:
 
 def pull_failure(message: str) -> str:
     """The lasting part of a kubelet's message about an image: attempt and back-off alternate, the cause does not."""
-    return _PULL_PREFIX.sub("", clean(message))
+    text = clean(message)
+    back_off = _BACK_OFF.match(text)
+    if back_off is None:
+        return text
+    return text[back_off.end() :] or f"image {back_off.group(1)} cannot be pulled"
 
 
 def last_words(message: str) -> str:

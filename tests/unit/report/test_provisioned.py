@@ -141,6 +141,11 @@ ILL: dict[str, tuple[Case, str, str]] = {
     "an image that could not be pulled": (
         case(pods=[waiting(reason="ImagePullBackOff", message='Back-off pulling image "vllm:v9"')]),
         reasons.IMAGE_PULL,
+        "pod chat-1: image vllm:v9 cannot be pulled",
+    ),
+    "an image that cannot be pulled, unnamed": (
+        case(pods=[waiting(reason="InvalidImageName")]),
+        reasons.IMAGE_PULL,
         "the image cannot be pulled",
     ),
     "a missing Secret": (

@@ -51,7 +51,8 @@ def test_attempt_and_back_off_of_a_pull_say_the_same() -> None:
     cause = "failed to pull: registry.example.com/vllm:v9: not found"
     assert pull_failure(cause) == cause
     assert pull_failure(f'Back-off pulling image "registry.example.com/vllm:v9": ErrImagePull: {cause}') == cause
-    assert pull_failure('Back-off pulling image "a"') == ""
+    assert pull_failure('Back-off pulling image "a:1"') == "image a:1 cannot be pulled"
+    assert pull_failure("") == ""
 
 
 def test_the_cause_is_found_among_the_last_lines() -> None:
