@@ -26,6 +26,7 @@ class _Side(asyncio.Protocol):
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
         self.peer: _Side | None = None
+        self.ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -35,9 +36,15 @@ class _Side(asyncio.Protocol):
             self.peer.transport.write(data)
 
     def eof_received(self) -> bool:
-        peer = self.peer.transport if self.peer is not None else None
-        if peer is not None and not peer.is_closing() and peer.can_write_eof():
-            peer.write_eof()
+        self.ended = True
+        peer = self.peer
+        if peer is None or peer.transport is None or peer.transport.is_closing():
+            return False
+        if peer.ended:
+            # Both have said everything: closing sends what is still buffered first.
+            peer.transport.close()
+            return False
+        peer.transport.write_eof()
         return True  # the other direction stays open
 
     def pause_writing(self) -> None:
