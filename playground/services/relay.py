@@ -104,6 +104,8 @@ class Listener:
             if transport is not None:
                 transport.abort()
             return
+        # Not yet in connection_made: early releases of Python 3.11 add the reader after it, paused or not.
+        transport.pause_reading()
         endpoint = self.endpoints[self._turn % len(self.endpoints)]
         self._turn += 1
         upstream = _Side()
@@ -131,7 +133,6 @@ class _Client(_Side):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        cast(asyncio.Transport, transport).pause_reading()
         self._listener.connect(self)
 
 
