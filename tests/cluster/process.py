@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
@@ -15,7 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from playground.handle import Playground
+from tests.cluster.kubectl import Kubectl, Object, eventually, has
+from tierwise.api.crd import model_tier
 
+READY_SECONDS = 60.0
 START_SECONDS = 30.0
 END_SECONDS = 30.0
 _PORT = re.compile(r"probes and metrics on port (\d+)")
@@ -86,3 +90,52 @@ def _until_ready(operator: Operator) -> None:
         assert operator.process.poll() is None, operator.text()
         assert time.monotonic() < deadline, operator.text()
         time.sleep(0.2)
+
+
+@contextmanager
+def alone(playground: Playground, namespace: str) -> Iterator[Kubectl]:
+    """kubectl in a new namespace, on a cluster that has the CRD. An operator that was installed with helm is paused."""
+    admin = Kubectl(playground.binaries / "kubectl", playground.kubeconfig)
+    admin.apply(model_tier(), {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    admin("wait", "--for=condition=Established", "crd/modeltiers.tierwise.io", "--timeout=30s")
+    installed = _installed(admin)
+    for name, where in installed:
+        admin("scale", "deployment", name, "-n", where, "--replicas=0")
+        admin("wait", "pod", "-n", where, "-l", "app.kubernetes.io/name=tierwise", "--for=delete", "--timeout=60s")
+    yield admin.within(namespace)
+    admin("delete", "namespace", namespace, "--wait=false")
+    for name, where in installed:
+        admin("scale", "deployment", name, "-n", where, "--replicas=1")
+
+
+def _installed(admin: Kubectl) -> list[tuple[str, str]]:
+    text = admin("get", "deployments", "-A", "-l", "app.kubernetes.io/name=tierwise", "-o", "json")
+    return [(each["metadata"]["name"], each["metadata"]["namespace"]) for each in json.loads(text)["items"]]
+
+
+def ready(kubectl: Kubectl, name: str, replicas: int) -> Object:
+    """The tier once it is Ready with so many replicas."""
+    return eventually(
+        lambda: kubectl.tier(name),
+        lambda tier: has(tier, "Ready", "True") and tier["status"].get("readyReplicas", 0) == replicas,
+        READY_SECONDS,
+        f"{name} has {replicas} ready replicas",
+    )
+
+
+def service(kubectl: Kubectl, name: str) -> Object:
+    """The InferenceService once it is settled: class external, with a Deployment."""
+
+    def look() -> Object | None:
+        found = kubectl.get("inferenceservice", name)
+        return found if kubectl.get("deployment", f"{name}-predictor") else None
+
+    def done(found: Object | None) -> bool:
+        if found is None:
+            return False
+        annotations: dict[str, str] = found["metadata"]["annotations"]
+        return annotations["serving.kserve.io/autoscalerClass"] == "external"
+
+    found = eventually(look, done, READY_SECONDS, f"InferenceService {name} of class external")
+    assert found is not None
+    return found

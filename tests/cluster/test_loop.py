@@ -7,50 +7,29 @@ no right too many, is shown by the end-to-end tests.
 from __future__ import annotations
 
 import json
-import signal
 import time
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from playground.handle import Playground
 from tests.cluster.e2e.tiers import cheap
-from tests.cluster.kubectl import Kubectl, Object, eventually, has
-from tests.cluster.process import Operator, operating
+from tests.cluster.kubectl import Kubectl, eventually, has
+from tests.cluster.process import READY_SECONDS, Operator, alone, operating, ready, service
 from tierwise.api.crd import model_tier
 
 pytestmark = pytest.mark.cluster
 NAMESPACE = "loop"
 LEASE = ("--lease-name", "loop", "--lease-namespace", NAMESPACE)
-SHORT_LEASE = (
-    *("--lease-seconds", "6", "--lease-renew-deadline-seconds", "4", "--lease-retry-seconds", "1"),
-    *LEASE,
-)
-READY_SECONDS = 60.0
 
 
 @pytest.fixture(scope="module")
 def kubectl(playground: Playground) -> Iterator[Kubectl]:
-    """kubectl in a namespace of these tests. An operator that was installed with helm is paused meanwhile."""
-    admin = Kubectl(playground.binaries / "kubectl", playground.kubeconfig)
-    admin.apply(model_tier(), {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
-    admin("wait", "--for=condition=Established", "crd/modeltiers.tierwise.io", "--timeout=30s")
-    installed = _installed(admin)
-    for name, namespace in installed:
-        admin("scale", "deployment", name, "-n", namespace, "--replicas=0")
-        admin("wait", "pod", "-n", namespace, "-l", "app.kubernetes.io/name=tierwise", "--for=delete", "--timeout=60s")
-    yield admin.within(NAMESPACE)
-    admin("delete", "namespace", NAMESPACE, "--wait=false")
-    for name, namespace in installed:
-        admin("scale", "deployment", name, "-n", namespace, "--replicas=1")
-
-
-def _installed(admin: Kubectl) -> list[tuple[str, str]]:
-    text = admin("get", "deployments", "-A", "-l", "app.kubernetes.io/name=tierwise", "-o", "json")
-    return [(each["metadata"]["name"], each["metadata"]["namespace"]) for each in json.loads(text)["items"]]
+    """kubectl in a namespace of these tests."""
+    with alone(playground, NAMESPACE) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -67,33 +46,6 @@ def _clean(kubectl: Kubectl) -> Iterator[None]:
 
 
 usual = pytest.mark.usefixtures("operator", "_clean")
-
-
-def ready(kubectl: Kubectl, name: str, replicas: int) -> Object:
-    return eventually(
-        lambda: kubectl.tier(name),
-        lambda tier: has(tier, "Ready", "True") and tier["status"].get("readyReplicas", 0) == replicas,
-        READY_SECONDS,
-        f"{name} has {replicas} ready replicas",
-    )
-
-
-def service(kubectl: Kubectl, name: str) -> Object:
-    """The InferenceService once it is settled: class external, with a Deployment."""
-
-    def look() -> Object | None:
-        found = kubectl.get("inferenceservice", name)
-        return found if kubectl.get("deployment", f"{name}-predictor") else None
-
-    def done(found: Object | None) -> bool:
-        if found is None:
-            return False
-        annotations: dict[str, str] = found["metadata"]["annotations"]
-        return annotations["serving.kserve.io/autoscalerClass"] == "external"
-
-    found = eventually(look, done, READY_SECONDS, f"InferenceService {name} of class external")
-    assert found is not None
-    return found
 
 
 def pods_ever_made(kubectl: Kubectl, tier: str) -> list[str]:
@@ -266,39 +218,3 @@ def test_a_deleted_crd_is_survived(kubectl: Kubectl, operator: Operator) -> None
     eventually(lambda: operator.probe("/readyz"), lambda got: got[0] == 200, 60, "ready again")
     kubectl.apply(cheap("after", replicas=0))
     service(kubectl, "after")
-
-
-@pytest.mark.usefixtures("_clean")
-def test_only_the_leader_writes_and_a_paused_one_never_again(
-    playground: Playground, kubectl: Kubectl, tmp_path: Path
-) -> None:
-    with operating(playground, tmp_path, "first", *SHORT_LEASE) as first:
-        eventually(lambda: first.leading, bool, 20, "the first leads")
-        with operating(playground, tmp_path, "second", *SHORT_LEASE) as second:
-            kubectl.apply(cheap("shared", replicas=0))
-            service(kubectl, "shared")
-            assert not second.leading
-            told = [
-                event["reportingInstance"]
-                for event in kubectl.find("events")
-                if event["involvedObject"].get("kind") == "ModelTier" and event["involvedObject"]["name"] == "shared"
-            ]
-            assert set(told) == {"first"}
-
-            first.signal(signal.SIGSTOP)
-            eventually(lambda: second.leading, bool, 30, "the second takes over")
-            kubectl("scale", "modeltier", "shared", "--replicas=1")
-            ready(kubectl, "shared", 1)
-            first.signal(signal.SIGCONT)
-            time.sleep(8)
-            assert not first.leading
-            assert "this process does not hold the Lease" in first.text()
-            deployment = kubectl.get("deployment", "shared-predictor")
-            assert deployment is not None
-            assert deployment["spec"]["replicas"] == 1
-            lease = kubectl.get("lease", "loop")
-            assert lease is not None
-            assert lease["spec"]["holderIdentity"].startswith("second_")
-            assert lease["spec"]["leaseTransitions"] >= 1
-        # the second has given the Lease back at its end
-        eventually(lambda: first.leading, bool, 4, "the first takes over at once")
