@@ -78,10 +78,15 @@ class Network:
     async def create(self, hostname: str) -> Sandbox:
         """Return new namespaces with a link to the outside. Raises OSError."""
         address = self._pool.take()
+        building = asyncio.ensure_future(_in_own_thread(lambda: self._build(hostname, address)))
         try:
-            return await _in_own_thread(lambda: self._build(hostname, address))
-        except BaseException:
+            return await asyncio.shield(building)
+        except OSError:
             self._pool.give_back(address)
+            raise
+        except asyncio.CancelledError:
+            # A thread cannot be stopped half-way: what it makes is taken away again.
+            await self.remove(await building)
             raise
 
     async def remove(self, sandbox: Sandbox) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -261,6 +262,7 @@ class PodWorker:
         await self._publisher.flush()
         await self._delete()
         self._around.events.forget(self.uid)
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     async def _take_down(self) -> None:
         self._around.devices.release(self.uid)

@@ -140,7 +140,11 @@ class RootFs:
         mount("tmpfs", self.root + path, "tmpfs", 0, f"mode={mode:o}")
         self._ours[path] = True
         self._opened.append(path)
-        for name in sorted(os.listdir(path)):
+        try:
+            names = sorted(os.listdir(path))
+        except PermissionError:
+            names = []  # another user's folder: what we may not see cannot be in the container
+        for name in names:
             self._bring(f"{path}/{name}")
 
 
