@@ -51,7 +51,7 @@ def established(kubectl: Kubectl, *names: str) -> None:
         served = {
             crd["metadata"]["name"]
             for crd in crds
-            for condition in crd.get("status", {}).get("conditions", ())
+            for condition in crd.get("status", {}).get("conditions") or ()  # null at first
             if condition["type"] == "Established" and condition["status"] == "True"
         }
         return set(names) <= served
