@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -87,19 +86,20 @@ def up(state: Path | None, scrape_interval: float) -> int:
     """Start a playground, say how to use it, and wait for Ctrl-C, SIGTERM or its end. Raises PlaygroundError."""
     if scrape_interval <= 0:
         raise PlaygroundError(f"the scrape interval must be positive, not {scrape_interval:g}")
-    ended = threading.Event()
     try:
         # SIGTERM means the same as Ctrl-C, also in the middle of the start; a shell's background job ignores Ctrl-C.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)
-        with start(state, scrape_interval=scrape_interval, progress=_say(), on_end=ended.set) as playground:
+        with start(state, scrape_interval=scrape_interval, progress=_say()) as playground:
             point_to(playground.state)
             print(how_to_use(playground), flush=True)
-            ended.wait()
+            why = playground.why_ended()
     except KeyboardInterrupt:
         print("the playground has ended", file=sys.stderr)
         return 0
-    raise PlaygroundError("the playground ended by itself", "Start it again; with --state DIR its logs are kept.")
+    raise PlaygroundError(
+        "the playground ended by itself", f"{why}\nStart it again; with --state DIR its logs are kept."
+    )
 
 
 def point_to(state: Path) -> None:

@@ -46,6 +46,7 @@ class Playground:
     seconds_to_start: float
     _sandbox: Sandbox
     _reader: threading.Thread
+    _heard: queue.Queue[tuple[str, str]]
     _temporary: bool
     _stopped: bool = field(default=False)
 
@@ -103,6 +104,10 @@ class Playground:
         entering = enter_command(self.init, Path.cwd(), processes=False)
         return subprocess.Popen([*entering, *command], stdin=subprocess.DEVNULL)
 
+    def why_ended(self) -> str:
+        """Wait until everything has ended by itself; return what was said at the end."""
+        return self._heard.get()[1]
+
     def stop(self) -> None:
         """End everything and remove a temporary state folder; a second call does nothing."""
         if self._stopped:
@@ -142,13 +147,12 @@ def start(
     scrape_interval: float = 10,
     engine: Mapping[str, Any] | None = None,
     progress: Say | None = None,
-    on_end: Callable[[], None] | None = None,
 ) -> Playground:
     """Build what is missing, start a playground and return when it is ready.
 
     `state` is a folder for its files (default: a temporary one, removed at the end); `scrape_interval` is
     Prometheus' in seconds; `engine` configures the simulated engines (tierwise_sim.config); `progress` gets
-    lines for a human, from a thread of ours once it runs; `on_end` is called from there when everything has ended.
+    lines for a human, from a thread of ours once it runs.
     Raises PlaygroundError.
     """
     say: Say = progress or (lambda _: None)
@@ -157,7 +161,7 @@ def start(
     began = time.monotonic()
     folder, temporary = _state_folder(state)
     try:
-        return _start(_Plan(folder, temporary, built, command, scrape_interval, engine or {}, began), say, on_end)
+        return _start(_Plan(folder, temporary, built, command, scrape_interval, engine or {}, began), say)
     except PlaygroundError:
         raise  # the logs that tell why stay where they are
     except BaseException:
@@ -177,7 +181,7 @@ class _Plan:
     began: float
 
 
-def _start(plan: _Plan, say: Say, on_end: Callable[[], None] | None) -> Playground:
+def _start(plan: _Plan, say: Say) -> Playground:
     layout, listeners = Layout(plan.folder), [loopback_listener() for _ in range(3)]
     try:
         api, prometheus, proxy = (listener.getsockname()[1] for listener in listeners)
@@ -200,7 +204,7 @@ def _start(plan: _Plan, say: Say, on_end: Callable[[], None] | None) -> Playgrou
         for listener in listeners:
             listener.close()
     heard: queue.Queue[tuple[str, str]] = queue.Queue()
-    reader = threading.Thread(target=_listen, args=(sandbox, heard, say, on_end), daemon=True)
+    reader = threading.Thread(target=_listen, args=(sandbox, heard, say), daemon=True)
     reader.start()
     try:
         _wait_ready(heard, layout)
@@ -212,6 +216,7 @@ def _start(plan: _Plan, say: Say, on_end: Callable[[], None] | None) -> Playgrou
             seconds_to_start=time.monotonic() - plan.began,
             _sandbox=sandbox,
             _reader=reader,
+            _heard=heard,
             _temporary=plan.temporary,
         )
         _describe(playground)
@@ -221,7 +226,7 @@ def _start(plan: _Plan, say: Say, on_end: Callable[[], None] | None) -> Playgrou
     return playground
 
 
-def _listen(sandbox: Sandbox, heard: queue.Queue[tuple[str, str]], say: Say, on_end: Callable[[], None] | None) -> None:
+def _listen(sandbox: Sandbox, heard: queue.Queue[tuple[str, str]], say: Say) -> None:
     """Pass on what comes from inside: what decides about the start to the queue, the rest to the user."""
     with sandbox.output as lines:
         for line in lines:
@@ -235,8 +240,6 @@ def _listen(sandbox: Sandbox, heard: queue.Queue[tuple[str, str]], say: Say, on_
             else:
                 heard.put((kind, text))
     heard.put(("failed", "the playground ended"))
-    if on_end is not None:
-        on_end()
 
 
 def _wait_ready(heard: queue.Queue[tuple[str, str]], layout: Layout) -> None:
