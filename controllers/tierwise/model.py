@@ -207,7 +207,7 @@ class Memory:
     learned_for: str = ""
     resumed: bool = False  # right after a restart: what the old process saw last is not known
     queued: tuple[tuple[str, float], ...] = ()  # replicas with a queue in the last sample, and what they ran
-    measured: frozenset[str] | None = None  # replicas in the last sample; None: not known
+    measured: tuple[tuple[str, float], ...] | None = None  # replicas, and when each was first sampled; None: not known
     sampled_at: float | None = None  # when the newest sample of the last decision was taken
     observed_at: float | None = None  # when the last decision from complete metrics was made
     forgotten_until: float | None = None  # until when replicas are held because nothing was remembered

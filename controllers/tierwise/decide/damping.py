@@ -22,7 +22,7 @@ from tierwise.model import Memory, Peak
 
 HEADROOM = 0.8
 MOST_PEAKS = 32  # what the status has room for
-# More than three ticks without complete metrics are a gap.
+# Time without complete metrics counts up to three ticks; beyond that the clock stands.
 _GAP_SECONDS = 30.0
 
 
@@ -35,9 +35,9 @@ def standing(peaks: Iterable[Peak], now: float, window: float) -> tuple[Peak, ..
 def remembered(memory: Memory, recommended: int, now: float, window: float) -> Memory:
     """`memory` after a recommendation from complete metrics."""
     peaks: tuple[Peak, ...] = memory.peaks
-    if memory.observed_at is not None and now - memory.observed_at > _GAP_SECONDS:
-        gap = now - memory.observed_at
-        peaks = tuple(replace(peak, at=peak.at + gap) for peak in peaks)
+    unseen = 0.0 if memory.observed_at is None else now - memory.observed_at - _GAP_SECONDS
+    if unseen > 0:
+        peaks = tuple(replace(peak, at=peak.at + unseen) for peak in peaks)
     peaks = (*peaks, Peak(memory.recommended or 0, _up(now)))
     return replace(memory, recommended=recommended, peaks=_higher(peaks, recommended, now, window), observed_at=now)
 

@@ -3,10 +3,10 @@
 batching.maxSequences says how many it may; memory, prompts or adapters can keep it below that. So the number is
 learned, with a rule for each direction, since a wrong number is not equally bad in both:
 
-- Down, slowly: a replica that has more waiting than is fine in two samples in a row, and has stopped filling in between,
-  shows its limit. The number moves a third of the way to the median of such replicas, and not at all when it is within
-  5 % of it. A few waiting requests show nothing: what arrives during a step waits for the next one, even in an engine
-  that is half empty.
+- Down, slowly: a replica that has more waiting than is fine in two samples in a row, and has stopped filling in
+  between, shows its limit. The number moves a third of the way to the median of such replicas, and not at all when it
+  is within 5 % of it. A few waiting requests show nothing: what arrives during a step waits for the next one, even in an
+  engine that is half empty.
 - Up, at once: a replica that runs more than the number has proved it wrong. Without this rule a number that is too low
   would stay: with too many replicas no queue stands, and nothing could be learned any more.
 
@@ -26,7 +26,7 @@ from tierwise.model import Memory, PodSample
 _STEP = 0.3
 _DEAD_BAND = 0.05
 # Two decisions between two scrapes see the same sample, told with a slightly different age.
-_SAME_SAMPLE_SECONDS = 1.0
+SAME_SAMPLE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def learn(spec: ModelTierSpec, memory: Memory, pods: tuple[PodSample, ...]) -> L
     limit, known = float(spec.batching.max_sequences), requests_per_replica(spec, memory)
     measured = [pod for pod in pods if pod.running.known and pod.waiting.known]
     newest = max((pod.running.at or 0.0 for pod in measured), default=None)
-    if newest is None or (memory.sampled_at is not None and abs(newest - memory.sampled_at) < _SAME_SAMPLE_SECONDS):
+    if newest is None or (memory.sampled_at is not None and abs(newest - memory.sampled_at) < SAME_SAMPLE_SECONDS):
         return Lesson(None if known >= limit else known, memory.queued, memory.sampled_at)
     before = dict(memory.queued)
     fine = spec.scaling.waiting_per_replica

@@ -24,7 +24,7 @@ from tierwise import reasons
 from tierwise.api.v1alpha1 import ModelTierSpec
 from tierwise.decide import damping
 from tierwise.decide.demand import Demand, demand, gaps, median, share, total, whole
-from tierwise.decide.learning import fingerprint, learn, requests_per_replica
+from tierwise.decide.learning import SAME_SAMPLE_SECONDS, fingerprint, learn, requests_per_replica
 from tierwise.model import Decision, Memory, MetricsHealth, NamedSignal, PodSample, Signal, State, Step, TierView
 from tierwise.times import rfc3339
 
@@ -53,7 +53,7 @@ def decide_replicas(
     pods = view.signals.pods
     load = demand(pods, view.signals.tokens_per_request, given)
     settled = demand(_settled(pods, memory), view.signals.tokens_per_request, given)
-    missing = gaps(view) if metrics.ok else ("Prometheus does not answer",)
+    missing = gaps(view) if metrics.ok else ("Prometheus has not answered",)
 
     trail = _Trail(current)
     asked = _ask(trail, load, settled, spec, current)
@@ -68,7 +68,7 @@ def decide_replicas(
         learned_for="" if lesson.requests_per_replica is None else fingerprint(spec),
         queued=lesson.queued,
         sampled_at=lesson.sampled_at,
-        measured=_measured(pods) or memory.measured,
+        measured=_first_samples(pods, memory),
     )
     reason, message = _why(trail, spec, current)
     decision = Decision(
@@ -103,15 +103,26 @@ class _Trail:
         return next((step.message for step in reversed(self.steps) if step.reason == reason), "")
 
 
-def _measured(pods: tuple[PodSample, ...]) -> frozenset[str]:
-    return frozenset(pod.pod for pod in pods if pod.running.known)
+def _first_samples(pods: tuple[PodSample, ...], memory: Memory) -> tuple[tuple[str, float], ...] | None:
+    """When each measured pod was first sampled. Of those that a restarted operator finds, that is long ago."""
+    known = [(pod.pod, pod.running.at or 0.0) for pod in pods if pod.running.known]
+    if not known:
+        return memory.measured
+    if memory.measured is None:
+        return tuple((name, 0.0) for name, _ in known)
+    first = dict(memory.measured)
+    return tuple((name, first.get(name, at)) for name, at in known)
 
 
 def _settled(pods: tuple[PodSample, ...], memory: Memory) -> tuple[PodSample, ...]:
-    """The pods that were measured before. All of them when none was: nothing can be counted twice then."""
-    if memory.measured is None or not memory.measured & _measured(pods):
+    """The pods that were sampled more than once. All of them when none was: nothing can be counted twice then."""
+    if memory.measured is None:
         return pods
-    return tuple(pod for pod in pods if pod.pod in memory.measured)
+    first = dict(memory.measured)
+    again = tuple(
+        pod for pod in pods if pod.pod in first and abs((pod.running.at or 0.0) - first[pod.pod]) > SAME_SAMPLE_SECONDS
+    )
+    return again or pods
 
 
 def _ask(trail: _Trail, load: Demand, settled: Demand, spec: ModelTierSpec, current: int) -> int | None:

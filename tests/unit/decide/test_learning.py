@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.decide.make import NOW, SEQUENCES, Loop, sample, spec
+from tests.unit.decide.make import NOW, SEQUENCES, WAITING, Loop, sample, spec
 from tierwise.decide.learning import fingerprint, learn, requests_per_replica
 from tierwise.model import MISSING, Memory, PodSample
 
@@ -53,6 +53,14 @@ def test_a_replica_that_still_fills_teaches_nothing() -> None:
     memory = Memory()
     for number, running in enumerate((2, 5, 8, 12, 16)):
         memory = taught(memory, sample("a", running, 10, at=NOW + 10 * number))
+        assert memory.requests_per_replica is None
+
+
+def test_a_few_waiting_requests_teach_nothing() -> None:
+    """They may have come during the last step of an engine that is half empty."""
+    memory = Memory()
+    for number in range(10):
+        memory = taught(memory, sample("a", 8, WAITING, at=NOW + 10 * number))
     assert memory.requests_per_replica is None
 
 

@@ -12,7 +12,7 @@ from tierwise import reasons
 from tierwise.api.status import ModelTierStatus, PeakStatus, ScalingMemory, ScalingStatus
 from tierwise.decide import remember, restore
 from tierwise.decide.damping import MOST_PEAKS, floor, held, remembered, standing
-from tierwise.model import Memory, Peak
+from tierwise.model import Memory, Peak, PodSample
 
 
 def status(memory: ScalingMemory) -> ModelTierStatus:
@@ -89,7 +89,14 @@ def test_peaks_end_after_the_window_and_a_clock_that_was_set_back_does_not_prolo
 def test_time_in_which_nothing_was_measured_does_not_count() -> None:
     memory = Memory(recommended=2, peaks=(Peak(5, NOW - 250),), observed_at=NOW)
     assert remembered(memory, 2, NOW + 10, 300).peaks == (Peak(5, NOW - 250),)
-    assert remembered(memory, 2, NOW + 1000, 300).peaks == (Peak(5, NOW + 750),)
+    assert remembered(memory, 2, NOW + 1000, 300).peaks == (Peak(5, NOW + 720),), "but for thirty seconds"
+
+
+def test_a_slow_tick_lets_a_window_pass_all_the_same() -> None:
+    loop = Loop(spec(), replicas=5, memory=Memory(recommended=5))
+    for _ in range(20):
+        loop.tick(5, seconds=60)
+    assert loop.replicas == 1
 
 
 def test_replicas_found_after_a_restart_count_as_recommended() -> None:
@@ -123,6 +130,15 @@ def test_a_restart_starts_the_window_anew() -> None:
         assert loop.tick(5).target == 5
         assert loop.memory.forgotten_until is None
     assert loop.tick(5).target == 1
+
+
+def test_a_restart_amid_incomplete_metrics_counts_its_window_from_the_first_complete_ones() -> None:
+    half = view(spec(), (*spread(5, 4), PodSample("hung")), current=5)
+    memory = Memory(recommended=2, resumed=True)
+    assert planned(half, memory).memory.resumed
+    made = planned(view(spec(), spread(5, 5), current=5), memory, now=NOW + 60)
+    assert made.memory.peaks == (Peak(5, NOW + 60),)
+    assert not made.memory.resumed
 
 
 def test_a_restart_without_metrics_keeps_the_memory_until_there_are_some() -> None:

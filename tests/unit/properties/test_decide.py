@@ -54,7 +54,9 @@ memories = st.builds(
     learned_for=st.sampled_from(["", fingerprint(spec())]),
     resumed=st.booleans(),
     queued=st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 20)), max_size=3).map(tuple),
-    measured=st.one_of(st.none(), st.frozensets(st.sampled_from("abcdef"))),
+    measured=st.one_of(
+        st.none(), st.dictionaries(st.sampled_from("abcdef"), st.floats(NOW - 900, NOW)).map(lambda d: tuple(d.items()))
+    ),
     sampled_at=st.one_of(st.none(), st.floats(NOW - 60, NOW)),
     observed_at=st.one_of(st.none(), st.floats(NOW - 900, NOW + 900)),
 )
