@@ -56,6 +56,7 @@ class Informer:
         self._wake = wake
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
+        self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="informer", daemon=True)
         self._indices: Mapping[str, kopf.Index[str, Any]] = {}
         self._ghosts: set[str] = set()
@@ -74,8 +75,10 @@ class Informer:
 
     async def stop(self) -> None:
         """End the watches and the thread."""
-        if self._loop is not None and self._stop is not None and self._thread.is_alive():
+        self._ending.set()
+        if self._loop is not None and self._stop is not None:
             self._loop.call_soon_threadsafe(self._stop.set)
+        if self._thread.is_alive():
             await asyncio.to_thread(self._thread.join, STOP_SECONDS)
 
     async def _copy(self) -> Records | None:
@@ -89,16 +92,21 @@ class Informer:
         }
 
     def _run(self) -> None:
-        try:
-            asyncio.run(self._watch_for_ever())
-        except Exception:
-            logger.exception("the informer has ended; /readyz says so, and /healthz lets the pod be restarted")
-        finally:
-            self.problem = "the informer has ended"
-            self._synced = False
+        pauses = delays()
+        while not self._ending.is_set():
+            try:
+                asyncio.run(self._watch_for_ever())
+            except Exception as error:
+                self.problem = f"the informer has failed and is started again: {type(error).__name__}: {error}"
+                logger.exception("the informer has failed and is started again")
+                self._ending.wait(next(pauses))
+            finally:
+                self._synced, self._loop = False, None
 
     async def _watch_for_ever(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        if self._ending.is_set():
+            return
         configuration = await connection.load(self._settings.kubeconfig, self._settings.context)
         async with connection.client(configuration) as client:
             cluster = KubernetesCluster(Wire(client), SystemClock(), instance=self._settings.identity)

@@ -16,7 +16,7 @@ import pytest
 
 from playground.handle import Playground
 from tests.cluster.e2e.tiers import cheap
-from tests.cluster.kubectl import Kubectl, eventually, has
+from tests.cluster.kubectl import Kubectl, Refused, eventually, has
 from tests.cluster.process import READY_SECONDS, Operator, alone, operating, ready, service
 from tierwise.api.crd import model_tier
 
@@ -218,3 +218,46 @@ def test_a_deleted_crd_is_survived(kubectl: Kubectl, operator: Operator) -> None
     eventually(lambda: operator.probe("/readyz"), lambda got: got[0] == 200, 60, "ready again")
     kubectl.apply(cheap("after", replicas=0))
     service(kubectl, "after")
+
+
+@usual
+def test_kserve_that_does_not_answer_is_named_and_waited_for(
+    playground: Playground, kubectl: Kubectl, operator: Operator
+) -> None:
+    playground.control("stop", "kserve-manager")
+    try:
+        kubectl.apply(cheap("late", replicas=0))
+        eventually(
+            lambda: kubectl.tier("late"),
+            lambda tier: has(tier, "Provisioned", "False", "KServeNotAnswering"),
+            30,
+            "the condition names KServe",
+        )
+    finally:
+        playground.control("start", "kserve-manager")
+    service(kubectl, "late")
+    assert operator.probe("/healthz")[0] == 200
+
+
+def _api_server(kubectl: Kubectl) -> str:
+    try:
+        return kubectl("get", "--raw", "/readyz")
+    except Refused as error:
+        return str(error)
+
+
+@usual
+def test_an_api_server_that_comes_back_is_followed(
+    playground: Playground, kubectl: Kubectl, operator: Operator
+) -> None:
+    kubectl.apply(cheap("through", replicas=0))
+    service(kubectl, "through")
+    playground.control("stop", "kube-apiserver")
+    try:
+        time.sleep(15)  # longer than the Lease lasts
+        assert operator.probe("/healthz")[0] == 200
+    finally:
+        playground.control("start", "kube-apiserver")
+    eventually(partial(_api_server, kubectl), lambda text: text == "ok", 60, "the API server")
+    kubectl("scale", "modeltier", "through", "--replicas=1")
+    ready(kubectl, "through", 1)

@@ -1,0 +1,150 @@
+"""Does one bad cycle, or one that hangs, leave the next one alone; and does the end wait for the one that runs?"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from tests.unit.act.store import Store
+from tierwise.observe import Samples, World
+from tierwise.report.metrics import OperatorMetrics
+from tierwise_operator.clock import SystemClock
+from tierwise_operator.loop import Loop, Parts
+from tierwise_operator.pulse import Pulse, Rhythm
+from tierwise_operator.serving import Health
+
+FAST = Rhythm(tick=0.01, quiet=0.001, limit=0.002)
+
+
+class Stage:
+    """A loop over a world that a script makes."""
+
+    def __init__(self, world: Callable[[], Awaitable[World | None]], *, limit: float = 5.0, problem: str = "") -> None:
+        clock = SystemClock()
+        self.store = Store()
+        self.health = Health(clock.monotonic, 1.0)
+        self.registry = CollectorRegistry()
+        parts = Parts(
+            world=world,
+            problem=lambda: problem,
+            samples=Samples,
+            cluster=self.store,
+            leading=lambda: True,
+            metrics=OperatorMetrics(self.registry, clock.monotonic),
+            health=self.health,
+            clock=clock,
+        )
+        self.loop = Loop(parts, limit)
+        self.task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self.task = asyncio.create_task(self.loop.run(Pulse(FAST)))
+
+    async def end(self, seconds: float = 1.0) -> None:
+        await self.loop.finish(seconds)
+        assert self.task is not None
+        self.task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self.task
+
+    @property
+    def cycles(self) -> float:
+        return self.registry.get_sample_value("tierwise_cycle_duration_seconds_count") or 0.0
+
+
+async def until(done: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not done():  # noqa: ASYNC110  (what is waited for has no event)
+            await asyncio.sleep(0.005)
+
+
+async def test_cycle_after_cycle() -> None:
+    async def world() -> World:
+        return World()
+
+    stage = Stage(world)
+    stage.start()
+    await until(lambda: stage.cycles >= 3)
+    assert stage.health.ready()[0]
+    await stage.end()
+
+
+async def test_an_unknown_cluster_is_no_failure_but_is_told() -> None:
+    async def world() -> None:
+        return None
+
+    stage = Stage(world, problem="the ModelTier CRD is not installed")
+    stage.start()
+    await until(lambda: stage.cycles >= 2)
+    assert stage.health.alive()[0]
+    assert stage.health.ready() == (False, "the ModelTier CRD is not installed")
+    assert stage.store.writes == []
+    await stage.end()
+
+
+async def test_a_cycle_that_fails_leaves_the_next_one_alone(caplog: pytest.LogCaptureFixture) -> None:
+    worlds: list[Any] = [RuntimeError("a defect"), RuntimeError("again"), World()]
+
+    async def world() -> World:
+        found = worlds.pop(0) if len(worlds) > 1 else worlds[0]
+        if isinstance(found, Exception):
+            raise found
+        made: World = found
+        return made
+
+    stage = Stage(world)
+    stage.start()
+    await until(lambda: stage.cycles >= 1)
+    assert caplog.text.count("a cycle failed") == 2
+    await stage.end()
+
+
+async def test_a_cycle_that_hangs_is_given_up_and_does_not_count_as_death(caplog: pytest.LogCaptureFixture) -> None:
+    async def world() -> World:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    stage = Stage(world, limit=0.02)
+    stage.start()
+    await until(lambda: "given up" in caplog.text)
+    await asyncio.sleep(0)
+    assert stage.health.alive()[0]
+    assert "given up" in stage.health.ready()[1]
+    await stage.end()
+
+
+async def test_the_end_waits_for_the_cycle_that_runs_and_begins_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    running, going_on = asyncio.Event(), asyncio.Event()
+
+    async def world() -> World:
+        running.set()
+        await going_on.wait()
+        return World()
+
+    stage = Stage(world)
+    stage.start()
+    await running.wait()
+    ending = asyncio.create_task(stage.end())
+    await asyncio.sleep(0.02)
+    assert not ending.done()
+    going_on.set()
+    await ending
+    assert stage.cycles == 1
+    assert "did not end in time" not in caplog.text
+
+
+async def test_the_end_does_not_wait_for_ever(caplog: pytest.LogCaptureFixture) -> None:
+    async def world() -> World:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    stage = Stage(world)
+    stage.start()
+    await asyncio.sleep(0.05)
+    await stage.end(0.02)
+    assert "did not end in time" in caplog.text
