@@ -5,8 +5,8 @@ learned, with a rule for each direction, since a wrong number is not equally bad
 
 - Down, slowly: a replica that has more waiting than is fine in two samples in a row, and has stopped filling in
   between, shows its limit. The number moves a third of the way to the median of such replicas, and not at all when it
-  is within 5 % of it. A few waiting requests show nothing: what arrives during a step waits for the next one, even in an
-  engine that is half empty.
+  is within 5 % of it. A few waiting requests show nothing: what arrives during a step waits for the next one, even in
+  an engine that is half empty.
 - Up, at once: a replica that runs more than the number has proved it wrong. Without this rule a number that is too low
   would stay: with too many replicas no queue stands, and nothing could be learned any more.
 
