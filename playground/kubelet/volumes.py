@@ -104,14 +104,13 @@ class PodVolumes:
 
     @staticmethod
     def _below(source: Path, below: str) -> Path:
-        target = source / below
+        # A file of a ConfigMap is a link into a dated folder; the mount keeps what it is now.
+        target = (source / below).resolve()
+        if not target.is_relative_to(source.resolve()):
+            raise VolumeError(f"subPath {below} leads out of the volume")
         if not target.exists():
             target.mkdir(parents=True)
-        # A file of a ConfigMap is a link into a dated folder; the mount keeps what it is now.
-        resolved = target.resolve()
-        if not resolved.is_relative_to(source.resolve()):
-            raise VolumeError(f"subPath {below} leads out of the volume")
-        return resolved
+        return target
 
     def remove(self) -> None:
         """Remove what belongs to the pod alone. Raises OSError."""

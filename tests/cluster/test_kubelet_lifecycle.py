@@ -85,14 +85,7 @@ def test_a_startup_probe_holds_the_others_back_and_its_failure_restarts(room: Ro
 
 
 def test_deletion_is_not_ready_then_prestop_then_term_then_kill(room: Room) -> None:
-    stubborn = echo(
-        args=["--ignore-term"],
-        lifecycle={"preStop": {"exec": {"command": ["python3", "-c", "open('/proc/1/fd/1','w').write('bye\\n')"]}}},
-    )
-    stubborn["image"], stubborn["command"] = "playground/python", None
-    del stubborn["command"]
-    stubborn |= {"image": "playground/http-echo"}
-    stubborn["lifecycle"]["preStop"] = {"sleep": {"seconds": 2}}
+    stubborn = echo(args=["--ignore-term"], lifecycle={"preStop": {"sleep": {"seconds": 2}}})
     room.ready(pod("stubborn", stubborn, terminationGracePeriodSeconds=5))
     with room.follow("stubborn") as following:
         began = time.monotonic()
@@ -109,15 +102,26 @@ def test_deletion_is_not_ready_then_prestop_then_term_then_kill(room: Room) -> N
 
 
 def test_a_hook_runs_before_the_signal_and_a_polite_end_is_quick(room: Room) -> None:
-    polite = echo(lifecycle={"preStop": {"httpGet": {"path": "/hook", "port": "http"}}})
-    room.ready(pod("polite", polite, terminationGracePeriodSeconds=30))
-    with room.follow("polite") as following:
-        began = time.monotonic()
-        room.kubectl("delete", "pod", "polite")
-        assert time.monotonic() - began < 5
-        assert following.stdout is not None
-        lines = following.stdout.read().splitlines()
-    assert [line for line in lines if "hook" in line or "signal" in line] == ['"GET /hook HTTP/1.1" 200 -', "signal 15"]
+    hook = "print('hook', file=open('/proc/1/fd/1', 'w'))"
+    code = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: (print("signal", flush=True), sys.exit(0)))
+while True: time.sleep(1)
+"""
+    polite = {
+        "polite": echo(lifecycle={"preStop": {"httpGet": {"path": "/hook", "port": "http"}}}),
+        "handy": script(code, lifecycle={"preStop": {"exec": {"command": ["python3", "-c", hook]}}}),
+    }
+    room.ready(*(pod(name, container, terminationGracePeriodSeconds=30) for name, container in polite.items()))
+    for name in polite:
+        with room.follow(name) as following:
+            began = time.monotonic()
+            room.kubectl("delete", "pod", name)
+            assert time.monotonic() - began < 6
+            assert following.stdout is not None
+            lines = following.stdout.read().splitlines()
+        told = [line for line in lines if "hook" in line or "signal" in line]
+        assert ["hook" in told[0], "signal" in told[1]] == [True, True], lines
 
 
 def test_a_shorter_grace_period_counts_even_later(room: Room) -> None:
