@@ -32,10 +32,12 @@ _RESOURCES = {
     "InferenceService": ("inferenceservices", True),
     "MutatingWebhookConfiguration": ("mutatingwebhookconfigurations", False),
     "Namespace": ("namespaces", False),
+    "PersistentVolume": ("persistentvolumes", False),
     "Role": ("roles", True),
     "RoleBinding": ("rolebindings", True),
     "Service": ("services", True),
     "ServiceAccount": ("serviceaccounts", True),
+    "StorageClass": ("storageclasses", False),
     "ValidatingWebhookConfiguration": ("validatingwebhookconfigurations", False),
 }
 

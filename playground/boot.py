@@ -79,6 +79,7 @@ class Boot:
         await asyncio.gather(*(self._api.apply(item, patience=self._seconds) for item in items))
 
     async def _rest(self) -> None:
+        await self._apply(objects.storage())
         for name in (CONTROLLER_MANAGER, SCHEDULER, SERVICES):
             await self._supervisor.ready(name, self._seconds)
 

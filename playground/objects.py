@@ -1,6 +1,7 @@
 """Which objects are in the cluster before the first user's?
 
-Namespaces, what lets Prometheus find pods, and the Service under which kube-prometheus-stack users know it.
+Namespaces, what lets Prometheus find pods, the Service under which kube-prometheus-stack users know it, and
+volumes for claims to bind to.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from playground.layout import (
 )
 
 Object = dict[str, Any]
+VOLUMES = 16
 _RBAC = "rbac.authorization.k8s.io"
 
 
@@ -64,3 +66,36 @@ def monitoring() -> list[Object]:
         },
         endpoint_slice(MONITORING_NAMESPACE, PROMETHEUS_SERVICE, PROMETHEUS_PORT, "http-web"),
     ]
+
+
+def storage() -> list[Object]:
+    """Return the default storage class and volumes of it: the scheduler wants claims bound.
+
+    Nothing is ever written to the path: the kubelet gives each claim a folder of its own (DIR/pvc).
+    """
+    name = "playground"
+    default = {"storageclass.kubernetes.io/is-default-class": "true"}
+    storage_class: Object = {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {"name": name, "annotations": default},
+        "provisioner": "kubernetes.io/no-provisioner",
+        "volumeBindingMode": "Immediate",
+        "reclaimPolicy": "Retain",
+    }
+    volumes = [
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": f"{name}-{number}"},
+            "spec": {
+                "storageClassName": name,
+                "capacity": {"storage": "4Ti"},
+                "accessModes": ["ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany"],
+                "persistentVolumeReclaimPolicy": "Retain",
+                "hostPath": {"path": "/nonexistent"},
+            },
+        }
+        for number in range(VOLUMES)
+    ]
+    return [storage_class, *volumes]

@@ -175,41 +175,20 @@ print(json.dumps([who, listed]))
 
 
 def test_a_claim_outlives_the_pod(room: Room) -> None:
-    namespace = room.kubectl.namespace
-    volume = {
-        "apiVersion": "v1",
-        "kind": "PersistentVolume",
-        "metadata": {"name": f"pv-{namespace}"},
-        "spec": {
-            "capacity": {"storage": "1Gi"},
-            "accessModes": ["ReadWriteOnce"],
-            "hostPath": {"path": "/unused"},
-            "storageClassName": "",
-            "persistentVolumeReclaimPolicy": "Delete",
-            "claimRef": {"namespace": namespace, "name": "models"},
-        },
-    }
-    claim = {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {"name": "models"},
-        "spec": {
-            "accessModes": ["ReadWriteOnce"],
-            "storageClassName": "",
-            "resources": {"requests": {"storage": "1Gi"}},
-            "volumeName": f"pv-{namespace}",
-        },
-    }
-    room.kubectl.apply(volume, claim)
+    room.kubectl.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "models"},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+        }
+    )
     extra = {"volumes": [{"name": "m", "persistentVolumeClaim": {"claimName": "models"}}]}
     mounts = [{"name": "m", "mountPath": "/models"}]
-    try:
-        room.output(pod("writer", script("open('/models/x', 'w').write('kept')", volumeMounts=mounts), **extra))
-        room.kubectl("delete", "pod", "writer")
-        reader = pod("reader", script("print(open('/models/x').read())", volumeMounts=mounts), **extra)
-        assert room.output(reader).strip() == "kept"
-    finally:
-        room.kubectl("delete", "persistentvolume", f"pv-{namespace}", "--wait=false")
+    room.output(pod("writer", script("open('/models/x', 'w').write('kept')", volumeMounts=mounts), **extra))
+    room.kubectl("delete", "pod", "writer")
+    reader = pod("reader", script("print(open('/models/x').read())", volumeMounts=mounts), **extra)
+    assert room.output(reader).strip() == "kept"
 
 
 def test_each_pod_has_a_world_of_its_own(room: Room) -> None:
