@@ -38,7 +38,7 @@ def fleet(sequences: int, waiting: int, **changes: object) -> Fleet:
 
 @pytest.mark.parametrize(
     ("sequences", "waiting", "users", "start"),
-    [(8, 2, 35, 2.0), (8, 2, 35, 60.0), (16, 4, 90, 30.0), (4, 0, 10, 120.0)],
+    [(8, 2, 35, 2.0), (8, 2, 35, 60.0), (16, 4, 50, 30.0), (4, 0, 10, 120.0)],
 )
 def test_a_load_step_moves_replicas_from_one_to_n_and_back(
     sequences: int, waiting: int, users: int, start: float
@@ -50,7 +50,7 @@ def test_a_load_step_moves_replicas_from_one_to_n_and_back(
     tier.users = users
     tier.run(20)
     assert tier.wanted == expected, "in one decision, of the first scrape that saw it"
-    tier.run(start + 120)
+    tier.run(start + 80)
     assert tier.wanted == expected
     tier.users = 0
     tier.run(WINDOW + 30)
@@ -69,7 +69,7 @@ def test_engines_bound_by_memory_get_the_replicas_that_their_memory_needs() -> N
     )
     tier.run(30)
     tier.users = 60
-    tier.run(250)
+    tier.run(160)
     assert 4 <= tier.wanted <= 6
     assert max(tier.history) <= 7
     assert turns(tier.history) <= 1

@@ -177,11 +177,17 @@ async def test_nobody_listens() -> None:
 
 async def test_a_connection_that_is_cut() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        cut = threading.Thread(target=lambda: server.accept()[0].close())
+
+        def cut_it() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+
+        cut = threading.Thread(target=cut_it)
         cut.start()
         message = await failure(Access(f"http://127.0.0.1:{server.getsockname()[1]}"))
         cut.join()
-    assert "cannot be reached: " in message
+    assert "cannot be reached: RemoteDisconnected;" in message
 
 
 async def test_nobody_has_that_name() -> None:

@@ -252,7 +252,7 @@ def test_a_load_step_goes_up_in_one_decision_and_never_beyond(users: int, start:
     loop = Loop(spec(), start=start)
     loop.tick(0)
     assert loop.tick(users).target == (offered if users > SHARE * 1.1 else 1)
-    for _ in range(60):
+    for _ in range(40):
         loop.tick(users)
     assert max(loop.history) <= offered
     for _ in range(31):
@@ -267,7 +267,7 @@ def test_what_is_learned_never_takes_a_step_beyond_one_more(users: int, runs: in
     """Replicas run fewer at once than allowed, which only shows under load: more replicas follow, and no more than
     that number asks for (five per cent off, at most one more)."""
     loop = Loop(spec(maxReplicas=60))
-    for _ in range(120):
+    for _ in range(60):
         loop.tick(users, runs=float(runs))
     assert max(loop.history) <= math.ceil(users / (runs + WAITING)) + 1
     assert _turns(loop.history) == 0
