@@ -132,8 +132,9 @@ def _ask(trail: _Trail, load: Demand, settled: Demand, spec: ModelTierSpec, curr
         trail.step("tolerance", current)
         return None
     asked = max(1, whole(load.replicas))
+    where = "1 replica" if load.measured == 1 else f"{load.measured} replicas"
     said = (
-        f"{_count(load.requests)} requests and {_count(load.kv_tokens)} cached tokens on {load.measured} replicas fill "
+        f"{_count(load.requests)} requests and {_count(load.kv_tokens)} cached tokens on {where} fill "
         f"{load.compute:.2f} replicas by requests, {load.memory:.2f} by KV memory"
     )
     trail.step("load", asked, reasons.LOAD if asked != current else "", said)

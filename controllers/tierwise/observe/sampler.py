@@ -37,6 +37,11 @@ class Pace:
     scrape_seconds: float = 10.0
     timeout_seconds: float = 5.0
 
+    @property
+    def interval_seconds(self) -> float:
+        """How often a value can be new."""
+        return max(self.tick_seconds, self.scrape_seconds)
+
 
 class Sampler:
     """Keeps the last answers of Prometheus."""
@@ -58,7 +63,7 @@ class Sampler:
         self._on_round = on_round
         self._answers: dict[str, Mapping[PodKey, Mapping[str, Reading]]] = {}
         # Kept in monotonic time and told in wall time, so that a wall clock that is set changes no age.
-        self._monotonic = Samples(scrape_seconds=pace.scrape_seconds)
+        self._monotonic = Samples(interval_seconds=pace.interval_seconds)
         self._offset = clock.now() - clock.monotonic()
         self._told = self._monotonic
 
@@ -88,7 +93,7 @@ class Sampler:
             pods=_merged(self._answers.values()),
             answered_at=self._monotonic.answered_at if problem else started,
             problem=problem,
-            scrape_seconds=self._pace.scrape_seconds,
+            interval_seconds=self._pace.interval_seconds,
         )
         self._told = _moved(self._monotonic, self._offset)
         self._on_round()

@@ -21,8 +21,8 @@ PREFIX_QUERIES, PREFIX_HITS = "prefix_queries", "prefix_hits"
 DRAFTED, ACCEPTED = "drafted", "accepted"
 TOKEN_RATE, DRAFT_RATE = "token_rate", "draft_rate"
 
-# Beyond this many scrape intervals a sample is stale: one lost scrape is normal, three are not.
-STALE_SCRAPES = 3.0
+# Beyond this many intervals a sample is stale: one lost scrape is normal, three are not.
+STALE_INTERVALS = 3.0
 
 
 class PodKey(NamedTuple):
@@ -43,17 +43,18 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """The last answers. `answered_at` is when all questions were answered last; `problem` why they are not now."""
+    """The last answers. `answered_at` is when all questions were answered last; `problem` why they are not now;
+    `interval_seconds` how often a value can be new: the longer of the scrape interval and the sampler's tick."""
 
     pods: Mapping[PodKey, Mapping[str, Reading]] = field(default_factory=dict)
     answered_at: float | None = None
     problem: str = ""
-    scrape_seconds: float = 10.0
+    interval_seconds: float = 10.0
 
     @property
     def stale_after(self) -> float:
         """Age in seconds beyond which a reading is stale."""
-        return STALE_SCRAPES * self.scrape_seconds
+        return STALE_INTERVALS * self.interval_seconds
 
 
 def health(samples: Samples, now: float) -> MetricsHealth:

@@ -38,7 +38,7 @@ def test_up_goes_at_once_and_in_one_jump() -> None:
     found = decision(view(spec(), spread(130, 1)))
     assert (found.current, found.target, found.reason, found.limited_by) == (1, 7, reasons.LOAD, "")
     assert found.message == (
-        "130 requests and 1600 cached tokens on 1 replicas fill 6.50 replicas by requests, 0.16 by KV memory"
+        "130 requests and 1600 cached tokens on 1 replica fill 6.50 replicas by requests, 0.16 by KV memory"
     )
 
 

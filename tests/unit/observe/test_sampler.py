@@ -173,6 +173,11 @@ async def test_ages_survive_a_wall_clock_that_is_set() -> None:
     assert clock.now() - task.samples.pods[KEY][kinds.RUNNING].at == pytest.approx(2, abs=1)
 
 
+@pytest.mark.parametrize(("tick", "scrape", "stale"), [(10.0, 2.0, 30.0), (3.0, 10.0, 30.0), (3.0, 2.0, 9.0)])
+def test_stale_follows_the_slower_of_asking_and_scraping(tick: float, scrape: float, stale: float) -> None:
+    assert Sampler(Answers(), Hands(), QUERIES, Pace(tick, scrape)).samples.stale_after == stale
+
+
 async def test_it_runs_until_it_is_cancelled_and_says_when_it_has_asked() -> None:
     answers, rounds = Answers({"one": Transient("refused")}), asyncio.Semaphore(0)
     task = Sampler(answers, Hands(), QUERIES, Pace(0.01, 10.0, 5.0), on_round=rounds.release)

@@ -170,7 +170,7 @@ def test_the_four_states(value: float, age: float, state: State) -> None:
 
 
 def test_stale_follows_the_scrape_interval() -> None:
-    assert only(world(), sampled({"a": FULL}, age=7, scrape_seconds=2.0)).signals.pods[0].running.state is State.STALE
+    assert only(world(), sampled({"a": FULL}, age=7, interval_seconds=2.0)).signals.pods[0].running.state is State.STALE
 
 
 def test_a_capacity_of_nothing_is_invalid() -> None:
