@@ -35,9 +35,8 @@ class Release:
         return f"system:serviceaccount:{self.namespace}:{self.name}"
 
     def install_crds(self) -> None:
-        """Install or upgrade the chart of the CRDs."""
-        where = ("--namespace", self.namespace, "--create-namespace")
-        self.playground.helm("upgrade", "--install", "tierwise-crds", str(CHARTS / "tierwise-crds"), *where, "--wait")
+        """Install or upgrade the chart of the CRDs (its record stays when the operator's namespace goes)."""
+        self.playground.helm("upgrade", "--install", "tierwise-crds", str(CHARTS / "tierwise-crds"), "--wait")
 
     def install(self, values: Mapping[str, Any] | None = None) -> str:
         """Install or upgrade the operator and wait until it is ready; the notes. `values` go over the chart's."""

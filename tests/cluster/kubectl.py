@@ -69,7 +69,7 @@ class Kubectl:
 
 def conditions(tier: Object) -> dict[str, Object]:
     """The conditions of an object by type."""
-    return {condition["type"]: condition for condition in tier.get("status", {}).get("conditions", [])}
+    return {condition["type"]: condition for condition in tier.get("status", {}).get("conditions") or []}
 
 
 def has(tier: Object, type_: str, status: str, reason: str = "") -> bool:

@@ -35,10 +35,16 @@ def admin(playground: Playground) -> Kubectl:
 
 
 @pytest.fixture(scope="session")
-def release(playground: Playground, admin: Kubectl, values: dict[str, Any]) -> Release:
+def restricted(admin: Kubectl) -> Callable[[str], None]:
+    """Makes a namespace that admits restricted pods only."""
+    return lambda name: admin.apply(_namespace(name))
+
+
+@pytest.fixture(scope="session")
+def release(playground: Playground, restricted: Callable[[str], None], values: dict[str, Any]) -> Release:
     """Tierwise as a user installs it, in a namespace that admits restricted pods only."""
     made = Release(playground)
-    admin.apply(_namespace(made.namespace))
+    restricted(made.namespace)
     made.install_crds()
     made.install(values)
     return made
@@ -63,15 +69,17 @@ def startup_seconds() -> float:
 
 
 @pytest.fixture(scope="module")
-def new_namespace(release: Release, admin: Kubectl) -> Iterator[Callable[[str], Kubectl]]:
+def new_namespace(
+    release: Release, admin: Kubectl, restricted: Callable[[str], None]
+) -> Iterator[Callable[[str], Kubectl]]:
     """Makes a namespace that admits restricted pods only; it is deleted after the module."""
     made: list[str] = []
 
     def make(name: str) -> Kubectl:
-        admin.apply(_namespace(name))
+        restricted(name)
         made.append(name)
         return admin.within(name)
 
     yield make
     for name in made:
-        admin("delete", "namespace", name, "--wait=false")
+        admin("delete", "namespace", name, "--wait=false", "--ignore-not-found")

@@ -15,10 +15,14 @@ from playground import kserve
 from playground.handle import Playground
 from playground.release import Release
 from tests.cluster.e2e.tiers import external, tier
-from tests.cluster.kubectl import Kubectl, conditions, eventually, has
+from tests.cluster.kubectl import Kubectl, Object, conditions, eventually, has
 
 pytestmark = pytest.mark.cluster
 CRD = "inferenceservices.serving.kserve.io"
+
+
+def _established(crd: Object | None) -> bool:
+    return crd is not None and conditions(crd).get("Established", {}).get("status") == "True"
 
 
 @pytest.fixture
@@ -28,7 +32,7 @@ def without_kserve(playground: Playground, operator: Kubectl) -> Iterator[Callab
     def give_back() -> None:
         crds = [crd for crd in kserve.crds(playground.binaries / "kserve") if crd["metadata"]["name"] == CRD]
         operator.apply(*crds)
-        operator("wait", "--for=condition=Established", f"crd/{CRD}", "--timeout=30s")
+        eventually(lambda: operator.get("crd", CRD), _established, 30, "the kind is there again")
 
     operator("delete", "crd", CRD, "--timeout=60s", timeout=90)
     yield give_back
