@@ -16,7 +16,7 @@ from tierwise import reasons
 from tierwise.act.child import DEPLOYMENTS, Memo, Written, autoscaler_class, service, settle
 from tierwise.act.failures import failure
 from tierwise.errors import Conflict, Gone, TierwiseError
-from tierwise.model import ActionError, Outcome, Plan, Snapshot, TierOutcome, TierPlan, TierView
+from tierwise.model import ActionError, DeploymentFacts, Outcome, Plan, Snapshot, TierOutcome, TierPlan, TierView
 from tierwise.ports import Cluster, Ref
 
 __all__ = ["Memo", "act"]
@@ -82,10 +82,24 @@ async def _replicas(view: TierView, plan: TierPlan, cluster: Cluster) -> tuple[i
     trouble = await _deletion_costs(view, plan, cluster) if target < deployment.spec_replicas else None
     ref = Ref(DEPLOYMENTS, "deployments", view.tier.key.namespace, deployment.name)
     try:
-        await cluster.scale(ref, target, resource_version=deployment.resource_version)
+        await _scale(cluster, ref, deployment, target)
     except TierwiseError as error:
         return None, failure(error)
     return target, trouble
+
+
+async def _scale(cluster: Cluster, ref: Ref, decided_on: DeploymentFacts, target: int) -> None:
+    """Scale, on the version that was decided on. A Deployment's version moves with every pod that starts; as long as it
+    is the same object with the same replicas, the decision stands on the newer version too."""
+    try:
+        await cluster.scale(ref, target, resource_version=decided_on.resource_version)
+    except Conflict:
+        fresh = await cluster.get(ref)
+        if fresh is None or fresh["metadata"]["uid"] != decided_on.uid:
+            raise
+        if fresh["spec"].get("replicas", 1) != decided_on.spec_replicas:
+            raise
+        await cluster.scale(ref, target, resource_version=str(fresh["metadata"]["resourceVersion"]))
 
 
 async def _deletion_costs(view: TierView, plan: TierPlan, cluster: Cluster) -> ActionError | None:

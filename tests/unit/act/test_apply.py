@@ -255,16 +255,31 @@ async def test_without_kserve_nothing_is_written() -> None:
     assert store.writes == []
 
 
-async def test_replicas_are_written_on_the_version_they_were_decided_on() -> None:
+async def test_a_newer_version_with_the_same_replicas_does_not_undo_the_decision() -> None:
     store, memo = Store(), Memo()
     await settled(store, memo)
     view = look(store, tier())
-    store.put(deployment_ref(), store.seen(deployment_ref()))
+    store.put(deployment_ref(), store.seen(deployment_ref()))  # a pod became ready: only the status changed
+    outcome = await run(store, memo, view, plan(scale_to=4))
+    assert (outcome.scaled_to, outcome.error) == (4, None)
+
+
+@pytest.mark.parametrize("meanwhile", ["scaled", "made again", "gone"])
+async def test_replicas_that_somebody_else_changed_meanwhile_are_not_overwritten(meanwhile: str) -> None:
+    store, memo = Store(), Memo()
+    await settled(store, memo)
+    view = look(store, tier())
+    body = store.seen(deployment_ref())
+    store.drop(deployment_ref())
+    if meanwhile == "scaled":
+        store.put(deployment_ref(), merged(body, {"spec": {"replicas": 2}}))
+    if meanwhile == "made again":
+        store.put(deployment_ref(), merged(body, {"metadata": {"uid": "another"}}))
     outcome = await run(store, memo, view, plan(scale_to=4))
     assert outcome.scaled_to is None
     assert outcome.error is not None
-    assert outcome.error.reason == reasons.CONFLICT
-    assert store.seen(deployment_ref())["spec"]["replicas"] == 0
+    assert outcome.error.reason == (reasons.WAITING_FOR_CHILDREN if meanwhile == "gone" else reasons.CONFLICT)
+    assert outcome.error.transient
 
 
 async def test_the_deletion_costs_come_before_the_scale_down() -> None:
