@@ -32,6 +32,7 @@ from tierwise.times import rfc3339
 
 STEPS, SIGNALS, DECISIONS = 12, 16, 5  # the CRD's maxItems
 _MESSAGE = 256
+_MOST = 1e9  # more than any engine has: an absurd measurement must still fit its field
 
 
 def build(case: Case, remembered: ScalingMemory) -> ModelTierStatus:
@@ -125,7 +126,7 @@ def _figures(case: Case) -> dict[str, object]:
     usage = [sample.kv_usage.value for sample in measured if sample.kv_usage.known]
     waiting = [sample.waiting.value for sample in measured if sample.waiting.known]
     return {
-        "waiting": round(sum(waiting)) if waiting else None,
+        "waiting": round(min(sum(waiting), _MOST)) if waiting else None,
         "kv_cache_percent": _percent(sum(usage) / len(usage)) if usage else None,
         "prefix_hit_percent": _ratio(signals.prefix_hit_ratio),
         "accepted_percent": _ratio(signals.accepted_ratio),
@@ -139,7 +140,7 @@ def _ratio(signal: Signal) -> int | None:
 
 
 def _percent(fraction: float) -> int:
-    return min(100, max(0, round(fraction * 100)))
+    return round(100 * min(1.0, max(0.0, fraction)))
 
 
 def _scaling(case: Case, remembered: ScalingMemory) -> ScalingStatus:
@@ -196,5 +197,5 @@ def _signal(named: NamedSignal, before: SignalStatus | None) -> SignalStatus:
 
 
 def figure(value: float) -> str:
-    """A measured value for people: three significant digits, and whole from 100 on."""
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    """A measured value for people: three significant digits, and whole from 100 on. Never long, whatever it is."""
+    return f"{value:.0f}" if 100 <= abs(value) <= _MOST else f"{value:.3g}"

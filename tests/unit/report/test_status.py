@@ -116,6 +116,16 @@ def test_figures_are_rounded_and_summed_over_ready_replicas() -> None:
     assert (found.cost_per_hour, found.cost_per_million_tokens) == ("7.20", "2.00")
 
 
+@pytest.mark.parametrize("absurd", [1e12, 1e40, 1.7e308])
+def test_absurd_measurements_fit_their_fields(absurd: float) -> None:
+    """One replica that measures nonsense must not end the cycle of all tiers."""
+    pods = (sample("a", waiting=value(absurd), kv_usage=value(absurd)), sample("b", waiting=value(absurd)))
+    signals = TierSignals(pods=pods, tokens_per_second=value(absurd), prefix_hit_ratio=value(absurd))
+    found = figures(signals, price={"gpuHour": "999999999.999999999"})
+    assert (found.waiting, found.kv_cache_percent, found.prefix_hit_percent) == (1_000_000_000, 100, 100)
+    assert len(figure(absurd)) <= 8
+
+
 def test_what_is_not_known_is_not_shown() -> None:
     stale = Signal(State.STALE, 9, NOW - 60)
     found = figures(TierSignals(pods=(sample("a", waiting=stale, kv_usage=MISSING),), prefix_hit_ratio=stale))
