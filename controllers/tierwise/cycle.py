@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from tierwise.act.apply import Memo, act
 from tierwise.api.status import ModelTierStatus
@@ -28,6 +29,7 @@ from tierwise.report import Recorder, Report, TierReport, report, should_write
 logger = logging.getLogger(__name__)
 
 PARALLEL = 8
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +75,31 @@ async def run(world: World, samples: Samples, cluster: Cluster, clock: Clock, ke
     snapshot = _freshest(observe(world, samples, now), kept)
     tiers = [view.tier for view in snapshot.tiers]
     kept.forget(tier.uid for tier in tiers)
-    plan = decide(snapshot, _memories(tiers, kept, now))
+    memories = _memories(tiers, kept, now)
+    plan = Plan(tuple(_spared(snapshot, lambda seen: decide(seen, memories).tiers)))
     uids = {tier.key: tier.uid for tier in tiers}
-    kept.memories = {uids[each.key]: each.memory for each in plan.tiers}
+    kept.memories |= {uids[each.key]: each.memory for each in plan.tiers}
     outcome = await act(snapshot, plan, cluster, kept.memo) if writing else Outcome(())
-    told = report(snapshot, plan, outcome, now, remember)
+    told = Report(tuple(_spared(snapshot, lambda seen: report(seen, plan, outcome, now, remember).tiers)))
     if writing:
         await _tell(told, {tier.key: tier for tier in tiers}, cluster, clock, kept)
     return Cycle(snapshot, plan, outcome, told)
+
+
+def _spared(snapshot: Snapshot, work: Callable[[Snapshot], Sequence[Result]]) -> Sequence[Result]:
+    """What `work` makes of all tiers; when that fails, of each of them alone: a defect that one tier meets must not
+    stop the others. That tier is left as it is."""
+    try:
+        return work(snapshot)
+    except Exception:
+        logger.exception("a cycle failed; each tier is tried alone")
+    results: list[Result] = []
+    for view in snapshot.tiers:
+        try:
+            results += work(replace(snapshot, tiers=(view,)))
+        except Exception:
+            logger.exception("this tier is left as it is: a defect", extra={"tier": str(view.tier.key)})
+    return results
 
 
 def _memories(tiers: Iterable[TierObject], kept: Kept, now: float) -> dict[TierKey, Memory]:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.act.store import Store
 from tests.unit.act.worlds import MODEL, NAMESPACE, deployment_ref, kserve, service_ref
-from tierwise import reasons
+from tierwise import cycle, reasons
 from tierwise.api.status import ModelTierStatus
 from tierwise.cycle import Cycle, Kept, run
 from tierwise.errors import Conflict, Transient
@@ -220,3 +220,28 @@ async def test_a_tier_that_does_not_parse_leaves_the_others_alone() -> None:
     assert scene.store.seen(deployment_ref("good"))["spec"]["replicas"] == 1
     accepted = next(each for each in scene.status("bad").conditions if each.type == reasons.ACCEPTED)
     assert (accepted.status, accepted.reason) == ("False", reasons.INVALID_SPEC)
+
+
+@pytest.mark.parametrize("room", ["decide", "report"])
+async def test_a_defect_that_one_tier_meets_leaves_it_as_it_is_and_the_others_are_served(
+    room: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = Scene()
+    scene.add("ill")
+    await scene.settle()
+    work = getattr(cycle, room)
+    memory = dict(scene.kept.memories)
+
+    def stumbles(snapshot: Any, *others: Any) -> Any:
+        if any(view.tier.key.name == "ill" for view in snapshot.tiers):
+            raise ZeroDivisionError("a defect")
+        return work(snapshot, *others)
+
+    monkeypatch.setattr(cycle, room, stumbles)
+    scene.add("good")
+    await scene.settle()
+    assert scene.store.seen(deployment_ref("good"))["spec"]["replicas"] == 1
+    assert scene.status("good").desired_replicas == 1
+    assert scene.store.seen(deployment_ref("ill"))["spec"]["replicas"] == 1
+    assert memory.keys() <= scene.kept.memories.keys()
+    assert "left as it is" in caplog.text
