@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import requests
 from prometheus_api_client import PrometheusApiClientException, PrometheusConnect
@@ -29,6 +29,7 @@ from tierwise.ports import Series
 TENANT_HEADER = "X-Scope-OrgID"
 _STATUS = re.compile(r"HTTP Status Code (\d{3})")
 _CHECK_URL = "check the chart value prometheus.url"
+_NO_URL = (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema, requests.exceptions.InvalidSchema)
 _ADVICE = {
     "401": "check the chart value prometheus.bearerTokenFile",
     "403": "check that the token may query",
@@ -52,9 +53,11 @@ class Access:
     @property
     def shown(self) -> str:
         """The URL without a user name or password, fit for a condition."""
-        parts = urlsplit(self.url)
-        host = parts.hostname or ""
-        return urlunsplit((parts.scheme, f"{host}:{parts.port}" if parts.port else host, parts.path, "", ""))
+        scheme, slashes, rest = self.url.partition("://")
+        if not slashes:
+            scheme, rest = "", self.url
+        host, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
+        return scheme + slashes + host.rpartition("@")[2] + slash + path
 
 
 class PrometheusMetrics:
@@ -74,19 +77,25 @@ class PrometheusMetrics:
             self._idle.pop().close()
 
     def _query(self, promql: str) -> tuple[Series, ...]:
-        connection = self._idle.pop() if self._idle else self._connect()
+        connection = None
         try:
+            connection = self._idle.pop() if self._idle else self._connect()
             connection.headers = self._headers()
             limit = f"{self._access.timeout_seconds:g}s"
             answer = connection.custom_query(promql, params={"timeout": limit})
             series = tuple(_series(each) for each in answer)
         except Exception as error:
-            connection.close()
+            if connection is not None:
+                connection.close()
             raise _transient(self._access, error) from error
         self._idle.append(connection)
         return series
 
     def _connect(self) -> PrometheusConnect:
+        try:
+            urlsplit(self._access.url)
+        except ValueError as error:
+            raise requests.exceptions.InvalidURL from error
         session = requests.Session()
         session.trust_env = False
         session.max_redirects = 0  # a redirect leads to a login page
@@ -130,6 +139,8 @@ def _transient(access: Access, error: Exception) -> Transient:
         return Transient(f"{at} answers, but not as Prometheus does: check the chart value prometheus.url")
     if isinstance(error, OSError) and access.bearer_file is not None and error.filename == str(access.bearer_file):
         return Transient(f"the token file {access.bearer_file} cannot be read: {error.strerror}")
+    if isinstance(error, _NO_URL):  # its own text would repeat the URL, password included
+        return Transient(f"{at} cannot be asked: that is no URL; {_CHECK_URL}")
     return Transient(f"{at} cannot be asked: {type(error).__name__}: {error}")
 
 

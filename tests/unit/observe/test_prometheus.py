@@ -216,5 +216,28 @@ async def test_files_that_are_not_there(web: Web, tmp_path: Path) -> None:
     assert "ca.pem" in message
 
 
-async def test_a_url_that_is_none() -> None:
-    assert "cannot be asked" in await failure(Access("prometheus:9090"))
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("prometheus:9090", "prometheus:9090"),
+        ("user:secret@prometheus:9090", "prometheus:9090"),
+        ("http://user:secret@prometheus:port", "http://prometheus:port"),
+        ("http://user:secret@[::1", "http://[::1"),
+        ("http://", "http://"),
+    ],
+)
+async def test_a_url_that_is_none(url: str, shown: str) -> None:
+    message = await failure(Access(url))
+    assert message == (f"Prometheus at {shown} cannot be asked: that is no URL; check the chart value prometheus.url")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://user:secret@metrics.example.com:8443/api?token=x", "https://metrics.example.com:8443/api"),
+        ("http://[fd00::1]:9090", "http://[fd00::1]:9090"),
+        ("http://prometheus/#x", "http://prometheus/"),
+    ],
+)
+def test_what_is_shown_of_a_url(url: str, shown: str) -> None:
+    assert Access(url).shown == shown
