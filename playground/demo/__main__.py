@@ -72,7 +72,7 @@ def watch(stage: Stage, load: scenario.Load, report: Path, out: TextIO, *, plain
 
 def _frame(stage: Stage, load: scenario.Load, answers: list[Answer], at: float, wall: float) -> Frame:
     sent = sum(1 for arrivals in load.arrivals.values() for arrival in arrivals if arrival.at <= at)
-    events = stage.scale_events()[-SHOWN_EVENTS:]
+    events = [event for event in stage.scale_events() if event.at >= wall][-SHOWN_EVENTS:]
     return Frame(
         at=at,
         total=load.seconds,
@@ -114,7 +114,7 @@ def run(options: argparse.Namespace, environment: Mapping[str, str], out: TextIO
         return summary.Summary(
             began=wall,
             accounts=accounts,
-            events=tuple(stage.scale_events()),
+            events=tuple(event for event in stage.scale_events() if event.at >= wall),
             checks=summary.check(accounts, load.requests, final, stage.operator_restarts()),
             outcomes=summary.outcomes(answers),
             lag=max((answer.lag for answer in answers), default=0.0),

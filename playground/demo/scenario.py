@@ -36,7 +36,7 @@ NAMESPACE = "chat"
 SCRAPE_SECONDS = 2
 # Two to three minutes for a replica to start, and the default window of 300 s, in the trace's time.
 LOAD_SECONDS = 3
-SCALE_DOWN_WINDOW_SECONDS = 20
+SCALE_DOWN_WINDOW_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)

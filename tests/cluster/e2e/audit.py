@@ -24,6 +24,7 @@ class Request:
     namespace: str
     name: str
     code: int
+    allowed: bool  # by the authorizer; an admission plugin may still say 403, as in a namespace that goes away
 
     @property
     def writes(self) -> bool:
@@ -68,4 +69,5 @@ class AuditLog:
                     namespace=object_.get("namespace", ""),
                     name=object_.get("name", ""),
                     code=event.get("responseStatus", {}).get("code", 0),
+                    allowed=event.get("annotations", {}).get("authorization.k8s.io/decision") == "allow",
                 )
