@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 ABSENT_SECONDS = 30.0
 # Between two streams that the server ended by itself, so that a server that ends them at once is not asked in a loop.
 PAUSE_SECONDS = 0.5
+# Only a stream that lasted begins the pauses anew: where none ever lasts, every try is a list of everything.
+LASTING_SECONDS = 10.0
 
 Record = TypeVar("Record")
 
@@ -74,12 +76,16 @@ class Reflector(Generic[Record]):
 
     async def run(self) -> None:
         """Follow the kind for ever."""
-        pauses = delays()
+        now, pauses = asyncio.get_running_loop().time, delays()
         while True:
             try:
                 version = await self._list()
-                pauses, self._trouble = delays(), ""
-                await self._follow(version)
+                began, self._trouble = now(), ""
+                try:
+                    await self._follow(version)
+                finally:
+                    if now() - began > LASTING_SECONDS:
+                        pauses = delays()
             except Gone as error:
                 if error.status == 404:
                     self._absent()

@@ -121,6 +121,11 @@ async def test_everything_else_is_tried_again_later_each_time(
     assert [record.message for record in caplog.records].count(str(error)) == 1
 
 
+async def test_streams_that_break_at_once_are_begun_anew_later_each_time() -> None:
+    run = await Run([[body("a", 1)]] * 10, [[Transient("broken")]] * 10).to_the_end()
+    assert all(later > earlier for earlier, later in zip(run.slept[:5], run.slept[2:7], strict=True))
+
+
 async def test_one_malformed_object_does_not_hide_the_others(caplog: pytest.LogCaptureFixture) -> None:
     broken = {"metadata": {"uid": "x", "name": "x"}}
     run = await Run([[broken, body("a", 1)]], [[{"type": "ADDED", "object": broken}]]).to_the_end()
