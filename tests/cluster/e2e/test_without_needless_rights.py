@@ -1,8 +1,8 @@
 """Has the operator exactly the rights that it uses?
 
-Too few would be a refusal by the authorizer, somewhere in the audit log. Too many are found by comparing the chart's rules with what was used:
-this test makes the operator do everything it can do (the module's name puts it last, so the log of all other tests
-counts too).
+Too few would be a refusal by the authorizer, somewhere in the audit log. Too many are found by comparing the chart's
+rules with what was used: this test makes the operator do everything it can do (the module's name puts it last, so the
+log of all other tests counts too).
 """
 
 from __future__ import annotations
