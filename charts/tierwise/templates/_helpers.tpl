@@ -71,7 +71,7 @@ capabilities:
 {{- define "tierwise.rules" -}}
 - apiGroups: [tierwise.io]
   resources: [modeltiers]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [tierwise.io]
   resources: [modeltiers/status]
   verbs: [patch]
@@ -83,11 +83,11 @@ capabilities:
   verbs: [get, list, watch]
 - apiGroups: [apps]
   resources: [deployments/scale]
-  verbs: [get, patch]
+  verbs: [patch]
 # patch: the deletion cost, so that a scale-down ends the replica with the fewest running requests
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch, patch]
+  verbs: [list, watch, patch]
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
   verbs: [list, watch]
@@ -100,7 +100,7 @@ capabilities:
   verbs: [list, watch]
 - apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [create]
 {{- end -}}
 
 {{/* "true" or "" */}}
