@@ -1,7 +1,7 @@
 """What did the operator ask of the API server? The audit log knows.
 
-One JSON line per request; `ResponseComplete` alone is counted, or watches would count twice (they also have a
-`ResponseStarted`).
+One JSON line per request, two for a watch: when it starts and when it ends. A watch is counted as it starts (it may
+never end), everything else when it is complete.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ class AuditLog:
                 if not line.endswith(b"\n"):
                     return  # being written
                 event = json.loads(line)
-                if event["stage"] != "ResponseComplete" or event["user"].get("username") != self._user:
+                stage = "ResponseStarted" if event["verb"] == "watch" else "ResponseComplete"
+                if event["stage"] != stage or event["user"].get("username") != self._user:
                     continue
                 object_ = event.get("objectRef")
                 if object_ is None:
