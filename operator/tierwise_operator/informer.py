@@ -9,7 +9,9 @@ that are not its own; and it takes the process' signals, in the main thread only
 own loop, so nobody reads an index while it changes.
 
 One thing kopf does not notice: an object that was deleted while its watch was broken for so long that it had to list
-anew (410) stays in the index. So every few minutes the indices are compared with a list of what exists.
+anew (410) stays in the index. So every few minutes the indices are compared with a list of what exists. And one thing
+it does not tell: that it has listed every kind. The first event tells it; where there is nothing, there is none, and a
+list of our own tells it.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from itertools import chain
 from typing import Any
 
 import aiohttp
@@ -38,6 +41,7 @@ from tierwise_operator.triggers import Kind, kopf_settings, register
 logger = logging.getLogger(__name__)
 
 RESYNC_SECONDS = 300.0
+SETTLE_SECONDS = 2.0
 ABSENT_SECONDS = 10.0
 STOP_SECONDS = 10.0
 END_SECONDS = 5.0
@@ -141,12 +145,14 @@ class Informer:
     async def _watch(self, configuration: Configuration, cluster: KubernetesCluster) -> None:
         """One life of kopf; returns when it ends for whatever reason."""
         assert self._stop is not None  # noqa: S101  (set before; for the type checker)
+        self.problem = "the objects of the cluster have not been listed yet"
         sessions: list[aiohttp.ClientSession] = []
+        watches: set[str] = set()
         registry = kopf.OperatorRegistry()
-        register(registry, self._kinds, self._event, self._started)
-        kopf.on.login(registry=registry)(_login(configuration, sessions))
+        register(registry, self._kinds, self._started, self._heard, self._changed)
+        kopf.on.login(registry=registry)(_login(configuration, sessions, watches))
         existing = asyncio.all_tasks()
-        resync = asyncio.create_task(self._resync(cluster), name="resync")
+        resync = asyncio.create_task(self._keep_in_step(cluster, watches), name="resync")
         namespaces = self._settings.namespaces
         try:
             tasks = await kopf.spawn_tasks(
@@ -158,7 +164,6 @@ class Informer:
                 namespaces=namespaces,
                 stop_flag=self._stop,
             )
-            self.problem = ""
             # Not kopf.run_tasks: when one watch has failed, it closes the connections first and then waits for ever
             # for the other watches to log in again (seen in 1.45.2).
             done, _ = await asyncio.wait({resync, *tasks}, return_when=asyncio.FIRST_COMPLETED)
@@ -173,11 +178,30 @@ class Informer:
     def _started(self, indices: Mapping[str, kopf.Index[str, Any]]) -> None:
         self._indices = indices
 
-    def _event(self) -> None:
+    def _heard(self) -> None:
         # kopf calls event handlers only after it has listed every kind: the first event means that all is known.
-        # Before that nothing can be missed: as long as no ModelTier exists there is nothing to do.
-        self._synced = True
+        if not self._synced:
+            self._synced, self.problem = True, ""
+            self._wake()
+
+    def _changed(self) -> None:
         self._wake()
+
+    async def _keep_in_step(self, cluster: KubernetesCluster, watches: Collection[str]) -> None:
+        await self._settle(cluster, watches)
+        await self._resync(cluster)
+
+    async def _settle(self, cluster: KubernetesCluster, watches: Collection[str]) -> None:
+        """Until all is known. kopf begins a watch when it has listed the kind: when all have begun and nothing exists,
+        there was nothing to list, and whatever comes is told by an event. `watches`: those that have begun."""
+        expected = len(self._kinds) * len(self._settings.namespaces or ("",))
+        while not self._synced:
+            try:
+                if len(watches) >= expected and not await self._living(cluster):
+                    self._heard()
+            except TierwiseError as error:
+                self._say(error.message)
+            await asyncio.sleep(SETTLE_SECONDS)
 
     async def _resync(self, cluster: KubernetesCluster) -> None:
         while True:
@@ -192,14 +216,18 @@ class Informer:
                     self._wake()
 
     async def _find_ghosts(self, cluster: KubernetesCluster) -> set[str]:
-        ghosts: set[str] = set()
+        indices = (self._indices[kind.name] for kind in self._kinds if kind.name in self._indices)
+        # Read first: what comes while the list is on its way is no ghost.
+        known = set(chain.from_iterable(indices))
+        return known - await self._living(cluster)
+
+    async def _living(self, cluster: KubernetesCluster) -> set[str]:
+        """The UIDs of all objects of our kinds."""
+        living: set[str] = set()
         for kind in self._kinds:
-            known = set(self._indices[kind.name]) if kind.name in self._indices else set()
-            living: set[str] = set()
             for namespace in self._settings.namespaces or ("",):
                 living |= await cluster.uids(kind.ref(namespace), selector=kind.selector)
-            ghosts |= known - living
-        return ghosts
+        return living
 
     async def _pause(self, seconds: float) -> None:
         assert self._stop is not None  # noqa: S101  (set before; for the type checker)
@@ -221,8 +249,11 @@ async def _end(tasks: set[asyncio.Task[Any]], sessions: list[aiohttp.ClientSessi
         await session.close()
 
 
-def _login(configuration: Configuration, sessions: list[aiohttp.ClientSession]) -> Callable[..., Any]:
-    """kopf's login handler; the sessions that it makes are added to `sessions`."""
+def _login(
+    configuration: Configuration, sessions: list[aiohttp.ClientSession], watches: set[str]
+) -> Callable[..., Any]:
+    """kopf's login handler; the sessions that it makes are added to `sessions`, the paths that it begins to watch
+    with them to `watches`."""
     last = -_LOGIN_PAUSE_SECONDS
 
     async def login(**_: Any) -> kopf.AiohttpSession:
@@ -233,19 +264,21 @@ def _login(configuration: Configuration, sessions: list[aiohttp.ClientSession]) 
             await asyncio.sleep(pause)
         last = time.monotonic()
         sessions[:] = [each for each in sessions if not each.closed]
-        sessions.append(_session(configuration))
+        sessions.append(_session(configuration, watches))
         return kopf.AiohttpSession(server=configuration.host, aiohttp_session=sessions[-1])
 
     return login
 
 
-def _session(configuration: Configuration) -> aiohttp.ClientSession:
+def _session(configuration: Configuration, watches: set[str]) -> aiohttp.ClientSession:
     """kopf's session. It asks for the token before each request, so a rotated one is used without a new login."""
 
     async def authorize(_: Any, __: Any, request: aiohttp.TraceRequestStartParams) -> None:
         header = await connection.authorization(configuration)
         if header:
             request.headers["Authorization"] = header
+        if request.url.query.get("watch") == "true":
+            watches.add(request.url.path)
 
     trace = aiohttp.TraceConfig()
     trace.on_request_start.append(authorize)

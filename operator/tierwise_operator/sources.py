@@ -58,7 +58,7 @@ class Sources:
 
     @property
     def problem(self) -> str:
-        """Why there is no World; empty when all is well, or when there is no ModelTier yet to know anything about."""
+        """Why there is no World; empty when all is well."""
         unknown = [each for each in (*self._services, *self._keda) if each.present is None]
         return self._informer.problem or (f"{unknown[0].name} have not been listed yet" if unknown else "")
 

@@ -1,11 +1,17 @@
-"""Is an object that was deleted unnoticed left out, and does an informer that is not there say so?"""
+"""Is an object that was deleted unnoticed left out, is an empty cluster known to be empty, and does an informer that is
+not there say so?"""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
+
 from tierwise.ports import Ref
+from tierwise_operator import informer as module
 from tierwise_operator.informer import Informer
 from tierwise_operator.settings import Settings
 from tierwise_operator.triggers import Kind, kopf_settings
@@ -38,13 +44,49 @@ def informer(*namespaces: str) -> Informer:
 async def test_nothing_is_known_before_the_first_event() -> None:
     made = informer()
     assert await made._copy() is None
-    made._event()
+    made._heard()
     assert await made._copy() == {"pods": ({"name": "p1"}, {"name": "p2"}), "tiers": ({"name": "t1"},)}
+
+
+WATCHES = {"/api/v1/pods", "/apis/tierwise.io/v1alpha1/modeltiers"}
+
+
+async def settled(made: Informer, living: Living, watches: set[str]) -> bool:
+    """Whether the informer knows the cluster without an event."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await made._settle(living, watches)  # type: ignore[arg-type]
+    return await made._copy() is not None
+
+
+async def test_an_empty_cluster_is_known_without_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SETTLE_SECONDS", 0.005)
+    woken: list[bool] = []
+    made = Informer(Settings(), KINDS, lambda: woken.append(True))
+    made._started({"pods": {}, "tiers": {}})  # type: ignore[dict-item]
+    assert made.problem
+    assert await settled(made, Living({}), WATCHES)
+    assert (await made._copy(), made.problem, woken) == ({"pods": (), "tiers": ()}, "", [True])
+
+
+async def test_a_cluster_is_not_taken_for_empty_while_something_lives_or_is_not_listed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "SETTLE_SECONDS", 0.005)
+    made = Informer(Settings(), KINDS, lambda: None)
+    made._started({"pods": {}, "tiers": {}})  # type: ignore[dict-item]
+    assert not await settled(made, Living({("modeltiers", ""): {"t1"}}), WATCHES), "its event is on the way"
+    unasked = Living({})
+    assert not await settled(made, unasked, {"/api/v1/pods"})
+    assert unasked.asked == []
+    two = Informer(Settings(namespaces=("x", "y")), KINDS, lambda: None)
+    two._started({"pods": {}, "tiers": {}})  # type: ignore[dict-item]
+    assert not await settled(two, Living({}), WATCHES), "each namespace has watches of its own"
 
 
 async def test_what_was_deleted_unnoticed_is_left_out() -> None:
     made = informer("x", "y")
-    made._event()
+    made._heard()
     living = Living({("pods", "x"): {"p2", "unseen yet"}, ("modeltiers", "y"): {"t1"}})
     made._ghosts = await made._find_ghosts(living)  # type: ignore[arg-type]
     assert made._ghosts == {"p1"}
