@@ -14,7 +14,6 @@ from typing import Any
 from tierwise.model import DeploymentFacts, InferenceServiceFacts, PodFacts
 from tierwise.observe.bodies import condition, items, mapping, number, optional_number, text, time
 
-TIER_LABEL = "tierwise.io/tier"
 SERVICE_LABEL = "kubernetes.io/service-name"
 AUTOSCALER_CLASS = "serving.kserve.io/autoscalerClass"
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
@@ -22,10 +21,10 @@ DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 
 @dataclass(frozen=True, slots=True)
 class PodRecord:
-    """A pod, where it is, and which tier its label names."""
+    """A pod, where it is, and which Deployment made it, as the name of its ReplicaSet tells (empty: none)."""
 
     namespace: str
-    tier: str
+    deployment: str
     facts: PodFacts
 
 
@@ -41,7 +40,7 @@ class DeploymentRecord:
 
 @dataclass(frozen=True, slots=True)
 class EndpointSliceRecord:
-    """One slice of a Service: the pods that it sends requests to."""
+    """One slice of a Service (empty: of none): the pods that it sends requests to."""
 
     namespace: str
     service: str
@@ -98,7 +97,9 @@ def pod_record(body: Mapping[str, Any]) -> PodRecord:
         last_exit_message=text(ended, "message"),
         deletion_cost=optional_number(mapping(metadata, "annotations").get(DELETION_COST)),
     )
-    return PodRecord(text(metadata, "namespace"), text(mapping(metadata, "labels"), TIER_LABEL), facts)
+    owner = _controller(metadata)
+    deployment = text(owner, "name").rpartition("-")[0] if text(owner, "kind") == "ReplicaSet" else ""
+    return PodRecord(text(metadata, "namespace"), deployment, facts)
 
 
 def _last_exit(first: list[Mapping[str, Any]], containers: list[Mapping[str, Any]]) -> tuple[str, Mapping[str, Any]]:
@@ -143,14 +144,17 @@ def deployment_record(body: Mapping[str, Any]) -> DeploymentRecord:
 
 
 def endpoint_slice_record(body: Mapping[str, Any]) -> EndpointSliceRecord:
-    """A slice as a record. An absent `ready` means ready, as the API defines it; a terminating one is not."""
+    """A slice as a record. An absent `ready` means ready, as the API defines it; a terminating one is not. The slice is
+    the Service's that controls it, if its label says the same."""
     metadata = mapping(body, "metadata")
     ready = frozenset(
         text(mapping(endpoint, "targetRef"), "name")
         for endpoint in items(body, "endpoints")
         if mapping(endpoint, "targetRef").get("kind") == "Pod" and _receives(mapping(endpoint, "conditions"))
     )
-    return EndpointSliceRecord(text(metadata, "namespace"), text(mapping(metadata, "labels"), SERVICE_LABEL), ready)
+    owner, named = _controller(metadata), text(mapping(metadata, "labels"), SERVICE_LABEL)
+    agreed = text(owner, "kind") == "Service" and text(owner, "name") == named
+    return EndpointSliceRecord(text(metadata, "namespace"), named if agreed else "", ready)
 
 
 def _receives(conditions: Mapping[str, Any]) -> bool:

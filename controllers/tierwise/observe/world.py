@@ -1,8 +1,10 @@
 """How do the objects of the cluster and the answers of Prometheus become one Snapshot?
 
-By joining, and by nothing else: a child belongs to a tier because its controller's UID says so, a series because the
-cluster knows a pod of that name in that tier. What a tenant could forge (a label on somebody's exporter, a Deployment
-of the same name) joins nothing.
+By joining, and by nothing else: an InferenceService belongs to a tier, and a Deployment to that, because its
+controller's UID says so; a pod because its controller is a ReplicaSet of that Deployment's name, a slice because the
+Service of that name controls it; a series because the cluster knows a pod of that name in that tier. A label alone (on
+somebody's exporter, on a copy of a pod), or a Deployment of the same name, joins nothing. An object that names a
+controller with a wrong UID is deleted by the cluster's garbage collector.
 """
 
 from __future__ import annotations
@@ -62,7 +64,7 @@ class _Joins:
     def __init__(self, world: World) -> None:
         self._services = {(each.namespace, each.facts.name): each for each in world.inference_services}
         self._deployments = {(each.namespace, each.facts.name): each for each in world.deployments}
-        self._pods = _grouped(((each.namespace, each.tier), each) for each in world.pods)
+        self._pods = _grouped(((each.namespace, each.deployment), each) for each in world.pods)
         self._slices = _grouped(((each.namespace, each.service), each) for each in world.endpoint_slices)
         self._scalers = _grouped(
             ((each.namespace, each.target_name), each) for each in world.scalers if each.target_kind == "Deployment"
@@ -74,7 +76,7 @@ class _Joins:
         child = (tier.key.namespace, recorded[0].name if recorded else tier.key.name)
         predictor = (child[0], child[1] + _SUFFIX)
         service = self._services.get(child)
-        pods = [each.facts for each in self._pods.get((tier.key.namespace, tier.key.name), ())]
+        pods = [each.facts for each in self._pods.get(predictor, ())]
         return Workload(
             inference_service=_ours(service, tier),
             deployment=_child_of(service, child[1], self._deployments.get(predictor)),

@@ -26,8 +26,13 @@ def tier(name: str = "chat", *, spec: Any = None, status: Any = None, **metadata
     }
 
 
+def controller(kind: str, name: str) -> dict[str, Any]:
+    """The owner reference of a controller."""
+    return {"kind": kind, "name": name, "uid": f"uid-{name}", "controller": True}
+
+
 def pod(name: str, *, tier_name: str = "chat", status: Any = None, spec: Any = None, **metadata: Any) -> dict[str, Any]:
-    """A pod that is running and ready."""
+    """A pod of the tier's ReplicaSet that is running and ready."""
     running = {
         "phase": "Running",
         "conditions": [
@@ -43,6 +48,7 @@ def pod(name: str, *, tier_name: str = "chat", status: Any = None, spec: Any = N
             "uid": f"uid-{name}",
             "creationTimestamp": "2026-11-20T09:59:58Z",
             "labels": {"tierwise.io/tier": tier_name},
+            "ownerReferences": [controller("ReplicaSet", f"{tier_name}-predictor-6d4cf56db")],
             **metadata,
         },
         "spec": {"nodeName": "gpu-0"} if spec is None else spec,
@@ -78,7 +84,12 @@ def endpoint(pod_name: str, **conditions: bool) -> dict[str, Any]:
 def endpoint_slice(name: str, *endpoints: Any, service: str = "chat-predictor") -> dict[str, Any]:
     """A slice of a Service."""
     return {
-        "metadata": {"name": name, "namespace": "team", "labels": {"kubernetes.io/service-name": service}},
+        "metadata": {
+            "name": name,
+            "namespace": "team",
+            "labels": {"kubernetes.io/service-name": service},
+            "ownerReferences": [controller("Service", service)],
+        },
         "endpoints": list(endpoints) or None,
     }
 

@@ -74,7 +74,7 @@ def test_a_status_that_does_not_parse_is_empty(status: Any) -> None:
 
 def test_a_running_pod() -> None:
     found = records.pod_record(bodies.pod("a", annotations={records.DELETION_COST: "7"}))
-    assert (found.namespace, found.tier) == ("team", "chat")
+    assert (found.namespace, found.deployment) == ("team", "chat-predictor")
     facts = found.facts
     assert (facts.name, facts.uid, facts.phase, facts.ready, facts.terminating) == (
         "a",

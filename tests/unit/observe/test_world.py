@@ -80,6 +80,36 @@ def test_pods_of_another_tier_or_namespace_are_not_its_own() -> None:
     assert [pod.name for pod in only(world(pods=pods)).workload.pods] == ["a"]
 
 
+@pytest.mark.parametrize(
+    "owners",
+    [
+        [],
+        [bodies.controller("Job", "chat-predictor-6d4cf56db")],
+        [bodies.controller("ReplicaSet", "chat-predictor")],
+        [bodies.controller("ReplicaSet", "chat-predictor-copy-6d4cf56db")],
+        [{**bodies.controller("ReplicaSet", "chat-predictor-6d4cf56db"), "controller": False}],
+    ],
+    ids=["none", "another kind", "no hash", "another Deployment", "no controller"],
+)
+def test_a_copy_of_a_pod_with_our_labels_is_not_ours(owners: list[Any]) -> None:
+    copy = bodies.pod("copy", ownerReferences=owners)
+    view = only(world(pods=[bodies.pod("a"), copy]), sampled({"a": FULL, "copy": {**FULL, kinds.RUNNING: 9999.0}}))
+    assert [pod.name for pod in view.workload.pods] == ["a"]
+    assert [each.pod for each in view.signals.pods] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "owners",
+    [[], [bodies.controller("Service", "other")], [bodies.controller("Endpoints", "chat-predictor")]],
+    ids=["none", "another Service", "another kind"],
+)
+def test_a_slice_with_the_label_of_our_service_alone_is_not_ours(owners: list[Any]) -> None:
+    forged = bodies.endpoint_slice("forged", bodies.endpoint("ghost"))
+    forged["metadata"]["ownerReferences"] = owners
+    slices = [bodies.endpoint_slice("s", bodies.endpoint("a")), forged]
+    assert only(world(endpoint_slices=slices)).workload.ready_endpoints == {"a"}
+
+
 def test_the_recorded_name_of_the_child_rules() -> None:
     named = bodies.tier(status={"inferenceServices": [{"name": "chat-old"}]})
     services = [bodies.inference_service("chat"), bodies.inference_service("chat-old")]
