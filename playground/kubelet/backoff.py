@@ -29,7 +29,7 @@ class Backoff:
         """Return the seconds still to wait for something that ended at `ended`."""
         if self._fresh(ended):
             return 0.0
-        return max(0.0, ended + self.delay - now)
+        return max(0.0, self.delay - (now - ended))  # in this order: exact when nothing has passed yet
 
     def next(self, ended: float, now: float) -> Backoff:
         """Return the back-off in force after the restart that happens `now`."""
