@@ -49,16 +49,26 @@ lint: venv ## ruff, mypy strict (tests too) and the import contracts
 
 .PHONY: unit
 unit: venv ## Tests that need no cluster, with branch coverage of controllers/ (at least 95 %); under a minute
-	@$(MAKE) --jobs=2 --output-sync=target unit-programs unit-rooms
+	@rm -f .coverage .coverage.*
+	@$(MAKE) --jobs=3 --output-sync=target unit-programs unit-api unit-rooms
+	@$(VENV)/bin/coverage combine -q
+	@$(VENV)/bin/coverage report --skip-covered --fail-under=95
 
 PROGRAMS := tests/unit/operator tests/unit/playground tests/unit/simulator
-.PHONY: unit-rooms
-unit-rooms: venv ## ...of the library alone (and of everything that is no program), with its coverage
-	$(PYTEST) -q tests/unit $(PROGRAMS:%=--ignore=%) --cov --cov-branch --cov-report=term:skip-covered --cov-fail-under=95
+API := tests/unit/api tests/unit/properties
+UNIT = COVERAGE_FILE=.coverage.$@ $(PYTEST) -q --cov --cov-branch --cov-report=
 
 .PHONY: unit-programs
-unit-programs: venv ## ...of the operator's process, the playground and the simulator
-	$(PYTEST) -q $(PROGRAMS)
+unit-programs: venv ## ... of the operator's process, the playground and the simulator
+	@$(PYTEST) -q $(PROGRAMS)
+
+.PHONY: unit-api
+unit-api: venv ## ... of the API types, and the properties of decisions
+	@$(UNIT) $(API)
+
+.PHONY: unit-rooms
+unit-rooms: venv ## ... of the rooms, and whatever is new
+	@$(UNIT) tests/unit $(PROGRAMS:%=--ignore=%) $(API:%=--ignore=%)
 
 # --- the whole -------------------------------------------------------------------------------------------------------
 
