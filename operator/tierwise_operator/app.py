@@ -25,7 +25,7 @@ from tierwise_operator.clock import SystemClock
 from tierwise_operator.leader import Leader, Timing
 from tierwise_operator.loop import Loop, Parts
 from tierwise_operator.pulse import Pulse, Rhythm
-from tierwise_operator.sampling import sampler
+from tierwise_operator.sampling import prometheus, sampler
 from tierwise_operator.serving import Health, application, serve
 from tierwise_operator.settings import Settings
 from tierwise_operator.sources import Sources
@@ -57,7 +57,9 @@ async def run(settings: Settings, stop: asyncio.Event, *, listening: Callable[[i
         main = asyncio.get_running_loop()
         sources = Sources(settings, unfenced, pulse.wake, lambda: main.call_soon_threadsafe(pulse.wake))
         stack.push_async_callback(sources.stop)
-        sampling = sampler(settings, clock, pulse.wake)
+        source = prometheus(settings)
+        stack.callback(source.close)
+        sampling = sampler(settings, source, clock, pulse.wake)
         parts = Parts(
             world=sources.world,
             problem=lambda: sources.problem,

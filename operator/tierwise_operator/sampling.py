@@ -8,13 +8,12 @@ from tierwise.engines import profiles
 from tierwise.observe import queries
 from tierwise.observe.prometheus import Access, PrometheusMetrics
 from tierwise.observe.sampler import Pace, Sampler
-from tierwise.ports import Clock
+from tierwise.ports import Clock, Metrics
 from tierwise_operator.settings import Settings
 
 
-def sampler(settings: Settings, clock: Clock, wake: Callable[[], None]) -> Sampler:
-    """The sampler as it is set up. It asks once per tick, the same questions for any number of tiers; `wake` is called
-    after each round, so that a decision is made from fresh answers."""
+def prometheus(settings: Settings) -> PrometheusMetrics:
+    """The Prometheus of the settings. To be closed at the end."""
     access = Access(
         url=settings.prometheus_url,
         bearer_file=settings.prometheus_bearer_file,
@@ -22,6 +21,12 @@ def sampler(settings: Settings, clock: Clock, wake: Callable[[], None]) -> Sampl
         tenant=settings.prometheus_tenant,
         timeout_seconds=settings.query_timeout_seconds,
     )
+    return PrometheusMetrics(access)
+
+
+def sampler(settings: Settings, metrics: Metrics, clock: Clock, wake: Callable[[], None]) -> Sampler:
+    """The sampler as it is set up. It asks once per tick, the same questions for any number of tiers; `wake` is called
+    after each round, so that a decision is made from fresh answers."""
     asked = queries({each.metrics for each in profiles()}, scrape_seconds=settings.scrape_seconds)
     pace = Pace(settings.tick_seconds, settings.scrape_seconds, settings.query_timeout_seconds)
-    return Sampler(PrometheusMetrics(access), clock, asked, pace, on_round=wake)
+    return Sampler(metrics, clock, asked, pace, on_round=wake)

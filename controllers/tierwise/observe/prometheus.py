@@ -1,9 +1,11 @@
 """How is Prometheus asked, and what is said when it does not answer?
 
-Through prometheus-api-client, which is made of `requests` and blocks: so in a thread. Three of its habits are turned
-off: its retries (the next round is seconds away, and a retry would make an outage look like a slow answer), its open
-end (every request has a timeout, and Prometheus is told the same one), and the environment (a proxy or a netrc of the
-image has no business between the operator and its Prometheus). No `time` is ever sent: Prometheus evaluates at its own
+Through prometheus-api-client, which is made of `requests` and blocks: so in threads, few and our own, because the
+look-up of a name knows no timeout. One that hangs holds a thread until the resolver gives up; what the process shares
+stays free, and a question that finds no thread is given up by its asker. Three of the client's habits are turned off:
+its retries (the next round is seconds away, and a retry would make an outage look like a slow answer), its open end
+(every request has a timeout, and Prometheus is told the same one), and the environment (a proxy or a netrc of the image
+has no business between the operator and its Prometheus). No `time` is ever sent: Prometheus evaluates at its own
 now, so a clock that is wrong here changes nothing.
 """
 
@@ -14,6 +16,7 @@ import asyncio
 import json
 import re
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,7 @@ from urllib3.util.retry import Retry
 from tierwise.errors import Transient
 from tierwise.ports import Series
 
+THREADS = 4  # two rounds of the sampler, each with two questions at once
 TENANT_HEADER = "X-Scope-OrgID"
 _STATUS = re.compile(r"HTTP Status Code (\d{3})")
 _CHECK_URL = "check the chart value prometheus.url"
@@ -66,13 +70,17 @@ class PrometheusMetrics:
     def __init__(self, access: Access) -> None:
         self._access = access
         self._idle: list[PrometheusConnect] = []
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="prometheus")
+        self._closed = False
 
     async def query(self, promql: str) -> Sequence[Series]:
         """One instant query. Raises Transient, with a message that says what to check, for any failure."""
-        return await asyncio.to_thread(self._query, promql)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._query, promql)
 
     def close(self) -> None:
-        """Close the kept connections."""
+        """Close the kept connections, and let the threads end. Waits for none of them: one may hang."""
+        self._closed = True
+        self._threads.shutdown(wait=False, cancel_futures=True)
         while self._idle:
             self._idle.pop().close()
 
@@ -88,7 +96,10 @@ class PrometheusMetrics:
             if connection is not None:
                 connection.close()
             raise _transient(self._access, error) from error
-        self._idle.append(connection)
+        if self._closed:
+            connection.close()
+        else:
+            self._idle.append(connection)
         return series
 
     def _connect(self) -> PrometheusConnect:

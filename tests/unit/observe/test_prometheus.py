@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tierwise.errors import Transient
-from tierwise.observe.prometheus import Access, PrometheusMetrics
+from tierwise.observe.prometheus import THREADS, Access, PrometheusMetrics
 
 GOOD = {
     "status": "success",
@@ -124,6 +124,40 @@ async def test_the_loop_runs_on_while_prometheus_thinks(web: Web) -> None:
         ticks += 1
     metrics.close()
     assert ticks > 10
+
+
+async def test_a_resolver_that_hangs_holds_a_few_threads_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = threading.Event()
+
+    def hang(*_: object, **__: object) -> None:
+        answered.wait(10)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    metrics = PrometheusMetrics(Access("http://prometheus.invalid:9090"))
+    try:
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await asyncio.gather(*(metrics.query("up") for _ in range(20)))
+        assert sum(thread.name.startswith("prometheus") for thread in threading.enumerate()) <= THREADS
+        async with asyncio.timeout(1):
+            assert await asyncio.to_thread(lambda: "free") == "free"
+        began = time.monotonic()
+        metrics.close()
+        assert time.monotonic() - began < 1, "the end waits for no look-up"
+    finally:
+        answered.set()
+
+
+async def test_an_answer_after_the_end_keeps_no_connection(web: Web) -> None:
+    web.wait = 0.2
+    metrics = PrometheusMetrics(Access(web.url))
+    question = asyncio.create_task(metrics.query("up"))
+    await asyncio.sleep(0.05)
+    metrics.close()
+    assert len(await question) == 2
+    assert metrics._idle == []
 
 
 async def test_questions_at_the_same_time_have_connections_of_their_own(web: Web) -> None:
