@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import signal
 import sys
@@ -18,11 +19,13 @@ from playground.errors import PlaygroundError
 from playground.handle import Playground, start, tool_environment
 from playground.layout import Layout
 from playground.prepare import alive
+from playground.release import Release
 from playground.sandbox import enter_command
 
 EXAMPLES = """\
 examples:
   python -m playground up                      start, and run until Ctrl-C
+  python -m playground up --tierwise           the same, with Tierwise installed, so that the examples can be applied
   python -m playground kubectl get nodes       in another terminal: kubectl against it
   python -m playground exec -- curl -s http://10.200.0.1:9090/-/ready
   python -m playground control pause kube-apiserver"""
@@ -41,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     up = commands.add_parser("up", help="start a playground and run until Ctrl-C")
     up.add_argument("--state", type=Path, help="folder for its files, kept afterwards (default: a temporary one)")
     up.add_argument("--scrape-interval", type=float, default=10.0, help="Prometheus' interval in seconds")
+    up.add_argument("--tierwise", action="store_true", help="install Tierwise with helm, as a user does")
     for name, what in (
         ("exec", "run a command inside the namespaces of a running playground"),
         ("kubectl", "run kubectl against a running playground"),
@@ -63,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
                 print(binaries.ensure(_say(), terminal=sys.stderr.isatty()))
                 return 0
             case "up":
-                return up(given.state, given.scrape_interval)
+                return up(given.state, given.scrape_interval, tierwise=given.tierwise)
             case "control":
                 return control(given.arguments)
             case tool:
@@ -82,23 +86,39 @@ def _say() -> Callable[[str], None]:
     return say
 
 
-def up(state: Path | None, scrape_interval: float) -> int:
+def up(state: Path | None, scrape_interval: float, *, tierwise: bool = False) -> int:
     """Start a playground, say how to use it, and wait for Ctrl-C, SIGTERM or its end. Raises PlaygroundError."""
+    say = _say()
     if scrape_interval <= 0:
         raise PlaygroundError(f"the scrape interval must be positive, not {scrape_interval:g}")
     try:
         # SIGTERM means the same as Ctrl-C, also in the middle of the start; a shell's background job ignores Ctrl-C.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)
-        with start(state, scrape_interval=scrape_interval, progress=_say()) as playground:
+        with start(state, scrape_interval=scrape_interval, progress=say) as playground:
             point_to(playground.state)
-            print(how_to_use(playground), flush=True)
+            if tierwise:
+                install(playground, scrape_interval)
+                say("Tierwise is installed")
+            print(how_to_use(playground) + (what_next(playground) if tierwise else ""), flush=True)
             why = playground.why_ended()
     except KeyboardInterrupt:
         print("the playground has ended", file=sys.stderr)
         return 0
     raise PlaygroundError(
         "the playground ended by itself", f"{why}\nStart it again; with --state DIR its logs are kept."
+    )
+
+
+def install(playground: Playground, scrape_interval: float) -> None:
+    """Install the CRDs and the operator as a user does. Raises PlaygroundError."""
+    release = Release(playground)
+    release.install_crds()
+    release.install(
+        {
+            "operator": {"logFormat": "text"},
+            "prometheus": {"scrapeIntervalSeconds": math.ceil(scrape_interval)},
+        }
     )
 
 
@@ -122,6 +142,18 @@ The playground is ready after {playground.seconds_to_start:.1f} s. It ends with 
   Prometheus   {playground.prometheus_url}
   Services     curl --proxy {playground.proxy_url} http://NAME.NAMESPACE.svc/...
   logs         {playground.layout.logs}
+"""
+
+
+def what_next(playground: Playground) -> str:
+    """Return what a user types first when Tierwise is installed."""
+    return f"""
+Tierwise is installed (helm releases tierwise-crds and tierwise; its pod is in tierwise-system). Next:
+
+  kubectl apply -f examples/01-small-tier
+  kubectl get modeltiers --watch
+  curl --proxy {playground.proxy_url} http://small-predictor.default.svc/v1/models
+  {Path(sys.executable).parent}/tierwise explain small
 """
 
 

@@ -1,4 +1,4 @@
-"""Is the playground a real cluster, is its end the end of everything, and does it need no root?"""
+"""Is the playground a real cluster, is its end a complete one, does it need no root, and can Tierwise come with it?"""
 
 from __future__ import annotations
 
@@ -188,10 +188,12 @@ def test_a_component_that_dies_is_started_again(playground: Playground) -> None:
 
 
 @contextmanager
-def _up(state: Path, *before: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+def _up(
+    state: Path, *before: str, options: tuple[str, ...] = ()
+) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
     """A playground started from the command line, in a session of its own as a terminal would."""
     environment = {**os.environ, "XDG_RUNTIME_DIR": str(state.parent)}
-    command = [*before, sys.executable, "-m", "playground", "up", "--state", str(state)]
+    command = [*before, sys.executable, "-m", "playground", "up", "--state", str(state), *options]
     process = subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -223,12 +225,23 @@ def _members(namespace: str) -> list[int]:
     return found
 
 
-def test_ctrl_c_ends_everything_in_order(tmp_path: Path) -> None:
-    with _up(tmp_path / "state") as (process, described):
+def test_with_tierwise_an_example_works_and_ctrl_c_ends_everything_in_order(tmp_path: Path) -> None:
+    with _up(tmp_path / "state", options=("--tierwise", "--scrape-interval", "2")) as (process, described):
         namespace = _namespace(described["init"])
+        kubectl = [f"{described['binaries']}/kubectl", "--kubeconfig", described["kubeconfig"]]
+        first = ["apply", "-f", "examples/01-small-tier"]
+
+        def applied() -> bool:
+            return subprocess.run([*kubectl, *first], cwd=ROOT, capture_output=True, check=False).returncode == 0
+
+        _until("the CRD", applied, 60)
+        wait = ["wait", "modeltier/small", "--for=condition=Ready", "--timeout=150s"]
+        done = subprocess.run([*kubectl, *wait], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
         process.send_signal(signal.SIGINT)
         output = process.communicate(timeout=20)[0]
         assert process.returncode == 0, output
+        assert "kubectl " + " ".join(first) in output, "what was typed here is what a user is told to type"
         assert _members(namespace) == []
         assert "Traceback" not in output
         assert (tmp_path / "state" / "logs" / "kube-apiserver.log").exists()
