@@ -82,7 +82,7 @@ KSERVE_REFUSED = _reason(
 APPLY_REFUSED = _reason(
     "ApplyRefused",
     (PROVISIONED,),
-    "The API server refused the InferenceService.",
+    "The API server refused the InferenceService, or a policy of the cluster changes it back after every write.",
     "Change what the message names.",
 )
 NOT_OURS = _reason(
