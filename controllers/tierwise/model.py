@@ -80,11 +80,13 @@ class TierSignals:
 
 @dataclass(frozen=True, slots=True)
 class MetricsHealth:
-    """Whether Prometheus answers. `problem` is fit for a condition; `at` is when it last answered in full."""
+    """Whether Prometheus answers. `problem` is fit for a condition; `at` is when it last answered in full;
+    `interval_seconds` how often a value can be new (the longer of scrape interval and tick)."""
 
     ok: bool
     problem: str = ""
     at: float | None = None
+    interval_seconds: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)

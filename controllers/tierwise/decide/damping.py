@@ -22,8 +22,8 @@ from tierwise.model import Memory, Peak
 
 HEADROOM = 0.8
 MOST_PEAKS = 32  # what the status has room for
-# Time without complete metrics counts up to three ticks; beyond that the clock stands.
-_GAP_SECONDS = 30.0
+# Time without complete metrics counts up to three intervals in which a value can be new; beyond that the clock stands.
+_GAP_INTERVALS = 3.0
 
 
 def standing(peaks: Iterable[Peak], now: float, window: float) -> tuple[Peak, ...]:
@@ -32,10 +32,10 @@ def standing(peaks: Iterable[Peak], now: float, window: float) -> tuple[Peak, ..
     return tuple(sorted((peak for peak in told if now < peak.at + window), key=lambda peak: -peak.replicas))
 
 
-def remembered(memory: Memory, recommended: int, now: float, window: float) -> Memory:
-    """`memory` after a recommendation from complete metrics."""
+def remembered(memory: Memory, recommended: int, now: float, window: float, *, interval: float = 10.0) -> Memory:
+    """`memory` after a recommendation from complete metrics, which can be new every `interval` seconds."""
     peaks: tuple[Peak, ...] = memory.peaks
-    unseen = 0.0 if memory.observed_at is None else now - memory.observed_at - _GAP_SECONDS
+    unseen = 0.0 if memory.observed_at is None else now - memory.observed_at - _GAP_INTERVALS * interval
     if unseen > 0:
         peaks = tuple(replace(peak, at=peak.at + unseen) for peak in peaks)
     peaks = (*peaks, Peak(memory.recommended or 0, _up(now)))

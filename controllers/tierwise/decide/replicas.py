@@ -58,7 +58,8 @@ def decide_replicas(
     trail = _Trail(current)
     asked = _ask(trail, load, settled, spec, current)
     _bound(trail, spec)
-    memory = _keep(memory, asked, not missing, deployment is not None, current, now, spec)
+    if deployment is not None and asked is not None:
+        memory = _keep(memory, asked, not missing, current, now, spec, metrics.interval_seconds)
     _hold(trail, spec, load if asked is not None else None, missing, memory, now)
     _override(trail, view, spec)
     lesson = learn(spec, memory, pods)
@@ -168,19 +169,19 @@ def _bound(trail: _Trail, spec: ModelTierSpec) -> None:
 
 
 def _keep(
-    memory: Memory, asked: int | None, complete: bool, exists: bool, current: int, now: float, spec: ModelTierSpec
+    memory: Memory, asked: int, complete: bool, current: int, now: float, spec: ModelTierSpec, interval: float
 ) -> Memory:
     """The memory with this recommendation in it."""
     window = float(spec.scaling.scale_down_window_seconds)
     new = memory.resumed or memory.recommended is None
-    if asked is None or not exists or (new and not complete):
+    if new and not complete:
         return memory
     if new:
         forgotten = now + window if memory.recommended is None else None
         memory = replace(damping.held(memory, current, now, window), resumed=False, forgotten_until=forgotten)
     if not complete:
         return damping.raised(memory, asked, now, window)
-    return damping.remembered(memory, asked, now, window)
+    return damping.remembered(memory, asked, now, window, interval=interval)
 
 
 def _hold(

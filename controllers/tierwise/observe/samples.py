@@ -61,11 +61,11 @@ def health(samples: Samples, now: float) -> MetricsHealth:
     """Whether Prometheus answers. One failed round is not an outage: the last answers are still fresh."""
     answered = samples.answered_at
     if answered is not None and now - answered <= samples.stale_after:
-        return MetricsHealth(ok=True, at=answered)
+        return MetricsHealth(ok=True, at=answered, interval_seconds=samples.interval_seconds)
     problem = samples.problem
     if not problem and answered is not None:
         problem = "Prometheus was not asked in time: the operator is overloaded or its sampler hangs"
-    return MetricsHealth(ok=False, problem=problem, at=answered)
+    return MetricsHealth(False, problem, answered, samples.interval_seconds)
 
 
 def tier_signals(

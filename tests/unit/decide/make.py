@@ -128,6 +128,7 @@ class Loop:
     replicas: int = 1
     now: float = NOW
     start: float = 0.0
+    interval: float = 10.0
     memory: Memory = SETTLED
     ready: list[float] = field(default_factory=lambda: [0.0])
     history: list[int] = field(default_factory=list)
@@ -137,7 +138,7 @@ class Loop:
         self.now += seconds
         up = max(1, sum(1 for since in self.ready if since <= self.now))
         seen = view(self.spec, spread(requests, up, runs=runs, at=self.now), current=self.replicas)
-        made = plan(seen, self.memory, now=self.now)
+        made = plan(seen, self.memory, now=self.now, metrics=replace(HEALTHY, interval_seconds=self.interval))
         self.memory = made.memory
         if made.scale_to is not None:
             self.replicas = made.scale_to

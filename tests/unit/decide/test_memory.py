@@ -89,14 +89,16 @@ def test_peaks_end_after_the_window_and_a_clock_that_was_set_back_does_not_prolo
 def test_time_in_which_nothing_was_measured_does_not_count() -> None:
     memory = Memory(recommended=2, peaks=(Peak(5, NOW - 250),), observed_at=NOW)
     assert remembered(memory, 2, NOW + 10, 300).peaks == (Peak(5, NOW - 250),)
-    assert remembered(memory, 2, NOW + 1000, 300).peaks == (Peak(5, NOW + 720),), "but for thirty seconds"
+    assert remembered(memory, 2, NOW + 1000, 300).peaks == (Peak(5, NOW + 720),), "but for three intervals"
 
 
-def test_a_slow_tick_lets_a_window_pass_all_the_same() -> None:
-    loop = Loop(spec(), replicas=5, memory=Memory(recommended=5))
-    for _ in range(20):
-        loop.tick(5, seconds=60)
-    assert loop.replicas == 1
+@pytest.mark.parametrize("interval", [10.0, 60.0, 300.0])
+def test_a_window_lasts_as_long_however_slow_the_tick(interval: float) -> None:
+    loop = Loop(spec(), replicas=5, memory=Memory(recommended=5), interval=interval)
+    began = loop.now
+    while loop.replicas == 5 and loop.now < began + 3600:
+        loop.tick(5, seconds=interval)
+    assert (loop.replicas, loop.now - began) == (1, interval + 300)
 
 
 def test_replicas_found_after_a_restart_count_as_recommended() -> None:

@@ -199,6 +199,12 @@ def test_the_four_states(value: float, age: float, state: State) -> None:
     assert sample.running.state is state
 
 
+def test_how_often_a_value_can_be_new_is_part_of_what_was_seen() -> None:
+    for age in (1, 1000):
+        seen = observe(world(), sampled({"a": FULL}, age=age, interval_seconds=60.0), NOW)
+        assert seen.metrics.interval_seconds == 60
+
+
 def test_stale_follows_the_scrape_interval() -> None:
     assert only(world(), sampled({"a": FULL}, age=7, interval_seconds=2.0)).signals.pods[0].running.state is State.STALE
 
