@@ -14,7 +14,8 @@ from tierwise.model import PodSample, State
 from tierwise.report.case import Case
 from tierwise.report.conditions import Truth, Verdict, find, verdict
 
-GRACE_SECONDS = 45.0  # three scrapes of 10 s, one round of sampling, and Prometheus' own target discovery
+# A new replica has this long until it must be measured: three scrapes, and Prometheus' own discovery of the target.
+GRACE_INTERVALS, DISCOVERY_SECONDS = 3.0, 15.0
 _NAMED = 3
 
 
@@ -82,7 +83,8 @@ def _state(sample: PodSample | None) -> State:
 
 def _new(case: Case, name: str) -> bool:
     pod = next((pod for pod in case.workload.pods if pod.name == name), None)
-    return pod is not None and pod.ready_at is not None and case.at - pod.ready_at < GRACE_SECONDS
+    grace = GRACE_INTERVALS * case.metrics.interval_seconds + DISCOVERY_SECONDS
+    return pod is not None and pod.ready_at is not None and case.at - pod.ready_at < grace
 
 
 def _names(pods: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from tierwise.api.v1alpha1 import ModelTierSpec
 from tierwise.model import MISSING, MetricsHealth, PodSample, Signal, State, TierSignals
 from tierwise.report.case import Case
 from tierwise.report.conditions import Truth
-from tierwise.report.measured import GRACE_SECONDS, metrics_available
+from tierwise.report.measured import metrics_available
 
 STALE, INVALID = Signal(State.STALE, 1, NOW - 60), Signal(State.INVALID, at=NOW)
 PODS = (pod("a"), pod("b"))
@@ -90,13 +90,15 @@ def test_metrics_available(given: Case, status: Truth, reason: str, words: str) 
     assert words in found.message
 
 
-def test_a_new_replica_is_no_fault_for_some_scrapes() -> None:
+@pytest.mark.parametrize(("interval", "grace"), [(10.0, 45.0), (60.0, 195.0)])
+def test_a_new_replica_is_no_fault_for_three_scrapes_and_the_discovery(interval: float, grace: float) -> None:
     def at(ready_at: float | None) -> str:
-        pods = (pod("a"), pod("b", ready_at=ready_at))
-        return metrics_available(case(pods=pods, signals=TierSignals(pods=(sample("a"),), targets_up=1))).reason
+        pods, signals = (pod("a"), pod("b", ready_at=ready_at)), TierSignals(pods=(sample("a"),), targets_up=1)
+        health = MetricsHealth(ok=True, at=NOW, interval_seconds=interval)
+        return metrics_available(case(pods=pods, signals=signals, metrics=health)).reason
 
-    assert at(NOW - GRACE_SECONDS + 1) == reasons.METRICS_PENDING
-    assert at(NOW - GRACE_SECONDS) == reasons.METRICS_PARTIAL
+    assert at(NOW - grace + 1) == reasons.METRICS_PENDING
+    assert at(NOW - grace) == reasons.METRICS_PARTIAL
     assert at(None) == reasons.METRICS_PARTIAL
 
 
