@@ -36,7 +36,8 @@ class Frame:
 def headline(frame: Frame) -> str:
     """The line above the table."""
     failed = f", {frame.failed} failed" if frame.failed else ""
-    return f"[{frame.at:4.0f} s of {frame.total:.0f} s] {frame.sent} requests sent, {frame.answered} answered{failed}"
+    load = f"{frame.total:.0f} s of load" if frame.at <= frame.total else "the load is over"
+    return f"[{frame.at:4.0f} s, {load}] {frame.sent} requests sent, {frame.answered} answered{failed}"
 
 
 def _drawn(frame: Frame) -> Group:
