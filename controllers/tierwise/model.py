@@ -143,6 +143,7 @@ class DeploymentFacts:
     updated_replicas: int
     failed_create: str = ""  # message of a ReplicaFailure condition
     autoscaler_class: str = ""  # KServe's class as it has reached the Deployment; replicas are ours under "external"
+    created_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

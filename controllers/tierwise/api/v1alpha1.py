@@ -185,7 +185,8 @@ class Scaling(Model):
     )
 
     mode: Literal["Auto", "Advisory"] = Field(
-        default="Auto", description="Advisory computes and shows the replicas, and never changes them."
+        default="Auto",
+        description="Advisory computes and shows the replicas, and never changes them but for the first start from 0.",
     )
     min_replicas: int = Field(
         default=1, ge=1, le=1000, description="Fewest replicas in Auto. For zero set spec.replicas to 0."

@@ -13,10 +13,12 @@ from tierwise import engines, reasons
 from tierwise.api.v1alpha1 import ModelTierSpec
 from tierwise.decide.replicas import decide_replicas
 from tierwise.errors import Unsupported
-from tierwise.model import Decision, Memory, Plan, Snapshot, TierKey, TierPlan, TierView
+from tierwise.model import Decision, DeploymentFacts, Memory, Plan, Snapshot, TierKey, TierPlan, TierView
+from tierwise.times import seconds
 
 # KServe makes <name>-predictor-<namespace> one DNS label.
 NAME_AND_NAMESPACE = 52
+_NEVER_MEANS_ZERO = "HorizontalPodAutoscaler/"
 # Ends before any replica that answers.
 _FIRST = -1
 
@@ -66,14 +68,28 @@ def _refused(key: TierKey, spec: ModelTierSpec) -> tuple[str, str] | None:
 
 
 def _ours_to_write(view: TierView, spec: ModelTierSpec, decision: Decision) -> bool:
-    """Whether the target shall be written. Advisory writes once, out of zero: what was created at 0 replicas would
-    otherwise stay there, and neither a person's nor a HorizontalPodAutoscaler's first replica would come by itself."""
+    """Whether the target shall be written. Where others scale (Advisory, a HorizontalPodAutoscaler) it is written once,
+    out of zero: the Deployment is made at 0 replicas, where a HorizontalPodAutoscaler does nothing. A ScaledObject can
+    mean zero, so beside one nothing is written."""
     service = view.workload.inference_service
     if view.workload.deployment is None or service is None or not service.owned or service.deleting:
         return False
-    if view.workload.foreign_scalers or decision.target == decision.current:
+    if decision.target == decision.current:
         return False
-    return spec.scaling.mode == "Auto" or decision.current == 0
+    others = view.workload.foreign_scalers
+    if not others and spec.scaling.mode == "Auto":
+        return True
+    may_start = all(other.startswith(_NEVER_MEANS_ZERO) for other in others)
+    return decision.current == 0 and may_start and not _scaled_before(view, view.workload.deployment)
+
+
+def _scaled_before(view: TierView, deployment: DeploymentFacts) -> bool:
+    """Whether we have scaled this Deployment: one that is at zero since was put there by somebody else."""
+    decisions = view.tier.status.scaling.decisions
+    if not decisions:
+        return False
+    last = seconds(decisions[0].time)
+    return last is None or last >= deployment.created_at
 
 
 def deletion_costs(view: TierView) -> tuple[tuple[str, int], ...]:

@@ -134,6 +134,7 @@ def deployment_record(body: Mapping[str, Any]) -> DeploymentRecord:
         updated_replicas=number(status, "updatedReplicas"),
         failed_create=text(failure, "message") if failure.get("status") == "True" else "",
         autoscaler_class=text(mapping(metadata, "annotations"), AUTOSCALER_CLASS),
+        created_at=time(metadata, "creationTimestamp") or 0.0,
     )
     return DeploymentRecord(
         text(metadata, "namespace"),

@@ -8,9 +8,11 @@ import pytest
 
 from tests.unit.decide.make import HEALTHY, KEY, NOW, SETTLED, plan, pod, sample, spec, spread, view
 from tierwise import reasons
+from tierwise.api.status import DecisionStatus, ScalingStatus
 from tierwise.api.v1alpha1 import ModelTierSpec
 from tierwise.decide import decide
 from tierwise.model import Memory, Snapshot, TierKey, TierView
+from tierwise.times import rfc3339
 
 
 def named(seen: TierView, namespace: str, name: str) -> TierView:
@@ -97,10 +99,38 @@ def test_advisory_is_written_out_of_zero_and_never_again() -> None:
     assert plan(view(pinned, (), current=2)).scale_to is None
 
 
-def test_nothing_is_written_while_another_scaler_owns_the_deployment() -> None:
-    for current in (0, 1):
-        found = plan(view(spec(), spread(130, 1), current=current, foreign_scalers=("ScaledObject/x",)))
-        assert (found.serve, found.scale_to) == (True, None)
+def started(seen: TierView, at: float) -> TierView:
+    """The tier as it is after its Deployment, made now, was first scaled out of zero at this time."""
+    first = DecisionStatus.model_validate({"time": rfc3339(at), "from": 0, "to": 1, "reason": reasons.MIN_REPLICAS})
+    scaling = ScalingStatus(decisions=[first])
+    status = seen.tier.status.model_copy(update={"scaling": scaling})
+    deployment = seen.workload.deployment
+    assert deployment is not None
+    workload = replace(seen.workload, deployment=replace(deployment, created_at=NOW))
+    return replace(seen, tier=replace(seen.tier, status=status), workload=workload)
+
+
+HPA = ("HorizontalPodAutoscaler/x",)
+KEDA = ("HorizontalPodAutoscaler/keda-hpa-x", "ScaledObject/x")
+
+
+@pytest.mark.parametrize("others", [(), HPA])
+def test_what_a_person_scaled_to_zero_is_not_started_again(others: tuple[str, ...]) -> None:
+    seen = view(spec(mode="Advisory"), (), current=0, foreign_scalers=others)
+    assert plan(started(seen, NOW)).scale_to is None
+    assert plan(started(seen, NOW - 60)).scale_to == 1, "a Deployment that was made anew starts as the first one did"
+
+
+def test_a_horizontal_pod_autoscaler_does_nothing_at_zero_and_everything_from_one_on() -> None:
+    assert plan(view(spec(minReplicas=2), (), current=0, foreign_scalers=HPA)).scale_to == 2
+    assert plan(view(spec(replicas=0), (), current=0, foreign_scalers=HPA)).scale_to is None
+    assert plan(view(spec(), spread(130, 1), current=1, foreign_scalers=HPA)).scale_to is None
+
+
+@pytest.mark.parametrize("current", [0, 1])
+def test_nothing_is_written_while_another_scaler_owns_the_deployment(current: int) -> None:
+    found = plan(view(spec(), spread(130, 1), current=current, foreign_scalers=KEDA))
+    assert (found.serve, found.scale_to) == (True, None)
 
 
 def test_nothing_is_written_without_a_deployment_of_ours() -> None:

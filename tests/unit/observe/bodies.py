@@ -63,6 +63,7 @@ def deployment(name: str = "chat-predictor", *, owner: str = "chat", owner_uid: 
             "name": name,
             "namespace": "team",
             "uid": "dep-uid",
+            "creationTimestamp": "2026-11-20T09:00:00Z",
             "resourceVersion": "12",
             "generation": 4,
             "annotations": {"serving.kserve.io/autoscalerClass": "external"},

@@ -132,6 +132,7 @@ def test_a_deployment() -> None:
     assert (facts.spec_replicas, facts.replicas, facts.ready_replicas, facts.updated_replicas) == (2, 2, 1, 2)
     assert facts.autoscaler_class == "external"
     assert facts.failed_create == ""
+    assert facts.created_at == seconds("2026-11-20T09:00:00Z")
 
 
 def test_a_deployment_of_nobody_in_particular() -> None:
