@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pytest
-from tests.cluster.e2e.load import closed_loop
 
 from playground.handle import Playground
 from tests.cluster.e2e.audit import AuditLog
-from tests.cluster.e2e.prometheus import queries_served
+from tests.cluster.e2e.load import closed_loop
+from tests.cluster.e2e.prometheus import instant, queries_served
 from tests.cluster.e2e.tiers import cheap
 from tests.cluster.kubectl import Kubectl, eventually, has
 
@@ -25,10 +25,17 @@ THROTTLE_SECONDS = 15
 NAMES = [f"tier-{number:02d}" for number in range(TIERS)]
 
 
-def _unsettled(kubectl: Kubectl) -> list[str]:
+def _unsettled(kubectl: Kubectl, names: Iterable[str]) -> list[str]:
+    """Those of the tiers that are not ready and measured, or not there at all."""
     tiers = kubectl.find("modeltiers")
     settled = [seen for seen in tiers if has(seen, "Ready", "True") and has(seen, "MetricsAvailable", "True")]
-    return sorted({seen["metadata"]["name"] for seen in tiers} - {seen["metadata"]["name"] for seen in settled})
+    return sorted(set(names) - {seen["metadata"]["name"] for seen in settled})
+
+
+def _generated(playground: Playground, namespace: str) -> dict[str, float]:
+    """Tokens that the engines have generated, by tier."""
+    query = f'sum by (tierwise_io_tier) (vllm:generation_tokens_total{{namespace="{namespace}"}})'
+    return {labels["tierwise_io_tier"]: value for labels, value in instant(playground.prometheus_url, query)}
 
 
 def _query_rate(playground: Playground, seconds: float) -> float:
@@ -43,7 +50,7 @@ def rate_for_one_tier(playground: Playground, new_namespace: Callable[[str], Kub
     """Queries per second while there is one tier (apart from those of other modules, which have none ready)."""
     kubectl = new_namespace("one")
     kubectl.apply(cheap("only"))
-    eventually(lambda: _unsettled(kubectl), lambda names: not names, 90, "the tier is ready and measured")
+    eventually(lambda: _unsettled(kubectl, ["only"]), lambda names: not names, 90, "the tier is ready and measured")
     rate = _query_rate(playground, SECONDS / 2)
     kubectl("delete", "modeltier", "only")
     return rate
@@ -54,7 +61,7 @@ def many(rate_for_one_tier: float, new_namespace: Callable[[str], Kubectl]) -> K
     """A namespace with twenty settled tiers."""
     kubectl = new_namespace("many")
     kubectl.apply(*(cheap(name, batching={"maxSequences": 16}) for name in NAMES))
-    eventually(lambda: _unsettled(kubectl), lambda names: not names, 240, "all tiers are ready and measured")
+    eventually(lambda: _unsettled(kubectl, NAMES), lambda names: not names, 240, "all tiers are ready and measured")
     time.sleep(2 * THROTTLE_SECONDS)  # what the last change still has to tell
     return kubectl
 
@@ -81,8 +88,12 @@ def test_under_constant_load_a_status_is_written_once_in_fifteen_seconds_at_most
     with closed_loop(playground, many.namespace, dict.fromkeys(NAMES, 1)):
         time.sleep(2 * THROTTLE_SECONDS)
         audit.restart()
+        before = _generated(playground, many.namespace)
         time.sleep(SECONDS)
+        after = _generated(playground, many.namespace)
         writes = [request for request in audit.requests() if request.writes and request.resource != "leases"]
+    assert [name for name in NAMES if after[name] <= before[name]] == [], "tiers that the load did not reach"
+    assert writes, "the statuses follow the load"
     assert {(request.verb, request.resource) for request in writes} <= {("patch", "modeltiers/status")}
     most = Counter(request.name for request in writes)
     assert all(count <= SECONDS // THROTTLE_SECONDS for count in most.values()), most
