@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from tierwise.act.apply import Memo, act
+from tierwise.act.apply import CYCLE_SECONDS, Memo, act
 from tierwise.api.status import ModelTierStatus
 from tierwise.api.v1alpha1 import API_VERSION
 from tierwise.decide import decide, remember, restore
@@ -69,8 +69,18 @@ class Cycle:
     report: Report
 
 
-async def run(world: World, samples: Samples, cluster: Cluster, clock: Clock, kept: Kept, *, writing: bool) -> Cycle:
-    """One cycle. `writing`: whether this process may write; what fails is in the outcome or in the log."""
+async def run(
+    world: World,
+    samples: Samples,
+    cluster: Cluster,
+    clock: Clock,
+    kept: Kept,
+    *,
+    writing: bool,
+    limit_seconds: float = CYCLE_SECONDS,
+) -> Cycle:
+    """One cycle. `writing`: whether this process may write; what fails is in the outcome or in the log.
+    `limit_seconds`: when the caller gives the cycle up; the writes end so early that they can still be told."""
     now = clock.now()
     snapshot = _freshest(observe(world, samples, now), kept)
     tiers = [view.tier for view in snapshot.tiers]
@@ -79,7 +89,7 @@ async def run(world: World, samples: Samples, cluster: Cluster, clock: Clock, ke
     plan = Plan(tuple(_spared(snapshot, lambda seen: decide(seen, memories).tiers)))
     uids = {tier.key: tier.uid for tier in tiers}
     kept.memories |= {uids[each.key]: each.memory for each in plan.tiers}
-    outcome = await act(snapshot, plan, cluster, kept.memo) if writing else Outcome(())
+    outcome = await act(snapshot, plan, cluster, kept.memo, limit_seconds=limit_seconds) if writing else Outcome(())
     told = Report(tuple(_spared(snapshot, lambda seen: report(seen, plan, outcome, now, remember).tiers)))
     if writing:
         await _tell(told, {tier.key: tier for tier in tiers}, cluster, clock, kept)

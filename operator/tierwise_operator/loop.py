@@ -72,7 +72,13 @@ class Loop:
         world = await parts.world()
         if world is not None:
             done = await cycle.run(
-                world, parts.samples(), parts.cluster, parts.clock, self._kept, writing=parts.leading()
+                world,
+                parts.samples(),
+                parts.cluster,
+                parts.clock,
+                self._kept,
+                writing=parts.leading(),
+                limit_seconds=self._limit,
             )
             parts.metrics.update(done.snapshot, done.plan, done.outcome, done.report)
         parts.metrics.cycle_ended(parts.clock.monotonic() - began)

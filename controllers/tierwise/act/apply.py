@@ -1,22 +1,35 @@
 """Which writes turn a plan into children and replicas, and what is said when one of them fails?
 
-First the InferenceService (`child`), then the replicas through the scale subresource of the Deployment, on the version
-of it that the decision was made on. One does not wait for the other: with KServe's webhook down nothing can be healed,
-yet replicas can still be taken away.
+First the replicas of all tiers, through the scale subresource of the Deployment, on the version of it that the decision
+was made on; then the InferenceServices (`child`). Only these go through KServe's webhook: while that hangs nothing can
+be healed, yet replicas still follow the load.
 
-One tier's failure never touches another: each has its own try, and every error becomes a reason and a sentence.
+One tier's failure never touches another: each has its own try, and every error becomes a reason and a sentence. What
+does not answer is waited for once per cycle and never longer than a share of it, so that there is always time left to
+tell it; a tier that failed is tried after those that did not.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable, Iterable
 
 from tierwise import reasons
-from tierwise.act.child import DEPLOYMENTS, Memo, Written, autoscaler_class, service, settle
+from tierwise.act.child import DEPLOYMENTS, Memo, Round, Written, autoscaler_class, service, settle
 from tierwise.act.failures import failure
 from tierwise.errors import Conflict, Gone, TierwiseError
-from tierwise.model import ActionError, DeploymentFacts, Outcome, Plan, Snapshot, TierOutcome, TierPlan, TierView
+from tierwise.model import (
+    ActionError,
+    DeploymentFacts,
+    Outcome,
+    Plan,
+    Snapshot,
+    TierKey,
+    TierOutcome,
+    TierPlan,
+    TierView,
+)
 from tierwise.ports import Cluster, Ref
 
 __all__ = ["Memo", "act"]
@@ -26,34 +39,73 @@ logger = logging.getLogger(__name__)
 # Enough to hide the latency of a few writes, few enough not to trip the API server's fairness after a restart.
 PARALLEL = 8
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+# Of a cycle's time; the rest is for telling. Of the usual 40 s a webhook gets 20 s: by default it is given 10 s.
+REPLICAS_SHARE, CHILDREN_SHARE = 0.25, 0.5
+CYCLE_SECONDS = 40.0
+
+_LATE = ActionError(
+    reasons.API_UNAVAILABLE, "the API server, or a webhook behind it, did not answer in time", transient=True
+)
 
 
-async def act(snapshot: Snapshot, plan: Plan, cluster: Cluster, memo: Memo) -> Outcome:
-    """Write what the plan says, all tiers side by side. Raises nothing: every failure is in the outcome."""
+async def act(
+    snapshot: Snapshot, plan: Plan, cluster: Cluster, memo: Memo, *, limit_seconds: float = CYCLE_SECONDS
+) -> Outcome:
+    """Write what the plan says, all tiers side by side. Raises nothing: every failure is in the outcome.
+
+    `limit_seconds`: how long the whole cycle may take; at most three quarters of that are used here."""
     views = {view.tier.key: view for view in snapshot.tiers}
     memo.keep(views)
+    work = Round(snapshot.at, snapshot.kserve_present, cluster, memo)
+    touched = [each for each in plan.tiers if each.invalid is None and not views[each.key].tier.deleting]
+    touched.sort(key=lambda each: memo.failed_at.get(each.key, 0.0))
+    served = [each for each in touched if each.serve]
+
+    def child(each: TierPlan) -> Awaitable[Written]:
+        return settle(views[each.key], work) if each.serve else _remove(views[each.key], cluster)
+
+    scaled = await _side_by_side(
+        served, limit_seconds * REPLICAS_SHARE, work, lambda each: _replicas(views[each.key], each, cluster)
+    )
+    made = await _side_by_side(touched, limit_seconds * CHILDREN_SHARE, work, child)
+    nothing = Written()
+    return Outcome(
+        tuple(
+            _outcome(each.key, made.get(each.key, nothing), scaled.get(each.key, nothing))
+            for each in sorted(plan.tiers, key=lambda each: each.key)
+        )
+    )
+
+
+def _outcome(key: TierKey, made: Written, scaled: Written) -> TierOutcome:
+    return TierOutcome(key, made.applied, made.event, scaled.scaled_to, made.trouble or scaled.trouble)
+
+
+async def _side_by_side(
+    plans: Iterable[TierPlan], seconds: float, work: Round, step: Callable[[TierPlan], Awaitable[Written]]
+) -> dict[TierKey, Written]:
+    """One step for all tiers, some at a time, in this order, and in this time for all of them together."""
     gate = asyncio.Semaphore(PARALLEL)
+    now = asyncio.get_running_loop().time
+    deadline = now() + seconds
 
-    async def one(tier_plan: TierPlan) -> TierOutcome:
+    async def one(plan: TierPlan) -> tuple[TierKey, Written]:
         async with gate:
-            return await _tier(views[tier_plan.key], tier_plan, snapshot.kserve_present, cluster, memo)
+            tried = now() < deadline
+            try:
+                # Without any time left this still lets pass what has nothing to write, and so waits for nothing.
+                async with asyncio.timeout_at(deadline):
+                    return plan.key, await step(plan)
+            except TimeoutError:
+                if tried:
+                    work.memo.failed_at[plan.key] = work.at
+                return plan.key, Written(trouble=_LATE)
+            except Exception as error:  # a defect met by one tier must not stop the others
+                logger.exception("the plan could not be carried out", extra={"tier": str(plan.key)})
+                said = f"{type(error).__name__}: {error}"
+                return plan.key, Written(trouble=ActionError(reasons.INTERNAL_ERROR, said))
 
-    return Outcome(tuple(await asyncio.gather(*(one(tier_plan) for tier_plan in plan.tiers))))
-
-
-async def _tier(view: TierView, plan: TierPlan, kserve_present: bool, cluster: Cluster, memo: Memo) -> TierOutcome:
-    if plan.invalid is not None or view.tier.deleting:
-        return TierOutcome(plan.key)
-    try:
-        if plan.serve:
-            written = await settle(view, kserve_present, cluster, memo)
-            scaled_to, trouble = await _replicas(view, plan, cluster)
-        else:
-            written, scaled_to, trouble = await _remove(view, cluster), None, None
-    except Exception as error:  # a defect met by one tier must not stop the others
-        logger.exception("the plan could not be carried out", extra={"tier": str(plan.key)})
-        return TierOutcome(plan.key, error=ActionError(reasons.INTERNAL_ERROR, f"{type(error).__name__}: {error}"))
-    return TierOutcome(plan.key, written.applied, written.event, scaled_to, written.trouble or trouble)
+    return dict(await asyncio.gather(*(one(plan) for plan in plans)))
 
 
 async def _remove(view: TierView, cluster: Cluster) -> Written:
@@ -68,24 +120,24 @@ async def _remove(view: TierView, cluster: Cluster) -> Written:
     return Written(applied=True, event=reasons.REMOVED)
 
 
-async def _replicas(view: TierView, plan: TierPlan, cluster: Cluster) -> tuple[int | None, ActionError | None]:
-    """Write the replicas: what was written (None: nothing had to be), and what went wrong."""
+async def _replicas(view: TierView, plan: TierPlan, cluster: Cluster) -> Written:
+    """Write the replicas, if they have to be."""
     facts, deployment, target = view.workload.inference_service, view.workload.deployment, plan.scale_to
     if target is None or deployment is None or facts is None or not facts.owned or facts.deleting:
-        return None, None
+        return Written()
     # With any other class KServe (or an HPA of its making) owns the replicas. It must have reached the Deployment
     # as well: a pod started before would be of the old template, and one of the new would start beside it.
     if {autoscaler_class(facts.manifest), deployment.autoscaler_class} != {"external"}:
-        return None, None
+        return Written()
     if target == deployment.spec_replicas:
-        return None, None
+        return Written()
     trouble = await _deletion_costs(view, plan, cluster) if target < deployment.spec_replicas else None
     ref = Ref(DEPLOYMENTS, "deployments", view.tier.key.namespace, deployment.name)
     try:
         await _scale(cluster, ref, deployment, target)
     except TierwiseError as error:
-        return None, failure(error)
-    return target, trouble
+        return Written(trouble=failure(error))
+    return Written(scaled_to=target, trouble=trouble)
 
 
 async def _scale(cluster: Cluster, ref: Ref, decided_on: DeploymentFacts, target: int) -> None:

@@ -36,20 +36,36 @@ class Memo:
 
     # What the cluster changed back: digest of what was applied, and of what became of it.
     contested: dict[TierKey, tuple[str, str]] = field(default_factory=dict)
+    # When a tier was last tried while nobody answered: the others go first the next time.
+    failed_at: dict[TierKey, float] = field(default_factory=dict)
 
     def keep(self, keys: Iterable[TierKey]) -> None:
         """Forget the tiers that are gone."""
         alive = set(keys)
         self.contested = {key: value for key, value in self.contested.items() if key in alive}
+        self.failed_at = {key: value for key, value in self.failed_at.items() if key in alive}
+
+
+@dataclass(slots=True)
+class Round:
+    """The writes of one cycle: when it is (seconds since the epoch), with what they are made, and what the first of
+    them learned for the others."""
+
+    at: float
+    kserve_present: bool
+    cluster: Cluster
+    memo: Memo
+    silence: ActionError | None = None  # a webhook that does not answer: to ask it again would only take its time
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What became of the InferenceService: written or not, what to tell a person, what went wrong."""
+    """What became of one write: of the InferenceService or of the replicas, what to tell a person, what went wrong."""
 
     applied: bool = False
     event: str = ""
     trouble: ActionError | None = None
+    scaled_to: int | None = None
 
 
 def service(view: TierView, name: str) -> Ref:
@@ -62,22 +78,32 @@ def autoscaler_class(manifest: Mapping[str, Any]) -> str:
     return str((manifest["metadata"].get("annotations") or {}).get(AUTOSCALER_ANNOTATION) or "")
 
 
-async def settle(view: TierView, kserve_present: bool, cluster: Cluster, memo: Memo) -> Written:
+async def settle(view: TierView, work: Round) -> Written:
     """Make or heal the InferenceService of a tier. Raises nothing that is a TierwiseError."""
-    facts = view.workload.inference_service
-    if not kserve_present:
+    facts, key, memo = view.workload.inference_service, view.tier.key, work.memo
+    if not work.kserve_present:
         return Written(trouble=ActionError(reasons.KSERVE_MISSING, "the cluster has no kind InferenceService"))
     if facts is not None and not facts.owned:
         return Written(trouble=_not_ours(facts.name))
     if facts is not None and facts.deleting:
         return Written()  # made again when it is gone
+    if facts is not None and not differences(_wanted(view, facts.manifest), facts.manifest):
+        memo.contested.pop(key, None)
+        memo.failed_at.pop(key, None)
+        return Written()
+    if work.silence is not None:
+        return Written(trouble=work.silence)
     try:
-        if facts is not None and not differences(_wanted(view, facts.manifest), facts.manifest):
-            memo.contested.pop(view.tier.key, None)
-            return Written()
-        return await _write(view, cluster, memo)
+        written = await _write(view, work.cluster, memo)
     except TierwiseError as error:
-        return Written(trouble=failure(error))
+        trouble = failure(error)
+        if trouble.transient:
+            memo.failed_at[key] = work.at
+        if trouble.reason == reasons.KSERVE_NOT_ANSWERING:
+            work.silence = trouble
+        return Written(trouble=trouble)
+    memo.failed_at.pop(key, None)
+    return written
 
 
 async def _write(view: TierView, cluster: Cluster, memo: Memo) -> Written:
