@@ -16,8 +16,9 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 
 from tierwise import reasons
-from tierwise.act.child import DEPLOYMENTS, Memo, Round, Written, autoscaler_class, service, settle
+from tierwise.act.child import DEPLOYMENTS, Round, Written, autoscaler_class, service, settle
 from tierwise.act.failures import failure
+from tierwise.act.memo import Memo
 from tierwise.errors import Conflict, Gone, TierwiseError
 from tierwise.model import (
     ActionError,

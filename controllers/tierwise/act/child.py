@@ -14,36 +14,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from tierwise import reasons
 from tierwise.act.failures import failure
+from tierwise.act.memo import Mark, Memo
 from tierwise.act.render import AUTOSCALER_ANNOTATION, Scaler, differences, render
 from tierwise.errors import TierwiseError
-from tierwise.model import ActionError, TierKey, TierView, Workload
+from tierwise.model import ActionError, TierView, Workload
 from tierwise.ports import Cluster, Ref
 
 KSERVE = "serving.kserve.io/v1beta1"
 DEPLOYMENTS = "apps/v1"
 _PREDICTOR = "spec.predictor."
-
-
-@dataclass(slots=True)
-class Memo:
-    """What earlier writes taught this process. Losing it costs one write per tier, never a wrong one."""
-
-    # What the cluster changed back: digest of what was applied, and of what became of it.
-    contested: dict[TierKey, tuple[str, str]] = field(default_factory=dict)
-    # When a tier was last tried while nobody answered: the others go first the next time.
-    failed_at: dict[TierKey, float] = field(default_factory=dict)
-
-    def keep(self, keys: Iterable[TierKey]) -> None:
-        """Forget the tiers that are gone."""
-        alive = set(keys)
-        self.contested = {key: value for key, value in self.contested.items() if key in alive}
-        self.failed_at = {key: value for key, value in self.failed_at.items() if key in alive}
 
 
 @dataclass(slots=True)
@@ -82,27 +67,32 @@ async def settle(view: TierView, work: Round) -> Written:
     """Make or heal the InferenceService of a tier. Raises nothing that is a TierwiseError."""
     facts, key, memo = view.workload.inference_service, view.tier.key, work.memo
     if not work.kserve_present:
+        memo.refused.pop(key, None)
         return Written(trouble=ActionError(reasons.KSERVE_MISSING, "the cluster has no kind InferenceService"))
     if facts is not None and not facts.owned:
         return Written(trouble=_not_ours(facts.name))
     if facts is not None and facts.deleting:
         return Written()  # made again when it is gone
-    if facts is not None and not differences(_wanted(view, facts.manifest), facts.manifest):
+    wanted = _wanted(view, facts.manifest if facts is not None else None)
+    if facts is not None and not differences(wanted, facts.manifest):
         memo.contested.pop(key, None)
-        memo.failed_at.pop(key, None)
+        memo.went_well(key)
         return Written()
+    mark = Mark(view.tier.uid, view.tier.generation, _digest(wanted))
+    refusal = memo.refused.get(key)
+    if refusal is not None and refusal.stands(mark, work.at):
+        return Written(trouble=refusal.trouble)
     if work.silence is not None:
         return Written(trouble=work.silence)
     try:
         written = await _write(view, work.cluster, memo)
     except TierwiseError as error:
         trouble = failure(error)
-        if trouble.transient:
-            memo.failed_at[key] = work.at
+        memo.went_wrong(key, mark, trouble, work.at)
         if trouble.reason == reasons.KSERVE_NOT_ANSWERING:
             work.silence = trouble
         return Written(trouble=trouble)
-    memo.failed_at.pop(key, None)
+    memo.went_well(key)
     return written
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
+
+import pytest
 
 from tests.unit.act.store import Store, merged
 from tests.unit.act.worlds import known, kserve, look, plan, run, service_ref, snapshot, tier
 from tierwise import reasons
 from tierwise.act.apply import PARALLEL, Memo, act
-from tierwise.errors import Transient
-from tierwise.model import Plan, Snapshot
+from tierwise.errors import Conflict, Forbidden, TierwiseError, Transient
+from tierwise.model import Plan, Snapshot, TierObject, TierOutcome
 
 
 class Slow(Store):
@@ -90,3 +93,78 @@ async def test_those_that_failed_are_tried_after_the_others() -> None:
     await act(seen, plans, slow, memo)
     assert set(order[-len(failed) :]) == {key.name for key in failed}
     assert memo.failed_at == {}
+
+
+POLICY = Forbidden('admission webhook "policy" denied the request: no', status=403)
+
+
+async def cycle(store: Store, memo: Memo, of: TierObject, at: float) -> TierOutcome:
+    seen = replace(snapshot(look(store, of)), at=at)
+    return (await act(seen, Plan((plan(),)), store, memo)).tiers[0]
+
+
+async def tries(store: Store, memo: Memo, seconds: int, *, since: int = 0) -> list[int]:
+    """At which seconds a tier was read to be written, with a cycle every ten seconds."""
+    found = []
+    for at in range(since, since + seconds, 10):
+        before = len(store.reads)
+        outcome = await cycle(store, memo, known(), 1000.0 + at)
+        assert outcome.error is not None, "what was refused stays reported"
+        if len(store.reads) > before:
+            found.append(at)
+    return found
+
+
+async def test_what_is_refused_is_tried_later_each_time_and_stays_reported() -> None:
+    store, memo = Store(), Memo()
+    store.failing["apply"] = POLICY
+    found = await tries(store, memo, 1300)
+    assert found == [0, 10, 30, 70, 150, 310, 610, 910, 1210]
+
+
+@pytest.mark.parametrize("change", ["spec", "namesake", "drift"])
+async def test_what_is_new_is_tried_at_once(change: str) -> None:
+    store, memo = Store(), Memo()
+    store.failing["apply"] = POLICY
+    await tries(store, memo, 80)
+    other = known()
+    if change == "spec":
+        other = replace(other, generation=2)
+    if change == "namesake":
+        other = replace(other, uid="another")
+    if change == "drift":  # the cluster changed so that something else is to be written
+        metadata = {"ownerReferences": [{"uid": other.uid, "controller": True}]}
+        metadata["annotations"] = {"serving.kserve.io/autoscalerClass": "external"}  # type: ignore[assignment]
+        store.put(service_ref(), {"metadata": metadata, "spec": {}})
+    store.reads.clear()
+    await cycle(store, memo, other, 1080.0)
+    assert store.reads != []
+
+
+@pytest.mark.parametrize("error", [Transient("nobody answers"), Conflict("modified", status=409)])
+async def test_what_may_be_over_in_a_second_is_tried_in_every_cycle(error: TierwiseError) -> None:
+    store, memo = Store(), Memo()
+    store.failing["apply"] = error
+    assert await tries(store, memo, 50) == [0, 10, 20, 30, 40]
+
+
+async def test_a_refusal_is_forgotten_once_the_write_succeeds_and_with_the_kind() -> None:
+    store, memo = Store(), Memo()
+    store.failing["apply"] = POLICY
+    await tries(store, memo, 40)
+    store.failing.clear()
+    assert (await cycle(store, memo, known(), 1070.0)).applied
+    assert memo.refused == {}
+    store.drop(service_ref())
+    store.failing["apply"] = POLICY
+    await tries(store, memo, 10, since=100)
+    seen = replace(snapshot(look(store, known()), kserve_present=False), at=1105.0)
+    await act(seen, Plan((plan(),)), store, memo)
+    assert memo.refused == {}
+
+
+async def test_a_clock_that_was_set_back_prolongs_no_wait() -> None:
+    store, memo = Store(), Memo()
+    store.failing["apply"] = POLICY
+    await tries(store, memo, 20, since=100_000)
+    assert (await tries(store, memo, 10))[0] == 0

@@ -1,0 +1,72 @@
+"""What did earlier writes teach, so that the next ones cost less?
+
+Three things: what the cluster changes back, who was tried while nobody answered, and what is refused. The last is tried
+again later each time, as a refusal stands until a person changes the tier, a policy or a right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from tierwise.model import ActionError, TierKey
+
+# Between two tries of what was refused: doubled each time. What a person repairs is noticed within the longest.
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 10.0, 300.0
+
+
+class Mark(NamedTuple):
+    """Which write: UID and generation of the tier, digest of what was rendered."""
+
+    uid: str
+    generation: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A write that was refused: which (`mark`), when (seconds since the epoch), how long it is not tried again, why."""
+
+    mark: Mark
+    at: float
+    wait: float
+    trouble: ActionError
+
+    def stands(self, mark: Mark, now: float) -> bool:
+        """Whether the same write need not be tried yet. A clock that was set back ends the wait."""
+        return self.mark == mark and self.at <= now < self.at + self.wait
+
+
+@dataclass(slots=True)
+class Memo:
+    """What earlier writes taught this process. Losing it costs one write per tier, never a wrong one."""
+
+    # What the cluster changed back: digest of what was applied, and of what became of it.
+    contested: dict[TierKey, tuple[str, str]] = field(default_factory=dict)
+    # When a tier was last tried while nobody answered: the others go first the next time.
+    failed_at: dict[TierKey, float] = field(default_factory=dict)
+    # What was refused, and is tried again later each time.
+    refused: dict[TierKey, Refusal] = field(default_factory=dict)
+
+    def keep(self, keys: Iterable[TierKey]) -> None:
+        """Forget the tiers that are gone."""
+        alive = set(keys)
+        self.contested = {key: value for key, value in self.contested.items() if key in alive}
+        self.failed_at = {key: value for key, value in self.failed_at.items() if key in alive}
+        self.refused = {key: value for key, value in self.refused.items() if key in alive}
+
+    def went_well(self, key: TierKey) -> None:
+        """Nothing stands against the next write of this tier."""
+        self.failed_at.pop(key, None)
+        self.refused.pop(key, None)
+
+    def went_wrong(self, key: TierKey, mark: Mark, trouble: ActionError, now: float) -> None:
+        """Remember what the next write of this tier must know."""
+        if trouble.transient:
+            self.failed_at[key] = now
+            return
+        before = self.refused.get(key)
+        same = before is not None and before.mark == mark
+        wait = min(LONGEST_WAIT_SECONDS, 2 * before.wait) if before is not None and same else FIRST_WAIT_SECONDS
+        self.refused[key] = Refusal(mark, now, wait, trouble)
