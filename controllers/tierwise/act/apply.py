@@ -142,15 +142,20 @@ async def _replicas(view: TierView, plan: TierPlan, cluster: Cluster) -> Written
 
 
 async def _scale(cluster: Cluster, ref: Ref, decided_on: DeploymentFacts, target: int) -> None:
-    """Scale, on the version that was decided on. A Deployment's version moves with every pod that starts; as long as it
-    is the same object with the same replicas, the decision stands on the newer version too."""
+    """Scale, on the version that was decided on, or on one read just now that differs from it in its status alone.
+
+    A Deployment's version moves with every pod that starts or ends. The second try therefore names a version that the
+    decision did not see, and is allowed only for the same object (UID) with the same spec (generation) and the same
+    replicas; the fence is asked before it, as before any write, so a leader that was paused does not get here. Raises
+    Conflict when anything else changed: the next cycle decides again."""
     try:
         await cluster.scale(ref, target, resource_version=decided_on.resource_version)
     except Conflict:
         fresh = await cluster.get(ref)
-        if fresh is None or fresh["metadata"]["uid"] != decided_on.uid:
+        if fresh is None:
             raise
-        if fresh["spec"].get("replicas", 1) != decided_on.spec_replicas:
+        seen = fresh["metadata"]["uid"], fresh["metadata"]["generation"], fresh["spec"].get("replicas", 1)
+        if seen != (decided_on.uid, decided_on.generation, decided_on.spec_replicas):
             raise
         await cluster.scale(ref, target, resource_version=str(fresh["metadata"]["resourceVersion"]))
 

@@ -90,7 +90,7 @@ def kserve(store: Store, name: str = "chat", *, replicas_at_creation: int = 1) -
     except KeyError:
         replicas = 0 if autoscaler_class(service) == "none" else replicas_at_creation
     owner = {"uid": service["metadata"]["uid"], "controller": True}
-    metadata = {"ownerReferences": [owner], "annotations": service["metadata"]["annotations"]}
+    metadata = {"ownerReferences": [owner], "annotations": service["metadata"]["annotations"], "generation": 1}
     store.put(deployment_ref(name), {"metadata": metadata, "spec": {"replicas": replicas}})
 
 
