@@ -49,8 +49,9 @@ class Cluster(Protocol):
         """The object, read with quorum; None when it does not exist."""
         ...
 
-    async def apply(self, ref: Ref, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Server-side apply under our field manager; the object as it is afterwards."""
+    async def apply(self, ref: Ref, manifest: Mapping[str, Any], *, force: bool = True) -> Mapping[str, Any]:
+        """Server-side apply under our field manager; the object as it is afterwards. Without `force`: Conflict when
+        somebody else has set one of these fields to another value."""
         ...
 
     async def prune(self, ref: Ref, paths: Sequence[str], *, resource_version: str) -> Mapping[str, Any]:

@@ -122,7 +122,9 @@ async def _bring_about(
 ) -> Mapping[str, Any]:
     """Apply, and take away what somebody has put beside our fields where nothing may be."""
     if found is None:
-        return await cluster.apply(ref, wanted)
+        # Not created by POST, which would make us two managers of the same fields. Not forced: what appeared since we
+        # looked is a stranger's (Conflict, and the next look tells whose), or what our own manager has just made.
+        return await cluster.apply(ref, wanted, force=False)
     made = found
     if set(differences(wanted, found)) - set(_strays(wanted, found)):
         made = await cluster.apply(ref, _conditional(wanted, found))

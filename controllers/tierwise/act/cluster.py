@@ -1,9 +1,9 @@
 """How is each verb of the Cluster port said to a real API server?
 
 Four choices keep two writers from harming each other. Children are written by server-side apply under one field
-manager, forced only for the fields that we render. Replicas go through the scale subresource, and a status is replaced
-whole; both carry the resource version they were decided on, so that a leader that was paused and woke up cannot land a
-decision of the past. A deletion names the UID, never only the name.
+manager, forced only for the fields that we render, and only in an object that is ours. Replicas go through the scale
+subresource, and a status is replaced whole; both carry the resource version they were decided on, so that a leader that
+was paused and woke up cannot land a decision of the past. A deletion names the UID, never only the name.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ class KubernetesCluster:
         except Gone:
             return None
 
-    async def apply(self, ref: Ref, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Server-side apply, forced; a `metadata.resourceVersion` in the manifest makes it conditional (Conflict)."""
+    async def apply(self, ref: Ref, manifest: Mapping[str, Any], *, force: bool = True) -> Mapping[str, Any]:
+        """Server-side apply; a `metadata.resourceVersion` in the manifest makes it conditional (Conflict)."""
         return await self._wire.call(
             _what("apply", ref),
             "PATCH",
             path_of(ref),
-            query=(*_MANAGED, ("force", "true")),
+            query=(*_MANAGED, ("force", str(force).lower())),
             body=dict(manifest),
             content_type=APPLY,
         )

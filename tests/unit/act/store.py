@@ -82,11 +82,14 @@ class Store:
         found = self._objects.get(ref)
         return copy.deepcopy(found)
 
-    async def apply(self, ref: Ref, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Like server-side apply with one manager: maps merge, lists are replaced."""
+    async def apply(self, ref: Ref, manifest: Mapping[str, Any], *, force: bool = True) -> Mapping[str, Any]:
+        """Like server-side apply with one manager: maps merge, lists are replaced. Without force any other value that
+        is there counts as somebody else's."""
         self._may("apply", ref)
         if ref in self._objects:
             found = self._same(ref, manifest["metadata"])
+            if not force and merged(manifest, found) != merged(found, manifest):
+                raise Conflict(f"{ref.name}: fields belong to somebody else", status=409, reason="Conflict")
             self.writes.append(("apply", ref.name))
             return self.put(ref, merged(found, manifest))
         if manifest["metadata"].get("resourceVersion"):

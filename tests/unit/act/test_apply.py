@@ -193,6 +193,28 @@ async def test_a_strangers_object_is_left_alone() -> None:
     assert store.writes == []
 
 
+async def test_a_strangers_object_made_in_the_very_moment_is_left_alone() -> None:
+    owners = [{"uid": "someone", "controller": True}]
+
+    class Late(Store):
+        async def get(self, ref: Any) -> Any:
+            found = await super().get(ref)
+            if found is None:
+                self.put(ref, {"metadata": {"ownerReferences": owners}, "spec": {"predictor": {}}})
+            return found
+
+    store, memo = Late(), Memo()
+    blind = look(Store(), tier())
+    first = await run(store, memo, blind, plan())
+    assert first.error is not None
+    assert (first.error.reason, first.error.transient) == (reasons.CONFLICT, True)
+    second = await run(store, memo, blind, plan())
+    assert second.error is not None
+    assert second.error.reason == reasons.NOT_OURS
+    assert store.seen(service_ref())["metadata"]["ownerReferences"] == owners
+    assert store.writes == []
+
+
 async def test_an_informer_that_is_behind_causes_no_second_write() -> None:
     store, memo = Store(), Memo()
     before = look(store, tier())
@@ -264,8 +286,8 @@ async def test_a_newer_version_with_the_same_replicas_does_not_undo_the_decision
     assert (outcome.scaled_to, outcome.error) == (4, None)
 
 
-@pytest.mark.parametrize("meanwhile", ["scaled", "made again", "gone"])
-async def test_replicas_that_somebody_else_changed_meanwhile_are_not_overwritten(meanwhile: str) -> None:
+@pytest.mark.parametrize("meanwhile", ["scaled", "changed", "made again", "gone"])
+async def test_what_somebody_else_changed_meanwhile_is_not_scaled(meanwhile: str) -> None:
     store, memo = Store(), Memo()
     await settled(store, memo)
     view = look(store, tier())
@@ -273,6 +295,8 @@ async def test_replicas_that_somebody_else_changed_meanwhile_are_not_overwritten
     store.drop(deployment_ref())
     if meanwhile == "scaled":
         store.put(deployment_ref(), merged(body, {"spec": {"replicas": 2}}))
+    if meanwhile == "changed":  # its pods are of another template now
+        store.put(deployment_ref(), merged(body, {"metadata": {"generation": 2}}))
     if meanwhile == "made again":
         store.put(deployment_ref(), merged(body, {"metadata": {"uid": "another"}}))
     outcome = await run(store, memo, view, plan(scale_to=4))

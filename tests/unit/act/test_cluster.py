@@ -54,12 +54,13 @@ async def test_get_reads_with_quorum_and_absent_is_none() -> None:
     assert server.requests[0].query == {}  # no resourceVersion: not from a cache
 
 
-async def test_apply_is_server_side_and_forced() -> None:
+@pytest.mark.parametrize("force", [True, False])
+async def test_apply_is_server_side_and_forced_where_asked(force: bool) -> None:
     async with cluster(Answer(200, {"x": 1})) as (port, server):
-        assert await port.apply(TIER, {"spec": {}}) == {"x": 1}
+        assert await port.apply(TIER, {"spec": {}}, force=force) == {"x": 1}
     request = server.requests[0]
     assert (request.method, request.headers["Content-Type"]) == ("PATCH", APPLY)
-    assert request.query == {"fieldManager": "tierwise", "force": "true"}
+    assert request.query == {"fieldManager": "tierwise", "force": "true" if force else "false"}
     assert request.body == {"spec": {}}
 
 
