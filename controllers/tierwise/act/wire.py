@@ -24,6 +24,7 @@ from tierwise.errors import Conflict, Forbidden, Gone, Refused, TierwiseError, T
 
 CONNECT_SECONDS = 5.0
 TOTAL_SECONDS = 30.0
+_LEAST_SECONDS = 0.001  # aiohttp takes 0 for no limit
 # Kubernetes sends a bookmark about every minute: a stream that is silent for longer is dead.
 SILENCE_SECONDS = 75.0
 MESSAGE_LENGTH = 600
@@ -99,7 +100,7 @@ class Wire:
         content_type: str = JSON,
         accept: str = JSON,
     ) -> dict[str, Any]:
-        """One request; waits as long as the server asks, within TOTAL_SECONDS in all."""
+        """One request; waits as long as the server asks. All of it, waiting and trying again, within TOTAL_SECONDS."""
         deadline = self._monotonic() + TOTAL_SECONDS
         headers = {"Accept": accept, "Content-Type": content_type}
         while True:
@@ -107,7 +108,9 @@ class Wire:
             if method not in READS:
                 self._fence()
             try:
-                response = await self._send(method, path, query, body, headers)
+                left = max(_LEAST_SECONDS, deadline - self._monotonic())
+                limits = aiohttp.ClientTimeout(total=left, sock_connect=CONNECT_SECONDS)
+                response = await self._send(method, path, query, body, headers, limits)
                 data: bytes = await response.read()
             except _TROUBLE as trouble:
                 raise Transient(f"{what}: the API server cannot be reached ({_name(trouble)})") from trouble
@@ -145,7 +148,8 @@ class Wire:
         if pause <= 0:
             return
         if self._not_before >= deadline:
-            raise Transient(f"{what}: the API server asked to wait {pause:.0f} s", retry_after=pause)
+            # How long is not told: the message ends in a condition, which would be another every second.
+            raise Transient(f"{what}: the API server asks its clients to wait", retry_after=pause)
         await self._sleep(pause)
 
     async def _send(
@@ -155,7 +159,7 @@ class Wire:
         query: Sequence[tuple[str, str]],
         body: Any,
         headers: dict[str, str],
-        limits: aiohttp.ClientTimeout | None = None,
+        limits: aiohttp.ClientTimeout,
     ) -> Any:
         verb, url, sent, data, _ = await self._client.param_serialize(
             method,
@@ -165,7 +169,6 @@ class Wire:
             body=body,
             auth_settings=["BearerToken"],
         )
-        limits = limits or aiohttp.ClientTimeout(total=TOTAL_SECONDS, sock_connect=CONNECT_SECONDS)
         return await self._client.call_api(verb, url, sent, data, _request_timeout=limits)
 
 

@@ -13,7 +13,7 @@ from kubernetes.aio.config.config_exception import ConfigException
 
 from tests.unit.act.api_server import Answer, ApiServer, serving, status
 from tierwise.act import wire as wire_module
-from tierwise.act.wire import Wire, refusal
+from tierwise.act.wire import TOTAL_SECONDS, Wire, refusal
 from tierwise.errors import Conflict, Forbidden, Gone, Refused, TierwiseError, Transient
 
 
@@ -123,13 +123,29 @@ async def test_a_wish_to_wait_too_long_ends_the_call_and_holds_for_the_next() ->
     ) as (wire, server):
         with pytest.raises(Transient) as first:
             await wire.call("x", "GET", "/x")
-        with pytest.raises(Transient):
-            await wire.call("y", "GET", "/y")
+        told = set()
+        for _ in range(2):
+            with pytest.raises(Transient) as second:
+                await wire.call("y", "GET", "/y")
+            told.add(second.value.message)
+            time.at += 1
+        assert len(told) == 1, "it ends in a condition, which would change every second"
+        time.at -= 2
         assert first.value.retry_after == 60.0
         assert len(server.requests) == 1
         time.at += 45
         await wire.call("z", "GET", "/z")
     assert time.slept == [15.0]
+    assert len(server.requests) == 2
+
+
+async def test_a_call_after_a_wait_has_only_the_time_that_is_left() -> None:
+    time = Time()
+    wish = str(TOTAL_SECONDS - 0.1)
+    answers = (Answer(429, headers={"Retry-After": wish}), Answer(200, delay=1.0))
+    async with wired(*answers, monotonic=time.monotonic, sleep=time.sleep) as (wire, server):
+        with pytest.raises(Transient, match="cannot be reached"):
+            await wire.call("x", "GET", "/x")
     assert len(server.requests) == 2
 
 
