@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -35,6 +36,8 @@ logger = logging.getLogger(__name__)
 # A cycle that takes longer waits for an API server that does not answer. Well below what /healthz allows.
 CYCLE_TICKS = 4
 END_SECONDS = 5.0
+# A part that ran for so long was well; what it fails of then is not what it failed of before.
+GOOD_RUN_SECONDS = 300.0
 
 
 async def run(settings: Settings, stop: asyncio.Event, *, listening: Callable[[int], None] = lambda port: None) -> None:
@@ -53,7 +56,6 @@ async def run(settings: Settings, stop: asyncio.Event, *, listening: Callable[[i
         client = await stack.enter_async_context(connection.client(configuration))
         unfenced = KubernetesCluster(Wire(client), clock, instance=settings.identity)
         leader = _leader(settings, unfenced, clock, pulse)
-        stack.push_async_callback(leader.release)
         main = asyncio.get_running_loop()
         sources = Sources(settings, unfenced, pulse.wake, lambda: main.call_soon_threadsafe(pulse.wake))
         stack.push_async_callback(sources.stop)
@@ -71,6 +73,7 @@ async def run(settings: Settings, stop: asyncio.Event, *, listening: Callable[[i
             clock=clock,
         )
         loop = Loop(parts, settings.tick_seconds * CYCLE_TICKS)
+        stack.push_async_callback(leader.release)  # first of all at the end: what follows may take seconds
         await _live(
             [("lease", leader.run), ("sampler", sampling.run), *sources.parts(), ("loop", lambda: loop.run(pulse))],
             sources,
@@ -82,7 +85,7 @@ async def run(settings: Settings, stop: asyncio.Event, *, listening: Callable[[i
 async def _live(
     parts: list[tuple[str, Callable[[], Awaitable[None]]]], sources: Sources, loop: Loop, stop: asyncio.Event
 ) -> None:
-    tasks = [asyncio.create_task(_for_ever(name, part), name=name) for name, part in parts]
+    tasks = [asyncio.create_task(for_ever(name, part), name=name) for name, part in parts]
     sources.start()
     try:
         await stop.wait()
@@ -94,14 +97,27 @@ async def _live(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _for_ever(name: str, part: Callable[[], Awaitable[None]]) -> None:
-    for pause in delays():
+async def for_ever(
+    name: str,
+    part: Callable[[], Awaitable[None]],
+    *,
+    monotonic: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> None:
+    """Run a part until it ends by itself. One that fails is started again: later each time, at first soon again after
+    it has run well for a while."""
+    pauses = delays()
+    while True:
+        began = monotonic()
         try:
             await part()
             return
         except Exception:
+            if monotonic() - began >= GOOD_RUN_SECONDS:
+                pauses = delays()
+            pause = next(pauses)
             logger.exception("%s has failed and is started again in %.1f s", name, pause)
-        await asyncio.sleep(pause)
+        await sleep(pause)
 
 
 def _leader(settings: Settings, cluster: KubernetesCluster, clock: Clock, pulse: Pulse) -> Leader:
