@@ -369,31 +369,6 @@ async def test_replicas_wait_until_they_are_ours_to_write(missing: str) -> None:
     assert store.seen(deployment_ref())["spec"]["replicas"] == 0
 
 
-async def test_one_tiers_failure_does_not_touch_another(caplog: pytest.LogCaptureFixture) -> None:
-    store, memo = Store(), Memo()
-
-    class Broken(Store):
-        async def get(self, ref: Any) -> Any:
-            if ref.name == "a":
-                raise RuntimeError("a defect")
-            return await store.get(ref)
-
-    broken = Broken()
-    broken.apply = store.apply  # type: ignore[method-assign]
-    store.failing["apply b"] = Transient("nobody answers")
-    views = [look(store, tier(name)) for name in ("a", "b", "c")]
-    plans = Plan(tuple(plan(name) for name in ("a", "b", "c")))
-    outcome = await act(snapshot(*views), plans, broken, memo)
-    a, b, c = outcome.tiers
-    assert (a.error is not None, b.error is not None, c.error) == (True, True, None)
-    assert a.error is not None
-    assert a.error.reason == reasons.INTERNAL_ERROR
-    assert b.error is not None
-    assert b.error.reason == reasons.API_UNAVAILABLE
-    assert c.applied
-    assert "could not be carried out" in caplog.text
-
-
 async def test_what_is_remembered_goes_with_the_tier() -> None:
     store, memo = Store(), Memo()
     memo.contested[tier().key] = ("a", "b")
