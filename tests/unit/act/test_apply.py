@@ -25,8 +25,9 @@ from tests.unit.act.worlds import (
 from tierwise import reasons
 from tierwise.act.apply import DELETION_COST, Memo, act
 from tierwise.act.child import autoscaler_class
+from tierwise.act.memo import Mark, Refusal
 from tierwise.errors import Forbidden, Transient
-from tierwise.model import Plan
+from tierwise.model import ActionError, Plan
 
 
 async def settled(store: Store, memo: Memo) -> None:
@@ -371,7 +372,9 @@ async def test_replicas_wait_until_they_are_ours_to_write(missing: str) -> None:
 
 async def test_what_is_remembered_goes_with_the_tier() -> None:
     store, memo = Store(), Memo()
-    memo.contested[tier().key] = ("a", "b")
-    memo.contested[tier("other").key] = ("a", "b")
+    for each in (tier(), tier("other")):
+        memo.contested[each.key] = ("a", "b")
+        memo.failed_at[each.key] = 1.0
+        memo.refused[each.key] = Refusal(Mark("a", 1, "b"), 1.0, 10.0, ActionError(reasons.APPLY_REFUSED, "no"))
     await act(snapshot(look(store, tier())), Plan((plan(invalid=("x", "y")),)), store, memo)
-    assert set(memo.contested) == {tier().key}
+    assert set(memo.contested) == set(memo.failed_at) == set(memo.refused) == {tier().key}

@@ -11,7 +11,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from tests.unit.act.store import Store
+from tests.unit.act.worlds import MODEL, NAMESPACE
+from tierwise.api.v1alpha1 import API_VERSION
 from tierwise.observe import Samples, World
+from tierwise.observe.tier import tier_object
+from tierwise.ports import Ref
 from tierwise.report.metrics import OperatorMetrics
 from tierwise_operator.clock import SystemClock
 from tierwise_operator.loop import Loop, Parts
@@ -24,9 +28,16 @@ FAST = Rhythm(tick=0.01, quiet=0.001, limit=0.002)
 class Stage:
     """A loop over a world that a script makes."""
 
-    def __init__(self, world: Callable[[], Awaitable[World | None]], *, limit: float = 5.0, problem: str = "") -> None:
+    def __init__(
+        self,
+        world: Callable[[], Awaitable[World | None]],
+        *,
+        limit: float = 5.0,
+        problem: str = "",
+        store: Store | None = None,
+    ) -> None:
         clock = SystemClock()
-        self.store = Store()
+        self.store = Store() if store is None else store
         self.health = Health(clock.monotonic, 1.0)
         self.registry = CollectorRegistry()
         parts = Parts(
@@ -116,6 +127,26 @@ async def test_a_cycle_that_hangs_is_given_up_and_does_not_count_as_death(caplog
     assert stage.health.alive()[0]
     assert "given up" in stage.health.ready()[1]
     await stage.end()
+
+
+async def test_a_status_is_told_in_a_cycle_whose_writes_hang(caplog: pytest.LogCaptureFixture) -> None:
+    class Hanging(Store):
+        async def apply(self, ref: Ref, manifest: Any, *, force: bool = True) -> Any:
+            await asyncio.sleep(60)
+
+    ref = Ref(API_VERSION, "modeltiers", NAMESPACE, "chat")
+    store = Hanging()
+    body = store.put(ref, {"apiVersion": API_VERSION, "metadata": {"generation": 1}, "spec": MODEL})
+
+    async def world() -> World:
+        return World(tiers=[tier_object(body)])
+
+    stage = Stage(world, limit=0.8, store=store)
+    stage.start()
+    await until(lambda: "status" in store.seen(ref))
+    await stage.end()
+    assert "did not answer in time" in str(store.seen(ref)["status"]["conditions"])
+    assert "given up" not in caplog.text
 
 
 async def test_the_end_waits_for_the_cycle_that_runs_and_begins_no_other(caplog: pytest.LogCaptureFixture) -> None:
