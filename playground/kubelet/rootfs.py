@@ -37,8 +37,8 @@ class RootFs:
         self._writable: list[str] = []
         mount("tmpfs", root, "tmpfs", 0, "mode=755")
 
-    def populate(self, keep: list[str]) -> None:
-        """Fill the root: the host's entries, fresh folders, devices, proc; `keep` stays visible wherever it is."""
+    def populate(self) -> None:
+        """Fill the root: the host's entries, fresh folders, devices, proc."""
         for name in sorted(os.listdir("/")):
             if name in FRESH or name in ("proc", "dev"):
                 continue
@@ -50,9 +50,6 @@ class RootFs:
         os.mkdir(self.root + "/proc")
         mount("proc", self.root + "/proc", "proc")
         self._writable.append("/proc")
-        for path in keep:
-            if not os.path.exists(self.root + path):
-                self.bind(path, path)
 
     def _bring(self, path: str) -> None:
         """Make one entry of the host visible at the same path."""
@@ -151,10 +148,14 @@ class RootFs:
 def build(spec: dict[str, Any]) -> str:
     """Build the root that a launch specification describes; return its path. Raises OSError."""
     tree = RootFs(spec["root"])
-    tree.populate(spec["keep"])
+    tree.populate()
     # Shallow first, so that a volume inside another's folder is mounted after it.
     for entry in sorted(spec["mounts"], key=lambda m: m["target"].rstrip("/").count("/")):
         tree.bind(entry["source"], entry["target"], read_only=entry["read_only"])
+    # Last, since a fresh folder or a volume (a checkout under /tmp, an emptyDir at /tmp) would hide the program.
+    for path in spec["keep"]:
+        if not os.path.exists(tree.root + path):
+            tree.bind(path, path, read_only=True)
     tree.ensure(spec["cwd"], folder=True)
     tree.seal(read_only_root=spec["read_only_root"])
     return tree.root

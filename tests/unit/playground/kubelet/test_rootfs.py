@@ -1,0 +1,57 @@
+"""Does a container find its program, wherever that lies and whatever is mounted above it?"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[4]
+BUILD = """
+import json, os, sys
+sys.path.insert(0, sys.argv[1])
+from playground.kubelet.rootfs import build
+spec = json.loads(sys.argv[2])
+root = build(spec)
+seen = os.path.exists(root + spec["probe"])
+try:
+    open(root + spec["probe"], "a").close()
+    written = True
+except OSError:
+    written = False
+print(json.dumps({"seen": seen, "written": written}))
+"""
+
+
+def _built(spec: dict[str, Any]) -> dict[str, bool]:
+    """What the container sees of `probe`, built in namespaces of its own as the launcher does."""
+    command = ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", sys.executable, "-c", BUILD]
+    done = subprocess.run([*command, str(REPOSITORY), json.dumps(spec)], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    seen: dict[str, bool] = json.loads(done.stdout)
+    return seen
+
+
+@pytest.mark.parametrize("mounts", [[], ["/tmp"]], ids=["plain", "volume-above"])
+@pytest.mark.parametrize("read_only_root", [False, True])
+def test_a_program_below_tmp_is_visible_and_read_only(tmp_path: Path, mounts: list[str], read_only_root: bool) -> None:
+    """A checkout under /tmp, and the operator's pod mounts an emptyDir at /tmp."""
+    root, volume, program = tmp_path / "root", tmp_path / "volume", tmp_path / "checkout"
+    for folder in (root, volume, program):
+        folder.mkdir()
+    (program / "tierwise").write_text("#!")
+    spec = {
+        "root": str(root),
+        "keep": [str(program)],
+        "mounts": [{"source": str(volume), "target": target, "read_only": False} for target in mounts],
+        "cwd": "/",
+        "read_only_root": read_only_root,
+        "probe": str(program / "tierwise"),
+    }
+    if not str(tmp_path).startswith("/tmp/"):
+        spec["mounts"] = []  # elsewhere the host's folder is simply visible
+    assert _built(spec) == {"seen": True, "written": False}
