@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable
 
 import pytest
-from tests.cluster.e2e.load import closed_loop
 
 from playground.handle import Playground
+from tests.cluster.e2e.load import closed_loop
 from tests.cluster.e2e.record import recorded
 from tests.cluster.e2e.tiers import tier
 from tests.cluster.kubectl import Kubectl, eventually, has
