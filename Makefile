@@ -31,7 +31,7 @@ venv: $(VENV)/.installed ## The Python environment, from the pinned requirements
 
 .PHONY: binaries
 binaries: venv ## The control plane, KServe, Prometheus, kubectl and helm, built once from pinned Go modules
-	@$(PY) -m playground build
+	@$(PY) -m playground build >/dev/null
 
 # --- the inner loop --------------------------------------------------------------------------------------------------
 
@@ -91,7 +91,16 @@ test-image: venv ## What the operator's image holds: its entrypoint runs from th
 
 .PHONY: test-cluster
 test-cluster: binaries ## End to end on the playground
-	$(PYTEST) -q tests/cluster
+	@echo "two halves side by side, each with a playground of its own; each is printed when it has ended"
+	@$(MAKE) --jobs=2 --output-sync=target test-parts test-end-to-end
+
+.PHONY: test-end-to-end
+test-end-to-end: binaries ## ... the half in which the operator is installed with helm
+	@$(PYTEST) -q tests/cluster/e2e
+
+.PHONY: test-parts
+test-parts: binaries ## ... the half about single parts: the playground, the CRD, the loop, its adapters
+	@$(PYTEST) -q tests/cluster --ignore=tests/cluster/e2e
 
 .PHONY: crds
 crds: venv ## The CRDs, from the models: crds/ and charts/tierwise-crds

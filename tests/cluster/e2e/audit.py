@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 READS = frozenset({"get", "list", "watch"})
@@ -16,7 +17,8 @@ READS = frozenset({"get", "list", "watch"})
 
 @dataclass(frozen=True, slots=True, order=True)
 class Request:
-    """One request of the operator. `resource` includes the subresource: modeltiers/status."""
+    """One request of the operator. `resource` includes the subresource: modeltiers/status. `at`: when it came, in
+    seconds since the epoch."""
 
     verb: str
     group: str
@@ -24,6 +26,7 @@ class Request:
     namespace: str
     name: str
     code: int
+    at: float
     allowed: bool  # by the authorizer; an admission plugin may still say 403, as in a namespace that goes away
 
     @property
@@ -70,5 +73,6 @@ class AuditLog:
                     namespace=object_.get("namespace", ""),
                     name=object_.get("name", ""),
                     code=event.get("responseStatus", {}).get("code", 0),
+                    at=datetime.fromisoformat(event["requestReceivedTimestamp"]).timestamp(),
                     allowed=event.get("annotations", {}).get("authorization.k8s.io/decision") == "allow",
                 )

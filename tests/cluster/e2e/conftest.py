@@ -56,9 +56,9 @@ def operator(release: Release, admin: Kubectl) -> Kubectl:
     return admin.within(release.namespace)
 
 
-@pytest.fixture
-def audit(release: Release) -> AuditLog:
-    """What the operator asks of the API server from here on."""
+@pytest.fixture(scope="session")
+def operators_log(release: Release) -> AuditLog:
+    """What the operator asks of the API server."""
     return AuditLog(release.playground.audit_log, release.user)
 
 

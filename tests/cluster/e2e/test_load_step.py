@@ -21,7 +21,7 @@ from tests.cluster.kubectl import Kubectl, eventually, has
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("release")]
 USERS, SEQUENCES, WAITING = 35, 8, 2
-WINDOW = 20
+WINDOW = 15
 EXPECTED = math.ceil(USERS / (SEQUENCES + WAITING))
 SLACK = 60.0
 
