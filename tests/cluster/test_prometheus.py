@@ -82,10 +82,12 @@ class Scene:
         """What the operator sees of these ready replicas now."""
         return tier_signals(await self.samples(), "team", tier, pods, frozenset(pods), time.time())
 
-    async def until(self, fits: Callable[[TierSignals], bool], *pods: str, seconds: float = 20) -> TierSignals:
+    async def until(
+        self, fits: Callable[[TierSignals], bool], *pods: str, tier: str = "chat", seconds: float = 20
+    ) -> TierSignals:
         """The signals, once they fit."""
         deadline = time.monotonic() + seconds
-        while not fits(found := await self.signals(*pods)):
+        while not fits(found := await self.signals(*pods, tier=tier)):
             assert time.monotonic() < deadline, found
             await asyncio.sleep(0.3)
         return found
@@ -245,7 +247,7 @@ async def test_labels_may_hold_anything(scene: Scene) -> None:
     scene.add("c\nd\\", running=8.0)
     signals = await scene.until(complete, "a", "c\nd\\")
     assert [pod.running.value for pod in signals.pods] == [5.0, 8.0]
-    assert of(await scene.signals("b", tier=evil), "b").running.value == 77
+    assert of(await scene.until(complete, "b", tier=evil), "b").running.value == 77
     assert (await scene.samples()).pods.keys() == {
         PodKey("team", "chat", "a"), PodKey("team", evil, "b"), PodKey("team", "chat", "c\nd\\"),
     }  # fmt: skip
