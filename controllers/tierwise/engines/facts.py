@@ -1,0 +1,55 @@
+"""What is known of the model and of the GPUs that a tier may land on?
+
+Two sources fill these values: the model's own config.json (or the sizes that the user declares), and the labels of the
+nodes that `placement` selects. Both may be silent, so every field may be unknown, and what is unknown never refuses a
+spec. `engines.check` reads them; nothing here reaches out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class GPU:
+    """One kind of GPU, as node labels tell it. `memory_mib` is of one GPU; `capability` compares as integers."""
+
+    product: str = ""  # nvidia.com/gpu.product, e.g. NVIDIA-L4; empty when the node does not say
+    capability: tuple[int, int] | None = None  # compute capability (major, minor); None: unknown, or not NVIDIA
+    memory_mib: int | None = None
+    driver_major: int | None = None  # of the kernel driver, e.g. 580
+
+
+@dataclass(frozen=True, slots=True)
+class ModelShape:
+    """What a model's config.json says, as far as it decides whether and where the model can be served.
+
+    `parameters` counts all weights; `weight_bytes` is what the checkpoint takes on disk, when the repository says it
+    (metadata.total_size of model.safetensors.index.json): it wins over `parameters`. `sliding_window` in tokens."""
+
+    parameters: int | None = None
+    weight_bytes: int | None = None
+    layers: int | None = None
+    hidden_size: int | None = None
+    attention_heads: int | None = None
+    kv_heads: int | None = None
+    head_dim: int | None = None
+    vocabulary: int | None = None
+    context_length: int | None = None  # max_position_embeddings
+    dtype: str = ""  # torch_dtype of the checkpoint: bfloat16, float16, float32
+    quantization: str = ""  # quantization_config.quant_method; empty: a plain checkpoint
+    experts: int = 0  # 0: a dense model
+    sliding_window: int | None = None
+    latent_size: int | None = None  # MLA: kv_lora_rank + qk_rope_head_dim, elements of one token in one layer
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything known about where and what a tier serves. `gpus` is sorted, one entry a kind; () is unknown."""
+
+    gpus: tuple[GPU, ...] = ()
+    model: ModelShape | None = None
+    draft: ModelShape | None = None
+
+
+UNKNOWN = Facts()
