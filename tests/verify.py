@@ -10,13 +10,14 @@ import sys
 from pathlib import Path
 
 from tests.chart.helm import goldens
+from tests.faults import table as faults
 from tests.render import goldens as renderings
 from tierwise.api import crd, docs
 from tierwise.api.generated import write
 from tierwise.engines import page
 
 REPO = Path(__file__).resolve().parents[1]
-GENERATORS = (crd.files, docs.files, page.files, goldens, renderings.goldens)
+GENERATORS = (crd.files, docs.files, page.files, faults.files, goldens, renderings.goldens)
 
 
 def main() -> int:

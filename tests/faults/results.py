@@ -1,0 +1,77 @@
+"""What did each fault cost, in seconds and in wrong writes?
+
+Every fault test writes one row into docs/results/faults.json; the README's table is made from that file (`table`), so
+that no figure in it was typed by hand. Rows are keyed by their test: a run of one test renews one row. Two runs side by
+side share the file through a lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[2]
+RESULTS = REPO / "docs" / "results" / "faults.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One fault. `row` is its number in the fault model, `test` the test that makes it (path::name).
+
+    `detect_seconds`: from the fault until a condition, an Event or the log said so; None when there is nothing to
+    notice. `recover_seconds`: from the end of the fault until the state was right again; None when it never was
+    wrong. `wrong_writes`: see `ledger`. `note`: a figure that this fault has beside these, e.g. streams cut."""
+
+    row: str
+    fault: str
+    test: str
+    detect_seconds: float | None
+    recover_seconds: float | None
+    wrong_writes: int
+    note: str = ""
+
+    @property
+    def order(self) -> tuple[int, str, str]:
+        """Rows are shown in the order of the fault model, letters for what has no number of its own."""
+        number = "".join(character for character in self.row if character.isdigit())
+        return (int(number) if number else 1000, self.row, self.fault)
+
+
+def load(path: Path = RESULTS) -> list[Row]:
+    """Every recorded row, in order; none when nothing was recorded yet."""
+    if not path.exists():
+        return []
+    rows = [Row(**each) for each in json.loads(path.read_text(encoding="utf-8"))]
+    return sorted(rows, key=lambda row: row.order)
+
+
+def record(row: Row, path: Path = RESULTS) -> None:
+    """Put one row in the place of what its test recorded before. Seconds are kept to a tenth."""
+    rounded = Row(
+        **{
+            **asdict(row),
+            "detect_seconds": _tenth(row.detect_seconds),
+            "recover_seconds": _tenth(row.recover_seconds),
+        }
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(path):
+        rows = [each for each in load(path) if each.test != row.test] + [rounded]
+        rows.sort(key=lambda each: each.order)
+        text = json.dumps([asdict(each) for each in rows], indent=2, ensure_ascii=False)
+        path.write_text(text + "\n", encoding="utf-8")
+
+
+def _tenth(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

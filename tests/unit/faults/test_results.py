@@ -1,0 +1,38 @@
+"""Does the sheet of faults keep one row a test, in order, and does the table show every figure?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from tests.faults.results import Row, load, record
+from tests.faults.table import table
+
+DOWN = Row("1", "the API server is down for 60 s", "tests/faults/test_a.py::test_down", 2.04, 3.06, 0)
+NAN = Row("9", "NaN | Inf", "tests/faults/test_b.py::test_nan", None, None, 1, "note")
+
+
+def test_a_second_run_renews_its_row_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "results" / "faults.json"
+    record(NAN, path)
+    record(DOWN, path)
+    record(replace(NAN, wrong_writes=0), path)
+    assert load(path) == [replace(DOWN, detect_seconds=2.0, recover_seconds=3.1), replace(NAN, wrong_writes=0)]
+
+
+def test_rows_are_in_the_order_of_the_fault_model(tmp_path: Path) -> None:
+    path = tmp_path / "faults.json"
+    for number in ("D", "16", "5", "13b", "13a"):
+        record(replace(DOWN, row=number, test=number), path)
+    assert [row.row for row in load(path)] == ["5", "13a", "13b", "16", "D"]
+
+
+def test_nothing_recorded_is_no_row(tmp_path: Path) -> None:
+    assert load(tmp_path / "faults.json") == []
+
+
+def test_the_table_shows_seconds_dashes_notes_and_wrong_writes() -> None:
+    assert table([DOWN, NAN]).splitlines()[2:] == [
+        "| the API server is down for 60 s | 2.0 s | 3.1 s | 0 |",
+        "| NaN \\| Inf (note) | – | – | 1 |",
+    ]
