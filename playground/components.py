@@ -37,13 +37,39 @@ ETCD, APISERVER, CONTROLLER_MANAGER, SCHEDULER = (
 )
 KSERVE, PROMETHEUS, SERVICES, KUBELET = "kserve-manager", "prometheus", "services", "kubelet"
 
+# Of the few writes that decide about replicas the bodies are kept too (who holds the Lease, what a tier asks for, what was
+# scaled to what): from these a test can judge afterwards whether each write was right (tests/faults/ledger.py).
 AUDIT_POLICY = """\
 apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
+omitManagedFields: true
 rules:
   - level: None
     nonResourceURLs: ["/healthz*", "/readyz*", "/livez*", "/version", "/openapi*"]
+  - level: Metadata
+    namespaces: [kube-node-lease]
+  - level: RequestResponse
+    verbs: [create, update, patch, delete]
+    resources:
+      - group: tierwise.io
+        resources: [modeltiers, modeltiers/status, modeltiers/scale]
+      - group: serving.kserve.io
+        resources: [inferenceservices]
+      - group: apps
+        resources: [deployments, deployments/scale]
+      - group: coordination.k8s.io
+        resources: [leases]
+  - level: RequestResponse
+    verbs: [create]
+    resources:
+      - group: apps
+        resources: [replicasets]
+  - level: RequestResponse
+    verbs: [patch]
+    resources:
+      - group: ""
+        resources: [pods]
   - level: Metadata
 """
 
@@ -130,6 +156,8 @@ def _apiserver(layout: Layout, binaries: Path) -> Component:
             "--kubelet-preferred-address-types=InternalIP",
             f"--audit-policy-file={layout.config / 'audit-policy.yaml'}",
             f"--audit-log-path={layout.audit_log}",
+            # Megabytes. Never begun anew: who reads it remembers how far.
+            "--audit-log-maxsize=100000",
         ),
         ready_url=f"{API_URL}/readyz",
     )
