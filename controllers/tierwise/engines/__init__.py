@@ -9,19 +9,28 @@ from __future__ import annotations
 
 from tierwise.engines.arguments import ALIAS, MODEL_PATH, arguments, environment, model_argument
 from tierwise.engines.check import check
+from tierwise.engines.effective import effective_facts
+from tierwise.engines.facts import GPU, UNKNOWN, Facts, ModelShape
 from tierwise.engines.problem import Problem
 from tierwise.engines.profiles import MetricNames, Profile, profile, profiles
+from tierwise.engines.shape import model_shape
 
 __all__ = [
     "ALIAS",
+    "GPU",
     "MODEL_PATH",
+    "UNKNOWN",
+    "Facts",
     "MetricNames",
+    "ModelShape",
     "Problem",
     "Profile",
     "arguments",
     "check",
+    "effective_facts",
     "environment",
     "model_argument",
+    "model_shape",
     "profile",
     "profiles",
 ]

@@ -11,6 +11,7 @@ from itertools import pairwise
 
 from tierwise.api.v1alpha1 import ModelSource, ModelTierSpec, Speculation
 from tierwise.engines.extra import check_extra
+from tierwise.engines.facts import UNKNOWN, Facts
 from tierwise.engines.problem import Problem
 from tierwise.engines.profiles import Profile, profile
 from tierwise.engines.speculation import NEEDS_DRAFT_MODEL, TAKES_DRAFT_MODEL
@@ -23,8 +24,9 @@ _FOUR_BIT = frozenset({"mxfp4", "nvfp4_per_token", "awq", "gptq", "modelopt_fp4"
 LONG_CONTEXT = 65536
 
 
-def check(spec: ModelTierSpec) -> tuple[Problem, ...]:
-    """Everything that is wrong or doubtful about a spec, fatal findings first; () for an external tier.
+def check(spec: ModelTierSpec, facts: Facts = UNKNOWN) -> tuple[Problem, ...]:
+    """Everything that is wrong or doubtful about a spec, fatal findings first; () for an external tier. What `facts`
+    does not tell refuses nothing.
 
     Raises tierwise.errors.Unsupported when the engine's release is not known at all."""
     if spec.model is None:

@@ -25,7 +25,9 @@ class ModelShape:
     """What a model's config.json says, as far as it decides whether and where the model can be served.
 
     `parameters` counts all weights; `weight_bytes` is what the checkpoint takes on disk, when the repository says it
-    (metadata.total_size of model.safetensors.index.json): it wins over `parameters`. `sliding_window` in tokens."""
+    (metadata.total_size of model.safetensors.index.json): it wins over `parameters`. `sliding_window` in tokens.
+    `attention_layers` are those whose cache grows with the whole context and `window_layers` those that keep
+    `sliding_window` tokens; both None when the layers are of kinds that nobody here can size."""
 
     parameters: int | None = None
     weight_bytes: int | None = None
@@ -35,11 +37,17 @@ class ModelShape:
     kv_heads: int | None = None
     head_dim: int | None = None
     vocabulary: int | None = None
-    context_length: int | None = None  # max_position_embeddings
+    context_length: int | None = None  # the longest that the engine accepts, RoPE scaling included
+    default_context: int | None = None  # what the engine takes unasked, where that is less (LongRoPE, YaRN)
     dtype: str = ""  # torch_dtype of the checkpoint: bfloat16, float16, float32
     quantization: str = ""  # quantization_config.quant_method; empty: a plain checkpoint
+    weight_bits: int | None = None  # fewest bits that the checkpoint's quantization gives a weight
     experts: int = 0  # 0: a dense model
     sliding_window: int | None = None
+    attention_layers: int | None = None
+    window_layers: int | None = None
+    draft_layers: int | None = None  # layers for multi-token prediction that the checkpoint brings
+    model_type: str = ""  # of config.json, e.g. qwen3
     latent_size: int | None = None  # MLA: kv_lora_rank + qk_rope_head_dim, elements of one token in one layer
 
 

@@ -1,0 +1,177 @@
+"""What does a Hugging Face config.json say about a model's sizes?
+
+A pure reader of files that anybody may have written: what is missing, of the wrong type or absurd becomes None, never
+an exception. Names and rules are those of vLLM (transformers_utils/model_arch_config_convertor.py and config/model.py
+`_get_and_verify_max_len`, equal in 0.30, 0.32 and 0.33), so that the checks find what the engine would find. Where a
+file is ambiguous the reading that refuses less is taken.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tierwise.engines.facts import ModelShape
+from tierwise.engines.layers import draft_layers, layer_kinds
+from tierwise.engines.parameters import parameter_count
+from tierwise.engines.reading import flag, fraction, integer, mapping, word
+
+_CONTEXT = (
+    "max_position_embeddings",
+    "n_positions",
+    "max_seq_len",
+    "seq_length",
+    "max_target_positions",
+    "max_sequence_length",
+    "max_seq_length",
+    "seq_len",
+)
+_KV_HEADS = ("n_head_kv", "num_kv_heads", "num_key_value_heads", "multi_query_group_num", "num_attention_groups")
+_EXPERTS = ("num_experts", "moe_num_experts", "n_routed_experts", "num_local_experts")
+_TEXT = ("text_config", "llm_config", "language_config", "thinker_config")  # where multimodal models keep the rest
+# RoPE types whose factor the engine does not apply to the context length; YaRN files differ in what they mean.
+_UNSCALED = frozenset({"su", "longrope", "llama3", "yarn", "deepseek_yarn", "deepseek_llama_scaling"})
+_DTYPES = frozenset({"bfloat16", "float16", "float32"})
+_LIBRARY = re.compile(r"[a-z0-9][a-z0-9_.-]{0,39}")
+_ALGORITHMS = {  # what ModelOpt calls its formats -> what the engine calls them
+    "FP8": "modelopt",
+    "FP8_PER_CHANNEL_PER_TOKEN": "modelopt",
+    "FP8_PB_WO": "modelopt",
+    "NVFP4": "modelopt_fp4",
+    "MIXED_PRECISION": "modelopt_mixed",
+}
+
+
+def model_shape(config: Mapping[str, Any], index: Mapping[str, Any] | None = None) -> ModelShape:
+    """The shape that a config.json describes, with the sizes of its model.safetensors.index.json when it has one.
+
+    Never raises for any JSON value; counts in tokens, elements and bytes. The number of parameters is the index's own
+    (metadata.total_parameters), else estimated from the sizes, never above the true one for the layouts it knows."""
+    text = text_config(config)
+    heads, hidden = (
+        integer(text, "num_attention_heads", "n_head", "num_heads"),
+        integer(text, "hidden_size", "n_embd", "d_model"),
+    )
+    quantization = _quantization(config) or _quantization(text)
+    metadata = mapping(mapping(index or {}).get("metadata"))
+    kinds = layer_kinds(text)
+    longest, unasked = _context(text, config)
+    return ModelShape(
+        parameters=integer(metadata, "total_parameters") or parameter_count(text),
+        weight_bytes=integer(metadata, "total_size"),
+        layers=integer(text, "num_hidden_layers", "n_layer", "num_layers"),
+        hidden_size=hidden,
+        attention_heads=heads,
+        kv_heads=_kv_heads(text, heads),
+        head_dim=_head_dim(text, hidden, heads),
+        vocabulary=integer(text, "vocab_size"),
+        context_length=longest,
+        default_context=unasked,
+        dtype=_dtype(config) or _dtype(text),
+        quantization=_method(quantization),
+        weight_bits=_weight_bits(quantization),
+        experts=_experts(text),
+        sliding_window=kinds.window,
+        attention_layers=kinds.full,
+        window_layers=kinds.windowed,
+        draft_layers=draft_layers(text),
+        model_type=word(config, "model_type"),
+        latent_size=_latent(text),
+    )
+
+
+def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The part about the language model: a multimodal config.json nests it."""
+    found = mapping(config)
+    for name in _TEXT:
+        inner = mapping(found.get(name))
+        if inner:
+            deeper = mapping(inner.get("text_config"))
+            return deeper or inner
+    return found
+
+
+def _kv_heads(text: Mapping[str, Any], heads: int | None) -> int | None:
+    if text.get("model_type") == "falcon" and not flag(text, "new_decoder_architecture"):
+        return 1 if flag(text, "multi_query") else heads
+    return integer(text, *_KV_HEADS) or heads
+
+
+def _head_dim(text: Mapping[str, Any], hidden: int | None, heads: int | None) -> int | None:
+    said = integer(text, "head_dim", "hidden_size_per_head")
+    if said is not None or hidden is None or heads is None:
+        return said
+    return hidden // heads or None
+
+
+def _latent(text: Mapping[str, Any]) -> int | None:
+    rank, rope = integer(text, "kv_lora_rank"), integer(text, "qk_rope_head_dim")
+    return None if rank is None or rope is None else rank + rope
+
+
+def _experts(text: Mapping[str, Any]) -> int:
+    for name in _EXPERTS:
+        value = text.get(name)
+        first = value[0] if isinstance(value, list) and value else value
+        if isinstance(first, int) and not isinstance(first, bool) and 0 < first <= 1_000_000:
+            return first
+    return 0
+
+
+def _dtype(config: Mapping[str, Any]) -> str:
+    said = (word(config, "torch_dtype") or word(config, "dtype")).removeprefix("torch.")
+    return said if said in _DTYPES else ""
+
+
+def _context(text: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """The longest context that the engine accepts, and what it takes unasked when that is less."""
+    said = [value for value in (integer(text, name) for name in _CONTEXT) if value is not None]
+    own = integer(text, "model_max_length") or (min(said) if said else None)
+    if own is None:
+        return None, None
+    longest = unasked = float(own)
+    if "gemma3" not in word(config, "model_type"):
+        for rope in _ropes(text):
+            kind, factor = word(rope, "rope_type") or word(rope, "type"), fraction(rope, "factor") or 1.0
+            trained = integer(rope, "original_max_position_embeddings") or integer(
+                text, "original_max_position_embeddings"
+            )
+            if kind == "longrope" and trained is not None:
+                unasked = min(unasked, trained)
+            elif kind not in _UNSCALED:
+                longest, unasked = max(longest, own * factor), max(unasked, own * factor)
+            elif "yarn" in kind:
+                longest = max(longest, (trained or own) * factor)
+    longest = max(longest, integer(config, "model_max_length") or 0)
+    return int(longest), int(unasked) if unasked < longest else None
+
+
+def _ropes(text: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for name in ("rope_parameters", "rope_scaling"):
+        said = mapping(text.get(name))
+        if said:
+            yield said
+            yield from (inner for inner in map(mapping, said.values()) if inner)
+
+
+def _quantization(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    return mapping(config.get("quantization_config")) or mapping(config.get("compression_config"))
+
+
+def _method(quantization: Mapping[str, Any]) -> str:
+    said = word(quantization, "quant_method").lower().replace("compressed_tensors", "compressed-tensors")
+    inner = mapping(quantization.get("quantization"))
+    if word(mapping(quantization.get("producer")), "name") == "modelopt" or "modelopt_quant_config" in inner:
+        said = _ALGORITHMS.get(word(inner, "quant_algo").upper(), said)
+    return said if _LIBRARY.fullmatch(said) else ""
+
+
+def _weight_bits(quantization: Mapping[str, Any]) -> int | None:
+    groups = mapping(quantization.get("config_groups")).values()
+    said = [integer(mapping(mapping(group).get("weights")), "num_bits") for group in groups]
+    bits = [value for value in (*said, integer(quantization, "bits", "w_bit", "weight_bits")) if value is not None]
+    return min(bits) if bits and min(bits) <= 32 else None
+
+
+__all__: Sequence[str] = ("model_shape", "text_config")
