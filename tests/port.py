@@ -57,16 +57,6 @@ async def prune_takes_away_what_anybody_put_there(port: Cluster, namespace: str)
         await port.prune(ref, ["data.b"], resource_version=version)
 
 
-async def delete_spares_a_namesake(port: Cluster, namespace: str) -> None:
-    ref = _config(namespace)
-    made = await port.apply(ref, _manifest(ref, a="1"))
-    await port.delete(ref, uid="00000000-0000-0000-0000-000000000000")
-    assert await port.get(ref) is not None
-    await port.delete(ref, uid=made["metadata"]["uid"])
-    assert await port.get(ref) is None
-    await port.delete(ref, uid=made["metadata"]["uid"])
-
-
 async def scale_of_nothing_is_gone(port: Cluster, namespace: str) -> None:
     with pytest.raises(Gone):
         await port.scale(Ref("apps/v1", "deployments", namespace, "none"), 1, resource_version="1")
@@ -82,7 +72,6 @@ CHECKS = (
     apply_creates_and_changes,
     apply_on_an_old_version_is_a_conflict,
     prune_takes_away_what_anybody_put_there,
-    delete_spares_a_namesake,
     scale_of_nothing_is_gone,
     annotate_of_nothing_is_gone,
 )

@@ -14,6 +14,7 @@ from typing import Any
 
 from tierwise.api.status import ModelTierStatus
 from tierwise.api.v1alpha1 import ModelTierSpec
+from tierwise.facts import UNKNOWN, Facts
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -74,6 +75,8 @@ class TierSignals:
     prefix_hit_ratio: Signal = MISSING  # 0..1
     accepted_ratio: Signal = MISSING  # 0..1, drafted tokens accepted
     draft_tokens_per_second: Signal = MISSING
+    finished_requests: Signal = MISSING  # in 5 minutes
+    drafted_tokens: Signal = MISSING  # in 5 minutes
     targets_up: int = 0  # scrape targets of the tier that answer
     targets_down: int = 0  # scrape targets of the tier that do not
 
@@ -172,11 +175,15 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class TierView:
-    """One tier with all that is known of it."""
+    """One tier with all that is known of it. `unread` says why its model's facts are not known (empty: they are, or
+    nobody asks for them); `asking`: the first answer about its model is on its way."""
 
     tier: TierObject
     workload: Workload = field(default_factory=Workload)
     signals: TierSignals = field(default_factory=TierSignals)
+    facts: Facts = UNKNOWN
+    unread: str = ""
+    asking: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +221,7 @@ class Memory:
     sampled_at: float | None = None  # when the newest sample of the last decision was taken
     observed_at: float | None = None  # when the last decision from complete metrics was made
     forgotten_until: float | None = None  # until when replicas are held because nothing was remembered
+    doubts: tuple[tuple[str, float], ...] = ()  # reasons of advice not given yet, and since when they hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +255,15 @@ class Decision:
     signals: tuple[NamedSignal, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Advice:
+    """What is served and may not pay, or would not be started today: a constant of tierwise.reasons, and a sentence
+    that holds nothing that changes by itself."""
+
+    reason: str
+    message: str
+
+
 @dataclass(frozen=True, slots=True)
 class TierPlan:
     """What shall be done for one tier.
@@ -261,6 +278,7 @@ class TierPlan:
     scale_to: int | None = None
     deletion_costs: tuple[tuple[str, int], ...] = ()
     invalid: tuple[str, str] | None = None
+    advice: tuple[Advice, ...] = ()  # sorted, one of each reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +303,7 @@ class TierOutcome:
 
     key: TierKey
     applied: bool = False  # the InferenceService was written
-    event: str = ""  # what a person should hear of that write: Created, Healed, Updated or Removed
+    event: str = ""  # what a person should hear of that write: Created, Healed or Updated
     scaled_to: int | None = None
     error: ActionError | None = None
 

@@ -58,10 +58,6 @@ class Cluster(Protocol):
         """Remove fields (dotted paths), whoever put them there; Conflict when the object changed since."""
         ...
 
-    async def delete(self, ref: Ref, *, uid: str) -> None:
-        """Delete the object if it still has this UID; gone already is fine."""
-        ...
-
     async def scale(self, ref: Ref, replicas: int, *, resource_version: str) -> None:
         """Write `spec.replicas` through the scale subresource; Conflict when the object changed since."""
         ...

@@ -272,7 +272,6 @@ SCALED_DOWN = _reason("ScaledDown", ("Event",), "Replicas were lowered.")
 HEALED = _reason("Healed", ("Event",), "A child was edited or deleted by hand and is as rendered again.")
 CREATED = _reason("Created", ("Event",), "The InferenceService was made.")
 UPDATED = _reason("Updated", ("Event",), "The InferenceService was changed, as the spec says.")
-REMOVED = _reason("Removed", ("Event",), "The InferenceService was deleted: the tier is served elsewhere now.")
 
 
 def table() -> tuple[Reason, ...]:

@@ -16,7 +16,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 
 from tierwise import reasons
-from tierwise.act.child import DEPLOYMENTS, Round, Written, autoscaler_class, service, settle
+from tierwise.act.child import DEPLOYMENTS, Round, Written, autoscaler_class, settle
 from tierwise.act.failures import failure
 from tierwise.act.memo import Memo
 from tierwise.errors import Conflict, Gone, TierwiseError
@@ -58,17 +58,12 @@ async def act(
     views = {view.tier.key: view for view in snapshot.tiers}
     memo.keep(views)
     work = Round(snapshot.at, snapshot.kserve_present, cluster, memo)
-    touched = [each for each in plan.tiers if each.invalid is None and not views[each.key].tier.deleting]
-    touched.sort(key=lambda each: memo.failed_at.get(each.key, 0.0))
-    served = [each for each in touched if each.serve]
-
-    def child(each: TierPlan) -> Awaitable[Written]:
-        return settle(views[each.key], work) if each.serve else _remove(views[each.key], cluster)
-
+    served = [each for each in plan.tiers if each.serve and each.invalid is None and not views[each.key].tier.deleting]
+    served.sort(key=lambda each: memo.failed_at.get(each.key, 0.0))
     scaled = await _side_by_side(
         served, limit_seconds * REPLICAS_SHARE, work, lambda each: _replicas(views[each.key], each, cluster)
     )
-    made = await _side_by_side(touched, limit_seconds * CHILDREN_SHARE, work, child)
+    made = await _side_by_side(served, limit_seconds * CHILDREN_SHARE, work, lambda each: settle(views[each.key], work))
     nothing = Written()
     return Outcome(
         tuple(
@@ -107,18 +102,6 @@ async def _side_by_side(
                 return plan.key, Written(trouble=ActionError(reasons.INTERNAL_ERROR, said))
 
     return dict(await asyncio.gather(*(one(plan) for plan in plans)))
-
-
-async def _remove(view: TierView, cluster: Cluster) -> Written:
-    """The tier is served elsewhere (now): its own child goes, a stranger's stays."""
-    facts = view.workload.inference_service
-    if facts is None or not facts.owned or facts.deleting:
-        return Written()
-    try:
-        await cluster.delete(service(view, facts.name), uid=facts.uid)
-    except TierwiseError as error:
-        return Written(trouble=failure(error))
-    return Written(applied=True, event=reasons.REMOVED)
 
 
 async def _replicas(view: TierView, plan: TierPlan, cluster: Cluster) -> Written:

@@ -3,7 +3,7 @@
 Four choices keep two writers from harming each other. Children are written by server-side apply under one field
 manager, forced only for the fields that we render, and only in an object that is ours. Replicas go through the scale
 subresource, and a status is replaced whole; both carry the resource version they were decided on, so that a leader that
-was paused and woke up cannot land a decision of the past. A deletion names the UID, never only the name.
+was paused and woke up cannot land a decision of the past.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from tierwise.act.wire import APPLY, JSON_PATCH, MERGE, METADATA_ONLY, Wire
 from tierwise.api.v1alpha1 import API_VERSION
-from tierwise.errors import Conflict, Gone
+from tierwise.errors import Gone
 from tierwise.ports import Clock, EventRecord, Ref
 
 FIELD_MANAGER = "tierwise"
@@ -73,14 +73,6 @@ class KubernetesCluster:
                 below = below.setdefault(name, {})
             below[last] = None
         return await self._patch("prune", ref, body)
-
-    async def delete(self, ref: Ref, *, uid: str) -> None:
-        """Delete the object that has this UID; its children follow in the background."""
-        body = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
-        try:
-            await self._wire.call(_what("delete", ref), "DELETE", path_of(ref), body=body)
-        except (Gone, Conflict):  # Conflict: another object bears the name now, ours is gone
-            return
 
     async def scale(self, ref: Ref, replicas: int, *, resource_version: str) -> None:
         """Write `spec.replicas` of the scale subresource."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 from tierwise.engines.arguments import ALIAS, MODEL_PATH, arguments, environment, model_argument
 from tierwise.engines.check import check
 from tierwise.engines.effective import effective_facts
-from tierwise.engines.facts import GPU, UNKNOWN, Facts, ModelShape
 from tierwise.engines.problem import Problem
 from tierwise.engines.profiles import MetricNames, Profile, profile, profiles
 from tierwise.engines.shape import model_shape
+from tierwise.facts import GPU, UNKNOWN, Facts, ModelShape
 
 __all__ = [
     "ALIAS",

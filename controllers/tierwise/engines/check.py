@@ -11,10 +11,10 @@ from itertools import pairwise
 
 from tierwise.api.v1alpha1 import ModelSource, ModelTierSpec, Speculation
 from tierwise.engines.extra import check_extra
-from tierwise.engines.facts import UNKNOWN, Facts
 from tierwise.engines.problem import Problem
 from tierwise.engines.profiles import Profile, profile
 from tierwise.engines.speculation import NEEDS_DRAFT_MODEL, TAKES_DRAFT_MODEL
+from tierwise.facts import UNKNOWN, Facts
 from tierwise.reasons import INVALID_SPEC, UNSUPPORTED, VALID
 
 HF_SCHEME = "hf://"

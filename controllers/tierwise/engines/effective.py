@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tierwise.api.v1alpha1 import ModelTierSpec
-from tierwise.engines.facts import Facts
+from tierwise.facts import Facts
 
 
 def effective_facts(spec: ModelTierSpec, facts: Facts) -> Facts:

@@ -12,10 +12,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tierwise.engines.facts import ModelShape
 from tierwise.engines.layers import draft_layers, layer_kinds
 from tierwise.engines.parameters import parameter_count
 from tierwise.engines.reading import flag, fraction, integer, mapping, word
+from tierwise.facts import ModelShape
 
 _CONTEXT = (
     "max_position_embeddings",

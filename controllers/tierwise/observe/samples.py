@@ -83,6 +83,8 @@ def tier_signals(
         prefix_hit_ratio=judge.ratio(found.values(), (PREFIX_HITS,), PREFIX_QUERIES),
         accepted_ratio=judge.ratio(found.values(), (ACCEPTED,), DRAFTED),
         draft_tokens_per_second=judge.total(found.values(), DRAFT_RATE),
+        finished_requests=judge.total(found.values(), FINISHED),
+        drafted_tokens=judge.total(found.values(), DRAFTED),
         targets_up=sum(1 for signal in up if signal.known and signal.value > 0),
         targets_down=sum(1 for signal in up if signal.known and signal.value == 0),
     )

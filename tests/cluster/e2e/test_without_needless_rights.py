@@ -23,8 +23,6 @@ UNSEEN = {
     ("create", "serving.kserve.io", "inferenceservices"),
     # KEDA is not installed here: its kind is looked for, and watched only where it exists.
     ("watch", "keda.sh", "scaledobjects"),
-    # A child is deleted when its tier has become external, which the CRD refuses since its first version.
-    ("delete", "serving.kserve.io", "inferenceservices"),
 }
 
 

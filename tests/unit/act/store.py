@@ -110,13 +110,6 @@ class Store:
             below.pop(last, None)
         return self.put(ref, found)
 
-    async def delete(self, ref: Ref, *, uid: str) -> None:
-        """Delete when the UID is this one."""
-        self._may("delete", ref)
-        if ref in self._objects and self._objects[ref]["metadata"]["uid"] == uid:
-            self.writes.append(("delete", ref.name))
-            del self._objects[ref]
-
     async def scale(self, ref: Ref, replicas: int, *, resource_version: str) -> None:
         """Write the replicas."""
         self._may("scale", ref)

@@ -9,7 +9,6 @@ import pytest
 
 from tests.unit.act.store import Store, merged
 from tests.unit.act.worlds import (
-    EXTERNAL,
     deployment_ref,
     known,
     kserve,
@@ -233,27 +232,6 @@ async def test_a_child_on_its_way_out_is_waited_for() -> None:
     stale = replace(view, workload=look(Store(), tier()).workload)
     assert (await run(store, memo, stale, plan())).error is None
     assert store.writes == []
-
-
-async def test_an_external_tier_removes_only_its_own_child() -> None:
-    store, memo = Store(), Memo()
-    await settled(store, memo)
-    external = tier(spec=EXTERNAL)
-    outcome = await run(store, memo, look(store, external), plan(serve=False))
-    assert (outcome.applied, outcome.event) == (True, reasons.REMOVED)
-    assert store.writes == [("delete", "chat")]
-    store.put(service_ref(), {"metadata": {}, "spec": {}})
-    outcome = await run(store, memo, look(store, external), plan(serve=False))
-    assert (outcome.applied, outcome.error) == (False, None)
-
-
-async def test_a_deletion_that_fails_is_told() -> None:
-    store, memo = Store(), Memo()
-    await settled(store, memo)
-    store.failing["delete"] = Transient("nobody answers")
-    outcome = await run(store, memo, look(store, tier(spec=EXTERNAL)), plan(serve=False))
-    assert outcome.error is not None
-    assert outcome.error.reason == reasons.API_UNAVAILABLE
 
 
 @pytest.mark.parametrize("changes", [{"invalid": (reasons.INVALID_SPEC, "no")}, {"serve": False}])

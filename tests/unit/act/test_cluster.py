@@ -11,7 +11,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 from tests.unit.act.api_server import Answer, ApiServer, serving, status
 from tierwise.act.cluster import KubernetesCluster, event_body, path_of
 from tierwise.act.wire import APPLY, JSON_PATCH, MERGE, Wire
-from tierwise.errors import Conflict, Forbidden, Gone
+from tierwise.errors import Conflict, Gone
 from tierwise.ports import EventRecord, Ref
 
 TIER = Ref("tierwise.io/v1alpha1", "modeltiers", "a", "b")
@@ -72,20 +72,6 @@ async def test_prune_is_a_conditional_merge_of_nothing() -> None:
         "metadata": {"resourceVersion": "7"},
         "spec": {"predictor": {"nodeSelector": None, "tolerations": None}},
     }
-
-
-@pytest.mark.parametrize("answer", [Answer(200), status(404, "gone"), status(409, "uid differs")])
-async def test_delete_names_the_uid_and_gone_is_fine(answer: Answer) -> None:
-    async with cluster(answer) as (port, server):
-        await port.delete(TIER, uid="u")
-    assert server.requests[0].method == "DELETE"
-    assert server.requests[0].body == {"preconditions": {"uid": "u"}, "propagationPolicy": "Background"}
-
-
-async def test_delete_tells_what_it_may_not() -> None:
-    async with cluster(status(403, "cannot delete")) as (port, _):
-        with pytest.raises(Forbidden):
-            await port.delete(TIER, uid="u")
 
 
 async def test_scale_goes_through_the_subresource_on_a_version() -> None:

@@ -87,7 +87,7 @@ def after_with(the_case: Case, status: ModelTierStatus) -> Case:
     return replace(after(the_case, status, NOW), outcome=the_case.outcome)
 
 
-@pytest.mark.parametrize("event", [reasons.CREATED, reasons.HEALED, reasons.UPDATED, reasons.REMOVED])
+@pytest.mark.parametrize("event", [reasons.CREATED, reasons.HEALED, reasons.UPDATED])
 def test_a_write_to_a_child_is_told(event: str) -> None:
     base = told(case()).status
     (record,) = told(after_with(case(outcome=TierOutcome(KEY, applied=True, event=event)), base)).events
