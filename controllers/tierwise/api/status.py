@@ -1,8 +1,8 @@
 """What does `kubectl get modeltiers` tell, and what must a restarted operator still know?
 
 The status has three readers. People read the columns and the conditions; HPA-like clients read the scale fields; the
-operator itself reads `scaling.memory` and `inferenceServices` after a restart, so that it decides what it would have
-decided without one. Percentages are integers, money is a decimal string, times are RFC 3339: nothing here is a float,
+operator itself reads `scaling.memory`, `rollout` and `inferenceServices` after a restart, so that it decides what it
+would have decided without one. Percentages are integers, money is a decimal string, times are RFC 3339: nothing here is a float,
 so equal states are equal bytes and a status is written only when it changed.
 """
 
@@ -14,6 +14,9 @@ from pydantic import Field
 
 from tierwise.api.base import NAME_LENGTH, NAME_PATTERN
 from tierwise.api.v1alpha1 import Model, ModelTierSpec, Rule
+
+# Characters of a kept spec. A usual one takes 300; with every list and text at its bound it is below 32,000.
+SPEC_LENGTH = 32768
 
 
 class Condition(Model):
@@ -96,6 +99,43 @@ class ScalingStatus(Model):
     memory: ScalingMemory = Field(default_factory=ScalingMemory, description="What a restarted operator needs.")
 
 
+class RenderedStatus(Model):
+    """Which spec the InferenceService says now, and by what its Deployment is known to have reached it."""
+
+    hash: str = Field(max_length=16, description="Fingerprint of the fields that make a replica.")
+    template: str = Field(max_length=16, description="Fingerprint of the pod template made from them.")
+
+
+class LastGood(Model):
+    """The last spec whose replicas were seen to serve: what `rollout: Replace` goes back to."""
+
+    generation: int = Field(ge=0, description="Generation of the spec when its replicas first served.")
+    hash: str = Field(max_length=16, description="Fingerprint of the fields that make a replica.")
+    replica_set: str = Field(max_length=253, description="ReplicaSet of the replicas that served.")
+    spec: str = Field(
+        default="",
+        max_length=SPEC_LENGTH,
+        description="Those fields as JSON, without defaults; empty when they are too long to be kept.",
+    )
+
+
+class FailedSpec(Model):
+    """A spec that `rollout: Replace` has given up. It stands until a field that makes a replica changes."""
+
+    generation: int = Field(ge=0, description="Generation of the spec when it was given up.")
+    hash: str = Field(max_length=16, description="Fingerprint of the fields that make a replica.")
+    reason: str = Field(max_length=64, description="Why no replica of it started.")
+    message: str = Field(default="", max_length=512, description="What happened.")
+
+
+class RolloutStatus(Model):
+    """What a change of the spec has come to."""
+
+    rendered: RenderedStatus | None = Field(default=None, description="What the InferenceService says.")
+    last_good: LastGood | None = Field(default=None, description="The last spec that served.")
+    failed: FailedSpec | None = Field(default=None, description="The present spec, when it was given up.")
+
+
 class ModelTierStatus(Model):
     """What is: shown by `kubectl get modeltiers`, read back by the operator after a restart."""
 
@@ -138,6 +178,7 @@ class ModelTierStatus(Model):
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
     scaling: ScalingStatus = Field(default_factory=ScalingStatus, description="The last decision.")
+    rollout: RolloutStatus = Field(default_factory=RolloutStatus, description="What a change has come to.")
     conditions: list[Condition] = Field(
         default_factory=list,
         max_length=8,

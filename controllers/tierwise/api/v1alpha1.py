@@ -336,7 +336,7 @@ class ModelTierSpec(Model):
     rollout: Literal["Surge", "Replace"] = Field(
         default="Surge",
         description="How a change reaches running replicas: Surge starts a new one first (needs a spare GPU), "
-        "Replace stops an old one first.",
+        "Replace stops an old one first, and goes back to the last spec that served when the new one cannot start.",
     )
     scaling: Scaling = Field(default_factory=Scaling, description="How replicas follow the load.")
     replicas: int | None = Field(
