@@ -14,6 +14,7 @@ from tests.judges.environments import RELEASES, vllm_code, vllm_python
 from tests.render.goldens import specs
 from tierwise.api.v1alpha1 import Engine, ModelTierSpec, QuantizationMethod
 from tierwise.engines import ALIAS, arguments, check, model_argument, profile, profiles
+from tierwise.engines.closed import CLOSED
 from tierwise.engines.extra import ALLOWED, REFUSED, SWITCH, TYPED
 
 pytestmark = pytest.mark.judge
@@ -141,6 +142,31 @@ def test_every_listed_argument_exists(answers: dict[str, Any], release: str) -> 
     assert not {name for name, allowed in ALLOWED.items() if minor < allowed.since} & options
     if release == RELEASES[-1]:
         assert set(TYPED) | set(REFUSED) <= options
+
+
+def test_every_option_of_the_release_has_been_looked_at(answers: dict[str, Any]) -> None:
+    """Allowed, refused for a reason, or a typed field: a new release's new options fail here until somebody did."""
+    known = {**ALLOWED, **TYPED, **REFUSED, **CLOSED}
+    unknown: dict[str, list[str]] = {}
+    for option, where in answers[""]["destinations"].items():
+        unknown.setdefault(where, []).append(option)
+    assert {where: names for where, names in unknown.items() if not known.keys() & set(names)} == {}
+
+
+def test_no_allowed_option_is_another_name_of_a_closed_one(answers: dict[str, Any]) -> None:
+    written: dict[str, str] = answers[""]["destinations"]
+    allowed = {written[name] for name in ALLOWED if name in written}
+    assert {name for name in (TYPED | REFUSED | CLOSED) if written.get(name) in allowed} == set()
+
+
+def test_the_closed_options_exist_somewhere_and_stand_in_one_table() -> None:
+    tables = [set(ALLOWED), set(TYPED), set(REFUSED), set(CLOSED)]
+    assert sum(map(len, tables)) == len(set().union(*tables))
+    options: set[str] = set()
+    for release in RELEASES:
+        answer = ask(vllm_python(), "vllm_parser.py", str(vllm_code(release)), question={})
+        options |= set(answer[""]["options"])
+    assert set(CLOSED) - options == set()
 
 
 def test_every_profile_has_a_judge() -> None:

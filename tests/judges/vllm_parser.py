@@ -135,7 +135,7 @@ def _flat(annotation: Any) -> set[str]:
     )
 
 
-def vocabulary(parser: Any) -> dict[str, list[str]]:
+def vocabulary(parser: Any) -> dict[str, Any]:
     """What this release knows, from its own tables."""
     serve = parser._subparsers._group_actions[0].choices["serve"]
     speculative = importlib.import_module("vllm.config.speculative")
@@ -144,6 +144,7 @@ def vocabulary(parser: Any) -> dict[str, list[str]]:
     cache = importlib.import_module("vllm.config.cache")
     return {
         "options": sorted(serve._option_string_actions),
+        "destinations": {name: action.dest for name, action in serve._option_string_actions.items()},
         "speculation": sorted(_flat(speculative.SpeculativeMethod)),
         "speculation_fields": sorted(speculative.SpeculativeConfig.__dataclass_fields__),
         "quantization": sorted(quantization.QUANTIZATION_METHODS),

@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from tierwise.engines.closed import CLOSED
 from tierwise.engines.problem import Problem
 from tierwise.engines.profiles import Profile
 from tierwise.reasons import ARGUMENT_NOT_ALLOWED, INVALID_SPEC
@@ -179,6 +180,8 @@ def _complaint(name: str, value: str | None, profile: Profile) -> str:
         return f"{name} is not allowed: {TYPED[name]}"
     if name in REFUSED:
         return f"{name} is not allowed: {REFUSED[name]}"
+    if name in CLOSED:
+        return f"{name} is not allowed: {CLOSED[name]}"
     allowed = ALLOWED.get(name)
     if allowed is None:
         return f"{name} is not on the list of allowed arguments"

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tierwise.api.generated import Files, main
+from tierwise.engines.closed import CLOSED
 from tierwise.engines.extra import ALLOWED, REFUSED, SWITCH, TYPED, Allowed
 from tierwise.engines.profiles import profiles
 
@@ -40,6 +41,9 @@ def _lines() -> Iterator[str]:
     yield from ("", "Every other argument is refused. The reasons for those that are asked for most:")
     yield from ("", "| argument | |", "|---|---|")
     yield from (f"| `{name}` | {reason} |" for name, reason in sorted((TYPED | REFUSED).items()))
+    yield from ("", "And for the rest, so that every option of these releases has been looked at:", "")
+    for reason in sorted(set(CLOSED.values())):
+        yield f"- {reason}: {_words(name for name, why in CLOSED.items() if why == reason)}"
 
 
 def _words(words: Iterable[str]) -> str:
