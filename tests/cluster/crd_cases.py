@@ -177,6 +177,10 @@ RULES: dict[str, Case] = {
     "an hf:// URI is hf://ORG/REPO; a branch, tag or commit goes into model.revision":
         Case("revision in the URI", served(uri="hf://Qwen/Qwen3-8B:main")),
     "model.uri must not contain '..'": Case("parent folder", served(uri="pvc://weights/../secrets")),
+    "model.revision must not contain '..'": Case("parent of the cache", served(revision="a/../../b")),
+    "speculation.draftModel must not contain '..'": Case(
+        "parent of the image", served(drafting("draft_model", draftModel="a/../../b"))
+    ),
     "model.revision has an effect only with an hf:// URI; remove it":
         Case("revision of a claim", served(uri=PVC, revision="main")),
     "model.tokenSecretRef has an effect only with an hf:// URI; "

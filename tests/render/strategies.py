@@ -10,10 +10,15 @@ from tierwise.api.v1alpha1 import KVCacheDtype, QuantizationMethod
 from tierwise.engines.extra import ALLOWED, JSON, REFUSED, SWITCH, TYPED
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,40}", fullmatch=True)
-REPOSITORIES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}/[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
+REPOSITORIES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}/[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True).filter(
+    lambda name: ".." not in name
+)
+PLACES = NAMES.filter(lambda name: ".." not in name)
 URIS = st.one_of(
     REPOSITORIES.map(lambda name: f"hf://{name}"),
-    st.from_regex(r"(pvc|s3|gs|oci)://[A-Za-z0-9][A-Za-z0-9._/@:-]{0,60}", fullmatch=True),
+    st.from_regex(r"(pvc|s3|gs|oci)://[A-Za-z0-9][A-Za-z0-9._/@:-]{0,60}", fullmatch=True).filter(
+        lambda uri: ".." not in uri
+    ),
 )
 DNS = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?", fullmatch=True)
 QUANTITIES = st.from_regex(r"[1-9][0-9]{0,3}(\.[0-9]{1,3})?(m|k|M|G|T|Ki|Mi|Gi|Ti)?", fullmatch=True)
@@ -89,7 +94,7 @@ FIELDS = _some(
     {
         "model": _some(
             {"name": NAMES, "uri": URIS},
-            revision=NAMES,
+            revision=PLACES,
             tokenSecretRef=_some({"name": DNS}, key=DNS),
             cachePVC=DNS,
             serviceAccountName=DNS,

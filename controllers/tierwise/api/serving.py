@@ -38,6 +38,11 @@ class ModelSource(Model):
             field_path=".uri",
         ),
         Rule(
+            expression="!has(self.revision) || !self.revision.contains('..')",
+            message="model.revision must not contain '..'",
+            field_path=".revision",
+        ),
+        Rule(
             expression="!has(self.revision) || self.uri.startsWith('hf://')",
             message="model.revision has an effect only with an hf:// URI; remove it",
             field_path=".revision",
@@ -168,6 +173,11 @@ class Speculation(Model):
             "self.method in ['draft_model', 'eagle', 'eagle3', 'medusa', 'mlp_speculator'])",
             message="speculation.draftModel has an effect only with the methods draft_model, eagle, eagle3, medusa "
             "and mlp_speculator; remove it",
+            field_path=".draftModel",
+        ),
+        Rule(
+            expression="!has(self.draftModel) || !self.draftModel.contains('..')",
+            message="speculation.draftModel must not contain '..'",
             field_path=".draftModel",
         ),
         Rule(

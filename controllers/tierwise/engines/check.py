@@ -14,6 +14,7 @@ from tierwise.engines.extra import check_extra
 from tierwise.engines.problem import Problem
 from tierwise.engines.profiles import Profile, profile
 from tierwise.engines.speculation import NEEDS_DRAFT_MODEL, TAKES_DRAFT_MODEL
+from tierwise.engines.words import check_words
 from tierwise.facts import UNKNOWN, Facts
 from tierwise.reasons import INVALID_SPEC, UNSUPPORTED, VALID
 
@@ -33,6 +34,7 @@ def check(spec: ModelTierSpec, facts: Facts = UNKNOWN) -> tuple[Problem, ...]:
         return ()
     release = profile(spec.engine)
     found = [
+        *check_words(spec, spec.model),
         *_model(spec.model),
         *_quantization(spec, release),
         *_speculation(spec, release),
