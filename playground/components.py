@@ -37,8 +37,8 @@ ETCD, APISERVER, CONTROLLER_MANAGER, SCHEDULER = (
 )
 KSERVE, PROMETHEUS, SERVICES, KUBELET = "kserve-manager", "prometheus", "services", "kubelet"
 
-# Of the few writes that decide about replicas the bodies are kept too (who holds the Lease, what a tier asks for, what was
-# scaled to what): from these a test can judge afterwards whether each write was right (tests/faults/ledger.py).
+# Of the few writes that decide about replicas the bodies are kept too (who holds the Lease, what a tier asks for, what
+# was scaled to what): from these a test can judge afterwards whether each write was right (tests/faults/ledger.py).
 AUDIT_POLICY = """\
 apiVersion: audit.k8s.io/v1
 kind: Policy
