@@ -33,6 +33,7 @@ class Operator:
     log: Path
     identity: str
     port: int = 0
+    killed: bool = False
 
     def text(self) -> str:
         """What it has logged."""
@@ -52,6 +53,12 @@ class Operator:
         """Send it a signal."""
         self.process.send_signal(number)
 
+    def kill(self) -> None:
+        """End it at once, as when its node dies: it gives nothing back."""
+        self.killed = True
+        self.process.kill()
+        self.process.wait(END_SECONDS)
+
     @property
     def leading(self) -> bool:
         """Whether it says that it holds the Lease."""
@@ -60,11 +67,20 @@ class Operator:
 
 
 @contextmanager
-def operating(playground: Playground, folder: Path, identity: str, *options: str) -> Iterator[Operator]:
-    """Run one operator; it is ready, and it ends by SIGTERM with exit code 0."""
+def operating(
+    playground: Playground,
+    folder: Path,
+    identity: str,
+    *options: str,
+    kubeconfig: Path | None = None,
+    prometheus_url: str = "",
+) -> Iterator[Operator]:
+    """Run one operator; it is ready, and it ends by SIGTERM with exit code 0. By default it is the administrator, and
+    nothing stands between it and the playground."""
     log = folder / f"{identity}.log"
     command = [sys.executable, "-W", "error::RuntimeWarning", "-m", "tierwise_operator", "run"]
-    command += ["--kubeconfig", str(playground.kubeconfig), "--prometheus-url", playground.prometheus_url]
+    command += ["--kubeconfig", str(kubeconfig or playground.kubeconfig)]
+    command += ["--prometheus-url", prometheus_url or playground.prometheus_url]
     command += ["--identity", identity, "--metrics-host", "127.0.0.1", "--metrics-port", "0"]
     command += ["--tick-seconds", "3", "--scrape-seconds", "2", "--query-timeout-seconds", "2", *options]
     with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out) as process:
@@ -72,9 +88,10 @@ def operating(playground: Playground, folder: Path, identity: str, *options: str
         try:
             _until_ready(operator)
             yield operator
-            process.send_signal(signal.SIGCONT)
-            process.terminate()
-            assert process.wait(END_SECONDS) == 0, operator.text()
+            if not operator.killed:
+                process.send_signal(signal.SIGCONT)
+                process.terminate()
+                assert process.wait(END_SECONDS) == 0, operator.text()
             assert "Traceback" not in operator.text(), operator.text()
         finally:
             process.kill()

@@ -20,7 +20,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +32,7 @@ from aiohttp import web
 _VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _HOPS = frozenset({"host", "connection", "keep-alive", "transfer-encoding", "content-length", "accept-encoding"})
 START_SECONDS = 20.0
+END_SECONDS = 0.1  # 0 would be for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +167,7 @@ class Proxy:
         self._site: web.TCPSite | None = None
         self._port = 0
         self.session: aiohttp.ClientSession
+        self._open_now: set[asyncio.Transport] = set()
         self.requests: list[Request] = []
 
     @property
@@ -256,7 +258,9 @@ class Proxy:
             served.load_cert_chain(*map(str, self._certificate))
         application = web.Application(client_max_size=2**26)
         application.router.add_route("*", "/{path:.*}", self._handle)
-        self._runner = web.AppRunner(application, handle_signals=False, handler_cancellation=True, shutdown_timeout=0)
+        self._runner = web.AppRunner(
+            application, handle_signals=False, handler_cancellation=True, shutdown_timeout=END_SECONDS
+        )
         await self._runner.setup()
         self._site = web.TCPSite(self._runner, "127.0.0.1", self._port, ssl_context=served, reuse_address=True)
         await self._site.start()
@@ -266,6 +270,8 @@ class Proxy:
 
     async def _close(self) -> None:
         assert self._runner is not None
+        for transport in self._open_now:
+            transport.abort()
         await self._runner.cleanup()
 
     async def _stop(self) -> None:
@@ -277,6 +283,13 @@ class Proxy:
         self.requests.append(request)
         rule = next((each for each in self._rules if each.fits(request)), None)
         exchange = Exchange(self, raw, request, rule)
-        with suppress(ConnectionResetError):  # whoever asked has gone
+        transport = raw.transport
+        if transport is None:
+            return exchange.gone()
+        self._open_now.add(transport)
+        try:
             return await (rule.effect.apply(exchange) if rule is not None else exchange.forward())
-        return exchange.gone()
+        except (ConnectionResetError, aiohttp.ClientError):  # whoever asked, or was asked, has gone
+            return exchange.gone()
+        finally:
+            self._open_now.discard(transport)

@@ -33,7 +33,7 @@ class Server:
     async def _start(self) -> None:
         application = web.Application()
         application.router.add_route("*", "/{path:.*}", self._handle)
-        self._runner = web.AppRunner(application, handle_signals=False, shutdown_timeout=0)
+        self._runner = web.AppRunner(application, handle_signals=False, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
@@ -47,6 +47,8 @@ class Server:
         await stream.prepare(request)
         for number in range(5):
             await stream.write(json.dumps({"type": "MODIFIED", "object": number}).encode() + b"\n")
+        if "open" in request.query:
+            await asyncio.sleep(60)
         return stream
 
     def stop(self) -> None:
@@ -168,6 +170,16 @@ def test_a_rewritten_body(proxy: Proxy) -> None:
         pass
     with proxy.rule("*", "*", Rewrite(lambda body: body.replace(b'"version": 0', b'"version": NaN'))):
         assert "NaN" in requests.get(proxy.url + TIERS, timeout=5).text
+
+
+def test_open_streams_are_cut_at_once(proxy: Proxy) -> None:
+    with requests.get(f"{proxy.url}{TIERS}?watch=true&open", timeout=30, stream=True) as answer:
+        began = time.monotonic()
+        threading.Timer(0.2, proxy.cut).start()
+        with pytest.raises(requests.exceptions.ChunkedEncodingError):
+            list(answer.iter_lines())
+        assert time.monotonic() - began < 5
+    assert requests.get(proxy.url + TIERS, timeout=5).status_code == 200
 
 
 def test_nobody_listens_and_then_somebody_does_again(proxy: Proxy, server: Server) -> None:
