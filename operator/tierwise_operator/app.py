@@ -23,6 +23,7 @@ from tierwise.ports import Clock, Ref
 from tierwise.report.metrics import OperatorMetrics
 from tierwise_operator.backoff import delays
 from tierwise_operator.clock import SystemClock
+from tierwise_operator.hub import catalogue
 from tierwise_operator.leader import Leader, Timing
 from tierwise_operator.loop import Loop, Parts
 from tierwise_operator.pulse import Pulse, Rhythm
@@ -57,7 +58,8 @@ async def run(settings: Settings, stop: asyncio.Event, *, listening: Callable[[i
         unfenced = KubernetesCluster(Wire(client), clock, instance=settings.identity)
         leader = _leader(settings, unfenced, clock, pulse)
         main = asyncio.get_running_loop()
-        sources = Sources(settings, unfenced, pulse.wake, lambda: main.call_soon_threadsafe(pulse.wake))
+        known = catalogue(settings, clock, pulse.wake)
+        sources = Sources(settings, unfenced, pulse.wake, lambda: main.call_soon_threadsafe(pulse.wake), known)
         stack.push_async_callback(sources.stop)
         source = prometheus(settings)
         stack.callback(source.close)

@@ -4,6 +4,9 @@ kopf ends when the kind of a watch disappears (404), and a cluster without KServ
 meet and to report. So these kinds have a list/watch of our own: an absent kind is a fact (`present` is False) that is
 looked at again every half minute, an expired resource version (410) means listing again, and everything else is tried
 again, later each time, for ever. What was seen last stays visible meanwhile.
+
+Nodes are watched like this too, for another reason: an operator that serves some namespaces only may not be allowed to
+see them. What is merely useful is `optional`: a refusal is told once and counts as absence, and nobody waits for it.
 """
 
 from __future__ import annotations
@@ -13,13 +16,14 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
-from tierwise.errors import Gone, TierwiseError
+from tierwise.errors import Forbidden, Gone, TierwiseError
 from tierwise.ports import Ref
 from tierwise_operator.backoff import delays
 
 logger = logging.getLogger(__name__)
 
 ABSENT_SECONDS = 30.0
+REFUSED_SECONDS = 300.0
 # Between two streams that the server ended by itself, so that a server that ends them at once is not asked in a loop.
 PAUSE_SECONDS = 0.5
 # Only a stream that lasted begins the pauses anew: where none ever lasts, every try is a list of everything.
@@ -31,8 +35,8 @@ Record = TypeVar("Record")
 class Source(Protocol):
     """Where objects are listed and watched; Gone with status 404 when the kind does not exist, 410 when too late."""
 
-    async def list(self, ref: Ref, *, selector: str = "") -> tuple[tuple[Mapping[str, Any], ...], str]:
-        """All objects, and the resource version to watch from."""
+    def pages(self, ref: Ref, *, selector: str = "") -> AsyncIterator[tuple[tuple[Mapping[str, Any], ...], str]]:
+        """All objects, some at a time, and the resource version to watch from."""
         ...
 
     def watch(self, ref: Ref, *, since: str, selector: str = "") -> AsyncIterator[Mapping[str, Any]]:
@@ -47,18 +51,21 @@ class Reflector(Generic[Record]):
         self,
         source: Source,
         ref: Ref,
-        record: Callable[[Mapping[str, Any]], Record],
+        record: Callable[[Mapping[str, Any]], Record | None],
         wake: Callable[[], None],
         *,
         selector: str = "",
+        optional: bool = False,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """`record` makes the small value that is kept of an object; `wake` is called after each change."""
+        """`record` makes the small value that is kept of an object (None: nothing); `wake` is called after each
+        change. `optional`: what may be refused."""
         self._source = source
         self._ref = ref
         self._record = record
         self._wake = wake
         self._selector = selector
+        self._optional = optional
         self._sleep = sleep
         self._records: dict[str, Record] = {}
         self._trouble = ""
@@ -88,17 +95,30 @@ class Reflector(Generic[Record]):
                         pauses = delays()
             except Gone as error:
                 if error.status == 404:
-                    self._absent()
+                    self._absent(f"the cluster has no {self._ref.plural} ({self._ref.api_version})")
                     await self._sleep(ABSENT_SECONDS)
                 else:
                     await self._sleep(next(pauses))
+            except Forbidden as error:
+                if self._optional:
+                    self._absent(f"{error.message}: what they tell is not known")
+                    await self._sleep(REFUSED_SECONDS)
+                else:
+                    self._complain(error.message)
+                    await self._sleep(next(pauses))
             except TierwiseError as error:
                 self._complain(error.message)
+                if self._optional and self.present is None:
+                    self.present = False
+                    self._wake()
                 await self._sleep(next(pauses))
 
     async def _list(self) -> str:
-        items, version = await self._source.list(self._ref, selector=self._selector)
-        records = {uid: record for uid, record in map(self._read, items) if record is not None}
+        records: dict[str, Record] = {}
+        version = ""
+        async for items, since in self._source.pages(self._ref, selector=self._selector):
+            version = since
+            records |= {uid: record for uid, record in map(self._read, items) if record is not None}
         changed = records != self._records or self.present is not True
         self._records, self.present = records, True
         if changed:
@@ -137,8 +157,8 @@ class Reflector(Generic[Record]):
             self._trouble = trouble
             logger.warning("%s", trouble)
 
-    def _absent(self) -> None:
+    def _absent(self, why: str) -> None:
+        self._complain(why)
         if self.present is not False:
-            logger.warning("the cluster has no %s (%s)", self._ref.plural, self._ref.api_version)
             self._records, self.present = {}, False
             self._wake()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -17,6 +18,8 @@ from tierwise.errors import Invalid
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOG_FORMATS = ("text", "json")
+_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_HUB_URL = re.compile(r"https?://[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]{1,5})?(/(?!\.)[A-Za-z0-9._~-]+)*/?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,12 @@ class Settings:
     namespaces: tuple[str, ...] = ()
     kubeconfig: Path | None = None
     context: str | None = None
+
+    # Nodes are cluster-wide: an operator with Roles in some namespaces only may have to do without them.
+    watch_nodes: bool = True
+
+    # Where hf:// models are described (config.json), as the engines that load them reach it. "" asks nobody.
+    hub_url: str = "https://huggingface.co"
 
     # The Service that the Prometheus operator (kube-prometheus-stack) makes.
     prometheus_url: str = "http://prometheus-operated.monitoring.svc:9090"
@@ -66,6 +75,8 @@ class Settings:
             raise Invalid("coalescing must be shorter than the tick: events would otherwise be slower than waiting")
         if self.scrape_seconds <= 0 or self.query_timeout_seconds <= 0:
             raise Invalid("the scrape interval and the query timeout must be above 0")
+        if self.hub_url and not _HUB_URL.fullmatch(self.hub_url):
+            raise Invalid("the hub URL is http(s)://HOST[:PORT][/PATH], without user, query or '..'; empty: none")
         if self.log_level not in LOG_LEVELS or self.log_format not in LOG_FORMATS:
             raise Invalid(f"log level is one of {', '.join(LOG_LEVELS)}; log format one of {', '.join(LOG_FORMATS)}")
 
@@ -85,6 +96,8 @@ OPTIONS = (
     Option("namespaces", "--namespaces", "TIERWISE_NAMESPACES", "namespaces to serve, by comma; empty: all", "NS,NS"),
     Option("kubeconfig", "--kubeconfig", "TIERWISE_KUBECONFIG", "API server to use; in a pod: its own", "FILE"),
     Option("context", "--context", "TIERWISE_CONTEXT", "context of the kubeconfig"),
+    Option("watch_nodes", "--watch-nodes", "TIERWISE_WATCH_NODES", "whether to look at the nodes' GPUs", "BOOL"),
+    Option("hub_url", "--hub-url", "TIERWISE_HUB_URL", "hub that describes hf:// models; none: asks nobody", "URL"),
     Option("prometheus_url", "--prometheus-url", "TIERWISE_PROMETHEUS_URL", "where Prometheus answers", "URL"),
     Option(
         "prometheus_bearer_file",
@@ -171,6 +184,12 @@ def _parsed(option: Option, text: str) -> object:
             return float(text)
         if kind == "int":
             return int(text)
+        if option.field == "hub_url" and text.lower() == "none":
+            return ""
+        if kind == "bool":
+            return _BOOLEANS[text.lower()]
+    except KeyError as error:
+        raise Invalid(f"{option.flag} ({option.variable}): {text!r} is neither true nor false") from error
     except ValueError as error:
         raise Invalid(f"{option.flag} ({option.variable}): {text!r} is not a number") from error
     if option.field == "log_level":

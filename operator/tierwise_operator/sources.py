@@ -2,6 +2,7 @@
 
 Kinds that always exist come through the informer (kopf), kinds that may not through reflectors; together they are the
 World. There is no World until each of them has answered once, because what is not listed yet must not look deleted.
+Nodes, and what a hub says of the models, are facts that may stay unknown: nobody waits for a second try.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from itertools import chain
 from typing import Any
 
 from tierwise.api.v1alpha1 import API_VERSION
-from tierwise.observe import World, records
+from tierwise.observe import World, nodes, records
+from tierwise.observe.catalogue import Catalogue
+from tierwise.observe.publications import NOTHING, repositories
 from tierwise.observe.tier import tier_object
 from tierwise_operator.informer import Informer
 from tierwise_operator.reflector import Reflector, Source
@@ -30,23 +33,42 @@ KINDS = (
 # The label again: a stranger's InferenceService of the same name is found when it is about to be written.
 SERVICES = Kind("services", "serving.kserve.io/v1beta1", "inferenceservices", records.inference_service_record, OURS)
 KEDA = Kind("keda", "keda.sh/v1alpha1", "scaledobjects", records.scaler_record)
+NODES = Kind("nodes", "v1", "nodes", nodes.node_record)
 
 
 class Sources:
     """Everything that is watched."""
 
-    def __init__(self, settings: Settings, source: Source, wake: Callable[[], None], wake_safely: Callable[[], object]):
-        """`wake` wakes the loop; `wake_safely` does so from another thread."""
+    def __init__(
+        self,
+        settings: Settings,
+        source: Source,
+        wake: Callable[[], None],
+        wake_safely: Callable[[], object],
+        catalogue: Catalogue | None = None,
+    ) -> None:
+        """`wake` wakes the loop; `wake_safely` does so from another thread. Without a `catalogue` nothing is known of
+        the models."""
         namespaces = settings.namespaces or ("",)
         self._informer = Informer(settings, KINDS, wake_safely)
         self._services, self._keda = (
             [Reflector(source, kind.ref(each), kind.record, wake, selector=kind.selector) for each in namespaces]
             for kind in (SERVICES, KEDA)
         )
+        watched = (NODES,) if settings.watch_nodes else ()
+        self._nodes = [Reflector(source, each.ref(""), each.record, wake, optional=True) for each in watched]
+        self._catalogue = catalogue
 
     def parts(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
         """What runs for ever in the loop of the caller."""
-        return [(f"reflector-{number}", each.run) for number, each in enumerate([*self._services, *self._keda])]
+        parts: list[tuple[str, Callable[[], Awaitable[None]]]] = [
+            (f"reflector-{number}", each.run) for number, each in enumerate(self._reflectors)
+        ]
+        return parts + ([("catalogue", self._catalogue.run)] if self._catalogue is not None else [])
+
+    @property
+    def _reflectors(self) -> list[Reflector[Any]]:
+        return [*self._services, *self._keda, *self._nodes]
 
     def start(self) -> None:
         """Begin to watch."""
@@ -59,14 +81,17 @@ class Sources:
     @property
     def problem(self) -> str:
         """Why there is no World; empty when all is well."""
-        unknown = [each for each in (*self._services, *self._keda) if each.present is None]
+        unknown = [each for each in self._reflectors if each.present is None]
         return self._informer.problem or (f"{unknown[0].name} have not been listed yet" if unknown else "")
 
     async def world(self) -> World | None:
         """What is in the cluster; None while that is not known."""
         found = await self._informer.records()
-        if found is None or any(each.present is None for each in (*self._services, *self._keda)):
+        if found is None or any(each.present is None for each in self._reflectors):
             return None
+        if self._catalogue is not None:
+            specs = [each.spec for each in found["tiers"] if each.spec is not None]
+            self._catalogue.want(each for spec in specs for each in repositories(spec) if each is not None)
         return World(
             tiers=found["tiers"],
             pods=found["pods"],
@@ -75,6 +100,8 @@ class Sources:
             scalers=(*found["scalers"], *_all(self._keda)),
             inference_services=_all(self._services),
             kserve_present=any(each.present for each in self._services),
+            nodes=_all(self._nodes),
+            publications=self._catalogue.publications if self._catalogue is not None else NOTHING,
         )
 
 

@@ -98,7 +98,7 @@ async def test_list_watch_and_uids(port: KubernetesCluster, kubectl: Kubectl) ->
     kubectl("create", "configmap", "thing")
     kubectl("label", "configmap", "thing", "pick=me")
     collection = Ref("v1", "configmaps", NAMESPACE, "")
-    items, version = await port.list(collection, selector="pick=me")
+    ((items, version),) = [page async for page in port.pages(collection, selector="pick=me")]
     assert [item["metadata"]["name"] for item in items] == ["thing"]
     assert await port.uids(collection, selector="pick=me") == {items[0]["metadata"]["uid"]}
     kubectl("label", "configmap", "thing", "pick-", "more=x")
@@ -106,7 +106,7 @@ async def test_list_watch_and_uids(port: KubernetesCluster, kubectl: Kubectl) ->
         assert (event["type"], event["object"]["metadata"]["name"]) == ("DELETED", "thing")
         break
     with pytest.raises(Gone) as caught:
-        await port.list(Ref("no.such/v1", "kinds", "", ""))
+        await anext(port.pages(Ref("no.such/v1", "kinds", "", "")))
     assert caught.value.status == 404
 
 

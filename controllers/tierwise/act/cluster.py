@@ -20,6 +20,8 @@ from tierwise.ports import Clock, EventRecord, Ref
 
 FIELD_MANAGER = "tierwise"
 REPORTING_CONTROLLER = "tierwise.io/operator"
+# Of thousands of nodes, with 20 KB each, a few hundred are in memory at a time.
+PAGE = 250
 NOTE_LENGTH = 1024  # of events.k8s.io/v1
 _MANAGED = (("fieldManager", FIELD_MANAGER),)
 
@@ -109,12 +111,20 @@ class KubernetesCluster:
         """Replace an object; Conflict when its resource version is not the one in the manifest."""
         return await self._wire.call(_what("replace", ref), "PUT", path_of(ref), query=_MANAGED, body=dict(manifest))
 
-    async def list(self, ref: Ref, *, selector: str = "") -> tuple[tuple[Mapping[str, Any], ...], str]:
-        """All objects of a collection and the resource version to watch from; Gone when the kind does not exist."""
-        query = (("labelSelector", selector),) if selector else ()
-        answer = await self._wire.call(_what("list", ref), "GET", path_of(ref), query=query)
-        version = str((answer.get("metadata") or {}).get("resourceVersion") or "")
-        return tuple(answer.get("items") or ()), version
+    async def pages(self, ref: Ref, *, selector: str = "") -> AsyncIterator[tuple[tuple[Mapping[str, Any], ...], str]]:
+        """All objects of a collection, some at a time, each time with the resource version to watch from (the same for
+        all pages); Gone when the kind does not exist (404), or when the list changed too much meanwhile (410)."""
+        query = [("limit", str(PAGE))] + ([("labelSelector", selector)] if selector else [])
+        token = ""
+        while True:
+            answer = await self._wire.call(
+                _what("list", ref), "GET", path_of(ref), query=[*query, *([("continue", token)] if token else [])]
+            )
+            metadata = answer.get("metadata") or {}
+            yield tuple(answer.get("items") or ()), str(metadata.get("resourceVersion") or "")
+            token = str(metadata.get("continue") or "")
+            if not token:
+                return
 
     async def uids(self, ref: Ref, *, selector: str = "") -> frozenset[str]:
         """The UIDs of all objects of a collection: only their metadata travels."""

@@ -96,6 +96,13 @@ def conditions_page() -> str:
         lines += [f"## {kind}", "", _CONDITIONS[kind], "", *_reasons(kind)]
     lines += ["## Steps of a decision", "", "What `status.limitedBy` and the steps in `explain` say.", ""]
     lines += _reasons("Step")
+    lines += [
+        "## Advice",
+        "",
+        "The spec is served; `status.advice`, an Event and `explain` say what could be better.",
+        "",
+    ]
+    lines += _reasons("Advice")
     lines += ["## Events only", "", *_reasons("Event")]
     return "\n".join(lines).rstrip() + "\n"
 

@@ -136,6 +136,25 @@ class RolloutStatus(Model):
     failed: FailedSpec | None = Field(default=None, description="The present spec, when it was given up.")
 
 
+class AdviceStatus(Model):
+    """What is served and does not pay, does nothing, or would not be started today."""
+
+    reason: str = Field(max_length=64, description="One word for programs; docs/conditions.md lists them all.")
+    message: str = Field(default="", max_length=1024, description="What was found and what to do about it.")
+
+
+class SpeculationStatus(Model):
+    """What speculative decoding is doing, as the rate of drafted tokens shows it."""
+
+    state: Literal["Drafting", "Paused", "Silent", "Idle", "Unknown"] = Field(
+        description="Drafting: tokens are drafted. Paused: requests run and none is drafted, as the schedule says for "
+        "so large a batch; it goes on by itself when the batch is smaller. Silent: requests run and none is drafted, "
+        "though the schedule allows it (n-gram found nothing to repeat, or the method ignores schedules). "
+        "Idle: no request runs. Unknown: not measured."
+    )
+    drafted_per_second: int | None = Field(default=None, ge=0, description="Tokens drafted per second, all replicas.")
+
+
 class ModelTierStatus(Model):
     """What is: shown by `kubectl get modeltiers`, read back by the operator after a restart."""
 
@@ -171,6 +190,15 @@ class ModelTierStatus(Model):
     engine: str = Field(default="", max_length=64, description="Engine and version.")
     quantization: str = Field(default="", max_length=64, description="Weights and KV cache.")
     url: str = Field(default="", max_length=512, description="Where the tier answers.")
+    speculation: SpeculationStatus | None = Field(
+        default=None, description="State of speculative decoding; absent when spec.speculation.mode is Disabled."
+    )
+    advice: list[AdviceStatus] = Field(
+        default_factory=list,
+        max_length=12,
+        description="What is served and does not pay, one entry of each reason, sorted.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["reason"]},
+    )
     inference_services: list[InferenceServiceRef] = Field(
         default_factory=list,
         max_length=8,

@@ -3,6 +3,13 @@
 First whether the tier may be touched at all: a spec that cannot be served is left as it is (what ran before goes on
 running), an external tier has no replicas, and one that is being deleted dies by its owner references. Then how many
 replicas it shall have, and whether we are the one to write them.
+
+What the spec says is judged always; what the nodes and the hub say, only before something runs. A spec that was
+accepted and runs is not turned off by a fact that comes later: nodes are relabelled, added and lost all the time, and a
+replica that serves has shown that it can. It gets advice instead, and its next change is judged anew.
+
+A tier of which nothing was made yet, or whose spec has changed, waits for the first answer about its model (`asking`);
+whoever answers sees to it that this takes seconds. Until then there is no plan for it.
 """
 
 from __future__ import annotations
@@ -11,8 +18,11 @@ from collections.abc import Mapping
 
 from tierwise import engines, reasons
 from tierwise.api.v1alpha1 import ModelTierSpec
+from tierwise.decide.advice import advise
 from tierwise.decide.replicas import decide_replicas
+from tierwise.engines import Problem
 from tierwise.errors import Unsupported
+from tierwise.facts import UNKNOWN
 from tierwise.model import Decision, DeploymentFacts, Memory, Plan, Snapshot, TierKey, TierPlan, TierView
 from tierwise.times import seconds
 
@@ -24,9 +34,25 @@ _FIRST = -1
 
 
 def decide(snapshot: Snapshot, memories: Mapping[TierKey, Memory]) -> Plan:
-    """The plan for all tiers, sorted by key. A tier without a memory counts as one whose memory was lost."""
+    """The plan for all tiers, sorted by key. A tier without a memory counts as one whose memory was lost; one that
+    still waits for what is asked about its model is left out."""
     views = sorted(snapshot.tiers, key=lambda view: view.tier.key)
-    return Plan(tuple(_tier(view, memories.get(view.tier.key, Memory()), snapshot) for view in views))
+    plans = (_tier(view, memories.get(view.tier.key, Memory()), snapshot) for view in views if not _waits(view))
+    return Plan(tuple(plans))
+
+
+def _waits(view: TierView) -> bool:
+    return view.asking and not view.tier.deleting and not runs_as_accepted(view)
+
+
+def runs_as_accepted(view: TierView) -> bool:
+    """Whether this very spec was accepted before and runs: something was started from it that would have to end."""
+    tier, workload = view.tier, view.workload
+    accepted = next((each for each in tier.status.conditions if each.type == reasons.ACCEPTED), None)
+    if accepted is None or accepted.status != "True" or accepted.observed_generation != tier.generation:
+        return False
+    deployment = workload.deployment
+    return bool(workload.pods) or (deployment is not None and deployment.spec_replicas > 0)
 
 
 def _tier(view: TierView, memory: Memory, snapshot: Snapshot) -> TierPlan:
@@ -37,9 +63,11 @@ def _tier(view: TierView, memory: Memory, snapshot: Snapshot) -> TierPlan:
         return TierPlan(tier.key, None, memory, invalid=(reasons.INVALID_SPEC, tier.invalid))
     if spec.external is not None:
         return TierPlan(tier.key, None, Memory())
-    refused = _refused(tier.key, spec)
+    runs = runs_as_accepted(view)
+    problems, refused = _judged(view, spec, runs)
     if refused is not None:
         return TierPlan(tier.key, None, memory, invalid=refused)
+    advice, memory = advise(view, spec, problems, memory, snapshot.at)
     decision, memory = decide_replicas(view, spec, snapshot.metrics, memory, snapshot.at)
     ours = snapshot.kserve_present and _ours_to_write(view, spec, decision)
     scale_to = decision.target if ours else None
@@ -50,21 +78,26 @@ def _tier(view: TierView, memory: Memory, snapshot: Snapshot) -> TierPlan:
         serve=True,
         scale_to=scale_to,
         deletion_costs=deletion_costs(view) if scale_to is not None and scale_to < decision.current else (),
+        advice=advice,
     )
 
 
-def _refused(key: TierKey, spec: ModelTierSpec) -> tuple[str, str] | None:
-    """Why the tier cannot be served as it is: a reason and a sentence."""
+def _judged(view: TierView, spec: ModelTierSpec, runs: bool) -> tuple[tuple[Problem, ...], tuple[str, str] | None]:
+    """What is wrong or doubtful, and why the tier cannot be served as it is: a reason and a sentence. Of a tier that
+    runs, only what the spec itself says forbids serving."""
+    key = view.tier.key
     length = len(key.name) + len(key.namespace)
     if length > NAME_AND_NAMESPACE:
-        return reasons.NAME_TOO_LONG, f"the names {key} have {length} characters, KServe allows {NAME_AND_NAMESPACE}"
+        said = f"the names {key} have {length} characters, KServe allows {NAME_AND_NAMESPACE}"
+        return (), (reasons.NAME_TOO_LONG, said)
     try:
-        fatal = [problem for problem in engines.check(spec) if problem.fatal]
+        problems = engines.check(spec, view.facts)
+        fatal = [problem for problem in (engines.check(spec, UNKNOWN) if runs else problems) if problem.fatal]
     except Unsupported as error:
-        return reasons.UNSUPPORTED, error.message
+        return (), (reasons.UNSUPPORTED, error.message)
     if not fatal:
-        return None
-    return fatal[0].reason, "; ".join(problem.message for problem in fatal)
+        return problems, None
+    return problems, (fatal[0].reason, "; ".join(problem.message for problem in fatal))
 
 
 def _ours_to_write(view: TierView, spec: ModelTierSpec, decision: Decision) -> bool:

@@ -16,6 +16,7 @@ from tierwise.api.v1alpha1 import Speculation
 DEFAULT_TOKENS = 3
 AUTO_UNTIL_BATCH = 32
 NEEDS_DRAFT_MODEL = frozenset({"draft_model", "eagle", "eagle3", "medusa", "mlp_speculator"})
+IGNORES_SCHEDULE = frozenset({"suffix", "medusa", "mlp_speculator"})
 TAKES_DRAFT_MODEL = NEEDS_DRAFT_MODEL | {"mtp"}
 
 

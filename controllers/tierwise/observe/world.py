@@ -14,7 +14,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from tierwise.facts import Facts
 from tierwise.model import DeploymentFacts, InferenceServiceFacts, Snapshot, TierObject, TierView, Workload
+from tierwise.observe.nodes import NodeRecord, kinds
+from tierwise.observe.publications import NOTHING, Publications, repositories
 from tierwise.observe.records import (
     DeploymentRecord,
     EndpointSliceRecord,
@@ -30,7 +33,7 @@ _SUFFIX = "-predictor"  # KServe's name for Deployment and Service of an Inferen
 @dataclass(frozen=True, slots=True)
 class World:
     """What the informer holds at one moment: records by kind, in any order. `kserve_present`: whether the cluster has
-    the kind InferenceService."""
+    the kind InferenceService. `nodes`: those with GPUs; empty also when the operator may not see nodes."""
 
     tiers: Collection[TierObject] = ()
     pods: Collection[PodRecord] = ()
@@ -39,6 +42,8 @@ class World:
     scalers: Collection[ScalerRecord] = ()
     inference_services: Collection[InferenceServiceRecord] = ()
     kserve_present: bool = True
+    nodes: Collection[NodeRecord] = ()
+    publications: Publications = NOTHING
 
 
 def observe(world: World, samples: Samples, now: float) -> Snapshot:
@@ -50,8 +55,25 @@ def observe(world: World, samples: Samples, now: float) -> Snapshot:
         workload = joins.workload(tier)
         known = [pod.name for pod in workload.pods]
         signals = tier_signals(samples, namespace, name, known, workload.ready_endpoints, now)
-        views.append(TierView(tier, workload, signals))
+        views.append(_with_facts(TierView(tier, workload, signals), world))
     return Snapshot(now, tuple(views), health(samples, now), world.kserve_present)
+
+
+def _with_facts(view: TierView, world: World) -> TierView:
+    """With what is known of the GPUs that the tier may land on, and of its model and draft model."""
+    spec = view.tier.spec
+    if spec is None or spec.model is None:
+        return view
+    model, draft = repositories(spec)
+    said = world.publications
+    facts = Facts(kinds(world.nodes, spec), said.shape(model), said.shape(draft))
+    asked = [each for each in (model, draft) if each is not None]
+    return replace(
+        view,
+        facts=facts,
+        unread=next((problem for problem in map(said.problem, asked) if problem), ""),
+        asking=any(each in said.asking for each in asked),
+    )
 
 
 Key = tuple[str, str]  # namespace and name

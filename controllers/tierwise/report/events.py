@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Set
 
 from tierwise import reasons
-from tierwise.api.status import Condition, ModelTierStatus
+from tierwise.api.status import AdviceStatus, Condition, ModelTierStatus
 from tierwise.ports import EventRecord
 from tierwise.report.case import Case
 from tierwise.report.conditions import find
@@ -25,7 +25,7 @@ _WATCHED = (reasons.ACCEPTED, reasons.PROVISIONED, reasons.METRICS_AVAILABLE, re
 
 def events(case: Case, new: ModelTierStatus) -> tuple[EventRecord, ...]:
     """The events of one cycle about one tier, in the order in which things happened."""
-    return (*_written(case), *_scaled(case, new), *_turned(case, new.conditions))
+    return (*_written(case), *_scaled(case, new), *_turned(case, new.conditions), *_advised(case, new.advice))
 
 
 class Recorder:
@@ -78,6 +78,14 @@ def _turned(case: Case, conditions: Iterable[Condition]) -> Iterable[EventRecord
     before, after = find(case.old.conditions, reasons.READY), find(conditions, reasons.READY)
     if after is not None and after.status == "True" and (before is None or before.status != "True"):
         yield _record(case, after.reason, after.message, OBSERVE)
+
+
+def _advised(case: Case, advice: Iterable[AdviceStatus]) -> Iterable[EventRecord]:
+    """Advice that was not there before. It is served all the same, so it is no Warning."""
+    known = {each.reason for each in case.old.advice}
+    for each in advice:
+        if each.reason not in known:
+            yield _record(case, each.reason, each.message, OBSERVE)
 
 
 def _record(case: Case, reason: str, message: str, action: str, *, warning: bool = False) -> EventRecord:

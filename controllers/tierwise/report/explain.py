@@ -40,6 +40,8 @@ def explain(tier: TierObject, now: float) -> dict[str, Any]:
         },
         "limits": _limits(tier),
         "cost": {"perHour": status.cost_per_hour, "perMillionTokens": status.cost_per_million_tokens},
+        "speculation": None if status.speculation is None else status.speculation.model_dump(by_alias=True),
+        "advice": [{**each.model_dump(by_alias=True), "remedy": remedy(each.reason)} for each in status.advice],
         "steps": [step.model_dump(by_alias=True) for step in status.scaling.steps],
         "signals": [
             {**signal.model_dump(by_alias=True), "unchangedForSeconds": _age(signal.time, now)}
@@ -67,6 +69,7 @@ def as_text(said: Mapping[str, Any]) -> RenderableType:
         parts.append(Text("The spec has changed since; the operator has not looked at it yet.", style="yellow"))
     for title, table in (
         ("Conditions", _conditions(said["conditions"])),
+        ("What does not pay", _advice(said["advice"])),
         ("The last decision, step by step", _steps(said["steps"])),
         ("Made from", _signals(said["signals"])),
         ("Limits", _pairs(said["limits"])),
@@ -123,6 +126,10 @@ def _headline(said: Mapping[str, Any]) -> Text:
     line.append(f", limited by {replicas['limitedBy']}" if replicas["limitedBy"] else "")
     for amount, unit in ((cost["perHour"], "$/h"), (cost["perMillionTokens"], "$ per million tokens")):
         line.append(f", {amount} {unit}" if amount else "")
+    if said["speculation"] is not None:
+        drafted = said["speculation"]["draftedPerSecond"]
+        line.append(f"\nSpeculation: {said['speculation']['state']}")
+        line.append(f", {drafted} tokens drafted per second" if drafted else "")
     return line
 
 
@@ -140,6 +147,13 @@ def _conditions(conditions: Iterable[Mapping[str, Any]]) -> Table:
             each["reason"],
             Text(each["message"]),
         )
+    return table
+
+
+def _advice(advice: Iterable[Mapping[str, Any]]) -> Table:
+    table = _table("ADVICE", "WHAT WAS FOUND, WHAT TO DO")
+    for each in advice:
+        table.add_row(Text(each["reason"], style="yellow"), Text(each["message"]))
     return table
 
 

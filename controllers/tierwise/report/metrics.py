@@ -66,6 +66,12 @@ class OperatorMetrics:
             (*TIER, "type", "status"),
             registry=registry,
         )
+        self._advice = Gauge(
+            "tierwise_tier_advice",
+            "1 for each thing that is served and does not pay, by its reason.",
+            (*TIER, "reason"),
+            registry=registry,
+        )
         self._errors = Counter(
             "tierwise_apply_errors", "Writes that failed, by reason.", ("reason",), registry=registry
         )
@@ -112,6 +118,10 @@ class OperatorMetrics:
             for truth in _TRUTHS:
                 self._condition.labels(*labels, condition.type, truth.lower()).set(condition.status == truth)
 
+        self._advice.remove_by_labels(dict(zip(TIER, labels, strict=True)))
+        for advice in status.advice:
+            self._advice.labels(*labels, advice.reason).set(1)
+
     def _show_age(self, view: TierView, at: float) -> None:
         labels = _labels(view.tier.key)
         age = _oldest(view, at)
@@ -130,6 +140,7 @@ class OperatorMetrics:
             self._cost,
             self._signal_age,
             self._condition,
+            self._advice,
         ):
             family.remove_by_labels(labels)
 

@@ -5,8 +5,7 @@ The first finding wins, ordered from what makes all the others meaningless (the 
 
 from __future__ import annotations
 
-from tierwise import engines, reasons
-from tierwise.errors import Unsupported
+from tierwise import reasons
 from tierwise.report.case import Case
 from tierwise.report.conditions import Verdict, verdict
 from tierwise.report.pods import trouble
@@ -17,12 +16,10 @@ _SCALING_ONLY = frozenset({reasons.CONFLICT, reasons.WAITING_FOR_CHILDREN})
 
 
 def accepted(case: Case) -> Verdict:
-    """Whether the spec can be served; advice of the engine's profile stands in the message."""
+    """Whether the spec can be served; what does not pay stands in `status.advice`."""
     if case.rejected is not None:
         return verdict(reasons.ACCEPTED, "False", *case.rejected)
-    advice = _advice(case)
-    detail = f"The spec can be served as it is. Advice: {advice}" if advice else ""
-    return verdict(reasons.ACCEPTED, "True", reasons.VALID, detail)
+    return verdict(reasons.ACCEPTED, "True", reasons.VALID)
 
 
 def provisioned(case: Case) -> Verdict:
@@ -34,15 +31,6 @@ def provisioned(case: Case) -> Verdict:
     if case.external:
         return verdict(reasons.PROVISIONED, "True", reasons.EXTERNAL)
     return _children(case) or _pods(case) or verdict(reasons.PROVISIONED, "True", reasons.PROVISIONED_OK)
-
-
-def _advice(case: Case) -> str:
-    if case.spec is None:
-        return ""
-    try:
-        return "; ".join(problem.message for problem in engines.check(case.spec) if not problem.fatal)
-    except Unsupported:  # whoever decides says so through `invalid`; there is nothing to advise
-        return ""
 
 
 def _children(case: Case) -> Verdict | None:

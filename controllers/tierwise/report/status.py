@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from tierwise import reasons
 from tierwise.api.status import (
+    AdviceStatus,
     DecisionStatus,
     InferenceServiceRef,
     ModelTierStatus,
@@ -27,7 +28,8 @@ from tierwise.report.measured import metrics_available
 from tierwise.report.provisioned import accepted, provisioned
 from tierwise.report.readiness import ready, state
 from tierwise.report.scaled import scaling_active, scaling_limited
-from tierwise.report.wording import clip
+from tierwise.report.speculation import speculation
+from tierwise.report.wording import clip, say
 from tierwise.times import rfc3339
 
 STEPS, SIGNALS, DECISIONS = 12, 16, 5  # the CRD's maxItems
@@ -47,6 +49,10 @@ def build(case: Case, remembered: ScalingMemory) -> ModelTierStatus:
             "conditions": merge(case.old.conditions, verdicts, case.view.tier.generation, case.at),
             "scaling": _scaling(case, remembered),
             "limited_by": case.decision.limited_by if case.decision is not None else "",
+            "advice": [
+                AdviceStatus(reason=each.reason, message=say(each.reason, each.message)) for each in case.plan.advice
+            ],
+            "speculation": speculation(case),
             **_replicas(case),
             **_figures(case),
             **(_identity(case, case.spec) if case.spec is not None else {}),

@@ -17,6 +17,7 @@ _VOLATILE = (
     "kv_cache_percent",
     "prefix_hit_percent",
     "accepted_percent",
+    "speculation",
     "cost_per_million_tokens",
     "limited_by",
 )

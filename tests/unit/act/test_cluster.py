@@ -137,17 +137,20 @@ async def test_create_and_replace_are_for_what_has_one_writer() -> None:
 
 
 async def test_list_and_watch_by_label() -> None:
-    listing = {"metadata": {"resourceVersion": "5"}, "items": [{"a": 1}]}
+    first = {"metadata": {"resourceVersion": "5", "continue": "more"}, "items": [{"a": 1}]}
+    last = {"metadata": {"resourceVersion": "5"}, "items": [{"a": 2}]}
     events = ({"type": "ADDED", "object": {}},)
-    async with cluster(Answer(200, listing), Answer(200, {}), Answer(lines=events)) as (port, server):
+    async with cluster(Answer(200, first), Answer(200, last), Answer(200, {}), Answer(lines=events)) as (port, server):
         collection = Ref("v1", "pods", "", "")
-        assert await port.list(collection, selector="a=b") == (({"a": 1},), "5")
-        assert await port.list(collection) == ((), "")
+        found = [page async for page in port.pages(collection, selector="a=b")]
+        assert found == [(({"a": 1},), "5"), (({"a": 2},), "5")]
+        assert [page async for page in port.pages(collection)] == [((), "")]
         assert [event async for event in port.watch(collection, since="5", selector="a=b")] == list(events)
         assert [event async for event in port.watch(collection, since="6")] == list(events)
     assert [request.query for request in server.requests] == [
-        {"labelSelector": "a=b"},
-        {},
+        {"limit": "250", "labelSelector": "a=b"},
+        {"limit": "250", "labelSelector": "a=b", "continue": "more"},
+        {"limit": "250"},
         {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": "5", "labelSelector": "a=b"},
         {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": "6"},
     ]

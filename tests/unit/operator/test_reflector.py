@@ -10,7 +10,7 @@ import pytest
 
 from tierwise.errors import Forbidden, Gone, Transient
 from tierwise.ports import Ref
-from tierwise_operator.reflector import ABSENT_SECONDS, Reflector
+from tierwise_operator.reflector import ABSENT_SECONDS, REFUSED_SECONDS, Reflector
 
 REF = Ref("serving.kserve.io/v1beta1", "inferenceservices", "", "")
 
@@ -32,14 +32,15 @@ class Source:
         self.since: list[str] = []
         self.selectors: list[str] = []
 
-    async def list(self, ref: Ref, *, selector: str = "") -> tuple[tuple[Mapping[str, Any], ...], str]:
+    async def pages(self, ref: Ref, *, selector: str = "") -> AsyncIterator[tuple[tuple[Mapping[str, Any], ...], str]]:
         self.selectors.append(selector)
         if not self.lists:
             raise asyncio.CancelledError
         answer = self.lists.pop(0)
         if isinstance(answer, Exception):
             raise answer
-        return tuple(answer), "100"
+        for number in range(max(1, len(answer))):  # one object a page
+            yield tuple(answer[number : number + 1]), "100"
 
     async def watch(self, ref: Ref, *, since: str, selector: str = "") -> AsyncIterator[Mapping[str, Any]]:
         self.since.append(since)
@@ -53,13 +54,19 @@ class Source:
 class Run:
     """A reflector run to the end of its script."""
 
-    def __init__(self, lists: list[Any], watches: list[Any]) -> None:
+    def __init__(self, lists: list[Any], watches: list[Any], *, optional: bool = False) -> None:
         self.source = Source(lists, watches)
         self.wakes = 0
         self.slept: list[float] = []
         self.seen: list[tuple[bool | None, dict[str, Any]]] = []
         self.reflector = Reflector(
-            self.source, REF, lambda found: found["value"], self._wake, selector="a=b", sleep=self._sleep
+            self.source,
+            REF,
+            lambda found: found["value"],
+            self._wake,
+            selector="a=b",
+            optional=optional,
+            sleep=self._sleep,
         )
 
     def _wake(self) -> None:
@@ -119,6 +126,21 @@ async def test_everything_else_is_tried_again_later_each_time(
     assert all(later > earlier for earlier, later in zip(run.slept[1:5], run.slept[3:7], strict=True))
     assert max(run.slept) <= 30.0
     assert [record.message for record in caplog.records].count(str(error)) == 1
+
+
+async def test_what_is_optional_may_be_refused(caplog: pytest.LogCaptureFixture) -> None:
+    refused = Forbidden("list nodes (all): forbidden", status=403)
+    run = await Run([refused, refused, [body("a", 1)], refused], [], optional=True).to_the_end()
+    assert [present for present, _ in run.seen] == [False, False, True, False]
+    assert [len(records) for _, records in run.seen] == [0, 0, 1, 0]
+    assert run.slept[:2] == [REFUSED_SECONDS, REFUSED_SECONDS]
+    assert len([record for record in caplog.records if "is not known" in record.message]) == 2, "told once each time"
+
+
+async def test_nobody_waits_for_what_is_optional() -> None:
+    run = await Run([Transient("nobody answers"), [body("a", 1)], Transient("away")], [], optional=True).to_the_end()
+    assert [present for present, _ in run.seen] == [False, True, True]
+    assert run.reflector.records == {"a": 1}, "what was seen last stays"
 
 
 async def test_streams_that_break_at_once_are_begun_anew_later_each_time() -> None:

@@ -32,6 +32,13 @@ def test_kinds_of_values() -> None:
     assert settings.namespaces == ("a", "b")
     assert settings.kubeconfig == Path("/k")
     assert settings.metrics_port == 0
+    assert [resolve({}, {"TIERWISE_WATCH_NODES": each}).watch_nodes for each in ("true", "False")] == [True, False]
+
+
+def test_no_hub_is_said_by_a_word_since_an_empty_variable_is_no_value() -> None:
+    assert resolve({}, {"TIERWISE_HUB_URL": ""}).hub_url == Settings().hub_url == "https://huggingface.co"
+    assert resolve({}, {"TIERWISE_HUB_URL": "none"}).hub_url == resolve({"hub_url": ""}, {}).hub_url == ""
+    assert resolve({"hub_url": "http://mirror.ai:8080/api/hf/"}, {}).hub_url == "http://mirror.ai:8080/api/hf/"
 
 
 def test_an_empty_variable_is_no_value() -> None:
@@ -54,6 +61,12 @@ def test_the_identity_is_the_pod_or_this_process() -> None:
         ({"scrape_seconds": "0"}, "scrape interval"),
         ({"log_format": "xml"}, "log format"),
         ({"log_level": "loud"}, "log level"),
+        ({"watch_nodes": "maybe"}, "--watch-nodes .*neither true nor false"),
+        ({"hub_url": "huggingface.co"}, "hub URL"),
+        ({"hub_url": "file:///etc"}, "hub URL"),
+        ({"hub_url": "https://user:word@hub.example.com"}, "hub URL"),
+        ({"hub_url": "https://hub.example.com/?x="}, "hub URL"),
+        ({"hub_url": "https://hub.example.com/a/../b"}, "hub URL"),
     ],
 )
 def test_nonsense_is_refused_by_name(flags: dict[str, str], message: str) -> None:

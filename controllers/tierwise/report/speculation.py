@@ -1,0 +1,58 @@
+"""Is anything being drafted, and if not, is that as it should be?
+
+The engine changes how many tokens it drafts by itself, by the batch size and the schedule that was rendered; nobody is
+told. So the state is read from what is measured: the rate of drafted tokens over the last minute, and how many requests
+run. At rate 0 the running requests tell a pause (the batch is where the schedule has 0 tokens) from silence. The two
+are not measured at the same moment, so a pause lasts until something is drafted again or nothing runs.
+"""
+
+from __future__ import annotations
+
+from tierwise.api.status import SpeculationStatus
+from tierwise.api.v1alpha1 import ModelTierSpec
+from tierwise.engines.speculation import IGNORES_SCHEDULE, batch_schedule
+from tierwise.model import PodSample
+from tierwise.report.case import Case
+
+_MOST = 1e9
+DRAFTING, PAUSED, SILENT, IDLE, UNKNOWN = "Drafting", "Paused", "Silent", "Idle", "Unknown"
+
+
+def speculation(case: Case) -> SpeculationStatus | None:
+    """What speculation does in a tier that we serve; None when it is off. Kept as it was for a spec that is not
+    accepted."""
+    spec = case.spec
+    if case.rejected is not None or spec is None:
+        return case.old.speculation
+    if spec.external is not None or spec.speculation.mode == "Disabled" or spec.speculation.method is None:
+        return None
+    rate = case.view.signals.draft_tokens_per_second
+    ready = [pod for pod in case.view.signals.pods if pod.pod in case.workload.ready_endpoints]
+    drafted = round(min(rate.value, _MOST)) if rate.known and ready else None
+    return SpeculationStatus.model_validate({"state": _state(case, spec, ready), "drafted_per_second": drafted})
+
+
+def _state(case: Case, spec: ModelTierSpec, ready: list[PodSample]) -> str:
+    rate = case.view.signals.draft_tokens_per_second
+    if not ready or not rate.known or not all(pod.running.known for pod in ready):
+        return UNKNOWN
+    if rate.value > 0:
+        return DRAFTING
+    running = [pod.running.value for pod in ready]
+    if sum(running) == 0:
+        return IDLE
+    pause = pauses_from(spec)
+    if pause is None:
+        return SILENT
+    before = case.old.speculation
+    if max(running) >= pause or (before is not None and before.state == PAUSED):
+        return PAUSED
+    return SILENT
+
+
+def pauses_from(spec: ModelTierSpec) -> int | None:
+    """The smallest batch at which the schedule drafts nothing; None when it always drafts."""
+    if spec.speculation.method in IGNORES_SCHEDULE:
+        return None
+    steps = batch_schedule(spec.speculation, spec.batching.max_sequences)
+    return min((first for first, _, tokens in steps if tokens == 0), default=None)
