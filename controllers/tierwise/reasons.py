@@ -60,19 +60,19 @@ ARGUMENT_NOT_ALLOWED = _reason(
 # Advice that comes from what is measured, or could not be read
 PREFIX_CACHE_UNUSED = _reason(
     "PrefixCacheUnused",
-    ("Advice", "Event"),
+    ("Advice",),
     "Requests are served, and no prompt token is found in the prefix cache.",
     "Put what prompts share at their beginning, or set caching.prefix: Disabled.",
 )
 SPECULATION_SLOWS = _reason(
     "SpeculationSlows",
-    ("Advice", "Event"),
+    ("Advice",),
     "So few drafted tokens are accepted that drafting costs more than it saves.",
     "Choose another method or draft model, fewer tokens, or speculation.mode: Disabled.",
 )
 MODEL_NOT_READ = _reason(
     "ModelNotRead",
-    ("Advice", "Event"),
+    ("Advice",),
     "The hub did not tell the model's config.json: whether it fits was not checked.",
     "Set the chart value hub.url to a hub that the operator can read, or to nothing.",
 )
