@@ -83,11 +83,49 @@ def test_the_deployment_names_replicas_only_when_told_to() -> None:
 
 def test_without_namespaces_one_cluster_role_with_them_one_role_in_each() -> None:
     everywhere = template(*WITH_IMAGE).stdout
-    assert [role["metadata"]["name"] for role in _of("ClusterRoleBinding", everywhere)] == ["tierwise"]
+    assert [role["metadata"]["name"] for role in _of("ClusterRoleBinding", everywhere)] == [
+        "tierwise",
+        "tierwise-nodes",
+    ]
     some = template(*WITH_IMAGE, "--set", "watch.namespaces={b,a}").stdout
     assert _of("ClusterRoleBinding", some) == []
     bound = [binding["metadata"]["namespace"] for binding in _of("RoleBinding", some)]
     assert bound == ["tierwise-system", "a", "b"]
+
+
+def _environment(rendered: str) -> dict[str, str]:
+    (deployment,) = _of("Deployment", rendered)
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    return {variable["name"]: variable.get("value", "") for variable in container["env"]}
+
+
+@pytest.mark.parametrize(
+    ("settings", "watched"),
+    [
+        ((), True),
+        (("watch.nodes=false",), False),
+        (("watch.namespaces={a}",), False),
+        (("watch.namespaces={a}", "watch.nodes=true"), True),
+    ],
+)
+def test_nodes_are_watched_with_the_right_to_it_or_not_at_all(settings: tuple[str, ...], watched: bool) -> None:
+    rendered = template(*WITH_IMAGE, *(part for each in settings for part in ("--set", each))).stdout
+    rules = [rule for role in _of("ClusterRole", rendered) for rule in role["rules"] if "nodes" in rule["resources"]]
+    assert rules == ([{"apiGroups": [""], "resources": ["nodes"], "verbs": ["list", "watch"]}] if watched else [])
+    assert _environment(rendered)["TIERWISE_WATCH_NODES"] == ("true" if watched else "false")
+
+
+def test_the_hub_is_asked_or_not_and_the_policy_lets_it_through() -> None:
+    policy = ("--set", "networkPolicy.enabled=true", "--set", "networkPolicy.hubPorts={4443}")
+    asked = template(*WITH_IMAGE, *policy).stdout
+    assert _environment(asked)["TIERWISE_HUB_URL"] == "https://huggingface.co"
+    silent = template(*WITH_IMAGE, *policy, "--set", "hub.url=").stdout
+    assert _environment(silent)["TIERWISE_HUB_URL"] == "none"
+    ports = [
+        [port["port"] for rule in _of("NetworkPolicy", each)[0]["spec"]["egress"] for port in rule["ports"]]
+        for each in (asked, silent)
+    ]
+    assert ports == [[53, 53, 443, 6443, 9090, 4443], [53, 53, 443, 6443, 9090]]
 
 
 def test_a_pod_monitor_is_made_where_the_kind_exists() -> None:
@@ -109,6 +147,9 @@ REFUSED = {
     "prometheus.url=prometheus:9090": "does not match pattern",
     "prometheus.scrapeIntervalSeconds=0": "minimum: got 0, want 1",
     "prometheus.scrapeIntervalSeconds=ten": "got string, want integer",
+    "watch.nodes=perhaps": "got string, want",
+    "hub.url=huggingface.co": "does not match pattern",
+    "hub.url=https://user@hub.example.com": "does not match pattern",
     "watch.namespaces=default": "got string, want array",
     "watch.namespaces={Team_A}": "does not match pattern",
     "podMonitor.enabled=maybe": "value must be one of",

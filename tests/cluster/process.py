@@ -82,7 +82,8 @@ def operating(
     command += ["--kubeconfig", str(kubeconfig or playground.kubeconfig)]
     command += ["--prometheus-url", prometheus_url or playground.prometheus_url]
     command += ["--identity", identity, "--metrics-host", "127.0.0.1", "--metrics-port", "0"]
-    command += ["--tick-seconds", "3", "--scrape-seconds", "2", "--query-timeout-seconds", "2", *options]
+    command += ["--tick-seconds", "3", "--scrape-seconds", "2", "--query-timeout-seconds", "2"]
+    command += ["--hub-url", "none", *options]
     with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out) as process:
         operator = Operator(process, log, identity)
         try:

@@ -103,6 +103,15 @@ capabilities:
   verbs: [create]
 {{- end -}}
 
+{{/* Whether nodes are watched: as said, else where all namespaces are served. "true" or "" */}}
+{{- define "tierwise.watchNodes" -}}
+{{- if kindIs "invalid" .Values.watch.nodes -}}
+{{- if not .Values.watch.namespaces -}}true{{- end -}}
+{{- else if .Values.watch.nodes -}}
+true
+{{- end -}}
+{{- end -}}
+
 {{/* "true" or "" */}}
 {{- define "tierwise.podMonitor" -}}
 {{- if or (eq (toString .Values.podMonitor.enabled) "true")

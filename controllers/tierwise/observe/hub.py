@@ -21,7 +21,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from yarl import URL
@@ -77,7 +76,7 @@ class Hub:
         return urlsplit(self._url).netloc
 
     def _session(self) -> aiohttp.ClientSession:
-        # trust_env would also read a .netrc, and send what stands there.
+        # Without trust_env: it would also read a .netrc, and send what stands there.
         return aiohttp.ClientSession(headers={"User-Agent": "tierwise"}, cookie_jar=aiohttp.DummyCookieJar())
 
     async def _get(self, session: aiohttp.ClientSession, repository: Repository, file: str, most: int) -> bytes:
@@ -85,7 +84,7 @@ class Hub:
         url = f"{self._url}/{quote(repository.name)}/resolve/{quote(repository.revision, safe='')}/{file}"
         for _ in range(REDIRECTS + 1):
             # encoded: a quoted slash in a revision must not become a slash
-            async with session.get(URL(url, encoded=True), allow_redirects=False, proxy=_proxy(url)) as answer:
+            async with session.get(URL(url, encoded=True), allow_redirects=False) as answer:
                 if answer.status in (301, 302, 303, 307, 308):
                     url = self._followed(repository, urljoin(url, answer.headers.get("Location", "")))
                     continue
@@ -111,14 +110,6 @@ class Hub:
             return Transient(f"{self._host} answers {status}")
         word = _WORDS.get(status, "it cannot be read")
         return Refused(f"{self._host} answers {status} for {repository}: {word}", status=status)
-
-
-def _proxy(url: str) -> str | None:
-    """The proxy of the environment (HTTPS_PROXY, NO_PROXY), as every other program uses it."""
-    parts = urlsplit(url)
-    if not parts.hostname or proxy_bypass(parts.hostname):
-        return None
-    return getproxies().get(parts.scheme)
 
 
 async def _beginning(stream: aiohttp.StreamReader, most: int) -> bytes:

@@ -27,7 +27,7 @@ UNSEEN = {
 
 
 def _granted(operator: Kubectl) -> set[Right]:
-    names = ("tierwise", "tierwise-lease")
+    names = ("tierwise", "tierwise-lease", "tierwise-nodes")
     roles = [role for role in operator.find("roles,clusterroles") if role["metadata"]["name"] in names]
     return {
         (verb, group, resource)
