@@ -2,8 +2,8 @@
 
 The status has three readers. People read the columns and the conditions; HPA-like clients read the scale fields; the
 operator itself reads `scaling.memory`, `rollout` and `inferenceServices` after a restart, so that it decides what it
-would have decided without one. Percentages are integers, money is a decimal string, times are RFC 3339: nothing here is a float,
-so equal states are equal bytes and a status is written only when it changed.
+would have decided without one. Percentages are integers, money is a decimal string, times are RFC 3339: nothing here
+is a float, so equal states are equal bytes and a status is written only when it changed.
 """
 
 from __future__ import annotations
