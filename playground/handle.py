@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -146,13 +146,15 @@ def start(
     *,
     scrape_interval: float = 10,
     engine: Mapping[str, Any] | None = None,
+    images: Sequence[Mapping[str, Any]] = (),
     progress: Say | None = None,
 ) -> Playground:
     """Build what is missing, start a playground and return when it is ready.
 
     `state` is a folder for its files (default: a temporary one, removed at the end); `scrape_interval` is
-    Prometheus' in seconds; `engine` configures the simulated engines (tierwise_sim.config); `progress` gets
-    lines for a human, from a thread of ours once it runs.
+    Prometheus' in seconds; `engine` configures the simulated engines (tierwise_sim.config); `images` are further
+    rows of the table of images, which win over images.yaml; `progress` gets lines for a human, from a thread of
+    ours once it runs.
     Raises PlaygroundError.
     """
     say: Say = progress or (lambda _: None)
@@ -161,7 +163,7 @@ def start(
     began = time.monotonic()
     folder, temporary = _state_folder(state)
     try:
-        return _start(_Plan(folder, temporary, built, command, scrape_interval, engine or {}, began), say)
+        return _start(_Plan(folder, temporary, built, command, scrape_interval, engine or {}, images, began), say)
     except PlaygroundError:
         raise  # the logs that tell why stay where they are
     except BaseException:
@@ -178,6 +180,7 @@ class _Plan:
     command: list[str]
     scrape_interval: float
     engine: Mapping[str, Any]
+    images: Sequence[Mapping[str, Any]]
     began: float
 
 
@@ -187,7 +190,7 @@ def _start(plan: _Plan, say: Say) -> Playground:
         api, prometheus, proxy = (listener.getsockname()[1] for listener in listeners)
         nodes = tuple(node.name for node in NODES)
         token = prepare.write(layout, nodes, api, plan.scrape_interval)
-        prepare.write_images(layout, plan.engine)
+        prepare.write_images(layout, plan.engine, plan.images)
         lifeline = os.pipe()
         for_api, for_prometheus, for_proxy = (listener.fileno() for listener in listeners)
         orders = Orders(

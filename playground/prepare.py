@@ -44,16 +44,16 @@ def write(layout: Layout, nodes: Sequence[str], api_port: int, scrape_interval: 
     return token
 
 
-def write_images(layout: Layout, engine: Mapping[str, Any]) -> None:
-    """Write this instance's own table of images: the simulated engine with these settings (tierwise_sim.config).
+def write_images(layout: Layout, engine: Mapping[str, Any], further: Sequence[Mapping[str, Any]] = ()) -> None:
+    """Write this instance's own table of images: `further` rows, and the simulated engine with these settings.
 
-    Without settings it is empty, and the rows of images.yaml alone count. Raises OSError.
+    Without either (see tierwise_sim.config for the settings) the rows of images.yaml alone count. Raises OSError.
     """
     rows = yaml.safe_load(IMAGES.read_text(encoding="utf-8"))["images"]
     ours = [row for row in rows if engine and row["match"][0].startswith("vllm/")]
     for row in ours:
         row["env"] = {**row.get("env", {}), "TIERWISE_SIM_CONFIG": json.dumps(engine)}
-    layout.images.write_text(json.dumps({"images": ours}, indent=2), encoding="utf-8")
+    layout.images.write_text(json.dumps({"images": [*further, *ours]}, indent=2), encoding="utf-8")
 
 
 def _certificates(layout: Layout, nodes: Sequence[str]) -> None:

@@ -1,0 +1,106 @@
+"""What do the tests with the real engine share? Its releases, tiny models, and one playground with Tierwise in it.
+
+Everything that takes more than two seconds says so on stderr: the whole takes a good part of an hour on two cores.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from playground.handle import Playground, start
+from playground.release import Release
+from tests.cluster.kubectl import Kubectl
+from tests.vllm.environment import RELEASES, installed, make_models
+from tests.vllm.tiers import CLAIM, image, namespace
+
+SCRAPE_SECONDS = 2
+KV_CACHE = "256M"  # 8,192 tokens of the deep model
+VALUES = {
+    "operator": {"tickSeconds": 3, "logFormat": "text"},
+    "prometheus": {"scrapeIntervalSeconds": SCRAPE_SECONDS, "queryTimeoutSeconds": 5},
+}
+
+
+def say(text: str) -> None:
+    """A line for whoever waits."""
+    print(f"\n{time.strftime('%H:%M:%S')} {text}", file=sys.__stderr__, flush=True)
+
+
+@contextmanager
+def told(what: str) -> Iterator[None]:
+    """Says that something begins, and how long it took."""
+    began = time.monotonic()
+    say(f"{what} ...")
+    yield
+    say(f"{what}: {time.monotonic() - began:.0f} s")
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All tiny models, a folder each."""
+    folder = tmp_path_factory.mktemp("models")
+    with told("making the models"):
+        make_models(folder)
+    return folder
+
+
+def _row(release: str) -> dict[str, Any]:
+    """A release as a row of the playground's table of images."""
+    engine = installed(release)
+    return {
+        "match": [f"{image(release)}"],
+        "note": f"vLLM {release} itself, on this machine's CPU (runtime-images/vllm-cpu)",
+        "bin": [*engine.path, str(engine.code)],
+        "entrypoint": ["vllm", "serve"],
+        "env": {**engine.variables, "TIERWISE_CPU_KV_CACHE": KV_CACHE},
+    }
+
+
+@pytest.fixture(scope="session")
+def playground() -> Iterator[Playground]:
+    """A running control plane whose images include the real engine."""
+    rows = [_row(release) for release in RELEASES]
+    with start(
+        scrape_interval=SCRAPE_SECONDS, images=rows, progress=lambda text: say(f"playground: {text}")
+    ) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def release(playground: Playground) -> Release:
+    """Tierwise, installed with helm."""
+    made = Release(playground)
+    with told("installing Tierwise"):
+        made.install_crds()
+        made.install(VALUES)
+    return made
+
+
+@pytest.fixture(scope="module")
+def new_namespace(release: Release, models: Path) -> Iterator[Callable[[str], Kubectl]]:
+    """Makes a namespace for restricted pods, with the models in a claim; deleted after the module, engines too."""
+    playground = release.playground
+    admin = Kubectl(playground.binaries / "kubectl", playground.kubeconfig)
+    made: list[str] = []
+
+    def make(name: str) -> Kubectl:
+        admin.apply(*namespace(name))
+        made.append(name)
+        claims = playground.state / "pvc" / name
+        claims.mkdir(parents=True)
+        (claims / CLAIM).symlink_to(models)
+        return admin.within(name)
+
+    yield make
+    for name in made:
+        with told(f"ending what runs in {name}"):
+            admin("delete", "modeltiers", "--all", "--namespace", name)
+            admin("delete", "pods", "--all", "--namespace", name, "--grace-period=1", "--wait=true", timeout=120)
+            admin("delete", "namespace", name, "--wait=false")

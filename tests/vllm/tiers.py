@@ -1,0 +1,87 @@
+"""Which tiers do the tests with the real engine use, and how does one wait for an engine that really loads?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import openai
+
+from playground.handle import Playground
+from tests.cluster.kubectl import Kubectl, Object, eventually, has
+
+CLAIM = "models"
+READY_SECONDS = 420.0  # 30 to 60 s on a quiet machine
+ANSWER_SECONDS = 240.0
+
+
+def image(release: str) -> str:
+    """The image of a release."""
+    return f"tierwise/vllm-cpu:{release}.0"
+
+
+def namespace(name: str) -> tuple[Object, Object]:
+    """A namespace that admits restricted pods only, and the claim that holds the models."""
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    return (
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}},
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": CLAIM, "namespace": name},
+            "spec": claim,
+        },
+    )
+
+
+def tier(name: str, model: str, release: str = "0.32", **spec: Any) -> Object:
+    """A ModelTier of one of the tiny models on no GPU; `spec` replaces fields."""
+    return {
+        "apiVersion": "tierwise.io/v1alpha1",
+        "kind": "ModelTier",
+        "metadata": {"name": name},
+        "spec": {
+            "model": {"name": name, "uri": f"pvc://{CLAIM}/{model}"},
+            "engine": {"version": f"{release}.0", "image": image(release)},
+            "resources": {"gpus": 0, "cpu": "1", "memory": "4Gi"},
+            "contextLength": 2048,
+            "batching": {"maxSequences": 8, "maxBatchedTokens": 2048},
+            "drainSeconds": 120,
+            **spec,
+        },
+    }
+
+
+def ready(kubectl: Kubectl, name: str, replicas: int = 1) -> Object:
+    """The tier once so many of its engines serve."""
+    return eventually(
+        lambda: kubectl.tier(name),
+        lambda seen: has(seen, "Ready", "True") and seen["status"].get("readyReplicas") == replicas,
+        READY_SECONDS,
+        f"{name} has {replicas} engines that serve",
+    )
+
+
+def base_url(kubectl: Kubectl, name: str) -> str:
+    """The tier's Service, as KServe made it."""
+    return f"http://{name}-predictor.{kubectl.namespace}.svc"
+
+
+@contextmanager
+def client(playground: Playground, kubectl: Kubectl, name: str) -> Iterator[openai.OpenAI]:
+    """The official client, connected to a tier's Service."""
+    with (
+        httpx.Client(proxy=playground.proxy_url, timeout=ANSWER_SECONDS) as through,
+        openai.OpenAI(
+            base_url=f"{base_url(kubectl, name)}/v1", api_key="none", http_client=through, max_retries=0
+        ) as made,
+    ):
+        yield made
+
+
+def cycle(tokens: int) -> str:
+    """What every model of make_models.py says, whatever it is asked."""
+    return ("abcdefgh" * (tokens // 8 + 1))[:tokens]
