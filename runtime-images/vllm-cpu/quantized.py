@@ -29,7 +29,8 @@ class Scheme:
 
 def _part(bits: int, kind: str, strategy: str, *, group: int | None = None, dynamic: bool = False) -> dict[str, Any]:
     return {
-        "num_bits": bits, "type": kind, "symmetric": True, "strategy": strategy, "group_size": group, "dynamic": dynamic,
+        "num_bits": bits, "type": kind, "symmetric": True, "strategy": strategy, "group_size": group,
+        "dynamic": dynamic,
     }  # fmt: skip
 
 
@@ -71,25 +72,10 @@ def _fp8(weight: Matrix) -> dict[str, Tensor]:
     return {"weight": float8(weight / scale), "weight_scale": tensor(scale)}
 
 
-def _fp8_per_tensor(weight: Matrix) -> dict[str, Tensor]:
-    scale = np.array([max(float(np.abs(weight).max()) / 448, _TINY)], np.float32)
-    return {"weight": float8(weight / scale), "weight_scale": tensor(scale)}
-
-
 def _w4a16(weight: Matrix) -> dict[str, Tensor]:
     values, scale = _signed_groups(weight, 7)
     return {
         "weight_packed": tensor(_pack(values + 8, 1)),
-        "weight_scale": bfloat16(scale),
-        "weight_shape": tensor(np.array(weight.shape, np.int64)),
-    }
-
-
-def _w8a16(weight: Matrix) -> dict[str, Tensor]:
-    values, scale = _signed_groups(weight, 127)
-    packed = np.ascontiguousarray((values + 128).astype(np.uint8)).view(np.int32)
-    return {
-        "weight_packed": tensor(packed),
         "weight_scale": bfloat16(scale),
         "weight_shape": tensor(np.array(weight.shape, np.int64)),
     }
@@ -134,10 +120,5 @@ SCHEMES = {
     "awq": Scheme(_AWQ, _awq),
     "gptq": Scheme(_GPTQ, _gptq),
     "fp8": Scheme(_compressed("float-quantized", _part(8, "float", "channel"), _PER_TOKEN_FLOAT), _fp8),
-    "int8-w8a16": Scheme(_compressed("pack-quantized", _part(8, "int", "group", group=GROUP), None), _w8a16),
-    "fp8-per-tensor": Scheme(
-        _compressed("float-quantized", _part(8, "float", "tensor"), _part(8, "float", "tensor", dynamic=True)),
-        _fp8_per_tensor,
-    ),
     "gptq-desc-act": Scheme(_GPTQ | {"desc_act": True}, _gptq),
 }

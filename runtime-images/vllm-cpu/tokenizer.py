@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-VOCABULARY = 512
 SPECIAL = ("<|pad|>", "<|begin|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 _BYTES = 256
 ASSISTANT = _BYTES + SPECIAL.index("<|assistant|>")
@@ -27,24 +26,42 @@ def alphabet() -> list[str]:
     return [chr(byte) for byte in printable] + [chr(_BYTES + place) for place in range(len(others))]
 
 
-def write_tokenizer(folder: Path, positions: int) -> None:
+def write_tokenizer(folder: Path, vocabulary: int, positions: int) -> None:
     """Write tokenizer.json and tokenizer_config.json. Raises OSError."""
     names = [*alphabet(), *SPECIAL]
-    names += [f"<|unused{place}|>" for place in range(len(names), VOCABULARY)]
+    names += [f"<|unused{place}|>" for place in range(len(names), vocabulary)]
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
     added = [
-        {"id": _BYTES + place, "content": name, "single_word": False, "lstrip": False, "rstrip": False,
-         "normalized": False, "special": True}
+        {
+            "id": _BYTES + place,
+            "content": name,
+            "single_word": False,
+            "lstrip": False,
+            "rstrip": False,
+            "normalized": False,
+            "special": True,
+        }
         for place, name in enumerate(SPECIAL)
     ]
     model = {"type": "BPE", "vocab": {name: place for place, name in enumerate(names)}, "merges": []}
     document = {
-        "version": "1.0", "truncation": None, "padding": None, "added_tokens": added, "normalizer": None,
-        "pre_tokenizer": byte_level, "post_processor": None, "decoder": byte_level, "model": model,
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": added,
+        "normalizer": None,
+        "pre_tokenizer": byte_level,
+        "post_processor": None,
+        "decoder": byte_level,
+        "model": model,
     }
     settings = {
-        "tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|end|>", "pad_token": "<|pad|>",
-        "clean_up_tokenization_spaces": False, "chat_template": CHAT_TEMPLATE, "model_max_length": positions,
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": "<|end|>",
+        "pad_token": "<|pad|>",
+        "clean_up_tokenization_spaces": False,
+        "chat_template": CHAT_TEMPLATE,
+        "model_max_length": positions,
     }
     for name, content in (("tokenizer.json", document), ("tokenizer_config.json", settings)):
         (folder / name).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -12,8 +12,8 @@ import threading
 import time
 from collections.abc import Callable
 
-import httpx
 import pytest
+import requests
 
 from playground.handle import Playground
 from tests.cluster.e2e.load import closed_loop
@@ -101,13 +101,12 @@ class _Stream(threading.Thread):
             "stream": True,
         }
         try:
-            with (
-                httpx.Client(proxy=self._proxy, timeout=ANSWER_SECONDS) as through,
-                through.stream("POST", self._url, json=body) as answer,
-            ):
-                for line in answer.iter_lines():
+            with requests.post(
+                self._url, json=body, stream=True, proxies={"http": self._proxy}, timeout=ANSWER_SECONDS
+            ) as answer:
+                for line in answer.iter_lines(chunk_size=None, decode_unicode=True):
                     self._take(line)
-        except httpx.HTTPError as error:
+        except requests.RequestException as error:
             self.failure = repr(error)
         self.ended = time.monotonic()
 

@@ -4,7 +4,7 @@ One tier per release with the plain model, and one with its quantized copy: same
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -34,7 +34,7 @@ class Serving:
     kubectl: Kubectl
 
     def said(self, name: str) -> tuple[str, list[float]]:
-        """An answer of the tier: its text and the log-probability of each token."""
+        """An answer of the tier: its text, and the log-probabilities of the likeliest tokens at each place."""
         with client(self.playground, self.kubectl, name) as asking:
             answer = asking.chat.completions.create(
                 model=name,
@@ -42,12 +42,14 @@ class Serving:
                 max_tokens=TOKENS,
                 temperature=0,
                 logprobs=True,
+                top_logprobs=20,
             )
         (choice,) = answer.choices
         assert answer.usage is not None
         assert answer.usage.completion_tokens == TOKENS
         assert choice.logprobs is not None
-        return choice.message.content or "", [token.logprob for token in choice.logprobs.content or []]
+        places = choice.logprobs.content or []
+        return choice.message.content or "", [each.logprob for place in places for each in place.top_logprobs]
 
     def log(self, name: str) -> str:
         """What the tier's engine has logged."""
@@ -56,13 +58,13 @@ class Serving:
 
 
 @pytest.fixture(scope="module")
-def serving(playground: Playground, new_namespace: Callable[[str], Kubectl]) -> Iterator[Serving]:
+def serving(playground: Playground, new_namespace: Callable[[str], Kubectl]) -> Serving:
     kubectl = new_namespace("serving")
     kubectl.apply(*TIERS.values())
     for name in TIERS:
         with told(f"waiting for tier {name}"):
             ready(kubectl, name)
-    yield Serving(playground, kubectl)
+    return Serving(playground, kubectl)
 
 
 @pytest.mark.parametrize("name", TIERS)
@@ -105,4 +107,4 @@ def test_the_quantized_model_says_the_same_with_other_numbers(serving: Serving) 
     quantized, rounded = serving.said("quantized")
     assert quantized == plain
     assert rounded != exact, "equal to the last bit: its quantized layers took no part"
-    assert max(abs(one - other) for one, other in zip(exact, rounded, strict=True)) < 0.01
+    assert sum(abs(one - other) for one, other in zip(exact, rounded, strict=True)) / len(exact) < 0.3

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import httpx
+import httpx2
 import openai
 
 from playground.handle import Playground
@@ -74,7 +74,7 @@ def base_url(kubectl: Kubectl, name: str) -> str:
 def client(playground: Playground, kubectl: Kubectl, name: str) -> Iterator[openai.OpenAI]:
     """The official client, connected to a tier's Service."""
     with (
-        httpx.Client(proxy=playground.proxy_url, timeout=ANSWER_SECONDS) as through,
+        httpx2.Client(proxy=playground.proxy_url, timeout=ANSWER_SECONDS) as through,
         openai.OpenAI(
             base_url=f"{base_url(kubectl, name)}/v1", api_key="none", http_client=through, max_retries=0
         ) as made,

@@ -1,0 +1,178 @@
+"""Does the real engine start what we call valid, and refuse what we refuse?
+
+Outside the playground, one engine per row of startable.yaml, two at a time: the image's launcher with the argument
+list that is rendered for the row's spec. A method that serves must show itself in the log and answer what the model
+is known to say; one that fails must fail by the engine's own words.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import yaml
+
+from tests.vllm.conftest import KV_CACHE, say
+from tests.vllm.environment import Installed, installed
+from tests.vllm.tiers import ANSWER_SECONDS, cycle
+from tierwise.api.v1alpha1 import ModelTierSpec
+from tierwise.engines import arguments
+
+pytestmark = pytest.mark.vllm
+START_SECONDS = 420.0
+END_SECONDS = 120.0
+AT_A_TIME = 2
+TOKENS = 40
+_TABLE: Mapping[str, Any] = yaml.safe_load((Path(__file__).parent / "startable.yaml").read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One method in one release."""
+
+    name: str
+    release: str
+    model: str
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    kv_cache: str = KV_CACHE
+    log: str = ""
+    error: str = ""
+
+    @property
+    def tier(self) -> ModelTierSpec:
+        """The spec whose arguments the engine gets."""
+        fields = {
+            "model": {"name": "m", "uri": f"hf://tiny/{self.model}"},
+            "engine": {"version": f"{self.release}.0", "image": f"tierwise/vllm-cpu:{self.release}.0"},
+            "resources": {"gpus": 0, "cpu": "1", "memory": "4Gi"},
+            "contextLength": 2048,
+            "batching": {"maxSequences": 8, "maxBatchedTokens": 2048},
+            "drainSeconds": 30,
+        }
+        return ModelTierSpec.model_validate({**fields, **self.spec})
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of it; `text` is the answer, "" if there was none, `code` the exit code (after SIGTERM if any)."""
+
+    text: str
+    code: int
+    log: str
+    seconds: float
+
+
+def _rows(kind: str) -> list[Row]:
+    return [
+        Row(
+            row["name"],
+            release,
+            row["model"],
+            row.get("spec", {}),
+            row.get("kvCache", KV_CACHE),
+            row.get("log", ""),
+            row.get("error", ""),
+        )
+        for row in _TABLE[kind]
+        for release in row["releases"]
+    ]
+
+
+SERVES, FAILS = _rows("serves"), _rows("fails")
+
+
+def _title(row: Row) -> str:
+    return f"{row.name}, {row.release}"
+
+
+def _start(row: Row, engine: Installed, folder: Path, log: Path) -> tuple[subprocess.Popen[bytes], str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    home = folder.parent / "home"
+    home.mkdir(exist_ok=True)
+    command = [str(Path(engine.path[0]) / "vllm"), "serve", *arguments(row.tier), "--host=127.0.0.1", f"--port={port}"]
+    environment = {**engine.surroundings(home), "TIERWISE_CPU_KV_CACHE": row.kv_cache, "HF_HUB_OFFLINE": "1"}
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=out, stderr=out)
+    return process, f"http://127.0.0.1:{port}"
+
+
+def _served(url: str, process: subprocess.Popen[bytes]) -> bool:
+    """Whether the engine came up rather than ended."""
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            if requests.get(f"{url}/health", timeout=5).status_code == 200:
+                return True
+        except requests.RequestException:
+            pass
+        time.sleep(0.5)
+    return False
+
+
+def _ask(url: str) -> str:
+    body = {"model": "m", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": TOKENS, "temperature": 0}
+    answer = requests.post(f"{url}/v1/chat/completions", json=body, timeout=ANSWER_SECONDS)
+    answer.raise_for_status()
+    return str(answer.json()["choices"][0]["message"]["content"])
+
+
+def _try(row: Row, folder: Path, log: Path) -> Outcome:
+    began = time.monotonic()
+    process, url = _start(row, installed(row.release), folder, log)
+    try:
+        text = _ask(url) if _served(url, process) else ""
+        if process.poll() is None:
+            process.terminate()
+        code = process.wait(END_SECONDS)
+    finally:
+        process.kill()
+        process.wait()
+    outcome = Outcome(text, code, log.read_text(encoding="utf-8", errors="replace"), time.monotonic() - began)
+    say(f"{_title(row)}: {'served' if text else 'refused'}, {outcome.seconds:.0f} s")
+    return outcome
+
+
+@pytest.fixture(scope="module")
+def outcomes(
+    request: pytest.FixtureRequest, models: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mapping[str, Future[Outcome]]]:
+    """The outcome of every selected row, as they come."""
+    folder = tmp_path_factory.mktemp("started")
+    (folder / "tiny").symlink_to(models)
+    wanted = [item.callspec.params["row"] for item in request.session.items if hasattr(item, "callspec")]
+    rows = {_title(row): row for row in wanted if isinstance(row, Row)}
+    logs = tmp_path_factory.mktemp("logs")
+    say(f"starting {len(rows)} engines, {AT_A_TIME} at a time")
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        yield {
+            title: pool.submit(_try, row, folder, logs / f"{number}.log")
+            for number, (title, row) in enumerate(rows.items())
+        }
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.parametrize("row", SERVES, ids=_title)
+def test_the_engine_serves_it(outcomes: Mapping[str, Future[Outcome]], row: Row) -> None:
+    outcome = outcomes[_title(row)].result()
+    assert outcome.text == cycle(TOKENS), outcome.log[-4000:]
+    assert row.log in outcome.log
+    assert outcome.code == os.EX_OK
+
+
+@pytest.mark.parametrize("row", FAILS, ids=_title)
+def test_the_engine_refuses_it_by_its_own_words(outcomes: Mapping[str, Future[Outcome]], row: Row) -> None:
+    outcome = outcomes[_title(row)].result()
+    assert outcome.text == "", "it serves: our refusal would be wrong"
+    assert outcome.code not in (os.EX_OK, -9), outcome.log[-4000:]
+    assert row.error in outcome.log, outcome.log[-4000:]
