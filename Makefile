@@ -105,7 +105,7 @@ test-parts: binaries ## ... the half about single parts: the playground, the CRD
 .PHONY: test-vllm
 test-vllm: binaries ## The real vLLM 0.32 and 0.30 on the CPU, in pods and alone (6 GB the first time); not part of `make test`
 	@$(PY) -m tests.vllm.environment
-	$(PYTEST) -q tests/vllm
+	$(PYTEST) -q --capture=sys tests/vllm
 
 .PHONY: crds
 crds: venv ## The CRDs, from the models: crds/ and charts/tierwise-crds

@@ -18,7 +18,7 @@ from playground.handle import Playground, start
 from playground.release import Release
 from tests.cluster.kubectl import Kubectl
 from tests.vllm.environment import RELEASES, installed, make_models
-from tests.vllm.tiers import CLAIM, image, namespace
+from tests.vllm.tiers import CLAIM, claim, image, namespace
 
 SCRAPE_SECONDS = 2
 KV_CACHE = "256M"  # 8,192 tokens of the deep model
@@ -91,8 +91,9 @@ def new_namespace(release: Release, models: Path) -> Iterator[Callable[[str], Ku
     made: list[str] = []
 
     def make(name: str) -> Kubectl:
-        admin.apply(*namespace(name))
+        admin.apply(namespace(name))
         made.append(name)
+        admin.within(name).apply(claim())
         claims = playground.state / "pvc" / name
         claims.mkdir(parents=True)
         (claims / CLAIM).symlink_to(models)

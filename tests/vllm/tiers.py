@@ -22,19 +22,16 @@ def image(release: str) -> str:
     return f"tierwise/vllm-cpu:{release}.0"
 
 
-def namespace(name: str) -> tuple[Object, Object]:
-    """A namespace that admits restricted pods only, and the claim that holds the models."""
+def namespace(name: str) -> Object:
+    """A namespace that admits restricted pods only."""
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
-    return (
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}},
-        {
-            "apiVersion": "v1",
-            "kind": "PersistentVolumeClaim",
-            "metadata": {"name": CLAIM, "namespace": name},
-            "spec": claim,
-        },
-    )
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+
+
+def claim() -> Object:
+    """The claim that holds the models."""
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": CLAIM}, "spec": spec}
 
 
 def tier(name: str, model: str, release: str = "0.32", **spec: Any) -> Object:

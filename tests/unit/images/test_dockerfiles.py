@@ -1,0 +1,48 @@
+"""Does every image start as an ordinary user, from a base and packages that cannot change under us?"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[3]
+ENGINES = ("vllm-cpu", "vllm-cuda", "vllm-sim")
+
+
+def _instructions(name: str, word: str) -> list[str]:
+    """The arguments of every instruction of this kind, continuation lines joined."""
+    text = (REPO / "runtime-images" / name / "Dockerfile").read_text(encoding="utf-8")
+    return re.findall(rf"^{word} (.*)$", re.sub(r"\\\n\s*", " ", text), flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_an_engine_runs_as_the_user_of_its_pods(name: str) -> None:
+    assert _instructions(name, "USER")[-1] == "2000:2000"
+    assert _instructions(name, "ENTRYPOINT") == ['["vllm", "serve"]']
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_the_base_is_named_by_whoever_builds(name: str) -> None:
+    assert _instructions(name, "ARG")[0] == "BASE_IMAGE", "a default could only be a tag, which can change under us"
+    assert all(base.startswith("${BASE_IMAGE}") for base in _instructions(name, "FROM"))
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_packages_come_by_hash(name: str) -> None:
+    steps = [part for run in _instructions(name, "RUN") for part in run.split("&&") if "pip install" in part]
+    assert all("--require-hashes" in step or "--no-index" in step for step in steps)
+
+
+@pytest.mark.parametrize("release", ["0.32", "0.30"])
+def test_the_cpu_image_holds_the_release_whose_parser_judges_us(release: str) -> None:
+    def pins(name: str) -> list[str]:
+        return re.findall(r"^vllm-cpu==.*|--hash=\S+", (REPO / "requirements" / name).read_text(), re.MULTILINE)
+
+    assert pins(f"vllm-cpu-{release}.txt") == pins(f"judge-vllm-{release}.txt")
+
+
+@pytest.mark.parametrize("file", sorted((REPO / "requirements").glob("*.txt")), ids=lambda file: file.name)
+def test_pinned_sets_name_no_index(file: Path) -> None:
+    assert not re.search(r"^\s*(-i|--index-url|--extra-index-url|--find-links)|https?://", file.read_text(), re.M)
