@@ -67,7 +67,12 @@ def test_other_commands_stay_as_they_are(launcher: ModuleType) -> None:
 
 def test_the_environment_that_would_override_the_cache_size_goes(launcher: ModuleType) -> None:
     around = launcher.surroundings({"VLLM_CPU_KVCACHE_SPACE": "1", "HOME": "/tmp"})
-    assert around == {"HOME": "/tmp", "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+    assert around == {"HOME": "/tmp", "TORCHDYNAMO_DISABLE": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+
+
+def test_an_image_without_a_compiler_never_needs_one(launcher: ModuleType) -> None:
+    assert launcher.surroundings({})["TORCHDYNAMO_DISABLE"] == "1"
+    assert "TORCHDYNAMO_DISABLE" not in launcher.surroundings({"TIERWISE_CPU_COMPILE": "1"})
 
 
 def test_a_process_mode_that_was_chosen_stays(launcher: ModuleType) -> None:
