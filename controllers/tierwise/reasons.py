@@ -15,7 +15,7 @@ CONDITION_TYPES = (ACCEPTED, PROVISIONED, METRICS_AVAILABLE, SCALING_ACTIVE, SCA
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """A word, the conditions it appears in (or "Event", "Step"), what it means, and what to do."""
+    """A word, the conditions it appears in (or "Advice", "Event", "Step"), what it means, and what to do."""
 
     word: str
     where: tuple[str, ...]
@@ -75,6 +75,120 @@ MODEL_NOT_READ = _reason(
     ("Advice",),
     "The hub did not tell the model's config.json: whether it fits was not checked.",
     "Set the chart value hub.url to a hub that the operator can read, or to nothing.",
+)
+
+WRONG_GPU = _reason(
+    "WrongGPU",
+    (ACCEPTED, "Advice"),
+    "No kind of GPU that placement selects can run what the spec asks for (as advice: some kinds cannot).",
+    "Change the method or type that the message names, or placement.nodeSelector.",
+)
+DRIVER_TOO_OLD = _reason(
+    "DriverTooOld",
+    (ACCEPTED, "Advice"),
+    "The engine's CUDA needs a newer driver than the nodes have (as advice: than some of them have).",
+    "Upgrade the driver, or select other nodes with placement.nodeSelector.",
+)
+CONTEXT_TOO_LONG = _reason(
+    "ContextTooLong",
+    (ACCEPTED,),
+    "contextLength is longer than what the model was made for.",
+    "Lower contextLength to what the message names.",
+)
+CONTEXT_DOES_NOT_FIT = _reason(
+    "ContextDoesNotFit",
+    (ACCEPTED, "Advice"),
+    "Beside the weights the GPUs have no room for the KV cache of one context (as advice: on some kinds of GPU).",
+    "Lower contextLength, quantize weights or KV cache, raise parallelism.tensor, or use a larger GPU.",
+)
+WEIGHTS_DO_NOT_FIT = _reason(
+    "WeightsDoNotFit",
+    (ACCEPTED, "Advice"),
+    "The weights alone are larger than the memory that the engine may use (as advice: on some kinds of GPU).",
+    "Quantize, raise parallelism.tensor, or use a larger GPU.",
+)
+NOT_DIVISIBLE = _reason(
+    "NotDivisible",
+    (ACCEPTED,),
+    "The attention heads of the model cannot be shared equally by the GPUs of a layer.",
+    "Choose a parallelism.tensor that divides them.",
+)
+CHECKPOINT_DIFFERS = _reason(
+    "CheckpointDiffers",
+    (ACCEPTED,),
+    "The checkpoint is not quantized the way the spec says.",
+    "Set quantization.method to what the message names, or choose another checkpoint.",
+)
+DRAFT_UNFIT = _reason(
+    "DraftUnfit",
+    (ACCEPTED,),
+    "The draft cannot work with this model.",
+    "Choose another speculation.draftModel, method or number of tokens.",
+)
+
+# Advice: the spec is served as it is, but something in it does not pay or does nothing
+NO_EFFECT = _reason(
+    "NoEffect", ("Advice",), "A field does nothing in this combination.", "Remove it, or change what the message names."
+)
+WEIGHT_ONLY = _reason(
+    "WeightOnly",
+    ("Advice",),
+    "The GPU has no arithmetic for this method: weights take less memory, computing is not faster.",
+    "Expect no speed from it, or use a newer GPU.",
+)
+FEW_BITS_LONG_CONTEXT = _reason(
+    "FewBitsLongContext",
+    ("Advice",),
+    "Weights of 4 bits can lose much quality at 65,536 tokens and more.",
+    "Evaluate on long prompts, or use 8 bits.",
+)
+EXPERTS_ONLY = _reason(
+    "ExpertsOnly",
+    ("Advice",),
+    "The method quantizes only the experts of a mixture-of-experts model; a dense model stays as it is.",
+    "Use another method for a dense model.",
+)
+UNCALIBRATED = _reason(
+    "Uncalibrated",
+    ("Advice",),
+    "An FP8 KV cache uses the scale 1.0 unless the checkpoint brings scales: answers may get worse.",
+    "Evaluate, or calibrate the checkpoint.",
+)
+LESS_PRECISION = _reason(
+    "OtherPrecision",
+    ("Advice",),
+    "The GPU has no bfloat16: the engine computes in float16 instead, whose range is smaller.",
+    "Evaluate, or use a GPU of compute capability 8.0 or more.",
+)
+CONTRACT_CHANGES = _reason(
+    "ContractChanges",
+    ("Advice",),
+    "Requests that other tiers take are refused by this one.",
+    "Tell the clients, or turn the tactic off.",
+)
+NEEDS_PACKAGE = _reason(
+    "NeedsPackage",
+    ("Advice",),
+    "The method needs a package that the engine's own image lacks.",
+    "Name an engine.image that has it.",
+)
+TIGHT_MEMORY = _reason(
+    "TightMemory",
+    ("Advice",),
+    "Weights and one context leave the engine less memory than it usually takes for itself.",
+    "Lower contextLength or batching.maxBatchedTokens, or use a larger GPU.",
+)
+FILE_COUNTS = _reason(
+    "FileCounts",
+    ("Advice",),
+    "A size in model.architecture is not what the model's config.json says; the file counts.",
+    "Correct it, or remove it.",
+)
+UNEVEN_STAGES = _reason(
+    "UnevenStages",
+    ("Advice",),
+    "The stages of the pipeline hold different numbers of layers: the slowest one sets the pace.",
+    "Choose a parallelism.pipeline that divides the layers.",
 )
 
 # Provisioned

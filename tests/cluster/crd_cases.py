@@ -94,6 +94,19 @@ ACCEPTED = (
     Case("price", served({"price": {"gpuHour": "2.49"}})),
     Case("timing", served({"startupTimeoutSeconds": 30, "drainSeconds": 0, "rollout": "Replace"})),
     Case("further arguments", served({"extraArgs": ["--enforce-eager", "--seed=7"]})),
+    Case("declared sizes", served({"parallelism": {"tensor": 4}, "resources": {"gpus": 4}, "contextLength": 8192},
+         uri=PVC, architecture={"parameters": "70.6B", "layers": 80, "attentionHeads": 64, "keyValueHeads": 8,
+         "hiddenSize": 8192, "headDim": 128, "vocabularySize": 128256, "contextLength": 131072, "experts": 0})),
+    Case("more GPUs than KV heads", served({"parallelism": {"tensor": 8}, "resources": {"gpus": 8}},
+         architecture={"attentionHeads": 32, "keyValueHeads": 4})),
+    Case("latent attention", served({"parallelism": {"tensor": 8}, "resources": {"gpus": 8}},
+         architecture={"attentionHeads": 128, "keyValueHeads": 3, "latentSize": 576, "fullAttentionLayers": 61})),
+    Case("declared draft", served(drafting("draft_model", draftModel="Qwen/Qwen3-0.6B", draftArchitecture={
+        "parameters": "0.6B", "attentionHeads": 16, "vocabularySize": 151936}),
+        architecture={"vocabularySize": 151936})),
+    Case("vocabulary of an EAGLE head", served(drafting("eagle3", draftModel="a/b", draftArchitecture={
+        "vocabularySize": 32000}), architecture={"vocabularySize": 151936})),
+    Case("AMD", served({"resources": {"resourceName": "amd.com/gpu"}, "engine": {"image": "a/rocm:v1"}})),
     Case("external", external()),
     Case("external inside the cluster", external(baseURL="http://llm.team-b.svc:8080/v1", prices={
         "input": "0.10", "cachedInput": "0.01", "cacheWrite": "0.125", "output": "0.5"})),
@@ -150,6 +163,9 @@ REFUSED = (
     Case("API without a key", {"external": {k: v for k, v in external()["external"].items() if k != "apiKeySecretRef"}},
          says="spec.external.apiKeySecretRef: Required value"),
     Case("API without a price", external(prices={"input": "1"}), says="spec.external.prices.output: Required value"),
+    Case("parameters in words", served(architecture={"parameters": "8 billion"}), says="parameters in body should"),
+    Case("parameters as a number", served(architecture={"parameters": 8}), says="must be of type string"),
+    Case("no layers", served(architecture={"layers": 0}), says="greater than or equal to 1"),
     Case("field of a pod", served({"containers": []}), says='unknown field "spec.containers"'),
     Case("name with a dot", served(), name="a.b", says="lower-case letters, digits and dashes"),
 )  # fmt: skip
@@ -197,6 +213,24 @@ RULES: dict[str, Case] = {
         Case("no draft model", served(drafting("eagle3"))),
     "speculation.draftModel has an effect only with the methods draft_model, eagle, eagle3, medusa and "
     "mlp_speculator; remove it": Case("draft model for n-grams", served(drafting("ngram", draftModel="a/b"))),
+    "speculation.draftArchitecture describes speculation.draftModel; set that, too":
+        Case("sizes of no draft", served(drafting("ngram", draftArchitecture={"parameters": "1B"}))),
+    "parallelism.tensor must divide model.architecture.attentionHeads":
+        Case("heads", served({"parallelism": {"tensor": 3}, "resources": {"gpus": 3}},
+             architecture={"attentionHeads": 32})),
+    "parallelism.tensor must divide model.architecture.keyValueHeads or be a multiple of it":
+        Case("KV heads", served({"parallelism": {"tensor": 4}, "resources": {"gpus": 4}},
+             architecture={"attentionHeads": 24, "keyValueHeads": 6})),
+    "contextLength must not exceed model.architecture.contextLength":
+        Case("long context", served({"contextLength": 40961}, architecture={"contextLength": 40960})),
+    "parallelism.tensor must divide speculation.draftArchitecture.attentionHeads":
+        Case("draft heads", served({"parallelism": {"tensor": 4}, "resources": {"gpus": 4}, **drafting(
+            "draft_model", draftModel="a/b", draftArchitecture={"attentionHeads": 14})})),
+    "with speculation.method draft_model the vocabularies of both models must have the same size":
+        Case("vocabularies", served(drafting("draft_model", draftModel="a/b", draftArchitecture={
+            "vocabularySize": 32000}), architecture={"vocabularySize": 32064})),
+    "the engine's own image is for NVIDIA GPUs: with amd.com/gpu name a ROCm build in engine.image":
+        Case("AMD", served({"resources": {"resourceName": "amd.com/gpu"}})),
     "set speculation.tokens or speculation.schedule, not both":
         Case("both", served(drafting("ngram", tokens=3, schedule=STEPS))),
     "the engine ignores speculation.schedule with the methods suffix, medusa and mlp_speculator; "

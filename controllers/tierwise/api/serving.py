@@ -13,6 +13,8 @@ from pydantic import Field, StringConstraints
 
 from tierwise.api.base import DNSName, Model, Rule, SwitchState
 
+PARAMETERS_PATTERN = r"^[0-9]{1,15}(\.[0-9]{1,6})?[KMBT]?$"
+
 
 class SecretKeyRef(Model):
     """One key of a Secret in the tier's own namespace. The operator never reads it: the pod does."""
@@ -20,6 +22,70 @@ class SecretKeyRef(Model):
     name: DNSName = Field(description="Name of the Secret, in the namespace of the tier.")
     key: Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)] = Field(
         default="token", description="Key in the Secret."
+    )
+
+
+ParameterCount = Annotated[str, StringConstraints(pattern=PARAMETERS_PATTERN, max_length=20)]
+
+
+class Architecture(Model):
+    """Sizes of the model, for weights whose config.json the operator cannot read. Where it can, the file counts."""
+
+    parameters: ParameterCount | None = Field(
+        default=None, description='All weights, e.g. "8B", "8.03B" or "8030261248"; decides what fits on a GPU.'
+    )
+    layers: int | None = Field(default=None, ge=1, le=10000, description="Layers: num_hidden_layers.")
+    full_attention_layers: int | None = Field(
+        default=None,
+        ge=0,
+        le=10000,
+        description="Layers whose KV cache grows with the whole context, when the others use a sliding window or keep "
+        "a fixed state. Default: all.",
+    )
+    hidden_size: int | None = Field(
+        default=None, ge=1, le=1048576, description="Width of a layer: hidden_size; gives headDim when that is not set."
+    )
+    attention_heads: int | None = Field(
+        default=None, ge=1, le=65536, description="Query heads: num_attention_heads; parallelism.tensor must divide it."
+    )
+    key_value_heads: int | None = Field(
+        default=None, ge=1, le=65536, description="KV heads: num_key_value_heads. Default: attentionHeads."
+    )
+    head_dim: int | None = Field(default=None, ge=1, le=65536, description="Elements of one head: head_dim.")
+    latent_size: int | None = Field(
+        default=None,
+        ge=1,
+        le=65536,
+        description="Of multi-head latent attention (DeepSeek): kv_lora_rank plus qk_rope_head_dim.",
+    )
+    vocabulary_size: int | None = Field(
+        default=None, ge=1, le=100000000, description="Tokens: vocab_size; a draft_model must have the same."
+    )
+    context_length: int | None = Field(
+        default=None,
+        ge=1,
+        le=100000000,
+        description="Longest contextLength that the engine takes: max_position_embeddings, RoPE scaling included.",
+    )
+    experts: int | None = Field(
+        default=None, ge=0, le=65536, description="Experts of a mixture-of-experts model; 0 says that it is dense."
+    )
+
+
+class DraftArchitecture(Model):
+    """Sizes of the draft model, where the operator cannot read its config.json."""
+
+    parameters: ParameterCount | None = Field(
+        default=None, description='All weights, e.g. "0.6B"; they take memory beside the model.'
+    )
+    attention_heads: int | None = Field(
+        default=None, ge=1, le=65536, description="Query heads: num_attention_heads; parallelism.tensor must divide it."
+    )
+    vocabulary_size: int | None = Field(
+        default=None,
+        ge=1,
+        le=100000000,
+        description="Tokens: vocab_size; with the method draft_model as many as the model has.",
     )
 
 
@@ -86,6 +152,11 @@ class ModelSource(Model):
     service_account_name: DNSName | None = Field(
         default=None,
         description="ServiceAccount of the pods, for example one that holds the credentials of an s3:// store.",
+    )
+    architecture: Architecture | None = Field(
+        default=None,
+        description="Sizes of the model, for weights that the operator cannot look into (a claim, a bucket, a private "
+        "repository). With them a spec that cannot work is refused before a GPU is taken.",
     )
 
 
@@ -181,6 +252,11 @@ class Speculation(Model):
             field_path=".draftModel",
         ),
         Rule(
+            expression="!has(self.draftArchitecture) || has(self.draftModel)",
+            message="speculation.draftArchitecture describes speculation.draftModel; set that, too",
+            field_path=".draftArchitecture",
+        ),
+        Rule(
             expression="!(has(self.tokens) && has(self.schedule))",
             message="set speculation.tokens or speculation.schedule, not both",
         ),
@@ -218,6 +294,9 @@ class Speculation(Model):
     )
     draft_model: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=256)] | None = (
         Field(default=None, description="Hugging Face repository of the draft model.")
+    )
+    draft_architecture: DraftArchitecture | None = Field(
+        default=None, description="Sizes of the draft model, where the operator cannot look into its repository."
     )
     tokens: int | None = Field(default=None, ge=1, le=16, description="Tokens drafted per step (default 3).")
     schedule: list[SpeculationStep] | None = Field(

@@ -28,8 +28,10 @@ from tierwise.api.base import (
     unique,
 )
 from tierwise.api.serving import (
+    Architecture,
     Batching,
     Caching,
+    DraftArchitecture,
     Engine,
     KVCacheDtype,
     ModelSource,
@@ -47,10 +49,12 @@ __all__ = [
     "NAME_LENGTH",
     "NAME_PATTERN",
     "VERSION",
+    "Architecture",
     "Batching",
     "Caching",
     "DNSLabel",
     "DNSName",
+    "DraftArchitecture",
     "Engine",
     "External",
     "KVCacheDtype",
@@ -250,6 +254,10 @@ class External(Model):
     prices: TokenPrices = Field(description="The provider's four prices.")
 
 
+# True when a size is not declared, so that a rule about it holds: `has` must be asked level by level.
+_DECLARED = "!has(self.model) || !has(self.model.architecture) || !has(self.model.architecture.{0})"
+_DRAFT_DECLARED = "!has(self.speculation.draftArchitecture) || !has(self.speculation.draftArchitecture.{0})"
+
 ExtraArg = Annotated[str, StringConstraints(pattern=r"^--[a-z0-9][a-z0-9-]*(=[^\n\r]*)?$", max_length=512)]
 
 
@@ -302,6 +310,43 @@ class ModelTierSpec(Model):
             message="vLLM 0.33 has no speculation method medusa or mlp_speculator; "
             "choose another method or engine.version 0.32",
             field_path=".speculation.method",
+        ),
+        Rule(
+            expression=f"{_DECLARED.format('attentionHeads')} || "
+            "self.model.architecture.attentionHeads % self.parallelism.tensor == 0",
+            message="parallelism.tensor must divide model.architecture.attentionHeads",
+            field_path=".parallelism.tensor",
+        ),
+        Rule(
+            expression=f"{_DECLARED.format('keyValueHeads')} || has(self.model.architecture.latentSize) || "
+            "self.model.architecture.keyValueHeads % self.parallelism.tensor == 0 || "
+            "self.parallelism.tensor % self.model.architecture.keyValueHeads == 0",
+            message="parallelism.tensor must divide model.architecture.keyValueHeads or be a multiple of it",
+            field_path=".parallelism.tensor",
+        ),
+        Rule(
+            expression=f"{_DECLARED.format('contextLength')} || !has(self.contextLength) || "
+            "self.contextLength <= self.model.architecture.contextLength",
+            message="contextLength must not exceed model.architecture.contextLength",
+            field_path=".contextLength",
+        ),
+        Rule(
+            expression=f"{_DRAFT_DECLARED.format('attentionHeads')} || "
+            "self.speculation.draftArchitecture.attentionHeads % self.parallelism.tensor == 0",
+            message="parallelism.tensor must divide speculation.draftArchitecture.attentionHeads",
+            field_path=".parallelism.tensor",
+        ),
+        Rule(
+            expression="!has(self.speculation.method) || self.speculation.method != 'draft_model' || "
+            f"{_DRAFT_DECLARED.format('vocabularySize')} || {_DECLARED.format('vocabularySize')} || "
+            "self.speculation.draftArchitecture.vocabularySize == self.model.architecture.vocabularySize",
+            message="with speculation.method draft_model the vocabularies of both models must have the same size",
+            field_path=".speculation.draftArchitecture.vocabularySize",
+        ),
+        Rule(
+            expression="self.resources.resourceName != 'amd.com/gpu' || has(self.external) || has(self.engine.image)",
+            message="the engine's own image is for NVIDIA GPUs: with amd.com/gpu name a ROCm build in engine.image",
+            field_path=".engine.image",
         ),
     )
 

@@ -43,7 +43,7 @@ def arguments(spec: ModelTierSpec) -> tuple[str, ...]:
         *_loading(spec, spec.model),
         *_capacity(spec),
         *_tactics(spec),
-        f"--shutdown-timeout={spec.drain_seconds}",
+        f"{profile(spec.engine).drain_flag}={spec.drain_seconds}",
         "--enable-prompt-tokens-details",
         *spec.extra_args,
     )

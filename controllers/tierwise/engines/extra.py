@@ -183,6 +183,8 @@ def _complaint(name: str, value: str | None, profile: Profile) -> str:
     if name in CLOSED:
         return f"{name} is not allowed: {CLOSED[name]}"
     allowed = ALLOWED.get(name)
+    if allowed is None and name in profile.removed_flags:
+        return f"{profile.engine} {profile.release} does not have {name} any more: {profile.removed_flags[name]}"
     if allowed is None:
         return f"{name} is not on the list of allowed arguments"
     if profile.minor < allowed.since:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tierwise.reasons import UNSUPPORTED
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One finding about a spec. `reason` is a constant of tierwise.reasons; only a `fatal` one forbids serving.
 
-    A finding that is not fatal has the reason Valid: the spec is served as it is, and the message is advice."""
+    A finding that is not fatal is advice (its reason stands under Advice): the spec is served as it is."""
 
     reason: str
     message: str
     fatal: bool = True
+
+
+def missing(engine: str, release: str, what: str, remedy: str | None) -> Problem:
+    """A release of the engine does not have `what` (field and value); `remedy` tells what to do instead, when known."""
+    return Problem(UNSUPPORTED, f"{engine} {release} does not have {what}" + (f": {remedy}" if remedy else ""))

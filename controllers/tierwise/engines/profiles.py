@@ -8,9 +8,11 @@ argument parsers of these releases again. Where a release differs from the one b
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tierwise.api.v1alpha1 import Engine
+from tierwise.engines.hardware import Hardware
+from tierwise.engines.history import REMOVED_FLAGS, REMOVED_METHODS, RENAMED_METRICS
 from tierwise.errors import Unsupported
 
 
@@ -54,6 +56,13 @@ class Profile:
     kv_cache_dtypes: frozenset[str]
     speculation: frozenset[str]
     removed: Mapping[str, str]  # what earlier releases had and this one has not -> what to do instead
+    # What a checkpoint may say of itself as quant_method; any other is unknown to this release.
+    known_quantization: frozenset[str]
+    hardware: Hardware
+    drain_flag: str = "--shutdown-timeout"  # seconds that running requests get after SIGTERM; the default 0 aborts them
+    speculation_refuses: tuple[str, ...] = ("min_p", "logit_bias")  # fields of a request: HTTP 400 while drafting
+    removed_flags: Mapping[str, str] = field(default_factory=lambda: REMOVED_FLAGS)
+    renamed_metrics: Mapping[str, str] = field(default_factory=lambda: RENAMED_METRICS)
 
     @property
     def release(self) -> str:
@@ -89,18 +98,36 @@ _VLLM_0_33 = Profile(
     ),
     kv_cache_dtypes=frozenset({"auto", "bfloat16", "float16", "fp8", "fp8_e4m3", "fp8_e5m2", "nvfp4"}),
     speculation=frozenset({"ngram", "draft_model", "eagle", "eagle3", "mtp", "suffix"}),
-    removed={
+    removed=REMOVED_METHODS
+    | {
         "medusa": "use eagle3, or engine.version 0.32",
         "mlp_speculator": "use eagle3, or engine.version 0.32",
     },
+    known_quantization=frozenset(
+        {"auto_awq", "auto_gptq", "auto-round", "awq", "awq_marlin", "compressed-tensors", "deepseek_v4_fp8"}
+        | {"experts_int8", "fbgemm_fp8", "fp8", "fp8_per_block", "fp8_per_channel", "fp8_per_tensor", "fp_quant"}
+        | {"gpt_oss_mxfp4", "gptq", "gptq_marlin", "humming", "inc", "int8_per_channel_weight_only", "modelopt"}
+        | {"modelopt_fp4", "modelopt_mixed", "modelopt_mxfp8", "moe_wna16", "mxfp4", "mxfp8", "nvfp4_per_token"}
+        | {"online", "quark", "torchao"}
+    ),
+    hardware=Hardware(),
 )
 # 0.33 removed the speculation methods medusa and mlp_speculator.
 _VLLM_0_32 = replace(
-    _VLLM_0_33, minor=(0, 32), speculation=_VLLM_0_33.speculation | {"medusa", "mlp_speculator"}, removed={}
+    _VLLM_0_33,
+    minor=(0, 32),
+    speculation=_VLLM_0_33.speculation | {"medusa", "mlp_speculator"},
+    removed=REMOVED_METHODS,
+    hardware=Hardware(refuses_other_float_cache=False),
 )
 # 0.32 added --custom-histogram-buckets and --max-num-active-seqs (see `extra`); --max-num-queued-reqs,
 # --shutdown-timeout, --kv-offloading-size and the schedule by batch size are in 0.30 already.
-_VLLM_0_30 = replace(_VLLM_0_32, minor=(0, 30))
+# 0.30 reads an nvfp4 cache on compute capability 10 alone.
+_VLLM_0_30 = replace(
+    _VLLM_0_32,
+    minor=(0, 30),
+    hardware=Hardware(refuses_other_float_cache=False, nvfp4_cache=frozenset({10})),
+)
 
 _PROFILES: dict[tuple[str, str], Profile] = {
     (each.engine, each.release): each for each in (_VLLM_0_30, _VLLM_0_32, _VLLM_0_33)

@@ -37,13 +37,21 @@ def batch_schedule(speculation: Speculation, max_sequences: int) -> tuple[tuple[
     return ((1, AUTO_UNTIL_BATCH, drafted), (AUTO_UNTIL_BATCH + 1, max_sequences, 0))
 
 
+def most_tokens(speculation: Speculation, max_sequences: int) -> int:
+    """The most tokens that are drafted for a request in one step, at any batch size."""
+    schedule = batch_schedule(speculation, max_sequences)
+    return max((tokens for _, _, tokens in schedule), default=speculation.tokens or DEFAULT_TOKENS)
+
+
 def speculative_config(speculation: Speculation, max_sequences: int) -> str | None:
     """The value of --speculative-config, compact and with sorted keys; None when nothing is drafted."""
     if speculation.mode == "Disabled" or speculation.method is None:
         return None
     schedule = batch_schedule(speculation, max_sequences)
-    most = max((tokens for _, _, tokens in schedule), default=speculation.tokens or DEFAULT_TOKENS)
-    value: dict[str, Any] = {"method": speculation.method, "num_speculative_tokens": most}
+    value: dict[str, Any] = {
+        "method": speculation.method,
+        "num_speculative_tokens": most_tokens(speculation, max_sequences),
+    }
     if speculation.draft_model is not None and speculation.method in TAKES_DRAFT_MODEL:
         value["model"] = speculation.draft_model
     if schedule:

@@ -1,0 +1,238 @@
+"""Can the GPUs that placement selects run what the spec asks for?
+
+Each known kind of GPU is judged alone. A spec is refused when every kind has something against it, and served with
+advice when only some have: the scheduler may still find a good one. A kind that tells nothing of itself refuses
+nothing. What is wrong is said once, with the kinds that it is wrong for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from tierwise.api.v1alpha1 import ModelTierSpec
+from tierwise.engines import flags
+from tierwise.engines.effective import certainly_dense
+from tierwise.engines.hardware import (
+    AMD,
+    GPT_OSS_MXFP4,
+    METHODS,
+    NATIVE_BFLOAT16,
+    ROCM_KV_DTYPES,
+    Capability,
+    attention_backend,
+    memory_mib,
+    vendor,
+    wanted_vendor,
+)
+from tierwise.engines.memory import CERTAIN_OVERHEAD, GIB, USUAL_OVERHEAD, Need, need
+from tierwise.engines.problem import Problem
+from tierwise.engines.profiles import Profile
+from tierwise.facts import GPU, Facts, ModelShape
+from tierwise.reasons import (
+    CONTEXT_DOES_NOT_FIT,
+    DRIVER_TOO_OLD,
+    LESS_PRECISION,
+    TIGHT_MEMORY,
+    WEIGHT_ONLY,
+    WEIGHTS_DO_NOT_FIT,
+    WRONG_GPU,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """One thing about one kind of GPU: what the spec needs, and what this kind has instead."""
+
+    reason: str
+    needs: str
+    has: str
+    fatal: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What every rule looks at."""
+
+    spec: ModelTierSpec
+    release: Profile
+    shape: ModelShape | None
+    need: Need | None
+
+    @property
+    def method(self) -> str:
+        """The quantization method that is really used: a checkpoint knows its own."""
+        said = self.spec.quantization.method
+        return said if said != "none" or self.shape is None else self.shape.quantization or "none"
+
+
+def check_gpus(spec: ModelTierSpec, release: Profile, facts: Facts) -> list[Problem]:
+    """What the known GPUs have against the spec; nothing for a tier without GPUs. `facts` are effective ones."""
+    wanted = wanted_vendor(spec.resources.resource_name)
+    if spec.resources.gpus == 0 or wanted is None:
+        return []
+    question = _Question(spec, release, facts.model, need(spec, release, facts))
+    by_kind = [list(_findings(question, gpu)) for gpu in facts.gpus if vendor(gpu) == wanted]
+    refused = bool(by_kind) and all(any(each.fatal for each in found) for found in by_kind)
+    return list(_grouped([each for found in by_kind for each in found], refused))
+
+
+def _grouped(findings: Sequence[_Finding], refused: bool) -> Iterator[Problem]:
+    seen: dict[tuple[str, str, bool], list[str]] = {}
+    for each in findings:
+        seen.setdefault((each.reason, each.needs, each.fatal), []).append(each.has)
+    for (reason, needs, fatal), kinds in seen.items():
+        known = list(dict.fromkeys(kinds))
+        yield Problem(reason, f"{needs}; {', '.join(known)}", fatal and refused)
+
+
+def _findings(question: _Question, gpu: GPU) -> Iterator[_Finding]:
+    rules: tuple[Callable[[_Question, GPU], Iterator[_Finding]], ...] = (_rocm,)
+    if vendor(gpu) != AMD:
+        rules = (_driver, _engine, _method, _kv_dtype, _dtype)
+    for rule in (*rules, _memory):
+        yield from rule(question, gpu)
+
+
+def _name(gpu: GPU) -> str:
+    return gpu.product or "a GPU of unknown product"
+
+
+def _version(capability: Capability) -> str:
+    return f"{capability[0]}.{capability[1]}"
+
+
+def _driver(question: _Question, gpu: GPU) -> Iterator[_Finding]:
+    """Only for the engine's own image: another build may be made for an older CUDA."""
+    least = question.release.hardware.driver
+    if question.spec.engine.image is None and gpu.driver_major is not None and gpu.driver_major < least:
+        yield _Finding(
+            DRIVER_TOO_OLD,
+            f"engine.version {question.release.release} needs driver {least} or newer (CUDA 13)",
+            f"a node with {_name(gpu)} has {gpu.driver_major}",
+        )
+
+
+def _engine(question: _Question, gpu: GPU) -> Iterator[_Finding]:
+    least = question.release.hardware.minimum
+    if gpu.capability is not None and gpu.capability < least:
+        yield _Finding(
+            WRONG_GPU,
+            f"engine.version {question.release.release} needs compute capability {_version(least)} or more",
+            f"{_name(gpu)} has {_version(gpu.capability)}",
+        )
+
+
+def _method(question: _Question, gpu: GPU) -> Iterator[_Finding]:
+    method = METHODS.get(question.method)
+    if method is None or gpu.capability is None:
+        return
+    field, has = f"quantization.method {question.method}", f"{_name(gpu)} has {_version(gpu.capability)}"
+    least, shape = method.minimum, question.shape
+    if question.method == "mxfp4" and shape is not None and shape.model_type == "gpt_oss":
+        least = GPT_OSS_MXFP4
+    if gpu.capability < least:
+        yield _Finding(WRONG_GPU, f"{field} needs compute capability {_version(least)} or more", has)
+    elif method.family is not None and gpu.capability[0] != method.family:
+        # A dense model has no layer that would notice.
+        if shape is None or not certainly_dense(question.spec, shape):
+            yield _Finding(WRONG_GPU, f"{field} needs compute capability {method.family}.x", has)
+    elif method.native is not None and gpu.capability < method.native:
+        yield _Finding(
+            WEIGHT_ONLY,
+            f"{field} saves memory but no computing below compute capability {_version(method.native)}",
+            has,
+            fatal=False,
+        )
+
+
+def _kv_dtype(question: _Question, gpu: GPU) -> Iterator[_Finding]:
+    dtype, shape = question.spec.quantization.kv_cache_dtype, question.shape
+    latent = shape is not None and shape.latent_size is not None
+    chosen = flags.value(question.spec.extra_args, "--attention-backend")
+    if dtype == "auto" or gpu.capability is None or chosen is not None:
+        return
+    if latent and dtype != "nvfp4":
+        return  # backends of their own, which no table here knows
+    head_dim = shape.head_dim if shape is not None else None
+    hardware = question.release.hardware
+    if (latent and dtype == "nvfp4") or attention_backend(hardware, gpu.capability, dtype, head_dim) is None:
+        why = "latent attention" if latent else f"heads of {head_dim}" if head_dim else "any head size"
+        yield _Finding(
+            WRONG_GPU,
+            f"quantization.kvCacheDtype {dtype} has no attention backend in {question.release.engine} "
+            f"{question.release.release} here (with {why})",
+            f"{_name(gpu)} has compute capability {_version(gpu.capability)}",
+        )
+
+
+def _dtype(question: _Question, gpu: GPU) -> Iterator[_Finding]:
+    """bfloat16 where the GPU has none: asked for by name the engine refuses it, else it takes float16 instead."""
+    if gpu.capability is None or gpu.capability >= NATIVE_BFLOAT16:
+        return
+    asked = flags.dtype(question.spec.extra_args)
+    has = f"{_name(gpu)} has {_version(gpu.capability)}"
+    if asked == "bfloat16":
+        yield _Finding(WRONG_GPU, "extraArgs: --dtype=bfloat16 needs compute capability 8.0 or more", has)
+    elif asked == "auto" and (question.shape is None or question.shape.dtype != "float16"):
+        needs = "the engine computes a bfloat16 model in float16 below compute capability 8.0 (extraArgs: --dtype)"
+        yield _Finding(LESS_PRECISION, needs, has, fatal=False)
+
+
+def _rocm(question: _Question, gpu: GPU) -> Iterator[_Finding]:
+    method, dtype = METHODS.get(question.method), question.spec.quantization.kv_cache_dtype
+    if method is not None and not method.rocm:
+        needs = f"quantization.method {question.method} is not there in the engine's ROCm build"
+        yield _Finding(WRONG_GPU, needs, f"{_name(gpu)} is an AMD GPU")
+    elif method is not None and not method.rocm_native:
+        needs = f"quantization.method {question.method} is emulated with 16 bits below gfx950: it saves memory alone"
+        yield _Finding(WEIGHT_ONLY, needs, f"{_name(gpu)} has no arithmetic for it", fatal=False)
+    if dtype not in ROCM_KV_DTYPES:
+        needs = f"quantization.kvCacheDtype {dtype} has no attention backend in the engine's ROCm build"
+        yield _Finding(WRONG_GPU, needs, f"{_name(gpu)} is an AMD GPU")
+
+
+def _memory(question: _Question, gpu: GPU) -> Iterator[_Finding]:
+    needed, mib = question.need, memory_mib(gpu, question.spec.resources.resource_name)
+    if needed is None or mib is None:
+        return
+    extra, memory = question.spec.extra_args, mib * 1024 * 1024
+    share = flags.memory_share(extra, question.release.hardware.memory_share)
+    fixed = flags.kv_cache_bytes(extra)
+    room = memory if fixed is not None else int(memory * share)
+    has = f"{_name(gpu)} has {_gib(room)} for both" if fixed is None else f"{_name(gpu)} has {_gib(room)}"
+    left = room - CERTAIN_OVERHEAD - needed.weights
+    cache = left if fixed is None else fixed
+    if left <= 0:
+        yield _Finding(
+            WEIGHTS_DO_NOT_FIT,
+            f"the weights take at least {_gib(needed.weights)} on each GPU: quantize with quantization.method, "
+            "or raise parallelism.tensor",
+            f"{_name(gpu)} has {_gib(room)} for the engine",
+        )
+    elif needed.kv > cache or (fixed is not None and fixed > left):
+        yield _Finding(
+            CONTEXT_DOES_NOT_FIT,
+            _context_words(needed, fixed),
+            f"{has}, room for about {needed.tokens_in(cache):,} tokens",
+        )
+    elif room - USUAL_OVERHEAD - needed.weights < (needed.kv if fixed is None else fixed):
+        yield _Finding(
+            TIGHT_MEMORY,
+            f"{_gib(needed.weights)} of weights and {_gib(needed.kv)} of KV cache for contextLength "
+            f"{needed.context} leave the engine less than {_gib(USUAL_OVERHEAD)} for itself",
+            f"{_name(gpu)} has {_gib(room)}",
+            fatal=False,
+        )
+
+
+def _context_words(needed: Need, fixed: int | None) -> str:
+    given = "" if fixed is None else f", given {_gib(fixed)} by extraArgs --kv-cache-memory-bytes"
+    return (
+        f"contextLength {needed.context} needs {_gib(needed.kv)} of KV cache on each GPU{given}, beside at least "
+        f"{_gib(needed.weights)} of weights: lower contextLength, or change quantization or parallelism.tensor"
+    )
+
+
+def _gib(size: int) -> str:
+    return f"{size / GIB:.1f} GiB"
