@@ -1,0 +1,144 @@
+"""What do the faults of measurements and of strangers share? Tiers whose right number of replicas is known, and the
+hands to break what is measured.
+
+U users in a closed loop keep U requests in a tier, whatever its replicas do, so it wants ceil(U / share) of them. The
+window is short and the minimum 1: a decision that took a missing number for a small one would lower the target within
+seconds, in plain sight of `recorded`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from playground.handle import Playground
+from tests.cluster.e2e.load import closed_loop
+from tests.cluster.e2e.record import Record, recorded
+from tests.cluster.e2e.tiers import cheap
+from tests.cluster.kubectl import Kubectl, Object, conditions, eventually, has
+from tests.cluster.process import Operator
+
+SEQUENCES, WAITING, WINDOW = 2, 1, 10
+SHARE = SEQUENCES + WAITING
+USERS = 8
+WANTED = math.ceil(USERS / SHARE)
+MOST = 6
+TICK, SCRAPE = 3.0, 2.0  # of `operating` and of the playground
+STALE = 3 * TICK  # beyond this the last answers count no more
+# How long a thing may take that takes seconds on a quiet machine.
+SOON = 60.0
+ENGINE_PORT = 8000
+
+
+def follower(name: str, **spec: Any) -> dict[str, Any]:
+    """A tier that follows its load between 1 and MOST."""
+    scaling = {
+        "minReplicas": 1,
+        "maxReplicas": MOST,
+        "waitingPerReplica": WAITING,
+        "scaleDownWindowSeconds": WINDOW,
+    }
+    return cheap(name, batching={"maxSequences": SEQUENCES}, scaling=scaling, **spec)
+
+
+def ready_pods(kubectl: Kubectl, tier: str) -> list[Object]:
+    """The pods of a tier that answer, by name."""
+    return [
+        pod
+        for pod in kubectl.pods(tier)
+        if "deletionTimestamp" not in pod["metadata"] and conditions(pod).get("Ready", {}).get("status") == "True"
+    ]
+
+
+def identities(kubectl: Kubectl, tier: str) -> dict[str, str]:
+    """UIDs of a tier's pods that are not ending."""
+    pods = kubectl.pods(tier)
+    return {p["metadata"]["name"]: p["metadata"]["uid"] for p in pods if "deletionTimestamp" not in p["metadata"]}
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A namespace, the operator, and the way to its engines and its Prometheus."""
+
+    playground: Playground
+    kubectl: Kubectl
+    operator: Operator
+
+    def loaded(self, **users: int) -> Any:
+        """So many users per tier while the block runs."""
+        return closed_loop(self.playground, self.kubectl.namespace, users)
+
+    def replicas(self, tier: str) -> Any:
+        """Every number of replicas that is asked for while the block runs."""
+        return recorded(self.kubectl, "deployment", f"{tier}-predictor", ".spec.replicas")
+
+    def follows(self, tier: str, replicas: int, seconds: float = SOON) -> None:
+        """Waits until the tier has so many ready replicas, all of them measured."""
+
+        def done(seen: Object) -> bool:
+            status = seen.get("status", {})
+            counts = {status.get("readyReplicas", 0), status.get("desiredReplicas", 0)}
+            return counts == {replicas} and has(seen, "MetricsAvailable", "True")
+
+        what = f"{tier} has {replicas} ready and measured replicas"
+        eventually(lambda: self.kubectl.tier(tier), done, seconds, what)
+
+    def says(self, tier: str, kind: str, status: str, reason: str = "", *, since: float) -> tuple[float, str]:
+        """Waits for a condition; the seconds from `since` (monotonic) until it was there, and its message."""
+        seen = eventually(
+            lambda: self.kubectl.tier(tier),
+            lambda found: has(found, kind, status, reason),
+            SOON,
+            f"{tier}: {kind}={status} {reason}",
+        )
+        return time.monotonic() - since, str(conditions(seen)[kind]["message"])
+
+    def engine(self, pod: Object, path: str, body: Mapping[str, Any]) -> None:
+        """Turn a switch of a simulated engine."""
+        url = f"http://{pod['status']['podIP']}:{ENGINE_PORT}{path}"
+        proxies = {"http": self.playground.proxy_url}
+        requests.post(url, json=body, proxies=proxies, timeout=10).raise_for_status()
+
+    def metrics(self, pod: Object, mode: str) -> None:
+        """How an engine's /metrics is from now on: ok, hang, nan, inf, error."""
+        self.engine(pod, "/sim/metrics", {"mode": mode})
+
+    @contextmanager
+    def rescraped(self, change: Callable[[dict[str, Any]], None]) -> Iterator[None]:
+        """Prometheus is restarted with another configuration, and with the old one after the block."""
+        path = self.playground.layout.config / "prometheus.json"
+        before = path.read_text(encoding="utf-8")
+        changed = json.loads(before)
+        change(changed)
+        self._restart_prometheus(json.dumps(changed))
+        try:
+            yield
+        finally:
+            self._restart_prometheus(before)
+
+    def _restart_prometheus(self, configuration: str) -> None:
+        path = self.playground.layout.config / "prometheus.json"
+        self.playground.control("stop", "prometheus")
+        try:
+            path.write_text(configuration, encoding="utf-8")
+        finally:
+            self.playground.control("start", "prometheus")
+
+
+def lowest(record: Record, since: float) -> int:
+    """The fewest replicas asked for since then (monotonic), the number that stood at that moment included."""
+    before = [value for at, value in record.seen if at <= since]
+    return min([*before[-1:], *(value for at, value in record.seen if at > since)])
+
+
+def held(record: Record, since: float) -> set[int]:
+    """All numbers asked for since then, the one that stood at that moment included."""
+    before = [value for at, value in record.seen if at <= since]
+    return {*before[-1:], *(value for at, value in record.seen if at > since)}
