@@ -43,11 +43,11 @@ class MetricsPage:
         self._info = _labels({**cache_info, "engine": "0"})
         self._since_032 = tuple(int(part) for part in version.split(".")[:2]) >= (0, 32)
         self._lines: list[str] = []
-        self._nan = False
+        self._instead = ""
 
-    def render(self, nan: bool = False) -> str:
-        """The page's text; `nan` replaces every value, as a broken exporter would."""
-        self._lines, self._nan = [], nan
+    def render(self, instead: str = "") -> str:
+        """The page's text; `instead` (NaN, +Inf) stands in the place of every value, as in a broken exporter's."""
+        self._lines, self._instead = [], instead
         self._gauges()
         self._counters()
         self._speculation()
@@ -59,7 +59,7 @@ class MetricsPage:
         self._lines.append(f"# HELP {name} {text}")
         self._lines.append(f"# TYPE {name} {kind}")
         for suffix, labels, value in samples:
-            shown = "NaN" if self._nan else _number(value)
+            shown = self._instead or _number(value)
             self._lines.append(f"{name}{suffix}{{{labels}}} {shown}")
 
     def _gauge(self, name: str, text: str, value: float) -> None:

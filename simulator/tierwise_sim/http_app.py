@@ -25,7 +25,8 @@ from tierwise_sim.driver import Driver, Ticket
 from tierwise_sim.exposition import CONTENT_TYPE, MetricsPage
 from tierwise_sim.sequence import Rejection, Request
 
-METRICS_MODES = ("ok", "hang", "nan", "error")
+_INSTEAD = {"nan": "NaN", "inf": "+Inf"}
+METRICS_MODES = ("ok", "hang", *_INSTEAD, "error")
 MAX_BODY_BYTES = 64 * 1024**2
 _ENGINE_DEAD = "EngineCore encountered an issue. See stack trace (above) for the root cause."
 
@@ -228,7 +229,7 @@ class HttpApp:
         if self._metrics_mode == "error":
             raise api.ApiError(500, "InternalServerError", "the metrics page is switched to fail")
         self._driver.pump()
-        page = self._page.render(nan=self._metrics_mode == "nan")
+        page = self._page.render(_INSTEAD.get(self._metrics_mode, ""))
         return web.Response(body=page.encode(), headers={"Content-Type": CONTENT_TYPE})
 
     async def _set_metrics(self, request: web.Request) -> web.Response:

@@ -27,9 +27,9 @@ from tests.cluster.process import Operator
 
 SEQUENCES, WAITING, WINDOW = 2, 1, 10
 SHARE = SEQUENCES + WAITING
-USERS = 8
+USERS = 4
 WANTED = math.ceil(USERS / SHARE)
-MOST = 6
+MOST = 4
 TICK, SCRAPE = 3.0, 2.0  # of `operating` and of the playground
 STALE = 3 * TICK  # beyond this the last answers count no more
 # How long a thing may take that takes seconds on a quiet machine.
@@ -55,12 +55,6 @@ def ready_pods(kubectl: Kubectl, tier: str) -> list[Object]:
         for pod in kubectl.pods(tier)
         if "deletionTimestamp" not in pod["metadata"] and conditions(pod).get("Ready", {}).get("status") == "True"
     ]
-
-
-def identities(kubectl: Kubectl, tier: str) -> dict[str, str]:
-    """UIDs of a tier's pods that are not ending."""
-    pods = kubectl.pods(tier)
-    return {p["metadata"]["name"]: p["metadata"]["uid"] for p in pods if "deletionTimestamp" not in p["metadata"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +100,30 @@ class Scene:
         proxies = {"http": self.playground.proxy_url}
         requests.post(url, json=body, proxies=proxies, timeout=10).raise_for_status()
 
+    def busiest(self, tier: str) -> Object:
+        """The replica that has most requests."""
+        return max(ready_pods(self.kubectl, tier), key=self._requests)
+
+    def _requests(self, pod: Object) -> int:
+        url = f"http://{pod['status']['podIP']}:{ENGINE_PORT}/sim/state"
+        state = requests.get(url, proxies={"http": self.playground.proxy_url}, timeout=10).json()
+        return int(state["running"]) + int(state["waiting"])
+
+    def identities(self, tier: str) -> dict[str, str]:
+        """UIDs of a tier's pods that are not ending, by name."""
+        pods = [pod["metadata"] for pod in self.kubectl.pods(tier)]
+        return {each["name"]: each["uid"] for each in pods if "deletionTimestamp" not in each}
+
+    def unready(self, tier: str, *, since: float) -> float:
+        """Waits until the tier says that it is not ready, or not in full; seconds from `since` (monotonic)."""
+        eventually(
+            lambda: self.kubectl.tier(tier),
+            lambda found: not has(found, "Ready", "True"),
+            SOON,
+            f"{tier} is not ready",
+        )
+        return time.monotonic() - since
+
     def metrics(self, pod: Object, mode: str) -> None:
         """How an engine's /metrics is from now on: ok, hang, nan, inf, error."""
         self.engine(pod, "/sim/metrics", {"mode": mode})
@@ -130,12 +148,6 @@ class Scene:
             path.write_text(configuration, encoding="utf-8")
         finally:
             self.playground.control("start", "prometheus")
-
-
-def lowest(record: Record, since: float) -> int:
-    """The fewest replicas asked for since then (monotonic), the number that stood at that moment included."""
-    before = [value for at, value in record.seen if at <= since]
-    return min([*before[-1:], *(value for at, value in record.seen if at > since)])
 
 
 def held(record: Record, since: float) -> set[int]:

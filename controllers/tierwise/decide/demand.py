@@ -16,6 +16,7 @@ as nothing here, and forbid lowering elsewhere.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -64,17 +65,20 @@ def share(spec: ModelTierSpec, requests_per_replica: float) -> Share:
 
 def demand(pods: Sequence[PodSample], tokens_per_request: Signal, given: Share) -> Demand:
     """The load of these pods. With an unknown L, a waiting request counts as much KV memory as a running one holds on
-    average; with an unknown K everywhere, memory counts by use alone."""
+    average; with an unknown K everywhere (or one of less than a token), memory counts by use alone."""
     capacity = median([pod.kv_capacity_tokens.value for pod in pods if pod.kv_capacity_tokens.known])
-    running = sum(pod.running.value for pod in pods if pod.running.known)
-    waiting = sum(pod.waiting.value for pod in pods if pod.waiting.known)
+    running = _sum(pod.running.value for pod in pods if pod.running.known)
+    waiting = _sum(pod.waiting.value for pod in pods if pod.waiting.known)
     usage = [(pod, min(1.0, pod.kv_usage.value)) for pod in pods if pod.kv_usage.known]
-    if capacity is None or capacity <= 0:
+    if capacity is None or capacity < 1:
         held, memory = 0.0, sum(used for _, used in usage) / given.memory
     else:
-        held = sum(used * _capacity(pod, capacity) for pod, used in usage)
-        mean = tokens_per_request.value if tokens_per_request.known else held / running if running > 0 else 0.0
-        memory = (held + waiting * mean) / (given.memory * capacity)
+        held = _sum(used * _capacity(pod, capacity) for pod, used in usage)
+        # In replicas before anything is added up: tokens could be more than a float holds.
+        filled = _sum(used * (_capacity(pod, capacity) / capacity) for pod, used in usage)
+        known = tokens_per_request.known
+        each = tokens_per_request.value / capacity if known else filled / running if running > 0 else 0.0
+        memory = (filled + waiting * each) / given.memory
     return Demand(
         memory=_finite(memory),
         compute=_finite((running + waiting) / given.requests),
@@ -86,6 +90,11 @@ def demand(pods: Sequence[PodSample], tokens_per_request: Signal, given: Share) 
 
 def _capacity(pod: PodSample, otherwise: float) -> float:
     return pod.kv_capacity_tokens.value if pod.kv_capacity_tokens.known else otherwise
+
+
+def _sum(values: Iterable[float]) -> float:
+    """Their sum, never infinite: infinity times no waiting request would be no number, and read as no load."""
+    return min(sum(values), sys.float_info.max)
 
 
 def _finite(replicas: float) -> float:

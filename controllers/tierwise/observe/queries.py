@@ -4,11 +4,14 @@ Four queries a round, whatever the number of tiers: every series with a tier lab
 namespace, pod and tier, and joined to the tiers afterwards. Parts of one query are told apart by a label `series` that
 is set by label_replace, so each part keeps the aggregation that is right for it.
 
-Three habits, each from an outage of somebody else:
+Four habits, each from an outage of somebody else:
 - No `or vector(0)`: an absent series must stay absent. A hung /metrics would otherwise look like an idle replica.
 - Rates per second are asked only where the window is full (count_over_time): after a gap they would be too low. Ratios
   of two counters over the same window need no such guard, since a gap shortens both.
 - A replica is counted once, however many jobs scrape it (max by engine), and all its engines are (sum over them).
+- Only what was scraped from the replica itself is believed: a series counts if Prometheus has an `up` under the same
+  job, instance, pod and tier, which no target can write. Where a scrape believes the labels of its targets
+  (honor_labels), a stranger that names somebody else's pod would otherwise raise that tier to its maximum.
 
 Nothing is put into a query without `quote` or a check: a label value may hold anything.
 """
@@ -27,6 +30,7 @@ TIER_LABEL = "tierwise_io_tier"  # what Prometheus makes of the pod label tierwi
 SERIES = "series"
 CAPACITY_LABEL = "kv_tokens"  # of the series kv_capacity: what the engine says, whatever it calls the label
 BY = f"namespace, pod, {TIER_LABEL}"
+_TARGET = f"{BY}, job, instance"
 RATIO_WINDOW = "5m"
 _FULL = 0.8  # share of the expected samples that a window must hold
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
@@ -92,15 +96,23 @@ class _Words:
         """An expression whose series are told apart from the other parts'."""
         return f'label_replace({expression}, "{SERIES}", {quote(series)}, "", "")'
 
+    def own(self, vector: str) -> str:
+        """Of these series, those that were scraped from the replica that their labels name."""
+        return f"{vector} and on ({_TARGET}) {self.selector('up')}"
+
+    def engines(self, how: str, vector: str) -> str:
+        """Over the engines of a replica (data parallel ranks): `how`; over duplicates of one series: the largest."""
+        return f"{how} by ({BY}) (max by ({BY}, engine) ({self.own(vector)}))"
+
     def load(self) -> str:
         """Gauges, and the age of the scrape they came from."""
         running = self.metric("running")
         return " or ".join(
             (
-                self.part(kinds.RUNNING, _engines("sum", running)),
-                self.part(kinds.WAITING, _engines("sum", self.metric("waiting"))),
-                self.part(kinds.KV_USAGE, _engines("avg", self.metric("kv_usage"))),
-                self.part(kinds.AGE, f"time() - max by ({BY}) (timestamp({running}))"),
+                self.part(kinds.RUNNING, self.engines("sum", running)),
+                self.part(kinds.WAITING, self.engines("sum", self.metric("waiting"))),
+                self.part(kinds.KV_USAGE, self.engines("avg", self.metric("kv_usage"))),
+                self.part(kinds.AGE, f"time() - max by ({BY}) ({self.own(f'timestamp({running})')})"),
             )
         )
 
@@ -111,7 +123,7 @@ class _Words:
             if not _LABEL.fullmatch(label):
                 raise ValueError(f"{label!r} is not a label name")
         labels = ", ".join(sorted({*said, "num_gpu_blocks", "block_size", "engine"}))
-        expression = f"max by ({BY}, {labels}) ({self.metric('cache_info')})"
+        expression = f"max by ({BY}, {labels}) ({self.own(self.metric('cache_info'))})"
         for label in said:
             expression = f'label_replace({expression}, "{CAPACITY_LABEL}", "$1", "{label}", "(.+)")'
         return self.part(kinds.KV_CAPACITY, expression)
@@ -133,17 +145,13 @@ class _Words:
         )
 
     def _increase(self, attribute: str, suffix: str = "") -> str:
-        return _engines("sum", f"increase({self.metric(attribute, suffix)}[{RATIO_WINDOW}])")
+        return self.engines("sum", f"increase({self.metric(attribute, suffix)}[{RATIO_WINDOW}])")
 
     def _rate(self, attribute: str) -> str:
         """Per second, only where the window is full of samples."""
         scrapes = max(6, math.ceil(60 / self.scrape_seconds))
         window = f"{math.ceil(scrapes * self.scrape_seconds)}s"
         selected = self.metric(attribute)
-        full = f"min by ({BY}) (count_over_time({selected}[{window}])) >= {math.ceil(_FULL * scrapes)}"
-        return f"({_engines('sum', f'rate({selected}[{window}])')} and ({full}))"
-
-
-def _engines(how: str, vector: str) -> str:
-    """Over the engines of a replica (data parallel ranks): `how`; over duplicates of the same series: the largest."""
-    return f"{how} by ({BY}) (max by ({BY}, engine) ({vector}))"
+        counted = self.own(f"count_over_time({selected}[{window}])")
+        full = f"min by ({BY}) ({counted}) >= {math.ceil(_FULL * scrapes)}"
+        return f"({self.engines('sum', f'rate({selected}[{window}])')} and ({full}))"

@@ -44,6 +44,13 @@ def test_absence_is_never_turned_into_a_number() -> None:
         assert "offset" not in query.promql
 
 
+def test_every_series_must_come_from_the_target_that_it_names() -> None:
+    """Which tells a replica's own series from those that a stranger exports under its name."""
+    for query in queries([NAMES]):
+        asked = [selector for selector in re.findall(r"\{[^}]*\}", query.promql) if '"up"' not in selector]
+        assert query.promql.count("and on (namespace, pod, tierwise_io_tier, job, instance) {") == len(asked)
+
+
 @pytest.mark.parametrize(
     ("scrape", "window", "least"), [(10.0, "60s", 5), (15.0, "90s", 5), (2.0, "60s", 24), (1.0, "60s", 48)]
 )

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -116,7 +117,9 @@ def test_release_0_30_lacks_what_it_lacked() -> None:
     assert "vllm:prompt_tokens_cached_total" in text
 
 
-def test_a_broken_page_is_nan_everywhere() -> None:
-    values = [s.value for family in families(page(busy_engine()).render(nan=True)).values() for s in family.samples]
+@pytest.mark.parametrize(("instead", "broken"), [("NaN", math.isnan), ("+Inf", math.isinf)])
+def test_a_broken_page_has_one_value_everywhere(instead: str, broken: Callable[[float], bool]) -> None:
+    shown = families(page(busy_engine()).render(instead)).values()
+    values = [sample.value for family in shown for sample in family.samples]
     assert values
-    assert all(math.isnan(value) for value in values)
+    assert all(broken(value) for value in values)

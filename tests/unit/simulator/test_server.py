@@ -101,6 +101,8 @@ def test_the_metrics_page_hangs_lies_fails_and_recovers(server: Vllm) -> None:
     server.get("/sim/metrics", {"mode": "nan"})
     assert "vllm:kv_cache_usage_perc" in server.get("/metrics")[1]
     assert server.metric("vllm:kv_cache_usage_perc") != server.metric("vllm:kv_cache_usage_perc")
+    server.get("/sim/metrics", {"mode": "inf"})
+    assert server.metric("vllm:kv_cache_usage_perc") == float("inf")
     server.get("/sim/metrics", {"mode": "error"})
     assert server.get("/metrics")[0] == 500
     assert server.get("/sim/metrics", {"mode": "sulk"})[0] == 400
