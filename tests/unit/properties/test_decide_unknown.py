@@ -173,7 +173,7 @@ def test_another_date_changes_nothing_but_the_dates(seen: TierView, memory: Memo
 def _moved(seen: TierView, by: float) -> TierView:
     """All times of the signals as whole seconds, later by so many."""
 
-    def moved(signal: Signal) -> Signal:
+    def moved(signal: Any) -> Any:
         return signal if signal.at is None else replace(signal, at=float(round(signal.at)) + by)
 
     fields = ("running", "waiting", "kv_usage", "kv_capacity_tokens")
