@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from tierwise.act.apply import CYCLE_SECONDS, Memo, act
-from tierwise.api.status import ModelTierStatus
+from tierwise.api.status import DecisionStatus, ModelTierStatus
 from tierwise.api.v1alpha1 import API_VERSION
 from tierwise.decide import decide, remember, restore
 from tierwise.errors import Conflict, Gone, TierwiseError
@@ -49,6 +49,8 @@ class Kept:
 
     memories: dict[str, Memory] = field(default_factory=dict)
     statuses: dict[str, _Written] = field(default_factory=dict)
+    # Changes of replicas that were made, in a cycle whose status could not be written.
+    untold: dict[str, list[DecisionStatus]] = field(default_factory=dict)
     memo: Memo = field(default_factory=Memo)
     recorder: Recorder = field(default_factory=Recorder)
 
@@ -57,6 +59,7 @@ class Kept:
         uids = set(alive)
         self.memories = {uid: memory for uid, memory in self.memories.items() if uid in uids}
         self.statuses = {uid: written for uid, written in self.statuses.items() if uid in uids}
+        self.untold = {uid: decisions for uid, decisions in self.untold.items() if uid in uids}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,7 @@ async def run(
     now = clock.now()
     snapshot = _freshest(observe(world, samples, now), kept)
     tiers = [view.tier for view in snapshot.tiers]
+    snapshot = _completed(snapshot, kept)
     kept.forget(tier.uid for tier in tiers)
     memories = _memories(tiers, kept, now)
     plan = Plan(tuple(_spared(snapshot, lambda seen: decide(seen, memories).tiers)))
@@ -128,6 +132,26 @@ def _freshest(snapshot: Snapshot, kept: Kept) -> Snapshot:
     return replace(snapshot, tiers=tuple(views))
 
 
+def _completed(snapshot: Snapshot, kept: Kept) -> Snapshot:
+    """With the changes of replicas that no status tells yet, as if one did: the next one then keeps them."""
+    views = []
+    for view in snapshot.tiers:
+        decisions = kept.untold.get(view.tier.uid)
+        if decisions is not None and _follows(decisions, view.tier.status.scaling.decisions):
+            scaling = view.tier.status.scaling.model_copy(update={"decisions": decisions})
+            status = view.tier.status.model_copy(update={"scaling": scaling})
+            view = replace(view, tier=replace(view.tier, status=status))
+        views.append(view)
+    return replace(snapshot, tiers=tuple(views))
+
+
+def _follows(decisions: Sequence[DecisionStatus], told: Sequence[DecisionStatus]) -> bool:
+    """Whether these only add to what is told. Another process may have told its own since, as the leader."""
+    if not told:
+        return True
+    return any(decisions[new:] == told[: len(decisions) - new] for new in range(len(decisions)))
+
+
 async def _tell(told: Report, tiers: dict[TierKey, TierObject], cluster: Cluster, clock: Clock, kept: Kept) -> None:
     gate = asyncio.Semaphore(PARALLEL)
 
@@ -153,6 +177,7 @@ async def _write_status(tier_report: TierReport, tier: TierObject, cluster: Clus
         return
     ref = Ref(API_VERSION, "modeltiers", tier.key.namespace, tier.key.name)
     body = tier_report.status.model_dump(mode="json", by_alias=True, exclude_none=True)
+    kept.untold[tier.uid] = tier_report.status.scaling.decisions
     try:
         version = await cluster.patch_status(ref, body, resource_version=tier.resource_version)
     except (Conflict, Gone) as error:  # it changed or went while we thought about it: the next cycle sees that
@@ -160,6 +185,7 @@ async def _write_status(tier_report: TierReport, tier: TierObject, cluster: Clus
     except TierwiseError as error:
         logger.warning("a status was not written: %s", error.message, extra={"tier": str(tier.key)})
     else:
+        del kept.untold[tier.uid]
         onto = frozenset({tier.resource_version})
         if before is not None and before.version == tier.resource_version:
             onto |= before.onto

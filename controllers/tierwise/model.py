@@ -306,6 +306,7 @@ class TierOutcome:
     event: str = ""  # what a person should hear of that write: Created, Healed or Updated
     scaled_to: int | None = None
     error: ActionError | None = None
+    detail: str = ""  # why the InferenceService was healed
 
 
 @dataclass(frozen=True, slots=True)

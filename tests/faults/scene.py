@@ -24,6 +24,8 @@ from tests.cluster.e2e.record import Record, recorded
 from tests.cluster.e2e.tiers import cheap
 from tests.cluster.kubectl import Kubectl, Object, conditions, eventually, has
 from tests.cluster.process import Operator
+from tests.faults.ledger import Blind
+from tests.faults.stage import Stage
 
 SEQUENCES, WAITING, WINDOW = 2, 1, 10
 SHARE = SEQUENCES + WAITING
@@ -59,11 +61,26 @@ def ready_pods(kubectl: Kubectl, tier: str) -> list[Object]:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A namespace, the operator, and the way to its engines and its Prometheus."""
+    """A stage with its operator, and the way to its engines and to Prometheus."""
 
-    playground: Playground
-    kubectl: Kubectl
+    stage: Stage
     operator: Operator
+
+    @property
+    def playground(self) -> Playground:
+        """The control plane."""
+        return self.stage.playground
+
+    @property
+    def kubectl(self) -> Kubectl:
+        """kubectl in the namespace of the tiers."""
+        return self.stage.kubectl
+
+    def wrong(self, *blind: Blind) -> int:
+        """How many writes were wrong since the test began; fails when there is one."""
+        found = self.stage.ledger.wrong(blind)
+        assert not found, "\n".join(map(str, found))
+        return len(found)
 
     def loaded(self, **users: int) -> Any:
         """So many users per tier while the block runs."""
@@ -114,13 +131,13 @@ class Scene:
         pods = [pod["metadata"] for pod in self.kubectl.pods(tier)]
         return {each["name"]: each["uid"] for each in pods if "deletionTimestamp" not in each}
 
-    def unready(self, tier: str, *, since: float) -> float:
-        """Waits until the tier says that it is not ready, or not in full; seconds from `since` (monotonic)."""
+    def misses(self, tier: str, replicas: int, *, since: float) -> float:
+        """Waits until the tier says that fewer than these replicas answer; seconds from `since` (monotonic)."""
         eventually(
             lambda: self.kubectl.tier(tier),
-            lambda found: not has(found, "Ready", "True"),
+            lambda found: found["status"].get("readyReplicas", 0) < replicas,
             SOON,
-            f"{tier} is not ready",
+            f"{tier} misses a replica",
         )
         return time.monotonic() - since
 

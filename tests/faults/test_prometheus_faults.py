@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 
 from playground.handle import Playground
-from tests.cluster.conftest import playground  # noqa: F401
 from tests.cluster.e2e.prometheus import instant
-from tests.cluster.kubectl import Kubectl, eventually, has
-from tests.cluster.process import alone, operating
+from tests.cluster.kubectl import eventually, has
 from tests.faults.conftest import Sheet
 from tests.faults.effects import Answer, Delay, Rewrite
 from tests.faults.forger import forger, page
+from tests.faults.ledger import Blind
 from tests.faults.proxy import Effect, Proxy
-from tests.faults.scene import SOON, TICK, USERS, WANTED, WINDOW, Scene, follower, held, ready_pods
+from tests.faults.scene import SOON, STALE, TICK, USERS, WANTED, WINDOW, Scene, follower, held, ready_pods
+from tests.faults.stage import staged
 
 pytestmark = pytest.mark.cluster
 NAMESPACE = "measured"
@@ -32,30 +32,21 @@ LONG = WINDOW + 2 * TICK
 
 
 @pytest.fixture(scope="module")
-def kubectl(playground: Playground) -> Iterator[Kubectl]:  # noqa: F811
-    with alone(playground, NAMESPACE) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def prometheus(playground: Playground) -> Iterator[Proxy]:  # noqa: F811
+def prometheus(playground: Playground) -> Iterator[Proxy]:
     """The way from the operator to Prometheus."""
     with Proxy(playground.prometheus_url) as proxy:
         yield proxy
 
 
 @pytest.fixture(scope="module")
-def scene(
-    playground: Playground,  # noqa: F811
-    kubectl: Kubectl,
-    prometheus: Proxy,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Scene]:
+def scene(playground: Playground, prometheus: Proxy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """One operator and one tier, `steady`, under a load that never changes."""
-    options = ("--lease-name", NAMESPACE, "--lease-namespace", NAMESPACE, "--prometheus-url", prometheus.url)
-    with operating(playground, tmp_path_factory.mktemp("operator"), "one", *options) as operator:
-        made = Scene(playground, kubectl, operator)
-        kubectl.apply(follower("steady"))
+    with (
+        staged(playground, NAMESPACE, tmp_path_factory.mktemp(NAMESPACE), ["one"]) as stage,
+        stage.operator("one", prometheus_url=prometheus.url) as operator,
+    ):
+        made = Scene(stage, operator)
+        made.kubectl.apply(follower("steady"))
         made.follows("steady", 1)
         with made.loaded(steady=USERS):
             made.follows("steady", WANTED)
@@ -64,8 +55,9 @@ def scene(
 
 @pytest.fixture(autouse=True)
 def rested(scene: Scene) -> None:
-    """Every test begins with the tier as its load wants it."""
+    """Every test begins with the tier as its load wants it, and counts its own wrong writes."""
     scene.follows("steady", WANTED)
+    scene.stage.ledger.restart()
 
 
 def limited(scene: Scene, reason: str) -> None:
@@ -91,13 +83,14 @@ def test_prometheus_is_gone_for_two_minutes(scene: Scene, faults: Sheet) -> None
         with scene.loaded(ending=USERS):
             scene.follows("ending", WANTED)
             scene.playground.control("stop", "prometheus")
-            began = time.monotonic()
+            began, since = time.monotonic(), time.time() + STALE
         with scene.loaded(starting=USERS):
             try:
                 noticed, message = scene.says("steady", "MetricsAvailable", "False", "PrometheusError", since=began)
                 assert "Prometheus at http://" in message
                 time.sleep(max(0.0, OUTAGE - (time.monotonic() - began)))
             finally:
+                until = time.time()
                 scene.playground.control("start", "prometheus")
             back = time.monotonic()
             assert (held(steady, began), held(ending, began), held(starting, began)) == ({WANTED}, {WANTED}, {1})
@@ -108,12 +101,13 @@ def test_prometheus_is_gone_for_two_minutes(scene: Scene, faults: Sheet) -> None
             time.sleep(LONG)
             assert held(steady, began) == {WANTED}, "no gap in the counters lowers it afterwards"
     scene.kubectl("delete", "modeltier", "ending", "starting", "--wait=false")
+    blind = [Blind(NAMESPACE, tier, since, until) for tier in ("steady", "ending", "starting")]
     faults.record(
         row="7",
         fault="Prometheus is gone for 2 minutes under load",
         detect_seconds=noticed,
         recover_seconds=recovered,
-        wrong_writes=0,
+        wrong_writes=scene.wrong(*blind),
     )
 
 
@@ -142,7 +136,7 @@ def test_a_replica_is_not_measured(scene: Scene, faults: Sheet, row: str, mode: 
             scene.metrics(pod, "ok")
         recovered, _ = scene.says("steady", "MetricsAvailable", "True", since=time.monotonic())
         assert held(steady, began) == {WANTED}
-    faults.record(row=row, fault=fault, detect_seconds=noticed, recover_seconds=recovered, wrong_writes=0)
+    faults.record(row=row, fault=fault, detect_seconds=noticed, recover_seconds=recovered, wrong_writes=scene.wrong())
 
 
 def _engine_job(configuration: dict[str, Any]) -> dict[str, Any]:
@@ -169,7 +163,7 @@ def test_series_are_stale(scene: Scene, faults: Sheet) -> None:
         fault="Prometheus answers with old values only",
         detect_seconds=noticed,
         recover_seconds=recovered,
-        wrong_writes=0,
+        wrong_writes=scene.wrong(),
     )
 
 
@@ -181,7 +175,7 @@ def test_engines_restart_and_their_counters_begin_again(scene: Scene, faults: Sh
         began = time.monotonic()
         for pod in dying:
             scene.engine(pod, "/sim/die", {"exit_code": 1})
-        noticed = scene.unready("steady", since=began)
+        noticed = scene.misses("steady", WANTED, since=began)
         scene.follows("steady", WANTED, 2 * SOON)
         recovered = time.monotonic() - began
         time.sleep(LONG)
@@ -192,7 +186,7 @@ def test_engines_restart_and_their_counters_begin_again(scene: Scene, faults: Sh
         fault=f"{'Every engine' if all_of_them else 'An engine'} restarts, its counters are reset",
         detect_seconds=noticed,
         recover_seconds=recovered,
-        wrong_writes=0,
+        wrong_writes=scene.wrong(),
     )
 
 
@@ -234,7 +228,7 @@ def test_a_foreign_pod_exports_the_tiers_label(
         fault="A foreign pod exports the labels of a tier and of its replica",
         detect_seconds=None,
         recover_seconds=None,
-        wrong_writes=0,
+        wrong_writes=scene.wrong(),
     )
 
 
@@ -260,7 +254,7 @@ def test_a_scrape_believes_the_labels_of_its_targets(
         fault=f"honor_labels, and a foreign pod reports {requests:.0f} requests as a replica",
         detect_seconds=None,
         recover_seconds=None,
-        wrong_writes=0,
+        wrong_writes=scene.wrong(),
     )
 
 
@@ -289,7 +283,7 @@ def test_two_jobs_scrape_every_replica(scene: Scene, faults: Sheet) -> None:
         fault="Every replica is scraped twice",
         detect_seconds=None,
         recover_seconds=None,
-        wrong_writes=0,
+        wrong_writes=scene.wrong(),
     )
 
 
@@ -322,4 +316,4 @@ def test_prometheus_answers_badly(
             time.sleep(max(0.0, LONG - (time.monotonic() - began)))
         recovered, _ = scene.says("steady", "MetricsAvailable", "True", since=time.monotonic())
         assert held(steady, began) == {WANTED}
-    faults.record(row="7", fault=fault, detect_seconds=noticed, recover_seconds=recovered, wrong_writes=0)
+    faults.record(row="7", fault=fault, detect_seconds=noticed, recover_seconds=recovered, wrong_writes=scene.wrong())

@@ -74,7 +74,8 @@ async def act(
 
 
 def _outcome(key: TierKey, made: Written, scaled: Written) -> TierOutcome:
-    return TierOutcome(key, made.applied, made.event, scaled.scaled_to, made.trouble or scaled.trouble)
+    trouble = made.trouble or scaled.trouble
+    return TierOutcome(key, made.applied, made.event, scaled.scaled_to, trouble, made.detail)
 
 
 async def _side_by_side(

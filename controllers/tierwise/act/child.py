@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tierwise import reasons
+from tierwise.act.cluster import FIELD_MANAGER
+from tierwise.act.editors import told
 from tierwise.act.failures import failure
 from tierwise.act.memo import Mark, Memo
 from tierwise.act.render import AUTOSCALER_ANNOTATION, Scaler, differences, render
@@ -45,10 +47,12 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What became of one write: of the InferenceService or of the replicas, what to tell a person, what went wrong."""
+    """What became of one write: of the InferenceService or of the replicas, what to tell a person (and why it was
+    written), what went wrong."""
 
     applied: bool = False
     event: str = ""
+    detail: str = ""
     trouble: ActionError | None = None
     scaled_to: int | None = None
 
@@ -114,7 +118,8 @@ async def _write(view: TierView, cluster: Cluster, memo: Memo) -> Written:
     made = await _bring_about(ref, wanted, found, cluster)
     if differences(wanted, made):
         memo.contested[key] = (_digest(wanted), _digest(made))
-    return Written(applied=True, event=_event(view, found, wanted))
+    event = _event(view, found, wanted)
+    return Written(applied=True, event=event, detail=_detail(event, found, wanted))
 
 
 async def _bring_about(
@@ -177,6 +182,13 @@ def _event(view: TierView, found: Mapping[str, Any] | None, wanted: Mapping[str,
     if _hands_over(found, wanted):
         return ""  # a step of the creation that was told already
     return reasons.HEALED if view.tier.status.observed_generation == view.tier.generation else reasons.UPDATED
+
+
+def _detail(event: str, found: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> str:
+    """What had to be healed, and whose work that was if it is known."""
+    if event != reasons.HEALED:
+        return ""
+    return "it had been deleted" if found is None else told(found, differences(wanted, found), FIELD_MANAGER)
 
 
 def _controlled(found: Mapping[str, Any], uid: str) -> bool:

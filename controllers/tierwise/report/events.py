@@ -55,7 +55,9 @@ class Recorder:
 def _written(case: Case) -> Iterable[EventRecord]:
     event = case.outcome.event
     if event:
-        yield _record(case, event, say(event, f"InferenceService {case.inference_service}: {event.lower()}"), APPLY)
+        why = f" ({case.outcome.detail})" if case.outcome.detail else ""
+        said = f"InferenceService {case.inference_service}: {event.lower()}{why}"
+        yield _record(case, event, say(event, said), APPLY)
 
 
 def _scaled(case: Case, new: ModelTierStatus) -> Iterable[EventRecord]:

@@ -135,6 +135,7 @@ async def test_a_hand_edit_is_healed_in_one_write(change: dict[str, Any]) -> Non
     edit(store, change)
     outcome = await run(store, memo, look(store, known()), plan(scale_to=0))
     assert (outcome.applied, outcome.event) == (True, reasons.HEALED)
+    assert outcome.detail.endswith(": changed by hand")
     assert store.writes == [("apply", "chat")]
 
 

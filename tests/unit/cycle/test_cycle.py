@@ -47,6 +47,10 @@ class Scene:
         body = {"metadata": {"generation": 1}, "spec": {**MODEL, **spec}}
         self.store.put(tier_ref(name), body)
 
+    def pin(self, replicas: int) -> None:
+        body = self.store.seen(tier_ref())
+        self.store.put(tier_ref(), {**body, "spec": {**body["spec"], "replicas": replicas}})
+
     def world(self) -> World:
         found: dict[str, list[Any]] = {"modeltiers": [], "inferenceservices": [], "deployments": []}
         for ref, body in self.store._objects.items():
@@ -167,6 +171,44 @@ async def test_a_status_that_cannot_be_written_is_written_later(
     assert ("a status was not written" in caplog.text) is isinstance(error, Transient)
 
 
+@pytest.mark.parametrize("error", [Conflict("modified", status=409), Transient("nobody answers")])
+async def test_a_change_of_replicas_is_remembered_though_the_status_of_its_cycle_was_not_written(
+    error: Exception,
+) -> None:
+    """The change was made: a status that is silent about it would lose it for ever, and its Event is not repeated."""
+    scene = Scene()
+    scene.add(replicas=1)
+    await scene.settle()
+    scene.store.events.clear()
+    scene.pin(3)
+    scene.store.failing["status"] = error  # type: ignore[assignment]
+    await scene.cycle()
+    assert scene.store.seen(deployment_ref())["spec"]["replicas"] == 3
+    assert scene.status().scaling.decisions[0].to_replicas == 1
+    scene.store.failing.clear()
+    await scene.cycle()
+    assert [(each.from_replicas, each.to_replicas) for each in scene.status().scaling.decisions[:2]] == [(1, 3), (0, 1)]
+    assert [event.reason for event in scene.store.events].count(reasons.SCALED_UP) == 1
+    assert scene.kept.untold == {}
+
+
+async def test_what_another_leader_told_meanwhile_is_not_overwritten_with_what_was_not_told() -> None:
+    scene = Scene()
+    scene.add(replicas=1)
+    await scene.settle()
+    scene.pin(3)
+    scene.store.failing["status"] = Transient("nobody answers")
+    await scene.cycle()
+    scene.store.failing.clear()
+    other = Scene(store=scene.store, clock=scene.clock)
+    scene.pin(2)
+    await other.cycle()
+    scene.pin(4)
+    await scene.cycle()
+    told = [(each.from_replicas, each.to_replicas) for each in scene.status().scaling.decisions]
+    assert told == [(2, 4), (3, 2), (0, 1)]
+
+
 async def test_an_event_that_cannot_be_written_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
     scene = Scene()
     scene.add()
@@ -195,7 +237,7 @@ async def test_what_is_kept_goes_with_the_tier_and_a_namesake_starts_afresh() ->
     scene.store.drop(service_ref())
     scene.store.drop(deployment_ref())
     await scene.cycle()
-    assert (scene.kept.memories, scene.kept.statuses) == ({}, {})
+    assert (scene.kept.memories, scene.kept.statuses, scene.kept.untold) == ({}, {}, {})
     scene.add()
     await scene.cycle()
     assert not before & set(scene.kept.memories)

@@ -95,6 +95,13 @@ def test_a_write_to_a_child_is_told(event: str) -> None:
     assert "InferenceService chat" in record.message
 
 
+def test_a_healed_child_says_what_was_changed_and_by_whom() -> None:
+    base = told(case()).status
+    outcome = TierOutcome(KEY, applied=True, event=reasons.HEALED, detail="spec.x: changed by kubectl-edit")
+    (record,) = told(after_with(case(outcome=outcome), base)).events
+    assert record.message.startswith("InferenceService chat: healed (spec.x: changed by kubectl-edit)")
+
+
 def record(uid: str = "u", reason: str = "R", message: str = "m", action: str = "Observe") -> EventRecord:
     return EventRecord("ns", "name", uid, reason, message, action)
 
