@@ -193,6 +193,9 @@ RULES: dict[str, Case] = {
     "an hf:// URI is hf://ORG/REPO; a branch, tag or commit goes into model.revision":
         Case("revision in the URI", served(uri="hf://Qwen/Qwen3-8B:main")),
     "model.uri must not contain '..'": Case("parent folder", served(uri="pvc://weights/../secrets")),
+    "the engine reads the name None as no name: choose another for model.name and model.revision": Case(
+        "no name", served(name="None")
+    ),
     "model.revision must not contain '..'": Case("parent of the cache", served(revision="a/../../b")),
     "speculation.draftModel must not contain '..'": Case(
         "parent of the image", served(drafting("draft_model", draftModel="a/../../b"))

@@ -104,6 +104,10 @@ class ModelSource(Model):
             field_path=".uri",
         ),
         Rule(
+            expression="self.name != 'None' && (!has(self.revision) || self.revision != 'None')",
+            message="the engine reads the name None as no name: choose another for model.name and model.revision",
+        ),
+        Rule(
             expression="!has(self.revision) || !self.revision.contains('..')",
             message="model.revision must not contain '..'",
             field_path=".revision",

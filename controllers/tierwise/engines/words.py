@@ -3,7 +3,8 @@
 The CRD's patterns let nothing else pass, but a pattern is loosened in a minute and an object may be older than it. So
 whoever renders looks again, at three traps: a word that begins with a dash would be an option, Kubernetes expands
 `$(NAME)` in arguments and environment (HF_TOKEN among the names), and `..` leaves the folder that a name is joined to
-(the hub's cache keeps a file by the name of a revision).
+(the hub's cache keeps a file by the name of a revision). And vLLM's parser reads the word `None` as no value: a
+revision of that name would silently be the default branch.
 """
 
 from __future__ import annotations
@@ -21,11 +22,14 @@ _NO_PARENT = ", and no '..'"
 
 def check_words(spec: ModelTierSpec, model: ModelSource) -> list[Problem]:
     """A fatal Problem for every value that is no such word, in the order of the fields."""
-    return [
-        Problem(INVALID_SPEC, f"{field}: {value[:64]!r} is not a name: letters, digits and ._/@:- only{tail}")
-        for field, value, tail in _written(spec, model)
-        if not _WORD.fullmatch(value) or (tail and ".." in value)
-    ]
+    found = []
+    for field, value, further in _written(spec, model):
+        if not _WORD.fullmatch(value) or (further and ".." in value):
+            said = f"{value[:64]!r} is not a name: letters, digits and ._/@:- only{further}"
+            found.append(Problem(INVALID_SPEC, f"{field}: {said}"))
+        elif value.rpartition("//")[2] == "None":
+            found.append(Problem(INVALID_SPEC, f"{field}: the engine reads the name None as no name"))
+    return found
 
 
 def _written(spec: ModelTierSpec, model: ModelSource) -> Iterator[tuple[str, str, str]]:

@@ -49,6 +49,7 @@ HOSTILE = (
     "@file",
     "{}",
     "*",
+    "None",
 )
 PLACEHOLDER = "harmless"
 ANYTHING = st.one_of(
