@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.environments import environment
+from tests.isolated import environment
 from tests.mutants.page import complaints, words
 from tests.mutants.results import RESULTS, Results, load, read, save
 from tests.mutants.stage import REPO, forget_survivors, lay_out
