@@ -101,15 +101,22 @@ class Scene:
         what = f"{tier} has {replicas} ready and measured replicas"
         eventually(lambda: self.kubectl.tier(tier), done, seconds, what)
 
-    def says(self, tier: str, kind: str, status: str, reason: str = "", *, since: float) -> tuple[float, str]:
-        """Waits for a condition; the seconds from `since` (monotonic) until it was there, and its message."""
+    def says(
+        self, tier: str, kind: str, status: str, reason: str = "", *, since: float, word: str = ""
+    ) -> tuple[float, str]:
+        """Waits for a condition whose message has this word; seconds from `since` (monotonic) until then, and the
+        message."""
+
+        def message(found: Object) -> str:
+            return str(conditions(found)[kind]["message"]) if has(found, kind, status, reason) else ""
+
         seen = eventually(
             lambda: self.kubectl.tier(tier),
-            lambda found: has(found, kind, status, reason),
+            lambda found: has(found, kind, status, reason) and word in message(found),
             SOON,
-            f"{tier}: {kind}={status} {reason}",
+            f"{tier}: {kind}={status} {reason} {word}",
         )
-        return time.monotonic() - since, str(conditions(seen)[kind]["message"])
+        return time.monotonic() - since, message(seen)
 
     def engine(self, pod: Object, path: str, body: Mapping[str, Any]) -> None:
         """Turn a switch of a simulated engine."""

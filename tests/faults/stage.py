@@ -119,9 +119,9 @@ def _rights(playground: Playground, namespace: str, identities: Sequence[str]) -
     found = [each for each in yaml.safe_load_all(text) if each]
     for each in found:
         if each["kind"].startswith("Cluster"):  # several stages may stand at once
-            each["metadata"]["name"] = namespace
+            each["metadata"]["name"] = each["metadata"]["name"].replace("tierwise", namespace, 1)
         if each["kind"] == "ClusterRoleBinding":
-            each["roleRef"]["name"] = namespace
+            each["roleRef"]["name"] = each["roleRef"]["name"].replace("tierwise", namespace, 1)
         if "subjects" in each:
             subject = each["subjects"][0]
             each["subjects"] = [{**subject, "name": name} for name in identities]

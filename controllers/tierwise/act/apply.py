@@ -47,6 +47,12 @@ CYCLE_SECONDS = 40.0
 _LATE = ActionError(
     reasons.API_UNAVAILABLE, "the API server, or a webhook behind it, did not answer in time", transient=True
 )
+# A read was answered, the write of the same object was not: what stands between the two is KServe's webhook.
+_SILENT = ActionError(
+    reasons.KSERVE_NOT_ANSWERING,
+    "the API server answers, and does not write the InferenceService in time: a webhook behind it does not answer",
+    transient=True,
+)
 
 
 async def act(
@@ -96,7 +102,10 @@ async def _side_by_side(
             except TimeoutError:
                 if tried:
                     work.memo.failed_at[plan.key] = work.at
-                return plan.key, Written(trouble=_LATE)
+                if plan.key not in work.writing:
+                    return plan.key, Written(trouble=_LATE)
+                work.silence = _SILENT
+                return plan.key, Written(trouble=_SILENT)
             except Exception as error:  # a defect met by one tier must not stop the others
                 logger.exception("the plan could not be carried out", extra={"tier": str(plan.key)})
                 said = f"{type(error).__name__}: {error}"

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tierwise import reasons
@@ -25,7 +25,7 @@ from tierwise.act.failures import failure
 from tierwise.act.memo import Mark, Memo
 from tierwise.act.render import AUTOSCALER_ANNOTATION, Scaler, differences, render
 from tierwise.errors import TierwiseError
-from tierwise.model import ActionError, TierView, Workload
+from tierwise.model import ActionError, TierKey, TierView, Workload
 from tierwise.ports import Cluster, Ref
 
 KSERVE = "serving.kserve.io/v1beta1"
@@ -43,6 +43,7 @@ class Round:
     cluster: Cluster
     memo: Memo
     silence: ActionError | None = None  # a webhook that does not answer: to ask it again would only take its time
+    writing: set[TierKey] = field(default_factory=set)  # whose InferenceService was read, and is being written
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ async def settle(view: TierView, work: Round) -> Written:
     if work.silence is not None:
         return Written(trouble=work.silence)
     try:
-        written = await _write(view, work.cluster, memo)
+        written = await _write(view, work)
     except TierwiseError as error:
         trouble = failure(error)
         memo.went_wrong(key, mark, trouble, work.at)
@@ -100,8 +101,8 @@ async def settle(view: TierView, work: Round) -> Written:
     return written
 
 
-async def _write(view: TierView, cluster: Cluster, memo: Memo) -> Written:
-    key = view.tier.key
+async def _write(view: TierView, work: Round) -> Written:
+    key, cluster, memo = view.tier.key, work.cluster, work.memo
     ref = service(view, key.name)
     found = await cluster.get(ref)
     wanted = _wanted(view, found)
@@ -115,6 +116,7 @@ async def _write(view: TierView, cluster: Cluster, memo: Memo) -> Written:
             return Written(trouble=_contested(ref.name, different))
         if _hands_over(found, wanted) and not await _deployment_made(view, found, cluster):
             return Written()
+    work.writing.add(key)
     made = await _bring_about(ref, wanted, found, cluster)
     if differences(wanted, made):
         memo.contested[key] = (_digest(wanted), _digest(made))

@@ -62,6 +62,7 @@ async def test_a_webhook_that_hangs_is_waited_for_once_and_every_tier_is_scaled(
 
 
 async def test_no_tier_waits_longer_than_the_cycle_and_each_says_so() -> None:
+    """A read is answered and a write is not: that is a webhook, also where its own time-out is longer than a cycle."""
     memo = Memo()
     store = Store()
     seen = await many(store, memo)
@@ -70,8 +71,21 @@ async def test_no_tier_waits_longer_than_the_cycle_and_each_says_so() -> None:
     async with asyncio.timeout(20):
         outcome = await act(seen, Plan(tuple(plan(name, 1) for name in NAMES)), slow, memo, limit_seconds=4)
     assert [each.scaled_to for each in outcome.tiers] == [1] * len(NAMES)
-    assert {each.error.reason for each in outcome.tiers if each.error} == {reasons.API_UNAVAILABLE}
+    assert {each.error.reason for each in outcome.tiers if each.error} == {reasons.KSERVE_NOT_ANSWERING}
     assert all(each.error and each.error.transient for each in outcome.tiers)
+
+
+async def test_an_api_server_that_does_not_answer_is_not_blamed_on_kserve() -> None:
+    class Hung(Store):
+        async def get(self, ref: Any) -> Any:
+            await asyncio.sleep(600)
+
+    memo, store = Memo(), Store()
+    seen = await many(store, memo)
+    hung = Hung()
+    hung.__dict__.update(store.__dict__)
+    outcome = await act(seen, Plan(tuple(plan(name, 1) for name in NAMES)), hung, memo, limit_seconds=1)
+    assert {each.error.reason for each in outcome.tiers if each.error} == {reasons.API_UNAVAILABLE}
 
 
 async def test_those_that_failed_are_tried_after_the_others() -> None:
