@@ -116,7 +116,7 @@ class Catalogue:
             self._failed(repository, error)
         except Exception as error:  # a defect that one repository meets must not stop the others
             logger.exception("%s could not be read", repository)
-            self._failed(repository, Transient(f"{type(error).__name__}"))
+            self._failed(repository, Transient(f"reading it failed: {type(error).__name__}"))
         return None
 
     def _failed(self, repository: Repository, error: TierwiseError) -> None:

@@ -86,16 +86,21 @@ class Hub:
             # encoded: a quoted slash in a revision must not become a slash
             async with session.get(URL(url, encoded=True), allow_redirects=False) as answer:
                 if answer.status in (301, 302, 303, 307, 308):
-                    url = self._followed(repository, urljoin(url, answer.headers.get("Location", "")))
+                    url = self._followed(repository, url, answer.headers.get("Location", ""))
                     continue
                 if answer.status != 200:
                     raise self._refusal(repository, answer.status)
                 return await _beginning(answer.content, most)
         raise Invalid(f"{self._host} redirects {repository} in circles")
 
-    def _followed(self, repository: Repository, url: str) -> str:
-        """`url`, if a redirect may lead there; raises Invalid otherwise, without naming where it leads."""
-        hub, target = urlsplit(self._url), urlsplit(url)
+    def _followed(self, repository: Repository, at: str, location: str) -> str:
+        """Where a redirect leads, if it may; raises Invalid otherwise, without naming the place."""
+        elsewhere = Invalid(f"{self._host} redirects {repository} to another host")
+        try:
+            url = urljoin(at, location)
+            hub, target = urlsplit(self._url), urlsplit(url)
+        except ValueError as error:  # no URL at all
+            raise elsewhere from error
         if (target.scheme, target.netloc) == (hub.scheme, hub.netloc):
             return url
         own = hub.hostname or ""
@@ -103,7 +108,7 @@ class Hub:
         host = target.hostname or ""
         if target.scheme == "https" and "@" not in target.netloc and any(host.endswith(each) for each in below):
             return url
-        raise Invalid(f"{self._host} redirects {repository} to another host")
+        raise elsewhere
 
     def _refusal(self, repository: Repository, status: int) -> Exception:
         if status == 429 or status >= 500:
