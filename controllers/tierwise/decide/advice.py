@@ -63,7 +63,7 @@ def _measured(view: TierView, spec: ModelTierSpec, memory: Memory, now: float) -
     status = view.tier.status
     same = status.observed_generation == view.tier.generation
     shown = {each.reason for each in status.advice} if same else set()
-    since = dict(memory.doubts)
+    since = dict(memory.doubts) if same else {}
     given, doubts = [], []
     for reason, message, bad in _findings(spec, view.signals, view.facts):
         first = since.get(reason, now)

@@ -1,0 +1,205 @@
+"""Does advice come only from enough measured values over enough time, stay while nothing better is known, and change
+nothing else?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.decide.make import NOW, SETTLED, plan, sample, value, view
+from tierwise import reasons
+from tierwise.api.status import AdviceStatus, ModelTierStatus
+from tierwise.api.v1alpha1 import ModelTierSpec
+from tierwise.decide.advice import BETTER, ENOUGH_DRAFTED, ENOUGH_REQUESTS, HOLD_SECONDS, LEAST, draft_cost
+from tierwise.facts import UNKNOWN, Facts, ModelShape
+from tierwise.model import MISSING, Memory, Signal, State, TierPlan
+
+PREFIX, SLOWS = reasons.PREFIX_CACHE_UNUSED, reasons.SPECULATION_SLOWS
+STALE, INVALID = Signal(State.STALE), Signal(State.INVALID)
+DRAFTING: dict[str, Any] = {"mode": "Enabled", "method": "ngram"}
+
+
+def spec(**changes: Any) -> ModelTierSpec:
+    return ModelTierSpec.model_validate({"model": {"name": "m", "uri": "hf://org/m"}, **changes})
+
+
+@dataclass
+class Ticks:
+    """One tier decided every ten seconds; what was advised stands in its status, as after a write."""
+
+    spec: ModelTierSpec
+    facts: Facts = UNKNOWN
+    unread: str = ""
+    now: float = NOW
+    memory: Memory = SETTLED
+    status: ModelTierStatus = field(default_factory=lambda: ModelTierStatus(observed_generation=1))
+    generation: int = 1
+
+    def tick(self, **signals: Signal) -> list[str]:
+        """The reasons advised after ten seconds with these signals."""
+        self.now += 10
+        made = self.plan(**signals)
+        self.memory = made.memory
+        advice = [AdviceStatus(reason=each.reason, message=each.message) for each in made.advice]
+        self.status = self.status.model_copy(update={"advice": advice, "observed_generation": self.generation})
+        return [each.reason for each in made.advice]
+
+    def plan(self, **signals: Signal) -> TierPlan:
+        seen = view(self.spec, (sample("a", 4),))
+        tier = replace(seen.tier, status=self.status, generation=self.generation)
+        measured = replace(seen.signals, **signals)
+        seen = replace(seen, tier=tier, signals=measured, facts=self.facts, unread=self.unread)
+        return plan(seen, self.memory, now=self.now)
+
+    def until(self, reason: str, **signals: Signal) -> float:
+        """Seconds until it is advised."""
+        began = self.now
+        while reason not in self.tick(**signals):
+            assert self.now - began < 10 * HOLD_SECONDS, "never advised"
+        return self.now - began
+
+
+def hits(ratio: float, requests: float = ENOUGH_REQUESTS) -> dict[str, Signal]:
+    return {"prefix_hit_ratio": value(ratio), "finished_requests": value(requests)}
+
+
+def accepted(ratio: float, drafted: float = ENOUGH_DRAFTED) -> dict[str, Signal]:
+    return {"accepted_ratio": value(ratio), "drafted_tokens": value(drafted)}
+
+
+def test_a_prefix_cache_without_hits_is_advised_after_a_while_and_until_there_are_some() -> None:
+    ticks = Ticks(spec())
+    assert ticks.until(PREFIX, **hits(0.0)) == HOLD_SECONDS + 10
+    assert ticks.tick(**hits(0.01)) == [PREFIX], "a few hits: between the two"
+    assert ticks.tick() == [PREFIX], "no traffic says nothing"
+    assert ticks.tick(**hits(0.02)) == []
+    assert ticks.tick(**hits(0.0)) == [], "and the while begins anew"
+
+
+def test_speculation_that_slows_is_advised_with_hysteresis() -> None:
+    ticks = Ticks(spec(speculation=DRAFTING))
+    assert ticks.until(SLOWS, **accepted(LEAST - 0.01)) == HOLD_SECONDS + 10
+    assert ticks.tick(**accepted(LEAST * 1.1)) == [SLOWS]
+    assert ticks.tick(**accepted(LEAST * BETTER)) == []
+
+
+@pytest.mark.parametrize(
+    "signals",
+    [
+        hits(0.0, ENOUGH_REQUESTS - 1),
+        hits(0.0) | {"prefix_hit_ratio": MISSING},
+        hits(0.0) | {"prefix_hit_ratio": STALE},
+        hits(0.0) | {"finished_requests": INVALID},
+        accepted(0.0, ENOUGH_DRAFTED - 1),
+        accepted(0.0) | {"accepted_ratio": STALE},
+        accepted(0.0) | {"drafted_tokens": MISSING},
+        hits(0.006) | accepted(LEAST),
+        {},
+    ],
+)
+def test_too_little_and_what_is_not_measured_advise_nothing(signals: dict[str, Signal]) -> None:
+    ticks = Ticks(spec(speculation=DRAFTING))
+    for _ in range(int(3 * HOLD_SECONDS / 10)):
+        assert ticks.tick(**signals) == []
+
+
+def test_what_is_turned_off_or_changed_is_not_advised_about() -> None:
+    off = Ticks(spec(caching={"prefix": "Disabled"}))
+    for _ in range(int(3 * HOLD_SECONDS / 10)):
+        assert off.tick(**hits(0.0), **accepted(0.0)) == []
+    ticks = Ticks(spec(speculation=DRAFTING))
+    ticks.until(SLOWS, **accepted(0.0))
+    ticks.generation = 2
+    assert ticks.tick(**accepted(0.0)) == [], "a changed spec is measured anew"
+
+
+def test_a_restart_keeps_what_was_advised() -> None:
+    ticks = Ticks(spec())
+    ticks.until(PREFIX, **hits(0.0))
+    ticks.memory = SETTLED
+    assert ticks.tick(**hits(0.0)) == [PREFIX]
+    assert ticks.tick() == [PREFIX]
+
+
+def test_a_doubt_that_passes_is_forgotten() -> None:
+    ticks = Ticks(spec())
+    for _ in range(int(HOLD_SECONDS / 10) - 2):
+        assert ticks.tick(**hits(0.0)) == []
+    ticks.tick(**hits(0.5))
+    assert ticks.memory.doubts == ()
+    assert ticks.until(PREFIX, **hits(0.0)) == HOLD_SECONDS + 10
+
+
+def test_what_the_hub_did_not_tell_is_one_line() -> None:
+    ticks = Ticks(spec(), unread="the hub answers 401 for org/m")
+    assert ticks.tick() == [reasons.MODEL_NOT_READ]
+    assert "the hub answers 401 for org/m" in ticks.status.advice[0].message
+    ticks.unread = ""
+    assert ticks.tick() == []
+
+
+def shape(parameters: int | None = None, **changes: Any) -> ModelShape:
+    return ModelShape(parameters=parameters, **changes)
+
+
+@pytest.mark.parametrize(
+    ("facts", "cost"),
+    [
+        (UNKNOWN, LEAST),
+        (Facts(model=shape(8_000_000_000)), LEAST),
+        (Facts(model=shape(8_000_000_000), draft=shape(4_000_000_000)), 0.5),
+        (Facts(model=shape(8_000_000_000), draft=shape(80_000_000)), LEAST),
+        (Facts(model=shape(1), draft=shape(9)), 1.0),
+        (Facts(model=shape(weight_bytes=16_000), draft=shape(2_000)), 0.25),
+        (Facts(model=shape(8_000), draft=shape(1_000, dtype="float32")), 0.25),
+        (Facts(model=shape(), draft=shape(1_000)), LEAST),
+    ],
+)
+def test_what_a_draft_costs_follows_from_the_sizes(facts: Facts, cost: float) -> None:
+    assert draft_cost(facts) == cost
+
+
+def test_a_large_draft_must_be_accepted_more_often() -> None:
+    facts = Facts(model=shape(1_600), draft=shape(800))
+    ticks = Ticks(spec(speculation={"mode": "Enabled", "method": "draft_model", "draftModel": "o/d"}), facts=facts)
+    assert ticks.until(SLOWS, **accepted(0.2)) == HOLD_SECONDS + 10, "seen: 0.7 of the speed without drafts"
+    assert "50%" in ticks.status.advice[0].message
+    other = Ticks(ticks.spec, facts=facts)
+    for _ in range(int(3 * HOLD_SECONDS / 10)):
+        assert other.tick(**accepted(0.556)) == [], "seen: 1.2 of it"
+
+
+STATES = st.sampled_from([MISSING, STALE, INVALID]) | st.floats(0, 1).map(value)
+COUNTS = st.sampled_from([MISSING, STALE, INVALID]) | st.floats(0, 1e7).map(value)
+
+
+@given(ratio=STATES, count=COUNTS, drafted=STATES, tokens=COUNTS, shown=st.sets(st.sampled_from([PREFIX, SLOWS])))
+def test_advice_changes_no_decision_and_is_the_same_for_the_same(
+    ratio: Signal, count: Signal, drafted: Signal, tokens: Signal, shown: set[str]
+) -> None:
+    signals = {
+        "prefix_hit_ratio": ratio,
+        "finished_requests": count,
+        "accepted_ratio": drafted,
+        "drafted_tokens": tokens,
+    }
+    ticks = Ticks(spec(speculation=DRAFTING))
+    plain = ticks.plan()
+    old = [AdviceStatus(reason=reason) for reason in sorted(shown)]
+    ticks.status = ticks.status.model_copy(update={"advice": old})
+    made = ticks.plan(**signals)
+    assert (made.decision, made.scale_to, made.serve, made.invalid) == (
+        plain.decision,
+        plain.scale_to,
+        plain.serve,
+        plain.invalid,
+    )
+    assert made == ticks.plan(**signals)
+    given_ = [each.reason for each in made.advice]
+    assert given_ == sorted(set(given_))
+    assert set(given_) <= {PREFIX, SLOWS}
+    assert set(given_) <= shown, "nothing is advised at first sight"
