@@ -25,7 +25,7 @@ from dataclasses import replace
 
 from tierwise import reasons
 from tierwise.api.v1alpha1 import ModelTierSpec
-from tierwise.engines import Problem
+from tierwise.engines import Problem, effective_facts
 from tierwise.facts import Facts, ModelShape
 from tierwise.model import Advice, Memory, TierSignals, TierView
 
@@ -65,7 +65,7 @@ def _measured(view: TierView, spec: ModelTierSpec, memory: Memory, now: float) -
     shown = {each.reason for each in status.advice} if same else set()
     since = dict(memory.doubts) if same else {}
     given, doubts = [], []
-    for reason, message, bad in _findings(spec, view.signals, view.facts):
+    for reason, message, bad in _findings(spec, view.signals, effective_facts(spec, view.facts)):
         first = since.get(reason, now)
         if reason in shown:
             if bad is not False:
