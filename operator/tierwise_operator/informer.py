@@ -9,9 +9,9 @@ that are not its own; and it takes the process' signals, in the main thread only
 own loop, so nobody reads an index while it changes.
 
 One thing kopf does not notice: an object that was deleted while its watch was broken for so long that it had to list
-anew (410) stays in the index. So every few minutes the indices are compared with a list of what exists. And one thing
-it does not tell: that it has listed every kind. The first event tells it; where there is nothing, there is none, and a
-list of our own tells it.
+anew (410) stays in the index. So right after it has listed anew, and every few minutes, the indices are compared with a
+list of what exists. And one thing it does not tell: that it has listed every kind. The first event tells it; where
+there is nothing, there is none, and a list of our own tells it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
@@ -41,6 +43,8 @@ from tierwise_operator.triggers import Kind, kopf_settings, register
 logger = logging.getLogger(__name__)
 
 RESYNC_SECONDS = 300.0
+# Between two comparisons while the server makes kopf list again and again.
+COMPARE_SECONDS = 5.0
 SETTLE_SECONDS = 2.0
 ABSENT_SECONDS = 10.0
 STOP_SECONDS = 10.0
@@ -147,12 +151,12 @@ class Informer:
         assert self._stop is not None  # noqa: S101  (set before; for the type checker)
         self.problem = "the objects of the cluster have not been listed yet"
         sessions: list[aiohttp.ClientSession] = []
-        watches: set[str] = set()
+        asked = _Asked(asyncio.Event())
         registry = kopf.OperatorRegistry()
         register(registry, self._kinds, self._started, self._heard, self._changed)
-        kopf.on.login(registry=registry)(_login(configuration, sessions, watches))
+        kopf.on.login(registry=registry)(_login(configuration, sessions, asked))
         existing = asyncio.all_tasks()
-        resync = asyncio.create_task(self._keep_in_step(cluster, watches), name="resync")
+        resync = asyncio.create_task(self._keep_in_step(cluster, asked), name="resync")
         namespaces = self._settings.namespaces
         try:
             tasks = await kopf.spawn_tasks(
@@ -187,9 +191,9 @@ class Informer:
     def _changed(self) -> None:
         self._wake()
 
-    async def _keep_in_step(self, cluster: KubernetesCluster, watches: Collection[str]) -> None:
-        await self._settle(cluster, watches)
-        await self._resync(cluster)
+    async def _keep_in_step(self, cluster: KubernetesCluster, asked: _Asked) -> None:
+        await self._settle(cluster, asked.watches)
+        await self._resync(cluster, asked.relisted)
 
     async def _settle(self, cluster: KubernetesCluster, watches: Collection[str]) -> None:
         """Until all is known. kopf begins a watch when it has listed the kind: when all have begun and nothing exists,
@@ -203,17 +207,22 @@ class Informer:
                 self._say(error.message)
             await asyncio.sleep(SETTLE_SECONDS)
 
-    async def _resync(self, cluster: KubernetesCluster) -> None:
+    async def _resync(self, cluster: KubernetesCluster, relisted: asyncio.Event) -> None:
         while True:
-            await asyncio.sleep(RESYNC_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RESYNC_SECONDS):
+                    await relisted.wait()
+            relisted.clear()
             try:
                 self._ghosts = await self._find_ghosts(cluster)
             except TierwiseError as error:
                 logger.warning("the indices could not be compared with the cluster: %s", error.message)
+                relisted.set()  # what was missed meanwhile is still unknown
             else:
                 if self._ghosts:
                     logger.warning("%d objects were deleted unnoticed and are left out", len(self._ghosts))
                     self._wake()
+            await asyncio.sleep(COMPARE_SECONDS)
 
     async def _find_ghosts(self, cluster: KubernetesCluster) -> set[str]:
         indices = (self._indices[kind.name] for kind in self._kinds if kind.name in self._indices)
@@ -249,11 +258,28 @@ async def _end(tasks: set[asyncio.Task[Any]], sessions: list[aiohttp.ClientSessi
         await session.close()
 
 
-def _login(
-    configuration: Configuration, sessions: list[aiohttp.ClientSession], watches: set[str]
-) -> Callable[..., Any]:
-    """kopf's login handler; the sessions that it makes are added to `sessions`, the paths that it begins to watch
-    with them to `watches`."""
+@dataclass(slots=True)
+class _Asked:
+    """What kopf has asked for, by path: which watches have begun, which lists were read since."""
+
+    relisted: asyncio.Event  # a kind was listed once more
+    watches: set[str] = field(default_factory=set)
+    _listed: set[str] = field(default_factory=set)
+
+    def note(self, path: str, *, watch: bool) -> None:
+        """A request is about to be sent. When a watch begins, the list before it has been read to its end."""
+        if not watch:
+            self._listed.add(path)
+            return
+        if path in self.watches and path in self._listed:
+            self.relisted.set()
+        self.watches.add(path)
+        self._listed.discard(path)
+
+
+def _login(configuration: Configuration, sessions: list[aiohttp.ClientSession], asked: _Asked) -> Callable[..., Any]:
+    """kopf's login handler; the sessions that it makes are added to `sessions`, what it asks for is noted in
+    `asked`."""
     last = -_LOGIN_PAUSE_SECONDS
 
     async def login(**_: Any) -> kopf.AiohttpSession:
@@ -264,21 +290,20 @@ def _login(
             await asyncio.sleep(pause)
         last = time.monotonic()
         sessions[:] = [each for each in sessions if not each.closed]
-        sessions.append(_session(configuration, watches))
+        sessions.append(_session(configuration, asked))
         return kopf.AiohttpSession(server=configuration.host, aiohttp_session=sessions[-1])
 
     return login
 
 
-def _session(configuration: Configuration, watches: set[str]) -> aiohttp.ClientSession:
+def _session(configuration: Configuration, asked: _Asked) -> aiohttp.ClientSession:
     """kopf's session. It asks for the token before each request, so a rotated one is used without a new login."""
 
     async def authorize(_: Any, __: Any, request: aiohttp.TraceRequestStartParams) -> None:
         header = await connection.authorization(configuration)
         if header:
             request.headers["Authorization"] = header
-        if request.url.query.get("watch") == "true":
-            watches.add(request.url.path)
+        asked.note(request.url.path, watch=request.url.query.get("watch") == "true")
 
     trace = aiohttp.TraceConfig()
     trace.on_request_start.append(authorize)

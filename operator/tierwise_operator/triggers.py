@@ -19,6 +19,9 @@ from tierwise_operator.backoff import Endless
 REQUEST_SECONDS = 30.0
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 75.0  # bookmarks come about every minute
+# Between two streams of one kind. kopf's own tenth of a second, while each watch is refused as too old (410), comes to
+# twenty lists of everything in a second.
+RECONNECT_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,7 @@ def kopf_settings(kinds: tuple[Kind, ...]) -> kopf.OperatorSettings:
     settings.networking.request_timeout = REQUEST_SECONDS
     settings.networking.connect_timeout = CONNECT_SECONDS
     settings.watching.inactivity_timeout = SILENCE_SECONDS
+    settings.watching.reconnect_backoff = RECONNECT_SECONDS
     for kind in kinds:
         if kind.selector:
             group, version = kind.group_version

@@ -102,6 +102,25 @@ class Call:
 
 
 @dataclass(slots=True)
+class Hold:
+    """Something happens when a request is on its way, and the request itself arrives only when the rule is over: a
+    packet that was held up. `status`: what the server then said."""
+
+    action: Callable[[], None]
+    status: int = 0
+
+    async def apply(self, exchange: Exchange) -> web.StreamResponse:
+        """Act, wait, pass on, whether or not the client still waits."""
+        assert exchange.rule is not None
+        await asyncio.to_thread(self.action)
+        await exchange.rule.over.wait()
+        async with await exchange.send() as far:
+            await far.read()
+            self.status = far.status
+        return exchange.gone()
+
+
+@dataclass(slots=True)
 class Rewrite:
     """The answer's body is another one (of Prometheus: a NaN, a label that is wrong)."""
 

@@ -87,14 +87,14 @@ class Ledger:
 
     def written(self, resource: str, name: str = "") -> list[Write]:
         """What the operators wrote in the period and landed: of this resource (with its subresource), in order."""
+        return [write for write in self.all_written() if write.resource == resource and name in ("", write.name)]
+
+    def all_written(self) -> list[Write]:
+        """Whatever the operators wrote in the period and landed, in order."""
         return [
             write
             for write in writes(self._log)
-            if write.at >= self._since
-            and write.landed
-            and _ours(write, self._lease)
-            and write.resource == resource
-            and name in ("", write.name)
+            if write.at >= self._since and write.landed and _ours(write, self._lease)
         ]
 
 

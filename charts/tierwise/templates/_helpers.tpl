@@ -71,7 +71,7 @@ capabilities:
 {{- define "tierwise.rules" -}}
 - apiGroups: [tierwise.io]
   resources: [modeltiers]
-  verbs: [list, watch]
+  verbs: [get, list, watch]
 - apiGroups: [tierwise.io]
   resources: [modeltiers/status]
   verbs: [patch]

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from tierwise import reasons
 from tierwise.act.child import DEPLOYMENTS, Round, Written, autoscaler_class, settle
+from tierwise.act.current import Current
 from tierwise.act.failures import failure
 from tierwise.act.memo import Memo
 from tierwise.errors import Conflict, Gone, TierwiseError
@@ -67,7 +68,10 @@ async def act(
     served = [each for each in plan.tiers if each.serve and each.invalid is None and not views[each.key].tier.deleting]
     served.sort(key=lambda each: memo.failed_at.get(each.key, 0.0))
     scaled = await _side_by_side(
-        served, limit_seconds * REPLICAS_SHARE, work, lambda each: _replicas(views[each.key], each, cluster)
+        served,
+        limit_seconds * REPLICAS_SHARE,
+        work,
+        lambda each: _replicas(views[each.key], each, Current(views[each.key].tier, cluster)),
     )
     made = await _side_by_side(served, limit_seconds * CHILDREN_SHARE, work, lambda each: settle(views[each.key], work))
     nothing = Written()

@@ -20,6 +20,7 @@ from typing import Any
 
 from tierwise import reasons
 from tierwise.act.cluster import FIELD_MANAGER
+from tierwise.act.current import Current
 from tierwise.act.editors import told
 from tierwise.act.failures import failure
 from tierwise.act.memo import Mark, Memo
@@ -102,7 +103,8 @@ async def settle(view: TierView, work: Round) -> Written:
 
 
 async def _write(view: TierView, work: Round) -> Written:
-    key, cluster, memo = view.tier.key, work.cluster, work.memo
+    key, memo = view.tier.key, work.memo
+    cluster = Current(view.tier, work.cluster)
     ref = service(view, key.name)
     found = await cluster.get(ref)
     wanted = _wanted(view, found)

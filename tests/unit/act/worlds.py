@@ -9,7 +9,7 @@ from tests.unit.act.store import Store
 from tierwise.act.apply import Memo, act
 from tierwise.act.child import autoscaler_class
 from tierwise.api.status import InferenceServiceRef, ModelTierStatus
-from tierwise.api.v1alpha1 import ModelTierSpec
+from tierwise.api.v1alpha1 import API_VERSION, ModelTierSpec
 from tierwise.model import (
     Decision,
     DeploymentFacts,
@@ -107,9 +107,20 @@ def pod(store: Store, name: str, cost: int | None = None) -> PodFacts:
     )
 
 
+def tier_ref(name: str = "chat") -> Ref:
+    return Ref(API_VERSION, "modeltiers", NAMESPACE, name)
+
+
+def here(store: Store, of: TierObject) -> None:
+    """The tier itself, as it is in the cluster."""
+    store.drop(tier_ref(of.key.name))
+    store.put(tier_ref(of.key.name), {"metadata": {"uid": of.uid, "generation": of.generation}})
+
+
 def look(store: Store, of: TierObject, pods: tuple[PodFacts, ...] = ()) -> TierView:
     """The view of a tier, straight from the store: an informer that is never behind."""
     name = of.key.name
+    here(store, of)
     service: InferenceServiceFacts | None = None
     deployment: DeploymentFacts | None = None
     try:

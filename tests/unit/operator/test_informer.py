@@ -114,3 +114,28 @@ def test_kopf_is_set_up_to_write_nothing_and_to_give_up_never() -> None:
     assert settings.process.ultimate_exiting_timeout is None
     assert not hasattr(settings.networking.error_backoffs, "__len__")
     assert list(settings.watching.label_selectors.values()) == ["a=b"]
+
+
+async def test_what_exists_is_compared_as_soon_as_a_kind_was_listed_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RESYNC_SECONDS", 60.0)
+    monkeypatch.setattr(module, "COMPARE_SECONDS", 0.01)
+    made, asked = informer(), module._Asked(asyncio.Event())
+    made._heard()
+    living = Living({("pods", ""): {"p1"}, ("modeltiers", ""): {"t1"}})
+    resync = asyncio.create_task(made._resync(living, asked.relisted))  # type: ignore[arg-type]
+    for watch in (False, True, True):  # the first list, its watch, and the next watch after a stream that just ended
+        asked.note("/api/v1/pods", watch=watch)
+    await asyncio.sleep(0.05)
+    assert living.asked == []
+    for watch in (False, True):  # listed anew: what was deleted meanwhile was never told
+        asked.note("/api/v1/pods", watch=watch)
+    async with asyncio.timeout(5):
+        while not made._ghosts:  # noqa: ASYNC110  (what is waited for has no event)
+            await asyncio.sleep(0.005)
+    resync.cancel()
+    assert made._ghosts == {"p2"}
+    assert asked.watches == {"/api/v1/pods"}
+
+
+def test_kopf_does_not_list_in_a_hot_loop_where_every_watch_is_too_old() -> None:
+    assert kopf_settings(KINDS).watching.reconnect_backoff >= 1

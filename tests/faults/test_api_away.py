@@ -1,0 +1,162 @@
+"""What happens to a tier under load while the API server is gone, broken or slow? Nothing, and then it goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import pytest
+
+from playground.handle import Playground
+from tests.cluster.e2e.load import closed_loop
+from tests.cluster.e2e.tiers import cheap
+from tests.cluster.kubectl import Refused, eventually, has
+from tests.cluster.process import Operator, ready
+from tests.faults.conftest import Sheet
+from tests.faults.effects import Answer, Delay
+from tests.faults.stage import Stage, staged
+
+pytestmark = pytest.mark.cluster
+WAIT = 120.0
+AWAY_SECONDS = 60.0
+CONVERGED_SECONDS = 60.0
+# 16 users on replicas of 4 sequences each: more than two replicas' share, so three run; none is to go under the fault.
+USERS, REPLICAS = 11, 3
+SCALING = {"minReplicas": 1, "maxReplicas": REPLICAS, "scaleDownWindowSeconds": 10}
+
+
+@pytest.fixture(scope="module")
+def stage(playground: Playground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with staged(playground, "away", tmp_path_factory.mktemp("away")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def operator(stage: Stage) -> Iterator[Operator]:
+    with stage.operator() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def _loaded(stage: Stage, operator: Operator) -> Iterator[None]:
+    """A tier that load has brought to its maximum."""
+    stage.kubectl.apply(cheap("busy", scaling=SCALING, batching={"maxSequences": 4}))
+    ready(stage.kubectl, "busy", 1)
+    with closed_loop(stage.playground, stage.kubectl.namespace, {"busy": USERS}):
+        ready(stage.kubectl, "busy", REPLICAS)
+        yield
+
+
+@contextmanager
+def stopped(stage: Stage) -> Iterator[None]:
+    """The real API server does not run."""
+    stage.playground.control("stop", "kube-apiserver")
+    try:
+        yield
+    finally:
+        stage.playground.control("start", "kube-apiserver")
+
+
+def broken(stage: Stage) -> AbstractContextManager[object]:
+    """Every request of the operator ends with 503."""
+    return stage.proxy.rule("*", "*", Answer(503, "etcdserver: leader changed"))
+
+
+def slow(stage: Stage) -> AbstractContextManager[object]:
+    """Every request of the operator takes 4 s longer."""
+    return stage.proxy.rule("*", "*", Delay(4.0), where=lambda request: request.verb != "watch")
+
+
+def answers(stage: Stage) -> bool:
+    try:
+        return stage.kubectl("get", "--raw", "/readyz") == "ok"
+    except Refused:
+        return False
+
+
+def running(stage: Stage) -> int:
+    """Engines that answer, whether or not the API server does: Prometheus scrapes them all the while."""
+    deployment = stage.kubectl.get("deployment", "busy-predictor")
+    assert deployment is not None
+    return int(deployment["spec"]["replicas"])
+
+
+def unreachable(text: str) -> bool:
+    return "Lease could not be renewed" in text or "does not hold the Lease" in text
+
+
+@pytest.mark.usefixtures("_loaded")
+@pytest.mark.parametrize(
+    ("fault", "said", "seconds"),
+    [
+        (stopped, "The API server is down for 60 s under load", AWAY_SECONDS),
+        (broken, "The API server answers 503 for 30 s under load", 30.0),
+    ],
+    ids=["stopped", "broken"],
+)
+def test_replicas_stay_and_follow_again(
+    stage: Stage,
+    operator: Operator,
+    faults: Sheet,
+    fault: Callable[[Stage], AbstractContextManager[object]],
+    said: str,
+    seconds: float,
+) -> None:
+    stage.kubectl.apply(cheap("busy", scaling=SCALING, batching={"maxSequences": 4}))
+    ready(stage.kubectl, "busy", REPLICAS)
+    stage.ledger.restart()
+    told = len(operator.text())
+    began = time.monotonic()
+    with fault(stage):
+        if fault is broken:
+            stage.proxy.cut()
+        eventually(lambda: operator.text()[told:], unreachable, WAIT, "the log says so")
+        noticed = time.monotonic() - began
+        time.sleep(max(0.0, began + seconds - time.monotonic()))
+        assert operator.probe("/healthz")[0] == 200
+    ended = time.monotonic()
+    eventually(lambda: answers(stage), bool, WAIT, "the API server answers")
+    assert running(stage) == REPLICAS
+    # a change that only a working operator makes: one more than the load asks for
+    stage.kubectl.apply(
+        cheap("busy", scaling={**SCALING, "minReplicas": 4, "maxReplicas": 4}, batching={"maxSequences": 4})
+    )
+    eventually(lambda: running(stage), lambda count: count == 4, CONVERGED_SECONDS, "it follows again")
+    recovered = time.monotonic() - ended
+    wrong = stage.ledger.wrong()
+    faults.record(row="1", fault=said, detect_seconds=noticed, recover_seconds=recovered, wrong_writes=len(wrong))
+    assert recovered <= CONVERGED_SECONDS
+    assert wrong == []
+
+
+@pytest.mark.usefixtures("_loaded")
+def test_a_slow_server_is_waited_for(stage: Stage, operator: Operator, faults: Sheet) -> None:
+    """Each answer takes 4 s: the Lease is kept, decisions are written, later than usual."""
+    stage.kubectl.apply(cheap("busy", scaling=SCALING, batching={"maxSequences": 4}))
+    ready(stage.kubectl, "busy", REPLICAS)
+    stage.ledger.restart()
+    with slow(stage):
+        time.sleep(15)
+        began = time.monotonic()
+        stage.kubectl.apply(
+            cheap("busy", scaling={**SCALING, "minReplicas": 4, "maxReplicas": 4}, batching={"maxSequences": 4})
+        )
+        eventually(lambda: running(stage), lambda count: count == 4, WAIT, "it follows, slowly")
+        followed = time.monotonic() - began
+        assert operator.leading
+        assert operator.probe("/healthz")[0] == 200
+    ended = time.monotonic()
+    tier = eventually(lambda: stage.kubectl.tier("busy"), lambda tier: has(tier, "Ready", "True"), WAIT, "ready")
+    assert tier["status"]["desiredReplicas"] == 4
+    recovered = time.monotonic() - ended
+    wrong = stage.ledger.wrong()
+    faults.record(
+        row="1",
+        fault="Every answer of the API server takes 4 s longer, under load",
+        detect_seconds=None,
+        recover_seconds=recovered,
+        wrong_writes=len(wrong),
+        note=f"a change is carried out in {followed:.0f} s",
+    )
+    assert wrong == []

@@ -1,0 +1,114 @@
+"""An operator that dies in the middle of a scale: does the next one go on without ever going lower than it may?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from playground.handle import Playground
+from tests.cluster.e2e.load import closed_loop
+from tests.cluster.e2e.tiers import cheap
+from tests.cluster.kubectl import eventually
+from tests.cluster.process import ready
+from tests.faults.conftest import Sheet
+from tests.faults.effects import Call, about
+from tests.faults.stage import Stage, staged
+
+pytestmark = pytest.mark.cluster
+WAIT = 120.0
+WINDOW = 20
+USERS, REPLICAS = 11, 3
+COST = "controller.kubernetes.io/pod-deletion-cost"
+
+
+@pytest.fixture(scope="module")
+def stage(playground: Playground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with staged(playground, "killed", tmp_path_factory.mktemp("killed")) as made:
+        yield made
+
+
+def tier(name: str) -> dict[str, object]:
+    scaling = {"minReplicas": 1, "maxReplicas": REPLICAS, "scaleDownWindowSeconds": WINDOW}
+    return cheap(name, scaling=scaling, batching={"maxSequences": 4})
+
+
+def running(stage: Stage, name: str) -> int:
+    deployment = stage.kubectl.get("deployment", f"{name}-predictor")
+    assert deployment is not None
+    return int(deployment["spec"]["replicas"])
+
+
+def test_between_the_deletion_costs_and_the_scale(stage: Stage, faults: Sheet) -> None:
+    """Killed when it has marked who is to end, before it says how many: the next one holds one window, then falls."""
+    stage.kubectl.apply(tier("down"))
+    with stage.operator() as first:
+        ready(stage.kubectl, "down", 1)
+        with closed_loop(stage.playground, stage.kubectl.namespace, {"down": USERS}):
+            ready(stage.kubectl, "down", REPLICAS)
+            stage.ledger.restart()
+        rule = stage.proxy.rule("patch", "deployments/scale", Call(first.kill), where=about("down-predictor"), times=1)
+        with rule:
+            eventually(lambda: first.killed, bool, WAIT, "it is killed in the middle of a scale-down")
+    assert running(stage, "down") == REPLICAS
+    marked = [pod for pod in stage.kubectl.pods("down") if COST in pod["metadata"].get("annotations", {})]
+    assert len(marked) == REPLICAS, "the costs were written"
+    restarted = time.time()
+    with stage.operator():
+        eventually(lambda: running(stage, "down"), lambda count: count == 1, WAIT + WINDOW, "it falls in the end")
+        recovered = time.time() - restarted
+        ready(stage.kubectl, "down", 1)
+    falls = stage.ledger.written("deployments/scale", "down-predictor")
+    assert falls[0].at - restarted >= WINDOW, "a window is held, whatever was decided before"
+    wrong = stage.ledger.wrong()
+    faults.record(
+        row="5",
+        fault="kill -9 between deletion costs and scale-down",
+        detect_seconds=None,
+        recover_seconds=recovered,
+        wrong_writes=len(wrong),
+        note=f"a window of {WINDOW} s included",
+    )
+    assert wrong == []
+
+
+def test_right_after_the_scale(stage: Stage, faults: Sheet) -> None:
+    """Killed when the replicas were written and nobody was told: under the same load the next one does not go lower."""
+    stage.kubectl.apply(tier("up"))
+    with stage.operator() as first:
+        ready(stage.kubectl, "up", 1)
+        stage.ledger.restart()
+        rule = stage.proxy.rule(
+            "patch", "deployments/scale", Call(first.kill, landed=True), where=about("up-predictor"), times=1
+        )
+        with rule, closed_loop(stage.playground, stage.kubectl.namespace, {"up": USERS}):
+            eventually(lambda: first.killed, bool, WAIT, "it is killed when it has scaled up")
+            reached = running(stage, "up")
+            assert reached > 1
+            assert not stage.kubectl.tier("up")["status"]["scaling"]["decisions"] or (
+                stage.kubectl.tier("up")["status"]["desiredReplicas"] < reached
+            ), "nobody was told"
+            restarted = time.time()
+            with stage.operator():
+                told = eventually(
+                    lambda: stage.kubectl.tier("up"),
+                    lambda seen: seen["status"]["desiredReplicas"] == REPLICAS,
+                    WAIT,
+                    "it knows",
+                )
+                recovered = time.time() - restarted
+                assert told["status"]["replicas"] >= reached
+                time.sleep(max(0.0, restarted + WINDOW + 5 - time.time()))
+                assert running(stage, "up") == REPLICAS
+    counts = [write.response["spec"].get("replicas", 0) for write in stage.ledger.written("deployments/scale")]
+    assert counts == sorted(counts), "never lower"
+    wrong = stage.ledger.wrong()
+    faults.record(
+        row="5",
+        fault="kill -9 right after a scale-up, before the status",
+        detect_seconds=None,
+        recover_seconds=recovered,
+        wrong_writes=len(wrong),
+    )
+    assert wrong == []

@@ -1,0 +1,115 @@
+"""Two operators and one Lease: does the old leader ever land a write after the new one has taken over?"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from playground.handle import Playground
+from tests.cluster.e2e.tiers import cheap
+from tests.cluster.kubectl import eventually
+from tests.cluster.process import Operator, ready
+from tests.faults.conftest import Sheet
+from tests.faults.effects import Hold, about
+from tests.faults.stage import Stage, staged
+
+pytestmark = pytest.mark.cluster
+WAIT = 90.0
+PAUSE_SECONDS = 30.0
+LEASE_SECONDS = 15.0  # the default
+SETTLE_SECONDS = 10.0
+
+
+@pytest.fixture
+def stage(playground: Playground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with staged(playground, "two", tmp_path_factory.mktemp("two")) as made:
+        yield made
+
+
+def replicas(stage: Stage) -> int:
+    deployment = stage.kubectl.get("deployment", "shared-predictor")
+    assert deployment is not None
+    return int(deployment["spec"]["replicas"])
+
+
+def leads(operator: Operator) -> bool:
+    """Asked anew each time."""
+    return operator.leading
+
+
+def test_a_leader_that_was_stopped_in_the_middle_of_a_write_lands_nothing(stage: Stage, faults: Sheet) -> None:
+    """The first is stopped when its scale is on the way, and that request arrives 30 s later, when the second has
+    decided otherwise. Then the first is woken."""
+    stage.kubectl.apply(cheap("shared", replicas=1))
+    with stage.operator("one") as first:
+        ready(stage.kubectl, "shared", 1)
+        with stage.operator("two", direct=True) as second:
+            assert leads(first)
+            assert not leads(second)
+            stage.ledger.restart()
+            hold = Hold(lambda: first.signal(signal.SIGSTOP))
+            rule = stage.proxy.rule("patch", "deployments/scale", hold, where=about("shared-predictor"), times=1)
+            with rule as held:
+                stage.kubectl("scale", "modeltier", "shared", "--replicas=3")
+                eventually(lambda: len(held.hits), bool, WAIT, "the first writes, and is stopped")
+                stopped = time.monotonic()
+                stage.kubectl("scale", "modeltier", "shared", "--replicas=2")
+                eventually(lambda: leads(second), bool, WAIT, "the second takes over")
+                noticed = time.monotonic() - stopped
+                ready(stage.kubectl, "shared", 2)
+                time.sleep(max(0.0, stopped + PAUSE_SECONDS - time.monotonic()))
+            eventually(lambda: hold.status, bool, WAIT, "the old write has arrived")
+            woken = time.monotonic()
+            first.signal(signal.SIGCONT)
+            eventually(lambda: leads(first), lambda leads: not leads, WAIT, "the first knows that it does not lead")
+            recovered = time.monotonic() - woken
+            time.sleep(SETTLE_SECONDS)
+            assert hold.status == 409, "the write that was on its way"
+            assert replicas(stage) == 2
+            assert leads(second)
+            wrong = stage.ledger.wrong()
+            faults.record(
+                row="6",
+                fault="Two operators: the leader is stopped for 30 s in the middle of a write, then resumed",
+                detect_seconds=noticed,
+                recover_seconds=recovered,
+                wrong_writes=len(wrong),
+            )
+            assert wrong == []
+
+
+def test_a_leader_that_loses_the_api_server_loses_the_lease(stage: Stage, faults: Sheet) -> None:
+    """Only the first is cut off: it stops to lead before the second begins, and comes back as the one that waits."""
+    stage.kubectl.apply(cheap("shared", replicas=1))
+    with stage.operator("one") as first:
+        ready(stage.kubectl, "shared", 1)
+        with stage.operator("two", direct=True) as second:
+            stage.ledger.restart()
+            lost = time.monotonic()
+            with stage.proxy.away():
+                eventually(lambda: leads(first), lambda leads: not leads, WAIT, "the first stops to lead")
+                noticed = time.monotonic() - lost
+                assert not leads(second), "before another begins"
+                eventually(lambda: leads(second), bool, WAIT, "the second takes over")
+                stage.kubectl("scale", "modeltier", "shared", "--replicas=2")
+                ready(stage.kubectl, "shared", 2)
+            back = time.monotonic()
+            eventually(lambda: first.probe("/readyz")[0], lambda code: code == 200, WAIT, "the first is ready again")
+            recovered = time.monotonic() - back
+            time.sleep(SETTLE_SECONDS)
+            assert not leads(first)
+            assert first.probe("/healthz")[0] == 200
+            assert replicas(stage) == 2
+            wrong = stage.ledger.wrong()
+            faults.record(
+                row="6",
+                fault="Two operators: the leader alone loses the API server",
+                detect_seconds=noticed,
+                recover_seconds=recovered,
+                wrong_writes=len(wrong),
+            )
+            assert wrong == []
+            assert noticed < LEASE_SECONDS
