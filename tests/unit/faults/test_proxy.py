@@ -175,10 +175,12 @@ def test_a_rewritten_body(proxy: Proxy) -> None:
 def test_open_streams_are_cut_at_once(proxy: Proxy) -> None:
     with requests.get(f"{proxy.url}{TIERS}?watch=true&open", timeout=30, stream=True) as answer:
         began = time.monotonic()
-        threading.Timer(0.2, proxy.cut).start()
+        cutting = threading.Timer(0.2, proxy.cut)
+        cutting.start()
         with pytest.raises(requests.exceptions.ChunkedEncodingError):
             list(answer.iter_lines())
         assert time.monotonic() - began < 5
+    cutting.join(10)
     assert requests.get(proxy.url + TIERS, timeout=5).status_code == 200
 
 
