@@ -78,7 +78,9 @@ def demand(pods: Sequence[PodSample], tokens_per_request: Signal, given: Share) 
         filled = _sum(used * (_capacity(pod, capacity) / capacity) for pod, used in usage)
         known = tokens_per_request.known
         each = tokens_per_request.value / capacity if known else filled / running if running > 0 else 0.0
-        memory = (filled + waiting * each) / given.memory
+        # Nobody who waits needs nothing, also where `each` is more than a float holds (0 * inf is no number).
+        queued = waiting * each if waiting > 0 else 0.0
+        memory = (filled + queued) / given.memory
     return Demand(
         memory=_finite(memory),
         compute=_finite((running + waiting) / given.requests),

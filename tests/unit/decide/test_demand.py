@@ -76,6 +76,13 @@ def test_use_above_one_and_absurd_values_stay_finite() -> None:
     assert whole(found.replicas) == 1_000_000
 
 
+def test_full_memory_is_seen_although_hardly_anything_runs() -> None:
+    """The estimated mean is beyond every float then: without anybody waiting it must not count."""
+    full = sample("a", 5e-324, kv=1.0)
+    assert demand((full,), MISSING, Share(20, 0.8)).memory == pytest.approx(1.25)
+    assert demand((sample("a", 5e-324, 1, kv=1.0),), MISSING, Share(20, 0.8)).memory == 1e6
+
+
 def test_nothing_measured_is_no_load() -> None:
     found = demand((), MISSING, GIVEN)
     assert (found.measured, found.replicas) == (0, 0)
