@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from tierwise.api.status import ModelTierStatus
+from tierwise.api.status import FailedSpec, LastGood, ModelTierStatus
 from tierwise.api.v1alpha1 import ModelTierSpec
 from tierwise.facts import UNKNOWN, Facts
 
@@ -129,6 +129,8 @@ class PodFacts:
     last_exit_reason: str = ""  # e.g. OOMKilled, Error
     last_exit_message: str = ""  # the engine's last lines (FallbackToLogsOnError)
     deletion_cost: int | None = None
+    replica_set: str = ""  # that made it: one for each pod template of the Deployment
+    node_lost: bool = False  # its kubelet last said that it is ready, and Kubernetes has taken that back
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,7 @@ class DeploymentFacts:
     failed_create: str = ""  # message of a ReplicaFailure condition
     autoscaler_class: str = ""  # KServe's class as it has reached the Deployment; replicas are ours under "external"
     created_at: float = 0.0
+    template: str = ""  # fingerprint of its pod template (tierwise.template)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +268,20 @@ class Advice:
 
 
 @dataclass(frozen=True, slots=True)
+class Rollout:
+    """Which spec the replicas are made from, and what is to be remembered of it.
+
+    `spec` is the present one, or (`back`) the last good one with the scaling of the present one. `fingerprint` is that
+    of its fields that make a replica. `good` and `failed` go into the status."""
+
+    spec: ModelTierSpec
+    fingerprint: str
+    back: bool = False
+    good: LastGood | None = None
+    failed: FailedSpec | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TierPlan:
     """What shall be done for one tier.
 
@@ -279,6 +296,7 @@ class TierPlan:
     deletion_costs: tuple[tuple[str, int], ...] = ()
     invalid: tuple[str, str] | None = None
     advice: tuple[Advice, ...] = ()  # sorted, one of each reason
+    rollout: Rollout | None = None  # None: the present spec, and nothing new to remember
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +325,7 @@ class TierOutcome:
     scaled_to: int | None = None
     error: ActionError | None = None
     detail: str = ""  # why the InferenceService was healed
+    template: str = ""  # fingerprint of the pod template that was rendered; empty when none was
 
 
 @dataclass(frozen=True, slots=True)

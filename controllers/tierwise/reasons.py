@@ -288,6 +288,19 @@ SURGE_NEEDS_GPU = _reason(
     "A change waits for a spare GPU.",
     "Free one, or set rollout: Replace to stop an old replica first.",
 )
+ROLLED_BACK = _reason(
+    "RolledBack",
+    (PROVISIONED,),
+    "No replica of the present spec has started, so rollout: Replace serves the last spec that did.",
+    "Correct the spec; or set rollout: Surge, which tries it again beside the replicas that serve.",
+)
+NODE_LOST = _reason(
+    "NodeLost",
+    (PROVISIONED,),
+    "The node of a replica does not answer.",
+    "Look at the node. Its replicas are replaced when Kubernetes evicts them: 5 minutes after it was lost, unless "
+    "placement.tolerations says otherwise.",
+)
 POD_REFUSED = _reason(
     "PodRefused",
     (PROVISIONED,),
@@ -405,7 +418,7 @@ SCALED_UP = _reason("ScaledUp", ("Event",), "Replicas were raised.")
 SCALED_DOWN = _reason("ScaledDown", ("Event",), "Replicas were lowered.")
 HEALED = _reason("Healed", ("Event",), "A child was edited or deleted by hand and is as rendered again.")
 CREATED = _reason("Created", ("Event",), "The InferenceService was made.")
-UPDATED = _reason("Updated", ("Event",), "The InferenceService was changed, as the spec says.")
+UPDATED = _reason("Updated", ("Event",), "The InferenceService was changed, as the spec says (or the last good one).")
 
 
 def table() -> tuple[Reason, ...]:

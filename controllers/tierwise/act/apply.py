@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 
 from tierwise import reasons
 from tierwise.act.child import DEPLOYMENTS, Round, Written, autoscaler_class, settle
@@ -26,6 +27,7 @@ from tierwise.model import (
     DeploymentFacts,
     Outcome,
     Plan,
+    Rollout,
     Snapshot,
     TierKey,
     TierOutcome,
@@ -62,7 +64,8 @@ async def act(
     """Write what the plan says, all tiers side by side. Raises nothing: every failure is in the outcome.
 
     `limit_seconds`: how long the whole cycle may take; at most three quarters of that are used here."""
-    views = {view.tier.key: view for view in snapshot.tiers}
+    rolled = {each.key: each.rollout for each in plan.tiers}
+    views = {view.tier.key: _of(view, rolled.get(view.tier.key)) for view in snapshot.tiers}
     memo.keep(views)
     work = Round(snapshot.at, snapshot.kserve_present, cluster, memo)
     served = [each for each in plan.tiers if each.serve and each.invalid is None and not views[each.key].tier.deleting]
@@ -77,15 +80,27 @@ async def act(
     nothing = Written()
     return Outcome(
         tuple(
-            _outcome(each.key, made.get(each.key, nothing), scaled.get(each.key, nothing))
+            _outcome(each.key, made.get(each.key, nothing), scaled.get(each.key, nothing), work)
             for each in sorted(plan.tiers, key=lambda each: each.key)
         )
     )
 
 
-def _outcome(key: TierKey, made: Written, scaled: Written) -> TierOutcome:
-    trouble = made.trouble or scaled.trouble
-    return TierOutcome(key, made.applied, made.event, scaled.scaled_to, trouble, made.detail)
+def _of(view: TierView, rollout: Rollout | None) -> TierView:
+    """The tier with the spec that its replicas are made from."""
+    return view if rollout is None else replace(view, tier=replace(view.tier, spec=rollout.spec))
+
+
+def _outcome(key: TierKey, made: Written, scaled: Written, work: Round) -> TierOutcome:
+    return TierOutcome(
+        key=key,
+        applied=made.applied,
+        event=made.event,
+        scaled_to=scaled.scaled_to,
+        error=made.trouble or scaled.trouble,
+        detail=made.detail,
+        template=work.templates.get(key, ""),
+    )
 
 
 async def _side_by_side(

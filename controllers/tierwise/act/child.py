@@ -28,6 +28,7 @@ from tierwise.act.render import AUTOSCALER_ANNOTATION, Scaler, differences, rend
 from tierwise.errors import TierwiseError
 from tierwise.model import ActionError, TierKey, TierView, Workload
 from tierwise.ports import Cluster, Ref
+from tierwise.template import fingerprint
 
 KSERVE = "serving.kserve.io/v1beta1"
 DEPLOYMENTS = "apps/v1"
@@ -45,6 +46,7 @@ class Round:
     memo: Memo
     silence: ActionError | None = None  # a webhook that does not answer: to ask it again would only take its time
     writing: set[TierKey] = field(default_factory=set)  # whose InferenceService was read, and is being written
+    templates: dict[TierKey, str] = field(default_factory=dict)  # fingerprints of the pod templates rendered
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ async def settle(view: TierView, work: Round) -> Written:
     if facts is not None and facts.deleting:
         return Written()  # made again when it is gone
     wanted = _wanted(view, facts.manifest if facts is not None else None)
+    work.templates[key] = fingerprint(wanted["spec"]["predictor"])
     if facts is not None and not differences(wanted, facts.manifest):
         memo.contested.pop(key, None)
         memo.went_well(key)
@@ -185,7 +188,9 @@ def _event(view: TierView, found: Mapping[str, Any] | None, wanted: Mapping[str,
         return reasons.HEALED if known else reasons.CREATED
     if _hands_over(found, wanted):
         return ""  # a step of the creation that was told already
-    return reasons.HEALED if view.tier.status.observed_generation == view.tier.generation else reasons.UPDATED
+    rendered = view.tier.status.rollout.rendered
+    ours = rendered is not None and rendered.template != fingerprint(wanted["spec"]["predictor"])
+    return reasons.UPDATED if ours or view.tier.status.observed_generation != view.tier.generation else reasons.HEALED
 
 
 def _detail(event: str, found: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> str:

@@ -1,8 +1,8 @@
 """What shall be done for every tier?
 
 First whether the tier may be touched at all: a spec that cannot be served is left as it is (what ran before goes on
-running), an external tier has no replicas, and one that is being deleted dies by its owner references. Then how many
-replicas it shall have, and whether we are the one to write them.
+running), an external tier has no replicas, and one that is being deleted dies by its owner references. Then from which
+spec its replicas are made, how many there shall be, and whether we are the one to write them.
 
 What the spec says is judged always; what the nodes and the hub say, only before something runs. A spec that was
 accepted and runs is not turned off by a fact that comes later: nodes are relabelled, added and lost all the time, and a
@@ -20,6 +20,7 @@ from tierwise import engines, reasons
 from tierwise.api.v1alpha1 import ModelTierSpec
 from tierwise.decide.advice import advise
 from tierwise.decide.replicas import decide_replicas
+from tierwise.decide.rollout import roll
 from tierwise.engines import Problem
 from tierwise.errors import Unsupported
 from tierwise.facts import UNKNOWN
@@ -68,7 +69,8 @@ def _tier(view: TierView, memory: Memory, snapshot: Snapshot) -> TierPlan:
     if refused is not None:
         return TierPlan(tier.key, None, memory, invalid=refused)
     advice, memory = advise(view, spec, problems, memory, snapshot.at)
-    decision, memory = decide_replicas(view, spec, snapshot.metrics, memory, snapshot.at)
+    rollout = roll(view, spec, snapshot.at)
+    decision, memory = decide_replicas(view, rollout.spec, snapshot.metrics, memory, snapshot.at)
     ours = snapshot.kserve_present and _ours_to_write(view, spec, decision)
     scale_to = decision.target if ours else None
     return TierPlan(
@@ -79,6 +81,7 @@ def _tier(view: TierView, memory: Memory, snapshot: Snapshot) -> TierPlan:
         scale_to=scale_to,
         deletion_costs=deletion_costs(view) if scale_to is not None and scale_to < decision.current else (),
         advice=advice,
+        rollout=rollout,
     )
 
 

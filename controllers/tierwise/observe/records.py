@@ -13,6 +13,7 @@ from typing import Any
 
 from tierwise.model import DeploymentFacts, InferenceServiceFacts, PodFacts
 from tierwise.observe.bodies import condition, items, mapping, number, optional_number, text, time
+from tierwise.template import fingerprint
 
 SERVICE_LABEL = "kubernetes.io/service-name"
 AUTOSCALER_CLASS = "serving.kserve.io/autoscalerClass"
@@ -76,6 +77,8 @@ def pod_record(body: Mapping[str, Any]) -> PodRecord:
     whose, ended = _last_exit(first, containers)
     scheduled, ready = condition(body, "PodScheduled"), condition(body, "Ready")
     is_ready = ready.get("status") == "True"
+    owner = _controller(metadata)
+    replica_set = text(owner, "name") if text(owner, "kind") == "ReplicaSet" else ""
     facts = PodFacts(
         name=text(metadata, "name"),
         uid=text(metadata, "uid"),
@@ -96,10 +99,11 @@ def pod_record(body: Mapping[str, Any]) -> PodRecord:
         last_exit_reason=text(ended, "reason"),
         last_exit_message=text(ended, "message"),
         deletion_cost=optional_number(mapping(metadata, "annotations").get(DELETION_COST)),
+        replica_set=replica_set,
+        # The node controller takes back Ready alone; the kubelet, which could say why, is not there.
+        node_lost=not is_ready and condition(body, "ContainersReady").get("status") == "True",
     )
-    owner = _controller(metadata)
-    deployment = text(owner, "name").rpartition("-")[0] if text(owner, "kind") == "ReplicaSet" else ""
-    return PodRecord(text(metadata, "namespace"), deployment, facts)
+    return PodRecord(text(metadata, "namespace"), replica_set.rpartition("-")[0], facts)
 
 
 def _last_exit(first: list[Mapping[str, Any]], containers: list[Mapping[str, Any]]) -> tuple[str, Mapping[str, Any]]:
@@ -135,6 +139,7 @@ def deployment_record(body: Mapping[str, Any]) -> DeploymentRecord:
         failed_create=text(failure, "message") if failure.get("status") == "True" else "",
         autoscaler_class=text(mapping(metadata, "annotations"), AUTOSCALER_CLASS),
         created_at=time(metadata, "creationTimestamp") or 0.0,
+        template=fingerprint(mapping(spec, "template", "spec")),
     )
     return DeploymentRecord(
         text(metadata, "namespace"),

@@ -30,6 +30,11 @@ class Case:
         return self.view.tier.spec
 
     @property
+    def serving(self) -> ModelTierSpec | None:
+        """The spec that the replicas are made from: the present one, or the last good one."""
+        return self.plan.rollout.spec if self.plan.rollout is not None else self.spec
+
+    @property
     def old(self) -> ModelTierStatus:
         """The status as the API server has it."""
         return self.view.tier.status

@@ -14,7 +14,8 @@ from tierwise.api.status import AdviceStatus, Condition, ModelTierStatus
 from tierwise.ports import EventRecord
 from tierwise.report.case import Case
 from tierwise.report.conditions import find
-from tierwise.report.wording import clip, say
+from tierwise.report.wording import say
+from tierwise.words import clip
 
 REPEAT_SECONDS = 600.0
 SCALE, APPLY, OBSERVE = "Scale", "Apply", "Observe"

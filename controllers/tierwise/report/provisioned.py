@@ -6,10 +6,10 @@ The first finding wins, ordered from what makes all the others meaningless (the 
 from __future__ import annotations
 
 from tierwise import reasons
+from tierwise.pods import trouble
 from tierwise.report.case import Case
 from tierwise.report.conditions import Verdict, verdict
-from tierwise.report.pods import trouble
-from tierwise.report.wording import clean
+from tierwise.words import clean
 
 _STORAGE_WORDS = ("storage", "pvc", "persistentvolumeclaim")
 _SCALING_ONLY = frozenset({reasons.CONFLICT, reasons.WAITING_FOR_CHILDREN})
@@ -30,7 +30,12 @@ def provisioned(case: Case) -> Verdict:
         return verdict(reasons.PROVISIONED, "Unknown", reasons.NOT_ACCEPTED)
     if case.external:
         return verdict(reasons.PROVISIONED, "True", reasons.EXTERNAL)
-    return _children(case) or _pods(case) or verdict(reasons.PROVISIONED, "True", reasons.PROVISIONED_OK)
+    return (
+        _children(case)
+        or _rolled_back(case)
+        or _pods(case)
+        or verdict(reasons.PROVISIONED, "True", reasons.PROVISIONED_OK)
+    )
 
 
 def _children(case: Case) -> Verdict | None:
@@ -55,9 +60,21 @@ def _children(case: Case) -> Verdict | None:
     return None
 
 
+def _rolled_back(case: Case) -> Verdict | None:
+    """That the last good spec is served, why, and what is wrong with it in turn."""
+    rollout = case.plan.rollout
+    if rollout is None or rollout.good is None or rollout.failed is None or not rollout.back:
+        return None
+    good, failed = rollout.good, rollout.failed
+    said = f"Generation {failed.generation} cannot start ({failed.reason}: {failed.message.rstrip('.')})"
+    again = trouble(case.workload, rollout.spec, case.at)
+    but = "" if again is None else f", which does not start either ({again.reason}: {again.detail.rstrip('.')})"
+    return _no(reasons.ROLLED_BACK, f"{said}; served again is generation {good.generation}{but}")
+
+
 def _pods(case: Case) -> Verdict | None:
     """What is wrong with the pods, or with making them."""
-    deployment, spec = case.workload.deployment, case.spec
+    deployment, spec = case.workload.deployment, case.serving
     if deployment is not None and deployment.failed_create:
         text = clean(deployment.failed_create)
         silent = "failed calling webhook" in text and "kserve" in text

@@ -14,6 +14,8 @@ from tierwise.api.status import (
     DecisionStatus,
     InferenceServiceRef,
     ModelTierStatus,
+    RenderedStatus,
+    RolloutStatus,
     ScalingMemory,
     ScalingStatus,
     SignalStatus,
@@ -29,8 +31,9 @@ from tierwise.report.provisioned import accepted, provisioned
 from tierwise.report.readiness import ready, state
 from tierwise.report.scaled import scaling_active, scaling_limited
 from tierwise.report.speculation import speculation
-from tierwise.report.wording import clip, say
+from tierwise.report.wording import say
 from tierwise.times import rfc3339
+from tierwise.words import clip
 
 STEPS, SIGNALS, DECISIONS = 12, 16, 5  # the CRD's maxItems
 _MESSAGE = 256
@@ -48,6 +51,7 @@ def build(case: Case, remembered: ScalingMemory) -> ModelTierStatus:
             "reason": reason,
             "conditions": merge(case.old.conditions, verdicts, case.view.tier.generation, case.at),
             "scaling": _scaling(case, remembered),
+            "rollout": _rollout(case),
             "limited_by": case.decision.limited_by if case.decision is not None else "",
             "advice": [
                 AdviceStatus(reason=each.reason, message=say(each.reason, each.message)) for each in case.plan.advice
@@ -55,7 +59,7 @@ def build(case: Case, remembered: ScalingMemory) -> ModelTierStatus:
             "speculation": speculation(case),
             **_replicas(case),
             **_figures(case),
-            **(_identity(case, case.spec) if case.spec is not None else {}),
+            **(_identity(case, case.serving) if case.serving is not None else {}),
         }
     )
 
@@ -107,6 +111,18 @@ def _quantization(spec: ModelTierSpec) -> str:
     return spec.quantization.method + ("" if cache == "auto" else f", KV {cache}")
 
 
+def _rollout(case: Case) -> RolloutStatus:
+    """What a restarted operator must know of a change. Nothing, when somebody else serves the tier."""
+    rollout, old = case.plan.rollout, case.old.rollout
+    if case.external:
+        return RolloutStatus()
+    if rollout is None:
+        return old
+    template = case.outcome.template
+    rendered = RenderedStatus(hash=rollout.fingerprint, template=template) if template else old.rendered
+    return RolloutStatus(rendered=rendered, last_good=rollout.good, failed=rollout.failed)
+
+
 def _replicas(case: Case) -> dict[str, object]:
     if case.external:
         return {"replicas": 0, "ready_replicas": 0, "desired_replicas": 0, "ready": ""}
@@ -121,7 +137,7 @@ def _replicas(case: Case) -> dict[str, object]:
 
 def _figures(case: Case) -> dict[str, object]:
     """What was measured, and what it costs."""
-    spec, signals = case.spec, case.view.signals
+    spec, signals = case.serving, case.view.signals
     if spec is not None and spec.external is not None:
         tokens = prices(spec.external.prices)
         hourly = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -19,8 +20,9 @@ from tests.unit.report.cases import (
     workload,
 )
 from tierwise import reasons
+from tierwise.api.status import FailedSpec, LastGood
 from tierwise.api.v1alpha1 import ModelTierSpec
-from tierwise.model import ActionError, PodFacts, TierOutcome, Workload
+from tierwise.model import ActionError, PodFacts, Rollout, TierOutcome, Workload
 from tierwise.report.case import Case
 from tierwise.report.provisioned import accepted, provisioned
 from tierwise.report.wording import remedy
@@ -42,6 +44,13 @@ def pending(message: str) -> PodFacts:
 
 def rolling(message: str) -> Workload:
     return workload([pod(), pending(message)], deployment=deployment(2, updated_replicas=1))
+
+
+def rolled_back(pods: Sequence[PodFacts] = (pod(),)) -> Case:
+    plain = case(spec(contextLength=4096), pods=pods)
+    good = LastGood(generation=3, hash="a", replica_set="chat-predictor-1", spec="{}")
+    given_up = FailedSpec(generation=4, hash="b", reason="EngineCrashed", message="pod x: exit code 2")
+    return replace(plain, plan=replace(plain.plan, rollout=Rollout(spec(), "a", back=True, good=good, failed=given_up)))
 
 
 # the case, the reason, and what the message must hold
@@ -98,6 +107,21 @@ ILL: dict[str, tuple[Case, str, str]] = {
         ),
         reasons.KSERVE_NOT_ANSWERING,
         "pod-mutator",
+    ),
+    "the last good spec is served": (
+        rolled_back(),
+        reasons.ROLLED_BACK,
+        "Generation 4 cannot start (EngineCrashed: pod x: exit code 2); served again is generation 3.",
+    ),
+    "the last good spec is served and does not start either": (
+        rolled_back([pending(NO_GPU)]),
+        reasons.ROLLED_BACK,
+        "generation 3, which does not start either (InsufficientGPU: pod ",
+    ),
+    "the node is gone": (
+        case(pods=[pod(), pod("chat-1", ready=False, node="gpu-7", node_lost=True)]),
+        reasons.NODE_LOST,
+        "pod chat-1: its node gpu-7 does not answer",
     ),
     "no such GPU": (case(pods=[pending(NO_GPU)]), reasons.INSUFFICIENT_GPU, "Insufficient nvidia.com/gpu"),
     "no node with such a label": (case(pods=[pending(NO_NODE)]), reasons.INSUFFICIENT_GPU, "node affinity/selector"),

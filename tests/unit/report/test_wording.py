@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tierwise import reasons
-from tierwise.report.wording import MESSAGE_LENGTH, clean, clip, last_words, pull_failure, remedy, say
+from tierwise.report.wording import MESSAGE_LENGTH, remedy, say
+from tierwise.words import clean, clip, last_words, pull_failure
 
 WORDS = [reason.word for reason in reasons.table()]
 

@@ -2,7 +2,7 @@
 
 Pure and byte-stable: the same tier gives the same bytes on every release of Tierwise unless a change is announced,
 because every difference in the pod template restarts GPUs. The parts: `inference_service` (the object), `pod` (what
-runs in it), `quantity` (Kubernetes' numbers), `difference` (rendered against live).
+runs in it), `difference` (rendered against live).
 """
 
 from __future__ import annotations

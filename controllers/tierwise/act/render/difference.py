@@ -17,7 +17,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tierwise.act.render.quantity import amount
+from tierwise.quantity import amount
 
 # Lists whose items have a name of their own, for readable paths.
 _KEYS = {

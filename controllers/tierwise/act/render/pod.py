@@ -18,11 +18,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tierwise.act.render.quantity import add_gib
 from tierwise.api.v1alpha1 import ModelSource, ModelTierSpec, Placement, Toleration
 from tierwise.engines import arguments, environment, profile
+from tierwise.quantity import add_gib
+from tierwise.template import CONTAINER
 
-CONTAINER = "kserve-container"  # the name by which KServe knows the container with the model
 USER = 2000  # the vllm images' own unprivileged user
 PRE_STOP_SECONDS = 10  # until every endpoint list has dropped the pod
 TEARDOWN_SECONDS = 30  # from the last answer to the end of the process: 4 to 6 s seen, more with many GPUs

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from tests.render.goldens import GOLDEN, REPO, UID, goldens, manifests, tier
 from tests.render.strategies import specs
 from tierwise.act.render import AUTOSCALER_ANNOTATION, differences, render
-from tierwise.act.render.quantity import amount
 from tierwise.api.status import ModelTierStatus
 from tierwise.api.v1alpha1 import ModelTierSpec
 from tierwise.engines import check
 from tierwise.errors import Invalid
 from tierwise.model import TierKey, TierObject
+from tierwise.quantity import amount
 
 MODEL = {"name": "qwen3-8b", "uri": "hf://Qwen/Qwen3-8B"}
 

@@ -3,16 +3,18 @@
 The cluster says it in five places (a waiting reason, a scheduler's message, an exit code, the engine's last lines, an
 age); a person wants one sentence. Only pods that do not answer are looked at, the gravest finding is reported, and
 pods with the same trouble are counted, not listed.
+
+Two rooms ask: what to tell, and whether a spec cannot start at all. So the judgement stands here, once.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tierwise import reasons
 from tierwise.api.v1alpha1 import ModelTierSpec
 from tierwise.model import PodFacts, Workload
-from tierwise.report.wording import clean, last_words, pull_failure
+from tierwise.words import clean, last_words, pull_failure
 
 _IMAGE = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
@@ -30,6 +32,10 @@ _MEMORY = (
     "is larger than the maximum number of tokens that can be stored in KV cache",
     "larger than the available KV cache memory",
 )
+# What may still pass by itself is waited for: the kubelet tries to pull an image at 0, 10, 30 and 70 s, and a registry
+# that is away for a minute must not undo a change. An engine that has ended three times ends a fourth time.
+PATIENCE_SECONDS = 90.0
+RESTARTS = 2
 # The gravest first. What a person must change stands before what may pass by itself.
 _ORDER = (
     reasons.IMAGE_PULL,
@@ -38,6 +44,7 @@ _ORDER = (
     reasons.ENGINE_CRASHED,
     reasons.START_TIMEOUT,
     reasons.STORAGE_PROBLEM,
+    reasons.NODE_LOST,
     reasons.INSUFFICIENT_GPU,
     reasons.UNSCHEDULABLE,
     reasons.SURGE_NEEDS_GPU,
@@ -69,9 +76,35 @@ def trouble(workload: Workload, spec: ModelTierSpec, at: float) -> Trouble | Non
     return None
 
 
+def cannot_start(workload: Workload, spec: ModelTierSpec, at: float) -> Trouble | None:
+    """Why none of these pods will ever answer: the gravest finding that has lasted; None while one of them may.
+
+    The pods of `workload` are those made from `spec`. One that answers, or whose node is gone, shows nothing against
+    it. `at`: seconds since the epoch."""
+    if any(pod.ready for pod in workload.pods):
+        return None
+    lasting = tuple(pod for pod in workload.pods if not pod.terminating and _lasts(pod, workload, spec, at))
+    return trouble(replace(workload, pods=lasting), spec, at)
+
+
+def _lasts(pod: PodFacts, workload: Workload, spec: ModelTierSpec, at: float) -> bool:
+    finding = _examine(pod, workload, spec, at)
+    if finding is None or finding.reason == reasons.NODE_LOST:
+        return False
+    if finding.reason == reasons.START_TIMEOUT or pod.restarts >= RESTARTS:
+        return True
+    if not pod.scheduled:
+        return at - pod.created_at > spec.startup_timeout_seconds
+    if pod.last_exit_code is not None:
+        return False
+    return at - (pod.created_at if pod.scheduled_at is None else pod.scheduled_at) > PATIENCE_SECONDS
+
+
 def _examine(pod: PodFacts, workload: Workload, spec: ModelTierSpec, at: float) -> Trouble | None:
     if not pod.scheduled:
         return _unscheduled(pod, workload, spec) if pod.unschedulable_message else None
+    if pod.node_lost:
+        return Trouble(reasons.NODE_LOST, f"its node {pod.node} does not answer")
     if pod.waiting_reason in _IMAGE:
         return Trouble(reasons.IMAGE_PULL, pull_failure(pod.waiting_message) or "the image cannot be pulled")
     if pod.waiting_reason == _CONFIG:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.render.strategies import QUANTITIES
-from tierwise.act.render.quantity import add_gib, amount
+from tierwise.quantity import add_gib, amount
 
 
 @pytest.mark.parametrize(

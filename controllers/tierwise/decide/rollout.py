@@ -1,0 +1,152 @@
+"""From which spec shall the replicas be made: the present one, or the last that served?
+
+With `rollout: Surge` always from the present one: what serves stays until a new replica answers. With `rollout:
+Replace` a replica that serves is stopped first, so a spec that cannot start costs capacity until somebody corrects it.
+Therefore the last spec that served is remembered, and when no replica of the present one can start, it is served again:
+
+    served      the Deployment has the template of the spec, all its pods are of that template, and one has answered for
+                STEADY_SECONDS: the spec is now the last good one
+    given up    the Deployment has the template of another spec, none of its pods answers, and what keeps one from it
+                has lasted (`tierwise.pods.cannot_start`): the present spec is marked as failed
+    back        the present spec is marked as failed: the last good one is rendered, scaled as the present one says
+
+The mark is written into the status first and acted upon in the next cycle. An operator that dies in between, or whose
+status write is lost, so never goes back without knowing it afterwards: there is at most one way back per spec, and none
+from the last good spec, which has nothing behind it. The mark falls when a field that makes a replica changes. A change
+of scaling alone does not try a failed spec again: that would stop another replica for it.
+
+Why the status and not a ControllerRevision: it is read and written anyway (no further right, no further kind to watch),
+the mark and what it is about change in one write, and it is small: the fields that make a replica, without defaults,
+300 bytes as a rule and 32 KiB at most. A longer spec is not kept, and there is then no way back to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from tierwise import engines
+from tierwise.api.status import SPEC_LENGTH, FailedSpec, LastGood
+from tierwise.api.v1alpha1 import ModelTierSpec
+from tierwise.errors import Unsupported
+from tierwise.model import PodFacts, Rollout, TierView, Workload
+from tierwise.pods import cannot_start
+from tierwise.words import clip
+
+STEADY_SECONDS = 30.0
+# They follow the present spec at all times: none of them is part of a replica.
+FOLLOWING = ("scaling", "replicas", "price", "rollout")
+_MESSAGE = 512
+
+
+def roll(view: TierView, spec: ModelTierSpec, at: float) -> Rollout:
+    """What the replicas of a tier are made from. `spec` is the tier's, accepted; `at`: seconds since the epoch."""
+    status = view.tier.status.rollout
+    text = kept(spec)
+    present = fingerprint(text)
+    good = status.last_good
+    failed = status.failed if status.failed is not None and status.failed.hash == present else None
+    before = _before(good, spec) if good is not None and good.hash != present and spec.rollout == "Replace" else None
+    if before is not None and good is not None and failed is not None:
+        served = _served_by(view, good.hash, at)
+        good = good.model_copy(update={"replica_set": served}) if served else good
+        return Rollout(before, good.hash, back=True, good=good, failed=failed)
+    served = _served_by(view, present, at)
+    if served:
+        return Rollout(spec, present, good=_good(good, view.tier.generation, text, served))
+    if before is not None and good is not None:
+        failed = _given_up(view, spec, present, good, at)
+    return Rollout(spec, present, good=good, failed=failed)
+
+
+def kept(spec: ModelTierSpec) -> str:
+    """The fields of a spec that make a replica, without those at their default: equal specs give equal text, also when
+    a later release adds fields."""
+    body = spec.model_dump(mode="json", by_alias=True, exclude={*FOLLOWING, "external"}, exclude_defaults=True)
+    return json.dumps(_filled(body), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def fingerprint(text: str) -> str:
+    """Twelve characters that change when a field that makes a replica changes. `text` as by `kept`."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _filled(body: Any) -> Any:
+    """Without what is empty."""
+    if not isinstance(body, dict):
+        return body
+    below = {name: _filled(value) for name, value in body.items()}
+    return {name: value for name, value in below.items() if value not in ({}, [])}
+
+
+def _before(good: LastGood, spec: ModelTierSpec) -> ModelTierSpec | None:
+    """The last good spec, scaled as the present one says; None when it was too long to be kept, or when this release
+    no longer accepts it."""
+    if not good.spec:
+        return None
+    try:
+        found = ModelTierSpec.model_validate_json(good.spec)
+        if found.model is None or any(problem.fatal for problem in engines.check(found)):
+            return None
+    except (ValidationError, Unsupported):
+        return None
+    return found.model_copy(update={name: getattr(spec, name) for name in FOLLOWING})
+
+
+def _good(before: LastGood | None, generation: int, text: str, replica_set: str) -> LastGood:
+    if before is not None and before.hash == fingerprint(text):
+        return before.model_copy(update={"replica_set": replica_set})
+    spec = text if len(text) <= SPEC_LENGTH else ""
+    return LastGood(generation=generation, hash=fingerprint(text), replica_set=replica_set, spec=spec)
+
+
+def _reached(view: TierView, wanted: str) -> bool:
+    """Whether the Deployment has the template of the spec with this fingerprint, and its status is about that."""
+    deployment, rendered = view.workload.deployment, view.tier.status.rollout.rendered
+    if deployment is None or rendered is None or rendered.hash != wanted:
+        return False
+    return deployment.template == rendered.template and deployment.observed_generation >= deployment.generation
+
+
+def _served_by(view: TierView, wanted: str, at: float) -> str:
+    """The ReplicaSet whose pods serve the spec with this fingerprint; empty while none does, or others as well."""
+    deployment, workload = view.workload.deployment, view.workload
+    if deployment is None or not _reached(view, wanted):
+        return ""
+    if not 0 < deployment.replicas <= deployment.updated_replicas or deployment.ready_replicas == 0:
+        return ""
+    living = [pod for pod in workload.pods if not pod.terminating]
+    steady = any(
+        pod.name in workload.ready_endpoints and pod.ready_at is not None and pod.ready_at + STEADY_SECONDS <= at
+        for pod in living
+    )
+    sets = {pod.replica_set for pod in living}
+    return sets.pop() if steady and len(sets) == 1 else ""
+
+
+def _given_up(view: TierView, spec: ModelTierSpec, present: str, good: LastGood, at: float) -> FailedSpec | None:
+    """The mark on a present spec of which no replica can start."""
+    deployment = view.workload.deployment
+    if deployment is None or deployment.updated_replicas == 0 or not _reached(view, present):
+        return None
+    newest = _newest(view.workload, good)
+    found = cannot_start(replace(view.workload, pods=newest), spec, at)
+    if found is None:
+        return None
+    return FailedSpec(
+        generation=view.tier.generation, hash=present, reason=found.reason, message=clip(found.detail, _MESSAGE)
+    )
+
+
+def _newest(workload: Workload, good: LastGood) -> tuple[PodFacts, ...]:
+    """The pods of the youngest ReplicaSet that is not the last good one's. Those of a spec in between, which may stand
+    for a moment, are older."""
+    others = [pod for pod in workload.pods if pod.replica_set != good.replica_set]
+    if not others:
+        return ()
+    youngest = max(others, key=lambda pod: (pod.created_at, pod.name)).replica_set
+    return tuple(pod for pod in others if pod.replica_set == youngest)
