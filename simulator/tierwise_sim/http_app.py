@@ -60,12 +60,15 @@ class HttpApp:
         self._hang_when_killed = abort_mode == "hang"
         self._api_keys = api_keys
         self._metrics_mode = "ok"
+        self._open = 0
+        self._answered = asyncio.Event()
+        self._answered.set()
         self.draining = False
         self.created = int(time.time())
 
     def application(self) -> web.Application:
         """The aiohttp application."""
-        app = web.Application(middlewares=[self._errors], client_max_size=MAX_BODY_BYTES)
+        app = web.Application(middlewares=[self._counted, self._errors], client_max_size=MAX_BODY_BYTES)
         app.add_routes(
             [
                 web.post("/v1/chat/completions", self._chat),
@@ -83,6 +86,24 @@ class HttpApp:
             ]
         )
         return app
+
+    async def answered(self) -> None:
+        """Wait until no client is owed anything any more: each has its last byte, or has left."""
+        await self._answered.wait()
+
+    @web.middleware
+    async def _counted(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Requests for an answer, from their arrival until their last byte is written or their client is gone."""
+        if request.method != "POST" or not request.path.startswith("/v1"):
+            return await handler(request)
+        self._open += 1
+        self._answered.clear()
+        try:
+            return await handler(request)
+        finally:
+            self._open -= 1
+            if not self._open:
+                self._answered.set()
 
     @web.middleware
     async def _errors(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -2,7 +2,8 @@
 
 It behaves as vLLM does at its edges, because those are what an operator has to get right: it listens only
 after the model is loaded, a start that cannot work ends with vLLM's last line and status 1, SIGTERM drains for
-`--shutdown-timeout` seconds while the server still answers, and a deadline that passes kills what is open.
+`--shutdown-timeout` seconds while the server still answers, and a deadline that passes kills what is open: its clients
+get an error, or nothing at all and the process waits for them to leave (`abort_mode`).
 """
 
 from __future__ import annotations
@@ -153,6 +154,8 @@ class Process:
         except TimeoutError:
             log(f"shutdown deadline: {driver.open} requests are aborted")
             driver.kill()
+        # As vLLM's HTTP server does: a client that hears nothing keeps the process until it leaves, or until SIGKILL.
+        await http.answered()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -209,6 +209,20 @@ def test_a_drain_deadline_ends_streams_with_an_error_and_done() -> None:
         assert server.process.wait(5) == 0
 
 
+def test_a_killed_engine_may_leave_its_clients_without_a_word_and_waits_until_they_go() -> None:
+    with vllm("--shutdown-timeout=0", SPEED="1", ABORT_MODE="hang") as server:
+        body = {"messages": [{"role": "user", "content": "a"}], "max_tokens": 4000, "ignore_eos": True, "stream": True}
+        with urllib.request.urlopen(f"{server.url}/v1/chat/completions", json.dumps(body).encode(), 1.5) as response:
+            assert response.read(6) == b"data: "
+            server.stop()
+            with pytest.raises(TimeoutError):
+                response.read()
+            assert server.process.poll() is None, "neither a byte nor a close: the process waits"
+            with pytest.raises(OSError, match="refused"):
+                server.get("/health")
+        assert server.process.wait(5) == 0
+
+
 def test_without_a_shutdown_timeout_nothing_is_waited_for() -> None:
     with vllm(SPEED="1") as server:
         open_request = Background(server, 4000, stream=False)
