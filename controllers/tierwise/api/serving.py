@@ -137,8 +137,9 @@ class ModelSource(Model):
         str,
         StringConstraints(pattern=r"^(hf|pvc|s3|gs|oci)://[A-Za-z0-9][A-Za-z0-9._/@:-]*$", max_length=512),
     ] = Field(
-        description="Where the weights are. hf://ORG/REPO is loaded by the engine itself; pvc://CLAIM/PATH, s3://, "
-        "gs:// and oci:// go through KServe's storage initializer."
+        description="Where the weights are. hf://ORG/REPO is loaded by the engine itself; pvc://CLAIM/PATH is mounted; "
+        "s3:// and gs:// go through KServe's storage initializer and oci:// through its model car, whose containers a "
+        "namespace with the restricted Pod Security level refuses as KServe ships them."
     )
     revision: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=128)] | None = (
         Field(default=None, description="Branch, tag or commit of an hf:// repository. Pin a commit in production.")

@@ -12,6 +12,13 @@ from tierwise.report.conditions import Verdict, verdict
 from tierwise.words import clean
 
 _STORAGE_WORDS = ("storage", "pvc", "persistentvolumeclaim")
+# Containers that KServe adds, in 0.19 without a security context of their own, and what helps
+# where the namespace enforces the restricted Pod Security level.
+_NOT_RESTRICTED = {
+    '"storage-initializer"': "KServe's storage initializer does not meet it. Use hf:// or pvc://, or give KServe's "
+    "ClusterStorageContainer a restricted securityContext",
+    '"modelcar': "KServe's model car (oci://) does not meet it. Use hf:// or pvc://",
+}
 _SCALING_ONLY = frozenset({reasons.CONFLICT, reasons.WAITING_FOR_CHILDREN})
 
 
@@ -78,9 +85,16 @@ def _pods(case: Case) -> Verdict | None:
     if deployment is not None and deployment.failed_create:
         text = clean(deployment.failed_create)
         silent = "failed calling webhook" in text and "kserve" in text
-        return _no(reasons.KSERVE_NOT_ANSWERING if silent else reasons.POD_REFUSED, text)
+        return _no(reasons.KSERVE_NOT_ANSWERING if silent else reasons.POD_REFUSED, _advised(text))
     finding = trouble(case.workload, spec, case.at) if spec is not None else None
     return None if finding is None else _no(finding.reason, finding.detail)
+
+
+def _advised(text: str) -> str:
+    """Why a pod was refused, and what to do when the container that was refused is none of ours."""
+    if "violates PodSecurity" not in text:
+        return text
+    return next((f"{text}: {said}" for container, said in _NOT_RESTRICTED.items() if container in text), text)
 
 
 def _no(reason: str, detail: str = "") -> Verdict:

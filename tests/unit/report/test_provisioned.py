@@ -29,6 +29,11 @@ from tierwise.report.wording import remedy
 
 NO_GPU = "0/2 nodes are available: 2 Insufficient nvidia.com/gpu. preemption: 0/2 nodes are available."
 NO_NODE = "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector."
+VIOLATION = (
+    'pods "chat-predictor-1" is forbidden: violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false '
+    '(container "{0}" must set securityContext.allowPrivilegeEscalation=false), unrestricted capabilities (container '
+    '"{0}" must set securityContext.capabilities.drop=["ALL"])'
+)
 DIED = """INFO loading
 ValueError: The model's architectures ['Nope'] are not supported
 RuntimeError: Engine core initialization failed. See root cause above."""
@@ -98,6 +103,21 @@ ILL: dict[str, tuple[Case, str, str]] = {
         case(work=workload([], deployment=deployment(failed_create='pods "chat-x" is forbidden: exceeded quota'))),
         reasons.POD_REFUSED,
         "pods is forbidden: exceeded quota",
+    ),
+    "KServe's storage initializer in a restricted namespace": (
+        case(work=workload([], deployment=deployment(failed_create=VIOLATION.format("storage-initializer")))),
+        reasons.POD_REFUSED,
+        "KServe's storage initializer does not meet it. Use hf:// or pvc://, or give KServe's ClusterStorageContainer",
+    ),
+    "KServe's model car in a restricted namespace": (
+        case(work=workload([], deployment=deployment(failed_create=VIOLATION.format("modelcar-init")))),
+        reasons.POD_REFUSED,
+        "KServe's model car (oci://) does not meet it. Use hf:// or pvc://.",
+    ),
+    "a sidecar that somebody injects into a restricted namespace": (
+        case(work=workload([], deployment=deployment(failed_create=VIOLATION.format("istio-proxy")))),
+        reasons.POD_REFUSED,
+        'unrestricted capabilities (container "istio-proxy" must set securityContext.capabilities.drop=["ALL"]). Read',
     ),
     "KServe's pod webhook is silent": (
         case(
