@@ -74,11 +74,12 @@ def operating(
     *options: str,
     kubeconfig: Path | None = None,
     prometheus_url: str = "",
+    module: str = "tierwise_operator",
 ) -> Iterator[Operator]:
     """Run one operator; it is ready, and it ends by SIGTERM with exit code 0. By default it is the administrator, and
-    nothing stands between it and the playground."""
+    nothing stands between it and the playground; `module` may be one that is the operator but for a change."""
     log = folder / f"{identity}.log"
-    command = [sys.executable, "-W", "error::RuntimeWarning", "-m", "tierwise_operator", "run"]
+    command = [sys.executable, "-W", "error::RuntimeWarning", "-m", module, "run"]
     command += ["--kubeconfig", str(kubeconfig or playground.kubeconfig)]
     command += ["--prometheus-url", prometheus_url or playground.prometheus_url]
     command += ["--identity", identity, "--metrics-host", "127.0.0.1", "--metrics-port", "0"]
