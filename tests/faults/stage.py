@@ -44,9 +44,15 @@ class Stage:
     _started: int = 0
 
     def operator(
-        self, identity: str = "one", *options: str, prometheus_url: str = "", direct: bool = False
+        self,
+        identity: str = "one",
+        *options: str,
+        prometheus_url: str = "",
+        direct: bool = False,
+        module: str = "tierwise_operator",
     ) -> AbstractContextManager[Operator]:
-        """Run an operator behind the proxy (`direct`: without it), once more if it ran before."""
+        """Run an operator behind the proxy (`direct`: without it), once more if it ran before; `module`: see
+        `operating`."""
         self._started += 1
         folder = self.folder / f"run-{self._started}"
         folder.mkdir()
@@ -59,6 +65,7 @@ class Stage:
             *options,
             kubeconfig=self._kubeconfig(identity, direct),
             prometheus_url=prometheus_url,
+            module=module,
         )
 
     def _kubeconfig(self, identity: str, direct: bool) -> Path:

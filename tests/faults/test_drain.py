@@ -22,9 +22,11 @@ import yaml
 from playground.handle import Playground
 from tests.cluster.e2e.record import recorded
 from tests.cluster.e2e.tiers import cheap
-from tests.cluster.kubectl import Kubectl, eventually
-from tests.cluster.process import Operator, alone, operating, ready
+from tests.cluster.kubectl import eventually
+from tests.cluster.process import ready
+from tests.faults.conftest import Sheet
 from tests.faults.draining import Clients, Tier, plan, streaming
+from tests.faults.stage import Stage, staged
 from tierwise.act.render.pod import PRE_STOP_SECONDS
 
 pytestmark = pytest.mark.cluster
@@ -41,21 +43,14 @@ ENDPOINTS_SECONDS = 3.0
 NODES = ("gpu-0", "gpu-1", "cpu-0")
 
 
-def _watching(namespace: str) -> tuple[str, ...]:
-    return ("--namespaces", namespace, "--lease-name", namespace, "--lease-namespace", namespace)
-
-
 @pytest.fixture(scope="module")
-def kubectl(playground: Playground) -> Iterator[Kubectl]:
-    with alone(playground, NAMESPACE) as made:
+def stage(playground: Playground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """A namespace with an operator for it alone."""
+    with (
+        staged(playground, NAMESPACE, tmp_path_factory.mktemp("drain"), ["one"]) as made,
+        made.operator("one", "--namespaces", NAMESPACE, direct=True),
+    ):
         yield made
-
-
-@pytest.fixture(scope="module")
-def operator(playground: Playground, kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
-    folder = tmp_path_factory.mktemp("operator")
-    with operating(playground, folder, "drain", *_watching(NAMESPACE)) as running:
-        yield running
 
 
 def want(tier: Tier, how: str, replicas: int) -> None:
@@ -65,12 +60,12 @@ def want(tier: Tier, how: str, replicas: int) -> None:
 
 
 @contextmanager
-def three(
-    playground: Playground, kubectl: Kubectl, name: str, how: str = PINNED
-) -> Iterator[tuple[Tier, dict[str, int]]]:
+def three(stage: Stage, name: str, how: str = PINNED) -> Iterator[tuple[Tier, dict[str, int]]]:
     """A tier with three replicas, and the streams that each shall hold: most on one of the youngest, which a ReplicaSet
     would end first if nobody told it better."""
-    tier = Tier(playground, kubectl, name)
+    kubectl = stage.kubectl
+    stage.ledger.restart()
+    tier = Tier(stage.playground, kubectl, name)
     scaling = {"minReplicas": 1, "maxReplicas": 4, "scaleDownWindowSeconds": WINDOW_SECONDS}
     pinned = {"replicas": 1} if how == PINNED else {}
     kubectl.apply(cheap(name, batching={"maxSequences": 64}, drainSeconds=90, scaling=scaling, **pinned))
@@ -91,11 +86,28 @@ def forty(tier: Tier, wanted: dict[str, int], tokens: int, folder: Path) -> Iter
         yield clients
 
 
+def told(faults: Sheet, stage: Stage, clients: Clients, row: str, fault: str) -> None:
+    """Write the row: how long the streams of the replicas that went lasted, how many of all were cut, how many new
+    requests failed. No write of the operator was wrong."""
+    streams, new, wrong = clients.streams(), clients.seen("new"), stage.ledger.wrong()
+    gone = [seen.ended for seen in streams if clients.plan.holder[seen.number] in clients.deleted_at]
+    faults.record(
+        row=row,
+        fault=fault,
+        detect_seconds=None,
+        recover_seconds=max(gone) - min(clients.deleted_at.values()),
+        wrong_writes=len(wrong),
+        note=f"{len(streams)} open streams, {len(clients.cut())} cut; "
+        f"{len(new)} new requests, {len(clients.refused())} failed",
+    )
+    assert len(streams) == STREAMS
+    assert len(new) > 20, "new requests were sent all the while"
+    assert wrong == []
+
+
 def all_whole(clients: Clients) -> None:
     """Every stream has all its tokens and [DONE], and no new request failed."""
-    assert len(clients.streams()) == STREAMS
     assert clients.cut() == []
-    assert len(clients.seen("new")) > 20, "new requests were sent all the while"
     assert clients.refused() == []
 
 
@@ -113,11 +125,10 @@ def until_deleted(clients: Clients, tier: Tier, count: int) -> None:
     eventually(lambda: clients.look(tier), lambda _: len(clients.deleted_at) == count, 60, f"{count} replicas go")
 
 
-@pytest.mark.usefixtures("operator")
 def test_three_to_one_ends_the_replicas_with_the_fewest_streams_and_cuts_none(
-    playground: Playground, kubectl: Kubectl, tmp_path: Path
+    stage: Stage, faults: Sheet, tmp_path: Path
 ) -> None:
-    with three(playground, kubectl, "shrinks") as (tier, wanted), forty(tier, wanted, TOKENS, tmp_path) as clients:
+    with three(stage, "shrinks") as (tier, wanted), forty(tier, wanted, TOKENS, tmp_path) as clients:
         busy, *others = wanted
         pods = [pod for pod in tier.alive() if pod["metadata"]["name"] != busy]
         want(tier, PINNED, 1)
@@ -129,21 +140,21 @@ def test_three_to_one_ends_the_replicas_with_the_fewest_streams_and_cuts_none(
         clients.until_ended(tier)
         went(clients, set(others))
         assert all(lived_through_sigterm(clients).values())
+        told(faults, stage, clients, "drain a", "3 replicas become 1")
         all_whole(clients)
         assert [pod["metadata"]["name"] for pod in tier.settled(1)] == [busy]
 
 
-@pytest.mark.usefixtures("operator")
 def test_a_second_scale_down_while_the_first_replica_drains_ends_another_one(
-    playground: Playground, kubectl: Kubectl, tmp_path: Path
+    stage: Stage, faults: Sheet, tmp_path: Path
 ) -> None:
     """Decided by load, with a window much shorter than the drain: a replica that drains is neither capacity nor a
     candidate, and what it still computes does not bring it back."""
-    with three(playground, kubectl, "twice", AUTOMATIC) as (tier, wanted):
+    with three(stage, "twice", AUTOMATIC) as (tier, wanted):
         busy, some, few = wanted
         with (
             forty(tier, wanted, TOKENS, tmp_path) as clients,
-            recorded(kubectl, "deployment", "twice-predictor", ".spec.replicas") as replicas,
+            recorded(stage.kubectl, "deployment", "twice-predictor", ".spec.replicas") as replicas,
         ):
             want(tier, AUTOMATIC, 2)
             until_deleted(clients, tier, 1)
@@ -155,18 +166,19 @@ def test_a_second_scale_down_while_the_first_replica_drains_ends_another_one(
             assert replicas.values == [3, 2, 1]
         went(clients, {few, some})
         assert all(lived_through_sigterm(clients).values())
+        told(faults, stage, clients, "drain b", "3 replicas become 2, and 1 while the first still drains")
         all_whole(clients)
         assert [pod["metadata"]["name"] for pod in tier.settled(1)] == [busy]
 
 
-@pytest.mark.usefixtures("operator")
-def test_a_model_change_under_surge_cuts_none(playground: Playground, kubectl: Kubectl, tmp_path: Path) -> None:
-    with three(playground, kubectl, "changes") as (tier, wanted), forty(tier, wanted, MANY_TOKENS, tmp_path) as clients:
+def test_a_model_change_under_surge_cuts_none(stage: Stage, faults: Sheet, tmp_path: Path) -> None:
+    with three(stage, "changes") as (tier, wanted), forty(tier, wanted, MANY_TOKENS, tmp_path) as clients:
         model = {"model": {"name": "changes", "uri": "hf://Qwen/Qwen3-4B"}}
-        kubectl("patch", "modeltier", "changes", "--type=merge", "-p", json.dumps({"spec": model}))
+        stage.kubectl("patch", "modeltier", "changes", "--type=merge", "-p", json.dumps({"spec": model}))
         clients.until_ended(tier)
         went(clients, set(wanted))
         assert any(lived_through_sigterm(clients).values())
+        told(faults, stage, clients, "drain c", "the model changes under rollout: Surge")
         all_whole(clients)
         assert {pod["spec"]["containers"][0]["args"][0] for pod in tier.settled(3)} == {"Qwen/Qwen3-4B"}
 
@@ -179,14 +191,14 @@ def budget(name: str) -> dict[str, Any]:
     return manifest
 
 
-@pytest.mark.usefixtures("operator")
-def test_a_node_drain_cuts_none(playground: Playground, kubectl: Kubectl, tmp_path: Path) -> None:
+def test_a_node_drain_cuts_none(stage: Stage, faults: Sheet, tmp_path: Path) -> None:
     """All replicas are on the node that is drained, under the budget that docs/drain.md recommends."""
+    kubectl = stage.kubectl
     node, *others = NODES
     kubectl.apply(budget("moves"))
     kubectl("cordon", *others)
     try:
-        with three(playground, kubectl, "moves") as (tier, wanted):
+        with three(stage, "moves") as (tier, wanted):
             assert {pod["spec"]["nodeName"] for pod in tier.alive()} == {node}
             kubectl("uncordon", *others)
             with forty(tier, wanted, MANY_TOKENS, tmp_path) as clients:
@@ -197,24 +209,27 @@ def test_a_node_drain_cuts_none(playground: Playground, kubectl: Kubectl, tmp_pa
                 assert drain.wait(120) == 0
             went(clients, set(wanted))
             assert any(lived_through_sigterm(clients).values())
+            told(faults, stage, clients, "drain d", "kubectl drain of the node that holds all replicas")
             all_whole(clients)
             assert node not in {pod["spec"]["nodeName"] for pod in tier.settled(3)}
     finally:
         kubectl("uncordon", *NODES)
 
 
-def test_without_the_drain_settings_the_same_scale_down_cuts_streams(playground: Playground, tmp_path: Path) -> None:
-    options = _watching(WITHOUT)
+def test_without_the_drain_settings_the_same_scale_down_cuts_streams(
+    playground: Playground, faults: Sheet, tmp_path: Path
+) -> None:
     with (
-        alone(playground, WITHOUT) as kubectl,
-        operating(playground, tmp_path, "undrained", *options, module="tests.faults.undrained"),
-        three(playground, kubectl, "shrinks") as (tier, wanted),
+        staged(playground, WITHOUT, tmp_path, ["one"]) as stage,
+        stage.operator("one", "--namespaces", WITHOUT, direct=True, module="tests.faults.undrained"),
+        three(stage, "shrinks") as (tier, wanted),
         forty(tier, wanted, TOKENS, tmp_path) as clients,
     ):
         others = set(list(wanted)[1:])
         want(tier, PINNED, 1)
         clients.until_ended(tier)
         went(clients, others)
+        told(faults, stage, clients, "drain e", "3 replicas become 1 without the drain settings: the proof of the test")
         cut = clients.cut()
         assert {clients.plan.holder[seen.number] for seen in cut} == others
         assert len(cut) == SOME + FEW, "every stream of the replicas that went, and no other"
