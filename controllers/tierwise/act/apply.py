@@ -45,6 +45,8 @@ PARALLEL = 8
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 # Of a cycle's time; the rest is for telling. Of the usual 40 s a webhook gets 20 s: by default it is given 10 s.
 REPLICAS_SHARE, CHILDREN_SHARE = 0.25, 0.5
+# Of the time for replicas: a scale-down does not wait longer to be told which of them hold the fewest requests.
+COSTS_SHARE = 0.5
 CYCLE_SECONDS = 40.0
 
 _LATE = ActionError(
@@ -70,12 +72,12 @@ async def act(
     work = Round(snapshot.at, snapshot.kserve_present, cluster, memo)
     served = [each for each in plan.tiers if each.serve and each.invalid is None and not views[each.key].tier.deleting]
     served.sort(key=lambda each: memo.failed_at.get(each.key, 0.0))
-    scaled = await _side_by_side(
-        served,
-        limit_seconds * REPLICAS_SHARE,
-        work,
-        lambda each: _replicas(views[each.key], each, Current(views[each.key].tier, cluster)),
-    )
+
+    def replicas(each: TierPlan) -> Awaitable[Written]:
+        current = Current(views[each.key].tier, cluster)
+        return _replicas(views[each.key], each, current, limit_seconds * REPLICAS_SHARE * COSTS_SHARE)
+
+    scaled = await _side_by_side(served, limit_seconds * REPLICAS_SHARE, work, replicas)
     made = await _side_by_side(served, limit_seconds * CHILDREN_SHARE, work, lambda each: settle(views[each.key], work))
     nothing = Written()
     return Outcome(
@@ -133,8 +135,8 @@ async def _side_by_side(
     return dict(await asyncio.gather(*(one(plan) for plan in plans)))
 
 
-async def _replicas(view: TierView, plan: TierPlan, cluster: Cluster) -> Written:
-    """Write the replicas, if they have to be."""
+async def _replicas(view: TierView, plan: TierPlan, cluster: Cluster, seconds: float) -> Written:
+    """Write the replicas, if they have to be; `seconds` are for the deletion costs before that."""
     facts, deployment, target = view.workload.inference_service, view.workload.deployment, plan.scale_to
     if target is None or deployment is None or facts is None or not facts.owned or facts.deleting:
         return Written()
@@ -144,7 +146,7 @@ async def _replicas(view: TierView, plan: TierPlan, cluster: Cluster) -> Written
         return Written()
     if target == deployment.spec_replicas:
         return Written()
-    trouble = await _deletion_costs(view, plan, cluster) if target < deployment.spec_replicas else None
+    trouble = await _deletion_costs(view, plan, cluster, seconds) if target < deployment.spec_replicas else None
     ref = Ref(DEPLOYMENTS, "deployments", view.tier.key.namespace, deployment.name)
     try:
         await _scale(cluster, ref, deployment, target)
@@ -172,20 +174,29 @@ async def _scale(cluster: Cluster, ref: Ref, decided_on: DeploymentFacts, target
         await cluster.scale(ref, target, resource_version=str(fresh["metadata"]["resourceVersion"]))
 
 
-async def _deletion_costs(view: TierView, plan: TierPlan, cluster: Cluster) -> ActionError | None:
+async def _deletion_costs(view: TierView, plan: TierPlan, cluster: Cluster, seconds: float) -> ActionError | None:
     """Tell the ReplicaSet which replicas to end first. Without it a busier one may end, which is no reason to keep
-    paying for it: a failure is reported and the scale-down goes on."""
+    paying for it: a failure, or one that is not answered in time, is reported and the scale-down goes on."""
     pods = {pod.name: pod for pod in view.workload.pods}
-    trouble: ActionError | None = None
-    for name, cost in plan.deletion_costs:
+    gate = asyncio.Semaphore(PARALLEL)
+
+    async def one(name: str, cost: int) -> ActionError | None:
         pod = pods.get(name)
         if pod is None or pod.deletion_cost == cost:
-            continue
+            return None
         annotations = {DELETION_COST: str(cost)}
         try:
-            await cluster.annotate_pod(view.tier.key.namespace, name, uid=pod.uid, annotations=annotations)
+            async with gate:
+                await cluster.annotate_pod(view.tier.key.namespace, name, uid=pod.uid, annotations=annotations)
         except (Gone, Conflict):  # that replica has ended meanwhile
-            continue
+            return None
         except TierwiseError as error:
-            trouble = failure(error)
-    return trouble
+            return failure(error)
+        return None
+
+    try:
+        async with asyncio.timeout(seconds):
+            troubles = await asyncio.gather(*(one(name, cost) for name, cost in plan.deletion_costs))
+    except TimeoutError:
+        return _LATE
+    return next((trouble for trouble in troubles if trouble is not None), None)

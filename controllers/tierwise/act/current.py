@@ -9,6 +9,7 @@ write; a settled tier costs none.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,10 +28,14 @@ class Current:
         self._tier = tier
         self._cluster = cluster
         self._checked = False
+        self._one_reads = asyncio.Lock()
 
     async def _check(self) -> None:
-        if self._checked:
-            return
+        async with self._one_reads:
+            if not self._checked:
+                await self._compare()
+
+    async def _compare(self) -> None:
         key = self._tier.key
         found = await self._cluster.get(Ref(API_VERSION, "modeltiers", key.namespace, key.name))
         metadata = found["metadata"] if found is not None else {}

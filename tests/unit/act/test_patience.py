@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.unit.act.store import Store, merged
-from tests.unit.act.worlds import known, kserve, look, plan, run, service_ref, snapshot, tier
+from tests.unit.act.worlds import deployment_ref, known, kserve, look, plan, pod, run, service_ref, snapshot, tier
 from tierwise import reasons
 from tierwise.act.apply import PARALLEL, Memo, act
 from tierwise.errors import Conflict, Forbidden, TierwiseError, Transient
@@ -86,6 +86,31 @@ async def test_an_api_server_that_does_not_answer_is_not_blamed_on_kserve() -> N
     hung.__dict__.update(store.__dict__)
     outcome = await act(seen, Plan(tuple(plan(name, 1) for name in NAMES)), hung, memo, limit_seconds=1)
     assert {each.error.reason for each in outcome.tiers if each.error} == {reasons.API_UNAVAILABLE}
+
+
+@pytest.mark.parametrize("seconds", [0.15, 600.0])
+async def test_deletion_costs_that_nobody_answers_do_not_keep_replicas_running(seconds: float) -> None:
+    """As with a policy for pods that hangs: twenty costs, each of which takes long."""
+
+    class Hanging(Store):
+        async def annotate_pod(self, *args: Any, **options: Any) -> None:
+            await asyncio.sleep(seconds)
+            await Store.annotate_pod(self, *args, **options)
+
+    store, memo = Hanging(), Memo()
+    for _ in range(2):
+        await run(store, memo, look(store, tier()), plan())
+        kserve(store, "chat", replicas_at_creation=20)
+    store.put(deployment_ref(), merged(store.seen(deployment_ref()), {"spec": {"replicas": 20}}))
+    pods = tuple(pod(store, f"p{number:02d}") for number in range(20))
+    costs = tuple((each.name, number) for number, each in enumerate(pods))
+    seen = snapshot(look(store, known(), pods))
+    outcome = await act(seen, Plan((plan(scale_to=2, deletion_costs=costs),)), store, memo, limit_seconds=8)
+    assert outcome.tiers[0].scaled_to == 2
+    error = outcome.tiers[0].error
+    assert (error is not None) == (seconds > 10)
+    if error is not None:
+        assert (error.reason, error.transient) == (reasons.API_UNAVAILABLE, True)
 
 
 async def test_those_that_failed_are_tried_after_the_others() -> None:
