@@ -162,8 +162,11 @@ class Clients:
         assert self.process.wait(60) == 0
 
     def look(self, tier: Tier) -> None:
-        """Note which pods are being deleted, and since when."""
-        for pod in tier.kubectl.pods(tier.name):
+        """Note which pods are being deleted, and since when; of one that is gone already, that it is gone by now."""
+        pods = tier.kubectl.pods(tier.name)
+        for name in {*self.plan.holder.values()} - {_name(pod) for pod in pods}:
+            self.deleted_at.setdefault(name, time.time())
+        for pod in pods:
             metadata = pod["metadata"]
             if "deletionTimestamp" in metadata:
                 ends = seconds(metadata["deletionTimestamp"])

@@ -158,7 +158,11 @@ def test_every_servable_spec_becomes_a_confined_pod_and_the_same_bytes(written: 
     assert not set(pod) & {"hostNetwork", "hostPID", "hostIPC", "initContainers", "affinity"}
     assert {kind for volume in pod["volumes"] for kind in volume} <= {"name", "emptyDir", "persistentVolumeClaim"}
     assert engine["command"] == ["vllm", "serve"]
-    assert pod["terminationGracePeriodSeconds"] > 10 + one.spec.drain_seconds
+    (timeout,) = [each for each in engine["args"] if each.startswith("--shutdown-timeout=")]
+    pause = engine["lifecycle"]["preStop"]["sleep"]["seconds"]
+    # Past its own deadline vLLM may hang until its clients leave: only SIGKILL ends it, and not before it could end.
+    teardown = pod["terminationGracePeriodSeconds"] - pause - int(timeout.partition("=")[2])
+    assert (int(timeout.partition("=")[2]), pause, teardown) == (one.spec.drain_seconds, 10, 30)
     probe = engine["startupProbe"]
     assert probe["failureThreshold"] * probe["periodSeconds"] >= one.spec.startup_timeout_seconds
     assert engine["resources"]["requests"] == engine["resources"]["limits"]
