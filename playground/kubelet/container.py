@@ -48,7 +48,7 @@ class ContainerRunner:
         self._target: Target | None = None
         self._ending: asyncio.Task[None] | None = None
         self._deadline: Deadline | None = None
-        self._probes: list[asyncio.Task[None]] = []
+        self._probes: list[tuple[Kind, asyncio.Task[None]]] = []
         self.log: LogFile | None = None
         self.previous_log: LogFile | None = None
 
@@ -167,7 +167,7 @@ class ContainerRunner:
         code = await process.wait()
         await reading
         self.log.close()
-        for task in self._probes:
+        for _, task in self._probes:
             task.cancel()
         record.started = record.passing = False
         message = termination_message(self._context, self.name)
@@ -209,7 +209,7 @@ class ContainerRunner:
 
         age = asyncio.get_running_loop().time() - self._since
         heard = Heard(self._probe_result, self._probe_failed)
-        self._probes.append(asyncio.create_task(watch(spec, look, heard, age)))
+        self._probes.append((spec.kind, asyncio.create_task(watch(spec, look, heard, age))))
 
     def _probe_failed(self, spec: ProbeSpec, why: str) -> None:
         self._context.events.warning(self._context.pod, "Unhealthy", f"{spec.kind.word} probe failed: {why}")
@@ -260,8 +260,9 @@ class ContainerRunner:
         process = self._process
         if process is None:
             return
-        for task in self._probes:
-            if task is not asyncio.current_task():
+        # Readiness is watched to the end, as the kubelet does: what drains may say that it takes nothing new.
+        for kind, task in self._probes:
+            if kind is not Kind.READINESS and task is not asyncio.current_task():
                 task.cancel()
         hook = (self._container.get("lifecycle") or {}).get("preStop")
         if hook and self._target is not None:

@@ -1,8 +1,10 @@
 """How does a pod live, from its binding to this node until the API object is gone?
 
 One worker per pod: volumes, network, init containers in turn, containers side by side; and, once deletion is
-asked for, the way back: not ready first, then preStop and signals, then the object. Everything that can fail
-for a reason outside (a Secret that is not there yet, an API server that is away) is tried again for ever.
+asked for, the way back: preStop and signals, then the object. That no Service sends anything new to a pod that
+is being deleted is the endpoint controller's doing; until its processes end it is as ready as its probe says.
+Everything that can fail for a reason outside (a Secret that is not there yet, an API server that is away) is
+tried again for ever.
 """
 
 from __future__ import annotations
@@ -93,7 +95,6 @@ class PodWorker:
             pod_ip=self._pod_ip,
             started_at=self._started_at,
             sandbox_ready=self._sandbox is not None,
-            terminating=self._leaving.is_set(),
             finished=self._finished,
         )
 
@@ -244,8 +245,6 @@ class PodWorker:
     async def _leave(self, life: asyncio.Task[None]) -> None:
         deadline = self._deadline
         assert deadline is not None  # noqa: S101 - set together with _leaving
-        if any(not runner_done(record) for record in self._main):
-            await self._publisher.flush()
         sidecars = sidecar_names(self.pod)
         first = [runner for name, runner in self.runners.items() if name not in sidecars]
         running = [r for r in first if r.record.container_id and not runner_done(r.record)]

@@ -37,8 +37,6 @@ class PodView:
     pod_ip: str = ""
     started_at: datetime | None = None
     sandbox_ready: bool = False
-    # A pod on its way out is never ready, so that its endpoint leaves before its processes do.
-    terminating: bool = False
     # Nothing of it runs any more and nothing will be started again.
     finished: bool = False
     reason: str = ""
@@ -131,11 +129,9 @@ def _conditions(view: PodView, phase: str, initialized: bool, now: datetime, bef
         for gate in view.pod["spec"].get("readinessGates", [])
         if _condition(before, gate["conditionType"]).get("status") != "True"
     ]
-    ready = containers_ready and not gates and not view.terminating
+    ready = containers_ready and not gates
     pod_why = ready_why
-    if containers_ready and view.terminating:
-        pod_why = ("PodTerminating", "the pod is being deleted")
-    elif containers_ready and gates:
+    if containers_ready and gates:
         pod_why = ("ReadinessGatesNotReady", f"the readiness gates {', '.join(gates)} are not True")
     found = [
         ("PodReadyToStartContainers", view.sandbox_ready, ("", "")),

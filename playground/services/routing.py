@@ -1,12 +1,13 @@
 """Which addresses stand behind each ClusterIP:port, and behind each name?
 
 Pure: Services and EndpointSlices in, tables out. As with kube-proxy, an endpoint counts when its `ready`
-condition is not false, which excludes terminating pods.
+condition is not false, which excludes terminating pods; and when a Service has none of these, its terminating
+ones that are still `serving` do (pkg/proxy/topology.go).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from playground.rest import Json
@@ -28,7 +29,7 @@ Routes = Mapping[Address, tuple[Address, ...]]
 
 
 def routes(services: Iterable[Json], slices: Iterable[Json]) -> dict[Address, tuple[Address, ...]]:
-    """Return, for every ClusterIP and TCP port, its ready endpoints in order (possibly none)."""
+    """Return, for every ClusterIP and TCP port, its endpoints that count, in order (possibly none)."""
     behind = _slices_by_service(slices)
     table: dict[Address, tuple[Address, ...]] = {}
     for service in services:
@@ -39,7 +40,8 @@ def routes(services: Iterable[Json], slices: Iterable[Json]) -> dict[Address, tu
         own = behind.get(_key(service), [])
         for port in spec.get("ports", []):
             if port.get("protocol", "TCP") == "TCP":
-                table[Address(host, port["port"])] = _endpoints(own, port.get("name") or "")
+                name = port.get("name") or ""
+                table[Address(host, port["port"])] = _endpoints(own, name, _ready) or _endpoints(own, name, _draining)
     return table
 
 
@@ -53,7 +55,7 @@ def names(services: Iterable[Json], slices: Iterable[Json]) -> dict[tuple[str, s
         if spec.get("type") == "ExternalName":
             continue
         if host in (None, "", "None"):
-            hosts = {e for part in behind.get(_key(service), []) for e in _hosts(part)}
+            hosts = {e for part in behind.get(_key(service), []) for e in _hosts(part, _ready)}
             table[_key(service)] = tuple(sorted(hosts))
         else:
             table[_key(service)] = (host,)
@@ -74,17 +76,25 @@ def _slices_by_service(slices: Iterable[Json]) -> dict[tuple[str, str], list[Jso
     return found
 
 
-def _hosts(part: Json) -> list[str]:
-    ready = [e for e in part.get("endpoints") or [] if e.get("conditions", {}).get("ready") is not False]
-    return [address for endpoint in ready for address in endpoint["addresses"][:1]]
+def _ready(conditions: Json) -> bool:
+    return conditions.get("ready") is not False
 
 
-def _endpoints(parts: Iterable[Json], port_name: str) -> tuple[Address, ...]:
+def _draining(conditions: Json) -> bool:
+    return bool(conditions.get("terminating") and conditions.get("serving"))
+
+
+def _hosts(part: Json, counts: Callable[[Json], bool]) -> list[str]:
+    chosen = [endpoint for endpoint in part.get("endpoints") or [] if counts(endpoint.get("conditions", {}))]
+    return [address for endpoint in chosen for address in endpoint["addresses"][:1]]
+
+
+def _endpoints(parts: Iterable[Json], port_name: str, counts: Callable[[Json], bool]) -> tuple[Address, ...]:
     found = {
         Address(host, port["port"])
         for part in parts
         for port in part.get("ports") or []
         if (port.get("name") or "") == port_name and port.get("port")
-        for host in _hosts(part)
+        for host in _hosts(part, counts)
     }
     return tuple(sorted(found))

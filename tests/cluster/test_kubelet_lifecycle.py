@@ -84,16 +84,19 @@ def test_a_startup_probe_holds_the_others_back_and_its_failure_restarts(room: Ro
     assert 1 <= (parse_timestamp(ready) - parse_timestamp(started)).total_seconds() <= 6
 
 
-def test_deletion_is_not_ready_then_prestop_then_term_then_kill(room: Room) -> None:
-    stubborn = echo(args=["--ignore-term"], lifecycle={"preStop": {"sleep": {"seconds": 2}}})
+def test_deletion_is_prestop_then_term_then_kill_and_as_ready_as_the_probe_says(room: Room) -> None:
+    hook = {"preStop": {"sleep": {"seconds": 2}}}
+    stubborn = echo(args=["--ignore-term"], lifecycle=hook, readinessProbe=http("/readyz", failureThreshold=1))
+    room.kubectl.apply(service("stubborn"))
     room.ready(pod("stubborn", stubborn, terminationGracePeriodSeconds=5))
     with room.follow("stubborn") as following:
         began = time.monotonic()
         room.kubectl("delete", "pod", "stubborn", "--wait=false")
-        leaving = eventually(
-            lambda: room.get("stubborn"), lambda p: condition(p, "Ready") == "False", 2, "not ready at once"
-        )
+        leaving = room.get("stubborn")
+        assert condition(leaving, "Ready") == "True"
         assert "running" in first(leaving)["state"]
+        assert room.fetch("stubborn", "/unready")[0] == 200, "a Service that has no other endpoint uses this one"
+        eventually(lambda: condition(room.get("stubborn"), "Ready"), lambda s: s == "False", 3, "watched to the end")
         room.gone("stubborn")
         took = time.monotonic() - began
         assert following.stdout is not None
@@ -106,6 +109,7 @@ def test_a_hook_runs_before_the_signal_and_a_polite_end_is_quick(room: Room) -> 
     code = """
 import signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: (print("signal", flush=True), sys.exit(0)))
+print("up", flush=True)
 while True: time.sleep(1)
 """
     polite = {
@@ -115,10 +119,11 @@ while True: time.sleep(1)
     room.ready(*(pod(name, container, terminationGracePeriodSeconds=30) for name, container in polite.items()))
     for name in polite:
         with room.follow(name) as following:
+            assert following.stdout is not None
+            assert following.stdout.readline(), "kubectl follows before the pod goes"
             began = time.monotonic()
             room.kubectl("delete", "pod", name)
             assert time.monotonic() - began < 6
-            assert following.stdout is not None
             lines = following.stdout.read().splitlines()
         told = [line for line in lines if "hook" in line or "signal" in line]
         assert ["hook" in told[0], "signal" in told[1]] == [True, True], lines

@@ -59,7 +59,7 @@ def test_phases(given: PodView, phase: str) -> None:
     assert build_status(given, NOW, {})["phase"] == phase
 
 
-def test_a_running_pod_is_ready_and_a_leaving_one_is_not() -> None:
+def test_a_running_pod_is_ready() -> None:
     ready = conditions(view(up(), sandbox_ready=True))
     assert {kind: c["status"] for kind, c in ready.items()} == {
         "PodReadyToStartContainers": "True",
@@ -67,8 +67,6 @@ def test_a_running_pod_is_ready_and_a_leaving_one_is_not() -> None:
         "Ready": "True",
         "ContainersReady": "True",
     }
-    leaving = conditions(view(up(), sandbox_ready=True, terminating=True))
-    assert (leaving["Ready"]["status"], leaving["ContainersReady"]["status"]) == ("False", "True")
 
 
 def test_what_is_not_ready_is_named() -> None:
@@ -92,7 +90,7 @@ def test_transition_times_stay_while_the_condition_holds() -> None:
     first = build_status(view(up()), NOW, {})
     later = build_status(view(up()), NOW + timedelta(hours=1), first)
     assert later["conditions"] == first["conditions"]
-    changed = build_status(view(up(), terminating=True), NOW + timedelta(hours=1), first)
+    changed = build_status(view(replace(up(), passing=False)), NOW + timedelta(hours=1), first)
     times = {c["type"]: c["lastTransitionTime"] for c in changed["conditions"]}
     assert times["Ready"] == "2026-01-01T01:00:00Z"
     assert times["Initialized"] == "2026-01-01T00:00:00Z"

@@ -46,6 +46,22 @@ def test_ready_endpoints_of_all_slices_in_order() -> None:
     }
 
 
+def test_terminating_endpoints_count_only_when_no_other_does_and_while_they_serve() -> None:
+    going = {"ready": False, "serving": True, "terminating": True}
+    gone = {"ready": False, "serving": False, "terminating": True}
+    failing = {"ready": False, "serving": False, "terminating": False}
+    leaving = endpoints("a")
+    leaving["endpoints"] = [
+        {"addresses": [f"10.200.1.{number}"], "conditions": state}
+        for number, state in enumerate((going, gone, failing))
+    ]
+    ready = endpoints("a", ("10.200.1.7", True))
+    address = Address("10.201.0.9", 80)
+    assert routes([service("a")], [leaving])[address] == (Address("10.200.1.0", 8000),)
+    assert routes([service("a")], [leaving, ready])[address] == (Address("10.200.1.7", 8000),)
+    assert names([service("a", None)], [leaving]) == {("ns", "a"): ()}
+
+
 def test_ports_are_matched_by_name_and_only_tcp_is_forwarded() -> None:
     ports = [
         {"name": "http", "port": 80},
