@@ -178,7 +178,7 @@ def test_a_model_change_under_surge_cuts_none(stage: Stage, faults: Sheet, tmp_p
         clients.until_ended(tier)
         went(clients, set(wanted))
         assert any(lived_through_sigterm(clients).values())
-        told(faults, stage, clients, "drain c", "the model changes under rollout: Surge")
+        told(faults, stage, clients, "drain c", "The model changes under rollout: Surge")
         all_whole(clients)
         assert {pod["spec"]["containers"][0]["args"][0] for pod in tier.settled(3)} == {"Qwen/Qwen3-4B"}
 
@@ -209,7 +209,7 @@ def test_a_node_drain_cuts_none(stage: Stage, faults: Sheet, tmp_path: Path) -> 
                 assert drain.wait(120) == 0
             went(clients, set(wanted))
             assert any(lived_through_sigterm(clients).values())
-            told(faults, stage, clients, "drain d", "kubectl drain of the node that holds all replicas")
+            told(faults, stage, clients, "drain d", "The node that holds all replicas is drained")
             all_whole(clients)
             assert node not in {pod["spec"]["nodeName"] for pod in tier.settled(3)}
     finally:
@@ -229,7 +229,7 @@ def test_without_the_drain_settings_the_same_scale_down_cuts_streams(
         want(tier, PINNED, 1)
         clients.until_ended(tier)
         went(clients, others)
-        told(faults, stage, clients, "drain e", "3 replicas become 1 without the drain settings: the proof of the test")
+        told(faults, stage, clients, "drain e", "3 replicas become 1 without the drain settings, which proves the test")
         cut = clients.cut()
         assert {clients.plan.holder[seen.number] for seen in cut} == others
         assert len(cut) == SOME + FEW, "every stream of the replicas that went, and no other"
