@@ -130,9 +130,10 @@ crds: venv ## The CRDs, from the models: crds/ and charts/tierwise-crds
 	@$(PY) -m tierwise.api.crd
 
 .PHONY: docs
-docs: venv ## The reference pages, from the models, reasons and engine tables: docs/{modeltier,conditions,engines}.md
+docs: venv ## The reference pages, from the models, reasons and engine tables: docs/{modeltier,conditions,engines,validity}.md
 	@$(PY) -m tierwise.api.docs
 	@$(PY) -m tierwise.engines.page
+	@$(PY) -m tierwise.engines.validity
 
 .PHONY: verify
 verify: binaries ## Regenerate every generated file; fail if one changed

@@ -14,10 +14,10 @@ from tests.faults import table as faults
 from tests.render import goldens as renderings
 from tierwise.api import crd, docs
 from tierwise.api.generated import write
-from tierwise.engines import page
+from tierwise.engines import page, validity
 
 REPO = Path(__file__).resolve().parents[1]
-GENERATORS = (crd.files, docs.files, page.files, faults.files, goldens, renderings.goldens)
+GENERATORS = (crd.files, docs.files, page.files, validity.files, faults.files, goldens, renderings.goldens)
 
 
 def main() -> int:
