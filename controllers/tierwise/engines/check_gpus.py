@@ -15,10 +15,11 @@ from tierwise.engines import flags
 from tierwise.engines.effective import certainly_dense
 from tierwise.engines.hardware import (
     AMD,
-    GPT_OSS_MXFP4,
     METHODS,
+    MXFP4_CHECKPOINT,
     NATIVE_BFLOAT16,
     ROCM_KV_DTYPES,
+    SAME,
     Capability,
     attention_backend,
     memory_mib,
@@ -63,7 +64,9 @@ class _Question:
     def method(self) -> str:
         """The quantization method that is really used: a checkpoint knows its own."""
         said = self.spec.quantization.method
-        return said if said != "none" or self.shape is None else self.shape.quantization or "none"
+        if said != "none" or self.shape is None:
+            return said
+        return SAME.get(self.shape.quantization, self.shape.quantization) or "none"
 
 
 def check_gpus(spec: ModelTierSpec, release: Profile, facts: Facts) -> list[Problem]:
@@ -129,8 +132,8 @@ def _method(question: _Question, gpu: GPU) -> Iterator[_Finding]:
         return
     field, has = f"quantization.method {question.method}", f"{_name(gpu)} has {_version(gpu.capability)}"
     least, shape = method.minimum, question.shape
-    if question.method == "mxfp4" and shape is not None and shape.model_type == "gpt_oss":
-        least = GPT_OSS_MXFP4
+    if question.method == "mxfp4" and shape is not None and shape.quantization:
+        least = MXFP4_CHECKPOINT
     if gpu.capability < least:
         yield _Finding(WRONG_GPU, f"{field} needs compute capability {_version(least)} or more", has)
     elif method.family is not None and gpu.capability[0] != method.family:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from tierwise.api.v1alpha1 import ModelTierSpec
 from tierwise.engines import flags
 from tierwise.engines.effective import certainly_dense, contradictions
+from tierwise.engines.hardware import SAME
 from tierwise.engines.problem import Problem
 from tierwise.engines.profiles import Profile
 from tierwise.facts import Facts, ModelShape
@@ -25,15 +26,6 @@ from tierwise.reasons import (
     UNSUPPORTED,
 )
 
-# What a checkpoint calls its method -> what the spec calls it, where the engine takes one for the other.
-_SAME = {
-    "auto_awq": "awq",
-    "awq_marlin": "awq",
-    "auto_gptq": "gptq",
-    "gptq_marlin": "gptq",
-    "gpt_oss_mxfp4": "mxfp4",
-    "deepseek_v4_fp8": "fp8",
-}
 _OWN_FILE = frozenset({"modelopt", "modelopt_fp4"})  # may describe themselves in hf_quant_config.json instead
 _EXPERTS = frozenset({"int8_per_channel_weight_only", "nvfp4_per_token"})
 
@@ -62,7 +54,7 @@ def _checkpoint(spec: ModelTierSpec, release: Profile, shape: ModelShape) -> lis
         remedy = release.removed.get(real, "choose another checkpoint")
         message = f"model.uri: {release.engine} {release.release} cannot read {real} checkpoints: {remedy}"
         return [Problem(UNSUPPORTED, message)]
-    real = _SAME.get(real, real)
+    real = SAME.get(real, real)
     if said in ("none", real) or (said in _OWN_FILE and (not real or real.startswith("modelopt"))):
         return []
     if not real and said in release.checkpoint_quantization:

@@ -54,7 +54,16 @@ METHODS: Mapping[str, Method] = {
     "quark": Method((7, 0), 4),
     "torchao": Method((7, 5), 1),
 }
-GPT_OSS_MXFP4: Capability = (8, 0)  # an mxfp4 checkpoint of gpt-oss is another class than the online method
+MXFP4_CHECKPOINT: Capability = (8, 0)  # a checkpoint of mxfp4 is another class than the online method
+# What a checkpoint calls its method -> what the spec calls it, where the engine takes one for the other.
+SAME: Mapping[str, str] = {
+    "auto_awq": "awq",
+    "auto_gptq": "gptq",
+    "awq_marlin": "awq",
+    "deepseek_v4_fp8": "fp8",
+    "gpt_oss_mxfp4": "mxfp4",
+    "gptq_marlin": "gptq",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ _OPAQUE = (
     "linear_attn_config",
     "cross_attention_layers",
 )
-_DRAFT_LAYERS = ("num_nextn_predict_layers", "mtp_num_hidden_layers", "n_predict")
+DRAFT_LAYERS = ("num_nextn_predict_layers", "mtp_num_hidden_layers", "n_predict")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,4 +76,4 @@ def _told(kinds: list[Any], layers: int, window: int | None) -> LayerKinds:
 
 def draft_layers(text: Mapping[str, Any]) -> int | None:
     """How many layers for multi-token prediction the checkpoint brings; None when it does not say."""
-    return integer(text, *_DRAFT_LAYERS)
+    return integer(text, *DRAFT_LAYERS)

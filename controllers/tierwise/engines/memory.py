@@ -8,7 +8,7 @@ Lower bounds, so that a spec is refused only when it cannot work:
     fits     = share x memory - overhead - weights >= KV/token x context
 
 as vLLM computes them (config/model.py get_num_kv_heads; v1/kv_cache_interface.py max_memory_usage_bytes, where layers
-with a window keep at most the window; v1/core/kv_cache_utils.py check_enough_kv_cache_memory, which ends the engine).
+with a window keep at most the window; check_enough_kv_cache_memory under v1/core, which ends the engine).
 The stages of a pipeline are averaged: when the mean does not fit, the largest stage does not either. What a GPU needs
 besides (CUDA's own memory, activations, graphs) is unknown before a start. vLLM's page on Qwen3-4B (weights 7.5 GiB)
 on an L4 tells of 11.47 GiB of KV cache, which leaves 1.3 GiB of 0.92 x 22.03 GiB; half a GiB is taken as certain, and
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from tierwise.api.v1alpha1 import ModelTierSpec
 from tierwise.engines import flags
 from tierwise.engines.effective import certainly_dense
-from tierwise.engines.hardware import METHODS
+from tierwise.engines.hardware import METHODS, SAME
 from tierwise.engines.profiles import Profile
 from tierwise.facts import Facts, ModelShape
 
@@ -78,7 +78,8 @@ def _weights(spec: ModelTierSpec, release: Profile, shape: ModelShape) -> int | 
     if shape.quantization:
         if size is not None:
             return size
-        bits = shape.weight_bits or (METHODS[shape.quantization].bits if shape.quantization in METHODS else 1)
+        known = METHODS.get(SAME.get(shape.quantization, shape.quantization))
+        bits = shape.weight_bits or (known.bits if known is not None else 1)
         return None if shape.parameters is None else int(shape.parameters * bits / 8)
     parameters = shape.parameters if size is None else size // 2
     if parameters is None:

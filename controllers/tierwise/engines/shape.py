@@ -17,7 +17,7 @@ from tierwise.engines.parameters import parameter_count
 from tierwise.engines.reading import flag, fraction, integer, mapping, word
 from tierwise.facts import ModelShape
 
-_CONTEXT = (
+CONTEXT = (
     "max_position_embeddings",
     "n_positions",
     "max_seq_len",
@@ -27,11 +27,11 @@ _CONTEXT = (
     "max_seq_length",
     "seq_len",
 )
-_KV_HEADS = ("n_head_kv", "num_kv_heads", "num_key_value_heads", "multi_query_group_num", "num_attention_groups")
-_EXPERTS = ("num_experts", "moe_num_experts", "n_routed_experts", "num_local_experts")
+KV_HEADS = ("n_head_kv", "num_kv_heads", "num_key_value_heads", "multi_query_group_num", "num_attention_groups")
+EXPERTS = ("num_experts", "moe_num_experts", "n_routed_experts", "num_local_experts")
 _TEXT = ("text_config", "llm_config", "language_config", "thinker_config")  # where multimodal models keep the rest
 # RoPE types whose factor the engine does not apply to the context length; YaRN files differ in what they mean.
-_UNSCALED = frozenset({"su", "longrope", "llama3", "yarn", "deepseek_yarn", "deepseek_llama_scaling"})
+UNSCALED = frozenset({"su", "longrope", "llama3", "yarn", "deepseek_yarn", "deepseek_llama_scaling"})
 _DTYPES = frozenset({"bfloat16", "float16", "float32"})
 _LIBRARY = re.compile(r"[a-z0-9][a-z0-9_.-]{0,39}")
 _ALGORITHMS = {  # what ModelOpt calls its formats -> what the engine calls them
@@ -95,7 +95,7 @@ def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
 def _kv_heads(text: Mapping[str, Any], heads: int | None) -> int | None:
     if text.get("model_type") == "falcon" and not flag(text, "new_decoder_architecture"):
         return 1 if flag(text, "multi_query") else heads
-    return integer(text, *_KV_HEADS) or heads
+    return integer(text, *KV_HEADS) or heads
 
 
 def _head_dim(text: Mapping[str, Any], hidden: int | None, heads: int | None) -> int | None:
@@ -111,7 +111,7 @@ def _latent(text: Mapping[str, Any]) -> int | None:
 
 
 def _experts(text: Mapping[str, Any]) -> int:
-    for name in _EXPERTS:
+    for name in EXPERTS:
         value = text.get(name)
         first = value[0] if isinstance(value, list) and value else value
         if isinstance(first, int) and not isinstance(first, bool) and 0 < first <= 1_000_000:
@@ -126,7 +126,7 @@ def _dtype(config: Mapping[str, Any]) -> str:
 
 def _context(text: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[int | None, int | None]:
     """The longest context that the engine accepts, and what it takes unasked when that is less."""
-    said = [value for value in (integer(text, name) for name in _CONTEXT) if value is not None]
+    said = [value for value in (integer(text, name) for name in CONTEXT) if value is not None]
     own = integer(text, "model_max_length") or (min(said) if said else None)
     if own is None:
         return None, None
@@ -139,7 +139,7 @@ def _context(text: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[int | 
             )
             if kind == "longrope" and trained is not None:
                 unasked = min(unasked, trained)
-            elif kind not in _UNSCALED:
+            elif kind not in UNSCALED:
                 longest, unasked = max(longest, own * factor), max(unasked, own * factor)
             elif "yarn" in kind:
                 longest = max(longest, (trained or own) * factor)
