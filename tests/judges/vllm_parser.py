@@ -160,6 +160,7 @@ def understand(parser: Any, validate: Any, arguments: Sequence[str]) -> dict[str
         with contextlib.redirect_stderr(errors):
             parsed = parser.parse_args(["serve", *arguments])
             validate(parsed)
+            _known_method(parsed.speculative_config or {})
             schedule = (parsed.speculative_config or {}).get("num_speculative_tokens_per_batch_size")
             if schedule is not None:
                 dynamic = importlib.import_module("vllm.v1.spec_decode.dynamic.utils")
@@ -169,6 +170,14 @@ def understand(parser: Any, validate: Any, arguments: Sequence[str]) -> dict[str
     except (SystemExit, Exception) as error:
         return {"error": (errors.getvalue().strip().splitlines() or [f"{type(error).__name__}: {error}"])[-1]}
     return {"values": {name: value for name, value in vars(parsed).items() if _plain(value)}}
+
+
+def _known_method(config: Mapping[str, Any]) -> None:
+    """As SpeculativeConfig checks it, by the type of its own field; the parser itself takes any object."""
+    if config.get("method") is not None:
+        speculative = importlib.import_module("vllm.config.speculative")
+        pydantic = importlib.import_module("pydantic")
+        pydantic.TypeAdapter(speculative.SpeculativeMethod).validate_python(config["method"])
 
 
 def _plain(value: Any) -> bool:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from tierwise.api.v1alpha1 import ModelTierSpec
 from tierwise.engines import flags
-from tierwise.engines.effective import certainly_dense
 from tierwise.engines.hardware import (
     AMD,
     METHODS,
@@ -137,9 +136,8 @@ def _method(question: _Question, gpu: GPU) -> Iterator[_Finding]:
     if gpu.capability < least:
         yield _Finding(WRONG_GPU, f"{field} needs compute capability {_version(least)} or more", has)
     elif method.family is not None and gpu.capability[0] != method.family:
-        # A dense model has no layer that would notice.
-        if shape is None or not certainly_dense(question.spec, shape):
-            yield _Finding(WRONG_GPU, f"{field} needs compute capability {method.family}.x", has)
+        # A dense model would start, since it has no layer that the method is for: it is as wrong there.
+        yield _Finding(WRONG_GPU, f"{field} needs compute capability {method.family}.x", has)
     elif method.native is not None and gpu.capability < method.native:
         yield _Finding(
             WEIGHT_ONLY,

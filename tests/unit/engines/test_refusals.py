@@ -1,0 +1,388 @@
+"""What the engine would refuse on the GPUs and with the model that are known, is refused before a GPU is taken."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.unit.engines.test_arguments import MODEL, spec
+from tests.unit.engines.test_shape import DEEPSEEK, LLAMA, MIXTRAL, QWEN
+from tierwise import reasons
+from tierwise.engines import GPU, Facts, ModelShape, Problem, check, model_shape
+from tierwise.engines.memory import GIB, Need
+
+T4 = GPU("Tesla-T4", (7, 5), 15360, 580)
+L4 = GPU("NVIDIA-L4", (8, 9), 23034, 580)
+A100 = GPU("NVIDIA-A100-SXM4-80GB", (8, 0), 81920, 580)
+H100 = GPU("NVIDIA-H100-80GB-HBM3", (9, 0), 81559, 580)
+B200 = GPU("NVIDIA-B200", (10, 0), 183359, 580)
+MI300X = GPU("AMD_Instinct_MI300X_OAM", None, 196592)
+LLAMA_8B, QWEN_8B = model_shape(LLAMA), model_shape(QWEN)
+QUANTIZED = replace(LLAMA_8B, quantization="awq", weight_bits=4)
+
+
+def said(*gpus: GPU, shape: ModelShape | None = None, draft: ModelShape | None = None, **fields: Any) -> list[Problem]:
+    """The findings, but for the one that every speculation has."""
+    found = check(spec(**fields), Facts(gpus=gpus, model=shape, draft=draft))
+    return [problem for problem in found if problem.reason != reasons.CONTRACT_CHANGES]
+
+
+def refusal(*gpus: GPU, **given: Any) -> Problem:
+    fatal = [problem for problem in said(*gpus, **given) if problem.fatal]
+    assert len(fatal) == 1, fatal
+    return fatal[0]
+
+
+def advice(*gpus: GPU, **given: Any) -> Problem:
+    found = said(*gpus, **given)
+    assert [problem.fatal for problem in found] == [False], found
+    return found[0]
+
+
+MODELOPT: dict[str, Any] = {"quantization": {"method": "modelopt"}, "extraArgs": ["--dtype=half"]}
+
+
+def test_a_gpu_that_is_too_old_for_the_method() -> None:
+    found = refusal(T4, **MODELOPT)
+    assert found.reason == reasons.WRONG_GPU
+    assert found.message == "quantization.method modelopt needs compute capability 8.0 or more; Tesla-T4 has 7.5"
+
+
+def test_only_some_of_the_gpus_are_too_old() -> None:
+    found = said(H100, T4, **MODELOPT)
+    assert [(problem.reason, problem.fatal) for problem in found] == [(reasons.WRONG_GPU, False)]
+    assert "Tesla-T4 has 7.5" in found[0].message
+    assert "H100" not in found[0].message
+    assert said(H100, GPU("unlabelled"), **MODELOPT) == []
+
+
+def test_every_gpu_may_have_a_reason_of_its_own() -> None:
+    small = GPU("NVIDIA-A100-MIG", (8, 0), 4096, 580)
+    found = [problem for problem in said(T4, small, shape=LLAMA_8B, **MODELOPT_NONE) if problem.fatal]
+    assert {problem.reason for problem in found} == {reasons.WRONG_GPU, reasons.WEIGHTS_DO_NOT_FIT}
+
+
+MODELOPT_NONE: dict[str, Any] = {"contextLength": 64, "extraArgs": ["--dtype=bfloat16"]}
+
+
+def test_a_driver_that_is_too_old_for_the_image() -> None:
+    old = replace(L4, driver_major=570)
+    found = refusal(old)
+    assert found.reason == reasons.DRIVER_TOO_OLD
+    assert found.message == ("engine.version 0.33 needs driver 580 or newer (CUDA 13); a node with NVIDIA-L4 has 570")
+    assert said(old, engine={"image": "registry.example.com/vllm-cu129:1"}) == []
+    assert advice(old, L4).reason == reasons.DRIVER_TOO_OLD
+
+
+def test_a_gpu_that_no_release_knows_any_more() -> None:
+    found = refusal(GPU("Tesla-V100", (7, 0)), extraArgs=["--dtype=half"])
+    assert found.message == "engine.version 0.33 needs compute capability 7.5 or more; Tesla-V100 has 7.0"
+
+
+def test_weights_without_arithmetic_of_their_own() -> None:
+    found = advice(A100, quantization={"method": "fp8_per_channel"})
+    assert found.reason == reasons.WEIGHT_ONLY
+    assert "below compute capability 8.9; NVIDIA-A100-SXM4-80GB has 8.0" in found.message
+    assert said(L4, quantization={"method": "fp8_per_channel"}) == []
+    assert said(B200, quantization={"method": "mxfp8"}) == []
+
+
+def test_a_method_of_one_family() -> None:
+    method: dict[str, Any] = {"quantization": {"method": "nvfp4_per_token"}}
+    assert refusal(H100, **method).message.startswith("quantization.method nvfp4_per_token needs compute capability 10")
+    assert refusal(H100, shape=model_shape(MIXTRAL), contextLength=64, **method).reason == reasons.WRONG_GPU
+    dense = said(B200, shape=LLAMA_8B, contextLength=64, **method)
+    assert [(problem.reason, problem.fatal) for problem in dense] == [(reasons.EXPERTS_ONLY, False)]
+    assert said(B200, shape=model_shape(MIXTRAL), contextLength=4096, **method) == []
+
+
+@pytest.mark.parametrize("dtype", ["fp8", "fp8_e5m2", "nvfp4", "bfloat16"])
+def test_a_cache_type_that_no_backend_takes(dtype: str) -> None:
+    found = refusal(T4, quantization={"kvCacheDtype": dtype}, extraArgs=["--dtype=half"])
+    assert found.reason == reasons.WRONG_GPU
+    assert f"quantization.kvCacheDtype {dtype} has no attention backend" in found.message
+    assert not [each for each in said(B200, quantization={"kvCacheDtype": dtype}) if each.fatal]
+
+
+def test_a_cache_type_depends_on_the_release_and_the_size_of_heads() -> None:
+    nvfp4: dict[str, Any] = {"quantization": {"kvCacheDtype": "nvfp4"}}
+    assert refusal(H100, engine={"version": "0.30.0"}, **nvfp4).reason == reasons.WRONG_GPU
+    assert said(H100, engine={"version": "0.32.0"}, **nvfp4) == []
+    odd = ModelShape(head_dim=96, kv_heads=8, model_type="phi3")
+    assert "(with heads of 96)" in refusal(A100, shape=odd, quantization={"kvCacheDtype": "fp8"}).message
+    assert not [each for each in said(A100, shape=LLAMA_8B, quantization={"kvCacheDtype": "fp8"}) if each.fatal]
+    latent = model_shape(DEEPSEEK)
+    assert "(with latent attention)" in said(B200, shape=latent, **nvfp4, **EIGHT)[0].message
+    chosen = ["--attention-backend=FLASH_ATTN"]
+    assert [
+        each for each in said(A100, shape=odd, quantization={"kvCacheDtype": "fp8"}, extraArgs=chosen) if each.fatal
+    ] == []
+
+
+EIGHT: dict[str, Any] = {"parallelism": {"tensor": 8}, "resources": {"gpus": 8}, "contextLength": 4096}
+
+
+def test_a_gpu_without_bfloat16() -> None:
+    assert advice(T4).reason == reasons.LESS_PRECISION
+    assert refusal(T4, extraArgs=["--dtype=bfloat16"]).reason == reasons.WRONG_GPU
+    assert said(T4, extraArgs=["--dtype=half"]) == []
+    half = ModelShape(dtype="float16", model_type="llama")
+    assert said(T4, shape=half) == []
+
+
+def test_an_amd_gpu_has_other_methods() -> None:
+    amd: dict[str, Any] = {"resources": {"resourceName": "amd.com/gpu"}, "engine": {"image": "rocm/vllm:1"}}
+    assert said(MI300X, **amd) == []
+    assert refusal(MI300X, quantization={"method": "int8_per_channel_weight_only"}, **amd).reason == reasons.WRONG_GPU
+    assert advice(MI300X, quantization={"method": "mxfp4"}, **amd).reason == reasons.WEIGHT_ONLY
+    assert refusal(MI300X, quantization={"kvCacheDtype": "nvfp4"}, **amd).reason == reasons.WRONG_GPU
+    assert said(H100, T4, **amd) == []  # not the GPUs that it asks for
+    assert advice(MI300X, resources={"resourceName": "amd.com/gpu"}).reason == reasons.NEEDS_PACKAGE
+
+
+def test_a_tier_without_gpus_is_not_held_against_any() -> None:
+    assert said(T4, resources={"gpus": 0}, **MODELOPT) == []
+    assert said(T4, resources={"resourceName": "example.com/accelerator"}, **MODELOPT) == []
+
+
+def test_weights_that_are_too_large() -> None:
+    found = refusal(T4, shape=LLAMA_8B, extraArgs=["--dtype=half"], contextLength=1024)
+    assert found.reason == reasons.WEIGHTS_DO_NOT_FIT
+    assert found.message == (
+        "the weights take at least 15.0 GiB on each GPU: quantize with quantization.method, or raise "
+        "parallelism.tensor; Tesla-T4 has 13.8 GiB for the engine"
+    )
+    two: dict[str, Any] = {"parallelism": {"tensor": 2}, "resources": {"gpus": 2}, "extraArgs": ["--dtype=half"]}
+    assert said(T4, shape=LLAMA_8B, contextLength=1024, **two) == []
+
+
+def test_a_context_that_does_not_fit() -> None:
+    """Llama 3.1 8B on an L4: 22.5 GiB x 0.92 - 0.5 - 15.0 GiB of weights leave 5.2 GiB, 131,072 bytes a token."""
+    found = refusal(L4, shape=LLAMA_8B)
+    assert found.reason == reasons.CONTEXT_DOES_NOT_FIT
+    assert found.message == (
+        "contextLength 131072 needs 16.0 GiB of KV cache on each GPU, beside at least 15.0 GiB of weights: lower "
+        "contextLength, or change quantization or parallelism.tensor; NVIDIA-L4 has 20.7 GiB for both, room for about "
+        "42,896 tokens"
+    )
+    assert refusal(L4, shape=LLAMA_8B, contextLength=43000).reason == reasons.CONTEXT_DOES_NOT_FIT
+    assert advice(L4, shape=LLAMA_8B, contextLength=42896).reason == reasons.TIGHT_MEMORY
+    assert said(L4, shape=LLAMA_8B, contextLength=16384) == []
+    assert said(H100, shape=LLAMA_8B) == []
+
+
+def test_what_makes_it_fit() -> None:
+    long: dict[str, Any] = {"contextLength": 60000}
+    assert refusal(L4, shape=LLAMA_8B, **long).fatal
+    fp8_cache = said(L4, shape=LLAMA_8B, quantization={"kvCacheDtype": "fp8"}, **long)
+    assert reasons.CONTEXT_DOES_NOT_FIT not in {each.reason for each in fp8_cache}
+    assert said(L4, shape=LLAMA_8B, quantization={"method": "fp8_per_channel"}, **long) == []
+    assert said(L4, shape=LLAMA_8B, parallelism={"tensor": 2}, resources={"gpus": 2}, **long) == []
+    assert said(L4, shape=LLAMA_8B, parallelism={"pipeline": 2}, resources={"gpus": 2}, **long) == []
+    share = advice(L4, shape=LLAMA_8B, contextLength=42896, extraArgs=["--gpu-memory-utilization=0.95"])
+    assert share.reason == reasons.TIGHT_MEMORY
+    assert refusal(L4, shape=LLAMA_8B, contextLength=16384, extraArgs=["--gpu-memory-utilization=0.7"]).fatal
+
+
+def test_a_cache_of_a_fixed_size() -> None:
+    fixed: dict[str, Any] = {"extraArgs": ["--kv-cache-memory-bytes=1G"]}
+    assert refusal(L4, shape=LLAMA_8B, contextLength=16384, **fixed).message.startswith(
+        "contextLength 16384 needs 2.0 GiB of KV cache on each GPU, given 1.0 GiB by extraArgs --kv-cache-memory-bytes"
+    )
+    assert said(L4, shape=LLAMA_8B, contextLength=4096, **fixed) == []
+    large = ["--kv-cache-memory-bytes=64G"]
+    assert refusal(L4, shape=LLAMA_8B, contextLength=4096, extraArgs=large).reason == reasons.CONTEXT_DOES_NOT_FIT
+
+
+def test_a_slice_of_a_gpu_has_its_memory() -> None:
+    sliced: dict[str, Any] = {"resources": {"resourceName": "nvidia.com/mig-1g.10gb"}, "contextLength": 1024}
+    assert refusal(H100, shape=LLAMA_8B, **sliced).reason == reasons.WEIGHTS_DO_NOT_FIT
+    assert said(H100, shape=LLAMA_8B, contextLength=1024) == []
+
+
+def test_latent_attention_and_windows_take_less() -> None:
+    """DeepSeek-V3, 8 GPUs: 61 layers x 576 elements x 1 byte a token (an FP8 checkpoint may bring an FP8 cache)."""
+    deepseek = model_shape(DEEPSEEK)
+    h200 = GPU("NVIDIA-H200", (9, 0), 143771, 580)
+    assert said(h200, shape=deepseek, **EIGHT) == []
+    assert refusal(H100, shape=deepseek, **EIGHT).reason == reasons.WEIGHTS_DO_NOT_FIT
+    kinds = ["sliding_attention"] * 28 + ["full_attention"] * 4
+    windowed = model_shape(LLAMA | {"sliding_window": 1024, "layer_types": kinds})
+    assert said(L4, shape=windowed) == []
+
+
+def test_a_draft_takes_memory_too() -> None:
+    draft: dict[str, Any] = {
+        "speculation": {"mode": "Enabled", "method": "draft_model", "draftModel": "a/b"},
+        "contextLength": 32768,
+    }
+    small = replace(LLAMA_8B, parameters=3 * 10**9)
+    found = said(L4, shape=LLAMA_8B, draft=small, **draft)
+    assert [each.reason for each in found if each.fatal] == [reasons.WEIGHTS_DO_NOT_FIT]
+    assert [each.reason for each in said(L4, shape=LLAMA_8B, **draft) if each.fatal] == []
+
+
+@pytest.mark.parametrize("tensor", [3, 5, 6])
+def test_heads_that_cannot_be_shared(tensor: int) -> None:
+    shared: dict[str, Any] = {"parallelism": {"tensor": tensor}, "resources": {"gpus": tensor}}
+    found = refusal(shape=LLAMA_8B, **shared)
+    assert found.reason == reasons.NOT_DIVISIBLE
+    assert found.message == f"parallelism.tensor {tensor} does not divide the model's 32 attention heads"
+
+
+def test_kv_heads_are_divided_or_repeated() -> None:
+    odd = ModelShape(attention_heads=24, kv_heads=6, layers=32, model_type="llama")
+    four: dict[str, Any] = {"parallelism": {"tensor": 4}, "resources": {"gpus": 4}}
+    assert refusal(shape=odd, **four).message == (
+        "parallelism.tensor 4 and the model's 6 KV heads do not divide each other"
+    )
+    assert said(shape=replace(odd, kv_heads=2), **four) == []
+    assert said(shape=replace(odd, latent_size=576), **four) == []
+
+
+def test_stages_of_different_length_are_advice() -> None:
+    assert advice(shape=LLAMA_8B, parallelism={"pipeline": 3}, resources={"gpus": 3}).reason == reasons.UNEVEN_STAGES
+
+
+def test_a_context_longer_than_the_model() -> None:
+    found = refusal(shape=QWEN_8B, contextLength=40961)
+    assert found.reason == reasons.CONTEXT_TOO_LONG
+    assert found.message == "contextLength 40961 is longer than the model's 40960: lower it to that or less"
+    assert said(shape=QWEN_8B, contextLength=40960) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "real", "words"),
+    [
+        ("awq", "", "quantization.method awq: the checkpoint is not quantized; use none or a awq checkpoint"),
+        ("fp8", "", "use fp8_per_tensor, which quantizes while loading,"),
+        ("gptq", "awq", "quantization.method gptq: the checkpoint is awq; say that, or none"),
+        ("fp8_per_channel", "awq", "quantizes a plain checkpoint, and this one is awq already: use none"),
+        ("none", "gguf", "model.uri: vllm 0.33 cannot read gguf checkpoints: use the original checkpoint"),
+    ],
+)
+def test_a_checkpoint_that_is_something_else(method: str, real: str, words: str) -> None:
+    found = refusal(shape=replace(LLAMA_8B, quantization=real), quantization={"method": method})
+    assert found.reason in (reasons.CHECKPOINT_DIFFERS, reasons.UNSUPPORTED)
+    assert words in found.message
+
+
+@pytest.mark.parametrize(
+    ("method", "real"),
+    [("none", "awq"), ("awq", "auto_awq"), ("modelopt", ""), ("modelopt_fp4", "modelopt"), ("mxfp4", "mxfp4")],
+)
+def test_a_checkpoint_that_is_what_it_shall_be(method: str, real: str) -> None:
+    shape = replace(LLAMA_8B, quantization=real)
+    assert [each for each in said(shape=shape, quantization={"method": method}) if each.fatal] == []
+
+
+def test_a_checkpoint_is_judged_by_what_it_is() -> None:
+    assert (
+        refusal(T4, shape=replace(LLAMA_8B, quantization="gpt_oss_mxfp4"), contextLength=64).reason == reasons.WRONG_GPU
+    )
+    assert said(L4, shape=QUANTIZED, contextLength=16384) == []
+    found = said(H100, shape=QUANTIZED)
+    assert [each.reason for each in found] == [reasons.FEW_BITS_LONG_CONTEXT]  # 131,072 tokens of its own
+
+
+def test_types_of_numbers_that_exclude_each_other() -> None:
+    gemma = ModelShape(model_type="gemma3")
+    assert "gemma3 models in float16" in refusal(shape=gemma, extraArgs=["--dtype=half"]).message
+    awq: dict[str, Any] = {"quantization": {"method": "awq"}, "extraArgs": ["--dtype=float32"]}
+    assert (
+        "--dtype=float32 is not possible with quantization.method awq"
+        in refusal(shape=QUANTIZED, contextLength=64, **awq).message
+    )
+    half = replace(LLAMA_8B, dtype="float16")
+    other: dict[str, Any] = {"quantization": {"kvCacheDtype": "bfloat16"}}
+    assert "is not the type of the model (float16): use auto" in refusal(shape=half, **other).message
+    assert advice(shape=half, engine={"version": "0.32.0"}, **other).reason == reasons.NO_EFFECT
+    # A bfloat16 model is computed in float16 on a T4, where this is right.
+    assert advice(shape=LLAMA_8B, quantization={"kvCacheDtype": "float16"}).reason == reasons.NO_EFFECT
+
+
+def test_experts_that_are_not_there() -> None:
+    assert (
+        advice(shape=LLAMA_8B, quantization={"method": "int8_per_channel_weight_only"}).reason == reasons.EXPERTS_ONLY
+    )
+    assert said(shape=model_shape(MIXTRAL), quantization={"method": "int8_per_channel_weight_only"}) == []
+    parallel = ["--enable-expert-parallel"]
+    assert "the model is dense" in refusal(shape=LLAMA_8B, extraArgs=parallel).message
+    assert said(shape=model_shape(MIXTRAL), extraArgs=parallel) == []
+    assert said(shape=ModelShape(), extraArgs=parallel) == []
+
+
+DRAFTING: dict[str, Any] = {"speculation": {"mode": "Enabled", "method": "draft_model", "draftModel": "a/b"}}
+
+
+def test_a_draft_of_another_vocabulary() -> None:
+    found = refusal(shape=LLAMA_8B, draft=ModelShape(vocabulary=151936), **DRAFTING)
+    assert found.reason == reasons.DRAFT_UNFIT
+    assert found.message == (
+        "speculation.draftModel has a vocabulary of 151,936 tokens and the model one of 128,256: use a draft of the "
+        "same family"
+    )
+    assert said(shape=LLAMA_8B, draft=ModelShape(vocabulary=128256), **DRAFTING) == []
+    eagle: dict[str, Any] = {"speculation": {"mode": "Enabled", "method": "eagle3", "draftModel": "a/b"}}
+    assert said(shape=LLAMA_8B, draft=ModelShape(vocabulary=32000), **eagle) == []
+
+
+def test_a_draft_whose_heads_cannot_be_shared() -> None:
+    four: dict[str, Any] = {"parallelism": {"tensor": 4}, "resources": {"gpus": 4}}
+    found = refusal(shape=LLAMA_8B, draft=ModelShape(attention_heads=14), **DRAFTING, **four)
+    assert found.message == "parallelism.tensor 4 does not divide the 14 attention heads of speculation.draftModel"
+
+
+def test_a_model_that_brings_its_own_drafts() -> None:
+    def mtp(tokens: int) -> dict[str, Any]:
+        return {"speculation": {"mode": "Enabled", "method": "mtp", "tokens": tokens}}
+
+    assert refusal(shape=LLAMA_8B, **mtp(1)).message == (
+        "speculation.method mtp: llama models have no layers for it; use eagle3 or ngram"
+    )
+    assert refusal(shape=ModelShape(model_type="deepseek_v41"), **mtp(1)).reason == reasons.DRAFT_UNFIT
+    two = ModelShape(model_type="deepseek_v3", draft_layers=2)
+    assert refusal(shape=two, **mtp(3)).message == (
+        "speculation.tokens 3 must be a multiple of the 2 layers that the model drafts with"
+    )
+    assert said(shape=two, **mtp(1)) == said(shape=two, **mtp(4)) == []
+
+
+def test_speculation_changes_what_requests_may_say() -> None:
+    found = check(spec(speculation={"mode": "Auto", "method": "ngram"}))
+    assert [(each.reason, each.fatal) for each in found] == [(reasons.CONTRACT_CHANGES, False)]
+    assert "min_p and logit_bias" in found[0].message
+
+
+SIZES: dict[str, Any] = {"parameters": "8.03B", "layers": 32, "attentionHeads": 32, "keyValueHeads": 8, "headDim": 128}
+
+
+def test_declared_sizes_count_where_no_file_is_read() -> None:
+    declared: dict[str, Any] = {"model": MODEL | {"uri": "pvc://weights/llama", "architecture": SIZES}}
+    assert refusal(L4, contextLength=60000, **declared).reason == reasons.CONTEXT_DOES_NOT_FIT
+    assert said(L4, contextLength=16384, **declared) == []
+    assert said(L4, contextLength=16384, quantization={"method": "awq"}, **declared) == []
+    long: dict[str, Any] = {"model": MODEL | {"architecture": {"contextLength": 8192}}, "contextLength": 8193}
+    assert refusal(**long).reason == reasons.CONTEXT_TOO_LONG
+
+
+def test_the_file_counts_where_it_contradicts() -> None:
+    wrong: dict[str, Any] = {"model": MODEL | {"architecture": SIZES | {"layers": 2}}, "contextLength": 60000}
+    found = said(L4, shape=LLAMA_8B, **wrong)
+    assert [each.reason for each in found] == [reasons.CONTEXT_DOES_NOT_FIT, reasons.FILE_COUNTS]
+    assert found[1].message == "model.architecture.layers: 2 is not what config.json says (32); the file counts"
+
+
+def test_a_declared_draft() -> None:
+    drafting: dict[str, Any] = {"mode": "Enabled", "method": "draft_model", "draftModel": "a/b"}
+    sizes: dict[str, Any] = {"vocabularySize": 151936, "attentionHeads": 16, "parameters": "0.6B"}
+    found = refusal(shape=LLAMA_8B, speculation=drafting | {"draftArchitecture": sizes})
+    assert found.reason == reasons.DRAFT_UNFIT
+
+
+def test_the_figure_that_the_engine_documents() -> None:
+    """Qwen3-4B on an L4: 11.47 GiB of KV cache hold 83,488 tokens (the engine rounds each layer to its blocks)."""
+    need = Need(weights=0, per_token=2 * 36 * 8 * 128 * 2, context=1)
+    assert abs(need.tokens_in(int(11.47 * GIB)) - 83488) <= 48
