@@ -12,6 +12,13 @@ import re
 _BACK_OFF = re.compile(r'^Back-off pulling image "([^"]*)":? ?(?:ErrImagePull: )?')
 _RANDOM_POD = re.compile(r'\bpods "[^"]*"')
 _SPACES = re.compile(r"\s+")
+# An engine's last line becomes a condition, which more people may read than the Secret that it may have printed.
+_SECRET = re.compile(
+    r"\b(?:hf_|sk-|nvapi-|ghp_)[A-Za-z0-9_-]{20,}"
+    r"|(?<=earer )[A-Za-z0-9._~+/=-]{8,}"
+    r"|(?<=://)[^\s/@]+(?=@)"
+)
+_HIDDEN = "***"
 _ERROR_LINE = re.compile(r"\b[A-Za-z_.]*(?:Error|Exception)\b:? ?\S|\berror:", re.ASCII)
 # The engine's last word is often only that some other process of its own has failed.
 _SYMPTOM = re.compile(r"Engine core initialization failed|See root cause above|Engine process failed to start")
@@ -23,8 +30,8 @@ def clip(text: str, length: int) -> str:
 
 
 def clean(text: str) -> str:
-    """`text` on one line, without the random name of a pod that was never made."""
-    return _RANDOM_POD.sub("pods", _SPACES.sub(" ", text).strip())
+    """`text` on one line, without the random name of a pod that was never made and without what looks like a key."""
+    return _SECRET.sub(_HIDDEN, _RANDOM_POD.sub("pods", _SPACES.sub(" ", text).strip()))
 
 
 def pull_failure(message: str) -> str:

@@ -67,3 +67,19 @@ def test_the_cause_is_found_among_the_last_lines() -> None:
     assert last_words("one\n\n  two  \n") == "two"
     assert last_words("") == ""
     assert len(last_words("x" * 5000)) == 400
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("OSError: token hf_abcdefghijklmnopqrstuvwxyz0123456789 was refused", "OSError: token *** was refused"),
+        ("Error: Authorization: Bearer eyJhbGciOi.J9.x", "Error: Authorization: Bearer ***"),
+        ("Error: sk-proj-abcdefghijklmnopqrstuv is no key", "Error: *** is no key"),
+        ("Error: cannot reach https://me:secret@hub.example.com/x", "Error: cannot reach https://***@hub.example.com/x"),
+        ("Error: the task-runner of disk-pressure at https://hub.example.com/a@b", None),
+    ],
+)
+def test_what_looks_like_a_key_is_not_repeated(said: str, shown: str | None) -> None:
+    """An engine may print anything before it ends, and its last line becomes a condition."""
+    assert last_words(said) == (shown or said)
+    assert (shown or said) in say(reasons.ENGINE_CRASHED, said)
