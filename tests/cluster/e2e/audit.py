@@ -52,27 +52,35 @@ class AuditLog:
         """The requests, in order."""
         return list(self._read())
 
-    def _read(self) -> Iterator[Request]:
+    def lines(self) -> list[str]:
+        """The requests as they stand in the log, with the bodies where it keeps them."""
+        return [line.decode() for line in self._lines() if json.loads(line)["user"].get("username") == self._user]
+
+    def _lines(self) -> Iterator[bytes]:
         with self._path.open("rb") as log:
             log.seek(self._offset)
             for line in log:
                 if not line.endswith(b"\n"):
                     return  # being written
-                event = json.loads(line)
-                stage = "ResponseStarted" if event["verb"] == "watch" else "ResponseComplete"
-                if event["stage"] != stage or event["user"].get("username") != self._user:
-                    continue
-                object_ = event.get("objectRef")
-                if object_ is None:
-                    continue
-                parts = [object_["resource"], object_.get("subresource", "")]
-                yield Request(
-                    verb=event["verb"],
-                    group=object_.get("apiGroup", ""),
-                    resource="/".join(part for part in parts if part),
-                    namespace=object_.get("namespace", ""),
-                    name=object_.get("name", ""),
-                    code=event.get("responseStatus", {}).get("code", 0),
-                    at=datetime.fromisoformat(event["requestReceivedTimestamp"]).timestamp(),
-                    allowed=event.get("annotations", {}).get("authorization.k8s.io/decision") == "allow",
-                )
+                yield line
+
+    def _read(self) -> Iterator[Request]:
+        for line in self._lines():
+            event = json.loads(line)
+            stage = "ResponseStarted" if event["verb"] == "watch" else "ResponseComplete"
+            if event["stage"] != stage or event["user"].get("username") != self._user:
+                continue
+            object_ = event.get("objectRef")
+            if object_ is None:
+                continue
+            parts = [object_["resource"], object_.get("subresource", "")]
+            yield Request(
+                verb=event["verb"],
+                group=object_.get("apiGroup", ""),
+                resource="/".join(part for part in parts if part),
+                namespace=object_.get("namespace", ""),
+                name=object_.get("name", ""),
+                code=event.get("responseStatus", {}).get("code", 0),
+                at=datetime.fromisoformat(event["requestReceivedTimestamp"]).timestamp(),
+                allowed=event.get("annotations", {}).get("authorization.k8s.io/decision") == "allow",
+            )

@@ -1,41 +1,46 @@
-"""Has the operator exactly the rights that it uses?
+"""Has the operator exactly the rights that it uses, and does a secret stay where it is?
 
-Too few would be a refusal by the authorizer, somewhere in the audit log. Too many are found by comparing the chart's
-rules with what was used: this test makes the operator do everything it can do (the module's name puts it last, so the
-log of all other tests counts too).
+Too few rights would be a refusal by the authorizer, somewhere in the audit log. Too many are found by comparing the
+roles with what was used: these tests make the operator do everything it can do (the module's name puts it last, so the
+log of all other tests counts too). Once as it is installed by default, with roles of the cluster, and once for named
+namespaces, with a Role in each; there it also logs everything, and the canaries of `canaries` are looked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from playground.handle import Playground
 from playground.release import Release
 from tests.cluster.e2e.audit import AuditLog
-from tests.cluster.e2e.tiers import tier
-from tests.cluster.kubectl import Kubectl, eventually, has
+from tests.cluster.e2e.canaries import CANARIES, WITNESS, ask, assert_by_reference, look, plant, wait_for_trouble
+from tests.cluster.e2e.rights import Right, granted, used
+from tests.cluster.e2e.tiers import cheap
+from tests.cluster.kubectl import Kubectl, Object, eventually, has
 
 pytestmark = pytest.mark.cluster
-Right = tuple[str, str, str]
-UNSEEN = {
-    # Asked for by the API server when a server-side apply (a patch, as the log has it) creates the object.
-    ("create", "serving.kserve.io", "inferenceservices"),
-    # KEDA is not installed here: its kind is looked for, and watched only where it exists.
-    ("watch", "keda.sh", "scaledobjects"),
-}
+OURS, SECRETS = "rights-by-name", "canaries"
 
 
-def _granted(operator: Kubectl) -> set[Right]:
-    names = ("tierwise", "tierwise-lease", "tierwise-nodes")
-    roles = [role for role in operator.find("roles,clusterroles") if role["metadata"]["name"] in names]
+def _keda() -> Object:
+    """KEDA's kind, of which the operator only wants to know whether it is there."""
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     return {
-        (verb, group, resource)
-        for role in roles
-        for rule in role["rules"]
-        for verb in rule["verbs"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "scaledobjects.keda.sh"},
+        "spec": {
+            "group": "keda.sh",
+            "names": {"kind": "ScaledObject", "plural": "scaledobjects", "singular": "scaledobject"},
+            "scope": "Namespaced",
+            "versions": [
+                {"name": "v1alpha1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}},
+            ],
+        },
     }
 
 
@@ -43,30 +48,104 @@ def _replicas(kubectl: Kubectl, name: str, count: int) -> None:
     eventually(
         lambda: kubectl.tier(name),
         lambda seen: has(seen, "Ready", "True") and seen["status"].get("readyReplicas") == count,
-        90,
+        120,
         f"{name} has {count} ready replicas",
     )
 
 
 def _do_everything(kubectl: Kubectl) -> None:
     """Create a child, scale up, scale down by deletion cost, heal."""
-    kubectl.apply(tier("all", replicas=2))
+    kubectl.apply(cheap("all", replicas=2))
     _replicas(kubectl, "all", 2)
     kubectl("scale", "modeltier", "all", "--replicas=1")
     _replicas(kubectl, "all", 1)
     kubectl("delete", "inferenceservice", "all", "--wait=false")
-    eventually(lambda: kubectl.get("inferenceservice", "all"), bool, 60, "the child is made again")
+    eventually(lambda: kubectl.get("inferenceservice", "all"), bool, 90, "the child is made again")
     _replicas(kubectl, "all", 1)
 
 
-def test_the_rights_are_those_that_are_used(
-    release: Release, operator: Kubectl, new_namespace: Callable[[str], Kubectl]
-) -> None:
-    _do_everything(new_namespace("rights"))
-    requests = AuditLog(release.playground.audit_log, release.user, whole=True).requests()
+@pytest.fixture(scope="module")
+def keda(release: Release, admin: Kubectl) -> Iterator[None]:
+    admin.apply(_keda())
+    admin("wait", "--for=condition=Established", "crd/scaledobjects.keda.sh", "--timeout=30s")
+    yield
+    admin("delete", "crd", "scaledobjects.keda.sh", "--wait=false")
+
+
+def _watches_keda(log: AuditLog) -> bool:
+    return any((each.verb, each.resource) == ("watch", "scaledobjects") for each in log.requests())
+
+
+def _differences(log: AuditLog, rights: set[Right], *, apart: str = "") -> list[str]:
+    """What the roles lack, and what they have too much; requests about one namespace left out."""
+    requests = [each for each in log.requests() if not apart or each.namespace != apart]
     # An uninstallation (test_release) takes the Role away before the pod ends and gives its Lease back.
     refused = {request for request in requests if not request.allowed and request.resource != "leases"}
-    assert not refused, f"rights that the chart lacks: {sorted(refused)}"
-    used = {(request.verb, request.group, request.resource) for request in requests}
-    needless = {right for right in _granted(operator) if right not in used}
-    assert needless <= UNSEEN, f"rights that nothing uses: {sorted(needless - UNSEEN)}"
+    needed, uncovered = used([each for each in requests if each.allowed], rights)
+    return [
+        *(f"refused: {request}" for request in sorted(refused)),
+        *(f"allowed, but by no right of the chart: {request}" for request in sorted(uncovered)),
+        *(f"a right that nothing uses: {right}" for right in sorted(rights - needed)),
+    ]
+
+
+def test_the_rights_are_those_that_are_used(
+    release: Release, admin: Kubectl, keda: None, new_namespace: Callable[[str], Kubectl]
+) -> None:
+    _do_everything(new_namespace("rights"))
+    log = AuditLog(release.playground.audit_log, release.user, whole=True)
+    eventually(lambda: _watches_keda(log), bool, 90, "KEDA's kind is watched soon after it came")
+    assert _differences(log, granted(admin, release.name, release.namespace)) == []
+
+
+@pytest.fixture(scope="module")
+def narrow(
+    release: Release,
+    admin: Kubectl,
+    operator: Kubectl,
+    keda: None,
+    new_namespace: Callable[[str], Kubectl],
+    values: dict[str, Any],
+) -> Iterator[AuditLog]:
+    """The operator for two namespaces, with the log of a developer; what it asks of the API server from its start."""
+    for name in (OURS, SECRETS):
+        new_namespace(name)
+    log = AuditLog(release.playground.audit_log, release.user)
+    debug = {**values["operator"], "logLevel": "debug"}
+    release.install({**values, "operator": debug, "watch": {"namespaces": [OURS, SECRETS]}})
+    operator("scale", "deployment/tierwise", "--replicas=0")
+    operator("wait", "pod", "-l", "app.kubernetes.io/name=tierwise", "--for=delete", "--timeout=60s")
+    operator("delete", "lease", "tierwise")  # so that it is made anew, as on the first day
+    log.restart()
+    plant(admin.within(SECRETS))
+    operator("scale", "deployment/tierwise", "--replicas=1")
+    operator("rollout", "status", "deployment/tierwise", "--timeout=60s", timeout=90)
+    yield log
+    release.install(values)
+
+
+def test_in_named_namespaces_the_rights_are_those_that_are_used(
+    release: Release, admin: Kubectl, narrow: AuditLog
+) -> None:
+    _do_everything(admin.within(OURS))
+    rights = granted(admin, release.name, release.namespace)
+    assert {right.place for right in rights} == {OURS, SECRETS, release.namespace}
+    twins = [{replace(right, place="") for right in rights if right.place == each} for each in (OURS, SECRETS)]
+    assert twins[0] == twins[1]
+    elsewhere = {right for right in rights if right.place != SECRETS}
+    assert _differences(narrow, elsewhere, apart=SECRETS) == []
+    assert {each.namespace for each in narrow.requests() if each.allowed} <= {OURS, SECRETS, release.namespace}
+
+
+def test_no_secret_and_no_prompt_leaves_its_place(
+    playground: Playground, admin: Kubectl, operator: Kubectl, narrow: AuditLog
+) -> None:
+    kubectl = admin.within(SECRETS)
+    wait_for_trouble(kubectl)
+    answer = ask(playground, kubectl)
+    assert answer["choices"], "the engine answered the prompt"
+    places = look(playground, kubectl, operator, narrow)
+    for place, text in places.items():
+        assert WITNESS in text, f"nothing was collected of {place}"
+        assert [canary for canary in CANARIES if canary in text] == [], place
+    assert_by_reference(kubectl)
