@@ -111,7 +111,7 @@ def narrow(
     for name in (OURS, SECRETS):
         new_namespace(name)
     log = AuditLog(release.playground.audit_log, release.user)
-    debug = {**values["operator"], "logLevel": "debug"}
+    debug = {**values["operator"], "logLevel": "DEBUG"}
     release.install({**values, "operator": debug, "watch": {"namespaces": [OURS, SECRETS]}})
     operator("scale", "deployment/tierwise", "--replicas=0")
     operator("wait", "pod", "-l", "app.kubernetes.io/name=tierwise", "--for=delete", "--timeout=60s")
