@@ -62,11 +62,11 @@ def installed(release: str) -> Installed:
     return Installed(release, python, code)
 
 
-def make_models(folder: Path, *only: str) -> None:
-    """Write tiny models into a folder, as the image does; all of them if none is named."""
-    names = ("--only", *only) if only else ()
+def make_models(folder: Path, *options: str) -> None:
+    """Write the tiny models into a folder, as the image does. Raises subprocess.CalledProcessError."""
     python = installed(RELEASES[0]).python
-    subprocess.run([str(python), str(IMAGE / "make_models.py"), str(folder), *names], check=True, capture_output=True)
+    command = [str(python), str(IMAGE / "make_models.py"), str(folder), *options]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def main() -> int:

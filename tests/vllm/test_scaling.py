@@ -45,7 +45,7 @@ def deep(new_namespace: Callable[[str], Kubectl]) -> Kubectl:
 
 
 def test_an_engine_that_goes_away_sends_an_open_stream_to_its_end(playground: Playground, deep: Kubectl) -> None:
-    tokens = 1200
+    tokens = 1000
     stream = _Stream(playground, f"{base_url(deep, 'deep')}/v1/chat/completions", tokens)
     stream.start()
     eventually(lambda: stream.text, lambda text: len(text) > 5, ANSWER_SECONDS, "the stream has begun")

@@ -35,6 +35,15 @@ def test_packages_come_by_hash(name: str) -> None:
     assert all("--require-hashes" in step or "--no-index" in step for step in steps)
 
 
+@pytest.mark.parametrize("name", [*ENGINES, "operator"])
+def test_what_is_copied_is_sent_to_the_builder(name: str) -> None:
+    """The builder gets nothing but what .dockerignore names: a forgotten folder fails the build, not a test."""
+    sent = {line[1:] for line in (REPO / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copied = [word for line in _instructions(name, "COPY") if "--from" not in line for word in line.split()[:-1]]
+    assert {source.split("/")[0] for source in copied} <= sent
+    assert all((REPO / source.replace("${RELEASE}", "0.32")).exists() for source in copied)
+
+
 @pytest.mark.parametrize("release", ["0.32", "0.30"])
 def test_the_cpu_image_holds_the_release_whose_parser_judges_us(release: str) -> None:
     def pins(name: str) -> list[str]:
