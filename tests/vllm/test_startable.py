@@ -7,6 +7,7 @@ is known to say; one that fails must fail by the engine's own words.
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -24,13 +25,16 @@ import yaml
 from tests.vllm.conftest import KV_CACHE, say
 from tests.vllm.environment import Installed, installed
 from tests.vllm.tiers import ANSWER_SECONDS, cycle
-from tierwise.api.v1alpha1 import ModelTierSpec
-from tierwise.engines import arguments
+from tierwise.api.v1alpha1 import ModelTierSpec, Resources
+from tierwise.engines import arguments, check
+from tierwise.engines.shape import model_shape
+from tierwise.facts import GPU, Facts, ModelShape
 
 pytestmark = pytest.mark.vllm
 START_SECONDS = 420.0
 END_SECONDS = 120.0
 AT_A_TIME = 2
+H100_MIB = 81559
 TOKENS = 40
 _TABLE: Mapping[str, Any] = yaml.safe_load((Path(__file__).parent / "startable.yaml").read_text(encoding="utf-8"))
 
@@ -46,6 +50,8 @@ class Row:
     kv_cache: str = KV_CACHE
     log: str = ""
     error: str = ""
+    gpu_mib: int = H100_MIB
+    foreseen: bool = True
 
     @property
     def tier(self) -> ModelTierSpec:
@@ -81,6 +87,8 @@ def _rows(kind: str) -> list[Row]:
             row.get("kvCache", KV_CACHE),
             row.get("log", ""),
             row.get("error", ""),
+            row.get("gpuMiB", H100_MIB),
+            row.get("foreseen", True),
         )
         for row in _TABLE[kind]
         for release in row["releases"]
@@ -176,3 +184,30 @@ def test_the_engine_refuses_it_by_its_own_words(outcomes: Mapping[str, Future[Ou
     assert outcome.text == "", "it serves: our refusal would be wrong"
     assert outcome.code not in (os.EX_OK, -9), outcome.log[-4000:]
     assert row.error in outcome.log, outcome.log[-4000:]
+
+
+def _facts(row: Row, models: Path) -> Facts:
+    """What the operator would know: the models' own files, and an H100 with so much memory."""
+
+    def shape(folder: str) -> ModelShape:
+        return model_shape(json.loads((models / folder / "config.json").read_text(encoding="utf-8")))
+
+    draft = row.tier.speculation.draft_model
+    gpu = GPU("NVIDIA-H100-80GB-HBM3", capability=(9, 0), memory_mib=row.gpu_mib, driver_major=580)
+    return Facts((gpu,), shape(row.model), shape(draft.removeprefix("tiny/")) if draft else None)
+
+
+def _on_a_gpu(row: Row) -> ModelTierSpec:
+    resources = {"gpus": row.tier.parallelism.tensor, "cpu": "1", "memory": "4Gi"}
+    return row.tier.model_copy(update={"resources": Resources.model_validate(resources)})
+
+
+@pytest.mark.parametrize("row", SERVES, ids=_title)
+def test_what_the_engine_serves_is_not_refused_here(models: Path, row: Row) -> None:
+    assert [problem for problem in check(_on_a_gpu(row), _facts(row, models)) if problem.fatal] == []
+
+
+@pytest.mark.parametrize("row", FAILS, ids=_title)
+def test_what_the_engine_refuses_is_refused_here_where_it_can_be_known(models: Path, row: Row) -> None:
+    refused = any(problem.fatal for problem in check(_on_a_gpu(row), _facts(row, models)))
+    assert refused == row.foreseen
