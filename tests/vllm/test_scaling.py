@@ -77,7 +77,9 @@ def test_load_moves_the_replicas_of_the_real_engine_from_one_to_two_and_back(
                 f"{EXPECTED} engines that serve",
             )
             assert seen["status"]["scaling"]["decisions"][0]["to"] == EXPECTED
-            assert has(seen, "MetricsAvailable", "True")
+            eventually(
+                lambda: deep.tier("deep"), lambda tier: has(tier, "MetricsAvailable", "True"), 60, "both are measured"
+            )
         with told("without load again"):
             eventually(lambda: replicas.last, lambda value: value == 1, WINDOW + 180, "back to one replica")
     assert replicas.values == [1, EXPECTED, 1]
