@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from tests.chart import rights
 from tests.chart.helm import goldens
 from tests.faults import table as faults
 from tests.render import goldens as renderings
@@ -17,7 +18,16 @@ from tierwise.api.generated import write
 from tierwise.engines import page, validity
 
 REPO = Path(__file__).resolve().parents[1]
-GENERATORS = (crd.files, docs.files, page.files, validity.files, faults.files, goldens, renderings.goldens)
+GENERATORS = (
+    crd.files,
+    docs.files,
+    page.files,
+    validity.files,
+    faults.files,
+    rights.files,
+    goldens,
+    renderings.goldens,
+)
 
 
 def main() -> int:

@@ -45,7 +45,7 @@ from typing import Any
 
 from hypothesis import Phase, settings
 
-MOST = 20
+MOST = 8
 _as_written = settings.__init__
 
 

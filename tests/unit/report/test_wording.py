@@ -75,7 +75,10 @@ def test_the_cause_is_found_among_the_last_lines() -> None:
         ("OSError: token hf_abcdefghijklmnopqrstuvwxyz0123456789 was refused", "OSError: token *** was refused"),
         ("Error: Authorization: Bearer eyJhbGciOi.J9.x", "Error: Authorization: Bearer ***"),
         ("Error: sk-proj-abcdefghijklmnopqrstuv is no key", "Error: *** is no key"),
-        ("Error: cannot reach https://me:secret@hub.example.com/x", "Error: cannot reach https://***@hub.example.com/x"),
+        (
+            "Error: cannot reach https://me:secret@hub.example.com/x",
+            "Error: cannot reach https://***@hub.example.com/x",
+        ),
         ("Error: the task-runner of disk-pressure at https://hub.example.com/a@b", None),
     ],
 )
