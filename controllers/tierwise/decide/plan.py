@@ -20,7 +20,7 @@ from tierwise import engines, reasons
 from tierwise.api.v1alpha1 import ModelTierSpec
 from tierwise.decide.advice import advise
 from tierwise.decide.replicas import decide_replicas
-from tierwise.decide.rollout import roll
+from tierwise.decide.rollout import fingerprint, kept, roll
 from tierwise.engines import Problem
 from tierwise.errors import Unsupported
 from tierwise.facts import UNKNOWN
@@ -47,13 +47,17 @@ def _waits(view: TierView) -> bool:
 
 
 def runs_as_accepted(view: TierView) -> bool:
-    """Whether this very spec was accepted before and runs: something was started from it that would have to end."""
+    """Whether replicas run that were made from this spec, as far as it makes a replica: it was accepted then. A change
+    of scaling is none of the replicas."""
     tier, workload = view.tier, view.workload
-    accepted = next((each for each in tier.status.conditions if each.type == reasons.ACCEPTED), None)
-    if accepted is None or accepted.status != "True" or accepted.observed_generation != tier.generation:
-        return False
     deployment = workload.deployment
-    return bool(workload.pods) or (deployment is not None and deployment.spec_replicas > 0)
+    if tier.spec is None or not (workload.pods or (deployment is not None and deployment.spec_replicas > 0)):
+        return False
+    accepted = next((each for each in tier.status.conditions if each.type == reasons.ACCEPTED), None)
+    if accepted is not None and accepted.observed_generation == tier.generation:
+        return accepted.status == "True"
+    rendered = tier.status.rollout.rendered
+    return rendered is not None and rendered.hash == fingerprint(kept(tier.spec))
 
 
 def _tier(view: TierView, memory: Memory, snapshot: Snapshot) -> TierPlan:

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from tests.unit.decide.make import HEALTHY, KEY, NOW, plan, pod, sample, view
 from tierwise import reasons
-from tierwise.api.status import Condition, ModelTierStatus
+from tierwise.api.status import Condition, ModelTierStatus, RenderedStatus, RolloutStatus
 from tierwise.api.v1alpha1 import ModelTierSpec
 from tierwise.decide import decide
+from tierwise.decide.rollout import fingerprint, kept
 from tierwise.facts import GPU, UNKNOWN, Facts, ModelShape
 from tierwise.model import Memory, Snapshot, TierPlan, TierView, Workload
 
@@ -111,6 +112,16 @@ def test_nodes_that_come_and_go_never_change_what_is_done_with_a_tier_that_runs(
 def test_a_changed_spec_is_judged_anew_and_what_ran_before_is_left_alone() -> None:
     for status in (accepted(generation=0), accepted(status="False"), ModelTierStatus()):
         assert refused(plan(running(Facts((T4,)), status))) == reasons.WRONG_GPU
+
+
+def test_a_change_of_scaling_alone_is_not_judged_by_facts_anew() -> None:
+    made_from = RenderedStatus(hash=fingerprint(kept(spec())), template="t")
+    status = accepted(generation=0).model_copy(update={"rollout": RolloutStatus(rendered=made_from)})
+    wider = spec(scaling={"minReplicas": 2, "maxReplicas": 4}, replicas=3)
+    made = plan(running(Facts((T4,)), status, wider))
+    assert (made.serve, made.scale_to) == (True, 3)
+    assert len(tiers(running(UNKNOWN, status, wider, asking=True))) == 1, "and nobody waits for the hub"
+    assert refused(plan(running(Facts((T4,)), status, spec(contextLength=2048)))) == reasons.WRONG_GPU
 
 
 def test_what_was_accepted_and_has_nothing_running_is_judged_anew() -> None:
