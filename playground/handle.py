@@ -104,6 +104,14 @@ class Playground:
         entering = enter_command(self.init, Path.cwd(), processes=False)
         return subprocess.Popen([*entering, *command], stdin=subprocess.DEVNULL)
 
+    def unplug(self, node: str) -> None:
+        """Cut a node's power: its processes end, and it says nothing any more, until `plug`."""
+        self.layout.unplugged(node).touch()
+
+    def plug(self, node: str) -> None:
+        """Give a node its power back; it starts as after a reboot."""
+        self.layout.unplugged(node).unlink(missing_ok=True)
+
     def why_ended(self) -> str:
         """Wait until everything has ended by itself; return what was said at the end."""
         return self._heard.get()[1]

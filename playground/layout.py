@@ -65,6 +65,10 @@ class Layout:
         """The kubelet's folder."""
         return self.state / "pods"
 
+    def unplugged(self, node: str) -> Path:
+        """While this file exists, the node has no power."""
+        return self.state / f"node-{node}.unplugged"
+
     @property
     def ca(self) -> Path:
         """The one certificate authority, public part."""

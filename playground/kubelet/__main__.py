@@ -7,7 +7,7 @@ import asyncio
 import logging
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from playground.kubelet.devices import Devices
@@ -19,9 +19,12 @@ from playground.kubelet.node import NodeAgent
 from playground.kubelet.pod import PodWorker, Surroundings
 from playground.kubelet.server import LogServer
 from playground.kubelet.sources import Sources
+from playground.layout import Layout
 from playground.nodes import NODES, NodeSpec
 from playground.rest import Mirror, Rest
 
+log = logging.getLogger(__name__)
+POWER_S = 0.5  # how often a node's power is looked at
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -45,15 +48,17 @@ class Kubelet:
         # Whatever an earlier life left here died with it.
         shutil.rmtree(state / "pods", ignore_errors=True)
         (state / "pods").mkdir(mode=0o700)
-        self._agents = [self._agent(spec, images) for spec in nodes]
+        self._images = images
+        self._nodes = tuple(nodes)
+        self._agents = {spec.name: self._agent(spec) for spec in nodes}
 
-    def _agent(self, spec: NodeSpec, images: ImageTable) -> NodeAgent:
+    def _agent(self, spec: NodeSpec) -> NodeAgent:
         client = Rest(self._state / f"node-{spec.name}.kubeconfig")
         around = Surroundings(
             node=spec.name,
             client=client,
             network=self._network,
-            images=images,
+            images=self._images,
             sources=Sources(client),
             events=EventRecorder(client, spec.name),
             services=self._services,
@@ -67,19 +72,43 @@ class Kubelet:
 
     def find(self, namespace: str, name: str) -> PodWorker | None:
         """Return the worker of a pod on any node."""
-        found = (agent.find(namespace, name) for agent in self._agents)
+        found = (agent.find(namespace, name) for agent in self._agents.values())
         return next((worker for worker in found if worker is not None), None)
 
     async def run(self) -> None:
         """Live, for ever. Raises OSError if the log server cannot listen."""
         await LogServer(self.find).start(self._state)
-        services = Mirror(self._agents[0].client, "/api/v1/services", {}, lambda *_: None)
+        services = Mirror(self._agents[self._nodes[0].name].client, "/api/v1/services", {}, lambda *_: None)
         services.objects = self._services
         async with asyncio.TaskGroup() as group:
             group.create_task(services.run())
             await services.synced.wait()
-            for agent in self._agents:
-                group.create_task(agent.run())
+            for spec in self._nodes:
+                group.create_task(self._powered(spec))
+
+    async def _powered(self, spec: NodeSpec) -> None:
+        """One node, for ever: it lives while it has power, and begins anew when it has it again."""
+        switch = Layout(self._state).unplugged(spec.name)
+        while True:
+            await _until_unplugged(self._agents[spec.name], switch)
+            log.info("node %s has lost its power", spec.name)
+            await _until(lambda: not switch.exists())
+            self._agents[spec.name] = self._agent(spec)
+
+
+async def _until_unplugged(agent: NodeAgent, switch: Path) -> None:
+    life = asyncio.create_task(agent.run())
+    await _until(lambda: switch.exists() or life.done())
+    if life.done():
+        life.result()
+    life.cancel()
+    await asyncio.wait({life})
+    await agent.die()
+
+
+async def _until(done: Callable[[], bool]) -> None:
+    while not done():  # noqa: ASYNC110 - a file has no event
+        await asyncio.sleep(POWER_S)
 
 
 async def serve(state: Path, files: Sequence[Path]) -> None:

@@ -95,6 +95,13 @@ class NodeAgent:
             group.create_task(node.run())
             group.create_task(self._heal())
 
+    async def die(self) -> None:
+        """End all processes of the node's pods, and tell nobody. `run` must have been cancelled before."""
+        for worker in self.workers.values():
+            worker.vanish()
+        if self.tasks:
+            await asyncio.wait(set(self.tasks.values()))
+
     async def _insist(self, work: object) -> None:
         while True:
             try:

@@ -12,8 +12,19 @@ from playground.handle import Playground, start
 __all__ = ["Playground"]
 
 SCRAPE_SECONDS = 2
-# Engines that load in two seconds, on the GPU that their tier asks for.
-ENGINE = {"load_seconds": 2, "models": {"*32B*": {"gpu": "NVIDIA-H100-80GB-HBM3"}}}
+# Engines that load in two seconds, on the GPU that their tier asks for; and some that end when they have.
+ENGINE = {
+    "load_seconds": 2,
+    "models": {
+        "*32B*": {"gpu": "NVIDIA-H100-80GB-HBM3"},
+        "*/too-large": {"fail": "oom"},
+        "*/too-much-memory": {"fail": "OOMKilled", "fail_exit_code": 137},
+        "*/bad-arguments": {
+            "fail": "vllm serve: error: argument --reasoning-parser: invalid choice: 'nobody'",
+            "fail_exit_code": 2,
+        },
+    },
+}
 
 
 @pytest.fixture(scope="session")

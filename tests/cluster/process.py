@@ -20,7 +20,7 @@ from tests.cluster.kubectl import Kubectl, Object, eventually, has
 from tierwise.api.crd import model_tier
 
 READY_SECONDS = 60.0
-START_SECONDS = 30.0
+START_SECONDS = 90.0
 END_SECONDS = 30.0
 _PORT = re.compile(r"probes and metrics on port (\d+)")
 
