@@ -4,7 +4,7 @@ KServe copies an InferenceService into a Deployment a moment later, and neither 
 comes from: a label that told would be part of the pod template, and a change of it would restart GPUs. So the pod
 template itself is the evidence. Its fingerprint is taken over the fields that a spec decides about, in a form that the
 rendered predictor and the Deployment share: what KServe and the API server fill in or write differently (defaults,
-"1000m" for "1", the order of variables) is left out or evened out.
+"1000m" for "1", variables of KServe's own) is left out or evened out.
 
 If a cluster changes such a field on the way, the fingerprints never agree, and all that rests on them (that a spec has
 served, that one cannot start) is never said.
@@ -20,6 +20,8 @@ from typing import Any
 from tierwise.quantity import amount
 
 CONTAINER = "kserve-container"  # the name by which KServe knows the container with the model
+# Those that follow the spec; the others never vary, and KServe adds some of its own.
+_VARIABLES = frozenset({"HF_TOKEN", "STORAGE_URI", "VLLM_ENGINE_READY_TIMEOUT_S"})
 _POD_FIELDS = (
     "nodeSelector",
     "priorityClassName",
@@ -34,11 +36,11 @@ def fingerprint(pod: Mapping[str, Any]) -> str:
     """Twelve characters that change when a spec changes what runs: of a predictor as rendered, or of a pod template's
     spec. Raises nothing for what is missing; that counts as empty."""
     container = next((each for each in _items(pod, "containers") if each.get("name") == CONTAINER), {})
-    variables = [[each.get("name"), each.get("value"), each.get("valueFrom")] for each in _items(container, "env")]
+    variables = [each for each in _items(container, "env") if each.get("name") in _VARIABLES]
     kept = {
         "args": container.get("args"),
         "command": container.get("command"),
-        "env": sorted(variables, key=str),
+        "env": sorted([str(each.get("name")), each.get("value"), each.get("valueFrom")] for each in variables),
         "image": container.get("image"),
         "resources": _amounts(_below(container, "resources")),
         "startup": _below(container, "startupProbe").get("failureThreshold"),

@@ -13,6 +13,7 @@ import pytest
 from playground.handle import Playground
 from tests.render.goldens import cases, manifests, tier
 from tierwise.act.render import Scaler, differences, render
+from tierwise.template import fingerprint
 
 pytestmark = pytest.mark.cluster
 NAMESPACE = "models"  # the golden files'
@@ -83,6 +84,24 @@ def test_created_at_none_then_external_there_is_a_deployment_and_never_a_pod(pla
     assert _deployment(playground, "everything-predictor")["spec"]["replicas"] == 0
     pods = json.loads(playground.kubectl("-n", NAMESPACE, "get", "pods", "-o", "json"))["items"]
     assert pods == []
+
+
+def test_the_deployment_of_every_golden_is_known_by_the_fingerprint_of_what_was_rendered(
+    playground: Playground,
+) -> None:
+    """What a spec has come to is judged only when its Deployment has reached it: KServe must not blur that."""
+    rendered = {name: _rendered(name, "none") for name in cases()}
+    for name, manifest in rendered.items():
+        manifest["metadata"]["name"] = f"reached-{list(rendered).index(name)}"
+    items = {"apiVersion": "v1", "kind": "List", "items": list(rendered.values())}
+    playground.kubectl("-n", NAMESPACE, "apply", "--server-side", "-f", "-", stdin=json.dumps(items))
+    found = {
+        name: _deployment(playground, f"{manifest['metadata']['name']}-predictor")["spec"]["template"]["spec"]
+        for name, manifest in rendered.items()
+    }
+    wanted = {name: fingerprint(manifest["spec"]["predictor"]) for name, manifest in rendered.items()}
+    assert {name: fingerprint(pod) for name, pod in found.items()} == wanted
+    playground.kubectl("-n", NAMESPACE, "delete", "isvc", "--all", "--wait=false")
 
 
 def test_what_a_hand_changed_is_named_and_one_apply_restores_it(playground: Playground) -> None:
