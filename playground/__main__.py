@@ -9,14 +9,18 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from playground import binaries
 from playground.cache import current_pointer
 from playground.control import VERBS, ask
 from playground.errors import PlaygroundError
 from playground.handle import Playground, start, tool_environment
+from playground.kubelet.images import load_table
 from playground.layout import Layout
 from playground.prepare import alive
 from playground.release import Release
@@ -44,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     up = commands.add_parser("up", help="start a playground and run until Ctrl-C")
     up.add_argument("--state", type=Path, help="folder for its files, kept afterwards (default: a temporary one)")
     up.add_argument("--scrape-interval", type=float, default=10.0, help="Prometheus' interval in seconds")
+    up.add_argument("--images", type=Path, help="one more table of images, in the form of playground/images.yaml")
     up.add_argument("--tierwise", action="store_true", help="install Tierwise with helm, as a user does")
     for name, what in (
         ("exec", "run a command inside the namespaces of a running playground"),
@@ -67,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
                 print(binaries.ensure(_say(), terminal=sys.stderr.isatty()))
                 return 0
             case "up":
-                return up(given.state, given.scrape_interval, tierwise=given.tierwise)
+                return up(given.state, given.scrape_interval, images=given.images, tierwise=given.tierwise)
             case "control":
                 return control(given.arguments)
             case tool:
@@ -86,7 +91,7 @@ def _say() -> Callable[[str], None]:
     return say
 
 
-def up(state: Path | None, scrape_interval: float, *, tierwise: bool = False) -> int:
+def up(state: Path | None, scrape_interval: float, *, images: Path | None = None, tierwise: bool = False) -> int:
     """Start a playground, say how to use it, and wait for Ctrl-C, SIGTERM or its end. Raises PlaygroundError."""
     say = _say()
     if scrape_interval <= 0:
@@ -95,7 +100,8 @@ def up(state: Path | None, scrape_interval: float, *, tierwise: bool = False) ->
         # SIGTERM means the same as Ctrl-C, also in the middle of the start; a shell's background job ignores Ctrl-C.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)
-        with start(state, scrape_interval=scrape_interval, progress=say) as playground:
+        rows = further_images(images) if images else ()
+        with start(state, scrape_interval=scrape_interval, images=rows, progress=say) as playground:
             point_to(playground.state)
             if tierwise:
                 install(playground, scrape_interval)
@@ -108,6 +114,14 @@ def up(state: Path | None, scrape_interval: float, *, tierwise: bool = False) ->
     raise PlaygroundError(
         "the playground ended by itself", f"{why}\nStart it again; with --state DIR its logs are kept."
     )
+
+
+def further_images(file: Path) -> Sequence[Mapping[str, Any]]:
+    """Return the rows of a table of images. Raises PlaygroundError for a file that is not one."""
+    try:
+        return [entry.model_dump() for entry in load_table([file], {}).entries]
+    except (OSError, yaml.YAMLError, ValueError, TypeError) as error:
+        raise PlaygroundError(f"{file} is not a table of images", str(error)) from error
 
 
 def install(playground: Playground, scrape_interval: float) -> None:

@@ -10,18 +10,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from playground.handle import Playground, start
 from playground.release import Release
 from tests.cluster.kubectl import Kubectl
-from tests.vllm.environment import RELEASES, installed, make_models
-from tests.vllm.tiers import CLAIM, claim, image, namespace
+from tests.vllm.environment import RELEASES, image_row, make_models
+from tests.vllm.tiers import CLAIM, claim, namespace
 
 SCRAPE_SECONDS = 2
-KV_CACHE = "256M"  # 8,192 tokens of the deep model
 VALUES = {
     "operator": {"tickSeconds": 3, "logFormat": "text"},
     "prometheus": {"scrapeIntervalSeconds": SCRAPE_SECONDS, "queryTimeoutSeconds": 5},
@@ -51,22 +49,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _row(release: str) -> dict[str, Any]:
-    """A release as a row of the playground's table of images."""
-    engine = installed(release)
-    return {
-        "match": [f"{image(release)}"],
-        "note": f"vLLM {release} itself, on this machine's CPU (runtime-images/vllm-cpu)",
-        "bin": [*engine.path, str(engine.code)],
-        "entrypoint": ["vllm", "serve"],
-        "env": {**engine.variables, "TIERWISE_CPU_KV_CACHE": KV_CACHE},
-    }
-
-
 @pytest.fixture(scope="session")
 def playground() -> Iterator[Playground]:
     """A running control plane whose images include the real engine."""
-    rows = [_row(release) for release in RELEASES]
+    rows = [image_row(release) for release in RELEASES]
     with start(
         scrape_interval=SCRAPE_SECONDS, images=rows, progress=lambda text: say(f"playground: {text}")
     ) as running:

@@ -2,21 +2,25 @@
 
 As the image has it (runtime-images/vllm-cpu): one set of dependencies for both releases, of which PyTorch is most
 (6 GB), and the release's wheel in a folder of its own beside it. `python -m tests.vllm.environment` installs
-everything and shows progress; `make test-vllm` begins with it.
+everything and shows progress; `make test-vllm` begins with it. With the name of a file it also writes the table of
+images with which `python -m playground up --images FILE` has the engine.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.isolated import REPO, REQUIREMENTS, environment, folder, made_once, pip
 
 IMAGE = REPO / "runtime-images/vllm-cpu"
 RELEASES = ("0.32", "0.30")
+KV_CACHE = "256M"  # 8,192 tokens of the model with 64 layers
 _KIND = "vllm"
 _SYSTEM_PATH = ("/usr/local/bin", "/usr/bin", "/bin")
 
@@ -62,6 +66,23 @@ def installed(release: str) -> Installed:
     return Installed(release, python, code)
 
 
+def image(release: str) -> str:
+    """The name of a release's image."""
+    return f"tierwise/vllm-cpu:{release}.0"
+
+
+def image_row(release: str) -> dict[str, Any]:
+    """A release as a row of the playground's table of images."""
+    engine = installed(release)
+    return {
+        "match": [image(release)],
+        "note": f"vLLM {release} itself, on this machine's CPU (runtime-images/vllm-cpu)",
+        "bin": [*engine.path, str(engine.code)],
+        "entrypoint": ["vllm", "serve"],
+        "env": {**engine.variables, "TIERWISE_CPU_KV_CACHE": KV_CACHE},
+    }
+
+
 def make_models(folder: Path, *options: str) -> None:
     """Write the tiny models into a folder, as the image does. Raises subprocess.CalledProcessError."""
     python = installed(RELEASES[0]).python
@@ -70,9 +91,10 @@ def make_models(folder: Path, *options: str) -> None:
 
 
 def main() -> int:
-    """Install everything that is missing."""
-    for release in RELEASES:
-        installed(release)
+    """Install everything that is missing; with an argument, write the table of images there."""
+    rows = [image_row(release) for release in RELEASES]
+    if sys.argv[1:]:
+        Path(sys.argv[1]).write_text(json.dumps({"images": rows}, indent=2) + "\n", encoding="utf-8")
     return 0
 
 

@@ -22,8 +22,8 @@ import pytest
 import requests
 import yaml
 
-from tests.vllm.conftest import KV_CACHE, say
-from tests.vllm.environment import Installed, installed
+from tests.vllm.conftest import say
+from tests.vllm.environment import KV_CACHE, Installed, image, installed
 from tests.vllm.tiers import ANSWER_SECONDS, cycle
 from tierwise.api.v1alpha1 import ModelTierSpec, Resources
 from tierwise.engines import arguments, check
@@ -58,7 +58,7 @@ class Row:
         """The spec whose arguments the engine gets."""
         fields = {
             "model": {"name": "m", "uri": f"hf://tiny/{self.model}"},
-            "engine": {"version": f"{self.release}.0", "image": f"tierwise/vllm-cpu:{self.release}.0"},
+            "engine": {"version": f"{self.release}.0", "image": image(self.release)},
             "resources": {"gpus": 0, "cpu": "1", "memory": "4Gi"},
             "contextLength": 2048,
             "batching": {"maxSequences": 8, "maxBatchedTokens": 2048},

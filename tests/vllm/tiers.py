@@ -11,15 +11,11 @@ import openai
 
 from playground.handle import Playground
 from tests.cluster.kubectl import Kubectl, Object, eventually, has
+from tests.vllm.environment import image
 
 CLAIM = "models"
 READY_SECONDS = 420.0  # 30 to 60 s on a quiet machine
 ANSWER_SECONDS = 600.0
-
-
-def image(release: str) -> str:
-    """The image of a release."""
-    return f"tierwise/vllm-cpu:{release}.0"
 
 
 def namespace(name: str) -> Object:

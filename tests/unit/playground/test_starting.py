@@ -17,11 +17,13 @@ from hypothesis import strategies as st
 
 from playground import __main__ as terminal
 from playground import handle, prepare
+from playground.__main__ import further_images
 from playground.cache import current_pointer
 from playground.components import describe, kserve_certificates
 from playground.control import ControlServer, ask
 from playground.errors import PlaygroundError
 from playground.inside import Orders
+from playground.kubelet.images import load_table
 from playground.layout import Layout
 from playground.prometheus import configuration
 from playground.supervisor import Supervisor
@@ -179,3 +181,20 @@ def test_asking_gives_up_on_somebody_who_does_not_answer(tmp_path: Path) -> None
         listener.listen()
         with pytest.raises(PlaygroundError, match="does not answer"):
             ask(tmp_path / "s", "status", seconds=0.1)
+
+
+def test_further_images_win_over_those_of_the_playground(layout: Layout, tmp_path: Path) -> None:
+    file = tmp_path / "images.yaml"
+    file.write_text("images: [{match: ['vllm/vllm-openai:*'], note: another, entrypoint: [serve]}]")
+    prepare.write_images(layout, {"speed": 2}, further_images(file))
+    table = load_table([prepare.IMAGES, layout.images], {})
+    assert table.find("vllm/vllm-openai:v0.33.0").note == "another"
+    assert "simulated" in table.find("vllm/vllm-openai@sha256:0").note
+
+
+@pytest.mark.parametrize("text", ["images: [{match: []}]", "images: {", "[]"])
+def test_a_file_that_is_no_table_of_images_is_named(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "images.yaml"
+    file.write_text(text)
+    with pytest.raises(PlaygroundError, match="images.yaml is not a table of images"):
+        further_images(file)
