@@ -121,10 +121,12 @@ def alone(playground: Playground, namespace: str) -> Iterator[Kubectl]:
     for name, where in installed:
         admin("scale", "deployment", name, "-n", where, "--replicas=0")
         admin("wait", "pod", "-n", where, "-l", "app.kubernetes.io/name=tierwise", "--for=delete", "--timeout=60s")
-    yield admin.within(namespace)
-    admin("delete", "namespace", namespace, "--wait=false")
-    for name, where in installed:
-        admin("scale", "deployment", name, "-n", where, "--replicas=1")
+    try:
+        yield admin.within(namespace)
+    finally:
+        admin("delete", "namespace", namespace, "--wait=false")
+        for name, where in installed:
+            admin("scale", "deployment", name, "-n", where, "--replicas=1")
 
 
 def _installed(admin: Kubectl) -> list[tuple[str, str]]:

@@ -103,12 +103,14 @@ def staged(
             ca=playground.layout.ca,
             certificate=(folder / "proxy.crt", folder / "proxy.key"),
         )
-        with proxy:
-            ledger = Ledger(playground.audit_log, (ours, "tierwise"))
-            yield Stage(playground, kubectl, operators, folder, proxy, ledger, trusted)
-        kubectl("delete", "modeltiers", "--all", "--wait=false")
-        operators("delete", "namespace", ours, "--wait=false")
-        operators("delete", "clusterrole,clusterrolebinding", "-l", f"tierwise.io/stage={ours}")
+        try:
+            with proxy:
+                ledger = Ledger(playground.audit_log, (ours, "tierwise"))
+                yield Stage(playground, kubectl, operators, folder, proxy, ledger, trusted)
+        finally:
+            kubectl("delete", "modeltiers", "--all", "--wait=false")
+            operators("delete", "namespace", ours, "--wait=false")
+            operators("delete", "clusterrole,clusterrolebinding", "-l", f"tierwise.io/stage={ours}")
 
 
 def _accounts(namespace: str, identities: Sequence[str]) -> list[dict[str, Any]]:

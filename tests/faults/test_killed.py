@@ -19,7 +19,7 @@ from tests.faults.stage import Stage, staged
 pytestmark = pytest.mark.cluster
 WAIT = 120.0
 WINDOW = 20
-USERS, REPLICAS = 11, 3
+USERS, REPLICAS = 22, 3
 COST = "controller.kubernetes.io/pod-deletion-cost"
 
 

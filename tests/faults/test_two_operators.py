@@ -23,14 +23,14 @@ LEASE_SECONDS = 15.0  # the default
 SETTLE_SECONDS = 10.0
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def stage(playground: Playground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     with staged(playground, "two", tmp_path_factory.mktemp("two")) as made:
         yield made
 
 
-def replicas(stage: Stage) -> int:
-    deployment = stage.kubectl.get("deployment", "shared-predictor")
+def replicas(stage: Stage, name: str) -> int:
+    deployment = stage.kubectl.get("deployment", f"{name}-predictor")
     assert deployment is not None
     return int(deployment["spec"]["replicas"])
 
@@ -68,7 +68,7 @@ def test_a_leader_that_was_stopped_in_the_middle_of_a_write_lands_nothing(stage:
             recovered = time.monotonic() - woken
             time.sleep(SETTLE_SECONDS)
             assert hold.status == 409, "the write that was on its way"
-            assert replicas(stage) == 2
+            assert replicas(stage, "shared") == 2
             assert leads(second)
             wrong = stage.ledger.wrong()
             faults.record(
@@ -83,9 +83,9 @@ def test_a_leader_that_was_stopped_in_the_middle_of_a_write_lands_nothing(stage:
 
 def test_a_leader_that_loses_the_api_server_loses_the_lease(stage: Stage, faults: Sheet) -> None:
     """Only the first is cut off: it stops to lead before the second begins, and comes back as the one that waits."""
-    stage.kubectl.apply(cheap("shared", replicas=1))
+    stage.kubectl.apply(cheap("cut-off", replicas=1))
     with stage.operator("one") as first:
-        ready(stage.kubectl, "shared", 1)
+        ready(stage.kubectl, "cut-off", 1)
         with stage.operator("two", direct=True) as second:
             stage.ledger.restart()
             lost = time.monotonic()
@@ -94,15 +94,15 @@ def test_a_leader_that_loses_the_api_server_loses_the_lease(stage: Stage, faults
                 noticed = time.monotonic() - lost
                 assert not leads(second), "before another begins"
                 eventually(lambda: leads(second), bool, WAIT, "the second takes over")
-                stage.kubectl("scale", "modeltier", "shared", "--replicas=2")
-                ready(stage.kubectl, "shared", 2)
+                stage.kubectl("scale", "modeltier", "cut-off", "--replicas=2")
+                ready(stage.kubectl, "cut-off", 2)
             back = time.monotonic()
             eventually(lambda: first.probe("/readyz")[0], lambda code: code == 200, WAIT, "the first is ready again")
             recovered = time.monotonic() - back
             time.sleep(SETTLE_SECONDS)
             assert not leads(first)
             assert first.probe("/healthz")[0] == 200
-            assert replicas(stage) == 2
+            assert replicas(stage, "cut-off") == 2
             wrong = stage.ledger.wrong()
             faults.record(
                 row="6",
