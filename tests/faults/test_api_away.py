@@ -35,7 +35,8 @@ def stage(playground: Playground, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.fixture(scope="module")
 def operator(stage: Stage) -> Iterator[Operator]:
-    with stage.operator() as running:
+    # The usual tick: how long a cycle may wait for an answer goes by it.
+    with stage.operator("one", "--tick-seconds", "10") as running:
         yield running
 
 

@@ -139,3 +139,14 @@ async def test_what_exists_is_compared_as_soon_as_a_kind_was_listed_once_more(mo
 
 def test_kopf_does_not_list_in_a_hot_loop_where_every_watch_is_too_old() -> None:
     assert kopf_settings(KINDS).watching.reconnect_backoff >= 1
+
+
+async def test_what_kopf_stumbles_over_at_its_end_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    made, loop = informer(), asyncio.get_running_loop()
+    stumble = {"message": "Exception in callback", "exception": AssertionError()}
+    made._unhandled(loop, stumble)
+    assert [record.levelname for record in caplog.records] == ["ERROR"], "before the end it is one"
+    caplog.clear()
+    await made.stop()
+    made._unhandled(loop, stumble)
+    assert caplog.records == []
