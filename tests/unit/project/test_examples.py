@@ -31,11 +31,11 @@ def test_every_folder_has_a_tier_and_is_in_the_index() -> None:
 @pytest.mark.parametrize(
     ("path", "document"), TIERS, ids=[f"{p.parent.name}-{d['metadata']['name']}" for p, d in TIERS]
 )
-def test_an_example_is_understood_in_full_and_has_no_findings(path: Path, document: dict[str, Any]) -> None:
+def test_an_example_is_understood_in_full_and_can_be_served(path: Path, document: dict[str, Any]) -> None:
     assert (document["apiVersion"], document["kind"]) == ("tierwise.io/v1alpha1", "ModelTier")
     spec = ModelTierSpec.model_validate(document["spec"])
     assert _as_text(spec.model_dump(by_alias=True, exclude_unset=True)) == _as_text(document["spec"])
-    assert check(spec) == ()
+    assert [problem for problem in check(spec) if problem.fatal] == []
     readme = (REPO / path.parent / "README.md").read_text(encoding="utf-8")
     assert f"kubectl apply -f {path.name}" in readme
     assert f"modeltier.tierwise.io/{document['metadata']['name']} created" in readme
