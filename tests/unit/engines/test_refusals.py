@@ -386,3 +386,55 @@ def test_the_figure_that_the_engine_documents() -> None:
     """Qwen3-4B on an L4: 11.47 GiB of KV cache hold 83,488 tokens (the engine rounds each layer to its blocks)."""
     need = Need(weights=0, per_token=2 * 36 * 8 * 128 * 2, context=1)
     assert abs(need.tokens_in(int(11.47 * GIB)) - 83488) <= 48
+
+
+def _sized(config: dict[str, Any], **changes: Any) -> ModelShape:
+    return replace(model_shape(config), **changes)
+
+
+LLAMA_70B: dict[str, Any] = LLAMA | {
+    "hidden_size": 8192,
+    "intermediate_size": 28672,
+    "num_hidden_layers": 80,
+    "num_attention_heads": 64,
+}
+QWEN_4B: dict[str, Any] = QWEN | {
+    "hidden_size": 2560,
+    "intermediate_size": 9728,
+    "tie_word_embeddings": True,
+    "max_position_embeddings": 262144,
+}
+GPT_OSS: dict[str, Any] = {
+    "model_type": "gpt_oss",
+    "hidden_size": 2880,
+    "num_hidden_layers": 36,
+    "num_attention_heads": 64,
+    "num_key_value_heads": 8,
+    "head_dim": 64,
+    "vocab_size": 201088,
+    "num_local_experts": 128,
+    "sliding_window": 128,
+    "layer_types": ["sliding_attention", "full_attention"] * 18,
+    "max_position_embeddings": 131072,
+    "quantization_config": {"quant_method": "mxfp4"},
+}
+
+
+@pytest.mark.parametrize(
+    ("gpu", "gpus", "shape", "context"),
+    [
+        (L4, 1, _sized(QWEN_4B), 83488),  # vLLM's own page on this pair
+        (H100, 1, _sized(GPT_OSS, weight_bytes=65_248_815_744), None),  # gpt-oss-120b is made for one H100
+        (H100, 4, _sized(LLAMA_70B), None),
+        (H100, 2, _sized(LLAMA_70B), 8192),
+        (GPU("NVIDIA-H200", (9, 0), 143771, 580), 8, _sized(DEEPSEEK, weight_bytes=688_586_727_753), 131072),
+        (T4, 1, _sized(QWEN_4B), 16384),
+        (A100, 1, _sized(LLAMA_70B, quantization="awq", weight_bytes=39_761_000_000), 32768),
+    ],
+)
+def test_what_people_run_is_not_refused(gpu: GPU, gpus: int, shape: ModelShape, context: int | None) -> None:
+    given: dict[str, Any] = {"parallelism": {"tensor": gpus}, "resources": {"gpus": gpus}}
+    if context is not None:
+        given["contextLength"] = context
+    found = said(gpu, shape=shape, **given)
+    assert [problem for problem in found if problem.fatal] == []
