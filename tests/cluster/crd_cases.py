@@ -106,7 +106,7 @@ ACCEPTED = (
         architecture={"vocabularySize": 151936})),
     Case("vocabulary of an EAGLE head", served(drafting("eagle3", draftModel="a/b", draftArchitecture={
         "vocabularySize": 32000}), architecture={"vocabularySize": 151936})),
-    Case("AMD", served({"resources": {"resourceName": "amd.com/gpu"}, "engine": {"image": "a/rocm:v1"}})),
+    Case("AMD by image", served({"resources": {"resourceName": "amd.com/gpu"}, "engine": {"image": "a/rocm:v1"}})),
     Case("external", external()),
     Case("external inside the cluster", external(baseURL="http://llm.team-b.svc:8080/v1", prices={
         "input": "0.10", "cachedInput": "0.01", "cacheWrite": "0.125", "output": "0.5"})),
