@@ -28,6 +28,7 @@ from tierwise.api.v1alpha1 import ModelTierSpec
 from tierwise.engines import Problem, effective_facts
 from tierwise.facts import Facts, ModelShape
 from tierwise.model import Advice, Memory, TierSignals, TierView
+from tierwise.words import clip
 
 HOLD_SECONDS = 600.0  # for so long it must be so, on top of the 5 minutes over which it is measured
 ENOUGH_REQUESTS = 50.0  # finished in 5 minutes
@@ -51,12 +52,8 @@ def advise(
         given[reasons.MODEL_NOT_READ] = [f"Whether the model fits was not checked: {view.unread}"]
     measured, memory = _measured(view, spec, memory, now)
     given |= {reason: [message] for reason, message in measured}
-    advice = (Advice(reason, _clip("; ".join(dict.fromkeys(said)))) for reason, said in sorted(given.items()))
+    advice = (Advice(reason, clip("; ".join(dict.fromkeys(said)), _LONGEST)) for reason, said in sorted(given.items()))
     return tuple(advice)[:MOST], memory
-
-
-def _clip(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 def _measured(view: TierView, spec: ModelTierSpec, memory: Memory, now: float) -> tuple[list[tuple[str, str]], Memory]:

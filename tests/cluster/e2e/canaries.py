@@ -104,11 +104,8 @@ def look(playground: Playground, kubectl: Kubectl, operator: Kubectl, log: Audit
         each["metadata"].pop("managedFields", None)
         if each["kind"] == "ModelTier":
             each.pop("spec")  # the user's own words
-    explained = [
-        _explain(playground, kubectl.namespace, name, form)
-        for name in ("gated", "bought", "imageless", "toobig", "keyless", "careless", "careful")
-        for form in ("text", "json")
-    ]
+    pairs = (("gated", "text"), ("imageless", "json"), ("toobig", "text"), ("keyless", "json"), ("careless", "text"))
+    explained = [_explain(playground, kubectl.namespace, name, form) for name, form in pairs]
     address = operator("get", "service", "tierwise-metrics", "-o", "jsonpath={.spec.clusterIP}")
     return {
         "objects and their statuses": json.dumps(listed),
@@ -123,7 +120,7 @@ def look(playground: Playground, kubectl: Kubectl, operator: Kubectl, log: Audit
 def _explain(playground: Playground, namespace: str, tier: str, form: str) -> str:
     command = [sys.executable, "-m", "tierwise_operator", "explain", tier, "-n", namespace, "-o", form]
     command += ["--kubeconfig", str(playground.kubeconfig)]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=180).stdout
 
 
 def assert_by_reference(kubectl: Kubectl) -> None:

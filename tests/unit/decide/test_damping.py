@@ -10,7 +10,7 @@ from tests.unit.decide.make import NOW, spec
 from tierwise.api.status import ModelTierStatus, ScalingMemory, ScalingStatus
 from tierwise.decide.damping import MOST_PEAKS, held, raised, remembered, standing, with_headroom
 from tierwise.decide.learning import fingerprint
-from tierwise.decide.memory import restore
+from tierwise.decide.memory import remember, restore
 from tierwise.model import Memory, Peak
 
 WINDOW = 300.0
@@ -145,3 +145,8 @@ def test_another_engine_starts_to_learn_anew(engine: dict[str, object]) -> None:
     plain = spec()
     changed = type(plain).model_validate(plain.model_dump(by_alias=True, exclude_none=True) | engine)
     assert fingerprint(changed) != fingerprint(plain)
+
+
+def test_without_a_learned_number_nothing_is_kept_of_what_it_was_learned_for() -> None:
+    assert remember(Memory(recommended=2, learned_for="abc")).learned_for == ""
+    assert remember(Memory(recommended=2, requests_per_replica=8.0, learned_for="abc")).learned_for == "abc"
