@@ -3,8 +3,8 @@
 One task per container. A container that ends is started again as its restart policy says, with the kubelet's
 back-off. Stopping is preStop, SIGTERM, the rest of the grace period, SIGKILL.
 
-An exit with code 137 counts as OOMKilled if the container's termination message starts with that word: no
-memory limit is enforced here, and this is how a program plays that part.
+An exit with code 137 counts as OOMKilled if the container's termination message starts with that word, or its log
+ends with it: no memory limit is enforced here, and this is how a program plays that part.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ class ContainerRunner:
         record.started = record.passing = False
         message = termination_message(self._context, self.name)
         reason = "Completed" if code == 0 else "Error"
-        if code == OOM_EXIT and message.startswith(OOM_WORD):
+        if code == OOM_EXIT and (message.startswith(OOM_WORD) or self.log.last_words().rstrip().endswith(OOM_WORD)):
             reason, message = OOM_WORD, ""
         fallback = self._container.get("terminationMessagePolicy") == "FallbackToLogsOnError"
         if fallback and not message and code != 0:
