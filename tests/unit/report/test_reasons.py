@@ -28,7 +28,7 @@ def test_every_reason_of_a_condition_occurs_in_some_case() -> None:
     listed = {(kind, word) for word, where in WHERE.items() for kind in where if kind in CONDITION_TYPES}
     by_decision = {pair for pair in listed if pair[0] == "ScalingLimited"}
     by_writing = {("Provisioned", "InternalError"), ("Provisioned", "APIUnavailable")}
-    # What `engines.check` says is passed on as it is, and tested there (tests/unit/engines/test_refusals.py).
+    # What `engines.check` says is passed on as it is, and tested there: engines/test_{refusals,mismatches}.py.
     by_fit = {"WrongGPU", "DriverTooOld", "ContextTooLong", "ContextDoesNotFit", "WeightsDoNotFit", "NotDivisible"}
     checked = by_fit | {"ArgumentNotAllowed", "NameTooLong", "CheckpointDiffers", "DraftUnfit"}
     by_checking = {("Accepted", word) for word in checked}
