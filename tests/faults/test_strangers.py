@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from playground.handle import Playground
 from tests.cluster.e2e.tiers import external
 from tests.cluster.kubectl import Object, conditions, eventually, has
 from tests.faults.conftest import Sheet
-from tests.faults.scene import SOON, TICK, USERS, WANTED, WINDOW, Scene, follower
+from tests.faults.scene import SOON, TICK, USERS, WANTED, WINDOW, Scene, follower, ready_pods
 from tests.faults.stage import staged
 from tierwise.times import seconds
 
@@ -178,26 +179,57 @@ def test_a_horizontal_pod_autoscaler_has_the_same_target(scene: Scene, faults: S
     )
 
 
-def test_an_inference_service_is_deleted_by_hand(scene: Scene, faults: Sheet) -> None:
-    """KServe takes Deployment and pods with it; the tier is made again and finds back to what its load wants."""
-    uid = _service(scene)["metadata"]["uid"]
-    began, since = time.monotonic(), time.time()
-    scene.kubectl("delete", "inferenceservice", "steady", "--wait=false")
-    eventually(
-        lambda: scene.kubectl.get("inferenceservice", "steady"),
-        lambda found: found is not None and found["metadata"]["uid"] != uid,
-        SOON,
-        "made again",
-    )
+@dataclass(slots=True)
+class Remade:
+    """A tier that loses its children under load, and its load with them, as their address goes too."""
+
+    scene: Scene
+    name: str
+    before: frozenset[str] = frozenset()
+
+    def lose(self, how: Callable[[], object]) -> None:
+        """Two replicas serve, and then there are none."""
+        self.scene.kubectl.apply(follower(self.name))
+        self.scene.follows(self.name, 1)
+        with self.scene.loaded(**{self.name: USERS}):
+            self.scene.follows(self.name, WANTED)
+            self.before = frozenset(self.scene.identities(self.name).values())
+            how()
+
+    def serves_again(self) -> float:
+        """Waits until a replica of its new children answers (monotonic: when), and they follow a new load."""
+        eventually(
+            lambda: {pod["metadata"]["uid"] for pod in ready_pods(self.scene.kubectl, self.name)},
+            lambda found: bool(found) and not found & self.before,
+            3 * SOON,
+            f"{self.name} answers again",
+        )
+        answered = time.monotonic()
+        self.scene.follows(self.name, 1)
+        with self.scene.loaded(**{self.name: USERS}):
+            self.scene.follows(self.name, WANTED, 2 * SOON)
+        return answered
+
+
+@pytest.fixture
+def remade(scene: Scene) -> Iterator[Remade]:
+    yield Remade(scene, "remade")
+    scene.kubectl("delete", "modeltier", "remade", "--wait=false")
+
+
+def test_an_inference_service_is_deleted_by_hand(scene: Scene, faults: Sheet, remade: Remade) -> None:
+    """KServe takes Deployment and pods with it; the tier is made again, and follows its load again."""
+    since = time.time()
+    remade.lose(lambda: scene.kubectl("delete", "inferenceservice", remade.name, "--wait=false"))
+    began = time.monotonic()
     said = eventually(lambda: _events(scene, "Healed", since), bool, SOON, "it is told")
     noticed = time.monotonic() - began
-    assert "deleted" in said[-1]
-    scene.follows("steady", WANTED, 3 * SOON)
+    assert "it had been deleted" in said[-1]
     faults.record(
         row="13",
         fault="The InferenceService is deleted by hand",
         detect_seconds=noticed,
-        recover_seconds=time.monotonic() - began,
+        recover_seconds=remade.serves_again() - began,
         wrong_writes=scene.wrong(),
     )
 
@@ -207,38 +239,39 @@ def _established(crd: Object | None) -> bool:
 
 
 @pytest.fixture
-def without_kserve(scene: Scene) -> Iterator[Callable[[], None]]:
-    """The kind InferenceService is taken away; calling the value gives it back (the end of the test does so too)."""
+def without_kserve(scene: Scene, remade: Remade) -> Iterator[Callable[[], None]]:
+    """The kind InferenceService is taken away, from a tier that is served; calling the value gives it back (the end of
+    the test does so too)."""
 
     def give_back() -> None:
         folder = scene.playground.binaries / "kserve"
         scene.kubectl.apply(*(crd for crd in kserve.crds(folder) if crd["metadata"]["name"] == CRD))
         eventually(lambda: scene.kubectl.get("crd", CRD), _established, SOON, "the kind is there again")
 
-    scene.kubectl("delete", "crd", CRD, "--timeout=60s", timeout=90)
+    remade.lose(lambda: scene.kubectl("delete", "crd", CRD, "--timeout=60s", timeout=90))
     yield give_back
     give_back()
 
 
 def test_the_kind_inference_service_is_deleted_while_it_is_watched(
-    scene: Scene, faults: Sheet, without_kserve: Callable[[], None]
+    scene: Scene, faults: Sheet, remade: Remade, without_kserve: Callable[[], None]
 ) -> None:
     """It takes every InferenceService with it. The operator goes on, serves what needs no KServe, and makes the tier
     again once there is one."""
     began = time.monotonic()
-    noticed, message = scene.says("steady", "Provisioned", "False", "KServeMissing", since=began)
+    noticed, message = scene.says(remade.name, "Provisioned", "False", "KServeMissing", since=began)
     assert "KServe" in message
     scene.kubectl.apply(external("bought"))
     eventually(lambda: scene.kubectl.tier("bought"), lambda tier: has(tier, "Ready", "True"), SOON, "needs no KServe")
     assert scene.operator.probe("/healthz")[0] == 200
     without_kserve()
     back = time.monotonic()
-    scene.follows("steady", WANTED, 3 * SOON)
+    recovered = remade.serves_again() - back
     assert scene.operator.process.poll() is None
     faults.record(
         row="12",
         fault="KServe's CRD is deleted while it is watched, and comes back",
         detect_seconds=noticed,
-        recover_seconds=time.monotonic() - back,
+        recover_seconds=recovered,
         wrong_writes=scene.wrong(),
     )

@@ -9,9 +9,9 @@ Four habits, each from an outage of somebody else:
 - Rates per second are asked only where the window is full (count_over_time): after a gap they would be too low. Ratios
   of two counters over the same window need no such guard, since a gap shortens both.
 - A replica is counted once, however many jobs scrape it (max by engine), and all its engines are (sum over them).
-- Only what was scraped from the replica itself is believed: a series counts if Prometheus has an `up` under the same
-  job, instance, pod and tier, which no target can write. Where a scrape believes the labels of its targets
-  (honor_labels), a stranger that names somebody else's pod would otherwise raise that tier to its maximum.
+- Only what was scraped from the replica itself is believed: a series counts beside an `up` of the same job, instance,
+  pod and tier. Where a scrape believes the labels of its targets (honor_labels), a page that repeats another pod's
+  series would otherwise count as that pod. Who forges on purpose there can forge `up` too: maxReplicas bounds that.
 
 Nothing is put into a query without `quote` or a check: a label value may hold anything.
 """

@@ -225,7 +225,7 @@ def _turns(history: list[int]) -> int:
     st.sampled_from([0.0, 120.0]),
     st.sampled_from([20, 300]),
 )
-def test_a_load_that_wavers_by_ten_percent_moves_nothing_after_settling(
+def test_a_load_that_wavers_by_ten_percent_never_turns_after_settling(
     requests: float, replicas_first: int, seed: int, kind: str, start: float, window: int
 ) -> None:
     """Two hours. `slow` stays at one end of the band for longer than the window, which is the worst case."""
@@ -238,7 +238,8 @@ def test_a_load_that_wavers_by_ten_percent_moves_nothing_after_settling(
         else:
             noise = rng.uniform(-0.1, 0.1) if kind == "uniform" else rng.choice([-0.1, 0.1])
         loop.tick(requests * (1 + noise))
-    assert _turns(loop.history[60:]) <= 1
+    # What lets it fall (80 %) and what lets it rise (110 %) are further apart than the ends of the noise.
+    assert _turns(loop.history[60:]) == 0
     assert _turns(loop.history) <= 2
     assert requests * 0.9 <= loop.replicas * SHARE * 1.1
     assert loop.replicas <= max(replicas_first, math.ceil(requests * 1.1 / SHARE) + 1)
