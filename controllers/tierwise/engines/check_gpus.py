@@ -74,7 +74,9 @@ def check_gpus(spec: ModelTierSpec, release: Profile, facts: Facts) -> list[Prob
     if spec.resources.gpus == 0 or wanted is None:
         return []
     question = _Question(spec, release, facts.model, need(spec, release, facts))
-    by_kind = [list(_findings(question, gpu)) for gpu in facts.gpus if vendor(gpu) == wanted]
+    # A GPU without a name is one that the nodes count under this resource.
+    kinds = [gpu for gpu in facts.gpus if not gpu.product or vendor(gpu) == wanted]
+    by_kind = [list(_findings(question, gpu, wanted)) for gpu in kinds]
     refused = bool(by_kind) and all(any(each.fatal for each in found) for found in by_kind)
     return list(_grouped([each for found in by_kind for each in found], refused))
 
@@ -88,9 +90,9 @@ def _grouped(findings: Sequence[_Finding], refused: bool) -> Iterator[Problem]:
         yield Problem(reason, f"{needs}; {', '.join(known)}", fatal and refused)
 
 
-def _findings(question: _Question, gpu: GPU) -> Iterator[_Finding]:
+def _findings(question: _Question, gpu: GPU, wanted: str) -> Iterator[_Finding]:
     rules: tuple[Callable[[_Question, GPU], Iterator[_Finding]], ...] = (_rocm,)
-    if vendor(gpu) != AMD:
+    if wanted != AMD:
         rules = (_driver, _engine, _method, _kv_dtype, _dtype)
     for rule in (*rules, _memory):
         yield from rule(question, gpu)

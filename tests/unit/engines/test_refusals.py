@@ -139,6 +139,7 @@ def test_an_amd_gpu_has_other_methods() -> None:
     assert advice(MI300X, quantization={"method": "mxfp4"}, **amd).reason == reasons.WEIGHT_ONLY
     assert refusal(MI300X, quantization={"kvCacheDtype": "nvfp4"}, **amd).reason == reasons.WRONG_GPU
     assert said(H100, T4, **amd) == []  # not the GPUs that it asks for
+    assert refusal(GPU(memory_mib=8192), shape=LLAMA_8B, **amd).reason == reasons.WEIGHTS_DO_NOT_FIT  # no name
     assert advice(MI300X, resources={"resourceName": "amd.com/gpu"}).reason == reasons.NEEDS_PACKAGE
 
 
