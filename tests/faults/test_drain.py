@@ -96,7 +96,7 @@ def told(faults: Sheet, stage: Stage, clients: Clients, row: str, fault: str) ->
         row=row,
         fault=fault,
         detect_seconds=None,
-        recover_seconds=max(gone) - min(clients.deleted_at.values()),
+        recover_seconds=None if clients.cut() else max(gone) - min(clients.deleted_at.values()),
         wrong_writes=len(wrong),
         note=f"{len(streams)} open streams, {len(clients.cut())} cut; "
         f"{len(new)} new requests, {len(clients.refused())} failed",
