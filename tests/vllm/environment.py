@@ -43,6 +43,7 @@ class Installed:
         """The image's environment. One thread per engine: two share this machine's cores, and neither binds one."""
         return {
             "OMP_NUM_THREADS": "1",
+            "OMP_WAIT_POLICY": "PASSIVE",
             "PYTHONPATH": str(self.code),
             "PYTHONUNBUFFERED": "1",
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",

@@ -77,3 +77,8 @@ def test_an_image_without_a_compiler_never_needs_one(launcher: ModuleType) -> No
 
 def test_a_process_mode_that_was_chosen_stays(launcher: ModuleType) -> None:
     assert launcher.surroundings({"VLLM_ENABLE_V1_MULTIPROCESSING": "1"})["VLLM_ENABLE_V1_MULTIPROCESSING"] == "1"
+
+
+def test_a_number_of_threads_holds_for_the_drafter_too(launcher: ModuleType) -> None:
+    assert launcher.surroundings({"OMP_NUM_THREADS": "1"})["NUMBA_NUM_THREADS"] == "1"
+    assert "NUMBA_NUM_THREADS" not in launcher.surroundings({})
