@@ -54,14 +54,15 @@ def too_large() -> dict[str, dict[str, Any]]:
 
 def largest() -> dict[str, Any]:
     """As much as the schema lets through, of fields that KServe and Kubernetes accept as well."""
-    keys = [f"{'d' * 61}.{'e' * 61}.{'f' * 61}.{'g' * 55}.{number:02d}/{'n' * 63}" for number in range(15)]
+    labels = [f"{'d' * 61}.{'e' * 61}.{'f' * 61}.{'g' * 55}.{number:02d}/{'n' * 63}" for number in range(15)]
+    taints = [f"{'d' * 61}.{'e' * 61}.{'f' * 60}.{number:02d}/{'n' * 60}" for number in range(15)]
     return cheap(
         "largest",
         model={"name": "m" * 60, "uri": f"hf://{'o' * 90}/{'r' * 90}"},
         placement={
-            "nodeSelector": dict.fromkeys(keys, "v" * 63),
+            "nodeSelector": dict.fromkeys(labels, "v" * 63),
             "tolerations": [
-                {"key": key, "operator": "Equal", "value": "t" * 63, "effect": "NoSchedule"} for key in keys
+                {"key": key, "operator": "Equal", "value": "t" * 63, "effect": "NoSchedule"} for key in taints
             ],
             "imagePullSecrets": [f"{'s' * 60}-{number}" for number in range(8)],
         },
