@@ -70,7 +70,7 @@ def release(playground: Playground, admin: Kubectl, tmp_path_factory: pytest.Tem
     admin("delete", "crd", CRD, "--ignore-not-found", f"--timeout={SOON:.0f}s", timeout=2 * SOON)
     _install_crds(playground, _crds_before(tmp_path_factory.mktemp("crds")))
     made = Release(playground, namespace="tierwise-upgrade")
-    made.install(_values("before", 3))
+    made.install(_values("before", 5))
     yield made
     made.uninstall()
     admin("delete", "namespace", made.namespace, NAMESPACE, "--wait=false", "--ignore-not-found")
@@ -118,13 +118,13 @@ def test_an_upgrade_of_the_operator_restarts_no_engine(
         ledger = Ledger(playground.audit_log, (release.namespace, LEASE))
         began = time.monotonic()
         _install_crds(playground, CHARTS / "tierwise-crds")
-        release.install(_values("after", 2))
+        release.install(_values("after", 3))
         for name in TIERS:
             what = f"the new operator has written the status of {name}"
             eventually(lambda name=name: kubectl.tier(name), _remembers, 2 * SOON, what)  # type: ignore[misc]
         took = time.monotonic() - began
         assert not old & _operators(admin, release.namespace), "the operator's own pod is another one"
-        time.sleep(10)  # five cycles of the new one
+        time.sleep(10)  # three cycles of the new one
         assert _engines(kubectl) == before
         assert ledger.written("inferenceservices") == []
         assert ledger.written("deployments/scale") == []
