@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,7 +113,7 @@ def _start(row: Row, engine: Installed, folder: Path, log: Path) -> tuple[subpro
     command = [str(Path(engine.path[0]) / "vllm"), "serve", *arguments(row.tier), "--host=127.0.0.1", f"--port={port}"]
     environment = {**engine.surroundings(home), "TIERWISE_CPU_KV_CACHE": row.kv_cache, "HF_HUB_OFFLINE": "1"}
     with log.open("wb") as out:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=out, stderr=out)
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=out, stderr=out, start_new_session=True)
     return process, f"http://127.0.0.1:{port}"
 
 
@@ -144,7 +146,8 @@ def _try(row: Row, folder: Path, log: Path) -> Outcome:
             process.terminate()
         code = process.wait(END_SECONDS)
     finally:
-        process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # a server that ends while it starts leaves its engine behind
         process.wait()
     outcome = Outcome(text, code, log.read_text(encoding="utf-8", errors="replace"), time.monotonic() - began)
     say(f"{_title(row)}: {'served' if text else 'refused'}, {outcome.seconds:.0f} s")
