@@ -25,7 +25,8 @@ KEY = "sk-canaryCanaryCanaryCanaryCanary0002"
 WRITTEN = "canary-written-into-the-spec-0003"
 PROMPT = "canary prompt zero zero zero four"
 CANARIES = (TOKEN, KEY, WRITTEN, PROMPT)
-WITNESS = "gated"  # the name of a tier: part of everything that is looked through
+# What shows that a place was looked through; elsewhere it is the name of a tier.
+WITNESSES = {"the operator's log": "DEBUG"}
 _REF = {"name": "hub", "key": "token"}
 _KINDS = (
     "pods,deployments,replicasets,inferenceservices,modeltiers,events.events.k8s.io,services,endpointslices,"
