@@ -19,6 +19,8 @@ MUTATED = Path("src/tierwise/decide")
 _FROM = {
     "controllers/tierwise": "src/tierwise",
     "simulator/tierwise_sim": "src/tierwise_sim",
+    "tests/unit/act": "tests/unit/act",  # the cluster in memory that the tests of the way back run on
+    "tests/unit/cycle": "tests/unit/cycle",
     "tests/unit/decide": "tests/unit/decide",
     "tests/unit/properties": "tests/unit/properties",
 }
@@ -26,7 +28,7 @@ _SETTINGS = """\
 [tool.mutmut]
 source_paths = ["src"]
 only_mutate = ["src/tierwise/decide/*"]
-pytest_add_cli_args_test_selection = ["tests/unit/decide", "tests/unit/properties"]
+pytest_add_cli_args_test_selection = ["tests/unit/cycle/test_rollback.py", "tests/unit/decide", "tests/unit/properties"]
 pytest_add_cli_args = ["-p", "no:cacheprovider"]
 timeout_constant = 5.0
 use_git_change_detection = false
