@@ -79,7 +79,7 @@ def model_tier_page() -> str:
 def conditions_page() -> str:
     """Every condition, state and reason: what it means and what to do."""
     lines = [
-        _NOTE.format(source="controllers/tierwise/reasons.py"),
+        _NOTE.format(source="controllers/tierwise/reasons/"),
         "# Conditions, reasons, events",
         "",
         "One word per cause. The same word stands in the condition, in the Event, in the label `reason` of the",

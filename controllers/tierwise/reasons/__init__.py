@@ -1,0 +1,12 @@
+"""Which words does Tierwise use for what happened, and what should a person do about each?
+
+One table. A condition, an Event, a metric label and `tierwise explain` use the same constant; docs/conditions.md is
+generated from this table and a test refuses a reason that is not in it. The words stand in two files: what is said of a
+spec before anything runs (`specs`), and what is said of what runs (`states`). Everybody imports them from here.
+"""
+
+from __future__ import annotations
+
+from tierwise.reasons.specs import *
+from tierwise.reasons.states import *
+from tierwise.reasons.table import *

@@ -1,0 +1,166 @@
+"""What is said of a spec: why it cannot be served, and what in it does not pay?
+
+The first kind is a reason of the condition Accepted. The second is advice: the tier is served all the same.
+"""
+
+from __future__ import annotations
+
+from tierwise.reasons.table import ACCEPTED, reason
+
+# Accepted
+VALID = reason("Valid", (ACCEPTED,), "The spec can be served as it is.")
+INVALID_SPEC = reason(
+    "InvalidSpec", (ACCEPTED,), "The spec asks for something impossible.", "Change what the message names."
+)
+NAME_TOO_LONG = reason(
+    "NameTooLong",
+    (ACCEPTED,),
+    "Tier name and namespace together are longer than 52 characters, which KServe cannot serve.",
+    "Choose a shorter tier name or namespace.",
+)
+UNSUPPORTED = reason(
+    "Unsupported",
+    (ACCEPTED,),
+    "This engine version does not have what the spec asks for.",
+    "Change the method or engine.version.",
+)
+ARGUMENT_NOT_ALLOWED = reason(
+    "ArgumentNotAllowed",
+    (ACCEPTED,),
+    "extraArgs names an argument that is not on the list of allowed ones.",
+    "Remove it; use the typed field if there is one.",
+)
+
+# Advice that comes from what is measured, or could not be read
+PREFIX_CACHE_UNUSED = reason(
+    "PrefixCacheUnused",
+    ("Advice",),
+    "Requests are served, and no prompt token is found in the prefix cache.",
+    "Put what prompts share at their beginning, or set caching.prefix: Disabled.",
+)
+SPECULATION_SLOWS = reason(
+    "SpeculationSlows",
+    ("Advice",),
+    "So few drafted tokens are accepted that drafting costs more than it saves.",
+    "Choose another method or draft model, fewer tokens, or speculation.mode: Disabled.",
+)
+MODEL_NOT_READ = reason(
+    "ModelNotRead",
+    ("Advice",),
+    "The hub did not tell the model's config.json: whether it fits was not checked.",
+    "Set the chart value hub.url to a hub that the operator can read, or to nothing.",
+)
+
+WRONG_GPU = reason(
+    "WrongGPU",
+    (ACCEPTED, "Advice"),
+    "No kind of GPU that placement selects can run what the spec asks for (as advice: some kinds cannot).",
+    "Change the method or type that the message names, or placement.nodeSelector.",
+)
+DRIVER_TOO_OLD = reason(
+    "DriverTooOld",
+    (ACCEPTED, "Advice"),
+    "The engine's CUDA needs a newer driver than the nodes have (as advice: than some of them have).",
+    "Upgrade the driver, or select other nodes with placement.nodeSelector.",
+)
+CONTEXT_TOO_LONG = reason(
+    "ContextTooLong",
+    (ACCEPTED,),
+    "contextLength is longer than what the model was made for.",
+    "Lower contextLength to what the message names.",
+)
+CONTEXT_DOES_NOT_FIT = reason(
+    "ContextDoesNotFit",
+    (ACCEPTED, "Advice"),
+    "Beside the weights the GPUs have no room for the KV cache of one context (as advice: on some kinds of GPU).",
+    "Lower contextLength, quantize weights or KV cache, raise parallelism.tensor, or use a larger GPU.",
+)
+WEIGHTS_DO_NOT_FIT = reason(
+    "WeightsDoNotFit",
+    (ACCEPTED, "Advice"),
+    "The weights alone are larger than the memory that the engine may use (as advice: on some kinds of GPU).",
+    "Quantize, raise parallelism.tensor, or use a larger GPU.",
+)
+NOT_DIVISIBLE = reason(
+    "NotDivisible",
+    (ACCEPTED,),
+    "The attention heads of the model cannot be shared equally by the GPUs of a layer.",
+    "Choose a parallelism.tensor that divides them.",
+)
+CHECKPOINT_DIFFERS = reason(
+    "CheckpointDiffers",
+    (ACCEPTED,),
+    "The checkpoint is not quantized the way the spec says.",
+    "Set quantization.method to what the message names, or choose another checkpoint.",
+)
+DRAFT_UNFIT = reason(
+    "DraftUnfit",
+    (ACCEPTED,),
+    "The draft cannot work with this model.",
+    "Choose another speculation.draftModel, method or number of tokens.",
+)
+
+# Advice: the spec is served as it is, but something in it does not pay or does nothing
+NO_EFFECT = reason(
+    "NoEffect", ("Advice",), "A field does nothing in this combination.", "Remove it, or change what the message names."
+)
+WEIGHT_ONLY = reason(
+    "WeightOnly",
+    ("Advice",),
+    "The GPU has no arithmetic for this method: weights take less memory, computing is not faster.",
+    "Expect no speed from it, or use a newer GPU.",
+)
+FEW_BITS_LONG_CONTEXT = reason(
+    "FewBitsLongContext",
+    ("Advice",),
+    "Weights of 4 bits can lose much quality at 65,536 tokens and more.",
+    "Evaluate on long prompts, or use 8 bits.",
+)
+EXPERTS_ONLY = reason(
+    "ExpertsOnly",
+    ("Advice",),
+    "The method quantizes only the experts of a mixture-of-experts model; a dense model stays as it is.",
+    "Use another method for a dense model.",
+)
+UNCALIBRATED = reason(
+    "Uncalibrated",
+    ("Advice",),
+    "An FP8 KV cache uses the scale 1.0 unless the checkpoint brings scales: answers may get worse.",
+    "Evaluate, or calibrate the checkpoint.",
+)
+LESS_PRECISION = reason(
+    "OtherPrecision",
+    ("Advice",),
+    "The GPU has no bfloat16: the engine computes in float16 instead, whose range is smaller.",
+    "Evaluate, or use a GPU of compute capability 8.0 or more.",
+)
+CONTRACT_CHANGES = reason(
+    "ContractChanges",
+    ("Advice",),
+    "Requests that other tiers take are refused by this one.",
+    "Tell the clients, or turn the tactic off.",
+)
+NEEDS_PACKAGE = reason(
+    "NeedsPackage",
+    ("Advice",),
+    "The method needs a package that the engine's own image lacks.",
+    "Name an engine.image that has it.",
+)
+TIGHT_MEMORY = reason(
+    "TightMemory",
+    ("Advice",),
+    "Weights and one context leave the engine less memory than it usually takes for itself.",
+    "Lower contextLength or batching.maxBatchedTokens, or use a larger GPU.",
+)
+FILE_COUNTS = reason(
+    "FileCounts",
+    ("Advice",),
+    "A size in model.architecture is not what the model's config.json says; the file counts.",
+    "Correct it, or remove it.",
+)
+UNEVEN_STAGES = reason(
+    "UnevenStages",
+    ("Advice",),
+    "The stages of the pipeline hold different numbers of layers: the slowest one sets the pace.",
+    "Choose a parallelism.pipeline that divides the layers.",
+)
