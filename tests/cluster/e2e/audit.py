@@ -52,9 +52,15 @@ class AuditLog:
         """The requests, in order."""
         return list(self._read())
 
-    def lines(self) -> list[str]:
-        """The requests as they stand in the log, with the bodies where it keeps them."""
-        return [line.decode() for line in self._lines() if json.loads(line)["user"].get("username") == self._user]
+    def sent(self) -> list[str]:
+        """The requests as they stand in the log, with the bodies where it keeps them, and without what was answered:
+        an answer repeats what others wrote into the object."""
+        events = (json.loads(line) for line in self._lines())
+        return [
+            json.dumps({name: value for name, value in event.items() if name != "responseObject"})
+            for event in events
+            if event["user"].get("username") == self._user
+        ]
 
     def _lines(self) -> Iterator[bytes]:
         with self._path.open("rb") as log:

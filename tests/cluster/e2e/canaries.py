@@ -114,7 +114,7 @@ def look(playground: Playground, kubectl: Kubectl, operator: Kubectl, log: Audit
         "the operator's log": operator("logs", "deployment/tierwise", "--tail=-1"),
         "the metrics page": _inside(playground, f"http://{address}:8080/metrics"),
         "tierwise explain": "\n".join(explained),
-        "the audit log of our requests": "\n".join(log.lines()),
+        "the audit log of our requests": "\n".join(log.sent()),
     }
 
 
