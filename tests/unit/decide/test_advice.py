@@ -178,6 +178,15 @@ def test_a_large_draft_must_be_accepted_more_often() -> None:
         assert other.tick(**accepted(0.556)) == [], "seen: 1.2 of it"
 
 
+def test_a_draft_as_large_as_the_model_pays_again_when_all_of_it_is_accepted() -> None:
+    """A quarter above its cost is more than all: nothing could take the advice back otherwise."""
+    facts = Facts(model=shape(800), draft=shape(800))
+    ticks = Ticks(spec(speculation={"mode": "Enabled", "method": "draft_model", "draftModel": "o/d"}), facts=facts)
+    ticks.until(SLOWS, **accepted(0.9))
+    assert ticks.tick(**accepted(0.99)) == [SLOWS]
+    assert ticks.tick(**accepted(1.0)) == []
+
+
 STATES = st.sampled_from([MISSING, STALE, INVALID]) | st.floats(0, 1).map(value)
 COUNTS = st.sampled_from([MISSING, STALE, INVALID]) | st.floats(0, 1e7).map(value)
 
