@@ -109,21 +109,24 @@ test-vllm: binaries ## The real vLLM 0.32 and 0.30 on the CPU, in pods and alone
 
 .PHONY: test-faults
 test-faults: binaries ## What breaks in clusters, broken on purpose; writes docs/results/faults.json; under 40 minutes
-	@echo "two shards side by side, each with a playground of its own; each is printed when it has ended"
-	@$(MAKE) --jobs=2 --output-sync=target test-faults-control test-faults-rest
+	@echo "three shards side by side, each with a playground of its own; each is printed when it has ended"
+	@$(MAKE) --jobs=3 --output-sync=target test-faults-control test-faults-replicas test-faults-measured
 	@$(PY) -m tests.faults.table
 
-# The API server and the operator itself. Whatever is new is in the other shard.
-CONTROL := api_away deleted killed kserve_down refusals size stale two_operators uninstalled
-CONTROL_FILES := $(CONTROL:%=tests/faults/test_%.py)
+CONTROL := $(patsubst %,tests/faults/test_%.py,api_away deleted killed kserve_down refusals size stale two_operators uninstalled)
+REPLICAS := $(patsubst %,tests/faults/test_%.py,drain nodes starts upgrade)
 
 .PHONY: test-faults-control
 test-faults-control: binaries ## ... the shard about the API server and the operator itself
-	@$(PYTEST) -q $(CONTROL_FILES)
+	@$(PYTEST) -q --durations=0 $(CONTROL)
 
-.PHONY: test-faults-rest
-test-faults-rest: binaries ## ... the shard about metrics, children, nodes, drains, rollouts
-	@$(PYTEST) -q tests/faults $(CONTROL_FILES:%=--ignore=%)
+.PHONY: test-faults-replicas
+test-faults-replicas: binaries ## ... the shard about replicas that start, end and move
+	@$(PYTEST) -q --durations=0 $(REPLICAS)
+
+.PHONY: test-faults-measured
+test-faults-measured: binaries ## ... the shard about measurements and strangers, and whatever is new
+	@$(PYTEST) -q --durations=0 tests/faults $(addprefix --ignore=,$(CONTROL) $(REPLICAS))
 
 .PHONY: crds
 crds: venv ## The CRDs, from the models: crds/ and charts/tierwise-crds
