@@ -1,0 +1,189 @@
+"""When does a spec count as served, when as given up, and from which one are the replicas made then? Case by case."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.unit.decide.make import NOW, view
+from tierwise import reasons
+from tierwise.api.status import SPEC_LENGTH, FailedSpec, LastGood, RenderedStatus, RolloutStatus
+from tierwise.api.v1alpha1 import ModelTierSpec
+from tierwise.decide.rollout import STEADY_SECONDS, fingerprint, kept, roll
+from tierwise.model import DeploymentFacts, PodFacts, Rollout
+
+
+def spec(repository: str = "new", **changes: Any) -> ModelTierSpec:
+    """A tier with `rollout: Replace`."""
+    body = {"model": {"name": "m", "uri": f"hf://org/{repository}"}, "rollout": "Replace", **changes}
+    return ModelTierSpec.model_validate(body)
+
+
+OLD, NEW = spec("old", replicas=7), spec("new", replicas=2)
+WAS, IS = fingerprint(kept(OLD)), fingerprint(kept(NEW))
+GOOD = LastGood(generation=3, hash=WAS, replica_set="set-old", spec=kept(OLD))
+MARK = FailedSpec(generation=6, hash=IS, reason=reasons.ENGINE_CRASHED, message="it ended")
+
+
+def pod(name: str, replica_set: str = "set-new", **changes: Any) -> PodFacts:
+    """A pod that answers for long enough."""
+    plain = PodFacts(
+        *(name, f"uid-{name}", "Running"),
+        ready=True,
+        terminating=False,
+        scheduled=True,
+        created_at=NOW - 500,
+        scheduled_at=NOW - 500,
+        ready_at=NOW - STEADY_SECONDS,
+        replica_set=replica_set,
+    )
+    return replace(plain, **changes)
+
+
+def broken(name: str, replica_set: str = "set-new", **changes: Any) -> PodFacts:
+    """A pod whose engine has ended again and again."""
+    return pod(name, replica_set, ready=False, ready_at=None, restarts=5, last_exit_code=1, **changes)
+
+
+def rolled(
+    present: ModelTierSpec,
+    *pods: PodFacts,
+    good: LastGood | None = GOOD,
+    failed: FailedSpec | None = None,
+    rendered: str = IS,
+    template: str = "t",
+    answering: tuple[str, ...] | None = None,
+    **deployment: Any,
+) -> Rollout:
+    """What is made from this tier, whose Deployment has the template of the spec with the fingerprint `rendered`."""
+    count = len(pods)
+    facts = DeploymentFacts("chat-predictor", "d", "7", 2, 2, count, count, count, count, template="t")
+    names = [each.name for each in pods if each.ready] if answering is None else answering
+    seen = view(present, pods=pods, deployment=replace(facts, **deployment), ready_endpoints=frozenset(names))
+    status = RolloutStatus(rendered=RenderedStatus(hash=rendered, template=template), last_good=good, failed=failed)
+    told = seen.tier.status.model_copy(update={"rollout": status})
+    return roll(replace(seen, tier=replace(seen.tier, generation=6, status=told)), present, NOW)
+
+
+def test_a_spec_whose_replica_answers_for_long_enough_is_the_last_good_one() -> None:
+    assert rolled(NEW, pod("a")) == Rollout(
+        NEW, IS, good=LastGood(generation=6, hash=IS, replica_set="set-new", spec=kept(NEW))
+    )
+
+
+def test_the_same_spec_in_another_replica_set_keeps_its_generation() -> None:
+    before = LastGood(generation=4, hash=IS, replica_set="set-first", spec=kept(NEW))
+    assert rolled(NEW, pod("a"), good=before).good == before.model_copy(update={"replica_set": "set-new"})
+
+
+@pytest.mark.parametrize(
+    "unserved",
+    [
+        {"ready_at": NOW - STEADY_SECONDS + 1},
+        {"ready_at": None},
+        {"terminating": True},
+    ],
+)
+def test_a_replica_that_does_not_answer_for_long_enough_serves_nothing(unserved: dict[str, Any]) -> None:
+    assert rolled(NEW, pod("a", **unserved)).good == GOOD
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        {"answering": ()},
+        {"rendered": WAS},
+        {"template": "another"},
+        {"observed_generation": 1},
+        {"ready_replicas": 0},
+        {"replicas": 0},
+        {"updated_replicas": 0},
+    ],
+)
+def test_what_is_not_known_to_be_of_this_spec_does_not_make_it_the_last_good_one(elsewhere: dict[str, Any]) -> None:
+    assert rolled(NEW, pod("a"), **elsewhere).good == GOOD
+
+
+def test_pods_of_two_replica_sets_serve_no_spec() -> None:
+    assert rolled(NEW, pod("a"), pod("b", "set-old")).good == GOOD
+    ending = pod("b", "set-old", terminating=True)
+    served = rolled(NEW, pod("a"), ending).good
+    assert served is not None
+    assert served.replica_set == "set-new", "one that ends already does not count"
+
+
+def test_a_spec_too_long_to_be_kept_is_known_by_its_hash_alone() -> None:
+    room = SPEC_LENGTH - len(kept(spec(contextLength=1024)))
+    arguments = ["--reasoning-parser=" + "a" * 400] * (room // 422)
+    exact = spec(contextLength=1024).model_copy(update={"extra_args": arguments})
+    fill = SPEC_LENGTH - len(kept(exact))
+    exact = exact.model_copy(update={"extra_args": [arguments[0] + "b" * fill, *arguments[1:]]})
+    assert len(kept(exact)) == SPEC_LENGTH
+    longer = exact.model_copy(update={"extra_args": [arguments[0] + "b" * (fill + 1), *arguments[1:]]})
+    for present, text in ((exact, kept(exact)), (longer, "")):
+        found = rolled(present, pod("a"), rendered=fingerprint(kept(present))).good
+        assert found is not None
+        assert (found.spec, found.hash) == (text, fingerprint(kept(present)))
+
+
+def test_a_spec_that_cannot_start_is_given_up() -> None:
+    found = rolled(NEW, broken("a"))
+    assert (found.spec, found.back, found.good) == (NEW, False, GOOD)
+    assert found.failed is not None
+    assert (found.failed.generation, found.failed.hash, found.failed.reason) == (6, IS, reasons.ENGINE_CRASHED)
+    assert "exit code 1" in found.failed.message
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        {"updated_replicas": 0},
+        {"rendered": WAS},
+        {"template": "another"},
+        {"good": None},
+        {"good": GOOD.model_copy(update={"spec": ""})},
+        {"good": GOOD.model_copy(update={"spec": "{"})},
+        {"good": GOOD.model_copy(update={"spec": '{"engine":{"version":"0.33.0"}}'})},
+        {"good": GOOD.model_copy(update={"spec": kept(spec(extraArgs=["--port=1"]))})},
+    ],
+)
+def test_without_knowing_that_it_is_this_spec_or_anything_to_go_back_to_nothing_is_given_up(
+    unknown: dict[str, Any],
+) -> None:
+    found = rolled(NEW, broken("a"), **unknown)
+    assert (found.back, found.failed, found.spec) == (False, None, NEW)
+
+
+def test_with_surge_nothing_is_given_up() -> None:
+    surge = spec("new", rollout="Surge")
+    found = rolled(surge, broken("a"), rendered=fingerprint(kept(surge)))
+    assert (found.back, found.failed) == (False, None)
+
+
+def test_only_the_youngest_replica_set_besides_the_good_one_is_judged() -> None:
+    young = pod("b", "set-new", ready=False, ready_at=None, created_at=NOW - 10, scheduled_at=NOW - 10)
+    between = broken("a", "set-between", created_at=NOW - 400)
+    assert rolled(NEW, between, young).failed is None, "the youngest may still start"
+    crashed = broken("b", "set-new", created_at=NOW - 10)
+    starting = pod("a", "set-between", ready=False, ready_at=None, created_at=NOW - 400)
+    assert rolled(NEW, crashed, starting).failed is not None
+    assert rolled(NEW, starting, crashed).failed is not None
+    assert rolled(NEW, broken("a", "set-old")).failed is None, "the good one's own pods say nothing about this spec"
+
+
+def test_a_spec_that_was_given_up_is_followed_by_the_last_good_one_scaled_as_the_present_one_says() -> None:
+    found = rolled(NEW, broken("a"), failed=MARK)
+    assert found == Rollout(OLD.model_copy(update={"replicas": 2}), WAS, back=True, good=GOOD, failed=MARK)
+
+
+def test_back_again_the_last_good_one_follows_its_replica_set() -> None:
+    found = rolled(NEW, pod("a", "set-again"), failed=MARK, rendered=WAS)
+    assert found.back
+    assert found.good == GOOD.model_copy(update={"replica_set": "set-again"})
+
+
+def test_a_mark_on_another_spec_is_forgotten() -> None:
+    found = rolled(NEW, pod("a", ready=False), failed=MARK.model_copy(update={"hash": "other"}))
+    assert (found.back, found.failed, found.spec) == (False, None, NEW)
