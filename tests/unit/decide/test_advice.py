@@ -14,7 +14,7 @@ from tests.unit.decide.make import NOW, SETTLED, plan, sample, value, view
 from tierwise import reasons
 from tierwise.api.status import AdviceStatus, ModelTierStatus
 from tierwise.api.v1alpha1 import ModelTierSpec
-from tierwise.decide.advice import BETTER, ENOUGH_DRAFTED, ENOUGH_REQUESTS, HOLD_SECONDS, LEAST, draft_cost
+from tierwise.decide.advice import BETTER, ENOUGH_DRAFTED, ENOUGH_REQUESTS, HOLD_SECONDS, LEAST, NO_HITS, draft_cost
 from tierwise.facts import UNKNOWN, Facts, ModelShape
 from tierwise.model import MISSING, Memory, Signal, State, TierPlan
 
@@ -185,6 +185,30 @@ def test_a_draft_as_large_as_the_model_pays_again_when_all_of_it_is_accepted() -
     ticks.until(SLOWS, **accepted(0.9))
     assert ticks.tick(**accepted(0.99)) == [SLOWS]
     assert ticks.tick(**accepted(1.0)) == []
+
+
+def test_what_is_advised_is_a_sentence_each_and_one_for_each_reason() -> None:
+    ticks = Ticks(spec(speculation={"method": "suffix", "mode": "Auto", "draftModel": "a/b"}))
+    ticks.until(PREFIX, **hits(0.0))
+    assert ticks.message(PREFIX) == (
+        "No prompt token is found in the prefix cache: the prompts of this tier begin differently"
+    )
+    assert ticks.message(reasons.NO_EFFECT) == (
+        "speculation.draftModel has no effect with the method suffix; "
+        "the engine ignores a schedule with speculation.method suffix: it always drafts"
+    )
+
+
+def test_speculation_that_is_off_is_not_judged() -> None:
+    ticks = Ticks(spec(speculation={"mode": "Disabled", "method": "ngram"}))
+    for _ in range(int(2 * HOLD_SECONDS / 10)):
+        assert ticks.tick(**accepted(0.0)) == []
+
+
+def test_hits_of_exactly_none_are_too_many() -> None:
+    ticks = Ticks(spec())
+    for _ in range(int(2 * HOLD_SECONDS / 10)):
+        assert ticks.tick(**hits(NO_HITS)) == []
 
 
 STATES = st.sampled_from([MISSING, STALE, INVALID]) | st.floats(0, 1).map(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -81,6 +82,16 @@ def test_full_memory_is_seen_although_hardly_anything_runs() -> None:
     full = sample("a", 5e-324, kv=1.0)
     assert demand((full,), MISSING, Share(20, 0.8)).memory == pytest.approx(1.25)
     assert demand((sample("a", 5e-324, 1, kv=1.0),), MISSING, Share(20, 0.8)).memory == 1e6
+
+
+def test_a_replica_counts_as_measured_when_both_its_numbers_are_known() -> None:
+    pods = (sample("a", 1), replace(sample("b", 1), running=MISSING), replace(sample("c", 1), waiting=MISSING))
+    assert demand(pods, MISSING, GIVEN).measured == 1
+
+
+def test_less_than_nothing_is_nothing() -> None:
+    found = demand((sample("a", -5.0, kv=-1.0),), MISSING, GIVEN)
+    assert (found.memory, found.compute) == (0.0, 0.0)
 
 
 def test_nothing_measured_is_no_load() -> None:

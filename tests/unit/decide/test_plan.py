@@ -8,9 +8,10 @@ import pytest
 
 from tests.unit.decide.make import HEALTHY, KEY, NOW, SETTLED, plan, pod, sample, spec, spread, view
 from tierwise import reasons
-from tierwise.api.status import DecisionStatus, ScalingStatus
+from tierwise.api.status import Condition, DecisionStatus, ScalingStatus
 from tierwise.api.v1alpha1 import ModelTierSpec
 from tierwise.decide import decide
+from tierwise.decide.plan import runs_as_accepted
 from tierwise.model import Memory, Snapshot, TierKey, TierView
 from tierwise.times import rfc3339
 
@@ -176,3 +177,47 @@ def test_costs_are_written_before_a_scale_down_only() -> None:
     assert plan(view(spec(), spread(50, 1))).deletion_costs == ()
     assert plan(view(spec(), spread(5, 1))).deletion_costs == ()
     assert plan(view(spec(mode="Advisory"), spread(0, 4), current=4)).deletion_costs == ()
+
+
+def _refused() -> ModelTierSpec:
+    raw = spec().model_dump(by_alias=True, exclude_none=True) | {"extraArgs": ["--trust-remote-code", "--port=1"]}
+    return ModelTierSpec.model_validate(raw)
+
+
+def _external() -> ModelTierSpec:
+    api = {"baseURL": "https://api.example.com/v1", "model": "m", "apiKeySecretRef": {"name": "key"}}
+    return ModelTierSpec.model_validate({"external": {**api, "prices": {"input": "1", "output": "2"}}})
+
+
+def test_what_is_not_served_keeps_its_key_and_what_is_remembered_of_it() -> None:
+    ending = view(spec())
+    untouched = (
+        replace(ending, tier=replace(ending.tier, deleting=True)),
+        view(None),
+        view(_refused()),
+        named(view(spec()), "n" * 20, "t" * 33),
+    )
+    for seen in untouched:
+        found = plan(seen)
+        assert (found.key, found.decision, found.memory, found.scale_to) == (seen.tier.key, None, SETTLED, None)
+    bought = plan(view(_external()))
+    assert (bought.key, bought.decision, bought.memory) == (KEY, None, Memory())
+
+
+def test_everything_that_is_refused_is_said_in_one_sentence() -> None:
+    found = plan(view(_refused()))
+    assert found.invalid is not None
+    assert found.invalid[1] == (
+        "extraArgs: --trust-remote-code is not allowed: it runs code from the checkpoint; "
+        "extraArgs: --port is not allowed: the port is fixed: Service, probes and metrics use it"
+    )
+
+
+@pytest.mark.parametrize(("current", "runs"), [(None, False), (0, False), (1, True), (2, True)])
+def test_a_deployment_that_shall_have_a_replica_runs_before_there_is_a_pod(current: int | None, runs: bool) -> None:
+    seen = view(spec(), (), current=current)
+    accepted = Condition(
+        type=reasons.ACCEPTED, status="True", reason=reasons.VALID, last_transition_time="", observed_generation=1
+    )
+    status = seen.tier.status.model_copy(update={"conditions": [accepted]})
+    assert runs_as_accepted(replace(seen, tier=replace(seen.tier, status=status))) is runs

@@ -97,6 +97,35 @@ def test_the_maximum() -> None:
     assert (*summary(found), found.message) == (1, 4, reasons.LOAD, reasons.MAX_REPLICAS, said)
 
 
+def test_a_load_of_exactly_the_maximum_is_not_limited_by_it() -> None:
+    found = decision(view(spec(maxReplicas=3), spread(60, 2), current=2), settled(2))
+    assert found.steps[2] == Step("bounds", 3)
+    assert summary(found) == (2, 3, reasons.LOAD, "")
+
+
+def test_at_the_maximum() -> None:
+    found = decision(view(spec(maxReplicas=2), spread(60, 2), current=2), settled(2))
+    assert found.message == "3 replicas, of which maxReplicas allows 2"
+    assert summary(found) == (2, 2, reasons.MAX_REPLICAS, reasons.MAX_REPLICAS)
+
+
+def test_a_window_that_holds_nothing_up_says_nothing() -> None:
+    found = decision(view(spec(), spread(55, 3), current=3), settled(3, Peak(7, NOW - 10)))
+    assert found.steps[4] == Step("window", 3)
+    assert summary(found) == (3, 3, reasons.LOAD, "")
+
+
+def test_a_tolerated_load_is_tolerated_also_while_a_replica_is_new() -> None:
+    memory = replace(settled(2), measured=(("pod-000", NOW - 60),))
+    found = decision(view(spec(), spread(44, 2), current=2), memory)
+    assert found.steps[1] == Step("tolerance", 2, reasons.TOLERANCE, "2.20 is not above 2.2")
+
+
+def test_a_replica_without_memory_has_none() -> None:
+    empty = replace(sample("a", 1), kv_capacity_tokens=value(0.0))
+    assert decision(view(spec(), (empty,))).signals[3] == NamedSignal("kvCapacityTokens", value(0.0))
+
+
 def test_the_minimum() -> None:
     found = decision(view(spec(minReplicas=3), spread(0, 2), current=2), settled(2))
     said = load(0, 0, "2 replicas", "0.00", "0.00")
