@@ -26,6 +26,12 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def summary(rows: Sequence[Row]) -> str:
+    """One line for those who read no further."""
+    wrong = sum(row.wrong_writes for row in rows)
+    return f"{len(rows)} faults, {wrong} wrong writes"
+
+
 def _seconds(value: float | None) -> str:
     return "–" if value is None else f"{value:.1f} s"
 
@@ -36,7 +42,9 @@ def files() -> dict[Path, str]:
     text = (REPO / readme).read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
-    return {readme: f"{before}{BEGIN}\n{table(load())}\n{END}{after}"}
+    rows = load()
+    folded = f"<details><summary>{summary(rows)}</summary>\n\n{table(rows)}\n\n</details>"
+    return {readme: f"{before}{BEGIN}\n{folded}\n{END}{after}"}
 
 
 if __name__ == "__main__":

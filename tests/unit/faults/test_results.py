@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.faults.results import Row, load, record
-from tests.faults.table import table
+from tests.faults.table import summary, table
 
 DOWN = Row("1", "the API server is down for 60 s", "tests/faults/test_a.py::test_down", 2.04, 3.06, 0)
 NAN = Row("9", "NaN | Inf", "tests/faults/test_b.py::test_nan", None, None, 1, "note")
@@ -36,3 +36,7 @@ def test_the_table_shows_seconds_dashes_notes_and_wrong_writes() -> None:
         "| the API server is down for 60 s | 2.0 s | 3.1 s | 0 |",
         "| NaN \\| Inf (note) | – | – | 1 |",
     ]
+
+
+def test_the_summary_counts_faults_and_wrong_writes() -> None:
+    assert summary([DOWN, NAN]) == "2 faults, 1 wrong writes"
