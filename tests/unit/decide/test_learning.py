@@ -113,3 +113,33 @@ def test_a_tier_whose_replicas_hold_half_gets_the_replicas_that_takes_and_no_mor
     assert loop.replicas == 5
     assert max(loop.history) == 5
     assert loop.history == sorted(loop.history)
+
+
+def known(number: float, *, queued: float = 0.0) -> Memory:
+    """A memory that has learned this number, and has seen the replica `a` queue with so many running."""
+    return Memory(
+        requests_per_replica=number,
+        learned_for=fingerprint(spec()),
+        queued=(("a", queued),) if queued else (),
+        sampled_at=NOW - 10,
+    )
+
+
+@pytest.mark.parametrize(("running", "learned"), [(9.6, 10.0), (9.5, 10.0), (9.4, 9.8), (5.0, 8.5), (10.4, 10.4)])
+def test_within_five_percent_nothing_is_learned_and_below_a_third_of_the_way(running: float, learned: float) -> None:
+    lesson = learn(spec(), known(10.0, queued=running), (sample("a", running, 30),))
+    assert lesson.requests_per_replica == learned
+
+
+def test_a_replica_may_run_hardly_more_than_one() -> None:
+    assert requests_per_replica(spec(), known(1.2)) == 1.2
+    assert requests_per_replica(spec(), known(0.4)) == 1.0
+    assert learn(spec(), known(1.2), (sample("a", 1),)).requests_per_replica == 1.2
+
+
+def test_the_same_sample_again_leaves_everything_as_it_was() -> None:
+    memory = replace(known(9.0, queued=5.0), sampled_at=NOW)
+    again = learn(spec(), memory, (sample("a", 5, 30, at=NOW + 0.2),))
+    assert (again.requests_per_replica, again.queued, again.sampled_at) == (9.0, memory.queued, NOW)
+    fresh = replace(memory, requests_per_replica=None, learned_for="")
+    assert learn(spec(), fresh, (sample("a", 5, 30),)).requests_per_replica is None

@@ -187,3 +187,16 @@ def test_back_again_the_last_good_one_follows_its_replica_set() -> None:
 def test_a_mark_on_another_spec_is_forgotten() -> None:
     found = rolled(NEW, pod("a", ready=False), failed=MARK.model_copy(update={"hash": "other"}))
     assert (found.back, found.failed, found.spec) == (False, None, NEW)
+
+
+def test_what_is_kept_of_a_spec_is_what_was_said_and_makes_a_replica() -> None:
+    """It stands in the status of users and must be read by the next release: its form is fixed."""
+    assert kept(NEW) == '{"model":{"name":"m","uri":"hf://org/new"}}'
+    said = spec(
+        contextLength=1024, scaling={"maxReplicas": 3}, extraArgs=["--reasoning-parser=ä"], caching={"kvOffloadGiB": 2}
+    )
+    assert kept(said) == (
+        '{"caching":{"kvOffloadGiB":2},"contextLength":1024,"extraArgs":["--reasoning-parser=ä"],'
+        '"model":{"name":"m","uri":"hf://org/new"}}'
+    )
+    assert len(fingerprint(kept(said))) == 12
