@@ -12,6 +12,7 @@ from pathlib import Path
 from tests.chart import rights
 from tests.chart.helm import goldens
 from tests.faults import table as faults
+from tests.mutants import page as mutants
 from tests.render import goldens as renderings
 from tierwise.api import crd, docs
 from tierwise.api.generated import write
@@ -25,6 +26,7 @@ GENERATORS = (
     validity.files,
     faults.files,
     rights.files,
+    mutants.files,
     goldens,
     renderings.goldens,
 )

@@ -1,0 +1,58 @@
+"""Do the results of the last run of the mutants still hold together, and is what survived told?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.mutants.page import LEAST, complaints, words
+from tests.mutants.results import Results, Survivor, load, read
+
+
+def _answer(status: str, diff: str = "") -> dict[str, object]:
+    return {"file": "damping.py", "status": status, "diff": diff}
+
+
+def _read(**mutants: dict[str, object]) -> Results:
+    return read({"": "mutmut 3", **{f"tierwise.decide.damping.{key}": each for key, each in mutants.items()}})
+
+
+DIFF = "--- a\n+++ b\n@@ -1 +1 @@\n def floor():\n-    return 1\n+    return 2\n"
+
+
+def test_enough_is_noticed_and_every_survivor_has_its_word() -> None:
+    results = load()
+    assert results.noticed >= LEAST
+    assert complaints(results, words()) == []
+
+
+def test_a_survivor_is_known_by_its_function_and_its_change() -> None:
+    results = _read(
+        x_floor__mutmut_1=_answer("killed"),
+        x_floor__mutmut_2=_answer("survived", DIFF),
+        x_floor__mutmut_3=_answer("survived", DIFF),
+        xǁTrailǁstep__mutmut_9=_answer("timeout", DIFF),
+    )
+    assert [each.key for each in results.survivors] == [
+        "damping.py Trail.step: return 1 -> return 2",
+        "damping.py floor: return 1 -> return 2",
+        "damping.py floor: return 1 -> return 2 #2",
+    ]
+    (file,) = results.files
+    assert (file.mutants, file.killed, file.timeout, file.survived) == (4, 1, 1, 2)
+    assert results.noticed == 0.5
+
+
+def test_a_run_that_was_broken_off_is_no_result() -> None:
+    with pytest.raises(ValueError, match="has not been tried"):
+        _read(x_floor__mutmut_1=_answer("not checked"))
+
+
+def test_a_new_survivor_an_old_word_and_an_unclear_one_are_complained_about() -> None:
+    survivor = Survivor("a.py", "f", "1", "2", "survived")
+    results = replace(_read(x_floor__mutmut_1=_answer("killed")), survivors=(survivor,))
+    assert complaints(results, {survivor.key: "equivalent: same"}) == []
+    assert len(complaints(results, {})) == 1
+    assert len(complaints(results, {survivor.key: "why not"})) == 1
+    assert len(complaints(results, {survivor.key: "accepted: x", "gone": "accepted: x"})) == 1
