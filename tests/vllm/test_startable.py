@@ -161,7 +161,8 @@ def outcomes(
     """The outcome of every selected row, as they come."""
     folder = tmp_path_factory.mktemp("started")
     (folder / "tiny").symlink_to(models)
-    wanted = [item.callspec.params["row"] for item in request.session.items if hasattr(item, "callspec")]
+    selected = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
+    wanted = [parameters["row"] for parameters in selected if "row" in parameters]  # other files have their own
     rows = {_title(row): row for row in wanted if isinstance(row, Row)}
     logs = tmp_path_factory.mktemp("logs")
     say(f"starting {len(rows)} engines, {AT_A_TIME} at a time")
