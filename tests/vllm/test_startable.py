@@ -97,7 +97,7 @@ def _rows(kind: str) -> list[Row]:
     ]
 
 
-SERVES, FAILS = _rows("serves"), _rows("fails")
+SERVES, BREAKS, FAILS = _rows("serves"), _rows("breaks"), _rows("fails")
 
 
 def _title(row: Row) -> str:
@@ -131,8 +131,11 @@ def _served(url: str, process: subprocess.Popen[bytes]) -> bool:
 
 
 def _ask(url: str) -> str:
+    """The answer; "" when the engine ends over the question. Raises requests.RequestException."""
     body = {"model": "m", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": TOKENS, "temperature": 0}
     answer = requests.post(f"{url}/v1/chat/completions", json=body, timeout=ANSWER_SECONDS)
+    if answer.status_code == 500:
+        return ""
     answer.raise_for_status()
     return str(answer.json()["choices"][0]["message"]["content"])
 
@@ -150,7 +153,7 @@ def _try(row: Row, folder: Path, log: Path) -> Outcome:
             os.killpg(process.pid, signal.SIGKILL)  # a server that ends while it starts leaves its engine behind
         process.wait()
     outcome = Outcome(text, code, log.read_text(encoding="utf-8", errors="replace"), time.monotonic() - began)
-    say(f"{_title(row)}: {'served' if text else 'refused'}, {outcome.seconds:.0f} s")
+    say(f"{_title(row)}: {'served' if text else 'no answer'}, {outcome.seconds:.0f} s")
     return outcome
 
 
@@ -180,6 +183,13 @@ def test_the_engine_serves_it(outcomes: Mapping[str, Future[Outcome]], row: Row)
     assert outcome.text == cycle(TOKENS), outcome.log[-4000:]
     assert row.log in outcome.log
     assert outcome.code == os.EX_OK
+
+
+@pytest.mark.parametrize("row", BREAKS, ids=_title)
+def test_the_engine_breaks_over_it(outcomes: Mapping[str, Future[Outcome]], row: Row) -> None:
+    outcome = outcomes[_title(row)].result()
+    assert outcome.text == "", "it serves by now: move the row"
+    assert row.error in outcome.log, outcome.log[-4000:]
 
 
 @pytest.mark.parametrize("row", FAILS, ids=_title)
