@@ -91,12 +91,19 @@ def parse_head(head: bytes) -> tuple[str, int, bytes, bytes]:
 
 
 async def _serve(listener: socket.socket, handle: Handler) -> asyncio.Server:
+    # A client that has sent its last byte is no longer watched by the loop, and nothing else would hold the task that
+    # still waits for the answer: it would be collected in the middle of it.
+    open_ones: set[object] = set()
+
     async def handle_and_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        open_ones.add(task)
         try:
             with suppress(ConnectionError):
                 await handle(reader, writer)
         finally:
             writer.close()
+            open_ones.discard(task)
 
     return await asyncio.start_server(handle_and_close, sock=listener, limit=HEAD_LIMIT)
 

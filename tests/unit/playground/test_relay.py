@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 
 import pytest
@@ -97,6 +98,27 @@ async def test_the_fixed_relay_carries_both_directions_and_the_end_of_each(upstr
     data = bytes(range(256)) * 4096
     assert await _exchange(port, data) == data[::-1]
     server.close()
+
+
+async def test_a_client_that_has_said_everything_gets_its_answer_however_late() -> None:
+    answer = asyncio.Event()
+
+    async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        said = await reader.read()
+        await answer.wait()
+        writer.write(said)
+        writer.close()
+
+    upstream = await asyncio.start_server(late, "127.0.0.1", 0)
+    listener = loopback_listener()
+    server = await serve_fixed(listener, "127.0.0.1", upstream.sockets[0].getsockname()[1])
+    exchange = asyncio.create_task(_exchange(listener.getsockname()[1], b"abc"))
+    await asyncio.sleep(0.2)
+    gc.collect()
+    answer.set()
+    assert await asyncio.wait_for(exchange, 10) == b"abc"
+    server.close()
+    upstream.close()
 
 
 async def test_the_proxy_resolves_the_name_and_tunnels(upstream: int) -> None:
