@@ -141,10 +141,12 @@ def _ask(trail: _Trail, load: Demand, settled: Demand, spec: ModelTierSpec, curr
     trail.step("load", asked, reasons.LOAD if asked != current else "", said)
     percent = spec.scaling.tolerance_percent
     most = current * (1 + percent / 100)
+    # The median capacity of some replicas can be below that of all, and make their load look larger than all of it.
+    counted = min(settled.replicas, load.replicas)
     if asked <= current or current == 0:
         trail.step("tolerance", asked)
-    elif whole(settled.replicas / (1 + percent / 100)) > current:
-        trail.step("tolerance", whole(settled.replicas))
+    elif whole(counted / (1 + percent / 100)) > current:
+        trail.step("tolerance", whole(counted))
     elif whole(load.replicas / (1 + percent / 100)) > current:
         trail.step("tolerance", current, reasons.SETTLING, "requests of a new replica may be counted twice")
     else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.unit.decide.make import (
@@ -71,6 +73,14 @@ def test_the_first_sample_of_a_replica_is_not_counted_upwards() -> None:
 def test_the_first_sample_of_a_tier_is_counted() -> None:
     for measured in (None, (), (("gone", NOW - 60),), (("pod-000", NOW),)):
         assert decision(view(spec(), spread(50, 1)), Memory(recommended=1, measured=measured)).target == 3
+
+
+def test_settled_replicas_never_fill_more_than_all_do() -> None:
+    """Capacities 1, K and K: the median of all is K, that of the two settled ones is 1."""
+    odd = replace(sample("odd", 0, at=NOW), kv_capacity_tokens=value(1.0))
+    pods = (sample("a", 0, kv=1.0), odd, sample("new", 0))
+    memory = Memory(recommended=1, measured=(("a", NOW - 60), ("odd", NOW - 60)))
+    assert decision(view(spec(tolerancePercent=0), pods), memory).target == 2
 
 
 def test_the_maximum_holds_the_target_down_and_says_so() -> None:
