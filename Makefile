@@ -48,7 +48,7 @@ lint: venv ## ruff, mypy strict (tests too) and the import contracts
 	$(VENV)/bin/lint-imports
 
 .PHONY: unit
-unit: venv ## Tests that need no cluster, with branch coverage of controllers/ (at least 95 %); under a minute
+unit: venv ## Tests that need no cluster, with branch coverage of controllers/ (at least 95 %); about a minute
 	@rm -f .coverage .coverage.*
 	@$(MAKE) --jobs=3 --output-sync=target unit-programs unit-api unit-rooms
 	@$(VENV)/bin/coverage combine -q
