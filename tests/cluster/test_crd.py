@@ -155,7 +155,8 @@ def relaxed(kubectl: Kubectl) -> Iterator[Kubectl]:
 @pytest.mark.parametrize("number", range(len(MESSAGES)), ids=MESSAGES)
 def test_accepted_without_its_rule(relaxed: Kubectl, number: int) -> None:
     case, kind = RULES[MESSAGES[number]], kind_without(number)
-    eventually(lambda: send(relaxed, case, kind), lambda said: said == "", 20, f"accepted without rule {number}")
+    said = eventually(lambda: send(relaxed, case, kind), lambda said: said == "", 20, f"accepted without rule {number}")
+    assert said == ""
 
 
 def test_defaults_are_filled_in(kubectl: Kubectl) -> None:

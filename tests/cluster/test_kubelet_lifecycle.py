@@ -216,6 +216,10 @@ def test_a_job_is_complete_when_its_pod_succeeds(room: Room) -> None:
         {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "job"}, "spec": {"template": template}}
     )
     room.kubectl("wait", "--for=condition=Complete", "job/job", "--timeout=20s")
+    finished = room.kubectl.get("job", "job")
+    assert finished is not None
+    assert finished["status"]["succeeded"] == 1
+    assert "failed" not in finished["status"]
 
 
 def test_a_kubelet_that_was_killed_takes_its_containers_along_and_starts_them_again(room: Room) -> None:

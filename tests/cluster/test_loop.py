@@ -134,13 +134,18 @@ def test_a_hand_edit_is_healed_and_told(kubectl: Kubectl, edit: dict[str, Any]) 
 def test_a_scale_by_hand_on_the_deployment_is_taken_back(kubectl: Kubectl) -> None:
     kubectl.apply(cheap("scaled", replicas=0))
     service(kubectl, "scaled")
+    before = kubectl.get("deployment", "scaled-predictor")
+    assert before is not None
     kubectl("scale", "deployment", "scaled-predictor", "--replicas=2")
-    eventually(
+    after = eventually(
         lambda: kubectl.get("deployment", "scaled-predictor"),
         lambda found: found is not None and found["spec"]["replicas"] == 0,
         30,
         "0 replicas again",
     )
+    assert after is not None
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert after["metadata"]["generation"] == before["metadata"]["generation"] + 2, "up by hand, and down once"
 
 
 @usual

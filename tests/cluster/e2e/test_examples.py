@@ -87,12 +87,15 @@ def test_03_the_status_shows_what_speculation_and_the_prefix_cache_earn(
             _ask(playground, tier, prompt + question)
         return kubectl.tier("assistant")
 
-    eventually(
+    shown = eventually(
         earned,
         lambda tier: tier["status"].get("prefixHitPercent", 0) > 0 and tier["status"].get("acceptedPercent", 0) > 0,
         90,
         "prefix hits and accepted drafts are shown",
-    )
+    )["status"]
+    assert shown["prefixHitPercent"] <= 100
+    assert shown["acceptedPercent"] <= 100
+    assert shown["speculation"]["state"] in ("Drafting", "Idle")
 
 
 def test_04_no_pod_is_ever_made_for_a_tier_pinned_at_zero_and_scale_and_unpinning_work(

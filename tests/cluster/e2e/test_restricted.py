@@ -104,3 +104,7 @@ def test_what_kserve_adds_for_other_stores_is_refused_and_the_tier_says_what_to_
 def test_a_storage_initializer_with_a_security_context_is_admitted(kubectl: Kubectl) -> None:
     kubectl.apply(_tier("fetched", "gs://models/qwen3-8b"))
     _replicas(kubectl, "fetched", 1)
+    (pod,) = kubectl.pods("fetched")
+    (initializer,) = pod["spec"]["initContainers"]
+    assert initializer["name"] == "storage-initializer"
+    assert initializer["securityContext"] == RESTRICTED_CONTEXT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -222,8 +223,10 @@ json = st.recursive(
 @settings(max_examples=30, deadline=None)
 @given(body=st.dictionaries(st.sampled_from(NAMES), json, max_size=4))
 def test_no_shape_of_a_body_is_an_exception(recorder: Callable[[Any], object], body: dict[str, Any]) -> None:
-    recorder({})
-    recorder(body)
+    as_it_came = deepcopy(body)
+    assert recorder(body) == recorder(body)
+    assert body == as_it_came, "a record is read off, the body belongs to the informer"
+    assert recorder({}) == recorder({})
 
 
 def test_times_are_read_as_they_are_written() -> None:

@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 from playground.pki import Authority, write_signing_pair
 
 
-def _handshake(authority: Authority, folder: Path, name: str) -> None:
+def _handshake(authority: Authority, folder: Path, name: str) -> str:
+    """Greet a server of this name; the version of TLS that both settle on."""
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(folder / "web.crt", folder / "web.key")
     client = ssl.create_default_context(cadata=authority.pem.decode())
@@ -32,7 +33,8 @@ def _handshake(authority: Authority, folder: Path, name: str) -> None:
     thread = threading.Thread(target=answer)
     thread.start()
     try:
-        client.wrap_socket(ours, server_hostname=name).close()
+        with client.wrap_socket(ours, server_hostname=name) as greeted:
+            return str(greeted.version())
     finally:
         ours.close()
         thread.join()
@@ -42,7 +44,7 @@ def _handshake(authority: Authority, folder: Path, name: str) -> None:
 def test_a_client_that_trusts_the_authority_accepts_every_name(tmp_path: Path, name: str) -> None:
     authority = Authority.create()
     authority.serve(tmp_path, "web", ["web.default.svc", "10.200.0.1"])
-    _handshake(authority, tmp_path, name)
+    assert _handshake(authority, tmp_path, name) == "TLSv1.3"
 
 
 def test_a_name_that_is_not_in_the_certificate_is_refused(tmp_path: Path) -> None:
