@@ -27,12 +27,17 @@ ENGINE = {
 }
 
 
-@pytest.fixture(scope="session")
-def playground() -> Iterator[Playground]:
-    """A running control plane, shared; what a test stops it must start again."""
-    with start(
+def started() -> Playground:
+    """A control plane as the tests want it; whoever called stops it."""
+    return start(
         scrape_interval=SCRAPE_SECONDS,
         engine=ENGINE,
         progress=lambda text: print(f"playground: {text}", file=sys.__stderr__, flush=True),
-    ) as running:
+    )
+
+
+@pytest.fixture(scope="session")
+def playground() -> Iterator[Playground]:
+    """A running control plane, shared; what a test stops it must start again."""
+    with started() as running:
         yield running

@@ -1,16 +1,20 @@
-"""What every fault test shares: one playground, and the sheet on which it writes what the fault cost."""
+"""What every fault test shares: one playground, a stage and an operator for each file, and the sheet on which a test
+writes what the fault cost."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 
-from playground.handle import Playground, start
-from tests.cluster.conftest import ENGINE, SCRAPE_SECONDS
+from playground.handle import Playground
+from tests.cluster.conftest import started
+from tests.cluster.kubectl import eventually
+from tests.cluster.process import Operator
 from tests.faults.results import Row, record
+from tests.faults.scene import SOON, USERS, WANTED, Scene, follower
+from tests.faults.stage import Stage, staged
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +46,46 @@ def faults(request: pytest.FixtureRequest) -> Sheet:
 @pytest.fixture(scope="session")
 def playground() -> Iterator[Playground]:
     """A running control plane, shared; what a test stops it must start again."""
-    with start(
-        scrape_interval=SCRAPE_SECONDS,
-        engine=ENGINE,
-        progress=lambda text: print(f"playground: {text}", file=sys.__stderr__, flush=True),
-    ) as running:
+    with started() as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def stage(
+    request: pytest.FixtureRequest, playground: Playground, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stage]:
+    """The stage of a file; its namespace is called after the file."""
+    namespace = request.module.__name__.rpartition("test_")[2].replace("_", "-")
+    with staged(playground, namespace, tmp_path_factory.mktemp(namespace)) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def operator(stage: Stage) -> Iterator[Operator]:
+    """The operator of that stage, behind its proxy; it leads."""
+    with stage.operator() as running:
+        eventually(lambda: running.leading, bool, SOON, "it leads")
+        yield running
+
+
+@pytest.fixture(scope="module")
+def scene(stage: Stage, operator: Operator) -> Scene:
+    """The stage with its operator, and the way to its engines."""
+    return Scene(stage, operator)
+
+
+@pytest.fixture(scope="module")
+def _steady(scene: Scene) -> Iterator[None]:
+    """A tier, `steady`, under a load that never changes."""
+    scene.kubectl.apply(follower("steady"))
+    scene.follows("steady", 1)
+    with scene.loaded(steady=USERS):
+        scene.follows("steady", WANTED)
+        yield
+
+
+@pytest.fixture
+def rested(scene: Scene, _steady: None) -> None:
+    """The test begins with the tier `steady` as its load wants it, and counts its own wrong writes."""
+    scene.follows("steady", WANTED, 2 * SOON)
+    scene.stage.ledger.restart()

@@ -68,6 +68,12 @@ class Stage:
             module=module,
         )
 
+    def replicas(self, tier: str) -> int:
+        """How many replicas a tier is asked to have."""
+        deployment = self.kubectl.get("deployment", f"{tier}-predictor")
+        assert deployment is not None
+        return int(deployment["spec"]["replicas"])
+
     def _kubeconfig(self, identity: str, direct: bool) -> Path:
         path = self.folder / f"{identity}{'-direct' if direct else ''}.kubeconfig"
         token = self.operators("create", "token", identity, f"--duration={TOKEN_SECONDS}s").strip()

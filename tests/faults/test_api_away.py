@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
-from playground.handle import Playground
 from tests.cluster.e2e.load import closed_loop
 from tests.cluster.e2e.prometheus import instant
 from tests.cluster.e2e.tiers import cheap
@@ -16,7 +15,7 @@ from tests.cluster.kubectl import Refused, eventually, has
 from tests.cluster.process import Operator, ready
 from tests.faults.conftest import Sheet
 from tests.faults.effects import Answer, Delay
-from tests.faults.stage import Stage, staged
+from tests.faults.stage import Stage
 
 pytestmark = pytest.mark.cluster
 WAIT = 120.0
@@ -25,12 +24,6 @@ CONVERGED_SECONDS = 60.0
 # On replicas of 4 sequences, which with what may wait are full at 9: the load of three. None is to go under the fault.
 USERS, REPLICAS = 22, 3
 SCALING = {"minReplicas": 1, "maxReplicas": REPLICAS, "scaleDownWindowSeconds": 10}
-
-
-@pytest.fixture(scope="module")
-def stage(playground: Playground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with staged(playground, "away", tmp_path_factory.mktemp("away")) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
@@ -75,12 +68,6 @@ def answers(stage: Stage) -> bool:
         return stage.kubectl("get", "--raw", "/readyz") == "ok"
     except Refused:
         return False
-
-
-def running(stage: Stage) -> int:
-    deployment = stage.kubectl.get("deployment", "busy-predictor")
-    assert deployment is not None
-    return int(deployment["spec"]["replicas"])
 
 
 def generated(stage: Stage) -> float:
@@ -128,12 +115,12 @@ def test_replicas_stay_and_follow_again(
         assert operator.probe("/healthz")[0] == 200
     ended = time.monotonic()
     eventually(lambda: answers(stage), bool, WAIT, "the API server answers")
-    assert running(stage) == REPLICAS
+    assert stage.replicas("busy") == REPLICAS
     # a change that only a working operator makes: one more than the load asks for
     stage.kubectl.apply(
         cheap("busy", scaling={**SCALING, "minReplicas": 4, "maxReplicas": 4}, batching={"maxSequences": 4})
     )
-    eventually(lambda: running(stage), lambda count: count == 4, CONVERGED_SECONDS, "it follows again")
+    eventually(lambda: stage.replicas("busy"), lambda count: count == 4, CONVERGED_SECONDS, "it follows again")
     recovered = time.monotonic() - ended
     wrong = stage.ledger.wrong()
     faults.record(
@@ -160,7 +147,7 @@ def test_a_slow_server_is_waited_for(stage: Stage, operator: Operator, faults: S
         stage.kubectl.apply(
             cheap("busy", scaling={**SCALING, "minReplicas": 4, "maxReplicas": 4}, batching={"maxSequences": 4})
         )
-        eventually(lambda: running(stage), lambda count: count == 4, WAIT, "it follows, slowly")
+        eventually(lambda: stage.replicas("busy"), lambda count: count == 4, WAIT, "it follows, slowly")
         followed = time.monotonic() - began
         assert operator.leading
         assert operator.probe("/healthz")[0] == 200

@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 
-from playground.handle import Playground
 from tests.cluster.e2e.tiers import cheap
 from tests.cluster.kubectl import eventually
 from tests.cluster.process import Operator, ready, service
 from tests.faults.conftest import Sheet
 from tests.faults.ledger import LAG
-from tests.faults.stage import Stage, staged
+from tests.faults.stage import Stage
 
 pytestmark = pytest.mark.cluster
 WAIT = 90.0
-
-
-@pytest.fixture(scope="module")
-def stage(playground: Playground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with staged(playground, "deleted", tmp_path_factory.mktemp("deleted")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def operator(stage: Stage) -> Iterator[Operator]:
-    with stage.operator() as running:
-        yield running
 
 
 def test_a_tier_is_deleted_while_it_scales_and_made_again(stage: Stage, operator: Operator, faults: Sheet) -> None:

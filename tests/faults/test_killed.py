@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 
-from playground.handle import Playground
 from tests.cluster.e2e.load import closed_loop
 from tests.cluster.e2e.tiers import cheap
 from tests.cluster.kubectl import eventually
 from tests.cluster.process import ready
 from tests.faults.conftest import Sheet
 from tests.faults.effects import Call, about
-from tests.faults.stage import Stage, staged
+from tests.faults.stage import Stage
 
 pytestmark = pytest.mark.cluster
 WAIT = 120.0
@@ -23,21 +21,9 @@ USERS, REPLICAS = 22, 3
 COST = "controller.kubernetes.io/pod-deletion-cost"
 
 
-@pytest.fixture(scope="module")
-def stage(playground: Playground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with staged(playground, "killed", tmp_path_factory.mktemp("killed")) as made:
-        yield made
-
-
 def tier(name: str) -> dict[str, object]:
     scaling = {"minReplicas": 1, "maxReplicas": REPLICAS, "scaleDownWindowSeconds": WINDOW}
     return cheap(name, scaling=scaling, batching={"maxSequences": 4})
-
-
-def running(stage: Stage, name: str) -> int:
-    deployment = stage.kubectl.get("deployment", f"{name}-predictor")
-    assert deployment is not None
-    return int(deployment["spec"]["replicas"])
 
 
 def test_between_the_deletion_costs_and_the_scale(stage: Stage, faults: Sheet) -> None:
@@ -51,12 +37,12 @@ def test_between_the_deletion_costs_and_the_scale(stage: Stage, faults: Sheet) -
         rule = stage.proxy.rule("patch", "deployments/scale", Call(first.kill), where=about("down-predictor"), times=1)
         with rule:
             eventually(lambda: first.killed, bool, WAIT, "it is killed in the middle of a scale-down")
-    assert running(stage, "down") == REPLICAS
+    assert stage.replicas("down") == REPLICAS
     marked = [pod for pod in stage.kubectl.pods("down") if COST in pod["metadata"].get("annotations", {})]
     assert len(marked) == REPLICAS, "the costs were written"
     restarted = time.time()
     with stage.operator():
-        eventually(lambda: running(stage, "down"), lambda count: count == 1, WAIT + WINDOW, "it falls in the end")
+        eventually(lambda: stage.replicas("down"), lambda count: count == 1, WAIT + WINDOW, "it falls in the end")
         recovered = time.time() - restarted
         ready(stage.kubectl, "down", 1)
     falls = stage.ledger.written("deployments/scale", "down-predictor")
@@ -84,7 +70,7 @@ def test_right_after_the_scale(stage: Stage, faults: Sheet) -> None:
         )
         with rule, closed_loop(stage.playground, stage.kubectl.namespace, {"up": USERS}):
             eventually(lambda: first.killed, bool, WAIT, "it is killed when it has scaled up")
-            reached = running(stage, "up")
+            reached = stage.replicas("up")
             assert reached > 1
             assert not stage.kubectl.tier("up")["status"]["scaling"]["decisions"] or (
                 stage.kubectl.tier("up")["status"]["desiredReplicas"] < reached
@@ -100,7 +86,7 @@ def test_right_after_the_scale(stage: Stage, faults: Sheet) -> None:
                 recovered = time.time() - restarted
                 assert told["status"]["replicas"] >= reached
                 time.sleep(max(0.0, restarted + WINDOW + 5 - time.time()))
-                assert running(stage, "up") == REPLICAS
+                assert stage.replicas("up") == REPLICAS
     counts = [write.response["spec"].get("replicas", 0) for write in stage.ledger.written("deployments/scale")]
     assert counts == sorted(counts), "never lower"
     wrong = stage.ledger.wrong()

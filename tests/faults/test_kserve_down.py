@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,23 +11,11 @@ from tests.cluster.e2e.tiers import cheap
 from tests.cluster.kubectl import eventually, has
 from tests.cluster.process import ready, service
 from tests.faults.conftest import Sheet
-from tests.faults.stage import Stage, staged
+from tests.faults.stage import Stage
 
 pytestmark = pytest.mark.cluster
 WAIT = 90.0
 SILENT = "KServeNotAnswering"
-
-
-@pytest.fixture
-def stage(playground: Playground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with staged(playground, "webhook", tmp_path_factory.mktemp("webhook")) as made:
-        yield made
-
-
-def replicas(stage: Stage, name: str) -> int:
-    deployment = stage.kubectl.get("deployment", f"{name}-predictor")
-    assert deployment is not None
-    return int(deployment["spec"]["replicas"])
 
 
 def test_replicas_are_still_written_and_the_rest_is_told_and_healed(
@@ -53,7 +40,7 @@ def test_replicas_are_still_written_and_the_rest_is_told_and_healed(
             stage.kubectl("scale", "modeltier", "shrinks", "--replicas=1")
             ready(stage.kubectl, "shrinks", 1)
             stage.kubectl("scale", "modeltier", "old", "--replicas=2")
-            eventually(lambda: replicas(stage, "old"), lambda count: count == 2, WAIT, "the replicas are written")
+            eventually(lambda: stage.replicas("old"), lambda count: count == 2, WAIT, "the replicas are written")
             eventually(
                 lambda: stage.kubectl.tier("old"),
                 lambda tier: has(tier, "Provisioned", "False", SILENT) and has(tier, "Ready", "True"),
@@ -70,7 +57,7 @@ def test_replicas_are_still_written_and_the_rest_is_told_and_healed(
         recovered = time.monotonic() - ended
         assert told["status"]["desiredReplicas"] == 0
         # the ReplicaSet's own pauses between tries are Kubernetes': up to a few minutes
-        eventually(lambda: replicas(stage, "old"), lambda count: count == 2, WAIT, "still 2")
+        eventually(lambda: stage.replicas("old"), lambda count: count == 2, WAIT, "still 2")
         wrong = stage.ledger.wrong()
         faults.record(
             row="18",

@@ -11,16 +11,13 @@ from typing import Any
 
 import pytest
 
-from playground.handle import Playground
 from playground.nodes import L4, NODES
 from tests.cluster.e2e.tiers import L4 as ON_L4
 from tests.cluster.kubectl import Object, conditions, eventually, has
 from tests.faults.conftest import Sheet
 from tests.faults.scene import SOON, TICK, USERS, WANTED, Scene, follower, held, ready_pods
-from tests.faults.stage import staged
 
 pytestmark = pytest.mark.cluster
-NAMESPACE = "nodes"
 L4_GPUS = sum(node.gpu_count for node in NODES if node.gpu is L4)
 # How long the node controller waits for a heartbeat (its default), and then looks at most.
 GRACE_SECONDS, PERIOD_SECONDS = 50.0, 5.0
@@ -30,20 +27,14 @@ NOTICED_SECONDS = 15.0
 
 
 @pytest.fixture(scope="module")
-def scene(playground: Playground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """One operator, and beside the ill tier always a healthy one, `beside`."""
-    with (
-        staged(playground, NAMESPACE, tmp_path_factory.mktemp(NAMESPACE), ["one"]) as stage,
-        stage.operator("one") as operator,
-    ):
-        made = Scene(stage, operator)
-        made.kubectl.apply(follower("beside"))
-        made.follows("beside", 1)
-        yield made
+def _beside(scene: Scene) -> None:
+    """A healthy tier beside the ill one."""
+    scene.kubectl.apply(follower("beside"))
+    scene.follows("beside", 1)
 
 
 @pytest.fixture(autouse=True)
-def alone(scene: Scene) -> Iterator[None]:
+def alone(scene: Scene, _beside: None) -> Iterator[None]:
     """Every test counts its own wrong writes, and leaves the healthy tier as it was."""
     scene.stage.ledger.restart()
     before = scene.identities("beside")

@@ -16,16 +16,16 @@ import pytest
 from playground.handle import Playground
 from tests.cluster.e2e.prometheus import instant
 from tests.cluster.kubectl import eventually, has
+from tests.cluster.process import Operator
 from tests.faults.conftest import Sheet
 from tests.faults.effects import Answer, Delay, Rewrite
 from tests.faults.forger import forger, page
 from tests.faults.ledger import Blind
 from tests.faults.proxy import Effect, Proxy
 from tests.faults.scene import SOON, STALE, TICK, USERS, WANTED, WINDOW, Scene, follower, held, ready_pods
-from tests.faults.stage import staged
+from tests.faults.stage import Stage
 
-pytestmark = pytest.mark.cluster
-NAMESPACE = "measured"
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("rested")]
 OUTAGE = 120.0
 # Long enough that a target which may fall has fallen: the window, and two decisions.
 LONG = WINDOW + 2 * TICK
@@ -39,25 +39,10 @@ def prometheus(playground: Playground) -> Iterator[Proxy]:
 
 
 @pytest.fixture(scope="module")
-def scene(playground: Playground, prometheus: Proxy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """One operator and one tier, `steady`, under a load that never changes."""
-    with (
-        staged(playground, NAMESPACE, tmp_path_factory.mktemp(NAMESPACE), ["one"]) as stage,
-        stage.operator("one", prometheus_url=prometheus.url) as operator,
-    ):
-        made = Scene(stage, operator)
-        made.kubectl.apply(follower("steady"))
-        made.follows("steady", 1)
-        with made.loaded(steady=USERS):
-            made.follows("steady", WANTED)
-            yield made
-
-
-@pytest.fixture(autouse=True)
-def rested(scene: Scene) -> None:
-    """Every test begins with the tier as its load wants it, and counts its own wrong writes."""
-    scene.follows("steady", WANTED)
-    scene.stage.ledger.restart()
+def operator(stage: Stage, prometheus: Proxy) -> Iterator[Operator]:
+    """An operator that asks Prometheus through that proxy."""
+    with stage.operator(prometheus_url=prometheus.url) as running:
+        yield running
 
 
 def limited(scene: Scene, reason: str) -> None:
@@ -101,7 +86,7 @@ def test_prometheus_is_gone_for_two_minutes(scene: Scene, faults: Sheet) -> None
             time.sleep(LONG)
             assert held(steady, began) == {WANTED}, "no gap in the counters lowers it afterwards"
     scene.kubectl("delete", "modeltier", "ending", "starting", "--wait=false")
-    blind = [Blind(NAMESPACE, tier, since, until) for tier in ("steady", "ending", "starting")]
+    blind = [Blind(scene.kubectl.namespace, tier, since, until) for tier in ("steady", "ending", "starting")]
     faults.record(
         row="7",
         fault="Prometheus is gone for 2 minutes under load",
@@ -216,7 +201,7 @@ def test_a_foreign_pod_exports_the_tiers_label(
     scene: Scene, faults: Sheet, forging: Callable[[float, dict[str, str]], None]
 ) -> None:
     victim = scene.busiest("steady")["metadata"]["name"]
-    labels = {"namespace": NAMESPACE, "pod": victim, "tierwise_io_tier": "steady"}
+    labels = {"namespace": scene.kubectl.namespace, "pod": victim, "tierwise_io_tier": "steady"}
     with scene.replicas("steady") as steady:
         began = time.monotonic()
         forging(900.0, labels)
@@ -242,7 +227,7 @@ def test_a_scrape_believes_the_labels_of_its_targets(
         _engine_job(configuration)["honor_labels"] = True
 
     victim = scene.busiest("steady")["metadata"]["name"]
-    labels = {"namespace": NAMESPACE, "pod": victim, "tierwise_io_tier": "steady"}
+    labels = {"namespace": scene.kubectl.namespace, "pod": victim, "tierwise_io_tier": "steady"}
     with scene.replicas("steady") as steady:
         began = time.monotonic()
         with scene.rescraped(believe):

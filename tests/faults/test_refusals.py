@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
 
-from playground.handle import Playground
 from tests.cluster.e2e.tiers import cheap
 from tests.cluster.kubectl import eventually, has
 from tests.cluster.process import Operator, ready, service
 from tests.faults.conftest import Sheet
 from tests.faults.effects import Answer
-from tests.faults.stage import Stage, staged
+from tests.faults.stage import Stage
 
 pytestmark = pytest.mark.cluster
 RETRY_AFTER = 4
 WAIT = 60.0
-
-
-@pytest.fixture(scope="module")
-def stage(playground: Playground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with staged(playground, "refusals", tmp_path_factory.mktemp("refusals")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def operator(stage: Stage) -> Iterator[Operator]:
-    with stage.operator() as running:
-        eventually(lambda: running.leading, bool, WAIT, "it leads")
-        yield running
 
 
 def replicas(low: int) -> dict[str, int]:

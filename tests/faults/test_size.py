@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from playground.handle import Playground
 from tests.cluster.e2e.tiers import cheap, external
 from tests.cluster.kubectl import Refused, eventually, has
 from tests.cluster.process import Operator, ready, service
 from tests.faults.conftest import Sheet
-from tests.faults.stage import Stage, staged
+from tests.faults.stage import Stage
 
 pytestmark = pytest.mark.cluster
 WAIT = 90.0
@@ -25,18 +23,6 @@ MANY = 500
 AT_ZERO = 20
 MEMORY_MIB = 400
 QUIET_SECONDS = 45
-
-
-@pytest.fixture(scope="module")
-def stage(playground: Playground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with staged(playground, "size", tmp_path_factory.mktemp("size")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def operator(stage: Stage) -> Iterator[Operator]:
-    with stage.operator() as running:
-        yield running
 
 
 def too_large() -> dict[str, dict[str, Any]]:

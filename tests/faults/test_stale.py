@@ -3,36 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
 
-from playground.handle import Playground
 from tests.cluster.e2e.tiers import cheap
 from tests.cluster.kubectl import eventually, has
 from tests.cluster.process import Operator, ready, service
 from tests.faults.conftest import Sheet
 from tests.faults.effects import Freeze, Record, Replay, expired
 from tests.faults.ledger import LAG
-from tests.faults.stage import Stage, staged
+from tests.faults.stage import Stage
 
 pytestmark = pytest.mark.cluster
 WAIT = 60.0
 KINDS = 7  # modeltiers, pods, deployments, endpointslices, horizontalpodautoscalers, inferenceservices, scaledobjects
-
-
-@pytest.fixture(scope="module")
-def stage(playground: Playground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with staged(playground, "stale", tmp_path_factory.mktemp("stale")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def operator(stage: Stage) -> Iterator[Operator]:
-    with stage.operator() as running:
-        eventually(lambda: running.leading, bool, WAIT, "it leads")
-        yield running
 
 
 def relisted(stage: Stage, since: float) -> bool:

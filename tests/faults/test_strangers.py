@@ -15,41 +15,16 @@ from typing import Any
 import pytest
 
 from playground import kserve
-from playground.handle import Playground
 from tests.cluster.e2e.tiers import external
 from tests.cluster.kubectl import Object, conditions, eventually, has
 from tests.faults.conftest import Sheet
 from tests.faults.scene import SOON, TICK, USERS, WANTED, WINDOW, Scene, follower, ready_pods
-from tests.faults.stage import staged
 from tierwise.times import seconds
 
-pytestmark = pytest.mark.cluster
-NAMESPACE = "strangers"
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("rested")]
 DEPLOYMENT = "steady-predictor"
 CRD = "inferenceservices.serving.kserve.io"
 LONG = WINDOW + 2 * TICK
-
-
-@pytest.fixture(scope="module")
-def scene(playground: Playground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """One operator and one tier, `steady`, under a load that never changes."""
-    with (
-        staged(playground, NAMESPACE, tmp_path_factory.mktemp(NAMESPACE), ["one"]) as stage,
-        stage.operator("one") as operator,
-    ):
-        made = Scene(stage, operator)
-        made.kubectl.apply(follower("steady"))
-        made.follows("steady", 1)
-        with made.loaded(steady=USERS):
-            made.follows("steady", WANTED)
-            yield made
-
-
-@pytest.fixture(autouse=True)
-def rested(scene: Scene) -> None:
-    """Every test begins with the tier as its load wants it, and counts its own wrong writes."""
-    scene.follows("steady", WANTED, 2 * SOON)
-    scene.stage.ledger.restart()
 
 
 def _events(scene: Scene, reason: str, since: float) -> list[str]:

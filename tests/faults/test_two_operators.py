@@ -4,35 +4,21 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
 
 import pytest
 
-from playground.handle import Playground
 from tests.cluster.e2e.tiers import cheap
 from tests.cluster.kubectl import eventually
 from tests.cluster.process import Operator, ready
 from tests.faults.conftest import Sheet
 from tests.faults.effects import Hold, about
-from tests.faults.stage import Stage, staged
+from tests.faults.stage import Stage
 
 pytestmark = pytest.mark.cluster
 WAIT = 90.0
 PAUSE_SECONDS = 30.0
 LEASE_SECONDS = 15.0  # the default
 SETTLE_SECONDS = 10.0
-
-
-@pytest.fixture(scope="module")
-def stage(playground: Playground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with staged(playground, "two", tmp_path_factory.mktemp("two")) as made:
-        yield made
-
-
-def replicas(stage: Stage, name: str) -> int:
-    deployment = stage.kubectl.get("deployment", f"{name}-predictor")
-    assert deployment is not None
-    return int(deployment["spec"]["replicas"])
 
 
 def leads(operator: Operator) -> bool:
@@ -68,7 +54,7 @@ def test_a_leader_that_was_stopped_in_the_middle_of_a_write_lands_nothing(stage:
             recovered = time.monotonic() - woken
             time.sleep(SETTLE_SECONDS)
             assert hold.status == 409, "the write that was on its way"
-            assert replicas(stage, "shared") == 2
+            assert stage.replicas("shared") == 2
             assert leads(second)
             wrong = stage.ledger.wrong()
             faults.record(
@@ -102,7 +88,7 @@ def test_a_leader_that_loses_the_api_server_loses_the_lease(stage: Stage, faults
             time.sleep(SETTLE_SECONDS)
             assert not leads(first)
             assert first.probe("/healthz")[0] == 200
-            assert replicas(stage, "cut-off") == 2
+            assert stage.replicas("cut-off") == 2
             wrong = stage.ledger.wrong()
             faults.record(
                 row="6",
