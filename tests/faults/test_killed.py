@@ -9,7 +9,7 @@ import pytest
 from tests.cluster.e2e.load import closed_loop
 from tests.cluster.e2e.tiers import cheap
 from tests.cluster.kubectl import eventually
-from tests.cluster.process import ready
+from tests.cluster.process import Operator, ready
 from tests.faults.conftest import Sheet
 from tests.faults.effects import Call, about
 from tests.faults.stage import Stage
@@ -24,6 +24,12 @@ COST = "controller.kubernetes.io/pod-deletion-cost"
 def tier(name: str) -> dict[str, object]:
     scaling = {"minReplicas": 1, "maxReplicas": REPLICAS, "scaleDownWindowSeconds": WINDOW}
     return cheap(name, scaling=scaling, batching={"maxSequences": 4})
+
+
+def leads(operator: Operator, restarted: float) -> float:
+    """Seconds from the restart until the next one has the Lease of the dead one, which must run out first."""
+    eventually(lambda: operator.leading, bool, WAIT, "the next one leads")
+    return time.time() - restarted
 
 
 def test_between_the_deletion_costs_and_the_scale(stage: Stage, faults: Sheet) -> None:
@@ -41,7 +47,8 @@ def test_between_the_deletion_costs_and_the_scale(stage: Stage, faults: Sheet) -
     marked = [pod for pod in stage.kubectl.pods("down") if COST in pod["metadata"].get("annotations", {})]
     assert len(marked) == REPLICAS, "the costs were written"
     restarted = time.time()
-    with stage.operator():
+    with stage.operator() as second:
+        noticed = leads(second, restarted)
         eventually(lambda: stage.replicas("down"), lambda count: count == 1, WAIT + WINDOW, "it falls in the end")
         recovered = time.time() - restarted
         ready(stage.kubectl, "down", 1)
@@ -51,7 +58,7 @@ def test_between_the_deletion_costs_and_the_scale(stage: Stage, faults: Sheet) -
     faults.record(
         row="5",
         fault="kill -9 between deletion costs and scale-down",
-        detect_seconds=None,
+        detect_seconds=noticed,
         recover_seconds=recovered,
         wrong_writes=len(wrong),
         note=f"a window of {WINDOW} s included",
@@ -76,7 +83,8 @@ def test_right_after_the_scale(stage: Stage, faults: Sheet) -> None:
                 stage.kubectl.tier("up")["status"]["desiredReplicas"] < reached
             ), "nobody was told"
             restarted = time.time()
-            with stage.operator():
+            with stage.operator() as second:
+                noticed = leads(second, restarted)
                 told = eventually(
                     lambda: stage.kubectl.tier("up"),
                     lambda seen: seen["status"]["desiredReplicas"] == REPLICAS,
@@ -93,7 +101,7 @@ def test_right_after_the_scale(stage: Stage, faults: Sheet) -> None:
     faults.record(
         row="5",
         fault="kill -9 right after a scale-up, before the status",
-        detect_seconds=None,
+        detect_seconds=noticed,
         recover_seconds=recovered,
         wrong_writes=len(wrong),
     )

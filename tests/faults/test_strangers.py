@@ -92,17 +92,18 @@ def test_an_inference_service_is_edited_by_hand(
 def test_a_deployment_is_scaled_by_hand(scene: Scene, faults: Sheet, count: int) -> None:
     with scene.replicas("steady") as steady:
         eventually(lambda: steady.last, lambda last: last == WANTED, SOON, "it is watched")
-        began = time.monotonic()
+        began, since = time.monotonic(), time.time()
         scene.kubectl("scale", "deployment", DEPLOYMENT, f"--replicas={count}")
         eventually(lambda: steady.values, lambda seen: seen == [WANTED, count, WANTED], SOON, "as the load wants it")
         recovered = time.monotonic() - began
         scene.follows("steady", WANTED)
         time.sleep(LONG)
         assert steady.values == [WANTED, count, WANTED], "and it stays"
+    [ours] = scene.stage.ledger.written("deployments/scale", DEPLOYMENT)
     faults.record(
         row="13",
         fault=f"The Deployment is scaled from {WANTED} to {count} by hand",
-        detect_seconds=None,
+        detect_seconds=ours.at - since,
         recover_seconds=recovered,
         wrong_writes=scene.wrong(),
     )
