@@ -39,9 +39,10 @@ class Lesson:
 
 
 def fingerprint(spec: ModelTierSpec) -> str:
-    """Twelve characters that change when the engine of a replica changes, and not when only its scaling does."""
+    """Twelve characters that change when the engine of a replica changes, and not when only its scaling does. Fields at
+    their default are left out: what was learned survives a release that adds fields."""
     inert = {"scaling", "replicas", "price", "drain_seconds", "startup_timeout_seconds", "rollout"}
-    text = spec.model_dump_json(by_alias=True, exclude=inert)
+    text = spec.model_dump_json(by_alias=True, exclude=inert, exclude_defaults=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -58,6 +58,14 @@ def test_without_any_capacity_memory_counts_by_use() -> None:
     assert found.kv_tokens == 0
 
 
+@pytest.mark.parametrize(("capacity", "waiting"), [(1.5, 500 / 1.5), (1.0, 500.0), (0.9, 0.0)])
+def test_the_queue_needs_memory_however_small_a_replica_is_unless_it_holds_no_token(
+    capacity: float, waiting: float
+) -> None:
+    pod = PodSample("a", value(1), value(5), value(0.5), value(capacity))
+    assert demand((pod,), value(100), GIVEN).memory == pytest.approx((0.5 + waiting) / 0.8)
+
+
 def test_an_unknown_capacity_is_the_median_of_the_known_ones() -> None:
     pods = (*(sample(name, 1, kv=0.5) for name in "abc"), PodSample("d", value(1), value(0), value(0.5), MISSING))
     assert demand(pods, MISSING, GIVEN).kv_tokens == pytest.approx(4 * 50_000)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 import pytest
 
 from tests.unit.decide.make import NOW, SEQUENCES, WAITING, Loop, sample, spec
+from tierwise.api.v1alpha1 import ModelTierSpec
 from tierwise.decide.learning import fingerprint, learn, requests_per_replica
 from tierwise.model import MISSING, Memory, PodSample
 
@@ -95,7 +97,14 @@ def test_it_belongs_to_the_engine_and_not_to_its_scaling() -> None:
     memory = Memory(requests_per_replica=6.0, learned_for=fingerprint(spec()))
     assert requests_per_replica(spec(maxReplicas=4, replicas=2), memory) == 6
     assert requests_per_replica(spec(batching={"maxSequences": 32}), memory) == 32
-    assert len(fingerprint(spec())) == 12
+
+
+def test_what_stands_in_the_status_is_understood_by_the_next_release() -> None:
+    """The hash is over what was said, so a field that a release adds changes none of them."""
+    said = {"model": {"name": "m", "uri": "hf://org/m"}, "contextLength": 1024}
+    told = ModelTierSpec.model_validate({**said, "scaling": {"maxReplicas": 3}, "drainSeconds": 5})
+    text = '{"model":{"name":"m","uri":"hf://org/m"},"contextLength":1024}'
+    assert fingerprint(told) == hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 @pytest.mark.parametrize("number", [0.0, 1e9])
