@@ -80,6 +80,16 @@ def has(tier: Object, type_: str, status: str, reason: str = "") -> bool:
     return bool(condition["status"] == status and reason in ("", condition["reason"]))
 
 
+def ready(kubectl: Kubectl, name: str, replicas: int, seconds: float = 60) -> Object:
+    """The tier once it is Ready with so many replicas. Fails after `seconds`."""
+    return eventually(
+        lambda: kubectl.tier(name),
+        lambda tier: has(tier, "Ready", "True") and tier["status"].get("readyReplicas", 0) == replicas,
+        seconds,
+        f"{name} has {replicas} ready replicas",
+    )
+
+
 def eventually(look: Callable[[], T], done: Callable[[T], bool], seconds: float, what: str) -> T:
     """Look until it is done; the last look. Fails after `seconds` with `what` and the last look."""
     deadline = time.monotonic() + seconds

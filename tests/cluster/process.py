@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from playground.handle import Playground
-from tests.cluster.kubectl import Kubectl, Object, eventually, has
+from tests.cluster.kubectl import Kubectl, Object, eventually
 from tierwise.api.crd import model_tier
 
 READY_SECONDS = 60.0
@@ -132,16 +132,6 @@ def alone(playground: Playground, namespace: str) -> Iterator[Kubectl]:
 def _installed(admin: Kubectl) -> list[tuple[str, str]]:
     text = admin("get", "deployments", "-A", "-l", "app.kubernetes.io/name=tierwise", "-o", "json")
     return [(each["metadata"]["name"], each["metadata"]["namespace"]) for each in json.loads(text)["items"]]
-
-
-def ready(kubectl: Kubectl, name: str, replicas: int) -> Object:
-    """The tier once it is Ready with so many replicas."""
-    return eventually(
-        lambda: kubectl.tier(name),
-        lambda tier: has(tier, "Ready", "True") and tier["status"].get("readyReplicas", 0) == replicas,
-        READY_SECONDS,
-        f"{name} has {replicas} ready replicas",
-    )
 
 
 def service(kubectl: Kubectl, name: str) -> Object:

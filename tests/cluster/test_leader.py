@@ -11,8 +11,8 @@ import pytest
 
 from playground.handle import Playground
 from tests.cluster.e2e.tiers import cheap
-from tests.cluster.kubectl import Kubectl, eventually
-from tests.cluster.process import alone, operating, ready, service
+from tests.cluster.kubectl import Kubectl, eventually, ready
+from tests.cluster.process import alone, operating, service
 
 pytestmark = pytest.mark.cluster
 NAMESPACE = "leader"

@@ -16,8 +16,8 @@ import pytest
 
 from playground.handle import Playground
 from tests.cluster.e2e.tiers import cheap
-from tests.cluster.kubectl import Kubectl, Refused, eventually, has
-from tests.cluster.process import READY_SECONDS, Operator, alone, operating, ready, service
+from tests.cluster.kubectl import Kubectl, Refused, eventually, has, ready
+from tests.cluster.process import READY_SECONDS, Operator, alone, operating, service
 from tierwise.api.crd import model_tier
 
 pytestmark = pytest.mark.cluster

@@ -11,8 +11,8 @@ import pytest
 from tests.cluster.e2e.load import closed_loop
 from tests.cluster.e2e.prometheus import instant
 from tests.cluster.e2e.tiers import cheap
-from tests.cluster.kubectl import Refused, eventually, has
-from tests.cluster.process import Operator, ready
+from tests.cluster.kubectl import Refused, eventually, has, ready
+from tests.cluster.process import Operator
 from tests.faults.conftest import Sheet
 from tests.faults.effects import Answer, Delay
 from tests.faults.stage import Stage

@@ -7,8 +7,8 @@ import time
 import pytest
 
 from tests.cluster.e2e.tiers import cheap
-from tests.cluster.kubectl import eventually
-from tests.cluster.process import Operator, ready, service
+from tests.cluster.kubectl import eventually, ready
+from tests.cluster.process import Operator, service
 from tests.faults.conftest import Sheet
 from tests.faults.ledger import LAG
 from tests.faults.stage import Stage

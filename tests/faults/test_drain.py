@@ -23,8 +23,7 @@ from playground.handle import Playground
 from tests.cluster.e2e.prometheus import instant
 from tests.cluster.e2e.record import recorded
 from tests.cluster.e2e.tiers import cheap
-from tests.cluster.kubectl import eventually
-from tests.cluster.process import ready
+from tests.cluster.kubectl import eventually, ready
 from tests.faults.conftest import Sheet
 from tests.faults.draining import Clients, Tier, plan, streaming
 from tests.faults.stage import Stage, staged

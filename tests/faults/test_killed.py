@@ -8,8 +8,8 @@ import pytest
 
 from tests.cluster.e2e.load import closed_loop
 from tests.cluster.e2e.tiers import cheap
-from tests.cluster.kubectl import eventually
-from tests.cluster.process import Operator, ready
+from tests.cluster.kubectl import eventually, ready
+from tests.cluster.process import Operator
 from tests.faults.conftest import Sheet
 from tests.faults.effects import Call, about
 from tests.faults.stage import Stage

@@ -8,8 +8,8 @@ import pytest
 
 from playground.handle import Playground
 from tests.cluster.e2e.tiers import cheap
-from tests.cluster.kubectl import eventually, has
-from tests.cluster.process import ready, service
+from tests.cluster.kubectl import eventually, has, ready
+from tests.cluster.process import service
 from tests.faults.conftest import Sheet
 from tests.faults.stage import Stage
 

@@ -8,8 +8,8 @@ from itertools import pairwise
 import pytest
 
 from tests.cluster.e2e.tiers import cheap
-from tests.cluster.kubectl import eventually, has
-from tests.cluster.process import Operator, ready, service
+from tests.cluster.kubectl import eventually, has, ready
+from tests.cluster.process import Operator, service
 from tests.faults.conftest import Sheet
 from tests.faults.effects import Answer
 from tests.faults.stage import Stage

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.cluster.e2e.tiers import cheap, external
-from tests.cluster.kubectl import Refused, eventually, has
-from tests.cluster.process import Operator, ready, service
+from tests.cluster.kubectl import Refused, eventually, has, ready
+from tests.cluster.process import Operator, service
 from tests.faults.conftest import Sheet
 from tests.faults.stage import Stage
 

@@ -8,8 +8,8 @@ import time
 import pytest
 
 from tests.cluster.e2e.tiers import cheap
-from tests.cluster.kubectl import eventually
-from tests.cluster.process import Operator, ready
+from tests.cluster.kubectl import eventually, ready
+from tests.cluster.process import Operator
 from tests.faults.conftest import Sheet
 from tests.faults.effects import Hold, about
 from tests.faults.stage import Stage

@@ -11,8 +11,8 @@ import pytest
 from playground.handle import Playground
 from playground.release import Release
 from tests.cluster.e2e.tiers import cheap, external
-from tests.cluster.kubectl import Kubectl, eventually
-from tests.cluster.process import alone, ready
+from tests.cluster.kubectl import Kubectl, eventually, ready
+from tests.cluster.process import alone
 from tests.faults.conftest import Sheet
 from tests.faults.ledger import Ledger
 

@@ -20,8 +20,7 @@ from playground.handle import Playground
 from playground.release import CHARTS, Release
 from tests.cluster.e2e.load import closed_loop
 from tests.cluster.e2e.tiers import cheap
-from tests.cluster.kubectl import Kubectl, Object, eventually
-from tests.cluster.process import ready
+from tests.cluster.kubectl import Kubectl, Object, eventually, ready
 from tests.faults.conftest import Sheet
 from tests.faults.ledger import Ledger
 from tests.faults.scene import SOON, USERS, WANTED, follower

@@ -18,9 +18,9 @@ import requests
 from playground.handle import Playground
 from tests.cluster.e2e.load import closed_loop
 from tests.cluster.e2e.record import recorded
-from tests.cluster.kubectl import Kubectl, eventually, has
+from tests.cluster.kubectl import Kubectl, eventually, has, ready
 from tests.vllm.conftest import say, told
-from tests.vllm.tiers import ANSWER_SECONDS, READY_SECONDS, base_url, cycle, ready, tier
+from tests.vllm.tiers import ANSWER_SECONDS, READY_SECONDS, base_url, cycle, tier
 from tierwise.act.render.pod import PRE_STOP_SECONDS
 
 pytestmark = pytest.mark.vllm
@@ -40,7 +40,7 @@ def deep(new_namespace: Callable[[str], Kubectl]) -> Kubectl:
     kubectl = new_namespace("scaling")
     kubectl.apply(TIER)
     with told("waiting for tier deep"):
-        ready(kubectl, "deep")
+        ready(kubectl, "deep", 1, READY_SECONDS)
     return kubectl
 
 
@@ -58,13 +58,13 @@ def test_an_engine_that_goes_away_sends_an_open_stream_to_its_end(playground: Pl
     assert (stream.failure, stream.text) == ("", cycle(tokens))
     assert stream.reasons == ["length"]
     assert stream.last == "data: [DONE]"
-    ready(deep, "deep")
+    ready(deep, "deep", 1, READY_SECONDS)
 
 
 def test_load_moves_the_replicas_of_the_real_engine_from_one_to_two_and_back(
     playground: Playground, deep: Kubectl
 ) -> None:
-    ready(deep, "deep")
+    ready(deep, "deep", 1, READY_SECONDS)
     with recorded(deep, "deployment", "deep-predictor", ".spec.replicas") as replicas:
         eventually(lambda: replicas.last, lambda value: value == 1, 60, "one replica without load")
         with closed_loop(playground, deep.namespace, {"deep": USERS}), told(f"{USERS} users ask one engine"):

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import pytest
 
 from playground.handle import Playground
-from tests.cluster.kubectl import Kubectl
+from tests.cluster.kubectl import Kubectl, ready
 from tests.vllm.conftest import told
-from tests.vllm.tiers import client, cycle, ready, tier
+from tests.vllm.tiers import READY_SECONDS, client, cycle, tier
 from tierwise.api.v1alpha1 import ModelTierSpec
 from tierwise.engines import arguments
 
@@ -63,7 +63,7 @@ def serving(playground: Playground, new_namespace: Callable[[str], Kubectl]) -> 
     kubectl.apply(*TIERS.values())
     for name in TIERS:
         with told(f"waiting for tier {name}"):
-            ready(kubectl, name)
+            ready(kubectl, name, 1, READY_SECONDS)
     return Serving(playground, kubectl)
 
 

@@ -13,9 +13,9 @@ import pytest
 
 from playground.handle import Playground
 from tests.cluster.e2e.prometheus import instant
-from tests.cluster.kubectl import Kubectl, eventually
+from tests.cluster.kubectl import Kubectl, eventually, ready
 from tests.vllm.conftest import SCRAPE_SECONDS, told
-from tests.vllm.tiers import ANSWER_SECONDS, client, cycle, ready, tier
+from tests.vllm.tiers import ANSWER_SECONDS, READY_SECONDS, client, cycle, tier
 
 pytestmark = pytest.mark.vllm
 DRAFTED_UNTIL = 2
@@ -38,7 +38,7 @@ def drafting(new_namespace: Callable[[str], Kubectl]) -> Kubectl:
     kubectl = new_namespace("speculation")
     kubectl.apply(TIER)
     with told("waiting for tier drafting"):
-        ready(kubectl, "drafting")
+        ready(kubectl, "drafting", 1, READY_SECONDS)
     return kubectl
 
 

@@ -10,7 +10,7 @@ import httpx2
 import openai
 
 from playground.handle import Playground
-from tests.cluster.kubectl import Kubectl, Object, eventually, has
+from tests.cluster.kubectl import Kubectl, Object
 from tests.vllm.environment import image
 
 CLAIM = "models"
@@ -46,16 +46,6 @@ def tier(name: str, model: str, release: str = "0.32", **spec: Any) -> Object:
             **spec,
         },
     }
-
-
-def ready(kubectl: Kubectl, name: str, replicas: int = 1) -> Object:
-    """The tier once so many of its engines serve."""
-    return eventually(
-        lambda: kubectl.tier(name),
-        lambda seen: has(seen, "Ready", "True") and seen["status"].get("readyReplicas") == replicas,
-        READY_SECONDS,
-        f"{name} has {replicas} engines that serve",
-    )
 
 
 def base_url(kubectl: Kubectl, name: str) -> str:

@@ -12,7 +12,7 @@ import requests
 from playground.handle import Playground
 from tests.cluster.e2e.audit import AuditLog
 from tests.cluster.e2e.record import recorded
-from tests.cluster.kubectl import Kubectl, Object, conditions, eventually, has
+from tests.cluster.kubectl import Kubectl, Object, conditions, eventually, has, ready
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("release")]
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
@@ -21,15 +21,6 @@ START = 90.0
 
 def _apply(kubectl: Kubectl, example: str) -> None:
     kubectl("apply", "-f", str(EXAMPLES / example))
-
-
-def _ready(kubectl: Kubectl, name: str, replicas: int) -> Object:
-    return eventually(
-        lambda: kubectl.tier(name),
-        lambda tier: has(tier, "Ready", "True") and tier["status"].get("readyReplicas") == replicas,
-        START,
-        f"{name} has {replicas} ready replicas",
-    )
 
 
 def _ask(playground: Playground, tier: Object, prompt: str) -> Object:
@@ -48,7 +39,7 @@ def _ask(playground: Playground, tier: Object, prompt: str) -> Object:
 def test_01_a_small_tier_answers(playground: Playground, new_namespace: Callable[[str], Kubectl]) -> None:
     kubectl = new_namespace("example-01")
     _apply(kubectl, "01-small-tier")
-    tier = _ready(kubectl, "small", 1)
+    tier = ready(kubectl, "small", 1, START)
     assert _ask(playground, tier, "What is the capital of France?")["usage"]["completion_tokens"] > 0
     service = kubectl.get("inferenceservice", "small")
     assert service is not None
@@ -61,7 +52,7 @@ def test_01_a_small_tier_answers(playground: Playground, new_namespace: Callable
 def test_02_two_tiers_differ_in_quantization_and_place(new_namespace: Callable[[str], Kubectl]) -> None:
     kubectl = new_namespace("example-02")
     _apply(kubectl, "02-two-tiers")
-    fast, strong = _ready(kubectl, "fast", 1), _ready(kubectl, "strong", 1)
+    fast, strong = ready(kubectl, "fast", 1, START), ready(kubectl, "strong", 1, START)
     assert fast["status"]["quantization"] != strong["status"]["quantization"]
     (fast_pod,), (strong_pod,) = kubectl.pods("fast"), kubectl.pods("strong")
     assert fast_pod["spec"]["nodeName"] != strong_pod["spec"]["nodeName"]
@@ -79,7 +70,7 @@ def test_03_the_status_shows_what_speculation_and_the_prefix_cache_earn(
 ) -> None:
     kubectl = new_namespace("example-03")
     _apply(kubectl, "03-speculation-and-prefix-caching")
-    tier = _ready(kubectl, "assistant", 1)
+    tier = ready(kubectl, "assistant", 1, START)
     prompt = "You are a patient assistant who answers in one sentence. " * 20
 
     def earned() -> Object:
@@ -121,11 +112,11 @@ def test_04_no_pod_is_ever_made_for_a_tier_pinned_at_zero_and_scale_and_unpinnin
 
     with recorded(kubectl, "deployment", "nightly-predictor", ".spec.replicas") as replicas:
         kubectl("scale", "modeltier", "nightly", "--replicas=2")
-        assert _ready(kubectl, "nightly", 2)["status"]["limitedBy"] == "Pinned"
+        assert ready(kubectl, "nightly", 2, START)["status"]["limitedBy"] == "Pinned"
         kubectl("scale", "modeltier", "nightly", "--replicas=0")
         eventually(lambda: kubectl.pods("nightly"), lambda pods: not pods, 60, "no pods are left")
         kubectl("patch", "modeltier", "nightly", "--type=json", "-p", '[{"op": "remove", "path": "/spec/replicas"}]')
-        _ready(kubectl, "nightly", 1)
+        ready(kubectl, "nightly", 1, START)
         assert replicas.values == [0, 2, 0, 1]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.e2e.tiers import cheap
-from tests.cluster.kubectl import Kubectl, Object, Refused, conditions, eventually, has
+from tests.cluster.kubectl import Kubectl, Object, Refused, conditions, eventually, has, ready
 
 pytestmark = pytest.mark.cluster
 SECONDS = 60.0
@@ -52,15 +52,6 @@ def permitted(admin: Kubectl) -> Iterator[None]:
     admin("patch", INITIALIZER, "--type=merge", "-p", json.dumps(change))
 
 
-def _replicas(kubectl: Kubectl, name: str, count: int) -> None:
-    eventually(
-        lambda: kubectl.tier(name),
-        lambda seen: has(seen, "Ready", "True") and seen["status"].get("readyReplicas") == count,
-        SECONDS,
-        f"{name} has {count} ready replicas",
-    )
-
-
 def test_the_namespaces_refuse_what_is_not_restricted(kubectl: Kubectl, operator: Kubectl) -> None:
     for place in (kubectl, operator):
         with pytest.raises(Refused, match='violates PodSecurity "restricted'):
@@ -75,7 +66,7 @@ def test_the_operator_and_engines_that_load_for_themselves_run_there(kubectl: Ku
     for replicas in (1, 2, 1):
         kubectl("scale", "modeltier", *tiers, f"--replicas={replicas}")
         for name in tiers:
-            _replicas(kubectl, name, replicas)
+            ready(kubectl, name, replicas)
 
 
 def _refusal(kubectl: Kubectl, name: str) -> str:
@@ -103,7 +94,7 @@ def test_what_kserve_adds_for_other_stores_is_refused_and_the_tier_says_what_to_
 @pytest.mark.usefixtures("permitted")
 def test_a_storage_initializer_with_a_security_context_is_admitted(kubectl: Kubectl) -> None:
     kubectl.apply(_tier("fetched", "gs://models/qwen3-8b"))
-    _replicas(kubectl, "fetched", 1)
+    ready(kubectl, "fetched", 1)
     (pod,) = kubectl.pods("fetched")
     (initializer,) = pod["spec"]["initContainers"]
     assert initializer["name"] == "storage-initializer"

@@ -20,7 +20,7 @@ from tests.cluster.e2e.audit import AuditLog
 from tests.cluster.e2e.canaries import CANARIES, WITNESSES, ask, assert_by_reference, look, plant, wait_for_trouble
 from tests.cluster.e2e.rights import Right, granted, used
 from tests.cluster.e2e.tiers import cheap
-from tests.cluster.kubectl import Kubectl, Object, eventually, has
+from tests.cluster.kubectl import Kubectl, Object, eventually, ready
 
 pytestmark = pytest.mark.cluster
 OURS, SECRETS = "rights-by-name", "canaries"
@@ -44,24 +44,15 @@ def _keda() -> Object:
     }
 
 
-def _replicas(kubectl: Kubectl, name: str, count: int) -> None:
-    eventually(
-        lambda: kubectl.tier(name),
-        lambda seen: has(seen, "Ready", "True") and seen["status"].get("readyReplicas") == count,
-        120,
-        f"{name} has {count} ready replicas",
-    )
-
-
 def _do_everything(kubectl: Kubectl) -> None:
     """Create a child, scale up, scale down by deletion cost, heal."""
     kubectl.apply(cheap("all", replicas=2))
-    _replicas(kubectl, "all", 2)
+    ready(kubectl, "all", 2, 120)
     kubectl("scale", "modeltier", "all", "--replicas=1")
-    _replicas(kubectl, "all", 1)
+    ready(kubectl, "all", 1, 120)
     kubectl("delete", "inferenceservice", "all", "--wait=false")
     eventually(lambda: kubectl.get("inferenceservice", "all"), bool, 90, "the child is made again")
-    _replicas(kubectl, "all", 1)
+    ready(kubectl, "all", 1, 120)
 
 
 @pytest.fixture(scope="module")
