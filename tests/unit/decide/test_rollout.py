@@ -203,7 +203,7 @@ def test_what_is_kept_of_a_spec_is_what_was_said_and_makes_a_replica() -> None:
 
 
 def test_a_field_that_was_said_and_holds_nothing_makes_no_other_replica() -> None:
-    empty = {
+    empty: dict[str, Any] = {
         "model": {"name": "m", "uri": "hf://org/new", "architecture": {}},
         "speculation": {"draftArchitecture": {}},
     }
