@@ -50,7 +50,7 @@ rules:
   - level: Metadata
     namespaces: [kube-node-lease]
   - level: RequestResponse
-    verbs: [create, update, patch, delete]
+    verbs: [create, update, patch, delete, deletecollection]
     resources:
       - group: tierwise.io
         resources: [modeltiers, modeltiers/status, modeltiers/scale]

@@ -23,8 +23,6 @@ from playground.kubelet.model import (
     timestamp,
 )
 
-OWN_CONDITIONS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady")
-
 
 @dataclass(frozen=True, slots=True)
 class PodView:

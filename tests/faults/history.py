@@ -124,10 +124,8 @@ class History:
 
     def _tier(self, write: Write) -> None:
         key = (write.namespace, write.name)
-        if write.verb == "delete":
-            tier = self.tiers.get(self.named.pop(key, ""))
-            if tier is not None:
-                tier.gone = write.done
+        if write.verb in ("delete", "deletecollection"):
+            self._deleted(write)
             return
         if not write.uid:
             return
@@ -146,6 +144,22 @@ class History:
             tier.specs.append((write.done, asked))
         if write.resource == "modeltiers/status":
             tier.statuses.append((write, write.response.get("status") or {}))
+
+    def _deleted(self, write: Write) -> None:
+        """A tier is gone from the moment its deletion was accepted, whatever finalizer still holds the object: its
+        children are let go then. Which tiers a collection takes (it may have a selector) its answer lists; without one
+        that was kept it is every tier of the namespace."""
+        if write.verb == "delete":
+            gone = {self.named.get((write.namespace, write.name), "")}
+        elif "items" in write.response:
+            gone = {str(item["metadata"]["uid"]) for item in write.response["items"] or ()}
+        else:
+            gone = {uid for (namespace, _), uid in self.named.items() if namespace == write.namespace}
+        for uid in gone & self.tiers.keys():
+            tier = self.tiers[uid]
+            tier.gone = write.done if tier.gone is None else tier.gone
+            if self.named.get(tier.key) == uid:
+                del self.named[tier.key]
 
     def _owned(self, write: Write) -> None:
         if not write.uid or write.verb == "delete":

@@ -22,9 +22,10 @@ RESULTS = REPO / "docs" / "results" / "faults.json"
 class Row:
     """One fault. `row` is its number in the fault model, `test` the test that makes it (path::name).
 
-    `detect_seconds`: from the fault until a condition, an Event or the log said so; None when there is nothing to
-    notice. `recover_seconds`: from the end of the fault until the state was right again; None when it never was
-    wrong. `wrong_writes`: see `ledger`. `note`: a figure that this fault has beside these, e.g. streams cut."""
+    `detect_seconds`: from the fault until something outside could see that the operator reacts: a condition, an Event,
+    a line of its log, a write; None when there is nothing to notice. `recover_seconds`: from the end of the fault until
+    the state was right again, of a drain until the last stream had ended; None when it never was wrong, or streams were
+    cut. `wrong_writes`: see `ledger`. `note`: a figure that this fault has beside these, e.g. streams cut."""
 
     row: str
     fault: str
@@ -33,6 +34,11 @@ class Row:
     recover_seconds: float | None
     wrong_writes: int
     note: str = ""
+
+    @property
+    def drain(self) -> bool:
+        """Whether nothing broke: replicas that have open streams were asked to leave."""
+        return self.row.startswith("drain")
 
     @property
     def order(self) -> tuple[int, str, str]:

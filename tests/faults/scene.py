@@ -59,6 +59,11 @@ def ready_pods(kubectl: Kubectl, tier: str) -> list[Object]:
     ]
 
 
+def unreachable(text: str) -> bool:
+    """Whether a log tells that the API server does not answer, or not with what was asked for."""
+    return "Lease could not be renewed" in text or "does not hold the Lease" in text
+
+
 @dataclass(frozen=True, slots=True)
 class Scene:
     """A stage with its operator, and the way to its engines and to Prometheus."""

@@ -28,8 +28,11 @@ def table(rows: Sequence[Row]) -> str:
 
 def summary(rows: Sequence[Row]) -> str:
     """One line for those who read no further."""
+    drains = [row for row in rows if row.drain]
+    cut = sum(row.recover_seconds is None for row in drains)
+    controls = f" ({cut} of them a control, in which streams are cut)" if cut else ""
     wrong = sum(row.wrong_writes for row in rows)
-    return f"{len(rows)} faults, {wrong} wrong writes"
+    return f"{len(rows) - len(drains)} faults, {len(drains)} drains{controls}, {wrong} wrong writes"
 
 
 def _seconds(value: float | None) -> str:

@@ -15,6 +15,7 @@ from tests.cluster.kubectl import Refused, eventually, has, ready
 from tests.cluster.process import Operator
 from tests.faults.conftest import Sheet
 from tests.faults.effects import Answer, Delay
+from tests.faults.scene import unreachable
 from tests.faults.stage import Stage
 
 pytestmark = pytest.mark.cluster
@@ -75,10 +76,6 @@ def generated(stage: Stage) -> float:
     query = f'sum(vllm:generation_tokens_total{{namespace="{stage.kubectl.namespace}"}})'
     [(_, value)] = instant(stage.playground.prometheus_url, query)
     return value
-
-
-def unreachable(text: str) -> bool:
-    return "Lease could not be renewed" in text or "does not hold the Lease" in text
 
 
 @pytest.mark.usefixtures("_loaded")

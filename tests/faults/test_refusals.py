@@ -12,10 +12,12 @@ from tests.cluster.kubectl import eventually, has, ready
 from tests.cluster.process import Operator, service
 from tests.faults.conftest import Sheet
 from tests.faults.effects import Answer
+from tests.faults.scene import unreachable
 from tests.faults.stage import Stage
 
 pytestmark = pytest.mark.cluster
 RETRY_AFTER = 4
+REFUSED_SECONDS = 25.0
 WAIT = 60.0
 
 
@@ -92,10 +94,12 @@ def test_a_server_that_asks_to_wait_is_not_asked_before(stage: Stage, operator: 
     ready(stage.kubectl, "busy", 1)
     stage.ledger.restart()
     with stage.proxy.rule("*", "*", Answer(429, retry_after=RETRY_AFTER)) as rule:
-        began = time.monotonic()
+        began, told = time.monotonic(), len(operator.text())
         stage.proxy.cut()  # so that the watches are refused too
         stage.kubectl.apply(cheap("busy", scaling=replicas(2)))
-        time.sleep(25)
+        eventually(lambda: operator.text()[told:], unreachable, REFUSED_SECONDS, "the log says so")
+        noticed = time.monotonic() - began
+        time.sleep(max(0.0, began + REFUSED_SECONDS - time.monotonic()))
         asked: dict[tuple[str, str, str], list[float]] = {}
         for hit in rule.hits:
             asked.setdefault((hit.verb, hit.resource, hit.path), []).append(hit.at)
@@ -108,8 +112,8 @@ def test_a_server_that_asks_to_wait_is_not_asked_before(stage: Stage, operator: 
     wrong = stage.ledger.wrong()
     faults.record(
         row="3",
-        fault=f"Everything is refused for 25 s: 429, Retry-After {RETRY_AFTER} s",
-        detect_seconds=None,
+        fault=f"Everything is refused for {REFUSED_SECONDS:.0f} s: 429, Retry-After {RETRY_AFTER} s",
+        detect_seconds=noticed,
         recover_seconds=recovered,
         wrong_writes=len(wrong),
         note=f"asked {sum(map(len, asked.values())) / (ended - began):.1f} times a second meanwhile",

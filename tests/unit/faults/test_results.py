@@ -38,5 +38,9 @@ def test_the_table_shows_seconds_dashes_notes_and_wrong_writes() -> None:
     ]
 
 
-def test_the_summary_counts_faults_and_wrong_writes() -> None:
-    assert summary([DOWN, NAN]) == "2 faults, 1 wrong writes"
+def test_the_summary_counts_faults_drains_and_wrong_writes() -> None:
+    drain = replace(DOWN, row="drain a", test="a")
+    assert summary([DOWN, NAN, drain]) == "2 faults, 1 drains, 1 wrong writes"
+    control = replace(drain, row="drain b", recover_seconds=None, test="b")
+    told = "2 faults, 2 drains (1 of them a control, in which streams are cut), 1 wrong writes"
+    assert summary([DOWN, NAN, drain, control]) == told
