@@ -40,7 +40,7 @@ class Architecture(Model):
         ge=0,
         le=10000,
         description="Layers whose KV cache grows with the whole context, when the others use a sliding window or keep "
-        "a fixed state. Default: all.",
+        "a fixed state. Without it the KV cache is not checked.",
     )
     hidden_size: int | None = Field(
         default=None, ge=1, le=1048576, description="Width of a layer: hidden_size; gives headDim when that is not set."
@@ -49,7 +49,10 @@ class Architecture(Model):
         default=None, ge=1, le=65536, description="Query heads: num_attention_heads; parallelism.tensor must divide it."
     )
     key_value_heads: int | None = Field(
-        default=None, ge=1, le=65536, description="KV heads: num_key_value_heads. Default: attentionHeads."
+        default=None,
+        ge=1,
+        le=65536,
+        description="KV heads: num_key_value_heads. Without it (or latentSize) the KV cache is not checked.",
     )
     head_dim: int | None = Field(default=None, ge=1, le=65536, description="Elements of one head: head_dim.")
     latent_size: int | None = Field(

@@ -13,6 +13,7 @@ from tierwise.api.v1alpha1 import ModelSource, ModelTierSpec
 from tierwise.engines.check_drafts import check_drafts
 from tierwise.engines.check_gpus import check_gpus
 from tierwise.engines.check_model import check_model
+from tierwise.engines.check_options import check_options
 from tierwise.engines.effective import effective_facts
 from tierwise.engines.extra import check_extra
 from tierwise.engines.hardware import AMD, wanted_vendor
@@ -44,6 +45,7 @@ def check(spec: ModelTierSpec, facts: Facts = UNKNOWN) -> tuple[Problem, ...]:
         *check_model(spec, release, facts, effective),
         *check_drafts(spec, release, effective),
         *check_extra(tuple(spec.extra_args), release),
+        *check_options(spec, effective.model),
         *check_gpus(spec, release, effective),
         *_image(spec),
     ]

@@ -40,6 +40,8 @@ def parameter_number(text: str) -> int:
 def effective_facts(spec: ModelTierSpec, facts: Facts) -> Facts:
     """`facts` with the sizes that the spec declares where no file tells them.
 
+    What neither tells stays unknown: KV heads and layers whose cache grows are often fewer than all, and a cache that
+    is taken for larger than it is would refuse what the engine serves.
     Without a file the checkpoint counts as quantized the way the spec says: there is nothing to hold against it."""
     model, draft = facts.model, facts.draft
     declared = spec.model.architecture if spec.model is not None else None
@@ -63,6 +65,15 @@ def certainly_dense(spec: ModelTierSpec, shape: ModelShape) -> bool:
     return shape.experts == 0 and (bool(shape.model_type) or (declared is not None and declared.experts == 0))
 
 
+def known_context(spec: ModelTierSpec, shape: ModelShape | None) -> tuple[int | None, int | None]:
+    """The fewest and the most tokens that the engine may take as the longest context; None: nobody knows."""
+    if spec.context_length is not None:
+        return spec.context_length, spec.context_length
+    if shape is None:
+        return None, None
+    return shape.default_context or shape.context_length, shape.context_length
+
+
 def contradictions(spec: ModelTierSpec, facts: Facts) -> tuple[tuple[str, int, int], ...]:
     """Declared sizes that the file contradicts: (field, declared, what the file says), in the order of the fields."""
     declared = spec.model.architecture if spec.model is not None else None
@@ -79,18 +90,10 @@ def contradictions(spec: ModelTierSpec, facts: Facts) -> tuple[tuple[str, int, i
 def _filled(known: ModelShape, declared: Architecture) -> ModelShape:
     sizes = {ours: getattr(known, ours) or getattr(declared, theirs) for ours, theirs in _FIELDS.items()}
     heads, hidden, full = sizes["attention_heads"], sizes["hidden_size"], known.attention_layers
-    if full is None:
-        full = declared.full_attention_layers
-    if full is None and known.layers is None:  # no file that could have told of other kinds of layers
-        full = declared.layers
     return replace(
         known,
-        **sizes
-        | {
-            "kv_heads": sizes["kv_heads"] or heads,
-            "head_dim": sizes["head_dim"] or (hidden // heads or None if heads and hidden else None),
-        },
-        attention_layers=full,
+        **sizes | {"head_dim": sizes["head_dim"] or (hidden // heads or None if heads and hidden else None)},
+        attention_layers=declared.full_attention_layers if full is None else full,
         window_layers=0 if known.window_layers is None else known.window_layers,
         parameters=known.parameters or _count(declared.parameters),
         experts=known.experts or declared.experts or 0,

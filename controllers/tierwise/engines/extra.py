@@ -56,7 +56,7 @@ ALLOWED: dict[str, Allowed] = {
     "--enable-request-id-headers": Allowed(SWITCH),
     "--enforce-eager": Allowed(SWITCH),
     "--generation-config": Allowed(r"auto|vllm", "vllm"),
-    "--gpu-memory-utilization": Allowed(r"0\.[0-9]{1,3}", "0.85"),
+    "--gpu-memory-utilization": Allowed(r"0\.([1-9][0-9]{0,2}|0[1-9][0-9]?|00[1-9])", "0.85"),
     "--kv-cache-memory-bytes": Allowed(r"[0-9]{1,9}[kKmMgG]?", "64M"),
     "--kv-cache-metrics": Allowed(SWITCH),
     "--language-model-only": Allowed(SWITCH),

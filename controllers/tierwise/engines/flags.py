@@ -27,18 +27,32 @@ def memory_share(extra: Sequence[str], default: float) -> float:
     """The share of a GPU's memory that the engine may use, 0..1."""
     said = value(extra, "--gpu-memory-utilization")
     try:
-        return float(said) if said is not None else default
+        return float(said or 0) or default
     except ValueError:
-        return default  # `extra` refuses it
+        return default  # `extra` refuses it, and a share of 0 as well
 
 
 def kv_cache_bytes(extra: Sequence[str]) -> int | None:
-    """The bytes of the KV cache on one GPU, when they are fixed; the engine's own units, where k is 1000 and K 1024."""
+    """The bytes of the KV cache on one GPU, when they are fixed; the engine's own units, where k is 1000 and K 1024.
+    0 is as good as nothing said (gpu_worker.py)."""
     said = value(extra, "--kv-cache-memory-bytes")
     if not said:
         return None
     digits = said.rstrip("kKmMgG")
-    return int(digits) * _UNITS.get(said[len(digits) :], 1) if digits.isdecimal() else None
+    size = int(digits) * _UNITS.get(said[len(digits) :], 1) if digits.isdecimal() else 0
+    return size or None
+
+
+def number(extra: Sequence[str], name: str) -> int | None:
+    """The whole number of --name=number, when it is among `extra`."""
+    said = value(extra, name)
+    return int(said) if said is not None and said.isdecimal() else None
+
+
+def whole_prompts(extra: Sequence[str]) -> bool:
+    """Whether prompts are read in one step: the last of the switch's two forms counts."""
+    said = [argument for argument in extra if argument in ("--enable-chunked-prefill", "--no-enable-chunked-prefill")]
+    return said[-1:] == ["--no-enable-chunked-prefill"]
 
 
 def has(extra: Sequence[str], name: str) -> bool:

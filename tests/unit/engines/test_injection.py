@@ -19,6 +19,7 @@ from tests.unit.engines.test_arguments import MODEL, spec
 from tierwise.act.render import render
 from tierwise.api.v1alpha1 import ModelTierSpec
 from tierwise.engines import arguments, check, profile
+from tierwise.engines.check_options import check_options
 from tierwise.engines.extra import ALLOWED, check_extra
 from tierwise.errors import Invalid, TierwiseError
 from tierwise.model import TierObject
@@ -117,7 +118,8 @@ def test_a_place_has_no_parent(place: str) -> None:
 @given(st.lists(st.one_of(ALLOWED_ARGUMENTS, ANYTHING), max_size=4))
 def test_raw_extra_arguments_are_refused_or_passed_on_unchanged(extra: list[str]) -> None:
     """Without the API's pattern before them."""
-    problems = check_extra(tuple(extra), profile(PLAIN.engine))
+    given = PLAIN.model_copy(update={"extra_args": extra})
+    problems = [*check_extra(tuple(extra), profile(PLAIN.engine)), *check_options(given, None)]
     if problems:
         assert all(problem.fatal for problem in problems)
         return
@@ -125,7 +127,7 @@ def test_raw_extra_arguments_are_refused_or_passed_on_unchanged(extra: list[str]
         name, _, value = argument.partition("=")
         assert name in ALLOWED
         assert "$(" not in value
-    written = arguments(PLAIN.model_copy(update={"extra_args": extra}))
+    written = arguments(given)
     assert written == (*arguments(PLAIN), *extra)
 
 

@@ -146,7 +146,14 @@ def test_speculation_changes_what_requests_may_say() -> None:
     assert "min_p and logit_bias" in found[0].message
 
 
-SIZES: dict[str, Any] = {"parameters": "8.03B", "layers": 32, "attentionHeads": 32, "keyValueHeads": 8, "headDim": 128}
+SIZES: dict[str, Any] = {
+    "parameters": "8.03B",
+    "layers": 32,
+    "fullAttentionLayers": 32,
+    "attentionHeads": 32,
+    "keyValueHeads": 8,
+    "headDim": 128,
+}
 
 
 def test_declared_sizes_count_where_no_file_is_read() -> None:
@@ -156,6 +163,15 @@ def test_declared_sizes_count_where_no_file_is_read() -> None:
     assert said(L4, contextLength=16384, quantization={"method": "awq"}, **declared) == []
     long: dict[str, Any] = {"model": MODEL | {"architecture": {"contextLength": 8192}}, "contextLength": 8193}
     assert refusal(**long).reason == reasons.CONTEXT_TOO_LONG
+
+
+@pytest.mark.parametrize("silent", ["keyValueHeads", "fullAttentionLayers"])
+def test_a_cache_of_unknown_size_refuses_nothing(silent: str) -> None:
+    """A model with few KV heads, or with windows, needs a fraction of what the other sizes make one think."""
+    sizes = {name: size for name, size in SIZES.items() if name != silent}
+    declared: dict[str, Any] = {"model": MODEL | {"uri": "pvc://weights/llama", "architecture": sizes}}
+    assert [each for each in said(L4, contextLength=60000, **declared) if each.fatal] == []
+    assert refusal(T4, contextLength=64, extraArgs=["--dtype=half"], **declared).reason == reasons.WEIGHTS_DO_NOT_FIT
 
 
 def test_the_file_counts_where_it_contradicts() -> None:
