@@ -12,7 +12,7 @@ from itertools import pairwise
 from tierwise.api.v1alpha1 import ModelTierSpec, Speculation
 from tierwise.engines.problem import Problem, missing
 from tierwise.engines.profiles import Profile
-from tierwise.engines.speculation import NEEDS_DRAFT_MODEL, TAKES_DRAFT_MODEL, most_tokens
+from tierwise.engines.speculation import NEEDS_DRAFT_MODEL, most_tokens
 from tierwise.facts import Facts
 from tierwise.reasons import CONTRACT_CHANGES, DRAFT_UNFIT, INVALID_SPEC, NEEDS_PACKAGE, NO_EFFECT
 
@@ -36,7 +36,7 @@ def check_drafts(spec: ModelTierSpec, release: Profile, facts: Facts) -> list[Pr
         )
     if method in NEEDS_DRAFT_MODEL and speculation.draft_model is None:
         found.append(Problem(INVALID_SPEC, f"speculation.draftModel is required for the method {method}"))
-    if method not in TAKES_DRAFT_MODEL and speculation.draft_model is not None:
+    if method not in NEEDS_DRAFT_MODEL and speculation.draft_model is not None:
         found.append(_advice(NO_EFFECT, f"speculation.draftModel has no effect with the method {method}"))
     if method == "suffix":
         found.extend(_suffix(spec))
@@ -80,7 +80,7 @@ def _schedule(speculation: Speculation, max_sequences: int) -> list[Problem]:
 
 def _multi_token(spec: ModelTierSpec, facts: Facts) -> list[Problem]:
     shape = facts.model
-    if spec.speculation.method != "mtp" or shape is None or spec.speculation.draft_model is not None:
+    if spec.speculation.method != "mtp" or shape is None:
         return []
     if shape.model_type in NEVER_MTP:
         message = f"speculation.method mtp: {shape.model_type} models have no layers for it; use eagle3 or ngram"

@@ -17,7 +17,6 @@ DEFAULT_TOKENS = 3
 AUTO_UNTIL_BATCH = 32
 NEEDS_DRAFT_MODEL = frozenset({"draft_model", "eagle", "eagle3", "medusa", "mlp_speculator"})
 IGNORES_SCHEDULE = frozenset({"suffix", "medusa", "mlp_speculator"})
-TAKES_DRAFT_MODEL = NEEDS_DRAFT_MODEL | {"mtp"}
 
 
 def batch_schedule(speculation: Speculation, max_sequences: int) -> tuple[tuple[int, int, int], ...]:
@@ -52,7 +51,7 @@ def speculative_config(speculation: Speculation, max_sequences: int) -> str | No
         "method": speculation.method,
         "num_speculative_tokens": most_tokens(speculation, max_sequences),
     }
-    if speculation.draft_model is not None and speculation.method in TAKES_DRAFT_MODEL:
+    if speculation.draft_model is not None and speculation.method in NEEDS_DRAFT_MODEL:
         value["model"] = speculation.draft_model
     if schedule:
         value["num_speculative_tokens_per_batch_size"] = [list(step) for step in schedule]

@@ -77,7 +77,7 @@ def test_a_draft_model_where_it_is_needed_and_where_it_is_not() -> None:
     assert problem.fatal
     assert "speculation.draftModel is required" in problem.message
     assert not only(speculation={"mode": "Enabled", "method": "ngram", "draftModel": "a/b"}).fatal
-    assert findings(speculation={"mode": "Enabled", "method": "mtp", "draftModel": "a/b"}) == [(reasons.NO_EFFECT, False)]
+    assert only(speculation={"mode": "Enabled", "method": "mtp", "draftModel": "a/b"}).reason == reasons.NO_EFFECT
 
 
 def test_suffix_needs_its_package_and_knows_no_schedule() -> None:
