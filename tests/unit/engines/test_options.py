@@ -11,6 +11,10 @@ from tierwise import reasons
 from tierwise.engines import ModelShape
 
 PLAIN = ["--no-enable-chunked-prefill"]
+WHOLE = (
+    "extraArgs: --no-enable-chunked-prefill reads a whole prompt at once: raise batching.maxBatchedTokens (8192) to "
+    "the context length (32768), or lower contextLength"
+)
 
 
 @pytest.mark.parametrize(
@@ -18,8 +22,7 @@ PLAIN = ["--no-enable-chunked-prefill"]
     [
         (
             {"contextLength": 32768, "extraArgs": PLAIN},
-            "extraArgs: --no-enable-chunked-prefill reads a whole prompt at once: "
-            + "raise batching.maxBatchedTokens (8192) to the context length (32768), or lower contextLength",
+            WHOLE,
         ),
         (
             {"contextLength": 8192, "extraArgs": ["--long-prefill-token-threshold=9000"]},
