@@ -75,7 +75,8 @@ def test_a_node_is_lost(scene: Scene, faults: Sheet) -> None:
         pods = ready_pods(scene.kubectl, "spread")
         nodes = {pod["spec"]["nodeName"]: pod["metadata"]["name"] for pod in pods}
         assert len(nodes) == WANTED, "one replica on each node with GPUs"
-        lost = max(nodes)
+        [healthy] = scene.kubectl.pods("beside")
+        lost = max({*nodes} - {healthy["spec"]["nodeName"]})
         steady = time.monotonic()
         try:
             scene.playground.unplug(lost)

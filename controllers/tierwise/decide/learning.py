@@ -16,11 +16,11 @@ change of anything that changes the engine starts again from maxSequences.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 from tierwise.api.v1alpha1 import ModelTierSpec
 from tierwise.decide.demand import median
+from tierwise.decide.kept import fingerprint, kept
 from tierwise.model import Memory, PodSample
 
 _STEP = 0.3
@@ -38,18 +38,15 @@ class Lesson:
     sampled_at: float | None
 
 
-def fingerprint(spec: ModelTierSpec) -> str:
-    """Twelve characters that change when the engine of a replica changes, and not when only its scaling does. Fields at
-    their default are left out: what was learned survives a release that adds fields."""
-    inert = {"scaling", "replicas", "price", "drain_seconds", "startup_timeout_seconds", "rollout"}
-    text = spec.model_dump_json(by_alias=True, exclude=inert, exclude_defaults=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+def learned_for(spec: ModelTierSpec) -> str:
+    """Twelve characters that change when the engine of a replica changes, and not when only its scaling does."""
+    return fingerprint(kept(spec, "drain_seconds", "startup_timeout_seconds"))
 
 
 def requests_per_replica(spec: ModelTierSpec, memory: Memory) -> float:
     """C as it is known now."""
     limit = float(spec.batching.max_sequences)
-    if memory.requests_per_replica is None or memory.learned_for != fingerprint(spec):
+    if memory.requests_per_replica is None or memory.learned_for != learned_for(spec):
         return limit
     return min(limit, max(1.0, memory.requests_per_replica))
 

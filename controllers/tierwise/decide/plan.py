@@ -19,8 +19,9 @@ from collections.abc import Mapping
 from tierwise import engines, reasons
 from tierwise.api.v1alpha1 import ModelTierSpec
 from tierwise.decide.advice import advise
+from tierwise.decide.kept import fingerprint, kept
 from tierwise.decide.replicas import decide_replicas
-from tierwise.decide.rollout import fingerprint, kept, roll
+from tierwise.decide.rollout import roll
 from tierwise.engines import Problem
 from tierwise.errors import Unsupported
 from tierwise.facts import UNKNOWN

@@ -24,7 +24,7 @@ from tierwise import reasons
 from tierwise.api.v1alpha1 import ModelTierSpec
 from tierwise.decide import damping
 from tierwise.decide.demand import Demand, demand, gaps, median, share, total, whole
-from tierwise.decide.learning import SAME_SAMPLE_SECONDS, fingerprint, learn, requests_per_replica
+from tierwise.decide.learning import SAME_SAMPLE_SECONDS, learn, learned_for, requests_per_replica
 from tierwise.model import Decision, Memory, MetricsHealth, NamedSignal, PodSample, Signal, State, Step, TierView
 from tierwise.times import rfc3339
 
@@ -66,7 +66,7 @@ def decide_replicas(
     memory = replace(
         memory,
         requests_per_replica=lesson.requests_per_replica,
-        learned_for="" if lesson.requests_per_replica is None else fingerprint(spec),
+        learned_for="" if lesson.requests_per_replica is None else learned_for(spec),
         queued=lesson.queued,
         sampled_at=lesson.sampled_at,
         measured=_first_samples(pods, memory),

@@ -16,30 +16,26 @@ from the last good spec, which has nothing behind it. The mark falls when a fiel
 of scaling alone does not try a failed spec again: that would stop another replica for it.
 
 Why the status and not a ControllerRevision: it is read and written anyway (no further right, no further kind to watch),
-the mark and what it is about change in one write, and it is small: the fields that make a replica, without defaults,
+the mark and what it is about change in one write, and it is small: the fields that make a replica, as said,
 300 bytes as a rule and 32 KiB at most. A longer spec is not kept, and there is then no way back to it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import replace
-from typing import Any
 
 from pydantic import ValidationError
 
 from tierwise import engines
 from tierwise.api.status import SPEC_LENGTH, FailedSpec, LastGood
 from tierwise.api.v1alpha1 import ModelTierSpec
+from tierwise.decide.kept import FOLLOWING, fingerprint, kept
 from tierwise.errors import Unsupported
 from tierwise.model import PodFacts, Rollout, TierView, Workload
 from tierwise.pods import cannot_start
 from tierwise.words import clip
 
 STEADY_SECONDS = 30.0
-# They follow the present spec at all times: none of them is part of a replica.
-FOLLOWING = ("scaling", "replicas", "price", "rollout")
 _MESSAGE = 512
 
 
@@ -61,26 +57,6 @@ def roll(view: TierView, spec: ModelTierSpec, at: float) -> Rollout:
     if before is not None and good is not None:
         failed = _given_up(view, spec, present, good, at)
     return Rollout(spec, present, good=good, failed=failed)
-
-
-def kept(spec: ModelTierSpec) -> str:
-    """The fields of a spec that make a replica, without those at their default: equal specs give equal text, also when
-    a later release adds fields."""
-    body = spec.model_dump(mode="json", by_alias=True, exclude={*FOLLOWING, "external"}, exclude_defaults=True)
-    return json.dumps(_filled(body), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def fingerprint(text: str) -> str:
-    """Twelve characters that change when a field that makes a replica changes. `text` as by `kept`."""
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _filled(body: Any) -> Any:
-    """Without what is empty."""
-    if not isinstance(body, dict):
-        return body
-    below = {name: _filled(value) for name, value in body.items()}
-    return {name: value for name, value in below.items() if value not in ({}, [])}
 
 
 def _before(good: LastGood, spec: ModelTierSpec) -> ModelTierSpec | None:

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.decide.make import NOW, spec
 from tierwise.api.status import ModelTierStatus, ScalingMemory, ScalingStatus
 from tierwise.decide.damping import MOST_PEAKS, held, raised, remembered, standing, with_headroom
-from tierwise.decide.learning import fingerprint
+from tierwise.decide.learning import learned_for
 from tierwise.decide.memory import remember, restore
 from tierwise.model import Memory, Peak
 
@@ -126,7 +126,7 @@ def test_what_changes_no_engine_forgets_nothing(inert: dict[str, object]) -> Non
     plain = spec()
     changed = type(plain).model_validate(plain.model_dump(by_alias=True, exclude_none=True) | inert)
     assert changed != plain
-    assert fingerprint(changed) == fingerprint(plain)
+    assert learned_for(changed) == learned_for(plain)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_what_changes_no_engine_forgets_nothing(inert: dict[str, object]) -> Non
 def test_another_engine_starts_to_learn_anew(engine: dict[str, object]) -> None:
     plain = spec()
     changed = type(plain).model_validate(plain.model_dump(by_alias=True, exclude_none=True) | engine)
-    assert fingerprint(changed) != fingerprint(plain)
+    assert learned_for(changed) != learned_for(plain)
 
 
 def test_without_a_learned_number_nothing_is_kept_of_what_it_was_learned_for() -> None:

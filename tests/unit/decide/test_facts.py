@@ -13,7 +13,7 @@ from tierwise import reasons
 from tierwise.api.status import Condition, ModelTierStatus, RenderedStatus, RolloutStatus
 from tierwise.api.v1alpha1 import ModelTierSpec
 from tierwise.decide import decide
-from tierwise.decide.rollout import fingerprint, kept
+from tierwise.decide.kept import fingerprint, kept
 from tierwise.facts import GPU, UNKNOWN, Facts, ModelShape
 from tierwise.model import Memory, Snapshot, TierPlan, TierView, Workload
 

@@ -11,7 +11,8 @@ from tests.unit.decide.make import NOW, view
 from tierwise import reasons
 from tierwise.api.status import SPEC_LENGTH, FailedSpec, LastGood, RenderedStatus, RolloutStatus
 from tierwise.api.v1alpha1 import ModelTierSpec
-from tierwise.decide.rollout import STEADY_SECONDS, fingerprint, kept, roll
+from tierwise.decide.kept import fingerprint, kept
+from tierwise.decide.rollout import STEADY_SECONDS, roll
 from tierwise.model import DeploymentFacts, PodFacts, Rollout
 
 
@@ -187,24 +188,3 @@ def test_back_again_the_last_good_one_follows_its_replica_set() -> None:
 def test_a_mark_on_another_spec_is_forgotten() -> None:
     found = rolled(NEW, pod("a", ready=False), failed=MARK.model_copy(update={"hash": "other"}))
     assert (found.back, found.failed, found.spec) == (False, None, NEW)
-
-
-def test_what_is_kept_of_a_spec_is_what_was_said_and_makes_a_replica() -> None:
-    """It stands in the status of users and must be read by the next release: its form is fixed."""
-    assert kept(NEW) == '{"model":{"name":"m","uri":"hf://org/new"}}'
-    said = spec(
-        contextLength=1024, scaling={"maxReplicas": 3}, extraArgs=["--reasoning-parser=ä"], caching={"kvOffloadGiB": 2}
-    )
-    assert kept(said) == (
-        '{"caching":{"kvOffloadGiB":2},"contextLength":1024,"extraArgs":["--reasoning-parser=ä"],'
-        '"model":{"name":"m","uri":"hf://org/new"}}'
-    )
-    assert len(fingerprint(kept(said))) == 12
-
-
-def test_a_field_that_was_said_and_holds_nothing_makes_no_other_replica() -> None:
-    empty: dict[str, Any] = {
-        "model": {"name": "m", "uri": "hf://org/new", "architecture": {}},
-        "speculation": {"draftArchitecture": {}},
-    }
-    assert kept(spec(**empty)) == kept(NEW)

@@ -56,3 +56,4 @@ def test_a_new_survivor_an_old_word_and_an_unclear_one_are_complained_about() ->
     assert len(complaints(results, {})) == 1
     assert len(complaints(results, {survivor.key: "why not"})) == 1
     assert len(complaints(results, {survivor.key: "accepted: x", "gone": "accepted: x"})) == 1
+    assert complaints(replace(results, survivors=(replace(survivor, status="timeout"),)), {}) == []

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from tests.unit.decide.make import HEALTHY, KEY, NOW, SEQUENCES, WAITING, Loop, plan, pod, sample, spec, spread, view
 from tierwise.api.status import ModelTierStatus
 from tierwise.decide import decide, remember, restore
-from tierwise.decide.learning import fingerprint
+from tierwise.decide.learning import learned_for
 from tierwise.model import Memory, MetricsHealth, Peak, PodSample, Signal, Snapshot, State, TierKey, TierView
 
 FAST = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -51,7 +51,7 @@ memories = st.builds(
     recommended=st.one_of(st.none(), st.integers(1, 30)),
     peaks=st.lists(st.builds(Peak, st.integers(1, 30), st.floats(NOW - 900, NOW + 900)), max_size=5).map(tuple),
     requests_per_replica=st.one_of(st.none(), st.floats(1, 16)),
-    learned_for=st.sampled_from(["", fingerprint(spec())]),
+    learned_for=st.sampled_from(["", learned_for(spec())]),
     resumed=st.booleans(),
     queued=st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 20)), max_size=3).map(tuple),
     measured=st.one_of(

@@ -12,7 +12,8 @@ from tests.unit.cycle.rollouts import Town
 from tests.unit.decide.make import NOW, view
 from tierwise.api.status import FailedSpec, LastGood, RenderedStatus, RolloutStatus
 from tierwise.api.v1alpha1 import ModelTierSpec
-from tierwise.decide.rollout import FOLLOWING, fingerprint, kept, roll
+from tierwise.decide.kept import FOLLOWING, fingerprint, kept
+from tierwise.decide.rollout import roll
 from tierwise.errors import Conflict
 from tierwise.model import DeploymentFacts, PodFacts, TierView
 
