@@ -16,31 +16,21 @@ from tierwise.engines import profile, shape
 from tierwise.engines.check_drafts import NEVER_MTP
 from tierwise.engines.hardware import (
     FLASH_ATTN,
+    FLASH_ATTN_SINKS,
     FLASHINFER,
-    METHODS,
-    MXFP4_CHECKPOINT,
+    FLASHINFER_SINKS,
     NATIVE_BFLOAT16,
     ROCM_KV_DTYPES,
+    SINKS,
     TRITON_ATTN,
     TRITON_FP8,
-    Capability,
     Hardware,
 )
 from tierwise.engines.layers import DRAFT_LAYERS
+from tierwise.engines.methods import Capability
 
 pytestmark = pytest.mark.judge
-QUANTIZATION, BACKENDS = "model_executor/layers/quantization", "v1/attention/backends"
-ONLINE = (f"{QUANTIZATION}/online/base.py", "OnlineQuantizationConfig")
-CLASSES = {  # of the methods that a checkpoint names
-    "compressed-tensors": (f"{QUANTIZATION}/compressed_tensors/compressed_tensors.py", "CompressedTensorsConfig"),
-    "awq": (f"{QUANTIZATION}/auto_awq.py", "AutoAWQConfig"),
-    "gptq": (f"{QUANTIZATION}/auto_gptq.py", "AutoGPTQConfig"),
-    "fp8": (f"{QUANTIZATION}/fp8.py", "Fp8Config"),
-    "modelopt": (f"{QUANTIZATION}/modelopt.py", "ModelOptFp8Config"),
-    "modelopt_fp4": (f"{QUANTIZATION}/modelopt.py", "ModelOptNvFp4Config"),
-    "quark": (f"{QUANTIZATION}/quark/quark.py", "QuarkConfig"),
-    "torchao": (f"{QUANTIZATION}/torchao.py", "TorchAOConfig"),
-}
+BACKENDS = "v1/attention/backends"
 
 
 def number(capability: Capability) -> int:
@@ -63,45 +53,7 @@ def hardware(release: str) -> Hardware:
     return profile(Engine(version=f"{release}.0")).hardware
 
 
-def test_the_least_capability_of_every_method(release: str, code: Path) -> None:
-    listed = profile(Engine(version=f"{release}.0"))
-    assert set(CLASSES) == listed.checkpoint_quantization
-    assert set(METHODS) == listed.checkpoint_quantization | listed.online_quantization
-    for name, method in METHODS.items():
-        module, owner = CLASSES.get(name, ONLINE)
-        assert Source(code, module).returned(owner, "get_min_capability") == number(method.minimum), name
-    mxfp4 = Source(code, f"{QUANTIZATION}/mxfp4.py")
-    assert mxfp4.returned("Mxfp4Config", "get_min_capability") == number(MXFP4_CHECKPOINT)
-
-
-def test_the_method_of_one_family_and_what_is_native(code: Path) -> None:
-    online = Source(code, f"{QUANTIZATION}/online/nvfp4.py")
-    families = {name: method.family for name, method in METHODS.items() if method.family is not None}
-    assert online.arguments("is_device_capability_family") == [10 * family for family in families.values()] == [100]
-    assert Source(code, "platforms/cuda.py").arguments("has_device_capability", "supports_fp8") == [89]
-    kernels = Source(code, "model_executor/kernels/linear/mxfp8/flashinfer.py")
-    assert kernels.arguments("has_device_capability") == [100]
-    kernels = Source(code, "model_executor/kernels/linear/mxfp4/flashinfer.py")
-    assert kernels.arguments("has_device_capability") == [100]
-    natives = {method.native for method in METHODS.values()}
-    assert natives == {None, (8, 9), (10, 0)}
-    fallbacks = Source(code, f"{QUANTIZATION}/utils/marlin_utils_fp8.py"), "is_fp8_marlin_supported"
-    assert fallbacks[0].arguments("has_device_capability", fallbacks[1]) == [75]
-    fallbacks = Source(code, f"{QUANTIZATION}/utils/marlin_utils_fp4.py"), "is_fp4_marlin_supported"
-    assert fallbacks[0].arguments("has_device_capability", fallbacks[1]) == [75]
-
-
-def test_the_methods_of_the_rocm_build(code: Path) -> None:
-    supported = set(Source(code, "platforms/rocm.py").assigned("supported_quantization"))
-    assert {name for name, method in METHODS.items() if method.rocm} == set(METHODS) & supported
-    kernels = Source(code, "model_executor/kernels/linear/__init__.py")
-    for table, ours in (("NVFP4", "modelopt_fp4"), ("MXFP8", "mxfp8"), ("MXFP4", "mxfp4")):
-        value = kernels.value(f"_POSSIBLE_{table}_KERNELS")
-        assert isinstance(value, ast.Dict)
-        pairs = zip(value.keys, value.values, strict=True)
-        kernels_of = {ast.unparse(key): ast.unparse(each) for key, each in pairs if key is not None}
-        assert "Emulation" in kernels_of["PlatformEnum.ROCM"]
-        assert not METHODS[ours].rocm_native
+def test_the_caches_of_the_rocm_build(code: Path) -> None:
     for backend in ("rocm_attn", "rocm_aiter_fa", "rocm_aiter_unified_attn"):
         dtypes = set(Source(code, f"{BACKENDS}/{backend}.py").assigned("supported_kv_cache_dtypes"))
         assert dtypes & set(get_args(KVCacheDtype)) == ROCM_KV_DTYPES
@@ -129,6 +81,22 @@ def test_the_attention_backends(code: Path, hardware: Hardware) -> None:
     assert {family // 10 for family in families} == hardware.nvfp4_cache
 
 
+def test_attention_sinks(code: Path, hardware: Hardware) -> None:
+    flash, infer = Source(code, f"{BACKENDS}/flash_attn.py"), Source(code, f"{BACKENDS}/flashinfer.py")
+    least = f"has_sink and device_capability < DeviceCapability{FLASH_ATTN_SINKS}"
+    assert least in flash.text("FlashAttentionBackend", "supports_combination")
+    majors = infer.arguments("is_device_capability", "supports_sink")
+    majors += infer.arguments("is_device_capability_family", "supports_sink")
+    assert {each // 10 for each in majors} == FLASHINFER_SINKS
+    if hardware.nvfp4_cache != {10}:
+        refused = infer.text("supports_combination")
+        assert "device_capability.major in (8, 9, 12)" in refused
+        assert "if has_sink:\n" in refused
+    assert Source(code, f"{BACKENDS}/triton_attn.py").returned("TritonAttentionBackend", "supports_sink") is True
+    for name in SINKS:
+        assert "sinks=self.sinks" in Source(code, f"model_executor/models/{name}.py").text()
+
+
 def test_the_order_of_the_backends(code: Path) -> None:
     text = Source(code, "platforms/cuda.py").text("_get_backend_priorities")
     plain = text[text.rindex("device_capability.major == 10 and (not use_non_causal)") :]
@@ -148,12 +116,9 @@ def test_types_of_numbers(code: Path, hardware: Hardware) -> None:
     assert text.index("has_device_capability(80)") < text.index("[torch.bfloat16, torch.float16, torch.float32]")
     config = Source(code, "config/model.py")
     assert set(config.assigned("_FLOAT16_NOT_SUPPORTED_MODELS")) == hardware.no_float16
-    whole = {
-        name
-        for name, (module, owner) in {**CLASSES, "online": ONLINE}.items()
-        if "float32" in Source(code, module).text(owner, "get_supported_act_dtypes")
-    }
-    assert whole == hardware.float32_methods
+    auto = config.text("_resolve_auto_dtype")
+    assert "if _is_valid_dtype(model_type, dtype)" in auto
+    assert "preferred_dtype = supported_dtypes[0]" in auto
     refuses = Source(code, "config/vllm.py").has("_reject_mismatched_float_kv_cache")
     assert refuses == hardware.refuses_other_float_cache
 
@@ -165,6 +130,8 @@ def test_memory_driver_and_batches(code: Path, hardware: Hardware) -> None:
     assert shares == [hardware.memory_share]
     assert Source(code, "envs.py").assigned("VLLM_MAIN_CUDA_VERSION") == "13.0"  # driver 580 and above
     assert hardware.driver == 580
+    assert hardware.compatible_driver < hardware.driver
+    assert "VLLM_ENABLE_CUDA_COMPATIBILITY" in Source(code, "env_override.py").strings()
     limits = Source(code, "engine/arg_utils.py").text("get_batch_defaults")
     sizes = [each for each in hardware.batch_limits if each.memory_bytes]
     assert [f">= {each.memory_bytes // 1024**3} * GiB_bytes" in limits for each in sizes] == [True, True]

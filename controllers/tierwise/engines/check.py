@@ -17,16 +17,15 @@ from tierwise.engines.check_options import check_options
 from tierwise.engines.effective import effective_facts
 from tierwise.engines.extra import check_extra
 from tierwise.engines.hardware import AMD, wanted_vendor
+from tierwise.engines.methods import METHODS, method_in_use
 from tierwise.engines.problem import Problem, missing
 from tierwise.engines.profiles import Profile, profile
 from tierwise.engines.words import check_words
-from tierwise.facts import UNKNOWN, Facts
+from tierwise.facts import UNKNOWN, Facts, ModelShape
 from tierwise.reasons import EXPERTS_ONLY, FEW_BITS_LONG_CONTEXT, INVALID_SPEC, NEEDS_PACKAGE, NO_EFFECT, UNCALIBRATED
 
 HF_SCHEME = "hf://"
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
-_EXPERTS_ONLY = frozenset({"int8_per_channel_weight_only", "nvfp4_per_token"})
-_FOUR_BIT = frozenset({"mxfp4", "nvfp4_per_token", "awq", "gptq", "modelopt_fp4"})
 LONG_CONTEXT = 65536
 
 
@@ -78,17 +77,25 @@ def _quantization(spec: ModelTierSpec, release: Profile, facts: Facts) -> list[P
     if dtype not in release.kv_cache_dtypes:
         what = f"quantization.kvCacheDtype {dtype}"
         found.append(missing(release.engine, release.release, what, release.removed.get(dtype)))
-    if method in _EXPERTS_ONLY and facts.model is None:
+    if method in METHODS and METHODS[method].experts_only and facts.model is None:
         message = f"quantization.method {method} quantizes only the experts of a mixture-of-experts model"
         found.append(_advice(EXPERTS_ONLY, message))
-    real = method if method != "none" or facts.model is None else facts.model.quantization
-    if real in _FOUR_BIT and _longest(spec, facts) >= LONG_CONTEXT:
+    real, few = _few_bits(method, facts.model)
+    if few and _longest(spec, facts) >= LONG_CONTEXT:
         message = f"4-bit weights ({real}) can lose much quality at {LONG_CONTEXT} tokens and more: evaluate"
         found.append(_advice(FEW_BITS_LONG_CONTEXT, f"quantization.method: {message}"))
     if dtype.startswith("fp8"):
         message = f"quantization.kvCacheDtype {dtype}: without scales in the checkpoint answers may get worse: evaluate"
         found.append(_advice(UNCALIBRATED, message))
     return found
+
+
+def _few_bits(said: str, shape: ModelShape | None) -> tuple[str, bool]:
+    """The method in use, and whether its weights have 4 bits or fewer: a checkpoint may say how many."""
+    name, method = method_in_use(said, shape.quantization if shape is not None else "")
+    if shape is not None and shape.quantization and shape.weight_bits is not None:
+        return name, shape.weight_bits <= 4
+    return name, method is not None and method.four_bits
 
 
 def _longest(spec: ModelTierSpec, facts: Facts) -> int:

@@ -53,10 +53,10 @@ def _advice(reason: str, message: str) -> Problem:
 
 
 def _suffix(spec: ModelTierSpec) -> list[Problem]:
-    found = []
-    if spec.engine.image is None:
-        message = "speculation.method suffix needs an engine.image with the package arctic-inference"
-        found.append(_advice(NEEDS_PACKAGE, message))
+    message = "speculation.method suffix needs an engine.image with the package arctic-inference"
+    if spec.engine.image is not None:
+        message = "speculation.method suffix needs the package arctic-inference: make sure that engine.image has it"
+    found = [_advice(NEEDS_PACKAGE, message)]
     if spec.speculation.mode == "Auto" or spec.speculation.schedule:
         message = "the engine ignores a schedule with speculation.method suffix: it always drafts"
         found.append(_advice(NO_EFFECT, message))

@@ -8,24 +8,25 @@ nothing. What is wrong is said once, with the kinds that it is wrong for.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tierwise.api.v1alpha1 import ModelTierSpec
 from tierwise.engines import flags
+from tierwise.engines.computing import computed_dtype
 from tierwise.engines.hardware import (
     AMD,
-    METHODS,
-    MXFP4_CHECKPOINT,
+    FP8_ARITHMETIC,
     NATIVE_BFLOAT16,
     ROCM_KV_DTYPES,
-    SAME,
-    Capability,
+    SINKS,
     attention_backend,
+    consumer,
     memory_mib,
     vendor,
     wanted_vendor,
 )
 from tierwise.engines.memory import CERTAIN_OVERHEAD, GIB, USUAL_OVERHEAD, Need, need
+from tierwise.engines.methods import Capability, Method, method_in_use
 from tierwise.engines.problem import Problem
 from tierwise.engines.profiles import Profile
 from tierwise.facts import GPU, Facts, ModelShape
@@ -60,12 +61,13 @@ class _Question:
     need: Need | None
 
     @property
-    def method(self) -> str:
-        """The quantization method that is really used: a checkpoint knows its own."""
-        said = self.spec.quantization.method
-        if said != "none" or self.shape is None:
-            return said
-        return SAME.get(self.shape.quantization, self.shape.quantization) or "none"
+    def named(self) -> tuple[str, Method | None]:
+        """The quantization method that is really used, with its name."""
+        return method_in_use(self.spec.quantization.method, self.shape.quantization if self.shape is not None else "")
+
+    def computed(self, gpu: GPU) -> str | None:
+        """The type of numbers that this kind of GPU computes the model in; None when that is not certain."""
+        return computed_dtype(self.spec, self.shape, self.release.hardware, gpu.capability)
 
 
 def check_gpus(spec: ModelTierSpec, release: Profile, facts: Facts) -> list[Problem]:
@@ -107,14 +109,21 @@ def _version(capability: Capability) -> str:
 
 
 def _driver(question: _Question, gpu: GPU) -> Iterator[_Finding]:
-    """Only for the engine's own image: another build may be made for an older CUDA."""
-    least = question.release.hardware.driver
-    if question.spec.engine.image is None and gpu.driver_major is not None and gpu.driver_major < least:
-        yield _Finding(
-            DRIVER_TOO_OLD,
-            f"engine.version {question.release.release} needs driver {least} or newer (CUDA 13)",
-            f"a node with {_name(gpu)} has {gpu.driver_major}",
-        )
+    """Only for the engine's own image: another build may be made for an older CUDA. Whether a node has the forward
+    compatibility switched on, nobody can see from here."""
+    least, compatible = question.release.hardware.driver, question.release.hardware.compatible_driver
+    if question.spec.engine.image is not None or gpu.driver_major is None or gpu.driver_major >= least:
+        return
+    has = f"a node with {_name(gpu)} has {gpu.driver_major}"
+    if gpu.driver_major < compatible or consumer(gpu):
+        needs = f"engine.version {question.release.release} needs driver {least} or newer (CUDA 13)"
+        yield _Finding(DRIVER_TOO_OLD, needs, has)
+        return
+    needs = (
+        f"engine.version {question.release.release} is built for driver {least} (CUDA 13) and starts on one from "
+        f"{compatible} on only with NVIDIA's forward compatibility"
+    )
+    yield _Finding(DRIVER_TOO_OLD, needs, has, fatal=False)
 
 
 def _engine(question: _Question, gpu: GPU) -> Iterator[_Finding]:
@@ -128,18 +137,22 @@ def _engine(question: _Question, gpu: GPU) -> Iterator[_Finding]:
 
 
 def _method(question: _Question, gpu: GPU) -> Iterator[_Finding]:
-    method = METHODS.get(question.method)
+    name, method = question.named
     if method is None or gpu.capability is None:
         return
-    field, has = f"quantization.method {question.method}", f"{_name(gpu)} has {_version(gpu.capability)}"
-    least, shape = method.minimum, question.shape
-    if question.method == "mxfp4" and shape is not None and shape.quantization:
-        least = MXFP4_CHECKPOINT
+    field, has = f"quantization.method {name}", f"{_name(gpu)} has {_version(gpu.capability)}"
+    kernel = flags.value(question.spec.extra_args, "--linear-backend") or "auto"
+    least = method.minimum
+    if kernel != "auto" and least == FP8_ARITHMETIC:
+        least = question.release.hardware.minimum  # of a kernel that is chosen nothing is known here
+    falls_back = question.release.hardware.plain_fp8_falls_back or method.plain_fp8 is False or kernel != "auto"
     if gpu.capability < least:
         yield _Finding(WRONG_GPU, f"{field} needs compute capability {_version(least)} or more", has)
     elif method.family is not None and gpu.capability[0] != method.family:
         # A dense model would start, since it has no layer that the method is for: it is as wrong there.
         yield _Finding(WRONG_GPU, f"{field} needs compute capability {method.family}.x", has)
+    elif gpu.capability < FP8_ARITHMETIC and not falls_back:
+        yield _Finding(WRONG_GPU, _no_fallback(question, field, method), has, fatal=bool(method.plain_fp8))
     elif method.native is not None and gpu.capability < method.native:
         yield _Finding(
             WEIGHT_ONLY,
@@ -147,6 +160,15 @@ def _method(question: _Question, gpu: GPU) -> Iterator[_Finding]:
             has,
             fatal=False,
         )
+
+
+def _no_fallback(question: _Question, field: str, method: Method) -> str:
+    release = f"{question.release.engine} {question.release.release}"
+    ends = f"{field} ends {release} below compute capability {_version(FP8_ARITHMETIC)}"
+    instead = "extraArgs --linear-backend=marlin or engine.version 0.32"
+    if method.plain_fp8:
+        return f"{ends}: use fp8_per_block, {instead}"
+    return f"{ends}, unless the checkpoint is quantized by blocks: use {instead}"
 
 
 def _kv_dtype(question: _Question, gpu: GPU) -> Iterator[_Finding]:
@@ -158,9 +180,11 @@ def _kv_dtype(question: _Question, gpu: GPU) -> Iterator[_Finding]:
     if latent and dtype != "nvfp4":
         return  # backends of their own, which no table here knows
     head_dim = shape.head_dim if shape is not None else None
+    sinks = shape is not None and shape.model_type in SINKS
     hardware = question.release.hardware
-    if (latent and dtype == "nvfp4") or attention_backend(hardware, gpu.capability, dtype, head_dim) is None:
+    if (latent and dtype == "nvfp4") or attention_backend(hardware, gpu.capability, dtype, head_dim, sinks) is None:
         why = "latent attention" if latent else f"heads of {head_dim}" if head_dim else "any head size"
+        why = f"{why} and attention sinks" if sinks else why
         yield _Finding(
             WRONG_GPU,
             f"quantization.kvCacheDtype {dtype} has no attention backend in {question.release.engine} "
@@ -170,25 +194,36 @@ def _kv_dtype(question: _Question, gpu: GPU) -> Iterator[_Finding]:
 
 
 def _dtype(question: _Question, gpu: GPU) -> Iterator[_Finding]:
-    """bfloat16 where the GPU has none: asked for by name the engine refuses it, else it takes float16 instead."""
+    """bfloat16 where the GPU has none: asked for by name the engine refuses it, else it takes another type instead."""
     if gpu.capability is None or gpu.capability >= NATIVE_BFLOAT16:
         return
-    asked = flags.dtype(question.spec.extra_args)
+    asked, computed = flags.dtype(question.spec.extra_args), question.computed(gpu)
+    (name, method), shape = question.named, question.shape
     has = f"{_name(gpu)} has {_version(gpu.capability)}"
     if asked == "bfloat16":
         yield _Finding(WRONG_GPU, "extraArgs: --dtype=bfloat16 needs compute capability 8.0 or more", has)
-    elif asked == "auto" and (question.shape is None or question.shape.dtype != "float16"):
+    elif asked == "auto" and computed == "float32" and shape is not None:
+        instead = f"computes {shape.model_type} models in float32 below compute capability 8.0"
+        if method is not None and computed not in method.types:
+            yield _Finding(
+                WRONG_GPU, f"quantization.method {name} does not compute in float32: the engine {instead}", has
+            )
+        else:
+            yield _Finding(
+                LESS_PRECISION, f"the engine {instead}, with twice the memory and less speed", has, fatal=False
+            )
+    elif asked == "auto" and (shape is None or shape.dtype != "float16"):
         needs = "the engine computes a bfloat16 model in float16 below compute capability 8.0 (extraArgs: --dtype)"
         yield _Finding(LESS_PRECISION, needs, has, fatal=False)
 
 
 def _rocm(question: _Question, gpu: GPU) -> Iterator[_Finding]:
-    method, dtype = METHODS.get(question.method), question.spec.quantization.kv_cache_dtype
+    (name, method), dtype = question.named, question.spec.quantization.kv_cache_dtype
     if method is not None and not method.rocm:
-        needs = f"quantization.method {question.method} is not there in the engine's ROCm build"
+        needs = f"quantization.method {name} is not there in the engine's ROCm build"
         yield _Finding(WRONG_GPU, needs, f"{_name(gpu)} is an AMD GPU")
     elif method is not None and not method.rocm_native:
-        needs = f"quantization.method {question.method} is emulated with 16 bits below gfx950: it saves memory alone"
+        needs = f"quantization.method {name} is emulated with 16 bits below gfx950: it saves memory alone"
         yield _Finding(WEIGHT_ONLY, needs, f"{_name(gpu)} has no arithmetic for it", fatal=False)
     if dtype not in ROCM_KV_DTYPES:
         needs = f"quantization.kvCacheDtype {dtype} has no attention backend in the engine's ROCm build"
@@ -196,7 +231,7 @@ def _rocm(question: _Question, gpu: GPU) -> Iterator[_Finding]:
 
 
 def _memory(question: _Question, gpu: GPU) -> Iterator[_Finding]:
-    needed, mib = question.need, memory_mib(gpu, question.spec.resources.resource_name)
+    needed, mib = _needed(question, gpu), memory_mib(gpu, question.spec.resources.resource_name)
     if needed is None or mib is None:
         return
     extra, memory = question.spec.extra_args, mib * 1024 * 1024
@@ -227,6 +262,16 @@ def _memory(question: _Question, gpu: GPU) -> Iterator[_Finding]:
             f"{_name(gpu)} has {_gib(room)}",
             fatal=False,
         )
+
+
+def _needed(question: _Question, gpu: GPU) -> Need | None:
+    """What a GPU has to hold; plain weights, and a cache as the model, take twice as much in float32."""
+    needed, spec = question.need, question.spec
+    drafts = spec.speculation.mode != "Disabled"
+    if needed is None or question.named[1] is not None or drafts or question.computed(gpu) != "float32":
+        return needed
+    cache = 2 if spec.quantization.kv_cache_dtype == "auto" else 1
+    return replace(needed, weights=needed.weights * 2, per_token=needed.per_token * cache, window=needed.window * cache)
 
 
 def _context_words(needed: Need, fixed: int | None) -> str:

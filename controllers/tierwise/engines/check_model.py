@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from tierwise.api.v1alpha1 import ModelTierSpec
 from tierwise.engines import flags
+from tierwise.engines.computing import computed_dtype
 from tierwise.engines.effective import certainly_dense, contradictions
-from tierwise.engines.hardware import SAME
+from tierwise.engines.methods import SAME, method_in_use
 from tierwise.engines.problem import Problem
 from tierwise.engines.profiles import Profile
 from tierwise.facts import Facts, ModelShape
@@ -27,7 +28,6 @@ from tierwise.reasons import (
 )
 
 _OWN_FILE = frozenset({"modelopt", "modelopt_fp4"})  # may describe themselves in hf_quant_config.json instead
-_EXPERTS = frozenset({"int8_per_channel_weight_only", "nvfp4_per_token"})
 
 
 def check_model(spec: ModelTierSpec, release: Profile, read: Facts, facts: Facts) -> list[Problem]:
@@ -50,6 +50,9 @@ def check_model(spec: ModelTierSpec, release: Profile, read: Facts, facts: Facts
 
 def _checkpoint(spec: ModelTierSpec, release: Profile, shape: ModelShape) -> list[Problem]:
     said, real = spec.quantization.method, shape.quantization
+    if real in release.deprecated:
+        refuses = f"{release.engine} {release.release} refuses {real} checkpoints as deprecated"
+        return [Problem(UNSUPPORTED, f"model.uri: {refuses}: {release.deprecated[real]}")]
     if real and real not in release.known_quantization:
         remedy = release.removed.get(real, "choose another checkpoint")
         message = f"model.uri: {release.engine} {release.release} cannot read {real} checkpoints: {remedy}"
@@ -72,13 +75,19 @@ def _checkpoint(spec: ModelTierSpec, release: Profile, shape: ModelShape) -> lis
 def _types(spec: ModelTierSpec, release: Profile, shape: ModelShape) -> list[Problem]:
     """Types of numbers that exclude each other."""
     hardware, asked, cache = release.hardware, flags.dtype(spec.extra_args), spec.quantization.kv_cache_dtype
-    method = spec.quantization.method if spec.quantization.method != "none" else shape.quantization or "none"
+    name, method = method_in_use(spec.quantization.method, shape.quantization)
+    computed = computed_dtype(spec, shape, hardware, None)
     found = []
     if asked == "float16" and shape.model_type in hardware.no_float16:
         message = f"extraArgs: --dtype=float16: {release.engine} does not compute {shape.model_type} models in float16"
         found.append(Problem(INVALID_SPEC, message))
-    if asked == "float32" and method != "none" and method not in hardware.float32_methods:
-        message = f"extraArgs: --dtype=float32 is not possible with quantization.method {method}; remove it"
+    if method is not None and computed is not None and computed not in method.types:
+        possible = " or ".join(sorted(method.types))
+        message = f"extraArgs: --dtype={asked} is not possible with quantization.method {name}, which computes in"
+        message = f"{message} {possible}: remove it"
+        if asked == "auto":
+            message = f"the model is {computed}, and quantization.method {name} computes in {possible}: "
+            message = f"{message}set extraArgs --dtype={min(method.types)}"
         found.append(Problem(INVALID_SPEC, message))
     # A checkpoint of 32 bits is computed in whatever the GPU prefers, so nothing can be held against it here.
     own = asked if asked != "auto" else shape.dtype if shape.dtype in ("float16", "bfloat16") else ""
@@ -87,8 +96,8 @@ def _types(spec: ModelTierSpec, release: Profile, shape: ModelShape) -> list[Pro
         message = f"quantization.kvCacheDtype {cache} is not the type of the model ({own}): use auto"
         refused = hardware.refuses_other_float_cache and not may_differ
         found.append(Problem(INVALID_SPEC if refused else NO_EFFECT, message, fatal=refused))
-    if method in _EXPERTS and certainly_dense(spec, shape):
-        message = f"quantization.method {method} quantizes nothing here: the model is dense"
+    if method is not None and method.experts_only and certainly_dense(spec, shape):
+        message = f"quantization.method {name} quantizes nothing here: the model is dense"
         found.append(Problem(EXPERTS_ONLY, message, fatal=False))
     return found
 

@@ -1,69 +1,24 @@
 """Which GPU can run what, by release of the engine?
 
 Read in the sources of vLLM 0.30.0, 0.32.0 and 0.33.0 and compared with them again by the test-suite
-(tests/judges/test_hardware.py): `get_min_capability` of the quantization methods, `supported_quantization` of the ROCm
-platform, the backends of the attention under v1/attention/backends and their order in platforms/cuda.py, the batch
-limits of engine/arg_utils.py, the CUDA release of envs.py. Capabilities compare as (major, minor).
+(tests/judges/test_hardware.py): the backends of the attention under v1/attention/backends and their order in
+platforms/cuda.py, the batch limits of engine/arg_utils.py, the CUDA release of envs.py. The quantization methods stand
+in `methods`. Capabilities compare as (major, minor).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tierwise.engines.methods import Capability
 from tierwise.facts import GPU
-
-Capability = tuple[int, int]
 
 NVIDIA, AMD = "nvidia", "amd"
 NATIVE_BFLOAT16: Capability = (8, 0)  # platforms/cuda.py supported_dtypes: below it only float16 and float32
+FP8_ARITHMETIC: Capability = (8, 9)  # platforms/cuda.py supports_fp8
 TRITON_FP8: Capability = (8, 9)  # v1/attention/backends/triton_attn.py refuses an FP8 cache below it
 _SLICE = re.compile(r"mig-\d+g\.(\d+)gb", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class Method:
-    """What a quantization method needs: `minimum` to start, `native` for its own arithmetic (below it the weights are
-    unpacked and computed in 16 bits; None: that is how the method always works), `family` when it runs on GPUs of one
-    major capability alone. `bits` of a quantized weight, `word` for what a fall-back is called."""
-
-    minimum: Capability
-    bits: float
-    native: Capability | None = None
-    family: int | None = None
-    rocm: bool = True
-    rocm_native: bool = True  # MI300X (gfx942) has FP8 arithmetic and none for the formats of 4 bits and MX
-
-
-# Kernels are built for 7.5 and above, so a minimum that the method itself sets lower does not help.
-METHODS: Mapping[str, Method] = {
-    "fp8_per_tensor": Method((7, 5), 8, native=(8, 9)),
-    "fp8_per_channel": Method((7, 5), 8, native=(8, 9)),
-    "fp8_per_block": Method((7, 5), 8, native=(8, 9)),
-    "mxfp8": Method((7, 5), 8.25, native=(10, 0), rocm_native=False),
-    "mxfp4": Method((7, 5), 4.25, native=(10, 0), rocm_native=False),
-    "int8_per_channel_weight_only": Method((7, 5), 8, rocm=False),
-    "nvfp4_per_token": Method((7, 5), 4.5, family=10, rocm=False),
-    "compressed-tensors": Method((7, 0), 4),
-    "awq": Method((7, 5), 4),
-    "gptq": Method((6, 0), 2),
-    "fp8": Method((7, 5), 8, native=(8, 9)),
-    "modelopt": Method((8, 0), 8, native=(8, 9)),
-    "modelopt_fp4": Method((7, 5), 4.5, native=(10, 0), rocm_native=False),
-    "quark": Method((7, 0), 4),
-    "torchao": Method((7, 5), 1),
-}
-MXFP4_CHECKPOINT: Capability = (8, 0)  # a checkpoint of mxfp4 is another class than the online method
-# What a checkpoint calls its method -> what the spec calls it, where the engine takes one for the other.
-SAME: Mapping[str, str] = {
-    "auto_awq": "awq",
-    "auto_gptq": "gptq",
-    "awq_marlin": "awq",
-    "deepseek_v4_fp8": "fp8",
-    "gpt_oss_mxfp4": "mxfp4",
-    "gptq_marlin": "gptq",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +43,11 @@ FLASHINFER = Backend(
     frozenset({64, 128, 256, 512}),
 )
 TRITON_ATTN = Backend("TRITON_ATTN", (0, 0), _ANY, _PLAIN | {"fp8", "fp8_e4m3", "fp8_e5m2"})
+# Models whose attention has learned sinks in every file of theirs (model_executor/models/gpt_oss.py); of others that
+# may have them (Granite, Laguna, MiMo) a file does not tell for certain.
+SINKS = frozenset({"gpt_oss"})
+FLASH_ATTN_SINKS: Capability = (9, 0)
+FLASHINFER_SINKS = frozenset({9, 10, 12})  # major capabilities
 ROCM_KV_DTYPES = _PLAIN | {"fp8", "fp8_e4m3", "fp8_e5m2"}  # of every ROCm backend
 
 
@@ -115,14 +75,16 @@ class Hardware:
 
     minimum: Capability = (7, 5)  # its kernels are built from this capability on
     driver: int = 580  # the kernel driver of CUDA 13.0, which VLLM_MAIN_CUDA_VERSION of envs.py names
+    # From this one on CUDA's forward compatibility package may help (env_override.py), but not on GeForce GPUs.
+    compatible_driver: int = 535
     memory_share: float = 0.92  # default of --gpu-memory-utilization
     # Major capabilities whose FlashInfer kernels read a cache of nvfp4 (flashinfer.py supports_kv_cache_dtype).
     nvfp4_cache: frozenset[int] = frozenset({8, 9, 10, 12})
     # A float16 or bfloat16 cache that is not the model's own type ends the engine (else it is ignored).
     refuses_other_float_cache: bool = True
-    # Models that the engine does not compute in float16, and methods that need activations of 16 bits.
-    no_float16: frozenset[str] = frozenset({"gemma2", "gemma3", "gemma3_text", "glm4"})
-    float32_methods: frozenset[str] = frozenset({"compressed-tensors", "torchao"})
+    no_float16: frozenset[str] = frozenset({"gemma2", "gemma3", "gemma3_text", "glm4"})  # models not computed in it
+    # Below 8.9 plain FP8 is unpacked by Marlin; else a CUTLASS kernel is chosen that takes INT8 alone on these GPUs.
+    plain_fp8_falls_back: bool = True
     batch_limits: tuple[BatchLimits, ...] = BATCH_LIMITS
 
 
@@ -140,6 +102,11 @@ def vendor(gpu: GPU) -> str:
     return AMD if gpu.product.upper().startswith("AMD") else NVIDIA
 
 
+def consumer(gpu: GPU) -> bool:
+    """Whether NVIDIA's forward compatibility certainly leaves this GPU out."""
+    return "GEFORCE" in gpu.product.upper()
+
+
 def wanted_vendor(resource_name: str) -> str | None:
     """Whose GPUs the extended resource counts; None when nobody knows."""
     domain = resource_name.split("/", maxsplit=1)[0]
@@ -154,9 +121,11 @@ def memory_mib(gpu: GPU, resource_name: str) -> int | None:
     return min(gpu.memory_mib, int(named[1]) * 1024) if named else gpu.memory_mib
 
 
-def attention_backend(hardware: Hardware, capability: Capability, kv_dtype: str, head_dim: int | None) -> str | None:
+def attention_backend(
+    hardware: Hardware, capability: Capability, kv_dtype: str, head_dim: int | None, sinks: bool = False
+) -> str | None:
     """The backend that the engine takes on an NVIDIA GPU for a model without latent attention; None: it would not
-    start. An unknown head size counts as one that every backend takes.
+    start. An unknown head size counts as one that every backend takes; `sinks`: see SINKS.
 
     Order as in platforms/cuda.py `_get_backend_priorities`; conditions as in each backend's own checks."""
     order = (FLASH_ATTN, FLASHINFER, TRITON_ATTN)
@@ -166,6 +135,8 @@ def attention_backend(hardware: Hardware, capability: Capability, kv_dtype: str,
         if not backend.minimum <= capability <= backend.maximum or kv_dtype not in backend.kv_dtypes:
             continue
         if head_dim is not None and backend.head_dims and head_dim not in backend.head_dims:
+            continue
+        if sinks and not _takes_sinks(backend, capability, kv_dtype):
             continue
         if _takes(hardware, backend, capability, kv_dtype, head_dim):
             return backend.name
@@ -181,4 +152,13 @@ def _takes(hardware: Hardware, backend: Backend, capability: Capability, kv_dtyp
         return (not fp8 or capability >= TRITON_FP8) and (kv_dtype != "bfloat16" or capability >= NATIVE_BFLOAT16)
     if kv_dtype == "nvfp4":
         return capability[0] in hardware.nvfp4_cache and (capability[0] == 10 or head_dim != 64)
+    return True
+
+
+def _takes_sinks(backend: Backend, capability: Capability, kv_dtype: str) -> bool:
+    """Where a backend may or may not, by what it finds at the start, it counts as one that does."""
+    if backend is FLASH_ATTN:
+        return capability >= FLASH_ATTN_SINKS
+    if backend is FLASHINFER:
+        return capability[0] == 10 if kv_dtype == "nvfp4" else capability[0] in FLASHINFER_SINKS
     return True

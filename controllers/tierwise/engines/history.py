@@ -12,18 +12,23 @@ from collections.abc import Mapping
 REMOVED_METHODS: dict[str, str] = {
     "aqlm": "use another checkpoint",
     "bitblas": "use a gptq checkpoint",
-    "bitsandbytes": "use a plain checkpoint with fp8_per_channel, or an awq checkpoint",
-    "deepspeedfp": "use fp8_per_channel",
+    "bitsandbytes": "use a plain checkpoint with fp8_per_tensor, or an awq checkpoint",
+    "deepspeedfp": "use fp8_per_tensor",
     "gguf": "use the original checkpoint, or an awq or gptq one",
     "gptq_marlin_24": "use a compressed-tensors checkpoint",
     "hqq": "use an awq or gptq checkpoint",
     "ipex": "use an awq or gptq checkpoint",
     "marlin": "use a gptq checkpoint",
     "petit_nvfp4": "use modelopt_fp4",
-    "ptpc_fp8": "use fp8_per_channel",
+    "ptpc_fp8": "use fp8_per_tensor",
     "qqq": "use a compressed-tensors checkpoint",
-    "rtn": "use fp8_per_channel",
+    "rtn": "use fp8_per_tensor",
     "tpu_int8": "use a compressed-tensors checkpoint",
+}
+# Still there, and refused unless a flag is given that goes away with them.
+DEPRECATED_CHECKPOINTS: Mapping[str, str] = {
+    "fbgemm_fp8": "use a compressed-tensors checkpoint, or a plain one with fp8_per_tensor",
+    "fp_quant": "use a compressed-tensors or modelopt_fp4 checkpoint",
 }
 REMOVED_FLAGS: Mapping[str, str] = {
     "--calculate-kv-scales": "calibrate the checkpoint (llm-compressor)",

@@ -22,14 +22,13 @@ from dataclasses import dataclass
 from tierwise.api.v1alpha1 import ModelTierSpec
 from tierwise.engines import flags
 from tierwise.engines.effective import certainly_dense
-from tierwise.engines.hardware import METHODS, SAME
+from tierwise.engines.methods import METHODS, of_checkpoint
 from tierwise.engines.profiles import Profile
 from tierwise.facts import Facts, ModelShape
 
 GIB = 1024**3
 CERTAIN_OVERHEAD = GIB // 2
 USUAL_OVERHEAD = 2 * GIB
-EXPERTS_ONLY = frozenset({"int8_per_channel_weight_only", "nvfp4_per_token"})
 _DRAFTS = frozenset({"draft_model", "eagle", "eagle3", "medusa", "mlp_speculator"})
 
 
@@ -78,14 +77,14 @@ def _weights(spec: ModelTierSpec, release: Profile, shape: ModelShape) -> int | 
     if shape.quantization:
         if size is not None:
             return size
-        known = METHODS.get(SAME.get(shape.quantization, shape.quantization))
+        known = of_checkpoint(shape.quantization)
         bits = shape.weight_bits or (known.bits if known is not None else 1)
         return None if shape.parameters is None else int(shape.parameters * bits / 8)
     parameters = shape.parameters if size is None else size // 2
     if parameters is None:
         return None
     method = spec.quantization.method
-    if method not in release.online_quantization or (method in EXPERTS_ONLY and certainly_dense(spec, shape)):
+    if method not in release.online_quantization or (METHODS[method].experts_only and certainly_dense(spec, shape)):
         return parameters * 2
     kept = min(parameters, (shape.vocabulary or 0) * (shape.hidden_size or 0))  # embeddings stay in 16 bits
     return int(kept * 2 + (parameters - kept) * METHODS[method].bits / 8)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from tierwise.api.v1alpha1 import Engine
 from tierwise.engines.hardware import Hardware
-from tierwise.engines.history import REMOVED_FLAGS, REMOVED_METHODS, RENAMED_METRICS
+from tierwise.engines.history import DEPRECATED_CHECKPOINTS, REMOVED_FLAGS, REMOVED_METHODS, RENAMED_METRICS
 from tierwise.errors import Unsupported
 
 
@@ -58,6 +58,8 @@ class Profile:
     removed: Mapping[str, str]  # what earlier releases had and this one has not -> what to do instead
     # What a checkpoint may say of itself as quant_method; any other is unknown to this release.
     known_quantization: frozenset[str]
+    # What it reads only with --allow-deprecated-quantization, which is not open -> what to do instead.
+    deprecated: Mapping[str, str]
     hardware: Hardware
     drain_flag: str = "--shutdown-timeout"  # seconds that running requests get after SIGTERM; the default 0 aborts them
     speculation_refuses: tuple[str, ...] = ("min_p", "logit_bias")  # fields of a request: HTTP 400 while drafting
@@ -105,11 +107,12 @@ _VLLM_0_33 = Profile(
     },
     known_quantization=frozenset(
         {"auto_awq", "auto_gptq", "auto-round", "awq", "awq_marlin", "compressed-tensors", "deepseek_v4_fp8"}
-        | {"experts_int8", "fbgemm_fp8", "fp8", "fp8_per_block", "fp8_per_channel", "fp8_per_tensor", "fp_quant"}
+        | {"experts_int8", "fp8", "fp8_per_block", "fp8_per_channel", "fp8_per_tensor"}
         | {"gpt_oss_mxfp4", "gptq", "gptq_marlin", "humming", "inc", "int8_per_channel_weight_only", "modelopt"}
         | {"modelopt_fp4", "modelopt_mixed", "modelopt_mxfp8", "moe_wna16", "mxfp4", "mxfp8", "nvfp4_per_token"}
         | {"online", "quark", "torchao"}
     ),
+    deprecated=DEPRECATED_CHECKPOINTS,
     hardware=Hardware(),
 )
 # 0.33 removed the speculation methods medusa and mlp_speculator.
@@ -122,11 +125,11 @@ _VLLM_0_32 = replace(
 )
 # 0.32 added --custom-histogram-buckets and --max-num-active-seqs (see `extra`); --max-num-queued-reqs,
 # --shutdown-timeout, --kv-offloading-size and the schedule by batch size are in 0.30 already.
-# 0.30 reads an nvfp4 cache on compute capability 10 alone.
+# 0.30 reads an nvfp4 cache on compute capability 10 alone, and its CUTLASS kernel of FP8 asks for no capability.
 _VLLM_0_30 = replace(
     _VLLM_0_32,
     minor=(0, 30),
-    hardware=Hardware(refuses_other_float_cache=False, nvfp4_cache=frozenset({10})),
+    hardware=Hardware(refuses_other_float_cache=False, nvfp4_cache=frozenset({10}), plain_fp8_falls_back=False),
 )
 
 _PROFILES: dict[tuple[str, str], Profile] = {

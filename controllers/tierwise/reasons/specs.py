@@ -60,8 +60,8 @@ WRONG_GPU = reason(
 DRIVER_TOO_OLD = reason(
     "DriverTooOld",
     (ACCEPTED, "Advice"),
-    "The engine's CUDA needs a newer driver than the nodes have (as advice: than some of them have).",
-    "Upgrade the driver, or select other nodes with placement.nodeSelector.",
+    "The engine's CUDA needs a newer driver than the nodes have (as advice: than some have, or a package helps).",
+    "Upgrade the driver, switch on CUDA's forward compatibility, or select other nodes with placement.nodeSelector.",
 )
 CONTEXT_TOO_LONG = reason(
     "ContextTooLong",
@@ -131,7 +131,7 @@ UNCALIBRATED = reason(
 LESS_PRECISION = reason(
     "OtherPrecision",
     ("Advice",),
-    "The GPU has no bfloat16: the engine computes in float16 instead, whose range is smaller.",
+    "The GPU has no bfloat16: the engine computes in float16 instead, whose range is smaller, or in float32.",
     "Evaluate, or use a GPU of compute capability 8.0 or more.",
 )
 CONTRACT_CHANGES = reason(

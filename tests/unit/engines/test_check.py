@@ -85,7 +85,9 @@ def test_suffix_needs_its_package_and_knows_no_schedule() -> None:
     assert ["arctic-inference" in message for message in messages] == [True, False]
     assert ["ignores a schedule" in message for message in messages] == [False, True]
     own = {"image": "registry.example.com/vllm-with-arctic:1"}
-    assert findings(engine=own, speculation={"mode": "Enabled", "method": "suffix"}) == []
+    named = only(engine=own, speculation={"mode": "Enabled", "method": "suffix"})
+    assert (named.reason, named.fatal) == (reasons.NEEDS_PACKAGE, False)
+    assert "make sure that engine.image has it" in named.message
 
 
 @pytest.mark.parametrize("starts", [[2, 4], [1, 4, 4], [1, 8, 4]])

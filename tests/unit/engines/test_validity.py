@@ -45,6 +45,11 @@ def test_every_reason_on_the_page_is_led_to() -> None:
         ("modelopt", "0.30", "Tesla-T4", "refused"),
         ("fp8_per_tensor", "0.33", "NVIDIA-A10G", "warned"),
         ("fp8_per_tensor", "0.33", "NVIDIA-L40S", "accepted"),
+        ("fp8_per_tensor", "0.30", "NVIDIA-A10G", "refused"),
+        ("fp8_per_block", "0.30", "NVIDIA-A10G", "warned"),
+        ("fp8", "0.30", "NVIDIA-A10G", "warned"),
+        ("fp8_per_channel", "0.33", "NVIDIA-A100-SXM4-80GB", "refused"),
+        ("fp8_per_channel", "0.33", "NVIDIA-L4", "accepted"),
         ("nvfp4_per_token", "0.33", "NVIDIA-H200", "refused"),
         ("fp8_e4m3", "0.33", "Tesla-T4", "refused"),
         ("nvfp4", "0.30", "NVIDIA-H200", "refused"),
@@ -57,6 +62,10 @@ def test_every_reason_on_the_page_is_led_to() -> None:
 def test_single_answers(method: str, release: str, gpu: str, verdict: str) -> None:
     row: Row = ROWS[method, release, gpu]
     assert (row.verdict, bool(row.why)) == (verdict, verdict != "accepted")
+
+
+def test_suffix_always_needs_a_package() -> None:
+    assert {(row.gpu, row.verdict) for row in rows() if row.method == "suffix" and not row.why} == set()
 
 
 def test_batch_limits_by_gpu() -> None:
