@@ -141,7 +141,7 @@ def _method(question: _Question, gpu: GPU) -> Iterator[_Finding]:
     if method is None or gpu.capability is None:
         return
     field, has = f"quantization.method {name}", f"{_name(gpu)} has {_version(gpu.capability)}"
-    kernel = flags.value(question.spec.extra_args, "--linear-backend") or "auto"
+    kernel = (flags.value(question.spec.extra_args, "--linear-backend") or "auto").lower()
     least = method.minimum
     if kernel != "auto" and least == FP8_ARITHMETIC:
         least = question.release.hardware.minimum  # of a kernel that is chosen nothing is known here

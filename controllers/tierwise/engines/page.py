@@ -58,6 +58,7 @@ def _needs(release: Profile) -> Iterator[str]:
     least = f"{hardware.minimum[0]}.{hardware.minimum[1]}"
     yield f"- NVIDIA GPUs of compute capability {least} and above, kernel driver {hardware.driver} and above"
     yield f"- an older driver from {hardware.compatible_driver} on with CUDA's forward compatibility, except on GeForce"
+    yield from (f"- no `{name}` checkpoints: {instead}" for name, instead in sorted(release.deprecated.items()))
     caches = ", ".join(f"{major}.x" for major in sorted(hardware.nvfp4_cache))
     yield f"- a KV cache of `nvfp4` on compute capability {caches}"
     yield f"- uses {hardware.memory_share:.0%} of a GPU's memory, unless `--gpu-memory-utilization` says otherwise"

@@ -41,8 +41,10 @@ def test_fp8_by_channel_needs_fp8_arithmetic(gpu: GPU, release: str) -> None:
     assert "quantization.method fp8_per_channel needs compute capability 8.9 or more" in found.message
     assert said(L4, engine={"version": f"{release}.0"}, **quantized("fp8_per_channel")) == []
     # The engine refuses one kernel, and another may be asked for.
-    other = ["--dtype=half", "--linear-backend=humming"]
+    other = ["--dtype=half", "--linear-backend=Humming"]
     assert not [each for each in said(gpu, quantization={"method": "fp8_per_channel"}, extraArgs=other) if each.fatal]
+    auto = ["--dtype=half", "--linear-backend=AUTO"]
+    assert refusal(gpu, quantization={"method": "fp8_per_channel"}, extraArgs=auto).reason == reasons.WRONG_GPU
 
 
 @pytest.mark.parametrize("gpu", [T4, A10G, A100])
