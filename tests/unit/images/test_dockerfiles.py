@@ -23,6 +23,18 @@ def test_an_engine_runs_as_the_user_of_its_pods(name: str) -> None:
     assert _instructions(name, "ENTRYPOINT") == ['["vllm", "serve"]']
 
 
+@pytest.mark.parametrize("name", ["vllm-cpu", "vllm-cuda"])
+def test_an_engine_that_writes_caches_has_a_home_without_a_pod(name: str) -> None:
+    variables = " ".join(_instructions(name, "ENV")).split()
+    assert {"HOME=/tmp", "VLLM_NO_USAGE_STATS=1"} <= set(variables)
+    named = any("useradd --uid 2000" in step for step in _instructions(name, "RUN"))
+    assert named or "USER=tierwise" in variables, "PyTorch looks up the name of the user"
+
+
+def test_the_cpu_image_is_not_built_without_kernels() -> None:
+    assert "python3 /opt/tierwise/kernels.py" in _instructions("vllm-cpu", "RUN")
+
+
 @pytest.mark.parametrize("name", ENGINES)
 def test_the_base_is_named_by_whoever_builds(name: str) -> None:
     assert _instructions(name, "ARG")[0] == "BASE_IMAGE", "a default could only be a tag, which can change under us"
