@@ -32,6 +32,8 @@ CONFIG, INDEX = "config.json", "model.safetensors.index.json"
 CONFIG_BYTES = 1024 * 1024
 # The index lists every tensor (9 MB for a model of many experts); what is read of it stands at its beginning.
 INDEX_BYTES = 64 * 1024
+# Of the time for both files: where no index can be reached, many repositories must still be read while tiers wait.
+INDEX_SHARE = 0.3
 REDIRECTS = 3
 _ALSO = {"huggingface.co": "hf.co"}  # where its storage is
 _SIZES = re.compile(rb'"(total_size|total_parameters)"\s*:\s*([0-9]{1,18})\b')
@@ -58,17 +60,23 @@ class Hub:
     async def read(self, repository: Repository) -> HubFiles:
         """The files of a repository. Raises Refused (the hub says no), Invalid (an answer that is of no use) or
         Transient (no answer); the messages name the repository and never what was answered."""
-        try:
-            async with asyncio.timeout(self._timeout), self._session() as session:
-                config = _parsed(repository, await self._get(session, repository, CONFIG, CONFIG_BYTES + 1))
-                try:
+        now = asyncio.get_running_loop().time
+        deadline = now() + self._timeout
+        async with self._session() as session:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    config = _parsed(repository, await self._get(session, repository, CONFIG, CONFIG_BYTES + 1))
+            except TimeoutError as error:
+                raise Transient(f"{self._host} does not answer in {self._timeout:g} s") from error
+            except (aiohttp.ClientError, OSError) as error:
+                raise Transient(f"{self._host} cannot be reached") from error
+            # Most small models have no index, and the shape tells nearly as much: no trouble with it (large files are
+            # kept on other hosts, which may be out of reach) takes away what config.json has said.
+            try:
+                async with asyncio.timeout_at(min(deadline, now() + self._timeout * INDEX_SHARE)):
                     index = _index(await self._get(session, repository, INDEX, INDEX_BYTES))
-                except (Refused, Transient, Invalid):  # most small models have none; the shape tells nearly as much
-                    index = None
-        except TimeoutError as error:
-            raise Transient(f"{self._host} does not answer in {self._timeout:g} s") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise Transient(f"{self._host} cannot be reached") from error
+            except (Refused, Transient, Invalid, aiohttp.ClientError, OSError):  # TimeoutError is an OSError
+                index = None
         return HubFiles(config, index)
 
     @property

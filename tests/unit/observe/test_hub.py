@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from tierwise.errors import Invalid, Refused, TierwiseError, Transient
-from tierwise.observe.hub import CONFIG_BYTES, Hub
+from tierwise.observe.hub import CONFIG_BYTES, Hub, HubFiles
 from tierwise.observe.publications import Repository
 
 SMALL = Repository("org/small")
@@ -205,6 +205,33 @@ async def test_of_a_long_index_only_the_beginning_is_read_and_a_bad_one_is_none(
         broken = (await Hub(url).read(SMALL)).index
     assert long == {"metadata": {"total_size": 16060522496, "total_parameters": 8030261248}}
     assert (late, broken) == (None, None)
+
+
+@pytest.mark.parametrize("trouble", ["reset", "hang", "cut"])
+async def test_an_index_that_cannot_be_reached_takes_nothing_from_what_the_config_says(trouble: str) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.path.endswith("config.json"):
+            return web.Response(text=CONFIG)
+        if trouble == "cut":
+            begun = web.StreamResponse(headers={"Content-Length": "500"})
+            await begun.prepare(request)
+            await begun.write(INDEX[:20].encode())
+        if trouble == "hang":
+            await asyncio.sleep(30)
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    application = web.Application()
+    application.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        files = await Hub(f"http://127.0.0.1:{runner.addresses[0][1]}", timeout_seconds=2).read(SMALL)
+    finally:
+        await runner.cleanup()
+    assert files == HubFiles({"model_type": "llama", "hidden_size": 64}, None)
 
 
 async def test_a_hub_that_hangs_or_is_not_there_is_given_up() -> None:
