@@ -5,8 +5,9 @@ neither waits. A commit never changes, so it is read once; a branch is read agai
 read is tried again, later each time. Only what tiers use is kept, and no more than a fixed number.
 
 A tier that is new waits for the first answer about its model, for a short time: afterwards its facts count as unknown.
-When the hub does not answer at all, nobody waits for the others either: one failure answers for all that were to be
-asked in the same round.
+When the hub does not answer at all, nobody waits for the others either: where a whole batch was not answered, that
+answers for all that are due, and they are asked again a moment later. A single one that is not answered answers for
+itself alone, and is asked after those that have not failed.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 MOST = 500  # repositories; a further one stays unknown
 PARALLEL = 4
 PATIENCE_SECONDS = 20.0
+SILENCE_SECONDS = 15.0  # until a hub that does not answer is asked again
 AGAIN_SECONDS = 6 * 3600.0  # a branch, and the longest pause after failures
 FIRST_PAUSE_SECONDS = 60.0
 _NEVER = float("inf")
@@ -50,6 +52,11 @@ class _Entry:
     due: float
     failures: int = 0
     said: Publication | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether the shape of the model is known."""
+        return self.said is not None and self.said.shape is not None
 
 
 class Catalogue:
@@ -92,17 +99,19 @@ class Catalogue:
                 continue
 
     async def round(self) -> None:
-        """Read everything that is due once. Raises nothing but cancellation."""
-        due = [each for each, entry in self._entries.items() if entry.due <= self._clock.monotonic()]
-        silence: Transient | None = None
-        while due:
-            now, due = due[:PARALLEL], due[PARALLEL:]
-            if silence is None:
-                found = await asyncio.gather(*(self._read(each) for each in now))
-                silence = next((each for each in found if each is not None), None)
-            else:
-                for each in now:
-                    self._failed(each, silence)
+        """Read everything that is due once, and what becomes due meanwhile. Raises nothing but cancellation."""
+        while now := self._due()[:PARALLEL]:
+            found = await asyncio.gather(*(self._read(each) for each in now))
+            silences = [each for each in found if each is not None]
+            if len(silences) == PARALLEL:
+                for each in self._due():
+                    self._unasked(each, silences[0])
+
+    def _due(self) -> list[Repository]:
+        """What is to be read now: first what has not failed, and of that first what is not known."""
+        now = self._clock.monotonic()
+        due = [(entry.failures, entry.known, each) for each, entry in self._entries.items() if entry.due <= now]
+        return [each for _, _, each in sorted(due)]
 
     async def _read(self, repository: Repository) -> Transient | None:
         """Read one; the failure, when the hub did not answer."""
@@ -120,15 +129,20 @@ class Catalogue:
         return None
 
     def _failed(self, repository: Repository, error: TierwiseError) -> None:
-        """Nothing was learned: what was known before stays."""
+        """Nothing was learned."""
         entry = self._entries.get(repository)
-        if entry is None:
-            return
-        pause = min(AGAIN_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(entry.failures, 20))
-        due = self._clock.monotonic() + pause
-        known = entry.said is not None and entry.said.shape is not None
-        said = entry.said if entry.said is not None and known else Publication(None, error.message)
-        self._put(repository, replace(entry, due=due, failures=entry.failures + 1), said)
+        if entry is not None:
+            pause = min(AGAIN_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(entry.failures, 20))
+            self._unknown(repository, replace(entry, failures=entry.failures + 1), pause, error)
+
+    def _unasked(self, repository: Repository, silence: Transient) -> None:
+        """It was not asked, since nobody is answered: no failure of its own."""
+        self._unknown(repository, self._entries[repository], SILENCE_SECONDS, silence)
+
+    def _unknown(self, repository: Repository, entry: _Entry, pause: float, error: TierwiseError) -> None:
+        """What was known before stays."""
+        said = entry.said if entry.known else Publication(None, error.message)
+        self._put(repository, replace(entry, due=self._clock.monotonic() + pause), said)
 
     def _keep(self, repository: Repository, said: Publication) -> None:
         entry = self._entries.get(repository)
@@ -137,10 +151,10 @@ class Catalogue:
         due = _NEVER if repository.pinned else self._clock.monotonic() + AGAIN_SECONDS
         self._put(repository, replace(entry, due=due, failures=0), said)
 
-    def _put(self, repository: Repository, entry: _Entry, said: Publication) -> None:
+    def _put(self, repository: Repository, entry: _Entry, said: Publication | None) -> None:
         self._entries[repository] = replace(entry, said=said)
         if said != entry.said:
-            if said.problem:
+            if said is not None and said.problem:
                 logger.info("what %s needs is not known: %s", repository, said.problem)
             self._changed()
 

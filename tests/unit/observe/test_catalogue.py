@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 from tierwise.errors import Invalid, Refused, TierwiseError, Transient
-from tierwise.observe.catalogue import AGAIN_SECONDS, FIRST_PAUSE_SECONDS, MOST, PATIENCE_SECONDS, Catalogue
+from tierwise.observe.catalogue import (
+    AGAIN_SECONDS,
+    FIRST_PAUSE_SECONDS,
+    MOST,
+    PARALLEL,
+    PATIENCE_SECONDS,
+    SILENCE_SECONDS,
+    Catalogue,
+)
 from tierwise.observe.hub import HubFiles
 from tierwise.observe.publications import Repository
 
@@ -133,6 +141,60 @@ async def test_a_silent_hub_is_not_asked_for_every_repository_in_turn() -> None:
     said = room.catalogue.publications
     assert {said.problem(each) for each in many} == {"the hub cannot be reached"}
     assert said.asking == frozenset()
+
+
+async def test_one_repository_that_never_answers_hides_no_other() -> None:
+    room = Room()
+    poison, good = Repository("aaa/poison"), [Repository(f"org/m{number:02d}") for number in range(15)]
+    room.source.answers[poison] = Transient("the hub does not answer in 10 s")
+    room.catalogue.want([poison, *good])
+    await room.catalogue.round()
+    said = room.catalogue.publications
+    assert [each for each in good if said.shape(each) is None] == []
+    assert said.problem(poison) == "the hub does not answer in 10 s"
+
+
+async def test_a_batch_of_repositories_that_never_answer_hides_the_others_for_a_moment_only() -> None:
+    room = Room()
+    bad = [Repository(f"aaa/poison{number}") for number in range(PARALLEL)]
+    good = [Repository(f"org/m{number:02d}") for number in range(15)]
+    room.source.answers |= dict.fromkeys(bad, Transient("the hub does not answer in 10 s"))
+    room.catalogue.want([*bad, *good])
+    await room.catalogue.round()
+    assert {room.catalogue.publications.problem(each) for each in good} == {"the hub does not answer in 10 s"}
+    await room.after(SILENCE_SECONDS)
+    said = room.catalogue.publications
+    assert [each for each in good if said.shape(each) is None] == []
+    assert sum(room.source.asked.values()) == PARALLEL + len(good), "the good ones had not failed"
+
+
+async def test_those_that_failed_are_asked_after_those_that_did_not() -> None:
+    room = Room()
+    bad = [Repository(f"aaa/poison{number}") for number in range(PARALLEL + 1)]
+    room.source.answers |= dict.fromkeys(bad, Transient("the hub does not answer in 10 s"))
+    room.catalogue.want([*bad, BRANCH])
+    await room.catalogue.round()
+    await room.after(FIRST_PAUSE_SECONDS)
+    assert room.source.asked[BRANCH] == 1
+    assert room.catalogue.publications.shape(BRANCH) is not None
+
+
+async def test_a_repository_that_is_wanted_meanwhile_does_not_wait_for_the_end_of_a_round() -> None:
+    room = Room()
+    many = [Repository(f"org/m{number:02d}") for number in range(3 * PARALLEL)]
+    order: list[Repository] = []
+    read = room.source.read
+
+    async def noted(repository: Repository) -> HubFiles:
+        order.append(repository)
+        room.catalogue.want([*many, PINNED])
+        return await read(repository)
+
+    room.source.read = noted  # type: ignore[method-assign]
+    room.catalogue.want(many)
+    await room.catalogue.round()
+    assert PINNED in order
+    assert len(order) == len(set(order)) == len(many) + 1
 
 
 async def test_nobody_is_waited_for_longer_than_a_moment() -> None:
