@@ -3,9 +3,10 @@
     observe → decide → act → report
 
 One cycle serves all tiers, because they share GPUs and budgets. What is kept (`Kept`) is this process's own: the
-memories of decisions, which a restarted operator restores from the statuses; and what was written a moment ago, because
-the informer may not have seen it yet. A cycle without leave to write (a standby) observes, decides and reports as well,
-so that it knows everything when it takes over; it only keeps it to itself.
+memories of decisions, which a restarted operator restores from the statuses; what was written a moment ago, because the
+informer may not have seen it yet; and what was done and is not told yet (`untold`). A cycle without leave to write (a
+standby) observes, decides and reports as well, so that it knows everything when it takes over; it only keeps it to
+itself. A cycle may be given up at any moment while it waits, so nothing that must not be lost waits to be kept.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from tierwise.act.apply import CYCLE_SECONDS, Memo, act
-from tierwise.api.status import DecisionStatus, ModelTierStatus
+from tierwise.api.status import ModelTierStatus
 from tierwise.api.v1alpha1 import API_VERSION
 from tierwise.decide import decide, remember, restore
-from tierwise.errors import Conflict, Gone, TierwiseError
+from tierwise.errors import Conflict, Gone, TierwiseError, Transient
 from tierwise.model import Memory, Outcome, Plan, Snapshot, TierKey, TierObject
 from tierwise.observe import Samples, World, observe
 from tierwise.ports import Clock, Cluster, Ref
-from tierwise.report import Recorder, Report, TierReport, report, should_write
+from tierwise.report import Report, TierReport, report, should_write
+from tierwise.untold import Untold
 
 logger = logging.getLogger(__name__)
 
@@ -34,10 +36,10 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """A status that this process wrote: on which versions of the tier, one after the other, which version that made,
-    and when (monotonic)."""
+    """A status that this process wrote: on which versions of the tier, one after the other and from the one that the
+    informer showed last, which version that made, and when (monotonic)."""
 
-    onto: frozenset[str]
+    onto: tuple[str, ...]
     version: str
     status: ModelTierStatus
     at: float
@@ -49,17 +51,15 @@ class Kept:
 
     memories: dict[str, Memory] = field(default_factory=dict)
     statuses: dict[str, _Written] = field(default_factory=dict)
-    # Changes of replicas that were made, in a cycle whose status could not be written.
-    untold: dict[str, list[DecisionStatus]] = field(default_factory=dict)
+    untold: Untold = field(default_factory=Untold)
     memo: Memo = field(default_factory=Memo)
-    recorder: Recorder = field(default_factory=Recorder)
 
-    def forget(self, alive: Iterable[str]) -> None:
+    def forget(self, alive: Iterable[str], now: float) -> None:
         """Drop what belongs to tiers that are gone."""
         uids = set(alive)
         self.memories = {uid: memory for uid, memory in self.memories.items() if uid in uids}
         self.statuses = {uid: written for uid, written in self.statuses.items() if uid in uids}
-        self.untold = {uid: decisions for uid, decisions in self.untold.items() if uid in uids}
+        self.untold.forget(uids, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +87,8 @@ async def run(
     now = clock.now()
     snapshot = _freshest(observe(world, samples, now), kept)
     tiers = [view.tier for view in snapshot.tiers]
+    kept.forget([tier.uid for tier in tiers], now)
     snapshot = _completed(snapshot, kept)
-    kept.forget(tier.uid for tier in tiers)
     memories = _memories(tiers, kept, now)
     plan = Plan(tuple(_spared(snapshot, lambda seen: decide(seen, memories).tiers)))
     uids = {tier.key: tier.uid for tier in tiers}
@@ -96,7 +96,9 @@ async def run(
     outcome = await act(snapshot, plan, cluster, kept.memo, limit_seconds=limit_seconds) if writing else Outcome(())
     told = Report(tuple(_spared(snapshot, lambda seen: report(seen, plan, outcome, now, remember).tiers)))
     if writing:
-        await _tell(told, {tier.key: tier for tier in tiers}, cluster, clock, kept)
+        named = {tier.key: tier for tier in tiers}
+        _keep(told, outcome, named, clock.now(), kept)
+        await _tell(told, named, cluster, clock, kept)
     return Cycle(snapshot, plan, outcome, told)
 
 
@@ -124,8 +126,12 @@ def _freshest(snapshot: Snapshot, kept: Kept) -> Snapshot:
     """With our own last status where the informer still shows the version that we wrote it onto."""
     views = []
     for view in snapshot.tiers:
-        written = kept.statuses.get(view.tier.uid)
-        if written is not None and view.tier.resource_version in written.onto:
+        written, version = kept.statuses.get(view.tier.uid), view.tier.resource_version
+        if written is not None and version == written.version:
+            kept.statuses[view.tier.uid] = replace(written, onto=())
+        if written is not None and version in written.onto:
+            passed = written.onto.index(version)
+            kept.statuses[view.tier.uid] = replace(written, onto=written.onto[passed:])
             tier = replace(view.tier, resource_version=written.version, status=written.status)
             view = replace(view, tier=tier)
         views.append(view)
@@ -133,23 +139,22 @@ def _freshest(snapshot: Snapshot, kept: Kept) -> Snapshot:
 
 
 def _completed(snapshot: Snapshot, kept: Kept) -> Snapshot:
-    """With the changes of replicas that no status tells yet, as if one did: the next one then keeps them."""
-    views = []
+    """With the changes of replicas that no status tells yet, those included of which it is known only now."""
     for view in snapshot.tiers:
-        decisions = kept.untold.get(view.tier.uid)
-        if decisions is not None and _follows(decisions, view.tier.status.scaling.decisions):
-            scaling = view.tier.status.scaling.model_copy(update={"decisions": decisions})
-            status = view.tier.status.model_copy(update={"scaling": scaling})
-            view = replace(view, tier=replace(view.tier, status=status))
-        views.append(view)
-    return replace(snapshot, tiers=tuple(views))
+        attempts = kept.memo.attempts.get(view.tier.key)
+        if attempts is not None:
+            kept.memo.scaled(view.tier.key, kept.untold.resolve(view, attempts, snapshot.at))
+    return replace(snapshot, tiers=tuple(kept.untold.completed(view) for view in snapshot.tiers))
 
 
-def _follows(decisions: Sequence[DecisionStatus], told: Sequence[DecisionStatus]) -> bool:
-    """Whether these only add to what is told. Another process may have told its own since, as the leader."""
-    if not told:
-        return True
-    return any(decisions[new:] == told[: len(decisions) - new] for new in range(len(decisions)))
+def _keep(told: Report, outcome: Outcome, tiers: dict[TierKey, TierObject], now: float, kept: Kept) -> None:
+    """What there is to tell, before anything is waited for."""
+    scaled = {each.key for each in outcome.tiers if each.scaled_to is not None}
+    for each in told.tiers:
+        kept.untold.take(each, tiers[each.key])
+        if each.key in scaled:
+            kept.memo.scaled(each.key)
+    kept.untold.take_events(told.tiers, now, (tier.uid for tier in tiers.values()))
 
 
 async def _tell(told: Report, tiers: dict[TierKey, TierObject], cluster: Cluster, clock: Clock, kept: Kept) -> None:
@@ -159,15 +164,26 @@ async def _tell(told: Report, tiers: dict[TierKey, TierObject], cluster: Cluster
         async with gate:
             await _write_status(tier_report, tiers[tier_report.key], cluster, clock, kept)
 
+    async def events(tier: TierObject) -> None:
+        async with gate:
+            await _write_events(tier, cluster, kept)
+
     await asyncio.gather(*(one(each) for each in told.tiers))
-    alive = {tier.uid for tier in tiers.values()}
-    for event in kept.recorder.admit([event for each in told.tiers for event in each.events], clock.now(), alive):
+    await asyncio.gather(*(events(tier) for tier in tiers.values() if tier.uid in kept.untold.events))
+
+
+async def _write_events(tier: TierObject, cluster: Cluster, kept: Kept) -> None:
+    """Those of one tier, in their order. When nobody answers, they wait for the next cycle."""
+    for event in kept.untold.events[tier.uid]:
         try:
             await cluster.record_event(event)
+        except Conflict:  # it was written before, and we have not heard of it
+            pass
         except TierwiseError as error:
-            logger.warning(
-                "an Event was not written: %s", error.message, extra={"tier": f"{event.namespace}/{event.name}"}
-            )
+            logger.warning("an Event was not written: %s", error.message, extra={"tier": str(tier.key)})
+            if isinstance(error, Transient):
+                return
+        kept.untold.told_event(event)
 
 
 async def _write_status(tier_report: TierReport, tier: TierObject, cluster: Cluster, clock: Clock, kept: Kept) -> None:
@@ -177,7 +193,6 @@ async def _write_status(tier_report: TierReport, tier: TierObject, cluster: Clus
         return
     ref = Ref(API_VERSION, "modeltiers", tier.key.namespace, tier.key.name)
     body = tier_report.status.model_dump(mode="json", by_alias=True, exclude_none=True)
-    kept.untold[tier.uid] = tier_report.status.scaling.decisions
     try:
         version = await cluster.patch_status(ref, body, resource_version=tier.resource_version)
     except (Conflict, Gone) as error:  # it changed or went while we thought about it: the next cycle sees that
@@ -185,8 +200,8 @@ async def _write_status(tier_report: TierReport, tier: TierObject, cluster: Clus
     except TierwiseError as error:
         logger.warning("a status was not written: %s", error.message, extra={"tier": str(tier.key)})
     else:
-        del kept.untold[tier.uid]
-        onto = frozenset({tier.resource_version})
-        if before is not None and before.version == tier.resource_version:
-            onto |= before.onto
-        kept.statuses[tier.uid] = _Written(onto, version, tier_report.status, clock.monotonic())
+        kept.untold.told(tier.uid)
+        chain = before.onto if before is not None and before.version == tier.resource_version else ()
+        kept.statuses[tier.uid] = _Written(
+            (*chain, tier.resource_version), version, tier_report.status, clock.monotonic()
+        )

@@ -316,6 +316,18 @@ class ActionError:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """A change of replicas that was asked for, and may have been made without us hearing of it: of the Deployment with
+    this UID, at this generation, from `decision.current` to `to`. `at`: seconds since the epoch."""
+
+    uid: str
+    generation: int
+    decision: Decision
+    to: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class TierOutcome:
     """What was done for one tier."""
 

@@ -23,7 +23,10 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class EventRecord:
-    """One Kubernetes Event about a ModelTier. `warning` makes it a Warning."""
+    """One Kubernetes Event about a ModelTier. `warning` makes it a Warning.
+
+    `at`: when it happened (seconds since the epoch), for one that may be written again: the same Event, written a
+    second time, is then refused as existing (Conflict). None: now."""
 
     namespace: str
     name: str
@@ -32,6 +35,7 @@ class EventRecord:
     message: str
     action: str
     warning: bool = False
+    at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

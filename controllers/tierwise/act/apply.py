@@ -21,9 +21,10 @@ from tierwise.act.child import DEPLOYMENTS, Round, Written, autoscaler_class, se
 from tierwise.act.current import Current
 from tierwise.act.failures import failure
 from tierwise.act.memo import Memo
-from tierwise.errors import Conflict, Gone, TierwiseError
+from tierwise.errors import Conflict, Gone, Refused, TierwiseError
 from tierwise.model import (
     ActionError,
+    Attempt,
     DeploymentFacts,
     Outcome,
     Plan,
@@ -74,8 +75,7 @@ async def act(
     served.sort(key=lambda each: memo.failed_at.get(each.key, 0.0))
 
     def replicas(each: TierPlan) -> Awaitable[Written]:
-        current = Current(views[each.key].tier, cluster)
-        return _replicas(views[each.key], each, current, limit_seconds * REPLICAS_SHARE * COSTS_SHARE)
+        return _replicas(views[each.key], each, work, limit_seconds * REPLICAS_SHARE * COSTS_SHARE)
 
     scaled = await _side_by_side(served, limit_seconds * REPLICAS_SHARE, work, replicas)
     made = await _side_by_side(served, limit_seconds * CHILDREN_SHARE, work, lambda each: settle(views[each.key], work))
@@ -135,10 +135,20 @@ async def _side_by_side(
     return dict(await asyncio.gather(*(one(plan) for plan in plans)))
 
 
-async def _replicas(view: TierView, plan: TierPlan, cluster: Cluster, seconds: float) -> Written:
-    """Write the replicas, if they have to be; `seconds` are for the deletion costs before that."""
+async def _replicas(view: TierView, plan: TierPlan, work: Round, seconds: float) -> Written:
+    """Write the replicas, if they have to be; `seconds` are for the deletion costs before that.
+
+    The change is noted before it is asked for: an answer that is lost, or that nobody waits for any more, does not
+    undo it."""
     facts, deployment, target = view.workload.inference_service, view.workload.deployment, plan.scale_to
-    if target is None or deployment is None or facts is None or not facts.owned or facts.deleting:
+    if (
+        target is None
+        or plan.decision is None
+        or deployment is None
+        or facts is None
+        or not facts.owned
+        or facts.deleting
+    ):
         return Written()
     # With any other class KServe (or an HPA of its making) owns the replicas. It must have reached the Deployment
     # as well: a pod started before would be of the old template, and one of the new would start beside it.
@@ -146,11 +156,17 @@ async def _replicas(view: TierView, plan: TierPlan, cluster: Cluster, seconds: f
         return Written()
     if target == deployment.spec_replicas:
         return Written()
+    cluster = Current(view.tier, work.cluster)
     trouble = await _deletion_costs(view, plan, cluster, seconds) if target < deployment.spec_replicas else None
     ref = Ref(DEPLOYMENTS, "deployments", view.tier.key.namespace, deployment.name)
+    attempt = Attempt(deployment.uid, deployment.generation, plan.decision, target, work.at)
     try:
+        await cluster.check()
+        work.memo.will_scale(plan.key, attempt)
         await _scale(cluster, ref, deployment, target)
     except TierwiseError as error:
+        if isinstance(error, Refused):
+            work.memo.did_not_scale(plan.key, attempt)
         return Written(trouble=failure(error))
     return Written(scaled_to=target, trouble=trouble)
 

@@ -8,6 +8,8 @@ was paused and woke up cannot land a decision of the past.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -149,11 +151,16 @@ class KubernetesCluster:
 
 def event_body(event: EventRecord, now: float, instance: str) -> dict[str, Any]:
     """The manifest of an events.k8s.io/v1 Event. `now`: seconds since the epoch."""
+    if event.at is None:
+        metadata, at = {"generateName": f"{event.name}-"}, now
+    else:
+        said = json.dumps([event.uid, event.reason, event.message, event.at]).encode()
+        metadata, at = {"name": f"{event.name}-{hashlib.sha256(said).hexdigest()[:16]}"}, event.at
     return {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
-        "metadata": {"generateName": f"{event.name}-", "namespace": event.namespace},
-        "eventTime": datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "metadata": {**metadata, "namespace": event.namespace},
+        "eventTime": datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "reportingController": REPORTING_CONTROLLER,
         "reportingInstance": instance[:128],
         "action": event.action,

@@ -30,7 +30,8 @@ class Current:
         self._checked = False
         self._one_reads = asyncio.Lock()
 
-    async def _check(self) -> None:
+    async def check(self) -> None:
+        """Read the tier, once. Raises Conflict when it is not as it was decided about."""
         async with self._one_reads:
             if not self._checked:
                 await self._compare()
@@ -52,22 +53,22 @@ class Current:
 
     async def apply(self, ref: Ref, manifest: Mapping[str, Any], *, force: bool = True) -> Mapping[str, Any]:
         """Apply, if the tier is current."""
-        await self._check()
+        await self.check()
         return await self._cluster.apply(ref, manifest, force=force)
 
     async def prune(self, ref: Ref, paths: Sequence[str], *, resource_version: str) -> Mapping[str, Any]:
         """Remove fields, if the tier is current."""
-        await self._check()
+        await self.check()
         return await self._cluster.prune(ref, paths, resource_version=resource_version)
 
     async def scale(self, ref: Ref, replicas: int, *, resource_version: str) -> None:
         """Scale, if the tier is current."""
-        await self._check()
+        await self.check()
         await self._cluster.scale(ref, replicas, resource_version=resource_version)
 
     async def annotate_pod(self, namespace: str, name: str, *, uid: str, annotations: Mapping[str, str]) -> None:
         """Annotate a pod, if the tier is current."""
-        await self._check()
+        await self.check()
         await self._cluster.annotate_pod(namespace, name, uid=uid, annotations=annotations)
 
     async def patch_status(self, ref: Ref, status: Mapping[str, Any], *, resource_version: str) -> str:

@@ -2,6 +2,9 @@
 
 Three things: what the cluster changes back, who was tried while nobody answered, and what is refused. The last is tried
 again later each time, as a refusal stands until a person changes the tier, a policy or a right.
+
+And one that no later write can find out: which changes of replicas were asked for and may have been made, since the
+answer is not known. What the cluster shows later tells; until then they are kept.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tierwise.model import ActionError, TierKey
+from tierwise.model import ActionError, Attempt, TierKey
 
 # Between two tries of what was refused: doubled each time. What a person repairs is noticed within the longest.
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 10.0, 300.0
@@ -40,7 +43,8 @@ class Refusal:
 
 @dataclass(slots=True)
 class Memo:
-    """What earlier writes taught this process. Losing it costs one write per tier, never a wrong one."""
+    """What earlier writes taught this process. Losing it costs one write per tier, never a wrong one; and perhaps that
+    a change of replicas is not told."""
 
     # What the cluster changed back: digest of what was applied, and of what became of it.
     contested: dict[TierKey, tuple[str, str]] = field(default_factory=dict)
@@ -48,6 +52,8 @@ class Memo:
     failed_at: dict[TierKey, float] = field(default_factory=dict)
     # What was refused, and is tried again later each time.
     refused: dict[TierKey, Refusal] = field(default_factory=dict)
+    # Changes of replicas of which it is not known, or not told yet, that they were made: oldest first.
+    attempts: dict[TierKey, tuple[Attempt, ...]] = field(default_factory=dict)
 
     def keep(self, keys: Iterable[TierKey]) -> None:
         """Forget the tiers that are gone."""
@@ -55,6 +61,27 @@ class Memo:
         self.contested = {key: value for key, value in self.contested.items() if key in alive}
         self.failed_at = {key: value for key, value in self.failed_at.items() if key in alive}
         self.refused = {key: value for key, value in self.refused.items() if key in alive}
+        self.attempts = {key: value for key, value in self.attempts.items() if key in alive}
+
+    def will_scale(self, key: TierKey, attempt: Attempt) -> None:
+        """Note a change of replicas, before it is asked for. Of equal ones the first is kept: it may be the one that
+        was made, and each later one is then refused."""
+        before = self.attempts.get(key, ())
+        same = [each for each in before if (each.uid, each.generation) == (attempt.uid, attempt.generation)]
+        if all(each.to != attempt.to for each in same):
+            same.append(attempt)
+        self.attempts[key] = tuple(same)
+
+    def did_not_scale(self, key: TierKey, attempt: Attempt) -> None:
+        """That change was refused. An equal one before it may have been made all the same."""
+        self.scaled(key, tuple(each for each in self.attempts.get(key, ()) if each is not attempt))
+
+    def scaled(self, key: TierKey, doubtful: tuple[Attempt, ...] = ()) -> None:
+        """Keep only these changes as not known to be made."""
+        if doubtful:
+            self.attempts[key] = doubtful
+        else:
+            self.attempts.pop(key, None)
 
     def went_well(self, key: TierKey) -> None:
         """Nothing stands against the next write of this tier."""

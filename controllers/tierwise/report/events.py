@@ -1,8 +1,8 @@
 """What should a person hear of, once?
 
 Events tell of changes: replicas written, children made or healed, conditions that turned. They are derived from two
-statuses and an outcome, so a cycle whose status could not be written derives them again; the recorder lets the same
-sentence about the same object pass once in ten minutes. A change of replicas is an act, not a state: it always passes.
+statuses and an outcome; the recorder lets the same sentence about the same object pass once in ten minutes. A change
+of replicas is an act, not a state: it always passes. What has passed is to be kept until it is written.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Set
 
 from tierwise import reasons
-from tierwise.api.status import AdviceStatus, Condition, ModelTierStatus
+from tierwise.api.status import AdviceStatus, Condition, DecisionStatus, ModelTierStatus
+from tierwise.model import TierObject
 from tierwise.ports import EventRecord
 from tierwise.report.case import Case
 from tierwise.report.conditions import find
@@ -27,6 +28,13 @@ _WATCHED = (reasons.ACCEPTED, reasons.PROVISIONED, reasons.METRICS_AVAILABLE, re
 def events(case: Case, new: ModelTierStatus) -> tuple[EventRecord, ...]:
     """The events of one cycle about one tier, in the order in which things happened."""
     return (*_written(case), *_scaled(case, new), *_turned(case, new.conditions), *_advised(case, new.advice))
+
+
+def scaled(tier: TierObject, change: DecisionStatus) -> EventRecord:
+    """The event of one change of replicas."""
+    up = change.to_replicas > change.from_replicas
+    said = f"{change.from_replicas} → {change.to_replicas}: {change.reason}: {change.message}"
+    return _record(tier, reasons.SCALED_UP if up else reasons.SCALED_DOWN, said, SCALE)
 
 
 class Recorder:
@@ -58,15 +66,12 @@ def _written(case: Case) -> Iterable[EventRecord]:
     if event:
         why = f" ({case.outcome.detail})" if case.outcome.detail else ""
         said = f"InferenceService {case.inference_service}: {event.lower()}{why}"
-        yield _record(case, event, say(event, said), APPLY)
+        yield _record(case.view.tier, event, say(event, said), APPLY)
 
 
 def _scaled(case: Case, new: ModelTierStatus) -> Iterable[EventRecord]:
-    if new.scaling.decisions == case.old.scaling.decisions:
-        return
-    last = new.scaling.decisions[0]
-    reason = reasons.SCALED_UP if last.to_replicas > last.from_replicas else reasons.SCALED_DOWN
-    yield _record(case, reason, f"{last.from_replicas} → {last.to_replicas}: {last.reason}: {last.message}", SCALE)
+    if new.scaling.decisions != case.old.scaling.decisions:
+        yield scaled(case.view.tier, new.scaling.decisions[0])
 
 
 def _turned(case: Case, conditions: Iterable[Condition]) -> Iterable[EventRecord]:
@@ -75,12 +80,12 @@ def _turned(case: Case, conditions: Iterable[Condition]) -> Iterable[EventRecord
         if after is None or (before is not None and (before.status, before.reason) == (after.status, after.reason)):
             continue
         if after.status == "False" and after.reason not in _PASSING:
-            yield _record(case, after.reason, after.message, OBSERVE, warning=True)
+            yield _record(case.view.tier, after.reason, after.message, OBSERVE, warning=True)
         elif after.status == "True" and before is not None and before.status == "False" and kind != reasons.PROVISIONED:
-            yield _record(case, after.reason, after.message, OBSERVE)
+            yield _record(case.view.tier, after.reason, after.message, OBSERVE)
     before, after = find(case.old.conditions, reasons.READY), find(conditions, reasons.READY)
     if after is not None and after.status == "True" and (before is None or before.status != "True"):
-        yield _record(case, after.reason, after.message, OBSERVE)
+        yield _record(case.view.tier, after.reason, after.message, OBSERVE)
 
 
 def _advised(case: Case, advice: Iterable[AdviceStatus]) -> Iterable[EventRecord]:
@@ -88,11 +93,10 @@ def _advised(case: Case, advice: Iterable[AdviceStatus]) -> Iterable[EventRecord
     known = {each.reason for each in case.old.advice}
     for each in advice:
         if each.reason not in known:
-            yield _record(case, each.reason, each.message, OBSERVE)
+            yield _record(case.view.tier, each.reason, each.message, OBSERVE)
 
 
-def _record(case: Case, reason: str, message: str, action: str, *, warning: bool = False) -> EventRecord:
-    tier = case.view.tier
+def _record(tier: TierObject, reason: str, message: str, action: str, *, warning: bool = False) -> EventRecord:
     return EventRecord(
         namespace=tier.key.namespace,
         name=tier.key.name,

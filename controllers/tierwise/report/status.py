@@ -188,16 +188,20 @@ def _decisions(case: Case, decision: Decision) -> list[DecisionStatus]:
     old, scaled = case.old.scaling.decisions, case.outcome.scaled_to
     if scaled is None or scaled == decision.current:
         return old
-    new = DecisionStatus.model_validate(
+    return [change(decision, scaled, case.at), *old][:DECISIONS]
+
+
+def change(decision: Decision, to: int, at: float) -> DecisionStatus:
+    """A change of replicas as the status tells it. `to`: what was written; `at`: when, in seconds since the epoch."""
+    return DecisionStatus.model_validate(
         {
-            "time": rfc3339(case.at),
+            "time": rfc3339(at),
             "from": decision.current,
-            "to": scaled,
+            "to": to,
             "reason": decision.reason,
             "message": clip(decision.message, _MESSAGE),
         }
     )
-    return [new, *old][:DECISIONS]
 
 
 def _signals(named: Sequence[NamedSignal], old: Iterable[SignalStatus]) -> list[SignalStatus]:

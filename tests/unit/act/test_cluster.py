@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from kubernetes.aio.client import ApiClient, Configuration
@@ -122,6 +123,16 @@ def test_an_event_keeps_within_its_limits() -> None:
     assert len(body["reportingInstance"]) == 128
     assert body["type"] == "Warning"
     assert event_body(EventRecord("a", "b", "u", "R", "m", "Scale"), 0.0, "i")["type"] == "Normal"
+
+
+def test_an_event_that_is_written_again_has_the_same_name_and_tells_when_it_happened() -> None:
+    first, again, later = (
+        event_body(replace(EVENT, at=at), now, "i") for at, now in ((5.5, 6.0), (5.5, 90.0), (6.5, 90.0))
+    )
+    assert first == again
+    assert first["eventTime"] == "1970-01-01T00:00:05.500000Z"
+    assert first["metadata"]["name"].startswith("b-")
+    assert later["metadata"]["name"] != first["metadata"]["name"]
 
 
 async def test_create_and_replace_are_for_what_has_one_writer() -> None:

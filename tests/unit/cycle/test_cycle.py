@@ -2,87 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tests.unit.act.store import Store
-from tests.unit.act.worlds import MODEL, NAMESPACE, deployment_ref, kserve, service_ref
+from tests.unit.act.worlds import deployment_ref, service_ref
+from tests.unit.cycle.scenes import Scene, tier_ref
 from tierwise import cycle, reasons
 from tierwise.api.status import ModelTierStatus
-from tierwise.cycle import Cycle, Kept, run
 from tierwise.errors import Conflict, Transient
-from tierwise.observe import Samples, World
-from tierwise.observe.records import deployment_record, inference_service_record
-from tierwise.observe.tier import tier_object
-from tierwise.ports import Ref
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.at = 1_000_000.0
-
-    def now(self) -> float:
-        return self.at
-
-    def monotonic(self) -> float:
-        return self.at - 900_000.0
-
-
-def tier_ref(name: str = "chat") -> Ref:
-    return Ref("tierwise.io/v1alpha1", "modeltiers", NAMESPACE, name)
-
-
-@dataclass
-class Scene:
-    """A cluster with tiers, seen by an informer that may be told to stay behind."""
-
-    store: Store = field(default_factory=Store)
-    clock: Clock = field(default_factory=Clock)
-    kept: Kept = field(default_factory=Kept)
-    behind: World | None = None
-
-    def add(self, name: str = "chat", **spec: Any) -> None:
-        body = {"metadata": {"generation": 1}, "spec": {**MODEL, **spec}}
-        self.store.put(tier_ref(name), body)
-
-    def pin(self, replicas: int) -> None:
-        body = self.store.seen(tier_ref())
-        self.store.put(tier_ref(), {**body, "spec": {**body["spec"], "replicas": replicas}})
-
-    def world(self) -> World:
-        found: dict[str, list[Any]] = {"modeltiers": [], "inferenceservices": [], "deployments": []}
-        for ref, body in self.store._objects.items():
-            if ref.plural in found:
-                found[ref.plural].append({**body, "apiVersion": ref.api_version})
-        for each in found["deployments"]:
-            each["metadata"]["ownerReferences"] = [
-                {**owner, "kind": "InferenceService", "name": each["metadata"]["name"].removesuffix("-predictor")}
-                for owner in each["metadata"]["ownerReferences"]
-            ]
-        return World(
-            tiers=[tier_object(each) for each in found["modeltiers"]],
-            deployments=[deployment_record(each) for each in found["deployments"]],
-            inference_services=[inference_service_record(each) for each in found["inferenceservices"]],
-        )
-
-    async def cycle(self, *, writing: bool = True, pass_: float = 10.0) -> Cycle:
-        self.clock.at += pass_
-        world = self.behind if self.behind is not None else self.world()
-        done = await run(world, Samples(), self.store, self.clock, self.kept, writing=writing)
-        for ref in list(self.store._objects):
-            if ref.plural == "inferenceservices":
-                kserve(self.store, ref.name)
-        return done
-
-    async def settle(self) -> None:
-        for _ in range(6):
-            await self.cycle(pass_=20.0)
-        self.store.writes.clear()
-
-    def status(self, name: str = "chat") -> ModelTierStatus:
-        return ModelTierStatus.model_validate(self.store.seen(tier_ref(name)).get("status") or {})
 
 
 async def test_a_tier_becomes_replicas_and_a_status() -> None:
@@ -189,10 +118,10 @@ async def test_a_change_of_replicas_is_remembered_though_the_status_of_its_cycle
     await scene.cycle()
     assert [(each.from_replicas, each.to_replicas) for each in scene.status().scaling.decisions[:2]] == [(1, 3), (0, 1)]
     assert [event.reason for event in scene.store.events].count(reasons.SCALED_UP) == 1
-    assert scene.kept.untold == {}
+    assert scene.kept.untold.empty
 
 
-async def test_what_another_leader_told_meanwhile_is_not_overwritten_with_what_was_not_told() -> None:
+async def test_what_another_leader_told_meanwhile_stands_beside_what_was_not_told() -> None:
     scene = Scene()
     scene.add(replicas=1)
     await scene.settle()
@@ -206,7 +135,7 @@ async def test_what_another_leader_told_meanwhile_is_not_overwritten_with_what_w
     scene.pin(4)
     await scene.cycle()
     told = [(each.from_replicas, each.to_replicas) for each in scene.status().scaling.decisions]
-    assert told == [(2, 4), (3, 2), (0, 1)]
+    assert told == [(2, 4), (3, 2), (1, 3), (0, 1)]
 
 
 async def test_an_event_that_cannot_be_written_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -237,7 +166,7 @@ async def test_what_is_kept_goes_with_the_tier_and_a_namesake_starts_afresh() ->
     scene.store.drop(service_ref())
     scene.store.drop(deployment_ref())
     await scene.cycle()
-    assert (scene.kept.memories, scene.kept.statuses, scene.kept.untold) == ({}, {}, {})
+    assert (scene.kept.memories, scene.kept.statuses, scene.kept.untold.empty) == ({}, {}, True)
     scene.add()
     await scene.cycle()
     assert not before & set(scene.kept.memories)
