@@ -12,7 +12,7 @@ import pytest
 from tests.judges.environments import RELEASES, vllm_code
 from tests.judges.sources import Source
 from tierwise.api.v1alpha1 import Engine, KVCacheDtype
-from tierwise.engines import profile, shape
+from tierwise.engines import names, profile, shape
 from tierwise.engines.check_drafts import NEVER_MTP
 from tierwise.engines.hardware import (
     FLASH_ATTN,
@@ -26,7 +26,6 @@ from tierwise.engines.hardware import (
     TRITON_FP8,
     Hardware,
 )
-from tierwise.engines.layers import DRAFT_LAYERS
 from tierwise.engines.methods import Capability
 
 pytestmark = pytest.mark.judge
@@ -154,11 +153,21 @@ def test_memory_driver_and_batches(code: Path, hardware: Hardware) -> None:
 def test_how_a_config_is_read(code: Path) -> None:
     reader = Source(code, "transformers_utils/model_arch_config_convertor.py")
     keys = reader.assigned("possible_keys", "ModelArchConfigConvertorBase")
-    assert set(keys) - {"model_max_length"} == set(shape.CONTEXT)
+    assert set(keys) - {"model_max_length"} == set(names.CONTEXT)
     scaled = Source(code, "config/model.py").strings("_get_and_verify_max_len")
     assert scaled >= shape.UNSCALED
-    names = reader.strings() | Source(code, "transformers_utils/config.py").strings()
-    assert set(shape.KV_HEADS) | set(shape.EXPERTS) <= names
+    config = Source(code, "transformers_utils/config.py")
+    if "CONFIG_FIELD_ALIASES" in config.text():  # since 0.33
+        aliases = config.assigned("CONFIG_FIELD_ALIASES")
+        assert aliases["num_shared_experts"] == names.SHARED_EXPERTS
+        heads, experts = aliases["total_num_kv_heads"], aliases["num_experts"]
+    else:
+        base = "ModelArchConfigConvertorBase"
+        heads = reader.assigned("attributes", base, "get_total_num_kv_heads")
+        experts = reader.assigned("num_expert_names", base, "get_num_experts")
+    assert (tuple(heads), tuple(experts)) == (names.KV_HEADS, names.EXPERTS)
+    asked = reader.strings("ModelArchConfigConvertorBase", "get_total_num_attention_heads")
+    assert asked & {*names.HEADS, "num_heads"} == {"num_attention_heads"}
 
 
 def test_drafting(code: Path) -> None:
@@ -167,7 +176,7 @@ def test_drafting(code: Path) -> None:
     listed = ast.unparse(source.value("MTPModelTypes"))
     assert not {name for name in NEVER_MTP if f"'{name}'" in listed}
     assert not named & NEVER_MTP
-    assert {"deepseek_v41", *DRAFT_LAYERS} <= source.strings()
+    assert {"deepseek_v41", *names.DRAFT_LAYERS} <= source.strings()
     assert "target_vocab_size != draft_vocab_size" in source.text("verify_equal_vocab_size_if_draft_model")
     assert "self.num_speculative_tokens % n_predict != 0" in source.text("SpeculativeConfig")
     assert "self.min_p > _SAMPLING_EPS or self.logit_bias" in Source(code, "sampling_params.py").text()

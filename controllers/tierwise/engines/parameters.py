@@ -11,22 +11,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from tierwise.engines.layers import layer_kinds
+from tierwise.engines.names import EXPERTS, HEAD_DIM, HEADS, HIDDEN, LAYERS, SHARED_EXPERTS
 from tierwise.engines.reading import integer, word
 
 _UNGATED = frozenset(  # two matrices in the feed-forward instead of three
-    {"bloom", "codegen", "falcon", "gpt2", "gpt_bigcode", "gpt_neo", "gpt_neox", "gptj", "mpt", "nemotron", "opt"}
-    | {"persimmon", "phi", "starcoder2"}
+    {"apertus", "arcee", "bloom", "falcon", "gpt2", "gpt_neox", "gptj", "nemotron", "opt", "phi", "starcoder2"}
 )
 
 
-def parameter_count(text: Mapping[str, Any]) -> int | None:
+def parameter_count(text: Mapping[str, Any], kv_heads: int | None) -> int | None:
     """Parameters of the model that a (text) config describes; None when a size is missing or its layers are of kinds
-    that are not known here."""
-    hidden, layers = (
-        integer(text, "hidden_size", "n_embd", "d_model"),
-        integer(text, "num_hidden_layers", "n_layer", "num_layers"),
-    )
-    vocabulary, attention = integer(text, "vocab_size"), _attention(text)
+    that are not known here. Unknown `kv_heads` count as one, the fewest."""
+    hidden, layers = integer(text, *HIDDEN), integer(text, *LAYERS)
+    vocabulary, attention = integer(text, "vocab_size"), _attention(text, kv_heads or 1)
     kinds = layer_kinds(text)
     if hidden is None or layers is None or vocabulary is None or attention is None:
         return None
@@ -39,20 +36,16 @@ def parameter_count(text: Mapping[str, Any]) -> int | None:
     return tables * vocabulary * hidden + layers * (attention + 2 * hidden) + feed_forward + hidden
 
 
-def _attention(text: Mapping[str, Any]) -> int | None:
+def _attention(text: Mapping[str, Any], kv_heads: int) -> int | None:
     """Parameters of one layer's attention."""
-    hidden = integer(text, "hidden_size", "n_embd", "d_model")
-    heads = integer(text, "num_attention_heads", "n_head", "num_heads")
+    hidden, heads = integer(text, *HIDDEN), integer(text, *HEADS)
     if hidden is None or heads is None:
         return None
     rank = integer(text, "kv_lora_rank")
     if rank is not None:
         return _latent_attention(text, hidden, heads, rank)
-    dim = integer(text, "head_dim") or hidden // heads
-    kv_heads = integer(text, "num_key_value_heads", "num_kv_heads", "n_head_kv", "multi_query_group_num")
-    if word(text, "model_type") in ("falcon", "gpt_bigcode") and kv_heads is None:
-        kv_heads = 1  # often multi-query, which these files tell in other words
-    return hidden * dim * (2 * heads + 2 * (kv_heads or heads))
+    dim = integer(text, *HEAD_DIM) or hidden // heads
+    return hidden * dim * (2 * heads + 2 * kv_heads)
 
 
 def _latent_attention(text: Mapping[str, Any], hidden: int, heads: int, rank: int) -> int | None:
@@ -70,14 +63,14 @@ def _feed_forward(text: Mapping[str, Any], hidden: int, layers: int) -> int | No
     """Parameters of all layers' feed-forward parts, experts included."""
     width = integer(text, "intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size")
     matrices = 2 if word(text, "model_type") in _UNGATED else 3
-    experts = integer(text, "num_experts", "moe_num_experts", "n_routed_experts", "num_local_experts")
+    experts = integer(text, *EXPERTS)
     if experts is None:
         return None if width is None else layers * matrices * hidden * width
     expert_width = integer(text, "moe_intermediate_size") or width
     if expert_width is None:
         return None
     routed = _routed_layers(text, layers)
-    shared = integer(text, "n_shared_experts", "moe_num_shared_experts") or 0
+    shared = integer(text, *SHARED_EXPERTS) or 0
     shared_width = integer(text, "shared_expert_intermediate_size") or shared * expert_width
     one = matrices * hidden * (experts * expert_width + shared_width) + hidden * experts
     return routed * one + (layers - routed) * matrices * hidden * (width or 0)

@@ -13,25 +13,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tierwise.engines.layers import draft_layers, layer_kinds
+from tierwise.engines.names import CONTEXT, EXPERTS, HEAD_DIM, HEADS, HIDDEN, KV_HEADS, LAYERS
 from tierwise.engines.parameters import parameter_count
 from tierwise.engines.reading import flag, fraction, integer, mapping, word
 from tierwise.facts import ModelShape
 
-CONTEXT = (
-    "max_position_embeddings",
-    "n_positions",
-    "max_seq_len",
-    "seq_length",
-    "max_target_positions",
-    "max_sequence_length",
-    "max_seq_length",
-    "seq_len",
-)
-KV_HEADS = ("n_head_kv", "num_kv_heads", "num_key_value_heads", "multi_query_group_num", "num_attention_groups")
-EXPERTS = ("num_experts", "moe_num_experts", "n_routed_experts", "num_local_experts")
 _TEXT = ("text_config", "llm_config", "language_config", "thinker_config")  # where multimodal models keep the rest
 # RoPE types whose factor the engine does not apply to the context length; YaRN files differ in what they mean.
 UNSCALED = frozenset({"su", "longrope", "llama3", "yarn", "deepseek_yarn", "deepseek_llama_scaling"})
+# Types with as many KV heads as heads when the file does not count them; others have a number of their own then.
+_ONE_EACH = frozenset({"bloom", "cohere", "gpt2", "gpt_neox", "gptj", "granite", "llama", "nemotron", "opt", "phi"})
 _DTYPES = frozenset({"bfloat16", "float16", "float32"})
 _LIBRARY = re.compile(r"[a-z0-9][a-z0-9_.-]{0,39}")
 _ALGORITHMS = {  # what ModelOpt calls its formats -> what the engine calls them
@@ -49,21 +40,19 @@ def model_shape(config: Mapping[str, Any], index: Mapping[str, Any] | None = Non
     Never raises for any JSON value; counts in tokens, elements and bytes. The number of parameters is the index's own
     (metadata.total_parameters), else estimated from the sizes, never above the true one for the layouts it knows."""
     text = text_config(config)
-    heads, hidden = (
-        integer(text, "num_attention_heads", "n_head", "num_heads"),
-        integer(text, "hidden_size", "n_embd", "d_model"),
-    )
+    heads, hidden = integer(text, *HEADS), integer(text, *HIDDEN)
+    kv_heads = _kv_heads(text, heads)
     quantization = _quantization(config) or _quantization(text)
     metadata = mapping(mapping(index or {}).get("metadata"))
     kinds = layer_kinds(text)
     longest, unasked = _context(text, config)
     return ModelShape(
-        parameters=integer(metadata, "total_parameters") or parameter_count(text),
+        parameters=integer(metadata, "total_parameters") or parameter_count(text, kv_heads),
         weight_bytes=integer(metadata, "total_size"),
-        layers=integer(text, "num_hidden_layers", "n_layer", "num_layers"),
+        layers=integer(text, *LAYERS),
         hidden_size=hidden,
         attention_heads=heads,
-        kv_heads=_kv_heads(text, heads),
+        kv_heads=kv_heads,
         head_dim=_head_dim(text, hidden, heads),
         vocabulary=integer(text, "vocab_size"),
         context_length=longest,
@@ -93,16 +82,18 @@ def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _kv_heads(text: Mapping[str, Any], heads: int | None) -> int | None:
-    if text.get("model_type") == "falcon" and not flag(text, "new_decoder_architecture"):
-        return 1 if flag(text, "multi_query") else heads
-    return integer(text, *KV_HEADS) or heads
+    kind = word(text, "model_type")
+    if kind == "falcon" and not flag(text, "new_decoder_architecture"):
+        return heads if text.get("multi_query") is False else 1
+    return integer(text, *KV_HEADS) or (heads if kind in _ONE_EACH else None)
 
 
 def _head_dim(text: Mapping[str, Any], hidden: int | None, heads: int | None) -> int | None:
-    said = integer(text, "head_dim", "hidden_size_per_head")
-    if said is not None or hidden is None or heads is None:
-        return said
-    return hidden // heads or None
+    """Of attention: the heads of a state-space layer are something else."""
+    if heads is None:
+        return None
+    said = integer(text, *HEAD_DIM)
+    return said if said is not None or hidden is None else hidden // heads or None
 
 
 def _latent(text: Mapping[str, Any]) -> int | None:
