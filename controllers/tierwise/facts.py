@@ -41,6 +41,7 @@ class ModelShape:
     default_context: int | None = None  # what the engine takes unasked, where that is less (LongRoPE, YaRN)
     dtype: str = ""  # torch_dtype of the checkpoint: bfloat16, float16, float32
     quantization: str = ""  # quantization_config.quant_method; empty: a plain checkpoint
+    unsupported: str = ""  # what of that quantization no release of the engine reads; empty: nothing known
     weight_bits: int | None = None  # fewest bits that the checkpoint's quantization gives a weight
     experts: int = 0  # 0: a dense model
     sliding_window: int | None = None

@@ -170,6 +170,26 @@ def test_how_a_config_is_read(code: Path) -> None:
     assert asked & {*names.HEADS, "num_heads"} == {"num_attention_heads"}
 
 
+def test_gptq_checkpoints_that_are_refused(code: Path) -> None:
+    folder = "model_executor/layers/quantization"
+    source = Source(code, f"{folder}/auto_gptq.py")
+    table = source.value("TYPE_MAP", "AutoGPTQConfig")
+    assert isinstance(table, ast.Dict)
+    assert {ast.literal_eval(key) for key in table.keys if key is not None} == {
+        (bits, True) for bits in shape.GPTQ_BITS
+    }
+    start = source.text("AutoGPTQConfig", "__init__")
+    assert "if (weight_bits, is_sym) not in self.TYPE_MAP:\n        raise ValueError" in start
+    assert "normalize_and_validate_gptq_desc_act(desc_act, group_size, dynamic)" in start
+    rule = Source(code, f"{folder}/utils/gptq_utils.py").text("normalize_and_validate_gptq_desc_act")
+    assert (
+        "if desc_act and group_size == -1:\n        desc_act = False\n    if desc_act:\n        raise ValueError"
+        in rule
+    )
+    readers = Source(code, f"{folder}/__init__.py").text("get_quantization_config")
+    assert {name for name in shape.GPTQ if f"'{name}': AutoGPTQConfig" in readers} == shape.GPTQ
+
+
 def test_drafting(code: Path) -> None:
     source = Source(code, "config/speculative.py")
     named = source.strings("SpeculativeConfig", "hf_config_override")

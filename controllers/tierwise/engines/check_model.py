@@ -57,6 +57,9 @@ def _checkpoint(spec: ModelTierSpec, release: Profile, shape: ModelShape) -> lis
         remedy = release.removed.get(real, "choose another checkpoint")
         message = f"model.uri: {release.engine} {release.release} cannot read {real} checkpoints: {remedy}"
         return [Problem(UNSUPPORTED, message)]
+    if shape.unsupported:
+        refuses = f"{release.engine} {release.release} cannot read {real} checkpoints with {shape.unsupported}"
+        return [Problem(UNSUPPORTED, f"model.uri: {refuses}: choose another checkpoint")]
     real = SAME.get(real, real)
     if said in ("none", real) or (said in _OWN_FILE and (not real or real.startswith("modelopt"))):
         return []

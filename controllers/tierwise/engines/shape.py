@@ -23,6 +23,8 @@ _TEXT = ("text_config", "llm_config", "language_config", "thinker_config")  # wh
 UNSCALED = frozenset({"su", "longrope", "llama3", "yarn", "deepseek_yarn", "deepseek_llama_scaling"})
 # Types with as many KV heads as heads when the file does not count them; others have a number of their own then.
 _ONE_EACH = frozenset({"bloom", "cohere", "gpt2", "gpt_neox", "gptj", "granite", "llama", "nemotron", "opt", "phi"})
+GPTQ = frozenset({"auto_gptq", "gptq", "gptq_marlin"})  # read by one class
+GPTQ_BITS = frozenset({4, 8})  # only symmetric
 _DTYPES = frozenset({"bfloat16", "float16", "float32"})
 _LIBRARY = re.compile(r"[a-z0-9][a-z0-9_.-]{0,39}")
 _ALGORITHMS = {  # what ModelOpt calls its formats -> what the engine calls them
@@ -59,6 +61,7 @@ def model_shape(config: Mapping[str, Any], index: Mapping[str, Any] | None = Non
         default_context=unasked,
         dtype=_dtype(config) or _dtype(text),
         quantization=_method(quantization),
+        unsupported=_unsupported(quantization),
         weight_bits=_weight_bits(quantization),
         experts=_experts(text),
         sliding_window=kinds.window,
@@ -156,6 +159,19 @@ def _method(quantization: Mapping[str, Any]) -> str:
     if word(mapping(quantization.get("producer")), "name") == "modelopt" or "modelopt_quant_config" in inner:
         said = _ALGORITHMS.get(word(inner, "quant_algo").upper(), said)
     return said if _LIBRARY.fullmatch(said) else ""
+
+
+def _unsupported(quantization: Mapping[str, Any]) -> str:
+    """What AutoGPTQConfig of auto_gptq.py refuses, on every GPU and whatever `dynamic` says of single layers. What is
+    of another type than expected is left to the engine."""
+    if _method(quantization) not in GPTQ:
+        return ""
+    bits, group = integer(quantization, "bits"), integer(quantization, "group_size")
+    if quantization.get("desc_act") is True and group is not None:
+        return f"desc_act: true and group_size {group}"
+    if bits is not None and bits not in GPTQ_BITS:
+        return f"bits {bits}"
+    return f"bits {bits} and sym: false" if bits is not None and quantization.get("sym") is False else ""
 
 
 def _weight_bits(quantization: Mapping[str, Any]) -> int | None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.engines.test_arguments import MODEL, spec
 from tests.unit.engines.test_refusals import H100, L4, LLAMA_8B, QUANTIZED, QWEN_8B, T4, advice, refusal, said
-from tests.unit.engines.test_shape import MIXTRAL
+from tests.unit.engines.test_shape import LLAMA, MIXTRAL
 from tierwise import reasons
 from tierwise.engines import ModelShape, check, model_shape
 
@@ -66,6 +66,45 @@ def test_a_checkpoint_that_is_something_else(method: str, real: str, words: str)
 def test_a_checkpoint_that_is_what_it_shall_be(method: str, real: str) -> None:
     shape = replace(LLAMA_8B, quantization=real)
     assert [each for each in said(shape=shape, quantization={"method": method}) if each.fatal] == []
+
+
+GPTQ: dict[str, Any] = {"quant_method": "gptq", "bits": 4, "group_size": 128, "desc_act": False, "sym": True}
+
+
+@pytest.mark.parametrize(
+    ("said_of_it", "words"),
+    [
+        ({"desc_act": True}, "gptq checkpoints with desc_act: true and group_size 128"),
+        (
+            {"desc_act": True, "dynamic": {"+:.*": {"bits": 8}}},
+            "gptq checkpoints with desc_act: true and group_size 128",
+        ),
+        ({"sym": False}, "gptq checkpoints with bits 4 and sym: false"),
+        ({"bits": 3}, "gptq checkpoints with bits 3"),
+        ({"quant_method": "gptq_marlin", "bits": 2, "sym": False}, "gptq_marlin checkpoints with bits 2"),
+    ],
+)
+def test_a_gptq_checkpoint_that_no_release_reads(said_of_it: dict[str, Any], words: str) -> None:
+    found = refusal(shape=model_shape(LLAMA | {"quantization_config": GPTQ | said_of_it}))
+    assert found.reason == reasons.UNSUPPORTED
+    assert found.message == f"model.uri: vllm 0.33 cannot read {words}: choose another checkpoint"
+
+
+@pytest.mark.parametrize(
+    "said_of_it",
+    [
+        {},
+        {"bits": 8},
+        {"desc_act": True, "group_size": -1},  # one group: the order does not matter
+        {"desc_act": True, "group_size": "128"},
+        {"dynamic": {"+:.*": {"bits": 3}}},
+        {"sym": None, "desc_act": None},
+        {"quant_method": "auto-round", "sym": False},
+    ],
+)
+def test_a_gptq_checkpoint_that_may_be_read(said_of_it: dict[str, Any]) -> None:
+    shape = model_shape(LLAMA | {"quantization_config": GPTQ | said_of_it})
+    assert [each for each in said(shape=shape, contextLength=64) if each.fatal] == []
 
 
 def test_a_checkpoint_is_judged_by_what_it_is() -> None:

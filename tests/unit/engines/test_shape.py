@@ -173,7 +173,7 @@ def test_any_content_gives_sizes_or_nothing(config: dict[str, Any], index: dict[
     shape = model_shape(config, index)
     for each in fields(ModelShape):
         value = getattr(shape, each.name)
-        if each.name in ("dtype", "quantization", "model_type"):
+        if each.name in ("dtype", "quantization", "unsupported", "model_type"):
             assert isinstance(value, str)
             assert len(value) <= 256
         else:
