@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from tierwise.api.status import ModelTierStatus, ScalingMemory
 from tierwise.api.v1alpha1 import ModelTierSpec
@@ -140,48 +140,49 @@ def decision(current: int = 1, target: int = 1, **changes: Any) -> Decision:
     return replace(plain, **changes)
 
 
-def case(
-    the_spec: ModelTierSpec | None = None,
-    *,
-    pods: Sequence[PodFacts] = (pod(),),
-    work: Workload | None = None,
-    signals: TierSignals | None = None,
-    decided: Decision | None = None,
-    invalid: tuple[str, str] | None = None,
-    status: ModelTierStatus | None = None,
-    outcome: TierOutcome | None = None,
-    metrics: MetricsHealth | None = None,
-    kserve_present: bool = True,
-    at: float = NOW,
-    generation: int = 1,
-    deleting: bool = False,
-) -> Case:
+class Given(TypedDict, total=False):
+    """What a test says of a tier; what it leaves out is as of a tier in good health."""
+
+    pods: Sequence[PodFacts]
+    work: Workload
+    signals: TierSignals
+    decided: Decision
+    invalid: tuple[str, str]
+    status: ModelTierStatus
+    outcome: TierOutcome
+    metrics: MetricsHealth
+    kserve_present: bool
+    at: float
+    generation: int
+    deleting: bool
+
+
+def case(the_spec: ModelTierSpec | None = None, **given: Unpack[Given]) -> Case:
     """A tier in good health, but for what is given."""
     the_spec = spec() if the_spec is None else the_spec
-    work = workload(pods) if work is None else work
     external = the_spec.external is not None
-    if external and signals is None:
-        signals = TierSignals()
-    if signals is None:
-        measured = sorted(work.ready_endpoints)
-        signals = TierSignals(pods=tuple(sample(name) for name in measured), targets_up=len(measured))
-    if decided is None and invalid is None and not external:
+    at = given.get("at", NOW)
+    work = given.get("work", workload(given.get("pods", (pod(),))))
+    measured = [] if external else sorted(work.ready_endpoints)
+    health = TierSignals(pods=tuple(sample(name) for name in measured), targets_up=len(measured))
+    decided = given.get("decided")
+    if decided is None and "invalid" not in given and not external:
         decided = decision(len(work.pods), len(work.pods))
     tier = TierObject(
         key=KEY,
         uid="uid-t",
-        generation=generation,
+        generation=given.get("generation", 1),
         resource_version="9",
         spec=the_spec,
-        status=status or ModelTierStatus(),
-        deleting=deleting,
+        status=given.get("status", ModelTierStatus()),
+        deleting=given.get("deleting", False),
     )
     return Case(
-        view=TierView(tier, Workload() if external else work, signals),
-        plan=TierPlan(KEY, decided, Memory(), serve=not external, invalid=invalid),
-        outcome=outcome or TierOutcome(KEY),
-        metrics=metrics or MetricsHealth(ok=True, at=at),
-        kserve_present=kserve_present,
+        view=TierView(tier, Workload() if external else work, given.get("signals", health)),
+        plan=TierPlan(KEY, decided, Memory(), serve=not external, invalid=given.get("invalid")),
+        outcome=given.get("outcome", TierOutcome(KEY)),
+        metrics=given.get("metrics", MetricsHealth(ok=True, at=at)),
+        kserve_present=given.get("kserve_present", True),
         at=at,
     )
 

@@ -175,11 +175,11 @@ def test_every_figure_fits(number: float) -> None:
 
 
 def test_a_signal_keeps_its_time_while_its_value_stays() -> None:
-    def at(moment: float, signal: Signal, old: ModelTierStatus | None = None) -> ModelTierStatus:
+    def at(moment: float, signal: Signal, old: ModelTierStatus) -> ModelTierStatus:
         decided = decision(signals=(NamedSignal("waiting", signal),))
         return status(case(decided=decided, status=old, at=moment))
 
-    first = at(NOW, value(4.0001, NOW - 2))
+    first = at(NOW, value(4.0001, NOW - 2), ModelTierStatus())
     assert first.scaling.signals[0].time == rfc3339(NOW - 2)
     same = at(NOW + 10, value(4.0002, NOW + 8), first)
     assert same.scaling.signals == first.scaling.signals
