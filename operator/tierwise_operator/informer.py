@@ -8,10 +8,12 @@ deleted ModelTier CRD, 404), and is then started again here; at its end it cance
 that are not its own; and it takes the process' signals, in the main thread only. What it knows is copied out by its
 own loop, so nobody reads an index while it changes.
 
-One thing kopf does not notice: an object that was deleted while its watch was broken for so long that it had to list
-anew (410) stays in the index. So right after it has listed anew, and every few minutes, the indices are compared with a
-list of what exists. And one thing it does not tell: that it has listed every kind. The first event tells it; where
-there is nothing, there is none, and a list of our own tells it.
+Two things kopf does not notice. An object that was deleted while its watch was broken for so long that it had to list
+anew (410) stays in the index; and an event that was lost on its way, of an object that was made or changed, is missed
+by nobody. So right after it has listed anew, and every few minutes, what was heard is compared with a list of what
+exists: what does not exist is left out, and when something has stood unheard for long, all watches are begun anew. And
+one thing it does not tell: that it has listed every kind. The first event tells it; where there is nothing, there is
+none, and a list of our own tells it.
 """
 
 from __future__ import annotations
@@ -45,6 +47,8 @@ logger = logging.getLogger(__name__)
 RESYNC_SECONDS = 300.0
 # Between two comparisons while the server makes kopf list again and again.
 COMPARE_SECONDS = 5.0
+# Longer than the longest pause between two tries of a watch: what has stood for so long is heard, or was missed.
+HEARD_SECONDS = 45.0
 SETTLE_SECONDS = 2.0
 ABSENT_SECONDS = 10.0
 STOP_SECONDS = 10.0
@@ -68,6 +72,8 @@ class Informer:
         self._thread = threading.Thread(target=self._run, name="informer", daemon=True)
         self._indices: Mapping[str, kopf.Index[str, Any]] = {}
         self._ghosts: set[str] = set()
+        self._heard_of: dict[str, str] = {}  # resource versions, by UID
+        self._unheard: dict[tuple[str, str], float] = {}  # UID and resource version, and since when
         self._synced = False
         self.problem = "the informer is starting"
 
@@ -185,14 +191,21 @@ class Informer:
                     logger.warning("the watches have ended and are begun anew: %s: %s", type(error).__name__, error)
         finally:
             self._synced, self._indices, self._ghosts = False, {}, set()
+            self._heard_of, self._unheard = {}, {}
             self.problem = "the watches are begun anew"
             await _end(asyncio.all_tasks() - existing, sessions)
 
     def _started(self, indices: Mapping[str, kopf.Index[str, Any]]) -> None:
         self._indices = indices
 
-    def _heard(self) -> None:
-        # kopf calls event handlers only after it has listed every kind: the first event means that all is known.
+    def _heard(self, uid: str, version: str) -> None:
+        if version:
+            self._heard_of[uid] = version
+        else:
+            self._heard_of.pop(uid, None)
+        self._complete()  # kopf calls event handlers only after it has listed every kind
+
+    def _complete(self) -> None:
         if not self._synced:
             self._synced, self.problem = True, ""
             self._wake()
@@ -211,40 +224,54 @@ class Informer:
         while not self._synced:
             try:
                 if len(watches) >= expected and not await self._living(cluster):
-                    self._heard()
+                    self._complete()
             except TierwiseError as error:
                 self._say(error.message)
             await asyncio.sleep(SETTLE_SECONDS)
 
     async def _resync(self, cluster: KubernetesCluster, relisted: asyncio.Event) -> None:
+        """Compare again and again; returns when something was missed that only a new list tells."""
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(RESYNC_SECONDS):
+                async with asyncio.timeout(HEARD_SECONDS if self._unheard else RESYNC_SECONDS):
                     await relisted.wait()
             relisted.clear()
             try:
-                self._ghosts = await self._find_ghosts(cluster)
+                missed = await self._compare(cluster)
             except TierwiseError as error:
-                logger.warning("the indices could not be compared with the cluster: %s", error.message)
+                logger.warning("what is known could not be compared with the cluster: %s", error.message)
                 relisted.set()  # what was missed meanwhile is still unknown
             else:
-                if self._ghosts:
-                    logger.warning("%d objects were deleted unnoticed and are left out", len(self._ghosts))
-                    self._wake()
+                if missed:
+                    logger.warning("%d objects were made or changed unnoticed: everything is listed anew", missed)
+                    return
             await asyncio.sleep(COMPARE_SECONDS)
 
-    async def _find_ghosts(self, cluster: KubernetesCluster) -> set[str]:
-        indices = (self._indices[kind.name] for kind in self._kinds if kind.name in self._indices)
-        # Read first: what comes while the list is on its way is no ghost.
-        known = set(chain.from_iterable(indices))
-        return known - await self._living(cluster)
+    async def _compare(self, cluster: KubernetesCluster) -> int:
+        """Leave out what was deleted unnoticed; the number of objects of which too much was missed for that."""
+        # Read before and after: what comes while the list is on its way is no ghost, and was not missed.
+        known, before = set(chain.from_iterable(self._indices.values())), dict(self._heard_of)
+        living = await self._living(cluster)
+        ghosts, told = known - living.keys(), self._ghosts
+        self._ghosts = ghosts
+        if ghosts - told:
+            logger.warning("%d objects were deleted unnoticed and are left out", len(ghosts - told))
+            self._wake()
+        now = time.monotonic()
+        unheard = [
+            (uid, version)
+            for uid, version in living.items()
+            if version not in (before.get(uid), self._heard_of.get(uid))
+        ]
+        self._unheard = {each: self._unheard.get(each, now) for each in unheard}
+        return sum(now - since >= HEARD_SECONDS for since in self._unheard.values())
 
-    async def _living(self, cluster: KubernetesCluster) -> set[str]:
-        """The UIDs of all objects of our kinds."""
-        living: set[str] = set()
+    async def _living(self, cluster: KubernetesCluster) -> dict[str, str]:
+        """All objects of our kinds: their resource versions, by UID."""
+        living: dict[str, str] = {}
         for kind in self._kinds:
             for namespace in self._settings.namespaces or ("",):
-                living |= await cluster.uids(kind.ref(namespace), selector=kind.selector)
+                living |= await cluster.versions(kind.ref(namespace), selector=kind.selector)
         return living
 
     async def _pause(self, seconds: float) -> None:

@@ -23,6 +23,9 @@ SILENCE_SECONDS = 75.0  # bookmarks come about every minute
 # twenty lists of everything in a second.
 RECONNECT_SECONDS = 2.0
 
+# Of which object an event told (its UID), and its resource version then; empty when it is gone.
+Heard = Callable[[str, str], None]
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -49,7 +52,7 @@ def register(
     registry: kopf.OperatorRegistry,
     kinds: tuple[Kind, ...],
     started: Callable[[Mapping[str, kopf.Index[str, Any]]], None],
-    heard: Callable[[], None],
+    heard: Heard,
     changed: Callable[[], None],
 ) -> None:
     """Put an index and an event handler per kind into the registry. `started` receives the indices; after all kinds
@@ -78,12 +81,12 @@ def _indexer(kind: Kind) -> Callable[..., Any]:
     return index
 
 
-def _waker(kind: Kind, heard: Callable[[], None], changed: Callable[[], None]) -> Callable[..., Any]:
+def _waker(kind: Kind, heard: Heard, changed: Callable[[], None]) -> Callable[..., Any]:
     told: dict[str, tuple[Any, ...]] = {}
 
     async def wake(body: kopf.Body, **kwargs: Any) -> None:
-        heard()
         uid = str(body["metadata"]["uid"])
+        heard(uid, "" if kwargs["type"] == "DELETED" else str(body["metadata"]["resourceVersion"]))
         # The index was brought up to date before: it holds nothing of an object that is gone, or that cannot be read.
         records = tuple(kwargs[_index_name(kind)].get(uid, ()))
         before = told.pop(uid, ())

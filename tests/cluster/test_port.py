@@ -93,14 +93,15 @@ async def test_events_are_found_beside_their_object(port: KubernetesCluster, kub
     assert "modeltier/chat" in found
 
 
-async def test_list_watch_and_uids(port: KubernetesCluster, kubectl: Kubectl) -> None:
+async def test_list_watch_and_versions(port: KubernetesCluster, kubectl: Kubectl) -> None:
     kubectl("delete", "configmap", "thing", "other", "--ignore-not-found")
     kubectl("create", "configmap", "thing")
     kubectl("label", "configmap", "thing", "pick=me")
     collection = Ref("v1", "configmaps", NAMESPACE, "")
     ((items, version),) = [page async for page in port.pages(collection, selector="pick=me")]
     assert [item["metadata"]["name"] for item in items] == ["thing"]
-    assert await port.uids(collection, selector="pick=me") == {items[0]["metadata"]["uid"]}
+    (metadata,) = [item["metadata"] for item in items]
+    assert await port.versions(collection, selector="pick=me") == {metadata["uid"]: metadata["resourceVersion"]}
     kubectl("label", "configmap", "thing", "pick-", "more=x")
     async for event in port.watch(collection, since=version, selector="pick=me"):
         assert (event["type"], event["object"]["metadata"]["name"]) == ("DELETED", "thing")

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.cluster
 L4_GPUS = sum(node.gpu_count for node in NODES if node.gpu is L4)
 # How long the node controller waits for a heartbeat (its default), and then looks at most.
 GRACE_SECONDS, PERIOD_SECONDS = 50.0, 5.0
+HEARTBEAT_SECONDS = 10.0  # between two of a node
 EVICTED_AFTER = 5
 # A decision is made every TICK; what the scheduler or the node controller says is an event and told at once.
 NOTICED_SECONDS = 15.0
@@ -109,7 +110,10 @@ def test_a_node_is_lost(scene: Scene, faults: Sheet) -> None:
         detect_seconds=missed + noticed - steady,
         recover_seconds=recovered - missed,
         wrong_writes=scene.wrong(),
-        note=f"Kubernetes misses a node after {GRACE_SECONDS:.0f} s; evicted {EVICTED_AFTER} s later by a toleration",
+        note=(
+            f"Kubernetes misses a node after {GRACE_SECONDS - HEARTBEAT_SECONDS:.0f} to {GRACE_SECONDS:.0f} s, by when "
+            f"its last heartbeat was; evicted {EVICTED_AFTER} s later by a toleration"
+        ),
     )
     scene.kubectl("delete", "modeltier", "spread", "--wait=false")
 

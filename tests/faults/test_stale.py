@@ -54,12 +54,6 @@ def test_watches_that_expire_at_once_are_begun_anew_and_not_in_a_hot_loop(
     stage.kubectl("scale", "modeltier", "expired", "--replicas=1")
     ready(stage.kubectl, "expired", 1)
     recovered = time.monotonic() - ended
-    print(
-        {
-            k: [round(b - a, 1) for a, b in pairwise([h.at for h in rule.hits if h.resource == k])]
-            for k in {h.resource for h in rule.hits}
-        }
-    )
     pauses = {kind: _pauses(rule, kind) for kind in sorted({hit.resource for hit in rule.hits})}
     assert len(pauses) == KINDS
     for kind, seconds in pauses.items():

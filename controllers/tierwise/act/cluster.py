@@ -128,11 +128,12 @@ class KubernetesCluster:
             if not token:
                 return
 
-    async def uids(self, ref: Ref, *, selector: str = "") -> frozenset[str]:
-        """The UIDs of all objects of a collection: only their metadata travels."""
+    async def versions(self, ref: Ref, *, selector: str = "") -> dict[str, str]:
+        """The resource versions of all objects of a collection, by UID: only their metadata travels."""
         query = (("labelSelector", selector),) if selector else ()
         answer = await self._wire.call(_what("list", ref), "GET", path_of(ref), query=query, accept=METADATA_ONLY)
-        return frozenset(str(item["metadata"]["uid"]) for item in answer.get("items") or ())
+        found = (item["metadata"] for item in answer.get("items") or ())
+        return {str(metadata["uid"]): str(metadata["resourceVersion"]) for metadata in found}
 
     async def watch(self, ref: Ref, *, since: str, selector: str = "") -> AsyncIterator[Mapping[str, Any]]:
         """Watch events (bookmarks included) after a resource version, until the server ends the stream."""

@@ -167,13 +167,14 @@ async def test_list_and_watch_by_label() -> None:
     ]
 
 
-async def test_uids_ask_for_metadata_only() -> None:
-    items = {"items": [{"metadata": {"uid": "1"}}, {"metadata": {"uid": "2"}}]}
+async def test_versions_ask_for_metadata_only() -> None:
+    found = {"1": "7", "2": "9"}
+    items = {"items": [{"metadata": {"uid": uid, "resourceVersion": version}} for uid, version in found.items()]}
     async with cluster(Answer(200, items), Answer(200, {}), status(404, "no such kind")) as (port, server):
         collection = Ref("v1", "pods", "", "")
-        assert await port.uids(collection, selector="a=b") == {"1", "2"}
-        assert await port.uids(collection) == frozenset()
+        assert await port.versions(collection, selector="a=b") == found
+        assert await port.versions(collection) == {}
         with pytest.raises(Gone):
-            await port.uids(collection)
+            await port.versions(collection)
     assert "PartialObjectMetadataList" in server.requests[0].headers["Accept"]
     assert server.requests[0].query == {"labelSelector": "a=b"}

@@ -20,15 +20,16 @@ KINDS = (Kind("pods", "v1", "pods", dict, "a=b"), Kind("tiers", "tierwise.io/v1a
 
 
 class Living:
-    """Knows which UIDs exist, by plural and namespace."""
+    """Knows which UIDs exist, by plural and namespace, and their versions: "1" unless told."""
 
     def __init__(self, uids: Mapping[tuple[str, str], set[str]]) -> None:
         self._uids = uids
+        self.at: dict[str, str] = {}
         self.asked: list[tuple[str, str, str]] = []
 
-    async def uids(self, ref: Ref, *, selector: str = "") -> frozenset[str]:
+    async def versions(self, ref: Ref, *, selector: str = "") -> dict[str, str]:
         self.asked.append((ref.plural, ref.namespace, selector))
-        return frozenset(self._uids.get((ref.plural, ref.namespace), set()))
+        return {uid: self.at.get(uid, "1") for uid in self._uids.get((ref.plural, ref.namespace), set())}
 
 
 def informer(*namespaces: str) -> Informer:
@@ -44,7 +45,7 @@ def informer(*namespaces: str) -> Informer:
 async def test_nothing_is_known_before_the_first_event() -> None:
     made = informer()
     assert await made._copy() is None
-    made._heard()
+    made._complete()
     assert await made._copy() == {"pods": ({"name": "p1"}, {"name": "p2"}), "tiers": ({"name": "t1"},)}
 
 
@@ -86,9 +87,9 @@ async def test_a_cluster_is_not_taken_for_empty_while_something_lives_or_is_not_
 
 async def test_what_was_deleted_unnoticed_is_left_out() -> None:
     made = informer("x", "y")
-    made._heard()
+    made._complete()
     living = Living({("pods", "x"): {"p2", "unseen yet"}, ("modeltiers", "y"): {"t1"}})
-    made._ghosts = await made._find_ghosts(living)  # type: ignore[arg-type]
+    await made._compare(living)  # type: ignore[arg-type]
     assert made._ghosts == {"p1"}
     assert await made._copy() == {"pods": ({"name": "p2"},), "tiers": ({"name": "t1"},)}
     assert living.asked == [
@@ -120,8 +121,9 @@ async def test_what_exists_is_compared_as_soon_as_a_kind_was_listed_once_more(mo
     monkeypatch.setattr(module, "RESYNC_SECONDS", 60.0)
     monkeypatch.setattr(module, "COMPARE_SECONDS", 0.01)
     made, asked = informer(), module._Asked(asyncio.Event())
-    made._heard()
+    made._complete()
     living = Living({("pods", ""): {"p1"}, ("modeltiers", ""): {"t1"}})
+    made._heard_of = {"p1": "1", "t1": "1"}
     resync = asyncio.create_task(made._resync(living, asked.relisted))  # type: ignore[arg-type]
     for watch in (False, True, True):  # the first list, its watch, and the next watch after a stream that just ended
         asked.note("/api/v1/pods", watch=watch)
@@ -135,6 +137,72 @@ async def test_what_exists_is_compared_as_soon_as_a_kind_was_listed_once_more(mo
     resync.cancel()
     assert made._ghosts == {"p2"}
     assert asked.watches == {"/api/v1/pods"}
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes minutes takes hundredths of a second."""
+    monkeypatch.setattr(module, "RESYNC_SECONDS", 0.02)
+    monkeypatch.setattr(module, "HEARD_SECONDS", 0.05)
+    monkeypatch.setattr(module, "COMPARE_SECONDS", 0.001)
+
+
+EVERYTHING = {("pods", ""): {"p1", "p2"}, ("modeltiers", ""): {"t1"}}
+
+
+def hearing(*uids: str) -> Informer:
+    """An informer that has heard of these."""
+    made = informer()
+    for uid in uids:
+        made._heard(uid, "1")
+    return made
+
+
+async def missed(made: Informer, living: Living) -> bool:
+    """Whether the comparisons come to an end, so that everything is listed anew."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await made._resync(living, asyncio.Event())  # type: ignore[arg-type]
+            return True
+    return False
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_watches_that_miss_nothing_go_on() -> None:
+    living = Living(EVERYTHING)
+    assert not await missed(hearing("p1", "p2", "t1"), living)
+    assert len(living.asked) > 4, "compared again and again"
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_what_was_made_or_changed_unheard_is_missed() -> None:
+    assert await missed(hearing("p1", "p2"), Living(EVERYTHING))
+    changed = Living(EVERYTHING)
+    changed.at["t1"] = "2"
+    assert await missed(hearing("p1", "p2", "t1"), changed)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_what_changes_all_the_time_and_is_heard_of_a_moment_later_is_not_missed() -> None:
+    made, living = hearing("p1", "p2", "t1"), Living(EVERYTHING)
+
+    async def change() -> None:
+        for version in range(2, 1000):
+            living.at["t1"] = str(version)
+            await asyncio.sleep(0.01)
+            made._heard("t1", str(version))
+
+    changing = asyncio.create_task(change())
+    assert not await missed(made, living)
+    changing.cancel()
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_what_is_gone_is_not_waited_for() -> None:
+    made, living = hearing("p1", "p2", "t1"), Living({("pods", ""): {"p1", "p2"}})
+    made._heard("t1", "")
+    assert not await missed(made, living)
+    assert made._heard_of == {"p1": "1", "p2": "1"}
 
 
 def test_kopf_does_not_list_in_a_hot_loop_where_every_watch_is_too_old() -> None:

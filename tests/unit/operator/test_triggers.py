@@ -19,18 +19,20 @@ class Watch:
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
-        self.heard = self.woken = 0
+        self.heard: list[tuple[str, str]] = []
+        self.woken = 0
         self._index: dict[str, list[Any]] = {}
         self._fill = _indexer(kind)
         self._wake = _waker(kind, self._hear, self._change)
 
-    def _hear(self) -> None:
-        self.heard += 1
+    def _hear(self, uid: str, version: str) -> None:
+        self.heard.append((uid, version))
 
     def _change(self) -> None:
         self.woken += 1
 
     async def event(self, body: dict[str, Any], *, deleted: bool = False) -> None:
+        body = {**body, "metadata": {"resourceVersion": "77", **body["metadata"]}}
         if deleted:
             self._index.pop(body["metadata"]["uid"], None)
         else:
@@ -49,7 +51,7 @@ async def test_the_status_of_an_autoscaler_wakes_nobody() -> None:
     watch = Watch(SCALERS)
     for replicas in range(5):
         await watch.event(scaler("one", currentReplicas=replicas))
-    assert (watch.heard, watch.woken) == (5, 1), "it came, and then only its status was written"
+    assert (len(watch.heard), watch.woken) == (5, 1), "it came, and then only its status was written"
     await watch.event(scaler("another"))
     assert watch.woken == 2
 
@@ -59,6 +61,7 @@ async def test_an_end_and_a_new_beginning_wake() -> None:
     await watch.event(scaler("one"))
     await watch.event(scaler("one"), deleted=True)
     assert watch.woken == 2
+    assert watch.heard == [("one", "77"), ("one", "")]
     await watch.event(scaler("one"), deleted=True)
     assert watch.woken == 2, "it was gone already"
     await watch.event(scaler("one"))
