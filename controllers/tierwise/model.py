@@ -123,8 +123,10 @@ class PodFacts:
     waiting_reason: str = ""  # of the first container that waits, e.g. ImagePullBackOff
     waiting_message: str = ""
     unschedulable_message: str = ""
+    prepared_at: float | None = None  # when the last init container that ended well did so; None: none has
+    last_exit_container: str = ""  # whose end the next five tell; KServe's storage-initializer is one
     restarts: int = 0
-    last_exit_container: str = ""  # whose end the next three tell; KServe's storage-initializer is one
+    running_again: bool = False
     last_exit_code: int | None = None
     last_exit_reason: str = ""  # e.g. OOMKilled, Error
     last_exit_message: str = ""  # the engine's last lines (FallbackToLogsOnError)

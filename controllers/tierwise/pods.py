@@ -16,6 +16,7 @@ from tierwise.api.v1alpha1 import ModelTierSpec
 from tierwise.model import PodFacts, Workload
 from tierwise.words import clean, last_words, pull_failure
 
+FINISHED = frozenset({"Succeeded", "Failed"})  # phases of a pod that was evicted, say: it stays in the API, and is past
 _IMAGE = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
     | {"RegistryUnavailable", "SignatureValidationFailed"}
@@ -32,8 +33,10 @@ _MEMORY = (
     "is larger than the maximum number of tokens that can be stored in KV cache",
     "larger than the available KV cache memory",
 )
-# What may still pass by itself is waited for: the kubelet tries to pull an image at 0, 10, 30 and 70 s, and a registry
-# that is away for a minute must not undo a change. An engine that has ended three times ends a fourth time.
+# What may still pass by itself is waited for, since a change that is undone stays undone until somebody edits the tier:
+# a registry, hub or store that is away for a minute must not do that. The kubelet tries to pull an image at 0, 10, 30
+# and 70 s, and starts an engine that ends at once after 0, 10, 20 and 40 s. Neither is enough alone: a back-off may be
+# set to 1 s, and an engine that loads for minutes has had one try in this time. Two restarts, and down: three ends.
 PATIENCE_SECONDS = 90.0
 RESTARTS = 2
 # The gravest first. What a person must change stands before what may pass by itself.
@@ -63,7 +66,7 @@ def trouble(workload: Workload, spec: ModelTierSpec, at: float) -> Trouble | Non
     """The gravest finding over all pods that do not answer; None when there is none. `at`: seconds since the epoch."""
     found: dict[str, list[tuple[str, str]]] = {}
     for pod in sorted(workload.pods, key=lambda pod: pod.name):
-        if pod.ready or pod.terminating:
+        if pod.ready or pod.terminating or pod.phase in FINISHED:
             continue
         finding = _examine(pod, workload, spec, at)
         if finding is not None:
@@ -79,11 +82,15 @@ def trouble(workload: Workload, spec: ModelTierSpec, at: float) -> Trouble | Non
 def cannot_start(workload: Workload, spec: ModelTierSpec, at: float) -> Trouble | None:
     """Why none of these pods will ever answer: the gravest finding that has lasted; None while one of them may.
 
-    The pods of `workload` are those made from `spec`. One that answers, or whose node is gone, shows nothing against
-    it. `at`: seconds since the epoch."""
+    The pods of `workload` are those made from `spec`. One that answers, or starts without trouble so far, shows that
+    the node of another may be broken. One whose node is gone, or that has none, shows nothing. `at`: seconds since the
+    epoch."""
+    living = [pod for pod in workload.pods if not pod.terminating and pod.phase not in FINISHED]
     if any(pod.ready for pod in workload.pods):
         return None
-    lasting = tuple(pod for pod in workload.pods if not pod.terminating and _lasts(pod, workload, spec, at))
+    if any(pod.scheduled and _examine(pod, workload, spec, at) is None for pod in living):
+        return None
+    lasting = tuple(pod for pod in living if _lasts(pod, workload, spec, at))
     return trouble(replace(workload, pods=lasting), spec, at)
 
 
@@ -91,13 +98,24 @@ def _lasts(pod: PodFacts, workload: Workload, spec: ModelTierSpec, at: float) ->
     finding = _examine(pod, workload, spec, at)
     if finding is None or finding.reason == reasons.NODE_LOST:
         return False
-    if finding.reason == reasons.START_TIMEOUT or pod.restarts >= RESTARTS:
+    if finding.reason == reasons.START_TIMEOUT:
         return True
     if not pod.scheduled:
         return at - pod.created_at > spec.startup_timeout_seconds
-    if pod.last_exit_code is not None:
+    # The engine's image is pulled, and the engine started, once its init containers have ended.
+    if at - max(_scheduled_at(pod), pod.prepared_at or 0.0) <= PATIENCE_SECONDS:
         return False
-    return at - (pod.created_at if pod.scheduled_at is None else pod.scheduled_at) > PATIENCE_SECONDS
+    if pod.last_exit_code is None:
+        return True
+    return pod.restarts >= RESTARTS and (not pod.running_again or _late(pod, spec, at))
+
+
+def _scheduled_at(pod: PodFacts) -> float:
+    return pod.created_at if pod.scheduled_at is None else pod.scheduled_at
+
+
+def _late(pod: PodFacts, spec: ModelTierSpec, at: float) -> bool:
+    return at - _scheduled_at(pod) > spec.startup_timeout_seconds
 
 
 def _examine(pod: PodFacts, workload: Workload, spec: ModelTierSpec, at: float) -> Trouble | None:
@@ -111,7 +129,7 @@ def _examine(pod: PodFacts, workload: Workload, spec: ModelTierSpec, at: float) 
         return Trouble(reasons.SECRET_MISSING, pod.waiting_message or "a Secret or ConfigMap is missing")
     if pod.waiting_reason in _CREATE:
         return Trouble(reasons.ENGINE_CRASHED, f"the engine cannot be started: {clean(pod.waiting_message)}")
-    late = at - (pod.created_at if pod.scheduled_at is None else pod.scheduled_at) > spec.startup_timeout_seconds
+    late = _late(pod, spec, at)
     killed = pod.last_exit_code in _KILLED and pod.last_exit_reason != "OOMKilled"
     if pod.last_exit_code is not None and not (killed and late):
         return _ended(pod)

@@ -75,6 +75,7 @@ def pod_record(body: Mapping[str, Any]) -> PodRecord:
     statuses = [*first, *containers]
     waiting = next((mapping(each, "state", "waiting") for each in statuses if mapping(each, "state", "waiting")), {})
     whose, ended = _last_exit(first, containers)
+    good_ends = [time(_end(each), "finishedAt") for each in first if _ended_well(each)]
     scheduled, ready = condition(body, "PodScheduled"), condition(body, "Ready")
     is_ready = ready.get("status") == "True"
     owner = _controller(metadata)
@@ -93,8 +94,10 @@ def pod_record(body: Mapping[str, Any]) -> PodRecord:
         waiting_reason=text(waiting, "reason"),
         waiting_message=text(waiting, "message"),
         unschedulable_message=text(scheduled, "message") if scheduled.get("status") == "False" else "",
-        restarts=sum(number(each, "restartCount") for each in statuses),
-        last_exit_container=whose,
+        prepared_at=max((at for at in good_ends if at is not None), default=None),
+        last_exit_container=text(whose, "name"),
+        restarts=number(whose, "restartCount"),
+        running_again=_runs(whose),
         last_exit_code=optional_number(ended.get("exitCode")),
         last_exit_reason=text(ended, "reason"),
         last_exit_message=text(ended, "message"),
@@ -106,18 +109,31 @@ def pod_record(body: Mapping[str, Any]) -> PodRecord:
     return PodRecord(text(metadata, "namespace"), replica_set.rpartition("-")[0], facts)
 
 
-def _last_exit(first: list[Mapping[str, Any]], containers: list[Mapping[str, Any]]) -> tuple[str, Mapping[str, Any]]:
-    """Which container ended last, and how: its present state, else the one before, failures first. That an init
-    container ended well is how a pod starts, and says nothing."""
-    found = [
-        (text(each, "name"), mapping(each, when, "terminated"), each in containers)
-        for each in (*first, *containers)
-        for when in ("state", "lastState")
-        if mapping(each, when, "terminated")
+def _last_exit(
+    first: list[Mapping[str, Any]], containers: list[Mapping[str, Any]]
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The container whose end matters, and how it ended: one that is down before one that runs again, then failures
+    first. That an init container ended well, if at its third try, is how a pod starts, and says nothing."""
+    ended = [
+        *((each, _end(each)) for each in first if number(_end(each), "exitCode") != 0),
+        *((each, _end(each)) for each in containers if _end(each)),
     ]
-    failed = [(name, ended) for name, ended, _ in found if number(ended, "exitCode") != 0]
-    well = [(name, ended) for name, ended, main in found if main]
-    return next(iter(failed or well), ("", {}))
+    return min(ended, key=lambda found: (_runs(found[0]), number(found[1], "exitCode") == 0), default=({}, {}))
+
+
+def _end(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    """How a container ended the last time; empty when it never has."""
+    return mapping(status, "state", "terminated") or mapping(status, "lastState", "terminated")
+
+
+def _ended_well(status: Mapping[str, Any]) -> bool:
+    ended = mapping(status, "state", "terminated")
+    return bool(ended) and number(ended, "exitCode") == 0
+
+
+def _runs(status: Mapping[str, Any]) -> bool:
+    """Whether a container runs. One without a state waits, as the API defines it."""
+    return isinstance(mapping(status, "state").get("running"), Mapping)
 
 
 def deployment_record(body: Mapping[str, Any]) -> DeploymentRecord:

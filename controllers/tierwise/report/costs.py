@@ -10,8 +10,8 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 from tierwise.api.v1alpha1 import ModelTierSpec, TokenPrices
 from tierwise.model import PodFacts, Signal
+from tierwise.pods import FINISHED
 
-_FINISHED = frozenset({"Succeeded", "Failed"})
 _SECONDS_PER_HOUR = Decimal(3600)
 _MILLION = Decimal(1_000_000)
 _TOO_FEW = 0.01  # tokens per second below which the quotient says nothing
@@ -20,7 +20,7 @@ _CENTS, _FINE = Decimal("0.01"), Decimal("0.0001")
 
 def holds_gpus(pod: PodFacts) -> bool:
     """Whether the pod keeps its GPUs from others: bound to a node and not finished, be it starting or draining."""
-    return pod.scheduled and pod.phase not in _FINISHED
+    return pod.scheduled and pod.phase not in FINISHED
 
 
 def per_hour(spec: ModelTierSpec, pods: tuple[PodFacts, ...]) -> Decimal | None:

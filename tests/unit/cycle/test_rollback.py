@@ -105,6 +105,20 @@ async def test_a_correction_is_tried_at_once_and_becomes_the_last_good_one() -> 
     assert here.provisioned.status == "True"
 
 
+async def test_an_engine_that_ends_twice_and_then_serves_is_not_given_up() -> None:
+    """What it loads from was away for half a minute."""
+    here = await town()
+    here.apply("flaky")
+    told = []
+    for _ in range(12):
+        await here.cycle()
+        told.append(here.provisioned.reason)
+    assert reasons.ENGINE_CRASHED in told[:4], "a user hears of it at its first end"
+    assert here.rendered == ["good-1", "flaky"]
+    assert here.serving == ["flaky"]
+    assert here.status.rollout.failed is None
+
+
 async def test_a_correction_is_not_blamed_for_the_pods_before_it() -> None:
     here = await town()
     here.apply("crashes")

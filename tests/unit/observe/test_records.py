@@ -114,8 +114,61 @@ def test_a_pod_that_crashes() -> None:
     }
     facts = records.pod_record(bodies.pod("a", status=status, deletionTimestamp=NOON)).facts
     assert (facts.waiting_reason, facts.waiting_message) == ("CrashLoopBackOff", "back-off 40s")
-    assert (facts.restarts, facts.terminating) == (5, True)
+    assert (facts.restarts, facts.running_again, facts.terminating) == (4, False, True), "of the engine alone"
     assert (facts.last_exit_code, facts.last_exit_reason, facts.last_exit_message) == (1, "Error", "ValueError: no")
+
+
+FAILED = {"terminated": {"exitCode": 1, "reason": "Error", "message": "no route to host"}}
+DONE = {"terminated": {"exitCode": 0, "reason": "Completed", "finishedAt": NOON}}
+RUNS = {"running": {"startedAt": NOON}}
+WAITS = {"waiting": {"reason": "CrashLoopBackOff"}}
+
+
+def container(name: str, restarts: int, state: dict[str, Any], before: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A container's status; `before`: how it ended the last time."""
+    return {"name": name, "restartCount": restarts, "state": state, "lastState": before or {}}
+
+
+@pytest.mark.parametrize(
+    ("first", "main", "told"),
+    [
+        ([], [container("engine", 2, RUNS, FAILED)], ("engine", 2, True, None)),
+        ([], [container("engine", 2, {"running": {}}, FAILED)], ("engine", 2, True, None)),
+        ([], [container("engine", 2, WAITS, FAILED)], ("engine", 2, False, None)),
+        ([], [container("engine", 2, {}, FAILED)], ("engine", 2, False, None)),
+        ([], [container("engine", 2, FAILED, FAILED)], ("engine", 2, False, None)),
+        ([container("init", 1, RUNS, FAILED)], [container("engine", 0, WAITS)], ("init", 1, True, None)),
+        ([container("init", 2, WAITS, FAILED)], [container("engine", 0, WAITS)], ("init", 2, False, None)),
+        ([container("init", 3, DONE, FAILED)], [container("engine", 0, RUNS)], ("", 0, False, NOON)),
+        ([container("init", 3, DONE, FAILED)], [container("engine", 1, RUNS, FAILED)], ("engine", 1, True, NOON)),
+        ([container("side", 1, RUNS, FAILED)], [container("engine", 4, WAITS, FAILED)], ("engine", 4, False, None)),
+        ([container("side", 4, WAITS, FAILED)], [container("engine", 0, RUNS)], ("side", 4, False, None)),
+        ([container("init", 0, RUNS, DONE)], [container("engine", 0, WAITS)], ("", 0, False, None)),
+        ([], [container("side", 1, RUNS, FAILED), container("engine", 2, WAITS, DONE)], ("engine", 2, False, None)),
+        ([container("side", 2, WAITS, FAILED)], [container("engine", 2, WAITS, DONE)], ("side", 2, False, None)),
+        ([], [container("engine", 2, WAITS, DONE), container("side", 2, WAITS, FAILED)], ("side", 2, False, None)),
+        ([], [container("engine", 2, WAITS, DONE)], ("engine", 2, False, None)),
+        ([], [], ("", 0, False, None)),
+    ],
+)
+def test_whose_end_is_told_and_whether_it_runs_again(
+    first: list[dict[str, Any]], main: list[dict[str, Any]], told: tuple[str, int, bool, str | None]
+) -> None:
+    """What has succeeded since is past; what is down stands before what runs again."""
+    status = {"phase": "Running", "initContainerStatuses": first, "containerStatuses": main}
+    facts = records.pod_record(bodies.pod("a", status=status)).facts
+    assert (facts.last_exit_container, facts.restarts, facts.running_again) == told[:3]
+    assert facts.prepared_at == (seconds(told[3]) if told[3] else None)
+    assert (facts.last_exit_code is None) == (told[0] == "")
+
+
+def test_a_pod_is_prepared_when_its_last_init_container_has_ended_well() -> None:
+    early = {"terminated": {**DONE["terminated"], "finishedAt": "2026-11-20T09:00:00Z"}}
+    for states in ([early, DONE], [DONE, early]):
+        first = [container(f"init-{number}", 0, state) for number, state in enumerate(states)]
+        assert records.pod_record(
+            bodies.pod("a", status={"initContainerStatuses": first})
+        ).facts.prepared_at == seconds(NOON)
 
 
 def test_a_pod_that_ended_well_says_so() -> None:
