@@ -44,14 +44,22 @@ logger = logging.getLogger(__name__)
 # Enough to hide the latency of a few writes, few enough not to trip the API server's fairness after a restart.
 PARALLEL = 8
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
-# Of a cycle's time; the rest is for telling. Of the usual 40 s a webhook gets 20 s: by default it is given 10 s.
+# Of a cycle's time; the rest is for telling.
 REPLICAS_SHARE, CHILDREN_SHARE = 0.25, 0.5
+# Of the time for children: a write that waited less than this when the time was over was only late in its turn. Of the
+# usual 40 s the children have 20 s, and these are 10 s, what a webhook is given by default.
+SILENCE_SHARE = 0.5
 # Of the time for replicas: a scale-down does not wait longer to be told which of them hold the fewest requests.
 COSTS_SHARE = 0.5
 CYCLE_SECONDS = 40.0
 
 _LATE = ActionError(
     reasons.API_UNAVAILABLE, "the API server, or a webhook behind it, did not answer in time", transient=True
+)
+_NO_TURN = ActionError(
+    reasons.API_UNAVAILABLE,
+    "no time was left for it in this cycle: what was asked for other tiers took all of it",
+    transient=True,
 )
 # A read was answered, the write of the same object was not: what stands between the two is KServe's webhook.
 _SILENT = ActionError(
@@ -121,9 +129,10 @@ async def _side_by_side(
                 async with asyncio.timeout_at(deadline):
                     return plan.key, await step(plan)
             except TimeoutError:
-                if tried:
-                    work.memo.failed_at[plan.key] = work.at
-                if plan.key not in work.writing:
+                if not tried:
+                    return plan.key, Written(trouble=_NO_TURN)
+                work.memo.failed_at[plan.key] = work.at
+                if now() - work.writing.get(plan.key, now()) < seconds * SILENCE_SHARE:
                     return plan.key, Written(trouble=_LATE)
                 work.silence = _SILENT
                 return plan.key, Written(trouble=_SILENT)

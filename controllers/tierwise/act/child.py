@@ -12,6 +12,7 @@ written, and what the cluster keeps changing back is written once, then only rep
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Mapping
@@ -45,7 +46,8 @@ class Round:
     cluster: Cluster
     memo: Memo
     silence: ActionError | None = None  # a webhook that does not answer: to ask it again would only take its time
-    writing: set[TierKey] = field(default_factory=set)  # whose InferenceService was read, and is being written
+    # Whose InferenceService was read and is being written, and since when (time of the event loop).
+    writing: dict[TierKey, float] = field(default_factory=dict)
     templates: dict[TierKey, str] = field(default_factory=dict)  # fingerprints of the pod templates rendered
 
 
@@ -121,7 +123,7 @@ async def _write(view: TierView, work: Round) -> Written:
             return Written(trouble=_contested(ref.name, different))
         if _hands_over(found, wanted) and not await _deployment_made(view, found, cluster):
             return Written()
-    work.writing.add(key)
+    work.writing[key] = asyncio.get_running_loop().time()
     made = await _bring_about(ref, wanted, found, cluster)
     if differences(wanted, made):
         memo.contested[key] = (_digest(wanted), _digest(made))

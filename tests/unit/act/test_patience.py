@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -86,6 +87,74 @@ async def test_an_api_server_that_does_not_answer_is_not_blamed_on_kserve() -> N
     hung.__dict__.update(store.__dict__)
     outcome = await act(seen, Plan(tuple(plan(name, 1) for name in NAMES)), hung, memo, limit_seconds=1)
     assert {each.error.reason for each in outcome.tiers if each.error} == {reasons.API_UNAVAILABLE}
+
+
+class Jumping(asyncio.SelectorEventLoop):
+    """An event loop whose time is that of what it waits for next: a cycle of 40 s takes none, on any machine."""
+
+    at = 0.0
+
+    def time(self) -> float:
+        return self.at
+
+    def _run_once(self) -> None:
+        loop: Any = self
+        if not loop._ready and loop._scheduled:
+            self.at = max(self.at, loop._scheduled[0].when())
+        loop_class: Any = super()
+        loop_class._run_once()
+
+
+@dataclass
+class Round:
+    """What became of forty tiers in one cycle in which every write takes so long."""
+
+    written: int
+    reasons: set[str]
+    messages: Counter[str]
+
+
+def rounds(seconds: float, number: int) -> list[Round]:
+    class Steady(Store):
+        async def apply(self, ref: Any, manifest: Any, **options: Any) -> Any:
+            await asyncio.sleep(seconds)
+            return await super().apply(ref, manifest, **options)
+
+    async def tell() -> list[Round]:
+        memo, store = Memo(), Store()
+        await many(store, memo)
+        steady = Steady()
+        steady.__dict__.update(store.__dict__)
+        found = []
+        for _ in range(number):
+            seen = snapshot(*(look(steady, known(name)) for name in NAMES))
+            outcome = await act(seen, Plan(tuple(plan(name) for name in NAMES)), steady, memo)
+            errors = [each.error for each in outcome.tiers if each.error]
+            assert all(each.transient for each in errors)
+            said = Counter(each.message for each in errors)
+            found.append(Round(sum(each.applied for each in outcome.tiers), {each.reason for each in errors}, said))
+        return found
+
+    with asyncio.Runner(loop_factory=Jumping) as runner:
+        return runner.run(tell())
+
+
+def test_a_cycle_that_is_too_short_for_all_tiers_is_not_blamed_on_kserve() -> None:
+    """Every write is answered, after six seconds; there are only too many of them. The next cycles make them."""
+    first, second, third = rounds(6.0, 3)
+    assert (first.written, second.written, third.written) == (24, 16, 0)
+    assert first.reasons == {reasons.API_UNAVAILABLE}
+    late, no_turn = sorted(first.messages, key=lambda said: "no time" in said)
+    assert (first.messages[late], first.messages[no_turn]) == (8, 8)
+    assert "did not answer in time" in late
+    assert "no time was left" in no_turn
+    assert second.reasons == set()
+
+
+def test_a_write_that_takes_longer_than_a_webhook_may_is_blamed_on_it() -> None:
+    first, second = rounds(21.0, 2)
+    assert (first.written, second.written) == (0, 0)
+    assert first.reasons == second.reasons == {reasons.KSERVE_NOT_ANSWERING}
 
 
 @pytest.mark.parametrize("seconds", [0.15, 600.0])
