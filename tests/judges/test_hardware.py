@@ -170,6 +170,15 @@ def test_how_a_config_is_read(code: Path) -> None:
     assert asked & {*names.HEADS, "num_heads"} == {"num_attention_heads"}
 
 
+def test_a_mistral_repository_is_read_from_a_file_of_its_own(code: Path) -> None:
+    source = Source(code, "transformers_utils/config.py")
+    assert source.assigned("MISTRAL_CONFIG_NAME") == "params.json"
+    chosen = source.text("get_config")
+    assert chosen.index("is_mistral_model_repo(") < chosen.index("config_format = 'mistral'")
+    assert chosen.index("if config_format == 'auto'") < chosen.index("is_mistral_model_repo(")
+    assert "_maybe_retrieve_max_pos_from_hf(" in source.text("MistralConfigParser", "parse")
+
+
 def test_gptq_checkpoints_that_are_refused(code: Path) -> None:
     folder = "model_executor/layers/quantization"
     source = Source(code, f"{folder}/auto_gptq.py")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from tierwise.api.v1alpha1 import ModelTierSpec
 from tierwise.engines import flags
 from tierwise.engines.computing import computed_dtype
-from tierwise.engines.effective import certainly_dense, contradictions
+from tierwise.engines.effective import certainly_dense, contradictions, reads_params
 from tierwise.engines.methods import SAME, method_in_use
 from tierwise.engines.problem import Problem
 from tierwise.engines.profiles import Profile
@@ -110,6 +110,9 @@ def _context(spec: ModelTierSpec, shape: ModelShape) -> list[Problem]:
     if spec.context_length is None or longest is None or spec.context_length <= longest:
         return []
     message = f"contextLength {spec.context_length} is longer than the model's {longest}: lower it to that or less"
+    if reads_params(spec, shape):
+        message = f"{message}, unless params.json of the repository allows it"
+        return [Problem(CONTEXT_TOO_LONG, message, fatal=False)]
     return [Problem(CONTEXT_TOO_LONG, message)]
 
 

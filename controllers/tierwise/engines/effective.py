@@ -11,6 +11,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from tierwise.api.v1alpha1 import Architecture, ModelTierSpec
+from tierwise.engines import flags
 from tierwise.engines.profiles import profiles
 from tierwise.facts import Facts, ModelShape
 
@@ -65,11 +66,23 @@ def certainly_dense(spec: ModelTierSpec, shape: ModelShape) -> bool:
     return shape.experts == 0 and (bool(shape.model_type) or (declared is not None and declared.experts == 0))
 
 
+def reads_params(spec: ModelTierSpec, shape: ModelShape) -> bool:
+    """Whether the engine may take the context length from params.json instead of config.json, which nobody here reads.
+
+    transformers_utils/config.py `get_config`: it does so in a repository that has Mistral's own files, unless the
+    format is said. Which repositories have them cannot be known, only which may: Mistral's, and copies of them."""
+    said = flags.value(spec.extra_args, "--config-format") or "auto"
+    if said != "auto":
+        return said == "mistral"
+    own = spec.model is not None and spec.model.uri.startswith("hf://mistralai/")
+    return own or shape.model_type.startswith(("ministral", "mistral", "mixtral", "pixtral", "voxtral"))
+
+
 def known_context(spec: ModelTierSpec, shape: ModelShape | None) -> tuple[int | None, int | None]:
     """The fewest and the most tokens that the engine may take as the longest context; None: nobody knows."""
     if spec.context_length is not None:
         return spec.context_length, spec.context_length
-    if shape is None:
+    if shape is None or reads_params(spec, shape):
         return None, None
     return shape.default_context or shape.context_length, shape.context_length
 

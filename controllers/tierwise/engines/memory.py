@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from tierwise.api.v1alpha1 import ModelTierSpec
 from tierwise.engines import flags
-from tierwise.engines.effective import certainly_dense
+from tierwise.engines.effective import certainly_dense, known_context
 from tierwise.engines.methods import METHODS, of_checkpoint
 from tierwise.engines.profiles import Profile
 from tierwise.facts import Facts, ModelShape
@@ -62,7 +62,7 @@ def need(spec: ModelTierSpec, release: Profile, facts: Facts) -> Need | None:
         return None
     shared = spec.parallelism.tensor * spec.parallelism.pipeline
     total = weights + _draft_weights(spec, facts.draft)
-    context = spec.context_length or shape.default_context or shape.context_length
+    context, _ = known_context(spec, shape)
     per_layer = _kv_bytes_per_layer(spec, shape)
     if per_layer is None or shape.attention_layers is None or context is None:
         return Need(total // shared)

@@ -65,8 +65,8 @@ DRIVER_TOO_OLD = reason(
 )
 CONTEXT_TOO_LONG = reason(
     "ContextTooLong",
-    (ACCEPTED,),
-    "contextLength is longer than what the model was made for.",
+    (ACCEPTED, "Advice"),
+    "contextLength is longer than what the model was made for (as advice: a file that is not read may say otherwise).",
     "Lower contextLength to what the message names.",
 )
 CONTEXT_DOES_NOT_FIT = reason(

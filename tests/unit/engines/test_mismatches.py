@@ -43,6 +43,32 @@ def test_a_context_longer_than_the_model() -> None:
     assert said(shape=QWEN_8B, contextLength=40960) == []
 
 
+def test_the_context_of_a_mistral_repository_may_stand_elsewhere() -> None:
+    """The engine reads params.json there, which the operator does not; without a context of its own that one follows
+    config.json."""
+    shape = replace(QWEN_8B, model_type="mistral")
+    found = advice(shape=shape, contextLength=65536)
+    assert found.reason == reasons.CONTEXT_TOO_LONG
+    assert found.message == (
+        "contextLength 65536 is longer than the model's 40960: lower it to that or less, unless params.json of the "
+        "repository allows it"
+    )
+    assert refusal(shape=shape, contextLength=65536, extraArgs=["--config-format=hf"]).fatal
+    assert refusal(shape=QWEN_8B, contextLength=65536).fatal
+    assert not advice(shape=QWEN_8B, contextLength=65536, extraArgs=["--config-format=mistral"]).fatal
+    official = MODEL | {"uri": "hf://mistralai/Something-New"}
+    assert not advice(shape=QWEN_8B, contextLength=65536, model=official).fatal
+
+
+def test_a_context_that_may_stand_elsewhere_refuses_nothing() -> None:
+    shape = replace(LLAMA_8B, model_type="mistral")
+    assert refusal(L4, shape=LLAMA_8B).reason == reasons.CONTEXT_DOES_NOT_FIT  # 131,072 tokens of its own
+    assert [each for each in said(L4, shape=shape) if each.fatal] == []
+    assert [each for each in said(shape=shape, extraArgs=["--no-enable-chunked-prefill"]) if each.fatal] == []
+    assert refusal(L4, shape=shape, contextLength=131072).reason == reasons.CONTEXT_DOES_NOT_FIT
+    assert refusal(L4, shape=shape, extraArgs=["--config-format=hf"]).reason == reasons.CONTEXT_DOES_NOT_FIT
+
+
 @pytest.mark.parametrize(
     ("method", "real", "words"),
     [
