@@ -339,7 +339,7 @@ class TierOutcome:
     scaled_to: int | None = None
     error: ActionError | None = None
     detail: str = ""  # why the InferenceService was healed
-    template: str = ""  # fingerprint of the pod template that was rendered; empty when none was
+    template: str = ""  # fingerprint of the pod template that the InferenceService says; empty when that is not known
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ class Round:
     silence: ActionError | None = None  # a webhook that does not answer: to ask it again would only take its time
     # Whose InferenceService was read and is being written, and since when (time of the event loop).
     writing: dict[TierKey, float] = field(default_factory=dict)
-    templates: dict[TierKey, str] = field(default_factory=dict)  # fingerprints of the pod templates rendered
+    templates: dict[TierKey, str] = field(default_factory=dict)  # fingerprints of the pod templates written
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,8 @@ def autoscaler_class(manifest: Mapping[str, Any]) -> str:
 async def settle(view: TierView, work: Round) -> Written:
     """Make or heal the InferenceService of a tier. Raises nothing that is a TierwiseError."""
     facts, key, memo = view.workload.inference_service, view.tier.key, work.memo
+    if view.tier.status.observed_generation != view.tier.generation:
+        memo.changed[key] = view.tier.generation
     if not work.kserve_present:
         memo.refused.pop(key, None)
         return Written(trouble=ActionError(reasons.KSERVE_MISSING, "the cluster has no kind InferenceService"))
@@ -84,8 +86,8 @@ async def settle(view: TierView, work: Round) -> Written:
     if facts is not None and facts.deleting:
         return Written()  # made again when it is gone
     wanted = _wanted(view, facts.manifest if facts is not None else None)
-    work.templates[key] = fingerprint(wanted["spec"]["predictor"])
     if facts is not None and not differences(wanted, facts.manifest):
+        work.templates[key] = fingerprint(wanted["spec"]["predictor"])
         memo.contested.pop(key, None)
         memo.went_well(key)
         return Written()
@@ -120,6 +122,7 @@ async def _write(view: TierView, work: Round) -> Written:
         if not different or found["metadata"].get("deletionTimestamp"):
             return Written()  # the informer is about to say so
         if memo.contested.get(key) == (_digest(wanted), _digest(found)):
+            work.templates[key] = fingerprint(wanted["spec"]["predictor"])  # it was written
             return Written(trouble=_contested(ref.name, different))
         if _hands_over(found, wanted) and not await _deployment_made(view, found, cluster):
             return Written()
@@ -127,7 +130,8 @@ async def _write(view: TierView, work: Round) -> Written:
     made = await _bring_about(ref, wanted, found, cluster)
     if differences(wanted, made):
         memo.contested[key] = (_digest(wanted), _digest(made))
-    event = _event(view, found, wanted)
+    work.templates[key] = fingerprint(wanted["spec"]["predictor"])
+    event = _event(view, found, wanted, changed=memo.changed.get(key) == view.tier.generation)
     return Written(applied=True, event=event, detail=_detail(event, found, wanted))
 
 
@@ -183,8 +187,8 @@ async def _deployment_made(view: TierView, found: Mapping[str, Any], cluster: Cl
     return fresh is not None and _controlled(fresh, str(found["metadata"]["uid"]))
 
 
-def _event(view: TierView, found: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> str:
-    """What a person should hear of this write."""
+def _event(view: TierView, found: Mapping[str, Any] | None, wanted: Mapping[str, Any], *, changed: bool) -> str:
+    """What a person should hear of this write. `changed`: the tier's spec has, since the last write."""
     if found is None:
         known = any(child.name == wanted["metadata"]["name"] for child in view.tier.status.inference_services)
         return reasons.HEALED if known else reasons.CREATED
@@ -192,7 +196,7 @@ def _event(view: TierView, found: Mapping[str, Any] | None, wanted: Mapping[str,
         return ""  # a step of the creation that was told already
     rendered = view.tier.status.rollout.rendered
     ours = rendered is not None and rendered.template != fingerprint(wanted["spec"]["predictor"])
-    return reasons.UPDATED if ours or view.tier.status.observed_generation != view.tier.generation else reasons.HEALED
+    return reasons.UPDATED if ours or changed else reasons.HEALED
 
 
 def _detail(event: str, found: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> str:

@@ -3,8 +3,9 @@
 Three things: what the cluster changes back, who was tried while nobody answered, and what is refused. The last is tried
 again later each time, as a refusal stands until a person changes the tier, a policy or a right.
 
-And one that no later write can find out: which changes of replicas were asked for and may have been made, since the
-answer is not known. What the cluster shows later tells; until then they are kept.
+And two that are to be told rightly: which spec waits to be written (a later try is no healing of what a person did),
+and which changes of replicas were asked for and may have been made, since the answer is not known. What the cluster
+shows later tells; until then they are kept.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ class Memo:
     failed_at: dict[TierKey, float] = field(default_factory=dict)
     # What was refused, and is tried again later each time.
     refused: dict[TierKey, Refusal] = field(default_factory=dict)
+    # Which generation of a spec is not written yet, as far as this process has seen it come.
+    changed: dict[TierKey, int] = field(default_factory=dict)
     # Changes of replicas of which it is not known, or not told yet, that they were made: oldest first.
     attempts: dict[TierKey, tuple[Attempt, ...]] = field(default_factory=dict)
 
@@ -61,6 +64,7 @@ class Memo:
         self.contested = {key: value for key, value in self.contested.items() if key in alive}
         self.failed_at = {key: value for key, value in self.failed_at.items() if key in alive}
         self.refused = {key: value for key, value in self.refused.items() if key in alive}
+        self.changed = {key: value for key, value in self.changed.items() if key in alive}
         self.attempts = {key: value for key, value in self.attempts.items() if key in alive}
 
     def will_scale(self, key: TierKey, attempt: Attempt) -> None:
@@ -84,7 +88,8 @@ class Memo:
             self.attempts.pop(key, None)
 
     def went_well(self, key: TierKey) -> None:
-        """Nothing stands against the next write of this tier."""
+        """Nothing stands against the next write of this tier, and nothing is left from the last."""
+        self.changed.pop(key, None)
         self.failed_at.pop(key, None)
         self.refused.pop(key, None)
 
