@@ -45,13 +45,14 @@ SHAPES = st.builds(
     default_context=SIZES,
     dtype=st.sampled_from(["", "bfloat16", "float16", "float32"]),
     quantization=st.sampled_from(["", "awq", "fp8", "gguf", "mxfp4", "modelopt", "$(x)"]),
+    unsupported=st.sampled_from(["", "bits 3"]),
     weight_bits=st.none() | st.integers(1, 32),
     experts=st.integers(0, 256),
     sliding_window=SIZES,
     attention_layers=st.none() | st.integers(0, 512),
     window_layers=st.none() | st.integers(0, 512),
     draft_layers=st.none() | st.integers(1, 4),
-    model_type=st.sampled_from(["", "llama", "gemma3", "deepseek_v3", "deepseek_v41"]),
+    model_type=st.sampled_from(["", "llama", "gemma3", "mistral", "deepseek_v3", "deepseek_v41"]),
     latent_size=SIZES,
 )
 FACTS = st.builds(
