@@ -30,8 +30,6 @@ from tierwise.pods import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.cluster
 REPLICAS = {"replace": 2, "surge": 1}
-# What the kubelet waits before it starts an engine for the third time, and the engine's loads in between.
-LOOP_SECONDS = 10 + 20 + 3 * 10
 NOBODY = "registry.example.com/nobody/nothing:1"
 
 
@@ -183,7 +181,7 @@ def broken(scene: Scene) -> Iterator[Broken]:
 def test_replace_goes_back_to_the_last_good_spec(broken: Broken, faults: Sheet, name: str) -> None:
     """Named first, given up after its deadline, and served again in full; one replica serves throughout."""
     tier, mistake, diary = f"{name}-replace", MISTAKES[name], broken.diary
-    limit = 2 * (PATIENCE_SECONDS if name == "image" else LOOP_SECONDS) + SOON
+    limit = 2 * PATIENCE_SECONDS + SOON
     eventually(lambda: diary.restored.get(tier), bool, limit, f"{tier} serves its last good spec again")
     seen = broken.scene.kubectl.tier(tier)
     told = conditions(seen)["Provisioned"]
