@@ -15,9 +15,9 @@ import pytest
 
 from playground.handle import Playground, start
 from playground.release import Release
-from tests.cluster.kubectl import Kubectl
+from tests.cluster.kubectl import Kubectl, Object, ready
 from tests.vllm.environment import RELEASES, image_row, make_models
-from tests.vllm.tiers import CLAIM, claim, namespace
+from tests.vllm.tiers import CLAIM, READY_SECONDS, claim, namespace
 
 SCRAPE_SECONDS = 2
 VALUES = {
@@ -70,20 +70,26 @@ def release(playground: Playground) -> Release:
 
 
 @pytest.fixture(scope="module")
-def new_namespace(release: Release, models: Path) -> Iterator[Callable[[str], Kubectl]]:
-    """Makes a namespace for restricted pods, with the models in a claim; deleted after the module, engines too."""
+def serve(release: Release, models: Path) -> Iterator[Callable[..., Kubectl]]:
+    """Makes a namespace for restricted pods, with the models in a claim, in which these tiers serve; deleted after the
+    module, engines too."""
     playground = release.playground
     admin = Kubectl(playground.binaries / "kubectl", playground.kubeconfig)
     made: list[str] = []
 
-    def make(name: str) -> Kubectl:
+    def make(name: str, *tiers: Object) -> Kubectl:
         admin.apply(namespace(name))
         made.append(name)
-        admin.within(name).apply(claim())
+        kubectl = admin.within(name)
+        kubectl.apply(claim())
         claims = playground.state / "pvc" / name
         claims.mkdir(parents=True)
         (claims / CLAIM).symlink_to(models)
-        return admin.within(name)
+        kubectl.apply(*tiers)
+        for tier in (each["metadata"]["name"] for each in tiers):
+            with told(f"waiting for tier {tier}"):
+                ready(kubectl, tier, 1, READY_SECONDS)
+        return kubectl
 
     yield make
     for name in made:

@@ -35,13 +35,9 @@ TIER = tier(
 
 
 @pytest.fixture(scope="module")
-def deep(new_namespace: Callable[[str], Kubectl]) -> Kubectl:
+def deep(serve: Callable[..., Kubectl]) -> Kubectl:
     """kubectl in the namespace of a tier whose one engine serves."""
-    kubectl = new_namespace("scaling")
-    kubectl.apply(TIER)
-    with told("waiting for tier deep"):
-        ready(kubectl, "deep", 1, READY_SECONDS)
-    return kubectl
+    return serve("scaling", TIER)
 
 
 def test_an_engine_that_goes_away_sends_an_open_stream_to_its_end(playground: Playground, deep: Kubectl) -> None:

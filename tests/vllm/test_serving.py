@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import pytest
 
 from playground.handle import Playground
-from tests.cluster.kubectl import Kubectl, ready
-from tests.vllm.conftest import told
-from tests.vllm.tiers import READY_SECONDS, client, cycle, tier
+from tests.cluster.kubectl import Kubectl
+from tests.vllm.tiers import client, cycle, tier
 from tierwise.api.v1alpha1 import ModelTierSpec
 from tierwise.engines import arguments
 
@@ -58,13 +57,8 @@ class Serving:
 
 
 @pytest.fixture(scope="module")
-def serving(playground: Playground, new_namespace: Callable[[str], Kubectl]) -> Serving:
-    kubectl = new_namespace("serving")
-    kubectl.apply(*TIERS.values())
-    for name in TIERS:
-        with told(f"waiting for tier {name}"):
-            ready(kubectl, name, 1, READY_SECONDS)
-    return Serving(playground, kubectl)
+def serving(playground: Playground, serve: Callable[..., Kubectl]) -> Serving:
+    return Serving(playground, serve("serving", *TIERS.values()))
 
 
 @pytest.mark.parametrize("name", TIERS)

@@ -1,8 +1,8 @@
 """Does the real engine start what we call valid, and refuse what we refuse?
 
 Outside the playground, one engine per row of startable.yaml, two at a time: the image's launcher with the argument
-list that is rendered for the row's spec. A method that serves must show itself in the log and answer what the model
-is known to say; one that fails must fail by the engine's own words.
+list that is rendered for the row's spec. A method that serves must show itself in the log or the metrics and answer
+what the model is known to say; one that fails must fail by the engine's own words.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-import yaml
 
 from tests.vllm.conftest import say
-from tests.vllm.environment import KV_CACHE, Installed, image, installed
+from tests.vllm.environment import Installed, installed
+from tests.vllm.rows import BREAKS, FAILS, SERVES, Row, rows
 from tests.vllm.tiers import ANSWER_SECONDS, cycle
 from tierwise.api.v1alpha1 import ModelTierSpec, Resources
 from tierwise.engines import arguments, check
@@ -33,75 +34,24 @@ from tierwise.engines.shape import model_shape
 from tierwise.facts import GPU, Facts, ModelShape
 
 pytestmark = pytest.mark.vllm
+TITLE = attrgetter("title")
 START_SECONDS = 600.0
 END_SECONDS = 120.0
 AT_A_TIME = 2
-H100_MIB = 81559
-TOKENS = 40
-_TABLE: Mapping[str, Any] = yaml.safe_load((Path(__file__).parent / "startable.yaml").read_text(encoding="utf-8"))
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One method in one release."""
-
-    name: str
-    release: str
-    model: str
-    spec: Mapping[str, Any] = field(default_factory=dict)
-    kv_cache: str = KV_CACHE
-    log: str = ""
-    error: str = ""
-    gpu_mib: int = H100_MIB
-    foreseen: bool = True
-
-    @property
-    def tier(self) -> ModelTierSpec:
-        """The spec whose arguments the engine gets."""
-        fields = {
-            "model": {"name": "m", "uri": f"hf://tiny/{self.model}"},
-            "engine": {"version": f"{self.release}.0", "image": image(self.release)},
-            "resources": {"gpus": 0, "cpu": "1", "memory": "4Gi"},
-            "contextLength": 2048,
-            "batching": {"maxSequences": 8, "maxBatchedTokens": 2048},
-            "drainSeconds": 30,
-        }
-        return ModelTierSpec.model_validate({**fields, **self.spec})
+TOKENS = 40  # five times the cycle: n-gram drafts begin with the second
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of it; `text` is the answer, "" if there was none, `code` the exit code (after SIGTERM if any)."""
+    """What came of it. `served`: it came up; `text`: its answer, and `metrics` after that, "" without; `code`: its exit
+    code, after SIGTERM if it had to be ended."""
 
+    served: bool
     text: str
+    metrics: str
     code: int
     log: str
     seconds: float
-
-
-def _rows(kind: str) -> list[Row]:
-    return [
-        Row(
-            row["name"],
-            release,
-            row["model"],
-            row.get("spec", {}),
-            row.get("kvCache", KV_CACHE),
-            row.get("log", ""),
-            row.get("error", ""),
-            row.get("gpuMiB", H100_MIB),
-            row.get("foreseen", True),
-        )
-        for row in _TABLE[kind]
-        for release in row["releases"]
-    ]
-
-
-SERVES, BREAKS, FAILS = _rows("serves"), _rows("breaks"), _rows("fails")
-
-
-def _title(row: Row) -> str:
-    return f"{row.name}, {row.release}"
 
 
 def _start(row: Row, engine: Installed, folder: Path, log: Path) -> tuple[subprocess.Popen[bytes], str]:
@@ -144,7 +94,9 @@ def _try(row: Row, folder: Path, log: Path) -> Outcome:
     began = time.monotonic()
     process, url = _start(row, installed(row.release), folder, log)
     try:
-        text = _ask(url) if _served(url, process) else ""
+        served = _served(url, process)
+        text = _ask(url) if served else ""
+        metrics = requests.get(f"{url}/metrics", timeout=ANSWER_SECONDS).text if text else ""
         if process.poll() is None:
             process.terminate()
         code = process.wait(END_SECONDS)
@@ -152,9 +104,9 @@ def _try(row: Row, folder: Path, log: Path) -> Outcome:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # a server that ends while it starts leaves its engine behind
         process.wait()
-    outcome = Outcome(text, code, log.read_text(encoding="utf-8", errors="replace"), time.monotonic() - began)
-    say(f"{_title(row)}: {'served' if text else 'no answer'}, {outcome.seconds:.0f} s")
-    return outcome
+    said, seconds = log.read_text(encoding="utf-8", errors="replace"), time.monotonic() - began
+    say(f"{row.title}: {'answered' if text else 'came up' if served else 'refused'}, {seconds:.0f} s")
+    return Outcome(served, text, metrics, code, said, seconds)
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +118,7 @@ def outcomes(
     (folder / "tiny").symlink_to(models)
     selected = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
     wanted = [parameters["row"] for parameters in selected if "row" in parameters]  # other files have their own
-    rows = {_title(row): row for row in wanted if isinstance(row, Row)}
+    rows = {row.title: row for row in wanted if isinstance(row, Row)}
     logs = tmp_path_factory.mktemp("logs")
     say(f"starting {len(rows)} engines, {AT_A_TIME} at a time")
     with ThreadPoolExecutor(AT_A_TIME) as pool:
@@ -177,25 +129,29 @@ def outcomes(
         pool.shutdown(cancel_futures=True)
 
 
-@pytest.mark.parametrize("row", SERVES, ids=_title)
+@pytest.mark.parametrize("row", SERVES, ids=TITLE)
 def test_the_engine_serves_it(outcomes: Mapping[str, Future[Outcome]], row: Row) -> None:
-    outcome = outcomes[_title(row)].result()
+    outcome = outcomes[row.title].result()
+    assert outcome.served, outcome.log[-4000:]
     assert outcome.text == cycle(TOKENS), outcome.log[-4000:]
-    assert row.log in outcome.log
+    assert row.unproven(outcome.log, outcome.metrics) == []
     assert outcome.code == os.EX_OK
 
 
-@pytest.mark.parametrize("row", BREAKS, ids=_title)
-def test_the_engine_breaks_over_it(outcomes: Mapping[str, Future[Outcome]], row: Row) -> None:
-    outcome = outcomes[_title(row)].result()
+@pytest.mark.parametrize("row", BREAKS, ids=TITLE)
+def test_the_engine_comes_up_and_breaks_over_the_first_request(
+    outcomes: Mapping[str, Future[Outcome]], row: Row
+) -> None:
+    outcome = outcomes[row.title].result()
+    assert outcome.served, f"it refuses to start by now: move the row\n{outcome.log[-4000:]}"
     assert outcome.text == "", "it serves by now: move the row"
     assert row.error in outcome.log, outcome.log[-4000:]
 
 
-@pytest.mark.parametrize("row", FAILS, ids=_title)
+@pytest.mark.parametrize("row", FAILS, ids=TITLE)
 def test_the_engine_refuses_it_by_its_own_words(outcomes: Mapping[str, Future[Outcome]], row: Row) -> None:
-    outcome = outcomes[_title(row)].result()
-    assert outcome.text == "", "it serves: our refusal would be wrong"
+    outcome = outcomes[row.title].result()
+    assert not outcome.served, "it starts: our refusal would be wrong"
     assert outcome.code not in (os.EX_OK, -9), outcome.log[-4000:]
     assert row.error in outcome.log, outcome.log[-4000:]
 
@@ -216,12 +172,47 @@ def _on_a_gpu(row: Row) -> ModelTierSpec:
     return row.tier.model_copy(update={"resources": Resources.model_validate(resources)})
 
 
-@pytest.mark.parametrize("row", SERVES, ids=_title)
+@pytest.mark.parametrize("row", SERVES, ids=TITLE)
 def test_what_the_engine_serves_is_not_refused_here(models: Path, row: Row) -> None:
     assert [problem for problem in check(_on_a_gpu(row), _facts(row, models)) if problem.fatal] == []
 
 
-@pytest.mark.parametrize("row", FAILS, ids=_title)
+@pytest.mark.parametrize("row", FAILS, ids=TITLE)
 def test_what_the_engine_refuses_is_refused_here_where_it_can_be_known(models: Path, row: Row) -> None:
     refused = any(problem.fatal for problem in check(_on_a_gpu(row), _facts(row, models)))
     assert refused == row.foreseen
+
+
+ENTRY = {"name": "a", "releases": ["0.32"], "model": "plain"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "entry"),
+    [
+        ("serves", {}),
+        ("serves", {"log": [], "metrics": {}}),
+        ("serves", {"log": [""]}),
+        ("serves", {"log": "a line"}),
+        ("breaks", {"log": ["a line"]}),
+        ("fails", {"error": ""}),
+    ],
+)
+def test_a_row_that_could_not_fail_is_refused(kind: str, entry: Mapping[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"a, 0\.32: "):
+        rows({kind: [{**ENTRY, **entry}]}, kind)
+
+
+def test_what_the_engine_does_not_show_is_told() -> None:
+    info = {"cache_config_info": {"block_size": "32", "cache_dtype": "fp8"}, "drafts_total": {}}
+    row = Row("a", "0.32", "plain", log=["drafting", "quantized"], metrics=info)
+    text = (
+        '# TYPE vllm:cache_config_info gauge\nvllm:cache_config_info{block_size="16",cache_dtype="fp8"} 1.0\n'
+        '# TYPE vllm:drafts counter\nvllm:drafts_total{engine="0"} 0.0\n'
+    )
+    assert row.unproven("is quantized", text) == [
+        "log: drafting",
+        "metrics: cache_config_info {'block_size': '32', 'cache_dtype': 'fp8'} above zero",
+        "metrics: drafts_total {} above zero",
+    ]
+    right = text.replace('"16"', '"32"').replace(" 0.0", " 3.0")
+    assert row.unproven("drafting, quantized", right) == []
