@@ -20,25 +20,13 @@ from playground.release import Release
 from tests.cluster.e2e.audit import AuditLog
 from tests.cluster.e2e.tiers import tier
 from tests.cluster.kubectl import Kubectl, Object, conditions, eventually, has
+from tests.published import QWEN3_8B
 
 pytestmark = pytest.mark.cluster
 POOL = "example.com/pool"
 T4, REAL = "t4-0", "gpu-0"
 HUB_PORT = 9292
-# As Qwen/Qwen3-8B publishes it, but for a longer context: 147,456 bytes of KV cache a token.
-CONFIG = {
-    "model_type": "qwen3",
-    "hidden_size": 4096,
-    "intermediate_size": 12288,
-    "num_hidden_layers": 36,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "head_dim": 128,
-    "vocab_size": 151936,
-    "max_position_embeddings": 131072,
-    "tie_word_embeddings": False,
-    "torch_dtype": "bfloat16",
-}
+CONFIG = QWEN3_8B | {"max_position_embeddings": 131072}  # a longer context: 147,456 bytes of KV cache a token
 
 
 @pytest.fixture(scope="module")

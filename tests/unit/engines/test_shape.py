@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.published import QWEN3_8B
 from tierwise.engines import ModelShape, model_shape
 from tierwise.engines.shape import text_config
 
@@ -25,20 +26,7 @@ LLAMA = {
     "torch_dtype": "bfloat16",
     "rope_scaling": {"factor": 8.0, "rope_type": "llama3", "original_max_position_embeddings": 8192},
 }
-QWEN = {
-    "model_type": "qwen3",
-    "hidden_size": 4096,
-    "intermediate_size": 12288,
-    "num_hidden_layers": 36,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "head_dim": 128,
-    "vocab_size": 151936,
-    "tie_word_embeddings": False,
-    "sliding_window": 4096,
-    "use_sliding_window": False,
-    "max_position_embeddings": 40960,
-}
+QWEN = QWEN3_8B | {"sliding_window": 4096}  # a window that is there and not used
 MIXTRAL = LLAMA | {"model_type": "mixtral", "vocab_size": 32000, "num_local_experts": 8, "rope_scaling": None}
 DEEPSEEK = {
     "model_type": "deepseek_v3",
