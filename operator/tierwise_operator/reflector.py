@@ -3,7 +3,8 @@
 kopf ends when the kind of a watch disappears (404), and a cluster without KServe, or without KEDA, is a normal thing to
 meet and to report. So these kinds have a list/watch of our own: an absent kind is a fact (`present` is False) that is
 looked at again every half minute, an expired resource version (410) means listing again, and everything else is tried
-again, later each time, for ever. What was seen last stays visible meanwhile.
+again, later each time, for ever. What was seen last stays visible meanwhile. An event that is lost on its way is missed
+by nobody: so every few minutes everything is listed anew, but for what is merely useful and may be large.
 
 Nodes are watched like this too, for another reason: an operator that serves some namespaces only may not be allowed to
 see them. What is merely useful is `optional`: a refusal is told once and counts as absence, and nobody waits for it.
@@ -14,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
 from tierwise.errors import Forbidden, Gone, TierwiseError
@@ -26,6 +28,8 @@ ABSENT_SECONDS = 30.0
 REFUSED_SECONDS = 300.0
 # Between two streams that the server ended by itself, so that a server that ends them at once is not asked in a loop.
 PAUSE_SECONDS = 0.5
+# How long a watch is believed.
+RELIST_SECONDS = 300.0
 # Only a stream that lasted begins the pauses anew: where none ever lasts, every try is a list of everything.
 LASTING_SECONDS = 10.0
 
@@ -89,7 +93,9 @@ class Reflector(Generic[Record]):
                 version = await self._list()
                 began, self._trouble = now(), ""
                 try:
-                    await self._follow(version)
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(None if self._optional else RELIST_SECONDS):
+                            await self._follow(version)
                 finally:
                     if now() - began > LASTING_SECONDS:
                         pauses = delays()

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import sys
 
-from tierwise_operator import informer
+from tierwise_operator import informer, reflector
 from tierwise_operator.cli import main
 
 RESYNC_SECONDS, HEARD_SECONDS = 10.0, 5.0
 
 if __name__ == "__main__":
     vars(informer).update(RESYNC_SECONDS=RESYNC_SECONDS, HEARD_SECONDS=HEARD_SECONDS)
+    vars(reflector).update(RELIST_SECONDS=RESYNC_SECONDS)
     sys.exit(main())

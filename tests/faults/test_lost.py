@@ -21,6 +21,7 @@ from tierwise_operator.informer import RESYNC_SECONDS as USUAL_SECONDS
 pytestmark = pytest.mark.cluster
 WAIT = 90.0
 LOST = {("ADDED", "made"), ("MODIFIED", "changed"), ("DELETED", "gone")}
+SOONER = f"all is compared every {RESYNC_SECONDS:.0f} s in this test, every {USUAL_SECONDS:.0f} s usually"
 
 
 @pytest.fixture(scope="module")
@@ -141,9 +142,42 @@ def test_single_events_of_a_watch_are_lost(stage: Stage, operator: Operator, fau
         detect_seconds=noticed,
         recover_seconds=recovered,
         wrong_writes=len(wrong),
-        note=(
-            f"all is compared every {RESYNC_SECONDS:.0f} s in this test, every {USUAL_SECONDS:.0f} s usually; both "
-            "from the loss"
-        ),
+        note=SOONER,
+    )
+    assert wrong == []
+
+
+def test_an_edit_of_a_child_is_lost(stage: Stage, operator: Operator, faults: Sheet) -> None:
+    """And all that follows from it: it is healed when the children are listed anew."""
+    stage.kubectl.apply(cheap("edited", replicas=0))
+    before = service(stage.kubectl, "edited")["spec"]
+    stage.ledger.restart()
+    lose = Lose(lambda line: json.loads(line)["object"]["metadata"].get("name") == "edited")
+    with stage.proxy.rule("watch", "inferenceservices", lose) as rule:
+        stage.proxy.cut()
+        eventually(lambda: len(rule.hits), bool, WAIT, "a watch that loses")
+    lost = time.monotonic()
+    edit = {"spec": {"predictor": {"minReplicas": 3}}}
+    stage.kubectl("patch", "inferenceservice", "edited", "--type=merge", "-p", json.dumps(edit))
+    eventually(lambda: len(lose.lost), bool, WAIT, "it is lost")
+    written = eventually(
+        lambda: stage.ledger.written("inferenceservices", "edited"), bool, WAIT, "it is noticed, and written"
+    )
+    noticed = written[0].at - (time.time() - time.monotonic() + lost)
+    eventually(
+        lambda: stage.kubectl.get("inferenceservice", "edited"),
+        lambda found: found is not None and found["spec"] == before,
+        WAIT,
+        "as it was",
+    )
+    recovered = time.monotonic() - lost
+    wrong = stage.ledger.wrong()
+    faults.record(
+        row="4",
+        fault="An edit of an InferenceService is not heard of",
+        detect_seconds=noticed,
+        recover_seconds=recovered,
+        wrong_writes=len(wrong),
+        note=SOONER,
     )
     assert wrong == []

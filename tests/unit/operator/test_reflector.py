@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from tierwise.errors import Forbidden, Gone, Transient
 from tierwise.ports import Ref
+from tierwise_operator import reflector as module
 from tierwise_operator.reflector import ABSENT_SECONDS, REFUSED_SECONDS, Reflector
 
 REF = Ref("serving.kserve.io/v1beta1", "inferenceservices", "", "")
@@ -21,6 +23,9 @@ def body(uid: str, value: int = 0) -> dict[str, Any]:
 
 def event(kind: str, uid: str, value: int = 0) -> dict[str, Any]:
     return {"type": kind, "object": body(uid, value)}
+
+
+SILENCE: Any = object()
 
 
 class Source:
@@ -48,6 +53,8 @@ class Source:
         for each in answer:
             if isinstance(each, Exception):
                 raise each
+            if each is SILENCE:
+                await asyncio.sleep(60)
             yield each
 
 
@@ -80,6 +87,19 @@ class Run:
         with pytest.raises(asyncio.CancelledError):
             await self.reflector.run()
         return self
+
+
+@pytest.mark.parametrize(("optional", "value"), [(False, 2), (True, 1)])
+async def test_what_a_watch_has_lost_is_listed_in_the_end(
+    monkeypatch: pytest.MonkeyPatch, optional: bool, value: int
+) -> None:
+    """But for what is merely useful, and may be large."""
+    monkeypatch.setattr(module, "RELIST_SECONDS", 0.02)
+    run = Run([[body("a", 1)], *[[body("a", 2)]] * 99], [[SILENCE]] * 99, optional=optional)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await run.reflector.run()
+    assert (run.reflector.records, run.slept) == ({"a": value}, [])
 
 
 async def test_a_list_and_its_changes() -> None:
