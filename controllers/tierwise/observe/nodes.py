@@ -10,7 +10,9 @@ the scheduler would consider for the tier. Three rules keep the answer from flap
 - Where no node fits, the answer is empty, and that means unknown: an autoscaler may be about to add one.
 
 A node's status is written every few seconds; none of what moves in it is kept, so that a record is equal to the one
-before until something is different.
+before until something is different. Hundreds of tiers ask the same of a thousand nodes: labels are read when a node
+arrives, and a `Fleet` (one per snapshot, so that nothing in it grows old) looks at nodes that are alike, and answers
+tiers that ask alike, once.
 """
 
 from __future__ import annotations
@@ -18,9 +20,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from tierwise.api.v1alpha1 import ModelTierSpec, Toleration
+from tierwise.api.v1alpha1 import ModelTierSpec
 from tierwise.facts import GPU
 from tierwise.observe.bodies import items, mapping, optional_number, text
 
@@ -45,66 +47,131 @@ class Taint:
 
 
 @dataclass(frozen=True, slots=True)
-class NodeRecord:
-    """A node with extended resources: its labels, the taints that last, how many of each resource it has; sorted."""
+class Resource:
+    """One extended resource of a node, how many there are, and which kind of GPU one of them is."""
 
-    labels: tuple[tuple[str, str], ...]
+    name: str
+    number: int
+    gpu: GPU
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRecord:
+    """A node with extended resources: its labels, the taints that last, its resources; the latter two sorted."""
+
+    labels: Mapping[str, str]
     taints: tuple[Taint, ...]
-    resources: tuple[tuple[str, int], ...]
+    resources: tuple[Resource, ...]
 
 
 def node_record(body: Mapping[str, Any]) -> NodeRecord | None:
     """A node as a record; None for one without any extended resource, on which no GPU tier can land."""
-    capacity = mapping(body, "status", "capacity")
-    resources = tuple(sorted((name, optional_number(each) or 0) for name, each in capacity.items() if "/" in name))
-    if not resources:
+    capacity = {name: each for name, each in mapping(body, "status", "capacity").items() if "/" in name}
+    if not capacity:
         return None
-    labels = mapping(body, "metadata", "labels")
+    found = mapping(body, "metadata", "labels").items()
+    labels = {name: str(each) for name, each in found if name != _TIMESTAMP}
     taints = (
         Taint(text(each, "key"), text(each, "value"), text(each, "effect")) for each in items(body, "spec", "taints")
     )
     lasting = (each for each in taints if each.effect in _HARD and not each.key.startswith(_TEMPORARY))
     return NodeRecord(
-        labels=tuple(sorted((name, str(each)) for name, each in labels.items() if name != _TIMESTAMP)),
+        labels=labels,
         taints=tuple(sorted(lasting, key=lambda each: (each.key, each.effect, each.value))),
-        resources=resources,
+        resources=tuple(
+            Resource(name, optional_number(capacity[name]) or 0, _gpu(labels, name)) for name in sorted(capacity)
+        ),
     )
 
 
-def kinds(nodes: Iterable[NodeRecord], spec: ModelTierSpec) -> tuple[GPU, ...]:
-    """The kinds of GPU on the nodes that `placement` and `resources` select, sorted; () when that is not known."""
-    wanted, name = spec.resources.gpus, spec.resources.resource_name
-    if wanted == 0:
-        return ()
-    found = {_gpu(dict(each.labels), name) for each in nodes if _fits(each, spec, name, wanted)}
-    return tuple(sorted(found, key=_order))
+class Fleet:
+    """The nodes of one snapshot, for the tiers of that snapshot."""
+
+    def __init__(self, nodes: Iterable[NodeRecord], specs: Iterable[ModelTierSpec]) -> None:
+        """`specs`: all that will be asked about; a label that none of them selects by makes no difference."""
+        names = sorted({name for spec in specs for name in spec.placement.node_selector})
+        self._nodes = frozenset(
+            _Node(each.resources, each.taints, frozenset([(name, each.labels.get(name)) for name in names]))
+            for each in nodes
+        )
+        self._answers: dict[_Question, tuple[GPU, ...]] = {}
+
+    def kinds(self, spec: ModelTierSpec) -> tuple[GPU, ...]:
+        """The kinds of GPU on the nodes that `placement` and `resources` select, sorted; () when that is not known."""
+        if spec.resources.gpus == 0:
+            return ()
+        question = _question(spec)
+        if question not in self._answers:
+            self._answers[question] = tuple(sorted(_selected(self._nodes, question), key=_order))
+        return self._answers[question]
+
+
+class _Node(NamedTuple):
+    """What makes a difference between nodes: `labels` only as far as somebody selects by them (None: absent)."""
+
+    resources: tuple[Resource, ...]
+    taints: tuple[Taint, ...]
+    labels: frozenset[tuple[str, str | None]]
+
+
+class _Toleration(NamedTuple):
+    key: str | None
+    operator: str
+    value: str
+    effect: str | None
+
+
+class _Question(NamedTuple):
+    """What a tier asks of the nodes."""
+
+    resource: str
+    number: int
+    selector: frozenset[tuple[str, str]]
+    tolerations: tuple[_Toleration, ...]
+
+
+def _question(spec: ModelTierSpec) -> _Question:
+    placement = spec.placement
+    return _Question(
+        resource=spec.resources.resource_name,
+        number=spec.resources.gpus,
+        selector=frozenset(placement.node_selector.items()),
+        tolerations=tuple(
+            _Toleration(each.key, each.operator, each.value or "", each.effect) for each in placement.tolerations
+        ),
+    )
+
+
+def _selected(nodes: Iterable[_Node], asked: _Question) -> set[GPU]:
+    suitable = (each for each in nodes if _fits(each, asked))
+    return {each.gpu for node in suitable for each in node.resources if each.name == asked.resource}
 
 
 def _order(gpu: GPU) -> tuple[str, tuple[int, int], int, int]:
     return gpu.product, gpu.capability or (0, 0), gpu.memory_mib or 0, gpu.driver_major or 0
 
 
-def _fits(node: NodeRecord, spec: ModelTierSpec, resource: str, wanted: int) -> bool:
-    labels, placement = dict(node.labels), spec.placement
+def _fits(node: _Node, asked: _Question) -> bool:
     return (
-        dict(node.resources).get(resource, 0) >= wanted
-        and all(labels.get(name) == value for name, value in placement.node_selector.items())
+        # Every name of the selector is among these labels: it is one of those that the nodes were told apart by.
+        asked.selector <= node.labels
+        and any(each.name == asked.resource and each.number >= asked.number for each in node.resources)
         # Many clusters tolerate the taint named after the resource for every pod that asks for it (the admission plugin
         # ExtendedResourceToleration).
         and all(
-            taint.key == resource or any(_tolerates(each, taint) for each in placement.tolerations)
+            taint.key == asked.resource or any(_tolerates(each, taint) for each in asked.tolerations)
             for taint in node.taints
         )
     )
 
 
-def _tolerates(toleration: Toleration, taint: Taint) -> bool:
+def _tolerates(toleration: _Toleration, taint: Taint) -> bool:
     """Kubernetes' own rule: an unset effect is every effect, an unset key with Exists is every key."""
     if toleration.effect is not None and toleration.effect != taint.effect:
         return False
     if toleration.key is not None and toleration.key != taint.key:
         return False
-    return toleration.operator == "Exists" or (toleration.value or "") == taint.value
+    return toleration.operator == "Exists" or toleration.value == taint.value
 
 
 def _gpu(labels: Mapping[str, str], resource: str) -> GPU:

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from tierwise.facts import Facts
 from tierwise.model import DeploymentFacts, InferenceServiceFacts, Snapshot, TierObject, TierView, Workload
-from tierwise.observe.nodes import NodeRecord, kinds
+from tierwise.observe.nodes import Fleet, NodeRecord
 from tierwise.observe.publications import NOTHING, Publications, repositories
 from tierwise.observe.records import (
     DeploymentRecord,
@@ -49,24 +49,24 @@ class World:
 def observe(world: World, samples: Samples, now: float) -> Snapshot:
     """The world and the last samples, joined by tier. `now`: seconds since the epoch."""
     joins = _Joins(world)
+    fleet = Fleet(world.nodes, (tier.spec for tier in world.tiers if tier.spec is not None))
     views = []
     for tier in sorted(world.tiers, key=lambda tier: tier.key):
         namespace, name = tier.key.namespace, tier.key.name
         workload = joins.workload(tier)
         known = [pod.name for pod in workload.pods]
         signals = tier_signals(samples, namespace, name, known, workload.ready_endpoints, now)
-        views.append(_with_facts(TierView(tier, workload, signals), world))
+        views.append(_with_facts(TierView(tier, workload, signals), fleet, world.publications))
     return Snapshot(now, tuple(views), health(samples, now), world.kserve_present)
 
 
-def _with_facts(view: TierView, world: World) -> TierView:
+def _with_facts(view: TierView, fleet: Fleet, said: Publications) -> TierView:
     """With what is known of the GPUs that the tier may land on, and of its model and draft model."""
     spec = view.tier.spec
     if spec is None or spec.model is None:
         return view
     model, draft = repositories(spec)
-    said = world.publications
-    facts = Facts(kinds(world.nodes, spec), said.shape(model), said.shape(draft))
+    facts = Facts(fleet.kinds(spec), said.shape(model), said.shape(draft))
     asked = [each for each in (model, draft) if each is not None]
     return replace(
         view,

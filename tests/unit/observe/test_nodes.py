@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from playground.nodes import NODES
 from tierwise.api.v1alpha1 import ModelTierSpec
 from tierwise.facts import GPU
-from tierwise.observe.nodes import NodeRecord, kinds, node_record
+from tierwise.observe.nodes import Fleet, NodeRecord, node_record
 
 L4 = {
     "nvidia.com/gpu.product": "NVIDIA-L4",
@@ -45,6 +45,10 @@ def node(labels: Mapping[str, str], **changes: Any) -> NodeRecord:
     found = node_record(body(labels, **changes))
     assert found is not None
     return found
+
+
+def kinds(nodes: Iterable[NodeRecord], asked: ModelTierSpec) -> tuple[GPU, ...]:
+    return Fleet(nodes, [asked]).kinds(asked)
 
 
 def spec(*, gpus: int = 1, resource: str = "nvidia.com/gpu", **placement: Any) -> ModelTierSpec:
@@ -157,3 +161,26 @@ def test_the_order_of_nodes_does_not_matter(found: set[GPU], chance: Any) -> Non
     chance.shuffle(nodes)
     assert set(kinds(nodes, spec())) == found
     assert kinds(nodes, spec()) == kinds(list(reversed(nodes)), spec())
+
+
+@given(
+    st.lists(
+        st.builds(
+            spec,
+            gpus=st.integers(0, 2),
+            nodeSelector=st.dictionaries(st.sampled_from(["zone", "rack"]), st.sampled_from("ab"), max_size=2),
+            tolerations=st.lists(st.sampled_from([{"operator": "Exists"}, {"key": "team", "value": "ai"}]), max_size=1),
+        ),
+        max_size=6,
+    )
+)
+def test_what_other_tiers_ask_makes_no_difference(specs: list[ModelTierSpec]) -> None:
+    nodes = [
+        node({**L4, "zone": "a"}),
+        node({**L4, "zone": "b", "rack": "a"}, capacity={"nvidia.com/gpu": "2"}),
+        node({**T4, "zone": "a", "rack": "b"}, taints=[TAINT]),
+        node({"rack": "b"}, capacity={"nvidia.com/gpu": "2"}, taints=[TAINT]),
+    ]
+    fleet = Fleet(nodes, specs)
+    assert [fleet.kinds(each) for each in specs] == [kinds(nodes, each) for each in specs]
+    assert kinds(nodes, spec(nodeSelector={"zone": "b"}, gpus=2)) == (AN_L4,)

@@ -98,6 +98,13 @@ def test_what_is_a_difference(change: Callable[[Object], object], path: str) -> 
     assert path in after(change)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "found"), [(1, True), (True, 1), (0, False), ([1], [True]), ({"a": [0]}, {"a": [False]})]
+)
+def test_a_number_is_no_truth(wanted: Any, found: Any) -> None:
+    assert differences({"spec": {"predictor": {"x": wanted}}}, {"spec": {"predictor": {"x": found}}}) != ()
+
+
 def test_a_secret_that_a_hand_put_there_is_not_repeated() -> None:
     paths = after(lambda o: _container(o)["env"].append({"name": "KEY", "value": "hunter2"}))
     assert "hunter2" not in " ".join(paths)
