@@ -144,7 +144,7 @@ verify: binaries ## Regenerate every generated file; fail if one changed
 	@$(PY) -m tests.verify
 
 .PHONY: mutants
-mutants: venv ## Mutants of decide/ against its tests: docs/results/mutants.json, docs/mutants.md; half an hour of two cores
+mutants: venv ## Mutants of decide/ against its tests: docs/results/mutants.json, docs/mutants.md; under 10 minutes on 2 cores
 	nice -n 10 $(PY) -m tests.mutants
 
 .PHONY: demo
