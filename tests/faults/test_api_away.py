@@ -64,6 +64,13 @@ def slow(stage: Stage) -> AbstractContextManager[object]:
     return stage.proxy.rule("*", "*", Delay(4.0), where=lambda request: request.verb != "watch")
 
 
+def at_rest(stage: Stage) -> None:
+    """The tier is at its maximum again, also after a test that has ended with one replica more just now."""
+    stage.kubectl.apply(cheap("busy", scaling=SCALING, batching={"maxSequences": 4}))
+    eventually(lambda: stage.replicas("busy"), lambda count: count == REPLICAS, WAIT, "it is not above its maximum")
+    ready(stage.kubectl, "busy", REPLICAS)
+
+
 def answers(stage: Stage) -> bool:
     try:
         return stage.kubectl("get", "--raw", "/readyz") == "ok"
@@ -95,8 +102,7 @@ def test_replicas_stay_and_follow_again(
     said: str,
     seconds: float,
 ) -> None:
-    stage.kubectl.apply(cheap("busy", scaling=SCALING, batching={"maxSequences": 4}))
-    ready(stage.kubectl, "busy", REPLICAS)
+    at_rest(stage)
     stage.ledger.restart()
     told = len(operator.text())
     began = time.monotonic()
@@ -135,8 +141,7 @@ def test_replicas_stay_and_follow_again(
 @pytest.mark.usefixtures("_loaded")
 def test_a_slow_server_is_waited_for(stage: Stage, operator: Operator, faults: Sheet) -> None:
     """Each answer takes 4 s: the Lease is kept, decisions are written, later than usual."""
-    stage.kubectl.apply(cheap("busy", scaling=SCALING, batching={"maxSequences": 4}))
-    ready(stage.kubectl, "busy", REPLICAS)
+    at_rest(stage)
     stage.ledger.restart()
     with slow(stage):
         time.sleep(15)
