@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -105,9 +105,19 @@ def test_a_request_that_is_never_answered(stage: Stage, operator: Operator, faul
     assert wrong == []
 
 
-def _lost(line: bytes) -> bool:
+def losing(stage: Stage, resource: str, which: Callable[[bytes], bool]) -> Lose:
+    """From now on the operator's watch of this resource, begun anew, loses these events."""
+    lose = Lose(which)
+    with stage.proxy.rule("watch", resource, lose) as rule:
+        stage.proxy.cut()
+        eventually(lambda: len(rule.hits), bool, WAIT, "a watch that loses")
+    return lose
+
+
+def _said(line: bytes) -> tuple[str, str]:
+    """What a watch says: the type of the event, the name of the object."""
     event = json.loads(line)
-    return (event["type"], event["object"]["metadata"].get("name", "")) in LOST
+    return event["type"], event["object"]["metadata"].get("name", "")
 
 
 def test_single_events_of_a_watch_are_lost(stage: Stage, operator: Operator, faults: Sheet) -> None:
@@ -116,10 +126,7 @@ def test_single_events_of_a_watch_are_lost(stage: Stage, operator: Operator, fau
     for name in ("changed", "gone", "heard"):
         service(stage.kubectl, name)
     stage.ledger.restart()
-    lose = Lose(_lost)
-    with stage.proxy.rule("watch", "modeltiers", lose) as rule:
-        stage.proxy.cut()
-        eventually(lambda: len(rule.hits), bool, WAIT, "a watch that loses")
+    lose = losing(stage, "modeltiers", lambda line: _said(line) in LOST)
     said = len(operator.text())
     lost = time.monotonic()
     stage.kubectl("scale", "modeltier", "changed", "--replicas=1")
@@ -152,10 +159,9 @@ def test_an_edit_of_a_child_is_lost(stage: Stage, operator: Operator, faults: Sh
     stage.kubectl.apply(cheap("edited", replicas=0))
     before = service(stage.kubectl, "edited")["spec"]
     stage.ledger.restart()
-    lose = Lose(lambda line: json.loads(line)["object"]["metadata"].get("name") == "edited")
-    with stage.proxy.rule("watch", "inferenceservices", lose) as rule:
-        stage.proxy.cut()
-        eventually(lambda: len(rule.hits), bool, WAIT, "a watch that loses")
+    lose = losing(
+        stage, "inferenceservices", lambda line: json.loads(line)["object"]["metadata"].get("name") == "edited"
+    )
     lost = time.monotonic()
     edit = {"spec": {"predictor": {"minReplicas": 3}}}
     stage.kubectl("patch", "inferenceservice", "edited", "--type=merge", "-p", json.dumps(edit))

@@ -9,7 +9,6 @@ from typing import get_args
 
 import pytest
 
-from tests.judges.environments import RELEASES, vllm_code
 from tests.judges.sources import Source
 from tierwise.api.v1alpha1 import Engine, KVCacheDtype
 from tierwise.engines import names, profile, shape
@@ -35,16 +34,6 @@ BACKENDS = "v1/attention/backends"
 def number(capability: Capability) -> int:
     """As vLLM writes it: 8.9 is 89."""
     return capability[0] * 10 + capability[1]
-
-
-@pytest.fixture(scope="module", params=RELEASES)
-def release(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(scope="module")
-def code(release: str) -> Path:
-    return vllm_code(release)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.judges.environments import RELEASES, vllm_code
 from tests.judges.sources import Source
 from tierwise.engines.layers import ATTENTION, OPAQUE, TOLD
 
@@ -85,11 +84,6 @@ CLASSES: Mapping[str, tuple[str, ...]] = {
     "stablelm": ("StableLmForCausalLM",),
     "starcoder2": ("Starcoder2ForCausalLM",),
 }
-
-
-@pytest.fixture(scope="module", params=RELEASES)
-def code(request: pytest.FixtureRequest) -> Path:
-    return vllm_code(str(request.param))
 
 
 @pytest.fixture(scope="module")

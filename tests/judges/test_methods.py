@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.judges.environments import RELEASES, vllm_code
 from tests.judges.sources import Source
 from tierwise.api.v1alpha1 import Engine
 from tierwise.engines import Profile, profile
@@ -62,16 +61,6 @@ class Classes:
         assert len(returns) == 1
         assert returns[0] is not None
         return returns[0]
-
-
-@pytest.fixture(scope="module", params=RELEASES)
-def release(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(scope="module")
-def code(release: str) -> Path:
-    return vllm_code(release)
 
 
 @pytest.fixture(scope="module")

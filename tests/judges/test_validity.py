@@ -40,11 +40,6 @@ def lacking(release: str) -> Lists:
     return {name: ["organisation/model", *written] for name, written in lists.items()}
 
 
-@pytest.fixture(scope="module", params=RELEASES)
-def release(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 @pytest.fixture(scope="module")
 def answers(release: str) -> Mapping[str, Any]:
     lists: Lists = {key: list(arguments(row.spec)) for key, row in served(release).items()}

@@ -41,11 +41,6 @@ def _extra(release: str) -> dict[str, list[str]]:
     return lists
 
 
-@pytest.fixture(scope="module", params=RELEASES)
-def release(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 @pytest.fixture(scope="module")
 def answers(release: str) -> dict[str, Any]:
     lists = {name: list(arguments(spec)) for name, spec in _served(release).items()} | _extra(release)

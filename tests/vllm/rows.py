@@ -35,7 +35,6 @@ class Row:
     metrics: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     error: str = ""
     gpu_mib: int = H100_MIB
-    foreseen: bool = True
 
     @property
     def title(self) -> str:

@@ -178,9 +178,8 @@ def test_what_the_engine_serves_is_not_refused_here(models: Path, row: Row) -> N
 
 
 @pytest.mark.parametrize("row", FAILS, ids=TITLE)
-def test_what_the_engine_refuses_is_refused_here_where_it_can_be_known(models: Path, row: Row) -> None:
-    refused = any(problem.fatal for problem in check(_on_a_gpu(row), _facts(row, models)))
-    assert refused == row.foreseen
+def test_what_the_engine_refuses_is_refused_here(models: Path, row: Row) -> None:
+    assert any(problem.fatal for problem in check(_on_a_gpu(row), _facts(row, models)))
 
 
 ENTRY = {"name": "a", "releases": ["0.32"], "model": "plain"}

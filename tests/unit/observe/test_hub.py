@@ -6,8 +6,8 @@ Asked of a real HTTP server on this machine that answers as huggingface.co does.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
@@ -46,11 +46,11 @@ class Library:
 
 
 @asynccontextmanager
-async def serving(library: Library) -> AsyncIterator[str]:
-    """The URL of a server with this library."""
+async def answering(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
+    """The URL of a server that gives these answers."""
     application = web.Application()
-    application.router.add_route("*", "/{path:.*}", library.answer)
-    runner = web.AppRunner(application)
+    application.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
@@ -58,6 +58,11 @@ async def serving(library: Library) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
+
+
+def serving(library: Library) -> AbstractAsyncContextManager[str]:
+    """The URL of a server with this library."""
+    return answering(library.answer)
 
 
 async def test_two_files_are_read_without_any_credential(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,15 +227,8 @@ async def test_an_index_that_cannot_be_reached_takes_nothing_from_what_the_confi
         request.transport.abort()
         return web.Response()
 
-    application = web.Application()
-    application.router.add_get("/{path:.*}", answer)
-    runner = web.AppRunner(application, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        files = await Hub(f"http://127.0.0.1:{runner.addresses[0][1]}", timeout_seconds=2).read(SMALL)
-    finally:
-        await runner.cleanup()
+    async with answering(answer) as url:
+        files = await Hub(url, timeout_seconds=2).read(SMALL)
     assert files == HubFiles({"model_type": "llama", "hidden_size": 64}, None)
 
 
@@ -239,14 +237,8 @@ async def test_a_hub_that_hangs_or_is_not_there_is_given_up() -> None:
         await asyncio.sleep(30)
         return web.Response()
 
-    application = web.Application()
-    application.router.add_get("/{path:.*}", hang)
-    runner = web.AppRunner(application, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    with pytest.raises(Transient, match=r"does not answer in 0\.2 s"):
-        await Hub(url, timeout_seconds=0.2).read(SMALL)
-    await runner.cleanup()
+    async with answering(hang) as url:
+        with pytest.raises(Transient, match=r"does not answer in 0\.2 s"):
+            await Hub(url, timeout_seconds=0.2).read(SMALL)
     with pytest.raises(Transient, match="cannot be reached"):
         await Hub(url).read(SMALL)
