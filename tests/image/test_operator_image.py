@@ -11,11 +11,13 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import yaml
+
+from tests.isolated import uv
+from tools.locks import check_environment, read
 
 REPO = Path(__file__).resolve().parents[2]
 DOCKERFILE = (REPO / "runtime-images/operator/Dockerfile").read_text()
@@ -43,13 +45,10 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", root / "dist", cwd=REPO)
     (wheel,) = (root / "dist").glob("*.whl")
     venv = root / "tierwise"
-    _run(sys.executable, "-m", "venv", venv, cwd=root)
-    pip: Sequence[str | Path] = (venv / "bin/python", "-m", "pip", "--quiet", "--disable-pip-version-check")
-    # --no-compile: only what runs here is compiled, when it runs; the image has all of it compiled.
-    hashed = ("--no-compile", "--only-binary=:all:", "--require-hashes", "-r", REPO / "requirements/runtime.txt")
-    _run(*pip, "install", *hashed, cwd=root)
-    _run(*pip, "install", "--no-deps", "--no-index", wheel, cwd=root)
-    _run(*pip, "uninstall", "--yes", "pip", cwd=root)
+    _run(sys.executable, "-m", "venv", "--without-pip", venv, cwd=root)
+    hashed = ("--require-hashes", "--no-build", REPO / "requirements/runtime.txt")
+    _run(uv(), "pip", "sync", "--quiet", "--python", venv / "bin/python", *hashed, cwd=root)
+    _run(uv(), "pip", "install", "--quiet", "--python", venv / "bin/python", "--no-deps", "--no-index", wheel, cwd=root)
     return venv
 
 
@@ -76,11 +75,10 @@ def test_the_image_runs_as_an_ordinary_user_from_a_base_named_by_digest() -> Non
     assert _instructions("USER") == ["65532:65532"]
     assert _instructions("ARG")[0] == "BASE_IMAGE", "a default base could only be a tag, which can change under us"
     assert all(base.startswith("${BASE_IMAGE}") for base in _instructions("FROM"))
-    assert all("--require-hashes" in step or "--no-index" in step for step in _pip_installs())
 
 
-def _pip_installs() -> list[str]:
-    return [part for run in _instructions("RUN") for part in run.split("&&") if "pip install" in part]
+def test_the_image_holds_what_its_lock_says_and_all_that_it_requires(image: Path) -> None:
+    assert check_environment(REPO / "requirements/runtime.txt", image / "bin/python") == ()
 
 
 def test_the_command_that_the_chart_starts_is_there(image: Path) -> None:
@@ -114,9 +112,9 @@ def test_the_pinned_sets_agree() -> None:
     """A package of the image, or of its build, has the version that the tests ran with."""
 
     def pins(name: str) -> dict[str, str]:
-        text = (REPO / "requirements" / name).read_text()
-        return dict(re.findall(r"^([a-z0-9][a-z0-9._-]*)==(\S+)", text, flags=re.MULTILINE))
+        found, _ = read((REPO / "requirements" / name).read_text(), name)
+        return {f"{pin.name} {pin.marker}": pin.version for pin in found}
 
     dev = pins("dev.txt")
-    for name in ("runtime.txt", "build.txt"):
+    for name in ("runtime.txt", "build.txt", "uv.txt"):
         assert pins(name).items() <= dev.items()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.isolated import REQUIREMENTS, environment, folder, made_once, pip
+from tests.isolated import REQUIREMENTS, environment, folder, install, made_once
 
 RELEASES = ("0.30", "0.32", "0.33")
 _KIND = "judges"
@@ -34,8 +34,9 @@ def vllm_code(release: str) -> Path:
     place = folder(_KIND, f"vllm-{release}", requirements)
     with made_once(place) as make:
         if make:
-            install = ("--no-deps", "--no-compile", "--no-cache-dir", "--target", str(place))
-            pip(f"code of vLLM {release}", sys.executable, (*install, "--requirement", str(requirements)))
+            # Without a cache: a wheel of 1 GB is unpacked once and stripped.
+            options = ("--no-cache", "--no-deps", "--python", sys.executable, "--target", str(place))
+            install(f"code of vLLM {release}", "install", *options, "--requirement", str(requirements))
             _strip(place)
     return place
 

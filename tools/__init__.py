@@ -1,0 +1,1 @@
+"""Holds what the project runs on itself: checks and generators that no shipped process needs."""
