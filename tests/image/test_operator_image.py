@@ -7,10 +7,12 @@ folder that is not the repository. A forgotten dependency or a file missing from
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -30,9 +32,10 @@ def _instructions(word: str) -> list[str]:
     return re.findall(rf"^{word} (.*)$", joined, flags=re.MULTILINE)
 
 
-def _run(*command: str | Path, cwd: Path) -> str:
+def _run(*command: str | Path, cwd: Path, environment: Mapping[str, str] | None = None) -> str:
+    clean = {"HOME": str(cwd)} if environment is None else dict(environment)
     done = subprocess.run(
-        [str(part) for part in command], cwd=cwd, capture_output=True, text=True, timeout=600, env={"HOME": str(cwd)}
+        [str(part) for part in command], cwd=cwd, capture_output=True, text=True, timeout=600, env=clean
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -47,8 +50,10 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv = root / "tierwise"
     _run(sys.executable, "-m", "venv", "--without-pip", venv, cwd=root)
     hashed = ("--require-hashes", "--no-build", REPO / "requirements/runtime.txt")
-    _run(uv(), "pip", "sync", "--quiet", "--python", venv / "bin/python", *hashed, cwd=root)
-    _run(uv(), "pip", "install", "--quiet", "--python", venv / "bin/python", "--no-deps", "--no-index", wheel, cwd=root)
+    # How this machine reaches a package index is its own business: proxy, certificates, cache.
+    pip = (uv(), "pip")
+    _run(*pip, "sync", "--quiet", "--python", venv / "bin/python", *hashed, cwd=root, environment=os.environ)
+    _run(*pip, "install", "--quiet", "--python", venv / "bin/python", "--no-deps", "--no-index", wheel, cwd=root)
     return venv
 
 
