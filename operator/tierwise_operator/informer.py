@@ -32,15 +32,15 @@ import aiohttp
 import kopf
 from kubernetes.aio.client import Configuration
 
-from tierwise.act import connection
-from tierwise.act.cluster import KubernetesCluster
-from tierwise.act.wire import Wire
-from tierwise.api.v1alpha1 import API_VERSION
+from tierwise.api.modeltier import API_VERSION
 from tierwise.errors import Gone, TierwiseError
-from tierwise_operator.backoff import delays
-from tierwise_operator.clock import SystemClock
+from tierwise.kube import connection
+from tierwise.kube.client import KubernetesCluster
+from tierwise.kube.transport import ApiTransport
+from tierwise.runtime.backoff import delays
+from tierwise.runtime.clock import SystemClock
+from tierwise_operator.kopf_handlers import WatchedKind, kopf_settings, register
 from tierwise_operator.settings import Settings
-from tierwise_operator.triggers import Kind, kopf_settings, register
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ Records = Mapping[str, tuple[Any, ...]]
 class Informer:
     """The records of some kinds, by the kinds' names."""
 
-    def __init__(self, settings: Settings, kinds: tuple[Kind, ...], wake: Callable[[], object]) -> None:
+    def __init__(self, settings: Settings, kinds: tuple[WatchedKind, ...], wake: Callable[[], object]) -> None:
         """`wake` is called from another thread."""
         self._settings = settings
         self._kinds = kinds
@@ -124,8 +124,8 @@ class Informer:
             return
         configuration = await connection.load(self._settings.kubeconfig, self._settings.context)
         async with connection.client(configuration) as client:
-            cluster = KubernetesCluster(Wire(client), SystemClock(), instance=self._settings.identity)
-            wire = Wire(client)
+            cluster = KubernetesCluster(ApiTransport(client), SystemClock(), instance=self._settings.identity)
+            wire = ApiTransport(client)
             pauses = delays()
             while not self._stop.is_set():
                 if await self._served(wire):
@@ -144,7 +144,7 @@ class Informer:
         else:
             loop.default_exception_handler(context)
 
-    async def _served(self, wire: Wire) -> bool:
+    async def _served(self, wire: ApiTransport) -> bool:
         """Whether the cluster knows ModelTiers. kopf looks only once, at its start."""
         try:
             await wire.call("look for ModelTiers", "GET", f"/apis/{API_VERSION}")

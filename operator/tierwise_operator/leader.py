@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from tierwise.errors import Conflict, Gone, TierwiseError, Transient
-from tierwise.ports import Clock, Ref
+from tierwise.ports import Clock, ObjectRef
 
 logger = logging.getLogger(__name__)
 
@@ -28,15 +28,15 @@ logger = logging.getLogger(__name__)
 class LeaseStore(Protocol):
     """Where the Lease is kept: three verbs with optimistic locking (Conflict when somebody else wrote first)."""
 
-    async def get(self, ref: Ref) -> Mapping[str, Any] | None:
+    async def get(self, ref: ObjectRef) -> Mapping[str, Any] | None:
         """The Lease, or None."""
         ...
 
-    async def create(self, ref: Ref, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def create(self, ref: ObjectRef, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
         """Create it."""
         ...
 
-    async def replace(self, ref: Ref, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def replace(self, ref: ObjectRef, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
         """Replace the version that the manifest names."""
         ...
 
@@ -57,7 +57,7 @@ class Leader:
     def __init__(
         self,
         store: LeaseStore,
-        ref: Ref,
+        ref: ObjectRef,
         identity: str,
         timing: Timing,
         clock: Clock,

@@ -12,18 +12,18 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from tierwise import cycle
+from tierwise import reconcile
 from tierwise.observe import Samples, World
 from tierwise.ports import Clock, Cluster
 from tierwise.report.metrics import OperatorMetrics
-from tierwise_operator.pulse import Pulse
-from tierwise_operator.serving import Health
+from tierwise.runtime.health_server import Health
+from tierwise_operator.debounce import Debouncer
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Dependencies:
     """What the loop is made of. `world` is None while the cluster is not known, `problem` then says why; `leading`
     tells whether this process may write."""
 
@@ -40,16 +40,16 @@ class Parts:
 class Loop:
     """Cycle after cycle."""
 
-    def __init__(self, parts: Parts, limit_seconds: float) -> None:
+    def __init__(self, parts: Dependencies, limit_seconds: float) -> None:
         """`limit_seconds`: how long a cycle may take."""
         self._parts = parts
         self._limit = limit_seconds
-        self._kept = cycle.Kept()
+        self._kept = reconcile.OperatorState()
         self._resting = asyncio.Event()
         self._resting.set()
         self._ending = False
 
-    async def run(self, pulse: Pulse) -> None:
+    async def run(self, pulse: Debouncer) -> None:
         """Run until `finish` is called."""
         while not self._ending:
             await pulse.beat()
@@ -71,7 +71,7 @@ class Loop:
         began = parts.clock.monotonic()
         world = await parts.world()
         if world is not None:
-            done = await cycle.run(
+            done = await reconcile.run(
                 world,
                 parts.samples(),
                 parts.cluster,

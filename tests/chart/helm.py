@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from playground.binaries import ensure
-from tierwise.api.generated import Files
+from tools.generated import Files
 
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parents[1]

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from tests.chart.helm import CHART, helm
-from tierwise.api.generated import Files
+from tools.generated import Files
 
 REPO = Path(__file__).resolve().parents[2]
 PAGE = Path("docs/trust.md")

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from playground.handle import Playground
 from tests.cluster.kubectl import Kubectl, Object, eventually
-from tierwise.api.crd import model_tier
+from tierwise.api.crd import definition
+from tierwise.api.kinds import MODEL_TIER
 
 READY_SECONDS = 60.0
 START_SECONDS = 90.0
@@ -115,7 +116,7 @@ def _until_ready(operator: Operator) -> None:
 def alone(playground: Playground, namespace: str) -> Iterator[Kubectl]:
     """kubectl in a new namespace, on a cluster that has the CRD. An operator that was installed with helm is paused."""
     admin = Kubectl(playground.binaries / "kubectl", playground.kubeconfig)
-    admin.apply(model_tier(), {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    admin.apply(definition(MODEL_TIER), {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     admin("wait", "--for=condition=Established", "crd/modeltiers.tierwise.io", "--timeout=30s")
     installed = _installed(admin)
     for name, where in installed:

@@ -20,12 +20,13 @@ from tests.cluster.crd_cases import ACCEPTED, REFUSED, RULES, Case, external, se
 from tests.cluster.kubectl import Kubectl, Refused, eventually
 from tests.unit.api.structural import walk
 from tierwise.api.base import GROUP, VERSION
-from tierwise.api.crd import COLUMNS, PLURAL, model_tier
+from tierwise.api.crd import definition
+from tierwise.api.kinds import MODEL_TIER
 
 pytestmark = pytest.mark.cluster
 NAMESPACE = "crd-cases"
 COPIES = "crd-cases.test"  # group of the copies that lack a rule
-ROOT = model_tier()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+ROOT = definition(MODEL_TIER)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 MESSAGES = [rule["message"] for _, node in walk(ROOT) for rule in node.get("x-kubernetes-validations", ())]
 
 
@@ -33,15 +34,15 @@ MESSAGES = [rule["message"] for _, node in walk(ROOT) for rule in node.get("x-ku
 def kubectl(playground: Playground) -> Iterator[Kubectl]:
     """kubectl in a namespace of these tests, on a cluster that has the CRD."""
     admin = Kubectl(playground.binaries / "kubectl", playground.kubeconfig)
-    installed = admin.get("crd", f"{PLURAL}.{GROUP}") is not None
+    installed = admin.get("crd", MODEL_TIER.crd_name) is not None
     if not installed:
-        admin.apply(model_tier())
-        established(admin, f"{PLURAL}.{GROUP}")
+        admin.apply(definition(MODEL_TIER))
+        established(admin, MODEL_TIER.crd_name)
     admin.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
     yield admin.within(NAMESPACE)
     admin("delete", "namespace", NAMESPACE, "--wait=false")
     if not installed:
-        admin("delete", "crd", f"{PLURAL}.{GROUP}", "--wait=false")
+        admin("delete", "crd", MODEL_TIER.crd_name, "--wait=false")
 
 
 def established(kubectl: Kubectl, *names: str) -> None:
@@ -119,7 +120,7 @@ def kind_without(number: int) -> str:
 
 def without(message: str, kind: str) -> dict[str, Any]:
     """The CRD under another kind, without the rule of this message."""
-    crd = copy.deepcopy(model_tier())
+    crd = copy.deepcopy(definition(MODEL_TIER))
     plural = f"{kind.lower()}s"
     crd["metadata"]["name"] = f"{plural}.{COPIES}"
     crd["spec"]["group"] = COPIES
@@ -236,8 +237,8 @@ def test_columns_short_name_and_category(kubectl: Kubectl) -> None:
     header, row = eventually(
         lambda: table("mt", "shown", "-o", "wide"), lambda lines: "2/3" in lines[1], 10, "the wide columns"
     )
-    assert header == ["NAME", *(name.upper() for name, *_ in COLUMNS)]
-    assert row[1:-1] == [str(STATUS[path.removeprefix(".status.")]) for _, path, _, _ in COLUMNS[:-1]]
+    assert header == ["NAME", *(column.name.upper() for column in MODEL_TIER.columns)]
+    assert row[1:-1] == [str(STATUS[column.path.removeprefix(".status.")]) for column in MODEL_TIER.columns[:-1]]
     assert any(line.startswith("shown ") for line in kubectl("get", "tierwise").splitlines())
 
 

@@ -18,7 +18,8 @@ from playground.handle import Playground
 from tests.cluster.e2e.tiers import cheap
 from tests.cluster.kubectl import Kubectl, Refused, eventually, has, ready
 from tests.cluster.process import READY_SECONDS, Operator, alone, operating, service
-from tierwise.api.crd import model_tier
+from tierwise.api.crd import definition
+from tierwise.api.kinds import MODEL_TIER
 
 pytestmark = pytest.mark.cluster
 NAMESPACE = "loop"
@@ -218,7 +219,7 @@ def test_a_deleted_crd_is_survived(kubectl: Kubectl, operator: Operator) -> None
     kubectl("delete", "crd", "modeltiers.tierwise.io", timeout=90)
     eventually(lambda: operator.probe("/readyz"), lambda got: "CRD is not installed" in got[1], 60, "the CRD is missed")
     assert operator.probe("/healthz")[0] == 200
-    kubectl.apply(model_tier())
+    kubectl.apply(definition(MODEL_TIER))
     kubectl("wait", "--for=condition=Established", "crd/modeltiers.tierwise.io", "--timeout=30s")
     eventually(lambda: operator.probe("/readyz"), lambda got: got[0] == 200, 60, "ready again")
     kubectl.apply(cheap("after", replicas=0))

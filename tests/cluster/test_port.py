@@ -12,12 +12,12 @@ import pytest_asyncio
 from playground.handle import Playground
 from tests.cluster.kubectl import Kubectl
 from tests.port import CHECKS
-from tierwise.act import connection
-from tierwise.act.cluster import KubernetesCluster
-from tierwise.act.wire import Wire
 from tierwise.errors import Conflict, Gone, Refused, Transient
-from tierwise.ports import Cluster, EventRecord, Ref
-from tierwise_operator.clock import SystemClock
+from tierwise.kube import connection
+from tierwise.kube.client import KubernetesCluster
+from tierwise.kube.transport import ApiTransport
+from tierwise.ports import Cluster, EventRecord, ObjectRef
+from tierwise.runtime.clock import SystemClock
 
 pytestmark = pytest.mark.cluster
 NAMESPACE = "port"
@@ -33,7 +33,7 @@ def kubectl(playground: Playground) -> Kubectl:
 @pytest_asyncio.fixture
 async def port(playground: Playground) -> AsyncIterator[KubernetesCluster]:
     async with connection.client(await connection.load(playground.kubeconfig)) as client:
-        yield KubernetesCluster(Wire(client), SystemClock(), instance="test")
+        yield KubernetesCluster(ApiTransport(client), SystemClock(), instance="test")
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
@@ -44,7 +44,7 @@ async def test_the_real_port_keeps_the_contract(
     await check(port, NAMESPACE)
 
 
-def deployment(kubectl: Kubectl) -> Ref:
+def deployment(kubectl: Kubectl) -> ObjectRef:
     pod = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "none"}]}}
     kubectl.apply(
         {
@@ -54,7 +54,7 @@ def deployment(kubectl: Kubectl) -> Ref:
             "spec": {"replicas": 0, "selector": {"matchLabels": {"a": "b"}}, "template": pod},
         }
     )
-    return Ref("apps/v1", "deployments", NAMESPACE, "d")
+    return ObjectRef("apps/v1", "deployments", NAMESPACE, "d")
 
 
 async def test_replicas_are_written_only_on_the_version_that_was_looked_at(
@@ -97,7 +97,7 @@ async def test_list_watch_and_versions(port: KubernetesCluster, kubectl: Kubectl
     kubectl("delete", "configmap", "thing", "other", "--ignore-not-found")
     kubectl("create", "configmap", "thing")
     kubectl("label", "configmap", "thing", "pick=me")
-    collection = Ref("v1", "configmaps", NAMESPACE, "")
+    collection = ObjectRef("v1", "configmaps", NAMESPACE, "")
     ((items, version),) = [page async for page in port.pages(collection, selector="pick=me")]
     assert [item["metadata"]["name"] for item in items] == ["thing"]
     (metadata,) = [item["metadata"] for item in items]
@@ -107,20 +107,20 @@ async def test_list_watch_and_versions(port: KubernetesCluster, kubectl: Kubectl
         assert (event["type"], event["object"]["metadata"]["name"]) == ("DELETED", "thing")
         break
     with pytest.raises(Gone) as caught:
-        await anext(port.pages(Ref("no.such/v1", "kinds", "", "")))
+        await anext(port.pages(ObjectRef("no.such/v1", "kinds", "", "")))
     assert caught.value.status == 404
 
 
 async def test_what_the_real_server_refuses(port: KubernetesCluster, kubectl: Kubectl) -> None:
     with pytest.raises(Refused) as caught:
         await port.apply(
-            Ref("v1", "configmaps", NAMESPACE, "Bad_Name"),
+            ObjectRef("v1", "configmaps", NAMESPACE, "Bad_Name"),
             {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "Bad_Name"}},
         )
     assert caught.value.status == 422
     with pytest.raises(Gone, match="namespaces"):
         await port.apply(
-            Ref("v1", "configmaps", "no-such", "x"),
+            ObjectRef("v1", "configmaps", "no-such", "x"),
             {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}},
         )
 
@@ -131,4 +131,4 @@ async def test_credentials_that_the_server_does_not_know(playground: Playground,
     stranger.write_text("\n".join(f"{line}x" if " token:" in line else line for line in text.splitlines()))
     async with connection.client(await connection.load(stranger)) as client:
         with pytest.raises(Transient, match="401"):
-            await Wire(client).call("look", "GET", "/api/v1/nodes")
+            await ApiTransport(client).call("look", "GET", "/api/v1/nodes")

@@ -19,13 +19,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from playground.binaries import ensure
 from tests.cluster.scraped import Exporter, OwnPrometheus, eventually
 from tierwise.engines import profiles
-from tierwise.model import PodSample, State, TierSignals
 from tierwise.observe import Samples, queries
-from tierwise.observe import samples as kinds
-from tierwise.observe.prometheus import Access, PrometheusMetrics
-from tierwise.observe.sampler import Pace, Sampler
-from tierwise.observe.samples import PodKey, tier_signals
+from tierwise.observe import signals as kinds
+from tierwise.observe.poller import PollConfig, Poller
+from tierwise.observe.signals import PodKey, tier_signals
 from tierwise.ports import Series
+from tierwise.prom.client import Access, PrometheusMetrics
+from tierwise.types import PodSample, State, TierSignals
 
 pytestmark = pytest.mark.cluster
 SCRAPE = 1.0
@@ -73,7 +73,7 @@ class Scene:
     async def samples(self) -> Samples:
         """One round of the sampler."""
         metrics = PrometheusMetrics(Access(self.prometheus.url))
-        sampler = Sampler(metrics, WallClock(), queries(NAMES, scrape_seconds=10.0), Pace(SCRAPE, SCRAPE, 5.0))
+        sampler = Poller(metrics, WallClock(), queries(NAMES, scrape_seconds=10.0), PollConfig(SCRAPE, SCRAPE, 5.0))
         await sampler.round()
         metrics.close()
         return sampler.samples
@@ -115,7 +115,7 @@ def scene(binary: Path, tmp_path: Path) -> Iterator[Scene]:
 
 def complete(signals: TierSignals) -> bool:
     return all(
-        signal.known
+        signal.has_value
         for pod in signals.pods
         for signal in (pod.running, pod.waiting, pod.kv_usage, pod.kv_capacity_tokens)
     )
@@ -165,7 +165,7 @@ async def test_values_that_are_none_are_invalid(scene: Scene, nonsense: float) -
     broken.values = {**dict.fromkeys(GAUGES, nonsense), **dict.fromkeys(COUNTERS, nonsense)}
     signals = await scene.until(lambda found: of(found, "a").running.state is State.INVALID, "a")
     assert of(signals, "a").kv_usage.state is State.INVALID
-    assert not signals.tokens_per_request.known
+    assert not signals.tokens_per_request.has_value
 
 
 async def test_a_prometheus_that_comes_back_without_the_target_has_stale_series(scene: Scene) -> None:
@@ -216,9 +216,9 @@ async def test_a_rate_waits_for_a_full_window_and_a_mean_does_not(scene: Scene) 
     engine = scene.add("a")
     await scene.until(complete, "a")
     engine.values.update(dict.fromkeys(COUNTERS, 50.0))
-    signals = await scene.until(lambda found: found.tokens_per_request.known, "a")
+    signals = await scene.until(lambda found: found.tokens_per_request.has_value, "a")
     assert signals.tokens_per_second.state is State.MISSING
-    assert (await scene.until(lambda found: found.tokens_per_second.known, "a")).tokens_per_request.known
+    assert (await scene.until(lambda found: found.tokens_per_second.has_value, "a")).tokens_per_request.has_value
 
 
 async def test_a_replica_that_two_jobs_scrape_counts_once_and_its_engines_add_up(scene: Scene) -> None:
@@ -286,7 +286,7 @@ async def test_a_prometheus_that_is_away_leaves_the_old_answers_and_a_sentence(s
     scene.add("a")
     await scene.until(complete, "a")
     metrics = PrometheusMetrics(Access(scene.prometheus.url, timeout_seconds=1))
-    sampler = Sampler(metrics, WallClock(), queries(NAMES), Pace(SCRAPE, SCRAPE, 1.0))
+    sampler = Poller(metrics, WallClock(), queries(NAMES), PollConfig(SCRAPE, SCRAPE, 1.0))
     await sampler.round()
     scene.prometheus.stop()
     await sampler.round()

@@ -13,7 +13,7 @@ import pytest
 from playground.handle import Playground
 from tests.render.goldens import cases, manifests, tier
 from tierwise.act.render import Scaler, differences, render
-from tierwise.template import fingerprint
+from tierwise.pod_template_hash import fingerprint
 
 pytestmark = pytest.mark.cluster
 NAMESPACE = "models"  # the golden files'

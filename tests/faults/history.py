@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.faults.audit import Write
-from tierwise.api.v1alpha1 import ModelTierSpec
+from tierwise.api.modeltier import ModelTierSpec
 
 Key = tuple[str, str]
 

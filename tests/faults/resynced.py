@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 
-from tierwise_operator import informer, reflector
+from tierwise.kube import reflector
+from tierwise_operator import informer
 from tierwise_operator.cli import main
 
 RESYNC_SECONDS, HEARD_SECONDS = 10.0, 5.0

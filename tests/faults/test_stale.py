@@ -16,7 +16,7 @@ from tests.faults.effects import Freeze, Record, Replay, expired
 from tests.faults.ledger import LAG
 from tests.faults.proxy import Rule
 from tests.faults.stage import Stage
-from tierwise_operator.triggers import RECONNECT_SECONDS
+from tierwise_operator.kopf_handlers import RECONNECT_SECONDS
 
 pytestmark = pytest.mark.cluster
 WAIT = 60.0

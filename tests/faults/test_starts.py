@@ -26,7 +26,7 @@ from tests.cluster.kubectl import Kubectl, Object, conditions, eventually, has
 from tests.faults.conftest import Sheet
 from tests.faults.scene import SOON, Scene
 from tierwise.decide.rollout import STEADY_SECONDS
-from tierwise.pods import PATIENCE_SECONDS
+from tierwise.pod_diagnosis import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.cluster
 REPLICAS = {"replace": 2, "surge": 1}

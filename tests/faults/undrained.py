@@ -11,7 +11,7 @@ from typing import Any
 
 from tierwise.act.render import inference_service
 from tierwise.act.render.pod import pod_spec
-from tierwise.api.v1alpha1 import ModelSource, ModelTierSpec
+from tierwise.api.modeltier import ModelSource, ModelTierSpec
 from tierwise_operator.cli import main
 
 

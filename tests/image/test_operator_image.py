@@ -109,7 +109,7 @@ def test_every_module_of_the_wheel_imports_without_the_development_packages(imag
         "            print(module.name)\n"
     )
     modules = _run(image / "bin/python", "-I", "-c", script, cwd=image.parent).split()
-    assert "tierwise.cycle" in modules
+    assert "tierwise.reconcile" in modules
     assert "tierwise_operator.cli" in modules
 
 

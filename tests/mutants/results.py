@@ -122,7 +122,7 @@ def load() -> Results:
 
 
 def _function(key: str) -> str:
-    """mutmut writes tierwise.decide.damping.x__higher__mutmut_14, and a method as xǁClassǁmethod."""
+    """mutmut writes tierwise.decide.stabilization.x__higher__mutmut_14, and a method as xǁClassǁmethod."""
     mangled = key.rpartition(".")[2].rpartition("__mutmut_")[0]
     return mangled.removeprefix("xǁ").replace("ǁ", ".") if "ǁ" in mangled else mangled.removeprefix("x_")
 

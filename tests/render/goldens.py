@@ -13,10 +13,10 @@ from typing import Any
 import yaml
 
 from tierwise.act.render import Scaler, render
-from tierwise.api.generated import Files
-from tierwise.api.status import ModelTierStatus
-from tierwise.api.v1alpha1 import ModelTierSpec
-from tierwise.model import TierKey, TierObject
+from tierwise.api.modeltier import ModelTierSpec
+from tierwise.api.modeltier_status import ModelTierStatus
+from tierwise.types import TierKey, TierObject
+from tools.generated import Files
 
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parents[1]

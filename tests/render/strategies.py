@@ -6,8 +6,8 @@ from typing import Any, get_args
 
 from hypothesis import strategies as st
 
-from tierwise.api.v1alpha1 import KVCacheDtype, QuantizationMethod
-from tierwise.engines.extra import ALLOWED, JSON, REFUSED, SWITCH, TYPED
+from tierwise.api.modeltier import KVCacheDtype, QuantizationMethod
+from tierwise.engines.extra_args import ALLOWED, JSON, REFUSED, SWITCH, TYPED
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,40}", fullmatch=True)
 REPOSITORIES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}/[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True).filter(

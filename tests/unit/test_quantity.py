@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.render.strategies import QUANTITIES
-from tierwise.quantity import add_gib, amount
+from tierwise.quantity import add_gib, parse_quantity
 
 
 @pytest.mark.parametrize(
@@ -36,17 +36,17 @@ from tierwise.quantity import add_gib, amount
     ],
 )
 def test_amounts(written: str | int, value: int | Fraction) -> None:
-    assert amount(written) == value
+    assert parse_quantity(written) == value
 
 
 @pytest.mark.parametrize("written", ["", "Gi", "1 Gi", "1gi", "1mi", "1ki", "one", "1Gi2", "0x1", "1e", "١"])
 def test_what_is_no_quantity(written: str) -> None:
-    assert amount(written) is None
+    assert parse_quantity(written) is None
 
 
 @given(st.decimals(0, 10**6, places=3))
 def test_plain_numbers_are_exact(number: Decimal) -> None:
-    assert amount(f"{number:f}") == Fraction(number)
+    assert parse_quantity(f"{number:f}") == Fraction(number)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_adding(quantity: str, gib: int, total: str) -> None:
 
 @given(QUANTITIES, st.integers(0, 4096))
 def test_adding_never_loses_a_byte_and_adds_less_than_one(quantity: str, gib: int) -> None:
-    before, after = amount(quantity), amount(add_gib(quantity, gib))
+    before, after = parse_quantity(quantity), parse_quantity(add_gib(quantity, gib))
     assert before is not None
     assert after is not None
     assert 0 <= after - before - gib * 1024**3 < 1

@@ -16,7 +16,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.vllm.environment import KV_CACHE, image
-from tierwise.api.v1alpha1 import ModelTierSpec
+from tierwise.api.modeltier import ModelTierSpec
 
 H100_MIB = 81559
 FILE = Path(__file__).parent / "startable.yaml"

@@ -12,7 +12,7 @@ import pytest
 from playground.handle import Playground
 from tests.cluster.kubectl import Kubectl
 from tests.vllm.tiers import client, cycle, tier
-from tierwise.api.v1alpha1 import ModelTierSpec
+from tierwise.api.modeltier import ModelTierSpec
 from tierwise.engines import arguments
 
 pytestmark = pytest.mark.vllm

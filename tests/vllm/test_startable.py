@@ -28,10 +28,10 @@ from tests.vllm.conftest import say
 from tests.vllm.environment import Installed, installed
 from tests.vllm.rows import BREAKS, FAILS, SERVES, Row, rows
 from tests.vllm.tiers import ANSWER_SECONDS, cycle
-from tierwise.api.v1alpha1 import ModelTierSpec, Resources
+from tierwise.api.modeltier import ModelTierSpec, Resources
 from tierwise.engines import arguments, check
 from tierwise.engines.shape import model_shape
-from tierwise.facts import GPU, Facts, ModelShape
+from tierwise.types.capabilities import GPU, Facts, ModelShape
 
 pytestmark = pytest.mark.vllm
 TITLE = attrgetter("title")

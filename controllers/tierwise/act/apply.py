@@ -17,16 +17,23 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 
 from tierwise import reasons
-from tierwise.act.child import DEPLOYMENTS, Round, Written, autoscaler_class, settle
-from tierwise.act.current import Current
-from tierwise.act.failures import failure
-from tierwise.act.memo import Memo
+from tierwise.act.error_mapping import to_action_error
+from tierwise.act.guarded_client import GuardedClient
+from tierwise.act.inference_service import (
+    ApplyContext,
+    WriteResult,
+    autoscaler_class,
+    reconcile_inference_service,
+)
+from tierwise.act.write_state import WriteState
 from tierwise.errors import Conflict, Gone, Refused, TierwiseError
-from tierwise.model import (
+from tierwise.kube.objects import APPS_API, DELETION_COST, DEPLOYMENTS
+from tierwise.ports import Cluster, ObjectRef
+from tierwise.types import (
     ActionError,
-    Attempt,
     DeploymentFacts,
     Outcome,
+    PendingScale,
     Plan,
     Rollout,
     Snapshot,
@@ -35,15 +42,13 @@ from tierwise.model import (
     TierPlan,
     TierView,
 )
-from tierwise.ports import Cluster, Ref
 
-__all__ = ["Memo", "act"]
+__all__ = ["WriteState", "act"]
 
 logger = logging.getLogger(__name__)
 
 # Enough to hide the latency of a few writes, few enough not to trip the API server's fairness after a restart.
 PARALLEL = 8
-DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 # Of a cycle's time; the rest is for telling.
 REPLICAS_SHARE, CHILDREN_SHARE = 0.25, 0.5
 # Of the time for children: a write that waited less than this when the time was over was only late in its turn. Of the
@@ -70,7 +75,7 @@ _SILENT = ActionError(
 
 
 async def act(
-    snapshot: Snapshot, plan: Plan, cluster: Cluster, memo: Memo, *, limit_seconds: float = CYCLE_SECONDS
+    snapshot: Snapshot, plan: Plan, cluster: Cluster, memo: WriteState, *, limit_seconds: float = CYCLE_SECONDS
 ) -> Outcome:
     """Write what the plan says, all tiers side by side. Raises nothing: every failure is in the outcome.
 
@@ -78,16 +83,18 @@ async def act(
     rolled = {each.key: each.rollout for each in plan.tiers}
     views = {view.tier.key: _of(view, rolled.get(view.tier.key)) for view in snapshot.tiers}
     memo.keep(views)
-    work = Round(snapshot.at, snapshot.kserve_present, cluster, memo)
+    work = ApplyContext(snapshot.at, snapshot.kserve_present, cluster, memo)
     served = [each for each in plan.tiers if each.serve and each.invalid is None and not views[each.key].tier.deleting]
     served.sort(key=lambda each: memo.failed_at.get(each.key, 0.0))
 
-    def replicas(each: TierPlan) -> Awaitable[Written]:
+    def replicas(each: TierPlan) -> Awaitable[WriteResult]:
         return _replicas(views[each.key], each, work, limit_seconds * REPLICAS_SHARE * COSTS_SHARE)
 
     scaled = await _side_by_side(served, limit_seconds * REPLICAS_SHARE, work, replicas)
-    made = await _side_by_side(served, limit_seconds * CHILDREN_SHARE, work, lambda each: settle(views[each.key], work))
-    nothing = Written()
+    made = await _side_by_side(
+        served, limit_seconds * CHILDREN_SHARE, work, lambda each: reconcile_inference_service(views[each.key], work)
+    )
+    nothing = WriteResult()
     return Outcome(
         tuple(
             _outcome(each.key, made.get(each.key, nothing), scaled.get(each.key, nothing), work)
@@ -101,27 +108,27 @@ def _of(view: TierView, rollout: Rollout | None) -> TierView:
     return view if rollout is None else replace(view, tier=replace(view.tier, spec=rollout.spec))
 
 
-def _outcome(key: TierKey, made: Written, scaled: Written, work: Round) -> TierOutcome:
+def _outcome(key: TierKey, made: WriteResult, scaled: WriteResult, work: ApplyContext) -> TierOutcome:
     return TierOutcome(
         key=key,
         applied=made.applied,
         event=made.event,
         scaled_to=scaled.scaled_to,
-        error=made.trouble or scaled.trouble,
+        error=made.error or scaled.error,
         detail=made.detail,
         template=work.templates.get(key, ""),
     )
 
 
 async def _side_by_side(
-    plans: Iterable[TierPlan], seconds: float, work: Round, step: Callable[[TierPlan], Awaitable[Written]]
-) -> dict[TierKey, Written]:
+    plans: Iterable[TierPlan], seconds: float, work: ApplyContext, step: Callable[[TierPlan], Awaitable[WriteResult]]
+) -> dict[TierKey, WriteResult]:
     """One step for all tiers, some at a time, in this order, and in this time for all of them together."""
     gate = asyncio.Semaphore(PARALLEL)
     now = asyncio.get_running_loop().time
     deadline = now() + seconds
 
-    async def one(plan: TierPlan) -> tuple[TierKey, Written]:
+    async def one(plan: TierPlan) -> tuple[TierKey, WriteResult]:
         async with gate:
             tried = now() < deadline
             try:
@@ -130,21 +137,21 @@ async def _side_by_side(
                     return plan.key, await step(plan)
             except TimeoutError:
                 if not tried:
-                    return plan.key, Written(trouble=_NO_TURN)
+                    return plan.key, WriteResult(error=_NO_TURN)
                 work.memo.failed_at[plan.key] = work.at
                 if now() - work.writing.get(plan.key, now()) < seconds * SILENCE_SHARE:
-                    return plan.key, Written(trouble=_LATE)
+                    return plan.key, WriteResult(error=_LATE)
                 work.silence = _SILENT
-                return plan.key, Written(trouble=_SILENT)
+                return plan.key, WriteResult(error=_SILENT)
             except Exception as error:  # a defect met by one tier must not stop the others
                 logger.exception("the plan could not be carried out", extra={"tier": str(plan.key)})
                 said = f"{type(error).__name__}: {error}"
-                return plan.key, Written(trouble=ActionError(reasons.INTERNAL_ERROR, said))
+                return plan.key, WriteResult(error=ActionError(reasons.INTERNAL_ERROR, said))
 
     return dict(await asyncio.gather(*(one(plan) for plan in plans)))
 
 
-async def _replicas(view: TierView, plan: TierPlan, work: Round, seconds: float) -> Written:
+async def _replicas(view: TierView, plan: TierPlan, work: ApplyContext, seconds: float) -> WriteResult:
     """Write the replicas, if they have to be; `seconds` are for the deletion costs before that.
 
     The change is noted before it is asked for: an answer that is lost, or that nobody waits for any more, does not
@@ -158,17 +165,17 @@ async def _replicas(view: TierView, plan: TierPlan, work: Round, seconds: float)
         or not facts.owned
         or facts.deleting
     ):
-        return Written()
+        return WriteResult()
     # With any other class KServe (or an HPA of its making) owns the replicas. It must have reached the Deployment
     # as well: a pod started before would be of the old template, and one of the new would start beside it.
     if {autoscaler_class(facts.manifest), deployment.autoscaler_class} != {"external"}:
-        return Written()
+        return WriteResult()
     if target == deployment.spec_replicas:
-        return Written()
-    cluster = Current(view.tier, work.cluster)
+        return WriteResult()
+    cluster = GuardedClient(view.tier, work.cluster)
     trouble = await _deletion_costs(view, plan, cluster, seconds) if target < deployment.spec_replicas else None
-    ref = Ref(DEPLOYMENTS, "deployments", view.tier.key.namespace, deployment.name)
-    attempt = Attempt(deployment.uid, deployment.generation, plan.decision, target, work.at)
+    ref = ObjectRef(APPS_API, DEPLOYMENTS, view.tier.key.namespace, deployment.name)
+    attempt = PendingScale(deployment.uid, deployment.generation, plan.decision, target, work.at)
     try:
         await cluster.check()
         work.memo.will_scale(plan.key, attempt)
@@ -176,11 +183,11 @@ async def _replicas(view: TierView, plan: TierPlan, work: Round, seconds: float)
     except TierwiseError as error:
         if isinstance(error, Refused):
             work.memo.did_not_scale(plan.key, attempt)
-        return Written(trouble=failure(error))
-    return Written(scaled_to=target, trouble=trouble)
+        return WriteResult(error=to_action_error(error))
+    return WriteResult(scaled_to=target, error=trouble)
 
 
-async def _scale(cluster: Cluster, ref: Ref, decided_on: DeploymentFacts, target: int) -> None:
+async def _scale(cluster: Cluster, ref: ObjectRef, decided_on: DeploymentFacts, target: int) -> None:
     """Scale, on the version that was decided on, or on one read just now that differs from it in its status alone.
 
     A Deployment's version moves with every pod that starts or ends. The second try therefore names a version that the
@@ -216,7 +223,7 @@ async def _deletion_costs(view: TierView, plan: TierPlan, cluster: Cluster, seco
         except (Gone, Conflict):  # that replica has ended meanwhile
             return None
         except TierwiseError as error:
-            return failure(error)
+            return to_action_error(error)
         return None
 
     try:

@@ -1,12 +1,10 @@
-"""How do the models become the CRD that the API server enforces?
+"""Makes the CRDs that the API server enforces, from the models of the kinds.
 
 A CRD takes only *structural* schemas: no references, no `anyOf` with null, no titles. pydantic writes all of these, so
 its JSON schema is rewritten here, and what pydantic cannot say is added: list types, integer formats, nested defaults
 (on an optional object, without which the API server never looks at the defaults below it), printer
-columns and the subresources. The output depends on nothing but the models, so it is byte-stable and `--check` can
-compare it with the files in the repository.
-
-    python -m tierwise.api.crd [--check] [--root DIR]
+columns and the subresources. The output depends on nothing but the models, so it is byte-stable and can be
+compared with the files in the repository (`tools/crds.py`).
 """
 
 from __future__ import annotations
@@ -18,31 +16,9 @@ from typing import Any
 import yaml
 
 from tierwise.api.base import GROUP, VERSION, Model
-from tierwise.api.generated import Files, main
-from tierwise.api.status import ModelTier
+from tierwise.api.kinds import KINDS, Column, Kind
 
 HEADER = "# Generated from controllers/tierwise/api by `make crds`; edit the models, not this file.\n"
-PLURAL = "modeltiers"
-
-# name, path below the object, type, shown only with -o wide
-COLUMNS: tuple[tuple[str, str, str, bool], ...] = (
-    ("Model", ".status.model", "string", False),
-    ("Ready", ".status.ready", "string", False),
-    ("Desired", ".status.desiredReplicas", "integer", False),
-    ("Waiting", ".status.waiting", "integer", False),
-    ("KV", ".status.kvCachePercent", "integer", False),
-    ("$/H", ".status.costPerHour", "string", False),
-    ("Limited", ".status.limitedBy", "string", False),
-    ("Status", ".status.state", "string", False),
-    ("Engine", ".status.engine", "string", True),
-    ("Quantization", ".status.quantization", "string", True),
-    ("Prefix-Hit", ".status.prefixHitPercent", "integer", True),
-    ("Accepted", ".status.acceptedPercent", "integer", True),
-    ("$/Mtok", ".status.costPerMillionTokens", "string", True),
-    ("Reason", ".status.reason", "string", True),
-    ("URL", ".status.url", "string", True),
-    ("Age", ".metadata.creationTimestamp", "date", False),
-)
 
 # JSON schema keywords that are copied as they are; the others are rewritten below or must not be in a CRD.
 _COPIED = (
@@ -150,36 +126,33 @@ def _resolve(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> tuple[d
     return out, optional
 
 
-def model_tier() -> dict[str, Any]:
-    """The CustomResourceDefinition of ModelTier, as a dict ready for the API server."""
-    root = ModelTier.model_json_schema(by_alias=True)
-    spec = structural(ModelTier)["properties"]["spec"]
-    status = structural(ModelTier, defaults=False)["properties"]["status"]
+def definition(kind: Kind) -> dict[str, Any]:
+    """The CustomResourceDefinition of a kind, as a dict ready for the API server."""
+    root = kind.model.model_json_schema(by_alias=True)
+    spec = structural(kind.model)["properties"]["spec"]
+    status = structural(kind.model, defaults=False)["properties"]["status"]
     text = {"type": "string"}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{PLURAL}.{GROUP}"},
+        "metadata": {"name": kind.crd_name},
         "spec": {
             "group": GROUP,
             "names": {
                 "categories": ["tierwise"],
-                "kind": "ModelTier",
-                "listKind": "ModelTierList",
-                "plural": PLURAL,
-                "shortNames": ["mt"],
-                "singular": "modeltier",
+                "kind": kind.name,
+                "listKind": f"{kind.name}List",
+                "plural": kind.plural,
+                "shortNames": list(kind.short_names),
+                "singular": kind.singular,
             },
-            "scope": "Namespaced",
+            "scope": "Namespaced" if kind.namespaced else "Cluster",
             "versions": [
                 {
                     "name": VERSION,
                     "served": True,
                     "storage": True,
-                    "additionalPrinterColumns": [
-                        {"name": name, "type": kind, "jsonPath": path} | ({"priority": 1} if wide else {})
-                        for name, path, kind, wide in COLUMNS
-                    ],
+                    "additionalPrinterColumns": [_column(column) for column in kind.columns],
                     "schema": {
                         "openAPIV3Schema": {
                             "description": root["description"],
@@ -187,7 +160,7 @@ def model_tier() -> dict[str, Any]:
                             "required": ["spec"],
                             "properties": {
                                 "apiVersion": {"description": "Version of this API.", **text},
-                                "kind": {"description": "ModelTier.", **text},
+                                "kind": {"description": f"{kind.name}.", **text},
                                 "metadata": {"type": "object"},
                                 "spec": spec,
                                 "status": status,
@@ -195,18 +168,16 @@ def model_tier() -> dict[str, Any]:
                             "x-kubernetes-validations": root["x-kubernetes-validations"],
                         }
                     },
-                    "subresources": {
-                        "status": {},
-                        "scale": {
-                            "specReplicasPath": ".spec.replicas",
-                            "statusReplicasPath": ".status.replicas",
-                            "labelSelectorPath": ".status.selector",
-                        },
-                    },
+                    "subresources": {"status": {}} | ({"scale": dict(kind.scale)} if kind.scale else {}),
                 }
             ],
         },
     }
+
+
+def _column(column: Column) -> dict[str, Any]:
+    shown = {"name": column.name, "type": column.type, "jsonPath": column.path}
+    return shown | ({"priority": 1} if column.wide else {})
 
 
 class _Dumper(yaml.SafeDumper):
@@ -222,16 +193,13 @@ def to_yaml(manifest: Mapping[str, Any]) -> str:
     return yaml.dump(dict(manifest), Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
 
 
-def files() -> Files:
-    """Every generated file of the CRDs: its path below the root of the repository, and its text."""
-    crd = model_tier()
-    name = f"{GROUP}_{PLURAL}.yaml"
-    kept = {**crd, "metadata": {**crd["metadata"], "annotations": {"helm.sh/resource-policy": "keep"}}}
-    return {
-        Path("crds") / name: HEADER + to_yaml(crd),
-        Path("charts/tierwise-crds/templates") / name: HEADER + to_yaml(kept),
-    }
-
-
-if __name__ == "__main__":
-    raise SystemExit(main("python -m tierwise.api.crd", files()))
+def files() -> dict[Path, str]:
+    """Every file of the CRDs: its path below the root of the repository, and its text."""
+    made: dict[Path, str] = {}
+    for kind in KINDS:
+        crd = definition(kind)
+        kept = {**crd, "metadata": {**crd["metadata"], "annotations": {"helm.sh/resource-policy": "keep"}}}
+        name = f"{GROUP}_{kind.plural}.yaml"
+        made[Path("crds") / name] = HEADER + to_yaml(crd)
+        made[Path("charts/tierwise-crds/templates") / name] = HEADER + to_yaml(kept)
+    return made

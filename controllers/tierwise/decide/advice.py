@@ -24,11 +24,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from tierwise import reasons
-from tierwise.api.v1alpha1 import ModelTierSpec
-from tierwise.engines import Problem, effective_facts
-from tierwise.facts import Facts, ModelShape
-from tierwise.model import Advice, Memory, TierSignals, TierView
-from tierwise.words import clip
+from tierwise.api.modeltier import ModelTierSpec
+from tierwise.engines import Finding, effective_facts
+from tierwise.text_sanitize import truncate
+from tierwise.types import Advice, TierSignals, TierState, TierView
+from tierwise.types.capabilities import Facts, ModelShape
 
 HOLD_SECONDS = 600.0  # for so long it must be so, on top of the 5 minutes over which it is measured
 ENOUGH_REQUESTS = 50.0  # finished in 5 minutes
@@ -40,23 +40,27 @@ _LONGEST = 512
 
 
 def advise(
-    view: TierView, spec: ModelTierSpec, problems: Iterable[Problem], memory: Memory, now: float
-) -> tuple[tuple[Advice, ...], Memory]:
+    view: TierView, spec: ModelTierSpec, problems: Iterable[Finding], memory: TierState, now: float
+) -> tuple[tuple[Advice, ...], TierState]:
     """The advice on one tier that is served, sorted by reason, and the memory it leaves. `problems`: everything that
     the checks found, fatal ones included. `now`: seconds since the epoch."""
     given: dict[str, list[str]] = {}
     for problem in problems:
         said = f"It runs, and would be refused today: {problem.message}" if problem.fatal else problem.message
         given.setdefault(problem.reason, []).append(said)
-    if view.unread:
-        given[reasons.MODEL_NOT_READ] = [f"Whether the model fits was not checked: {view.unread}"]
+    if view.metadata_error:
+        given[reasons.MODEL_NOT_READ] = [f"Whether the model fits was not checked: {view.metadata_error}"]
     measured, memory = _measured(view, spec, memory, now)
     given |= {reason: [message] for reason, message in measured}
-    advice = (Advice(reason, clip("; ".join(dict.fromkeys(said)), _LONGEST)) for reason, said in sorted(given.items()))
+    advice = (
+        Advice(reason, truncate("; ".join(dict.fromkeys(said)), _LONGEST)) for reason, said in sorted(given.items())
+    )
     return tuple(advice)[:MOST], memory
 
 
-def _measured(view: TierView, spec: ModelTierSpec, memory: Memory, now: float) -> tuple[list[tuple[str, str]], Memory]:
+def _measured(
+    view: TierView, spec: ModelTierSpec, memory: TierState, now: float
+) -> tuple[list[tuple[str, str]], TierState]:
     status = view.tier.status
     same = status.observed_generation == view.tier.generation
     shown = {each.reason for each in status.advice} if same else set()
@@ -87,14 +91,14 @@ def _findings(spec: ModelTierSpec, signals: TierSignals, facts: Facts) -> Iterat
 
 def _unused(signals: TierSignals) -> bool | None:
     hits, finished = signals.prefix_hit_ratio, signals.finished_requests
-    if not hits.known or not finished.known or finished.value < ENOUGH_REQUESTS:
+    if not hits.has_value or not finished.has_value or finished.value < ENOUGH_REQUESTS:
         return None
     return True if hits.value < NO_HITS else False if hits.value >= SOME_HITS else None
 
 
 def _slows(signals: TierSignals, cost: float) -> bool | None:
     accepted, drafted = signals.accepted_ratio, signals.drafted_tokens
-    if not accepted.known or not drafted.known or drafted.value < ENOUGH_DRAFTED:
+    if not accepted.has_value or not drafted.has_value or drafted.value < ENOUGH_DRAFTED:
         return None
     return True if accepted.value < cost else False if accepted.value >= min(1.0, BETTER * cost) else None
 

@@ -20,8 +20,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tierwise.api.v1alpha1 import ModelTierSpec
-from tierwise.model import MISSING, PodSample, Signal, State, TierView
+from tierwise.api.modeltier import ModelTierSpec
+from tierwise.types import MISSING, PodSample, Signal, State, TierView
 
 # An engine that refuses requests above maxQueuedRequests never shows more than that. Its share must lie below, or a
 # replica that refuses work would look just full: at 80 % the target grows by a quarter until nothing is refused.
@@ -31,7 +31,7 @@ _ROUNDING = 1e-9  # 3.0000000001 is three
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class ReplicaCapacity:
     """What one replica is given: requests by compute, and the part of its KV memory that may be used (0..1)."""
 
     requests: float
@@ -54,29 +54,29 @@ class Demand:
         return max(self.memory, self.compute)
 
 
-def share(spec: ModelTierSpec, requests_per_replica: float) -> Share:
+def replica_capacity(spec: ModelTierSpec, requests_per_replica: float) -> ReplicaCapacity:
     """What one replica is given under this spec. `requests_per_replica`: what it runs at once (C)."""
     requests = requests_per_replica + spec.scaling.waiting_per_replica
     limit = spec.batching.max_queued_requests
     if limit is not None:
         requests = min(requests, limit * _SHARE_OF_QUEUE_LIMIT)
-    return Share(max(requests, _SHARE_OF_QUEUE_LIMIT), spec.scaling.kv_cache_percent / 100)
+    return ReplicaCapacity(max(requests, _SHARE_OF_QUEUE_LIMIT), spec.scaling.kv_cache_percent / 100)
 
 
-def demand(pods: Sequence[PodSample], tokens_per_request: Signal, given: Share) -> Demand:
+def demand(pods: Sequence[PodSample], tokens_per_request: Signal, given: ReplicaCapacity) -> Demand:
     """The load of these pods. With an unknown L, a waiting request counts as much KV memory as a running one holds on
     average; with an unknown K everywhere (or one of less than a token), memory counts by use alone."""
-    capacity = median([pod.kv_capacity_tokens.value for pod in pods if pod.kv_capacity_tokens.known])
-    running = _sum(pod.running.value for pod in pods if pod.running.known)
-    waiting = _sum(pod.waiting.value for pod in pods if pod.waiting.known)
-    usage = [(pod, min(1.0, pod.kv_usage.value)) for pod in pods if pod.kv_usage.known]
+    capacity = median([pod.kv_capacity_tokens.value for pod in pods if pod.kv_capacity_tokens.has_value])
+    running = _sum(pod.running.value for pod in pods if pod.running.has_value)
+    waiting = _sum(pod.waiting.value for pod in pods if pod.waiting.has_value)
+    usage = [(pod, min(1.0, pod.kv_usage.value)) for pod in pods if pod.kv_usage.has_value]
     if capacity is None or capacity < 1:
         held, memory = 0.0, sum(used for _, used in usage) / given.memory
     else:
         held = _sum(used * _capacity(pod, capacity) for pod, used in usage)
         # In replicas before anything is added up: tokens could be more than a float holds.
         filled = _sum(used * (_capacity(pod, capacity) / capacity) for pod, used in usage)
-        known = tokens_per_request.known
+        known = tokens_per_request.has_value
         each = tokens_per_request.value / capacity if known else filled / running if running > 0 else 0.0
         # Nobody who waits needs nothing, also where `each` is more than a float holds (0 * inf is no number).
         queued = waiting * each if waiting > 0 else 0.0
@@ -86,12 +86,12 @@ def demand(pods: Sequence[PodSample], tokens_per_request: Signal, given: Share) 
         compute=_finite((running + waiting) / given.requests),
         requests=running + waiting,
         kv_tokens=held,
-        measured=sum(1 for pod in pods if pod.running.known and pod.waiting.known),
+        measured=sum(1 for pod in pods if pod.running.has_value and pod.waiting.has_value),
     )
 
 
 def _capacity(pod: PodSample, otherwise: float) -> float:
-    return pod.kv_capacity_tokens.value if pod.kv_capacity_tokens.known else otherwise
+    return pod.kv_capacity_tokens.value if pod.kv_capacity_tokens.has_value else otherwise
 
 
 def _sum(values: Iterable[float]) -> float:

@@ -8,8 +8,8 @@ What the spec says is judged always; what the nodes and the hub say, only before
 accepted and runs is not turned off by a fact that comes later: nodes are relabelled, added and lost all the time, and a
 replica that serves has shown that it can. It gets advice instead, and its next change is judged anew.
 
-A tier of which nothing was made yet, or whose spec has changed, waits for the first answer about its model (`asking`);
-whoever answers sees to it that this takes seconds. Until then there is no plan for it.
+A tier of which nothing was made yet, or whose spec has changed, waits for the first answer about its model
+(`metadata_pending`); whoever answers sees to it that this takes seconds. Until then there is no plan for it.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tierwise import engines, reasons
-from tierwise.api.v1alpha1 import ModelTierSpec
+from tierwise.api.modeltier import ModelTierSpec
 from tierwise.decide.advice import advise
-from tierwise.decide.kept import fingerprint, kept
 from tierwise.decide.replicas import decide_replicas
-from tierwise.decide.rollout import roll
-from tierwise.engines import Problem
+from tierwise.decide.rollout import choose_rollout
+from tierwise.decide.spec_hash import canonical_spec, fingerprint
+from tierwise.engines import Finding
 from tierwise.errors import Unsupported
-from tierwise.facts import UNKNOWN
-from tierwise.model import Decision, DeploymentFacts, Memory, Plan, Snapshot, TierKey, TierPlan, TierView
 from tierwise.times import seconds
+from tierwise.types import Decision, DeploymentFacts, Plan, Snapshot, TierKey, TierPlan, TierState, TierView
+from tierwise.types.capabilities import UNKNOWN
 
 # KServe makes <name>-predictor-<namespace> one DNS label.
 NAME_AND_NAMESPACE = 52
@@ -35,16 +35,16 @@ _NEVER_MEANS_ZERO = "HorizontalPodAutoscaler/"
 _FIRST = -1
 
 
-def decide(snapshot: Snapshot, memories: Mapping[TierKey, Memory]) -> Plan:
+def decide(snapshot: Snapshot, memories: Mapping[TierKey, TierState]) -> Plan:
     """The plan for all tiers, sorted by key. A tier without a memory counts as one whose memory was lost; one that
     still waits for what is asked about its model is left out."""
     views = sorted(snapshot.tiers, key=lambda view: view.tier.key)
-    plans = (_tier(view, memories.get(view.tier.key, Memory()), snapshot) for view in views if not _waits(view))
+    plans = (_tier(view, memories.get(view.tier.key, TierState()), snapshot) for view in views if not _waits(view))
     return Plan(tuple(plans))
 
 
 def _waits(view: TierView) -> bool:
-    return view.asking and not view.tier.deleting and not runs_as_accepted(view)
+    return view.metadata_pending and not view.tier.deleting and not runs_as_accepted(view)
 
 
 def runs_as_accepted(view: TierView) -> bool:
@@ -58,23 +58,23 @@ def runs_as_accepted(view: TierView) -> bool:
     if accepted is not None and accepted.observed_generation == tier.generation:
         return accepted.status == "True"
     rendered = tier.status.rollout.rendered
-    return rendered is not None and rendered.hash == fingerprint(kept(tier.spec))
+    return rendered is not None and rendered.hash == fingerprint(canonical_spec(tier.spec))
 
 
-def _tier(view: TierView, memory: Memory, snapshot: Snapshot) -> TierPlan:
+def _tier(view: TierView, memory: TierState, snapshot: Snapshot) -> TierPlan:
     tier, spec = view.tier, view.tier.spec
     if tier.deleting:
         return TierPlan(tier.key, None, memory)
     if spec is None:
         return TierPlan(tier.key, None, memory, invalid=(reasons.INVALID_SPEC, tier.invalid))
     if spec.external is not None:
-        return TierPlan(tier.key, None, Memory())
+        return TierPlan(tier.key, None, TierState())
     runs = runs_as_accepted(view)
     problems, refused = _judged(view, spec, runs)
     if refused is not None:
         return TierPlan(tier.key, None, memory, invalid=refused)
     advice, memory = advise(view, spec, problems, memory, snapshot.at)
-    rollout = roll(view, spec, snapshot.at)
+    rollout = choose_rollout(view, spec, snapshot.at)
     decision, memory = decide_replicas(view, rollout.spec, snapshot.metrics, memory, snapshot.at)
     ours = snapshot.kserve_present and _ours_to_write(view, spec, decision)
     scale_to = decision.target if ours else None
@@ -90,7 +90,7 @@ def _tier(view: TierView, memory: Memory, snapshot: Snapshot) -> TierPlan:
     )
 
 
-def _judged(view: TierView, spec: ModelTierSpec, runs: bool) -> tuple[tuple[Problem, ...], tuple[str, str] | None]:
+def _judged(view: TierView, spec: ModelTierSpec, runs: bool) -> tuple[tuple[Finding, ...], tuple[str, str] | None]:
     """What is wrong or doubtful, and why the tier cannot be served as it is: a reason and a sentence. Of a tier that
     runs, only what the spec itself says forbids serving."""
     key = view.tier.key
@@ -140,7 +140,7 @@ def deletion_costs(view: TierView) -> tuple[tuple[str, int], ...]:
     last: it may be the busiest."""
     samples = {pod.pod: pod.running for pod in view.signals.pods}
     ready = view.workload.ready_endpoints
-    known = {name: round(samples[name].value) for name in ready if name in samples and samples[name].known}
+    known = {name: round(samples[name].value) for name in ready if name in samples and samples[name].has_value}
     unknown = max(known.values(), default=0) + 1
     return tuple(
         (pod.name, known.get(pod.name, unknown) if pod.name in ready else _FIRST)

@@ -21,12 +21,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tierwise import reasons
-from tierwise.api.v1alpha1 import ModelTierSpec
-from tierwise.decide import damping
-from tierwise.decide.demand import Demand, demand, gaps, median, share, total, whole
-from tierwise.decide.learning import SAME_SAMPLE_SECONDS, learn, learned_for, requests_per_replica
-from tierwise.model import Decision, Memory, MetricsHealth, NamedSignal, PodSample, Signal, State, Step, TierView
+from tierwise.api.modeltier import ModelTierSpec
+from tierwise.decide import stabilization
+from tierwise.decide.capacity_estimate import SAME_SAMPLE_SECONDS, learn, learned_for, requests_per_replica
+from tierwise.decide.demand import Demand, demand, gaps, median, replica_capacity, total, whole
 from tierwise.times import rfc3339
+from tierwise.types import Decision, MetricsHealth, NamedSignal, PodSample, Signal, State, Step, TierState, TierView
 
 _LIMITS = frozenset(
     {
@@ -43,13 +43,13 @@ _NAMED = 3
 
 
 def decide_replicas(
-    view: TierView, spec: ModelTierSpec, metrics: MetricsHealth, memory: Memory, now: float
-) -> tuple[Decision, Memory]:
+    view: TierView, spec: ModelTierSpec, metrics: MetricsHealth, memory: TierState, now: float
+) -> tuple[Decision, TierState]:
     """The decision for one tier that we serve, and the memory it leaves. `now`: seconds since the epoch."""
     deployment = view.workload.deployment
     current = deployment.spec_replicas if deployment is not None else 0
     known = requests_per_replica(spec, memory)
-    given = share(spec, known)
+    given = replica_capacity(spec, known)
     pods = view.signals.pods
     load = demand(pods, view.signals.tokens_per_request, given)
     settled = demand(_settled(pods, memory), view.signals.tokens_per_request, given)
@@ -59,7 +59,7 @@ def decide_replicas(
     asked = _ask(trail, load, settled, spec, current)
     _bound(trail, spec)
     if deployment is not None and asked is not None:
-        memory = _keep(memory, asked, not missing, current, now, spec, metrics.interval_seconds)
+        memory = _remember(memory, asked, not missing, current, now, spec, metrics.interval_seconds)
     _hold(trail, spec, load if asked is not None else None, missing, memory, now)
     _override(trail, view, spec)
     lesson = learn(spec, memory, pods)
@@ -104,9 +104,9 @@ class _Trail:
         return next((step.message for step in reversed(self.steps) if step.reason == reason), "")
 
 
-def _first_samples(pods: tuple[PodSample, ...], memory: Memory) -> tuple[tuple[str, float], ...] | None:
+def _first_samples(pods: tuple[PodSample, ...], memory: TierState) -> tuple[tuple[str, float], ...] | None:
     """When each measured pod was first sampled. Of those that a restarted operator finds, that is long ago."""
-    known = [(pod.pod, pod.running.at or 0.0) for pod in pods if pod.running.known]
+    known = [(pod.pod, pod.running.at or 0.0) for pod in pods if pod.running.has_value]
     if not known:
         return memory.measured
     if memory.measured is None:
@@ -115,7 +115,7 @@ def _first_samples(pods: tuple[PodSample, ...], memory: Memory) -> tuple[tuple[s
     return tuple((name, first.get(name, at)) for name, at in known)
 
 
-def _settled(pods: tuple[PodSample, ...], memory: Memory) -> tuple[PodSample, ...]:
+def _settled(pods: tuple[PodSample, ...], memory: TierState) -> tuple[PodSample, ...]:
     """The pods that were sampled more than once. All of them when none was: nothing can be counted twice then."""
     if memory.measured is None:
         return pods
@@ -170,9 +170,9 @@ def _bound(trail: _Trail, spec: ModelTierSpec) -> None:
         trail.step("bounds", wanted)
 
 
-def _keep(
-    memory: Memory, asked: int, complete: bool, current: int, now: float, spec: ModelTierSpec, interval: float
-) -> Memory:
+def _remember(
+    memory: TierState, asked: int, complete: bool, current: int, now: float, spec: ModelTierSpec, interval: float
+) -> TierState:
     """The memory with this recommendation in it."""
     window = float(spec.scaling.scale_down_window_seconds)
     new = memory.resumed or memory.recommended is None
@@ -180,14 +180,14 @@ def _keep(
         return memory
     if new:
         forgotten = now + window if memory.recommended is None else None
-        memory = replace(damping.held(memory, current, now, window), resumed=False, forgotten_until=forgotten)
+        memory = replace(stabilization.held(memory, current, now, window), resumed=False, forgotten_until=forgotten)
     if not complete:
-        return damping.raised(memory, asked, now, window)
-    return damping.remembered(memory, asked, now, window, interval=interval)
+        return stabilization.raised(memory, asked, now, window)
+    return stabilization.remembered(memory, asked, now, window, interval=interval)
 
 
 def _hold(
-    trail: _Trail, spec: ModelTierSpec, load: Demand | None, missing: tuple[str, ...], memory: Memory, now: float
+    trail: _Trail, spec: ModelTierSpec, load: Demand | None, missing: tuple[str, ...], memory: TierState, now: float
 ) -> None:
     """How far the target may fall from what runs. `load` is None when nothing is measured; never above the maximum."""
     cap = min(trail.current, spec.scaling.max_replicas)
@@ -197,7 +197,7 @@ def _hold(
     else:
         trail.step("metrics", trail.replicas)
     window = float(spec.scaling.scale_down_window_seconds)
-    peak = damping.floor(memory, now, window)
+    peak = stabilization.floor(memory, now, window)
     kept = trail.replicas if peak is None else min(cap, peak.replicas)
     if peak is not None and kept > trail.replicas:
         forgotten = memory.forgotten_until is not None and now < memory.forgotten_until
@@ -205,9 +205,9 @@ def _hold(
         trail.step("window", kept, reasons.NO_MEMORY if forgotten else reasons.SCALE_DOWN_WINDOW, said)
     else:
         trail.step("window", trail.replicas)
-    enough = 0 if load is None else min(cap, damping.with_headroom(load.replicas))
+    enough = 0 if load is None else min(cap, stabilization.with_headroom(load.replicas))
     if enough > trail.replicas:
-        said = f"with {enough - 1} replicas the rest would be above {damping.HEADROOM:.0%} of their share"
+        said = f"with {enough - 1} replicas the rest would be above {stabilization.HEADROOM:.0%} of their share"
         trail.step("headroom", enough, reasons.HEADROOM, said)
     else:
         trail.step("headroom", trail.replicas)
@@ -252,9 +252,9 @@ def _signals(view: TierView, known: float) -> tuple[NamedSignal, ...]:
     """What the decision was made from."""
     ready = [pod for pod in view.signals.pods if pod.pod in view.workload.ready_endpoints]
     usage, capacity = total(view, "kv_usage"), total(view, "kv_capacity_tokens")
-    if usage.known:
+    if usage.has_value:
         usage = replace(usage, value=usage.value / len(ready))
-    if capacity.known:
+    if capacity.has_value:
         capacity = replace(capacity, value=median(pod.kv_capacity_tokens.value for pod in ready) or 0.0)
     return (
         NamedSignal("running", total(view, "running")),

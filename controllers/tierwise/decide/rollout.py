@@ -7,7 +7,7 @@ Therefore the last spec that served is remembered, and when no replica of the pr
     served      the Deployment has the template of the spec, all its pods are of that template, and one has answered for
                 STEADY_SECONDS: the spec is now the last good one
     given up    the Deployment has the template of another spec, none of its pods answers, and what keeps one from it
-                has lasted (`tierwise.pods.cannot_start`): the present spec is marked as failed
+                has lasted (`tierwise.pod_diagnosis.cannot_start`): the present spec is marked as failed
     back        the present spec is marked as failed: the last good one is rendered, scaled as the present one says
 
 The mark is written into the status first and acted upon in the next cycle. An operator that dies in between, or whose
@@ -27,22 +27,22 @@ from dataclasses import replace
 from pydantic import ValidationError
 
 from tierwise import engines
-from tierwise.api.status import SPEC_LENGTH, FailedSpec, LastGood
-from tierwise.api.v1alpha1 import ModelTierSpec
-from tierwise.decide.kept import FOLLOWING, fingerprint, kept
+from tierwise.api.modeltier import ModelTierSpec
+from tierwise.api.modeltier_status import SPEC_LENGTH, FailedSpec, LastGood
+from tierwise.decide.spec_hash import FOLLOWING, canonical_spec, fingerprint
 from tierwise.errors import Unsupported
-from tierwise.model import PodFacts, Rollout, TierView, Workload
-from tierwise.pods import cannot_start
-from tierwise.words import clip
+from tierwise.pod_diagnosis import cannot_start
+from tierwise.text_sanitize import truncate
+from tierwise.types import PodFacts, Rollout, TierView, Workload
 
 STEADY_SECONDS = 30.0
 _MESSAGE = 512
 
 
-def roll(view: TierView, spec: ModelTierSpec, at: float) -> Rollout:
+def choose_rollout(view: TierView, spec: ModelTierSpec, at: float) -> Rollout:
     """What the replicas of a tier are made from. `spec` is the tier's, accepted; `at`: seconds since the epoch."""
     status = view.tier.status.rollout
-    text = kept(spec)
+    text = canonical_spec(spec)
     present = fingerprint(text)
     good = status.last_good
     failed = status.failed if status.failed is not None and status.failed.hash == present else None
@@ -114,7 +114,7 @@ def _given_up(view: TierView, spec: ModelTierSpec, present: str, good: LastGood,
     if found is None:
         return None
     return FailedSpec(
-        generation=view.tier.generation, hash=present, reason=found.reason, message=clip(found.detail, _MESSAGE)
+        generation=view.tier.generation, hash=present, reason=found.reason, message=truncate(found.detail, _MESSAGE)
     )
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from tierwise.engines.arguments import ALIAS, MODEL_PATH, arguments, environment, model_argument
 from tierwise.engines.check import check
-from tierwise.engines.effective import effective_facts
-from tierwise.engines.problem import Problem
+from tierwise.engines.finding import Finding
 from tierwise.engines.profiles import MetricNames, Profile, profile, profiles
+from tierwise.engines.resolved_facts import effective_facts
 from tierwise.engines.shape import model_shape
-from tierwise.facts import GPU, UNKNOWN, Facts, ModelShape
+from tierwise.types.capabilities import GPU, UNKNOWN, Facts, ModelShape
 
 __all__ = [
     "ALIAS",
@@ -21,9 +21,9 @@ __all__ = [
     "MODEL_PATH",
     "UNKNOWN",
     "Facts",
+    "Finding",
     "MetricNames",
     "ModelShape",
-    "Problem",
     "Profile",
     "arguments",
     "check",

@@ -7,7 +7,7 @@ stay at the engine's default on purpose: the GPU memory share (each release tune
 
 from __future__ import annotations
 
-from tierwise.api.v1alpha1 import ModelSource, ModelTierSpec
+from tierwise.api.modeltier import ModelSource, ModelTierSpec
 from tierwise.engines.check import HF_SCHEME, check
 from tierwise.engines.profiles import profile
 from tierwise.engines.speculation import speculative_config

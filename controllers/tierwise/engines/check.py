@@ -9,27 +9,27 @@ from __future__ import annotations
 
 import re
 
-from tierwise.api.v1alpha1 import ModelSource, ModelTierSpec
+from tierwise.api.modeltier import ModelSource, ModelTierSpec
+from tierwise.engines.arg_safety import check_words
 from tierwise.engines.check_drafts import check_drafts
 from tierwise.engines.check_gpus import check_gpus
 from tierwise.engines.check_model import check_model
 from tierwise.engines.check_options import check_options
-from tierwise.engines.effective import effective_facts
-from tierwise.engines.extra import check_extra
+from tierwise.engines.extra_args import check_extra
+from tierwise.engines.finding import Finding, missing
 from tierwise.engines.hardware import AMD, wanted_vendor
 from tierwise.engines.methods import METHODS, method_in_use
-from tierwise.engines.problem import Problem, missing
 from tierwise.engines.profiles import Profile, profile
-from tierwise.engines.words import check_words
-from tierwise.facts import UNKNOWN, Facts, ModelShape
+from tierwise.engines.resolved_facts import effective_facts
 from tierwise.reasons import EXPERTS_ONLY, FEW_BITS_LONG_CONTEXT, INVALID_SPEC, NEEDS_PACKAGE, NO_EFFECT, UNCALIBRATED
+from tierwise.types.capabilities import UNKNOWN, Facts, ModelShape
 
 HF_SCHEME = "hf://"
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
 LONG_CONTEXT = 65536
 
 
-def check(spec: ModelTierSpec, facts: Facts = UNKNOWN) -> tuple[Problem, ...]:
+def check(spec: ModelTierSpec, facts: Facts = UNKNOWN) -> tuple[Finding, ...]:
     """Everything that is wrong or doubtful about a spec, fatal findings first; () for an external tier. What `facts`
     does not tell refuses nothing.
 
@@ -51,11 +51,11 @@ def check(spec: ModelTierSpec, facts: Facts = UNKNOWN) -> tuple[Problem, ...]:
     return tuple(sorted(found, key=lambda problem: not problem.fatal))
 
 
-def _advice(reason: str, message: str) -> Problem:
-    return Problem(reason, message, fatal=False)
+def _advice(reason: str, message: str) -> Finding:
+    return Finding(reason, message, fatal=False)
 
 
-def _model(model: ModelSource) -> list[Problem]:
+def _model(model: ModelSource) -> list[Finding]:
     if not model.uri.startswith(HF_SCHEME):
         if model.revision is None:
             return []
@@ -65,10 +65,10 @@ def _model(model: ModelSource) -> list[Problem]:
     if _REPOSITORY.fullmatch(repository):
         return []
     message = f"model.uri: {repository!r} is not ORGANISATION/REPOSITORY; a revision goes to model.revision"
-    return [Problem(INVALID_SPEC, message)]
+    return [Finding(INVALID_SPEC, message)]
 
 
-def _quantization(spec: ModelTierSpec, release: Profile, facts: Facts) -> list[Problem]:
+def _quantization(spec: ModelTierSpec, release: Profile, facts: Facts) -> list[Finding]:
     method, dtype = spec.quantization.method, spec.quantization.kv_cache_dtype
     found = []
     if method != "none" and method not in release.online_quantization | release.checkpoint_quantization:
@@ -104,7 +104,7 @@ def _longest(spec: ModelTierSpec, facts: Facts) -> int:
     return spec.context_length or own or 0
 
 
-def _image(spec: ModelTierSpec) -> list[Problem]:
+def _image(spec: ModelTierSpec) -> list[Finding]:
     """The API refuses this in new objects; one that was there before is served, with a word."""
     amd = wanted_vendor(spec.resources.resource_name) == AMD and spec.resources.gpus > 0
     if not amd or spec.engine.image is not None:

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from tierwise.api.v1alpha1 import ModelTierSpec
-from tierwise.engines import flags
-from tierwise.engines.computing import computed_dtype
+from tierwise.api.modeltier import ModelTierSpec
+from tierwise.engines import arg_values
+from tierwise.engines.compute_dtype import computed_dtype
+from tierwise.engines.finding import Finding
+from tierwise.engines.gpu_memory import CERTAIN_OVERHEAD, GIB, USUAL_OVERHEAD, Need, need
 from tierwise.engines.hardware import (
     AMD,
     FP8_ARITHMETIC,
@@ -25,11 +27,8 @@ from tierwise.engines.hardware import (
     vendor,
     wanted_vendor,
 )
-from tierwise.engines.memory import CERTAIN_OVERHEAD, GIB, USUAL_OVERHEAD, Need, need
 from tierwise.engines.methods import Capability, Method, method_in_use
-from tierwise.engines.problem import Problem
 from tierwise.engines.profiles import Profile
-from tierwise.facts import GPU, Facts, ModelShape
 from tierwise.reasons import (
     CONTEXT_DOES_NOT_FIT,
     DRIVER_TOO_OLD,
@@ -39,6 +38,7 @@ from tierwise.reasons import (
     WEIGHTS_DO_NOT_FIT,
     WRONG_GPU,
 )
+from tierwise.types.capabilities import GPU, Facts, ModelShape
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class _Question:
         return computed_dtype(self.spec, self.shape, self.release.hardware, gpu.capability)
 
 
-def check_gpus(spec: ModelTierSpec, release: Profile, facts: Facts) -> list[Problem]:
+def check_gpus(spec: ModelTierSpec, release: Profile, facts: Facts) -> list[Finding]:
     """What the known GPUs have against the spec; nothing for a tier without GPUs. `facts` are effective ones."""
     wanted = wanted_vendor(spec.resources.resource_name)
     if spec.resources.gpus == 0 or wanted is None:
@@ -83,13 +83,13 @@ def check_gpus(spec: ModelTierSpec, release: Profile, facts: Facts) -> list[Prob
     return list(_grouped([each for found in by_kind for each in found], refused))
 
 
-def _grouped(findings: Sequence[_Finding], refused: bool) -> Iterator[Problem]:
+def _grouped(findings: Sequence[_Finding], refused: bool) -> Iterator[Finding]:
     seen: dict[tuple[str, str, bool], list[str]] = {}
     for each in findings:
         seen.setdefault((each.reason, each.needs, each.fatal), []).append(each.has)
     for (reason, needs, fatal), kinds in seen.items():
         known = list(dict.fromkeys(kinds))
-        yield Problem(reason, f"{needs}; {', '.join(known)}", fatal and refused)
+        yield Finding(reason, f"{needs}; {', '.join(known)}", fatal and refused)
 
 
 def _findings(question: _Question, gpu: GPU, wanted: str) -> Iterator[_Finding]:
@@ -141,7 +141,7 @@ def _method(question: _Question, gpu: GPU) -> Iterator[_Finding]:
     if method is None or gpu.capability is None:
         return
     field, has = f"quantization.method {name}", f"{_name(gpu)} has {_version(gpu.capability)}"
-    kernel = (flags.value(question.spec.extra_args, "--linear-backend") or "auto").lower()
+    kernel = (arg_values.value(question.spec.extra_args, "--linear-backend") or "auto").lower()
     least = method.minimum
     if kernel != "auto" and least == FP8_ARITHMETIC:
         least = question.release.hardware.minimum  # of a kernel that is chosen nothing is known here
@@ -174,7 +174,7 @@ def _no_fallback(question: _Question, field: str, method: Method) -> str:
 def _kv_dtype(question: _Question, gpu: GPU) -> Iterator[_Finding]:
     dtype, shape = question.spec.quantization.kv_cache_dtype, question.shape
     latent = shape is not None and shape.latent_size is not None
-    chosen = flags.value(question.spec.extra_args, "--attention-backend")
+    chosen = arg_values.value(question.spec.extra_args, "--attention-backend")
     if dtype == "auto" or gpu.capability is None or chosen is not None:
         return
     if latent and dtype != "nvfp4":
@@ -197,7 +197,7 @@ def _dtype(question: _Question, gpu: GPU) -> Iterator[_Finding]:
     """bfloat16 where the GPU has none: asked for by name the engine refuses it, else it takes another type instead."""
     if gpu.capability is None or gpu.capability >= NATIVE_BFLOAT16:
         return
-    asked, computed = flags.dtype(question.spec.extra_args), question.computed(gpu)
+    asked, computed = arg_values.dtype(question.spec.extra_args), question.computed(gpu)
     (name, method), shape = question.named, question.shape
     has = f"{_name(gpu)} has {_version(gpu.capability)}"
     if asked == "bfloat16":
@@ -235,8 +235,8 @@ def _memory(question: _Question, gpu: GPU) -> Iterator[_Finding]:
     if needed is None or mib is None:
         return
     extra, memory = question.spec.extra_args, mib * 1024 * 1024
-    share = flags.memory_share(extra, question.release.hardware.memory_share)
-    fixed = flags.kv_cache_bytes(extra)
+    share = arg_values.memory_share(extra, question.release.hardware.memory_share)
+    fixed = arg_values.kv_cache_bytes(extra)
     room = memory if fixed is not None else int(memory * share)
     has = f"{_name(gpu)} has {_gib(room)} for both" if fixed is None else f"{_name(gpu)} has {_gib(room)}"
     left = room - CERTAIN_OVERHEAD - needed.weights

@@ -7,30 +7,30 @@ differ in what they mean by it, the reading that refuses less is taken.
 
 from __future__ import annotations
 
-from tierwise.api.v1alpha1 import ModelTierSpec
-from tierwise.engines import flags
-from tierwise.engines.effective import known_context
-from tierwise.engines.problem import Problem
-from tierwise.facts import ModelShape
+from tierwise.api.modeltier import ModelTierSpec
+from tierwise.engines import arg_values
+from tierwise.engines.finding import Finding
+from tierwise.engines.resolved_facts import known_context
 from tierwise.reasons import INVALID_SPEC
+from tierwise.types.capabilities import ModelShape
 
 
-def check_options(spec: ModelTierSpec, shape: ModelShape | None) -> list[Problem]:
+def check_options(spec: ModelTierSpec, shape: ModelShape | None) -> list[Finding]:
     """What is wrong with `extraArgs` beside the typed fields: fatal problems. `shape` is the effective one."""
     extra, batching = spec.extra_args, spec.batching
     least, most = known_context(spec, shape)
     found = []
-    if flags.whole_prompts(extra) and least is not None and least > batching.max_batched_tokens:
+    if arg_values.whole_prompts(extra) and least is not None and least > batching.max_batched_tokens:
         found.append(
             f"--no-enable-chunked-prefill reads a whole prompt at once: raise batching.maxBatchedTokens "
             f"({batching.max_batched_tokens}) to the context length ({least}), or lower contextLength"
         )
-    threshold = flags.number(extra, "--long-prefill-token-threshold")
+    threshold = arg_values.number(extra, "--long-prefill-token-threshold")
     if threshold is not None and most is not None and threshold > most:
         found.append(f"--long-prefill-token-threshold={threshold} is more than the context length ({most}): lower it")
-    active = flags.number(extra, "--max-num-active-seqs")
+    active = arg_values.number(extra, "--max-num-active-seqs")
     if active is not None and active > batching.max_sequences:
         found.append(
             f"--max-num-active-seqs={active} is more than batching.maxSequences ({batching.max_sequences}): lower it"
         )
-    return [Problem(INVALID_SPEC, f"extraArgs: {message}") for message in found]
+    return [Finding(INVALID_SPEC, f"extraArgs: {message}") for message in found]

@@ -1,7 +1,7 @@
 """Which GPU can run what, by release of the engine?
 
 Read in the sources of vLLM 0.30.0, 0.32.0 and 0.33.0 and compared with them again by the test-suite
-(tests/judges/test_hardware.py): the backends of the attention under v1/attention/backends and their order in
+(tests/conformance/test_hardware.py): the backends of the attention under v1/attention/backends and their order in
 platforms/cuda.py, the batch limits of engine/arg_utils.py, the CUDA release of envs.py. The quantization methods stand
 in `methods`. Capabilities compare as (major, minor).
 """
@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 
 from tierwise.engines.methods import Capability
-from tierwise.facts import GPU
+from tierwise.types.capabilities import GPU
 
 NVIDIA, AMD = "nvidia", "amd"
 NATIVE_BFLOAT16: Capability = (8, 0)  # platforms/cuda.py supported_dtypes: below it only float16 and float32

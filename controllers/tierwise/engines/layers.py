@@ -5,7 +5,7 @@ attention and state-space layers a fixed state. Only the types of models named h
 builds of attention alone: a cache that is taken for larger than it is would refuse what the engine serves, and new
 kinds of layers appear with every release, in notations of their own. Of all others nobody can say how much one context
 takes: the counts are None, and what depends on them is not checked. The test-suite compares the list with the model
-files of every release (tests/judges/test_layouts.py).
+files of every release (tests/conformance/test_layouts.py).
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tierwise.engines.names import DRAFT_LAYERS, LAYERS
-from tierwise.engines.reading import flag, integer, word
+from tierwise.engines.config_keys import DRAFT_LAYERS, LAYERS
+from tierwise.engines.json_fields import flag, integer, word
 
 # The model_type of (text) configs whose layers are all attention: full, with a window, or latent (DeepSeek).
 ATTENTION = frozenset(

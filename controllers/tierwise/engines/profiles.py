@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from tierwise.api.v1alpha1 import Engine
+from tierwise.api.modeltier import Engine
 from tierwise.engines.hardware import Hardware
-from tierwise.engines.history import DEPRECATED_CHECKPOINTS, REMOVED_FLAGS, REMOVED_METHODS, RENAMED_METRICS
+from tierwise.engines.removed_features import DEPRECATED_CHECKPOINTS, REMOVED_FLAGS, REMOVED_METHODS, RENAMED_METRICS
 from tierwise.errors import Unsupported
 
 

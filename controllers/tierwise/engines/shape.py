@@ -12,11 +12,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tierwise.engines.config_keys import CONTEXT, EXPERTS, HEAD_DIM, HEADS, HIDDEN, KV_HEADS, LAYERS
+from tierwise.engines.json_fields import flag, fraction, integer, mapping, word
 from tierwise.engines.layers import draft_layers, layer_kinds
-from tierwise.engines.names import CONTEXT, EXPERTS, HEAD_DIM, HEADS, HIDDEN, KV_HEADS, LAYERS
-from tierwise.engines.parameters import parameter_count
-from tierwise.engines.reading import flag, fraction, integer, mapping, word
-from tierwise.facts import ModelShape
+from tierwise.engines.parameter_count import parameter_count
+from tierwise.types.capabilities import ModelShape
 
 _TEXT = ("text_config", "llm_config", "language_config", "thinker_config")  # where multimodal models keep the rest
 # RoPE types whose factor the engine does not apply to the context length; YaRN files differ in what they mean.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tierwise.api.v1alpha1 import Speculation
+from tierwise.api.modeltier import Speculation
 
 DEFAULT_TOKENS = 3
 AUTO_UNTIL_BATCH = 32

@@ -7,7 +7,7 @@ both into the Snapshot that everything after it is decided from.
 from __future__ import annotations
 
 from tierwise.observe.queries import Query, queries
-from tierwise.observe.samples import Samples
+from tierwise.observe.signals import Samples
 from tierwise.observe.world import World, observe
 
 __all__ = ["Query", "Samples", "World", "observe", "queries"]

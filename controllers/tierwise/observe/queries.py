@@ -24,7 +24,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from tierwise.engines import MetricNames
-from tierwise.observe import samples as kinds
+from tierwise.observe import signals as kinds
 
 TIER_LABEL = "tierwise_io_tier"  # what Prometheus makes of the pod label tierwise.io/tier
 SERIES = "series"

@@ -11,13 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tierwise.model import DeploymentFacts, InferenceServiceFacts, PodFacts
-from tierwise.observe.bodies import condition, items, mapping, number, optional_number, text, time
-from tierwise.template import fingerprint
+from tierwise.kube.objects import AUTOSCALER_CLASS, DELETION_COST
+from tierwise.observe.object_fields import condition, items, mapping, number, optional_number, text, time
+from tierwise.pod_template_hash import fingerprint
+from tierwise.types import DeploymentFacts, InferenceServiceFacts, PodFacts
 
 SERVICE_LABEL = "kubernetes.io/service-name"
-AUTOSCALER_CLASS = "serving.kserve.io/autoscalerClass"
-DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from tierwise.facts import Facts
-from tierwise.model import DeploymentFacts, InferenceServiceFacts, Snapshot, TierObject, TierView, Workload
-from tierwise.observe.nodes import Fleet, NodeRecord
-from tierwise.observe.publications import NOTHING, Publications, repositories
+from tierwise.kube.objects import PREDICTOR_SUFFIX
+from tierwise.observe.gpu_inventory import GPUInventory, NodeRecord
 from tierwise.observe.records import (
     DeploymentRecord,
     EndpointSliceRecord,
@@ -25,9 +23,10 @@ from tierwise.observe.records import (
     PodRecord,
     ScalerRecord,
 )
-from tierwise.observe.samples import Samples, health, tier_signals
-
-_SUFFIX = "-predictor"  # KServe's name for Deployment and Service of an InferenceService
+from tierwise.observe.signals import Samples, health, tier_signals
+from tierwise.types import DeploymentFacts, InferenceServiceFacts, Snapshot, TierObject, TierView, Workload
+from tierwise.types.capabilities import Facts
+from tierwise.types.model_metadata import NOTHING, ModelMetadataSet, repositories
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +42,13 @@ class World:
     inference_services: Collection[InferenceServiceRecord] = ()
     kserve_present: bool = True
     nodes: Collection[NodeRecord] = ()
-    publications: Publications = NOTHING
+    publications: ModelMetadataSet = NOTHING
 
 
 def observe(world: World, samples: Samples, now: float) -> Snapshot:
     """The world and the last samples, joined by tier. `now`: seconds since the epoch."""
     joins = _Joins(world)
-    fleet = Fleet(world.nodes, (tier.spec for tier in world.tiers if tier.spec is not None))
+    fleet = GPUInventory(world.nodes, (tier.spec for tier in world.tiers if tier.spec is not None))
     views = []
     for tier in sorted(world.tiers, key=lambda tier: tier.key):
         namespace, name = tier.key.namespace, tier.key.name
@@ -60,7 +59,7 @@ def observe(world: World, samples: Samples, now: float) -> Snapshot:
     return Snapshot(now, tuple(views), health(samples, now), world.kserve_present)
 
 
-def _with_facts(view: TierView, fleet: Fleet, said: Publications) -> TierView:
+def _with_facts(view: TierView, fleet: GPUInventory, said: ModelMetadataSet) -> TierView:
     """With what is known of the GPUs that the tier may land on, and of its model and draft model."""
     spec = view.tier.spec
     if spec is None or spec.model is None:
@@ -71,8 +70,8 @@ def _with_facts(view: TierView, fleet: Fleet, said: Publications) -> TierView:
     return replace(
         view,
         facts=facts,
-        unread=next((problem for problem in map(said.problem, asked) if problem), ""),
-        asking=any(each in said.asking for each in asked),
+        metadata_error=next((problem for problem in map(said.problem, asked) if problem), ""),
+        metadata_pending=any(each in said.asking for each in asked),
     )
 
 
@@ -96,7 +95,7 @@ class _Joins:
         """Everything that runs for one tier."""
         recorded = tier.status.inference_services
         child = (tier.key.namespace, recorded[0].name if recorded else tier.key.name)
-        predictor = (child[0], child[1] + _SUFFIX)
+        predictor = (child[0], child[1] + PREDICTOR_SUFFIX)
         service = self._services.get(child)
         pods = [each.facts for each in self._pods.get(predictor, ())]
         return Workload(

@@ -7,6 +7,6 @@ spec before anything runs (`specs`), and what is said of what runs (`states`). E
 
 from __future__ import annotations
 
-from tierwise.reasons.specs import *
-from tierwise.reasons.states import *
+from tierwise.reasons.runtime_reasons import *
+from tierwise.reasons.spec_reasons import *
 from tierwise.reasons.table import *

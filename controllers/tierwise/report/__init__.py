@@ -6,9 +6,9 @@ it reaches the API server.
 
 from __future__ import annotations
 
-from tierwise.report.compose import Report, TierReport, report
-from tierwise.report.events import Recorder, scaled
+from tierwise.report.build import Report, TierReport, report
+from tierwise.report.events import EventDeduplicator, scaled
 from tierwise.report.status import DECISIONS, change
 from tierwise.report.throttle import should_write
 
-__all__ = ["DECISIONS", "Recorder", "Report", "TierReport", "change", "report", "scaled", "should_write"]
+__all__ = ["DECISIONS", "EventDeduplicator", "Report", "TierReport", "change", "report", "scaled", "should_write"]

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tierwise.api.status import Condition
-from tierwise.report.wording import say
+from tierwise.api.conditions import Condition
+from tierwise.report.messages import message_for
 from tierwise.times import rfc3339
 
 Truth = Literal["True", "False", "Unknown"]
@@ -19,7 +19,7 @@ LIMIT = 8  # the CRD's maxItems
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ConditionUpdate:
     """What is to be said about one condition. `message` is complete, remedy included."""
 
     type: str
@@ -28,9 +28,9 @@ class Verdict:
     message: str
 
 
-def verdict(kind: str, status: Truth, reason: str, detail: str = "") -> Verdict:
+def condition_update(kind: str, status: Truth, reason: str, detail: str = "") -> ConditionUpdate:
     """A verdict whose message is `detail` (or what the reason means) and what to do about it."""
-    return Verdict(kind, status, reason, say(reason, detail))
+    return ConditionUpdate(kind, status, reason, message_for(reason, detail))
 
 
 def find(conditions: Iterable[Condition], kind: str) -> Condition | None:
@@ -38,14 +38,14 @@ def find(conditions: Iterable[Condition], kind: str) -> Condition | None:
     return next((condition for condition in conditions if condition.type == kind), None)
 
 
-def merge(old: Sequence[Condition], verdicts: Sequence[Verdict], generation: int, at: float) -> list[Condition]:
+def merge(old: Sequence[Condition], verdicts: Sequence[ConditionUpdate], generation: int, at: float) -> list[Condition]:
     """The conditions after `verdicts`, ours first in the order given, then those of other writers."""
     merged = [_one(find(old, new.type), new, generation, at) for new in verdicts]
     ours = {new.type for new in verdicts}
     return (merged + [condition for condition in old if condition.type not in ours])[:LIMIT]
 
 
-def _one(before: Condition | None, new: Verdict, generation: int, at: float) -> Condition:
+def _one(before: Condition | None, new: ConditionUpdate, generation: int, at: float) -> Condition:
     unchanged = before is not None and before.status == new.status
     return Condition(
         type=new.type,

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from tierwise.api.v1alpha1 import ModelTierSpec, TokenPrices
-from tierwise.model import PodFacts, Signal
-from tierwise.pods import FINISHED
+from tierwise.api.modeltier import ModelTierSpec, TokenPrices
+from tierwise.pod_diagnosis import FINISHED
+from tierwise.types import PodFacts, Signal
 
 _SECONDS_PER_HOUR = Decimal(3600)
 _MILLION = Decimal(1_000_000)
@@ -32,7 +32,7 @@ def per_hour(spec: ModelTierSpec, pods: tuple[PodFacts, ...]) -> Decimal | None:
 
 def per_million_tokens(hourly: Decimal | None, tokens_per_second: Signal) -> Decimal | None:
     """US dollars per million tokens, prompt and generated: $/h / 3600 / (tokens/s) x 10^6. None when not known."""
-    if hourly is None or not tokens_per_second.known or tokens_per_second.value < _TOO_FEW:
+    if hourly is None or not tokens_per_second.has_value or tokens_per_second.value < _TOO_FEW:
         return None
     return hourly / _SECONDS_PER_HOUR / Decimal(repr(tokens_per_second.value)) * _MILLION
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Set
 
 from tierwise import reasons
-from tierwise.api.status import AdviceStatus, Condition, DecisionStatus, ModelTierStatus
-from tierwise.model import TierObject
+from tierwise.api.conditions import Condition
+from tierwise.api.modeltier_status import AdviceStatus, DecisionStatus, ModelTierStatus
 from tierwise.ports import EventRecord
-from tierwise.report.case import Case
 from tierwise.report.conditions import find
-from tierwise.report.wording import say
-from tierwise.words import clip
+from tierwise.report.messages import message_for
+from tierwise.report.report_context import ReportContext
+from tierwise.text_sanitize import truncate
+from tierwise.types import TierObject
 
 REPEAT_SECONDS = 600.0
 SCALE, APPLY, OBSERVE = "Scale", "Apply", "Observe"
@@ -25,7 +26,7 @@ _PASSING = frozenset({reasons.CREATING, reasons.DELETING, reasons.EXTERNAL, reas
 _WATCHED = (reasons.ACCEPTED, reasons.PROVISIONED, reasons.METRICS_AVAILABLE, reasons.SCALING_ACTIVE)
 
 
-def events(case: Case, new: ModelTierStatus) -> tuple[EventRecord, ...]:
+def events(case: ReportContext, new: ModelTierStatus) -> tuple[EventRecord, ...]:
     """The events of one cycle about one tier, in the order in which things happened."""
     return (*_written(case), *_scaled(case, new), *_turned(case, new.conditions), *_advised(case, new.advice))
 
@@ -37,7 +38,7 @@ def scaled(tier: TierObject, change: DecisionStatus) -> EventRecord:
     return _record(tier, reasons.SCALED_UP if up else reasons.SCALED_DOWN, said, SCALE)
 
 
-class Recorder:
+class EventDeduplicator:
     """Lets an event pass once in ten minutes per object, reason and message; remembers living objects only."""
 
     def __init__(self) -> None:
@@ -61,20 +62,20 @@ class Recorder:
         return len(self._passed)
 
 
-def _written(case: Case) -> Iterable[EventRecord]:
+def _written(case: ReportContext) -> Iterable[EventRecord]:
     event = case.outcome.event
     if event:
         why = f" ({case.outcome.detail})" if case.outcome.detail else ""
         said = f"InferenceService {case.inference_service}: {event.lower()}{why}"
-        yield _record(case.view.tier, event, say(event, said), APPLY)
+        yield _record(case.view.tier, event, message_for(event, said), APPLY)
 
 
-def _scaled(case: Case, new: ModelTierStatus) -> Iterable[EventRecord]:
+def _scaled(case: ReportContext, new: ModelTierStatus) -> Iterable[EventRecord]:
     if new.scaling.decisions != case.old.scaling.decisions:
         yield scaled(case.view.tier, new.scaling.decisions[0])
 
 
-def _turned(case: Case, conditions: Iterable[Condition]) -> Iterable[EventRecord]:
+def _turned(case: ReportContext, conditions: Iterable[Condition]) -> Iterable[EventRecord]:
     for kind in _WATCHED:
         before, after = find(case.old.conditions, kind), find(conditions, kind)
         if after is None or (before is not None and (before.status, before.reason) == (after.status, after.reason)):
@@ -88,7 +89,7 @@ def _turned(case: Case, conditions: Iterable[Condition]) -> Iterable[EventRecord
         yield _record(case.view.tier, after.reason, after.message, OBSERVE)
 
 
-def _advised(case: Case, advice: Iterable[AdviceStatus]) -> Iterable[EventRecord]:
+def _advised(case: ReportContext, advice: Iterable[AdviceStatus]) -> Iterable[EventRecord]:
     """Advice that was not there before. It is served all the same, so it is no Warning."""
     known = {each.reason for each in case.old.advice}
     for each in advice:
@@ -102,7 +103,7 @@ def _record(tier: TierObject, reason: str, message: str, action: str, *, warning
         name=tier.key.name,
         uid=tier.uid,
         reason=reason,
-        message=clip(message, _NOTE),
+        message=truncate(message, _NOTE),
         action=action,
         warning=warning,
     )

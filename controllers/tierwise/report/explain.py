@@ -15,9 +15,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from tierwise.model import TierObject
-from tierwise.report.wording import remedy
+from tierwise.report.messages import remedy
 from tierwise.times import seconds
+from tierwise.types import TierObject
 
 _COLOUR = {"True": "green", "False": "red", "Unknown": "yellow"}
 _GOOD_WHEN_FALSE = frozenset({"ScalingLimited"})

@@ -13,9 +13,9 @@ from decimal import Decimal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from tierwise.api.status import ModelTierStatus
-from tierwise.model import Outcome, Plan, Snapshot, State, TierKey, TierView
-from tierwise.report.compose import Report
+from tierwise.api.modeltier_status import ModelTierStatus
+from tierwise.report.build import Report
+from tierwise.types import Outcome, Plan, Snapshot, State, TierKey, TierView
 
 TIER = ("tier_namespace", "tier")
 _CYCLE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)

@@ -8,17 +8,17 @@ are not measured at the same moment, so a pause lasts until something is drafted
 
 from __future__ import annotations
 
-from tierwise.api.status import SpeculationStatus
-from tierwise.api.v1alpha1 import ModelTierSpec
+from tierwise.api.modeltier import ModelTierSpec
+from tierwise.api.modeltier_status import SpeculationStatus
 from tierwise.engines.speculation import IGNORES_SCHEDULE, batch_schedule
-from tierwise.model import PodSample
-from tierwise.report.case import Case
+from tierwise.report.report_context import ReportContext
+from tierwise.types import PodSample
 
 _MOST = 1e9
 DRAFTING, PAUSED, SILENT, IDLE, UNKNOWN = "Drafting", "Paused", "Silent", "Idle", "Unknown"
 
 
-def speculation(case: Case) -> SpeculationStatus | None:
+def speculation(case: ReportContext) -> SpeculationStatus | None:
     """What speculation does in a tier that we serve; None when it is off. Kept as it was for a spec that is not
     accepted."""
     spec = case.spec
@@ -28,13 +28,13 @@ def speculation(case: Case) -> SpeculationStatus | None:
         return None
     rate = case.view.signals.draft_tokens_per_second
     ready = [pod for pod in case.view.signals.pods if pod.pod in case.workload.ready_endpoints]
-    drafted = round(min(rate.value, _MOST)) if rate.known and ready else None
+    drafted = round(min(rate.value, _MOST)) if rate.has_value and ready else None
     return SpeculationStatus.model_validate({"state": _state(case, spec, ready), "drafted_per_second": drafted})
 
 
-def _state(case: Case, spec: ModelTierSpec, ready: list[PodSample]) -> str:
+def _state(case: ReportContext, spec: ModelTierSpec, ready: list[PodSample]) -> str:
     rate = case.view.signals.draft_tokens_per_second
-    if not ready or not rate.known or not all(pod.running.known for pod in ready):
+    if not ready or not rate.has_value or not all(pod.running.has_value for pod in ready):
         return UNKNOWN
     if rate.value > 0:
         return DRAFTING

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from tierwise import reasons
-from tierwise.api.status import (
+from tierwise.api.modeltier import ModelTierSpec
+from tierwise.api.modeltier_status import (
     AdviceStatus,
     DecisionStatus,
     InferenceServiceRef,
@@ -21,28 +22,28 @@ from tierwise.api.status import (
     SignalStatus,
     StepStatus,
 )
-from tierwise.api.v1alpha1 import ModelTierSpec
-from tierwise.model import Decision, NamedSignal, Signal, State, Step
-from tierwise.report.case import Case
-from tierwise.report.conditions import Verdict, merge
+from tierwise.kube.objects import SELECT_OURS, TIER_LABEL
+from tierwise.report.conditions import ConditionUpdate, merge
 from tierwise.report.costs import money, per_hour, per_million_tokens, prices
-from tierwise.report.measured import metrics_available
-from tierwise.report.provisioned import accepted, provisioned
-from tierwise.report.readiness import ready, state
-from tierwise.report.scaled import scaling_active, scaling_limited
+from tierwise.report.messages import message_for
+from tierwise.report.metrics_condition import metrics_available
+from tierwise.report.provisioned_condition import accepted, provisioned
+from tierwise.report.ready_condition import ready, state
+from tierwise.report.report_context import ReportContext
+from tierwise.report.scaling_conditions import scaling_active, scaling_limited
 from tierwise.report.speculation import speculation
-from tierwise.report.wording import say
+from tierwise.text_sanitize import truncate
 from tierwise.times import rfc3339
-from tierwise.words import clip
+from tierwise.types import Decision, NamedSignal, Signal, State, Step
 
 STEPS, SIGNALS, DECISIONS = 12, 16, 5  # the CRD's maxItems
 _MESSAGE = 256
 _MOST = 1e9  # more than any engine has: an absurd measurement must still fit its field
 
 
-def build(case: Case, remembered: ScalingMemory) -> ModelTierStatus:
+def build(case: ReportContext, remembered: ScalingMemory) -> ModelTierStatus:
     """The status of one tier. `remembered` is what a restarted operator must know of its last decision."""
-    verdicts = judge(case)
+    verdicts = evaluate_conditions(case)
     word, reason = state({verdict.type: verdict for verdict in verdicts})
     return case.old.model_copy(
         update={
@@ -54,7 +55,8 @@ def build(case: Case, remembered: ScalingMemory) -> ModelTierStatus:
             "rollout": _rollout(case),
             "limited_by": case.decision.limited_by if case.decision is not None else "",
             "advice": [
-                AdviceStatus(reason=each.reason, message=say(each.reason, each.message)) for each in case.plan.advice
+                AdviceStatus(reason=each.reason, message=message_for(each.reason, each.message))
+                for each in case.plan.advice
             ],
             "speculation": speculation(case),
             **_replicas(case),
@@ -64,7 +66,7 @@ def build(case: Case, remembered: ScalingMemory) -> ModelTierStatus:
     )
 
 
-def judge(case: Case) -> tuple[Verdict, ...]:
+def evaluate_conditions(case: ReportContext) -> tuple[ConditionUpdate, ...]:
     """The six verdicts on one tier, in the order in which a person should read them."""
     metrics = metrics_available(case)
     return (
@@ -77,7 +79,7 @@ def judge(case: Case) -> tuple[Verdict, ...]:
     )
 
 
-def _identity(case: Case, spec: ModelTierSpec) -> dict[str, object]:
+def _identity(case: ReportContext, spec: ModelTierSpec) -> dict[str, object]:
     """What the tier is: names, address, selector. Kept as it was when the spec does not parse."""
     key = case.view.tier.key
     if spec.external is not None:
@@ -95,12 +97,12 @@ def _identity(case: Case, spec: ModelTierSpec) -> dict[str, object]:
         "engine": f"{spec.engine.name} {spec.engine.version}",
         "quantization": _quantization(spec),
         "url": f"http://{child}-predictor.{key.namespace}.svc.cluster.local",
-        "selector": f"app.kubernetes.io/managed-by=tierwise,tierwise.io/tier={key.name}",
+        "selector": f"{SELECT_OURS},{TIER_LABEL}={key.name}",
         "inference_services": case.old.inference_services or ([InferenceServiceRef(name=child)] if _made(case) else []),
     }
 
 
-def _made(case: Case) -> bool:
+def _made(case: ReportContext) -> bool:
     """Whether the child exists (or was just written), so that its name is fixed for ever."""
     service = case.workload.inference_service
     return (service is not None and service.owned) or case.outcome.event == reasons.CREATED
@@ -111,7 +113,7 @@ def _quantization(spec: ModelTierSpec) -> str:
     return spec.quantization.method + ("" if cache == "auto" else f", KV {cache}")
 
 
-def _rollout(case: Case) -> RolloutStatus:
+def _rollout(case: ReportContext) -> RolloutStatus:
     """What a restarted operator must know of a change. Nothing, when somebody else serves the tier."""
     rollout, old = case.plan.rollout, case.old.rollout
     if case.external:
@@ -123,7 +125,7 @@ def _rollout(case: Case) -> RolloutStatus:
     return RolloutStatus(rendered=rendered, last_good=rollout.good, failed=rollout.failed)
 
 
-def _replicas(case: Case) -> dict[str, object]:
+def _replicas(case: ReportContext) -> dict[str, object]:
     if case.external:
         return {"replicas": 0, "ready_replicas": 0, "desired_replicas": 0, "ready": ""}
     deployment = case.workload.deployment
@@ -135,7 +137,7 @@ def _replicas(case: Case) -> dict[str, object]:
     }
 
 
-def _figures(case: Case) -> dict[str, object]:
+def _figures(case: ReportContext) -> dict[str, object]:
     """What was measured, and what it costs."""
     spec, signals = case.serving, case.view.signals
     if spec is not None and spec.external is not None:
@@ -145,8 +147,8 @@ def _figures(case: Case) -> dict[str, object]:
         hourly = per_hour(spec, case.workload.pods) if spec is not None else None
         tokens = money(per_million_tokens(hourly, signals.tokens_per_second))
     measured = [sample for sample in signals.pods if sample.pod in case.workload.ready_endpoints]
-    usage = [sample.kv_usage.value for sample in measured if sample.kv_usage.known]
-    waiting = [sample.waiting.value for sample in measured if sample.waiting.known]
+    usage = [sample.kv_usage.value for sample in measured if sample.kv_usage.has_value]
+    waiting = [sample.waiting.value for sample in measured if sample.waiting.has_value]
     return {
         "waiting": round(min(sum(waiting), _MOST)) if waiting else None,
         "kv_cache_percent": _percent(sum(usage) / len(usage)) if usage else None,
@@ -158,14 +160,14 @@ def _figures(case: Case) -> dict[str, object]:
 
 
 def _ratio(signal: Signal) -> int | None:
-    return _percent(signal.value) if signal.known else None
+    return _percent(signal.value) if signal.has_value else None
 
 
 def _percent(fraction: float) -> int:
     return round(100 * min(1.0, max(0.0, fraction)))
 
 
-def _scaling(case: Case, remembered: ScalingMemory) -> ScalingStatus:
+def _scaling(case: ReportContext, remembered: ScalingMemory) -> ScalingStatus:
     decision = case.decision
     if decision is None:  # rejected: the last decision stays readable
         return case.old.scaling.model_copy(update={"memory": remembered})
@@ -179,11 +181,14 @@ def _scaling(case: Case, remembered: ScalingMemory) -> ScalingStatus:
 
 def _step(step: Step) -> StepStatus:
     return StepStatus(
-        name=clip(step.name, 32), replicas=step.replicas, reason=step.reason, message=clip(step.message, _MESSAGE)
+        name=truncate(step.name, 32),
+        replicas=step.replicas,
+        reason=step.reason,
+        message=truncate(step.message, _MESSAGE),
     )
 
 
-def _decisions(case: Case, decision: Decision) -> list[DecisionStatus]:
+def _decisions(case: ReportContext, decision: Decision) -> list[DecisionStatus]:
     """The last five changes, newest first; a change is what was written, not what was wished."""
     old, scaled = case.old.scaling.decisions, case.outcome.scaled_to
     if scaled is None or scaled == decision.current:
@@ -199,14 +204,14 @@ def change(decision: Decision, to: int, at: float) -> DecisionStatus:
             "from": decision.current,
             "to": to,
             "reason": decision.reason,
-            "message": clip(decision.message, _MESSAGE),
+            "message": truncate(decision.message, _MESSAGE),
         }
     )
 
 
 def _signals(named: Sequence[NamedSignal], old: Iterable[SignalStatus]) -> list[SignalStatus]:
     before = {signal.name: signal for signal in old}
-    return [_signal(each, before.get(clip(each.name, 64))) for each in named]
+    return [_signal(each, before.get(truncate(each.name, 64))) for each in named]
 
 
 def _signal(named: NamedSignal, before: SignalStatus | None) -> SignalStatus:
@@ -215,7 +220,7 @@ def _signal(named: NamedSignal, before: SignalStatus | None) -> SignalStatus:
     if before is not None and (before.state, before.value) == (signal.state.value, value):
         return before
     return SignalStatus(
-        name=clip(named.name, 64),
+        name=truncate(named.name, 64),
         state=signal.state.value,
         value=value,
         time="" if signal.at is None else rfc3339(signal.at),

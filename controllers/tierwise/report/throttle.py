@@ -8,7 +8,8 @@ the same is never written.
 from __future__ import annotations
 
 from tierwise import reasons
-from tierwise.api.status import Condition, ModelTierStatus
+from tierwise.api.conditions import Condition
+from tierwise.api.modeltier_status import ModelTierStatus
 
 QUIET_SECONDS = 15.0
 # All of these follow the load; none of them is what a client waits for.

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from tierwise.errors import Conflict, Gone, TierwiseError
-from tierwise.ports import EventRecord, Ref
+from tierwise.ports import EventRecord, ObjectRef
 
 
 def merged(below: Any, above: Any) -> Any:
@@ -32,14 +32,14 @@ class Store:
     """The Cluster port (and create, replace, list) over a dictionary. `writes` tells what was written, in order."""
 
     def __init__(self) -> None:
-        self._objects: dict[Ref, dict[str, Any]] = {}
+        self._objects: dict[ObjectRef, dict[str, Any]] = {}
         self._numbers = itertools.count(1)
         self.writes: list[tuple[str, str]] = []
         self.reads: list[str] = []
         self.events: list[EventRecord] = []
         self.failing: dict[str, TierwiseError] = {}
 
-    def put(self, ref: Ref, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    def put(self, ref: ObjectRef, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """Put an object there as if somebody else had written it."""
         before = self._objects.get(ref)
         made: dict[str, Any] = copy.deepcopy(dict(manifest))
@@ -49,25 +49,25 @@ class Store:
         self._objects[ref] = made
         return copy.deepcopy(made)
 
-    def drop(self, ref: Ref) -> None:
+    def drop(self, ref: ObjectRef) -> None:
         """Take an object away as if somebody else had deleted it."""
         self._objects.pop(ref, None)
 
-    def seen(self, ref: Ref) -> dict[str, Any]:
+    def seen(self, ref: ObjectRef) -> dict[str, Any]:
         """The object as it is."""
         return copy.deepcopy(self._objects[ref])
 
-    def _may(self, verb: str, ref: Ref) -> None:
+    def _may(self, verb: str, ref: ObjectRef) -> None:
         for key in (verb, f"{verb} {ref.name}"):
             if key in self.failing:
                 raise self.failing[key]
 
-    def _at(self, ref: Ref) -> dict[str, Any]:
+    def _at(self, ref: ObjectRef) -> dict[str, Any]:
         if ref not in self._objects:
             raise Gone(f'{ref.plural} "{ref.name}" not found', status=404, reason="NotFound")
         return self._objects[ref]
 
-    def _same(self, ref: Ref, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    def _same(self, ref: ObjectRef, wanted: Mapping[str, Any]) -> dict[str, Any]:
         """The object, if it has the version and the UID that the request names."""
         found = self._at(ref)
         for name in ("resourceVersion", "uid"):
@@ -75,14 +75,14 @@ class Store:
                 raise Conflict(f'{ref.plural} "{ref.name}": {name} differs', status=409, reason="Conflict")
         return found
 
-    async def get(self, ref: Ref) -> Mapping[str, Any] | None:
+    async def get(self, ref: ObjectRef) -> Mapping[str, Any] | None:
         """The object, or None."""
         self._may("get", ref)
         self.reads.append(f"{ref.plural}/{ref.name}")
         found = self._objects.get(ref)
         return copy.deepcopy(found)
 
-    async def apply(self, ref: Ref, manifest: Mapping[str, Any], *, force: bool = True) -> Mapping[str, Any]:
+    async def apply(self, ref: ObjectRef, manifest: Mapping[str, Any], *, force: bool = True) -> Mapping[str, Any]:
         """Like server-side apply with one manager: maps merge, lists are replaced. Without force any other value that
         is there counts as somebody else's."""
         self._may("apply", ref)
@@ -97,7 +97,7 @@ class Store:
         self.writes.append(("apply", ref.name))
         return self.put(ref, manifest)
 
-    async def prune(self, ref: Ref, paths: Sequence[str], *, resource_version: str) -> Mapping[str, Any]:
+    async def prune(self, ref: ObjectRef, paths: Sequence[str], *, resource_version: str) -> Mapping[str, Any]:
         """Remove fields."""
         self._may("prune", ref)
         found = self._same(ref, {"resourceVersion": resource_version})
@@ -110,7 +110,7 @@ class Store:
             below.pop(last, None)
         return self.put(ref, found)
 
-    async def scale(self, ref: Ref, replicas: int, *, resource_version: str) -> None:
+    async def scale(self, ref: ObjectRef, replicas: int, *, resource_version: str) -> None:
         """Write the replicas."""
         self._may("scale", ref)
         found = self._same(ref, {"resourceVersion": resource_version})
@@ -119,13 +119,13 @@ class Store:
 
     async def annotate_pod(self, namespace: str, name: str, *, uid: str, annotations: Mapping[str, str]) -> None:
         """Merge annotations."""
-        ref = Ref("v1", "pods", namespace, name)
+        ref = ObjectRef("v1", "pods", namespace, name)
         self._may("annotate", ref)
         found = self._same(ref, {"uid": uid})
         self.writes.append(("annotate", name))
         self.put(ref, merged(found, {"metadata": {"annotations": dict(annotations)}}))
 
-    async def patch_status(self, ref: Ref, status: Mapping[str, Any], *, resource_version: str) -> str:
+    async def patch_status(self, ref: ObjectRef, status: Mapping[str, Any], *, resource_version: str) -> str:
         """Replace the status."""
         self._may("status", ref)
         found = self._same(ref, {"resourceVersion": resource_version})
@@ -135,10 +135,10 @@ class Store:
 
     async def record_event(self, event: EventRecord) -> None:
         """Keep an Event."""
-        self._may("event", Ref("events.k8s.io/v1", "events", event.namespace, event.name))
+        self._may("event", ObjectRef("events.k8s.io/v1", "events", event.namespace, event.name))
         self.events.append(event)
 
-    async def create(self, ref: Ref, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def create(self, ref: ObjectRef, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
         """Create, unless it exists."""
         self._may("create", ref)
         if ref in self._objects:
@@ -146,14 +146,14 @@ class Store:
         self.writes.append(("create", ref.name))
         return self.put(ref, manifest)
 
-    async def replace(self, ref: Ref, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def replace(self, ref: ObjectRef, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
         """Replace the version that the manifest names."""
         self._may("replace", ref)
         self._same(ref, {"resourceVersion": manifest["metadata"].get("resourceVersion")})
         self.writes.append(("replace", ref.name))
         return self.put(ref, manifest)
 
-    async def list(self, ref: Ref, *, selector: str = "") -> tuple[tuple[Mapping[str, Any], ...], str]:
+    async def list(self, ref: ObjectRef, *, selector: str = "") -> tuple[tuple[Mapping[str, Any], ...], str]:
         """All objects of a kind in a namespace (in all: an empty one)."""
         self._may("list", ref)
         items = [
@@ -163,7 +163,7 @@ class Store:
         ]
         return tuple(items), str(next(self._numbers))
 
-    async def watch(self, ref: Ref, *, since: str, selector: str = "") -> AsyncIterator[Mapping[str, Any]]:
+    async def watch(self, ref: ObjectRef, *, since: str, selector: str = "") -> AsyncIterator[Mapping[str, Any]]:
         """Nothing ever happens here."""
         self._may("watch", ref)
         nothing: tuple[Mapping[str, Any], ...] = ()

@@ -22,14 +22,15 @@ from tests.unit.act.worlds import (
     tier,
 )
 from tierwise import reasons
-from tierwise.act.apply import DELETION_COST, Memo, act
-from tierwise.act.child import autoscaler_class
-from tierwise.act.memo import Mark, Refusal
+from tierwise.act.apply import WriteState, act
+from tierwise.act.inference_service import autoscaler_class
+from tierwise.act.write_state import RefusedWrite, WriteKey
 from tierwise.errors import Forbidden, Transient
-from tierwise.model import ActionError, Plan
+from tierwise.kube.objects import DELETION_COST
+from tierwise.types import ActionError, Plan
 
 
-async def settled(store: Store, memo: Memo) -> None:
+async def settled(store: Store, memo: WriteState) -> None:
     """Bring a tier to where replicas may be written."""
     for _ in range(2):
         await run(store, memo, look(store, tier()), plan())
@@ -42,7 +43,7 @@ def edit(store: Store, change: dict[str, Any]) -> None:
 
 
 async def test_a_child_is_born_without_a_pod_and_handed_over_at_zero() -> None:
-    store, memo = Store(), Memo()
+    store, memo = Store(), WriteState()
     first = await run(store, memo, look(store, tier()), plan(scale_to=None))
     assert (first.applied, first.event, first.error) == (True, reasons.CREATED, None)
     assert autoscaler_class(store.seen(service_ref())) == "none"
@@ -69,7 +70,7 @@ async def test_a_child_is_born_without_a_pod_and_handed_over_at_zero() -> None:
 
 
 async def test_a_settled_tier_costs_neither_a_read_nor_a_write() -> None:
-    store, memo = Store(), Memo()
+    store, memo = Store(), WriteState()
     await settled(store, memo)
     store.reads.clear()
     await run(store, memo, look(store, tier()), plan(scale_to=0))
@@ -77,7 +78,7 @@ async def test_a_settled_tier_costs_neither_a_read_nor_a_write() -> None:
 
 
 async def test_nothing_is_handed_over_before_the_deployment_exists() -> None:
-    store, memo = Store(), Memo()
+    store, memo = Store(), WriteState()
     await run(store, memo, look(store, tier()), plan())
     store.writes.clear()
     await run(store, memo, look(store, tier()), plan(scale_to=3))
@@ -85,7 +86,7 @@ async def test_nothing_is_handed_over_before_the_deployment_exists() -> None:
 
 
 async def test_the_deployment_of_a_namesake_is_not_taken_for_ours() -> None:
-    store, memo = Store(), Memo()
+    store, memo = Store(), WriteState()
     await run(store, memo, look(store, tier()), plan())
     stranger = {"ownerReferences": [{"uid": "an-older-one", "controller": True}]}
     store.put(deployment_ref(), {"metadata": stranger, "spec": {"replicas": 1}})
@@ -96,7 +97,7 @@ async def test_the_deployment_of_a_namesake_is_not_taken_for_ours() -> None:
 
 
 async def test_what_somebody_put_beside_our_fields_is_taken_away() -> None:
-    store, memo = Store(), Memo()
+    store, memo = Store(), WriteState()
     await settled(store, memo)
     edit(store, {"spec": {"predictor": {"nodeSelector": {"zone": "b"}, "minReplicas": 3}}})
     outcome = await run(store, memo, look(store, known()), plan(scale_to=0))
@@ -111,7 +112,7 @@ async def test_what_somebody_put_beside_our_fields_is_taken_away() -> None:
 
 
 async def test_a_child_that_lost_its_label_keeps_its_replicas() -> None:
-    store, memo = Store(), Memo()
+    store, memo = Store(), WriteState()
     await settled(store, memo)
     edit(store, {"metadata": {"labels": {"tierwise.io/tier": None}}})
     # the informer asks for our label only: neither the service nor, soon, its Deployment is seen
@@ -130,7 +131,7 @@ async def test_a_child_that_lost_its_label_keeps_its_replicas() -> None:
     ],
 )
 async def test_a_hand_edit_is_healed_in_one_write(change: dict[str, Any]) -> None:
-    store, memo = Store(), Memo()
+    store, memo = Store(), WriteState()
     await settled(store, memo)
     edit(store, change)
     outcome = await run(store, memo, look(store, known()), plan(scale_to=0))
@@ -140,7 +141,7 @@ async def test_a_hand_edit_is_healed_in_one_write(change: dict[str, Any]) -> Non
 
 
 async def test_a_deleted_child_is_made_again_without_a_pod() -> None:
-    store, memo = Store(), Memo()
+    store, memo = Store(), WriteState()
     await settled(store, memo)
     store.drop(service_ref())
     store.drop(deployment_ref())
@@ -150,7 +151,7 @@ async def test_a_deleted_child_is_made_again_without_a_pod() -> None:
 
 
 async def test_a_changed_spec_is_an_update_and_not_a_healing() -> None:
-    store, memo = Store(), Memo()
+    store, memo = Store(), WriteState()
     await settled(store, memo)
     changed = tier(spec={"model": {"name": "small", "uri": "hf://org/other"}, "resources": {"gpus": 1}}, generation=2)
     outcome = await run(store, memo, look(store, replace(changed, status=known().status)), plan(scale_to=0))
@@ -158,7 +159,7 @@ async def test_a_changed_spec_is_an_update_and_not_a_healing() -> None:
 
 
 async def test_what_the_cluster_changes_back_is_applied_once_and_then_reported() -> None:
-    store, memo = Store(), Memo()
+    store, memo = Store(), WriteState()
     await settled(store, memo)
     original = store.put
 
@@ -183,7 +184,7 @@ async def test_what_the_cluster_changes_back_is_applied_once_and_then_reported()
 
 
 async def test_a_strangers_object_is_left_alone() -> None:
-    store, memo = Store(), Memo()
+    store, memo = Store(), WriteState()
     store.put(service_ref(), {"metadata": {"ownerReferences": [{"uid": "someone", "controller": True}]}, "spec": {}})
     seen = await run(store, memo, look(store, tier()), plan(scale_to=1))
     # and the same when the informer, which asks for our label only, does not show it
@@ -204,7 +205,7 @@ async def test_a_strangers_object_made_in_the_very_moment_is_left_alone() -> Non
                 self.put(ref, {"metadata": {"ownerReferences": owners}, "spec": {"predictor": {}}})
             return found
 
-    store, memo = Late(), Memo()
+    store, memo = Late(), WriteState()
     blind = look(Store(), tier())
     first = await run(store, memo, blind, plan())
     assert first.error is not None
@@ -217,7 +218,7 @@ async def test_a_strangers_object_made_in_the_very_moment_is_left_alone() -> Non
 
 
 async def test_an_informer_that_is_behind_causes_no_second_write() -> None:
-    store, memo = Store(), Memo()
+    store, memo = Store(), WriteState()
     before = look(store, tier())
     await run(store, memo, before, plan())
     outcome = await run(store, memo, before, plan())
@@ -225,7 +226,7 @@ async def test_an_informer_that_is_behind_causes_no_second_write() -> None:
 
 
 async def test_a_child_on_its_way_out_is_waited_for() -> None:
-    store, memo = Store(), Memo()
+    store, memo = Store(), WriteState()
     await settled(store, memo)
     edit(store, {"metadata": {"deletionTimestamp": "2026-11-20T00:00:00Z"}})
     view = look(store, tier())
@@ -237,19 +238,19 @@ async def test_a_child_on_its_way_out_is_waited_for() -> None:
 
 @pytest.mark.parametrize("changes", [{"invalid": (reasons.INVALID_SPEC, "no")}, {"serve": False}])
 async def test_what_is_invalid_or_external_touches_nothing(changes: dict[str, Any]) -> None:
-    store, memo = Store(), Memo()
+    store, memo = Store(), WriteState()
     await run(store, memo, look(store, tier()), plan(**changes))
     assert (store.writes, store.reads) == ([], [])
 
 
 async def test_a_tier_on_its_way_out_is_left_to_the_garbage_collector() -> None:
-    store, memo = Store(), Memo()
+    store, memo = Store(), WriteState()
     await run(store, memo, look(store, tier(deleting=True)), plan())
     assert store.writes == []
 
 
 async def test_without_kserve_nothing_is_written() -> None:
-    store, memo = Store(), Memo()
+    store, memo = Store(), WriteState()
     outcome = await act(snapshot(look(store, tier()), kserve_present=False), Plan((plan(),)), store, memo)
     error = outcome.tiers[0].error
     assert error is not None
@@ -258,7 +259,7 @@ async def test_without_kserve_nothing_is_written() -> None:
 
 
 async def test_a_newer_version_with_the_same_replicas_does_not_undo_the_decision() -> None:
-    store, memo = Store(), Memo()
+    store, memo = Store(), WriteState()
     await settled(store, memo)
     view = look(store, tier())
     store.put(deployment_ref(), store.seen(deployment_ref()))  # a pod became ready: only the status changed
@@ -268,7 +269,7 @@ async def test_a_newer_version_with_the_same_replicas_does_not_undo_the_decision
 
 @pytest.mark.parametrize("meanwhile", ["scaled", "changed", "made again", "gone"])
 async def test_what_somebody_else_changed_meanwhile_is_not_scaled(meanwhile: str) -> None:
-    store, memo = Store(), Memo()
+    store, memo = Store(), WriteState()
     await settled(store, memo)
     view = look(store, tier())
     body = store.seen(deployment_ref())
@@ -287,7 +288,7 @@ async def test_what_somebody_else_changed_meanwhile_is_not_scaled(meanwhile: str
 
 
 async def test_the_deletion_costs_come_before_the_scale_down() -> None:
-    store, memo = Store(), Memo()
+    store, memo = Store(), WriteState()
     await settled(store, memo)
     store.put(deployment_ref(), merged(store.seen(deployment_ref()), {"spec": {"replicas": 3}}))
     pods = (pod(store, "a"), pod(store, "b", cost=5), pod(store, "c"))
@@ -299,14 +300,14 @@ async def test_the_deletion_costs_come_before_the_scale_down() -> None:
 
 
 async def test_no_deletion_costs_are_written_on_the_way_up() -> None:
-    store, memo = Store(), Memo()
+    store, memo = Store(), WriteState()
     await settled(store, memo)
     await run(store, memo, look(store, tier(), (pod(store, "a"),)), plan(scale_to=2, deletion_costs=(("a", 2),)))
     assert store.writes == [("scale to 2", "chat-predictor")]
 
 
 async def test_a_deletion_cost_that_fails_is_told_and_the_scale_down_goes_on() -> None:
-    store, memo = Store(), Memo()
+    store, memo = Store(), WriteState()
     await settled(store, memo)
     store.put(deployment_ref(), merged(store.seen(deployment_ref()), {"spec": {"replicas": 3}}))
     pods = (pod(store, "gone"), pod(store, "kept"))
@@ -320,7 +321,7 @@ async def test_a_deletion_cost_that_fails_is_told_and_the_scale_down_goes_on() -
 
 
 async def test_replicas_are_written_even_when_the_child_cannot_be_healed() -> None:
-    store, memo = Store(), Memo()
+    store, memo = Store(), WriteState()
     await settled(store, memo)
     edit(store, {"spec": {"predictor": {"minReplicas": 7}}})
     store.failing["apply"] = Transient('Internal error occurred: failed calling webhook "x.kserve"')
@@ -333,7 +334,7 @@ async def test_replicas_are_written_even_when_the_child_cannot_be_healed() -> No
 
 @pytest.mark.parametrize("missing", ["service", "deployment", "class", "owner"])
 async def test_replicas_wait_until_they_are_ours_to_write(missing: str) -> None:
-    store, memo = Store(), Memo()
+    store, memo = Store(), WriteState()
     await settled(store, memo)
     if missing == "class":
         edit(store, {"metadata": {"annotations": {"serving.kserve.io/autoscalerClass": "hpa"}}})
@@ -350,10 +351,12 @@ async def test_replicas_wait_until_they_are_ours_to_write(missing: str) -> None:
 
 
 async def test_what_is_remembered_goes_with_the_tier() -> None:
-    store, memo = Store(), Memo()
+    store, memo = Store(), WriteState()
     for each in (tier(), tier("other")):
         memo.contested[each.key] = ("a", "b")
         memo.failed_at[each.key] = 1.0
-        memo.refused[each.key] = Refusal(Mark("a", 1, "b"), 1.0, 10.0, ActionError(reasons.APPLY_REFUSED, "no"))
+        memo.refused[each.key] = RefusedWrite(
+            WriteKey("a", 1, "b"), 1.0, 10.0, ActionError(reasons.APPLY_REFUSED, "no")
+        )
     await act(snapshot(look(store, tier())), Plan((plan(invalid=("x", "y")),)), store, memo)
     assert set(memo.contested) == set(memo.failed_at) == set(memo.refused) == {tier().key}

@@ -14,9 +14,9 @@ import yaml
 from tests.render import goldens
 from tests.unit.act.store import Store
 from tests.unit.act.worlds import kserve, look, plan, run
-from tierwise.act.apply import Memo
-from tierwise.model import TierObject
-from tierwise.ports import Ref
+from tierwise.act.apply import WriteState
+from tierwise.ports import ObjectRef
+from tierwise.types import TierObject
 
 SPECS = {
     **goldens.cases(),
@@ -37,10 +37,10 @@ async def test_what_an_earlier_commit_rendered_is_not_written_again(name: str) -
     metadata = live["metadata"]
     tier: TierObject = goldens.tier(metadata["name"], SERVED[name], namespace="default")
     store = Store()
-    store.put(Ref("serving.kserve.io/v1beta1", "inferenceservices", "default", metadata["name"]), live)
+    store.put(ObjectRef("serving.kserve.io/v1beta1", "inferenceservices", "default", metadata["name"]), live)
     kserve(store, metadata["name"])
     store.writes.clear()
-    outcome = await run(store, Memo(), look(store, tier), plan(metadata["name"]))
+    outcome = await run(store, WriteState(), look(store, tier), plan(metadata["name"]))
     assert (outcome.applied, outcome.error) == (False, None)
     assert store.writes == []
     assert outcome.template
@@ -50,7 +50,7 @@ async def test_it_would_be_written_if_one_argument_were_another() -> None:
     live = _kept("plain")
     live["spec"]["predictor"]["containers"][0]["args"].append("--seed=1")
     store = Store()
-    store.put(Ref("serving.kserve.io/v1beta1", "inferenceservices", "default", "plain"), live)
+    store.put(ObjectRef("serving.kserve.io/v1beta1", "inferenceservices", "default", "plain"), live)
     kserve(store, "plain")
     tier = goldens.tier("plain", SERVED["plain"], namespace="default")
-    assert (await run(store, Memo(), look(store, tier), plan("plain"))).applied
+    assert (await run(store, WriteState(), look(store, tier), plan("plain"))).applied

@@ -12,9 +12,9 @@ import pytest
 from tests.unit.act.store import Store, merged
 from tests.unit.act.worlds import deployment_ref, known, kserve, look, plan, pod, run, service_ref, snapshot, tier
 from tierwise import reasons
-from tierwise.act.apply import PARALLEL, Memo, act
+from tierwise.act.apply import PARALLEL, WriteState, act
 from tierwise.errors import Conflict, Forbidden, TierwiseError, Transient
-from tierwise.model import Plan, Snapshot, TierObject, TierOutcome
+from tierwise.types import Plan, Snapshot, TierObject, TierOutcome
 
 
 class Slow(Store):
@@ -32,7 +32,7 @@ class Slow(Store):
 NAMES = tuple(f"t{number:02d}" for number in range(40))
 
 
-async def many(store: Store, memo: Memo) -> Snapshot:
+async def many(store: Store, memo: WriteState) -> Snapshot:
     """Forty tiers, each of which needs its InferenceService written and a replica more."""
     for name in NAMES:
         for _ in range(2):
@@ -51,7 +51,7 @@ def slowed(store: Store) -> Slow:
 
 
 async def test_a_webhook_that_hangs_is_waited_for_once_and_every_tier_is_scaled() -> None:
-    memo = Memo()
+    memo = WriteState()
     store = Store()
     seen = await many(store, memo)
     slow = slowed(store)
@@ -64,7 +64,7 @@ async def test_a_webhook_that_hangs_is_waited_for_once_and_every_tier_is_scaled(
 
 async def test_no_tier_waits_longer_than_the_cycle_and_each_says_so() -> None:
     """A read is answered and a write is not: that is a webhook, also where its own time-out is longer than a cycle."""
-    memo = Memo()
+    memo = WriteState()
     store = Store()
     seen = await many(store, memo)
     slow = slowed(store)
@@ -81,7 +81,7 @@ async def test_an_api_server_that_does_not_answer_is_not_blamed_on_kserve() -> N
         async def get(self, ref: Any) -> Any:
             await asyncio.sleep(600)
 
-    memo, store = Memo(), Store()
+    memo, store = WriteState(), Store()
     seen = await many(store, memo)
     hung = Hung()
     hung.__dict__.update(store.__dict__)
@@ -121,7 +121,7 @@ def rounds(seconds: float, number: int) -> list[Round]:
             return await super().apply(ref, manifest, **options)
 
     async def tell() -> list[Round]:
-        memo, store = Memo(), Store()
+        memo, store = WriteState(), Store()
         await many(store, memo)
         steady = Steady()
         steady.__dict__.update(store.__dict__)
@@ -166,7 +166,7 @@ async def test_deletion_costs_that_nobody_answers_do_not_keep_replicas_running(s
             await asyncio.sleep(seconds)
             await Store.annotate_pod(self, *args, **options)
 
-    store, memo = Hanging(), Memo()
+    store, memo = Hanging(), WriteState()
     for _ in range(2):
         await run(store, memo, look(store, tier()), plan())
         kserve(store, "chat", replicas_at_creation=20)
@@ -183,7 +183,7 @@ async def test_deletion_costs_that_nobody_answers_do_not_keep_replicas_running(s
 
 
 async def test_those_that_failed_are_tried_after_the_others() -> None:
-    memo = Memo()
+    memo = WriteState()
     store = Store()
     seen = await many(store, memo)
     plans = Plan(tuple(plan(name) for name in NAMES))
@@ -206,12 +206,12 @@ async def test_those_that_failed_are_tried_after_the_others() -> None:
 POLICY = Forbidden('admission webhook "policy" denied the request: no', status=403)
 
 
-async def cycle(store: Store, memo: Memo, of: TierObject, at: float) -> TierOutcome:
+async def cycle(store: Store, memo: WriteState, of: TierObject, at: float) -> TierOutcome:
     seen = replace(snapshot(look(store, of)), at=at)
     return (await act(seen, Plan((plan(),)), store, memo)).tiers[0]
 
 
-async def tries(store: Store, memo: Memo, seconds: int, *, since: int = 0) -> list[int]:
+async def tries(store: Store, memo: WriteState, seconds: int, *, since: int = 0) -> list[int]:
     """At which seconds a tier was read to be written, with a cycle every ten seconds."""
     found = []
     for at in range(since, since + seconds, 10):
@@ -224,7 +224,7 @@ async def tries(store: Store, memo: Memo, seconds: int, *, since: int = 0) -> li
 
 
 async def test_what_is_refused_is_tried_later_each_time_and_stays_reported() -> None:
-    store, memo = Store(), Memo()
+    store, memo = Store(), WriteState()
     store.failing["apply"] = POLICY
     found = await tries(store, memo, 1300)
     assert found == [0, 10, 30, 70, 150, 310, 610, 910, 1210]
@@ -232,7 +232,7 @@ async def test_what_is_refused_is_tried_later_each_time_and_stays_reported() -> 
 
 @pytest.mark.parametrize("change", ["spec", "namesake", "drift"])
 async def test_what_is_new_is_tried_at_once(change: str) -> None:
-    store, memo = Store(), Memo()
+    store, memo = Store(), WriteState()
     store.failing["apply"] = POLICY
     await tries(store, memo, 80)
     other = known()
@@ -251,13 +251,13 @@ async def test_what_is_new_is_tried_at_once(change: str) -> None:
 
 @pytest.mark.parametrize("error", [Transient("nobody answers"), Conflict("modified", status=409)])
 async def test_what_may_be_over_in_a_second_is_tried_in_every_cycle(error: TierwiseError) -> None:
-    store, memo = Store(), Memo()
+    store, memo = Store(), WriteState()
     store.failing["apply"] = error
     assert await tries(store, memo, 50) == [0, 10, 20, 30, 40]
 
 
 async def test_a_refusal_is_forgotten_once_the_write_succeeds_and_with_the_kind() -> None:
-    store, memo = Store(), Memo()
+    store, memo = Store(), WriteState()
     store.failing["apply"] = POLICY
     await tries(store, memo, 40)
     store.failing.clear()
@@ -272,14 +272,14 @@ async def test_a_refusal_is_forgotten_once_the_write_succeeds_and_with_the_kind(
 
 
 async def test_a_clock_that_was_set_back_prolongs_no_wait() -> None:
-    store, memo = Store(), Memo()
+    store, memo = Store(), WriteState()
     store.failing["apply"] = POLICY
     await tries(store, memo, 20, since=100_000)
     assert (await tries(store, memo, 10))[0] == 0
 
 
 async def test_one_tiers_failure_does_not_touch_another(caplog: pytest.LogCaptureFixture) -> None:
-    store, memo = Store(), Memo()
+    store, memo = Store(), WriteState()
 
     class Broken(Store):
         async def get(self, ref: Any) -> Any:

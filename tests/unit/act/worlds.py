@@ -6,15 +6,15 @@ from dataclasses import replace
 from typing import Any
 
 from tests.unit.act.store import Store
-from tierwise.act.apply import Memo, act
-from tierwise.act.child import autoscaler_class
-from tierwise.api.status import InferenceServiceRef, ModelTierStatus
-from tierwise.api.v1alpha1 import API_VERSION, ModelTierSpec
-from tierwise.model import (
+from tierwise.act.apply import WriteState, act
+from tierwise.act.inference_service import autoscaler_class
+from tierwise.api.modeltier import API_VERSION, ModelTierSpec
+from tierwise.api.modeltier_status import InferenceServiceRef, ModelTierStatus
+from tierwise.ports import ObjectRef
+from tierwise.types import (
     Decision,
     DeploymentFacts,
     InferenceServiceFacts,
-    Memory,
     MetricsHealth,
     Outcome,
     Plan,
@@ -24,10 +24,10 @@ from tierwise.model import (
     TierObject,
     TierOutcome,
     TierPlan,
+    TierState,
     TierView,
     Workload,
 )
-from tierwise.ports import Ref
 
 NAMESPACE = "default"
 MODEL = {"model": {"name": "small", "uri": "hf://org/small"}, "resources": {"gpus": 1}}
@@ -41,16 +41,16 @@ EXTERNAL = {
 }
 
 
-def service_ref(name: str = "chat") -> Ref:
-    return Ref("serving.kserve.io/v1beta1", "inferenceservices", NAMESPACE, name)
+def service_ref(name: str = "chat") -> ObjectRef:
+    return ObjectRef("serving.kserve.io/v1beta1", "inferenceservices", NAMESPACE, name)
 
 
-def deployment_ref(name: str = "chat") -> Ref:
-    return Ref("apps/v1", "deployments", NAMESPACE, f"{name}-predictor")
+def deployment_ref(name: str = "chat") -> ObjectRef:
+    return ObjectRef("apps/v1", "deployments", NAMESPACE, f"{name}-predictor")
 
 
-def pod_ref(name: str) -> Ref:
-    return Ref("v1", "pods", NAMESPACE, name)
+def pod_ref(name: str) -> ObjectRef:
+    return ObjectRef("v1", "pods", NAMESPACE, name)
 
 
 def tier(name: str = "chat", spec: dict[str, Any] | None = None, **changes: Any) -> TierObject:
@@ -75,7 +75,7 @@ def plan(name: str = "chat", scale_to: int | None = None, **changes: Any) -> Tie
     made = TierPlan(
         key=TierKey(NAMESPACE, name),
         decision=Decision(current=0, target=scale_to or 0, reason="Load", message=""),
-        memory=Memory(),
+        memory=TierState(),
         serve=True,
         scale_to=scale_to,
     )
@@ -107,8 +107,8 @@ def pod(store: Store, name: str, cost: int | None = None) -> PodFacts:
     )
 
 
-def tier_ref(name: str = "chat") -> Ref:
-    return Ref(API_VERSION, "modeltiers", NAMESPACE, name)
+def tier_ref(name: str = "chat") -> ObjectRef:
+    return ObjectRef(API_VERSION, "modeltiers", NAMESPACE, name)
 
 
 def here(store: Store, of: TierObject) -> None:
@@ -162,7 +162,7 @@ def snapshot(*views: TierView, kserve_present: bool = True) -> Snapshot:
     return Snapshot(at=1000.0, tiers=ordered, metrics=MetricsHealth(ok=True), kserve_present=kserve_present)
 
 
-async def run(store: Store, memo: Memo, view: TierView, tier_plan: TierPlan) -> TierOutcome:
+async def run(store: Store, memo: WriteState, view: TierView, tier_plan: TierPlan) -> TierOutcome:
     """Act on one tier."""
     outcome: Outcome = await act(snapshot(view), Plan((tier_plan,)), store, memo)
     return outcome.tiers[0]

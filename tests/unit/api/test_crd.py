@@ -12,10 +12,11 @@ from pydantic import Field
 from tests.unit.api.structural import walk
 from tierwise.api import crd
 from tierwise.api.base import Model, Rule
-from tierwise.api.crd import model_tier, structural, to_yaml
+from tierwise.api.crd import definition, structural, to_yaml
+from tierwise.api.kinds import MODEL_TIER
 
 REPO = Path(__file__).resolve().parents[3]
-CRD = model_tier()
+CRD = definition(MODEL_TIER)
 VERSION = CRD["spec"]["versions"][0]
 ROOT = VERSION["schema"]["openAPIV3Schema"]
 NODES = [(path, node) for path, node in walk(ROOT) if path.startswith((".spec", ".status"))]
@@ -152,8 +153,8 @@ def test_names_of_the_kind() -> None:
 
 
 def test_yaml_is_stable_has_no_anchors_and_says_the_same_as_the_dict() -> None:
-    text = to_yaml(model_tier())
-    assert text == to_yaml(model_tier())
+    text = to_yaml(definition(MODEL_TIER))
+    assert text == to_yaml(definition(MODEL_TIER))
     assert "&id" not in text
     assert yaml.safe_load(text) == CRD
 

@@ -6,12 +6,13 @@ import re
 
 from tests.unit.api.structural import walk
 from tierwise import reasons
-from tierwise.api.crd import model_tier
-from tierwise.api.docs import conditions_page, model_tier_page
-from tierwise.report import readiness
-from tierwise.report.conditions import Verdict
+from tierwise.api.crd import definition
+from tierwise.api.kinds import MODEL_TIER
+from tierwise.report import ready_condition
+from tierwise.report.conditions import ConditionUpdate
+from tools.api_docs import conditions_page, kind_page
 
-ROOT = model_tier()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+ROOT = definition(MODEL_TIER)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 
 
 def section(page: str, title: str) -> str:
@@ -20,7 +21,7 @@ def section(page: str, title: str) -> str:
 
 
 def test_every_field_stands_under_its_level_with_its_description() -> None:
-    page = model_tier_page()
+    page = kind_page(MODEL_TIER)
     for path, node in walk(ROOT):
         level, _, name = path.lstrip(".").rpartition(".")
         if level.startswith(("spec", "status")) and name not in ("", "*") and not name.endswith("[]"):
@@ -31,7 +32,7 @@ def test_every_field_stands_under_its_level_with_its_description() -> None:
 
 
 def test_every_rule_is_listed() -> None:
-    page = model_tier_page()
+    page = kind_page(MODEL_TIER)
     for _, node in walk(ROOT):
         for rule in node.get("x-kubernetes-validations", ()):
             assert f"- `{rule['rule']}`: {rule['message']}." in page
@@ -47,7 +48,7 @@ def test_every_reason_is_listed_where_it_occurs() -> None:
 
 
 def test_a_table_has_as_many_cells_in_every_row() -> None:
-    for page in (model_tier_page(), conditions_page()):
+    for page in (kind_page(MODEL_TIER), conditions_page()):
         for block in re.findall(r"(?:^\|.*\n)+", page, re.MULTILINE):
             assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1
 
@@ -56,21 +57,21 @@ def test_the_states_are_those_that_are_reported() -> None:
     page = section(conditions_page(), "The one word: STATUS")
     listed = set(re.findall(r"^\| ([A-Z][a-z]+) \|", page, re.MULTILINE))
     fine = {
-        reasons.ACCEPTED: Verdict(reasons.ACCEPTED, "True", reasons.VALID, ""),
-        reasons.PROVISIONED: Verdict(reasons.PROVISIONED, "True", reasons.PROVISIONED_OK, ""),
-        reasons.METRICS_AVAILABLE: Verdict(reasons.METRICS_AVAILABLE, "True", reasons.METRICS_OK, ""),
-        reasons.READY: Verdict(reasons.READY, "True", reasons.SERVING, ""),
+        reasons.ACCEPTED: ConditionUpdate(reasons.ACCEPTED, "True", reasons.VALID, ""),
+        reasons.PROVISIONED: ConditionUpdate(reasons.PROVISIONED, "True", reasons.PROVISIONED_OK, ""),
+        reasons.METRICS_AVAILABLE: ConditionUpdate(reasons.METRICS_AVAILABLE, "True", reasons.METRICS_OK, ""),
+        reasons.READY: ConditionUpdate(reasons.READY, "True", reasons.SERVING, ""),
     }
     bad = [
-        Verdict(reasons.ACCEPTED, "False", reasons.INVALID_SPEC, ""),
-        Verdict(reasons.PROVISIONED, "False", reasons.DELETING, ""),
-        Verdict(reasons.PROVISIONED, "False", reasons.IMAGE_PULL, ""),
-        Verdict(reasons.METRICS_AVAILABLE, "False", reasons.PROMETHEUS_ERROR, ""),
-        Verdict(reasons.READY, "True", reasons.DEGRADED, ""),
-        Verdict(reasons.READY, "True", reasons.EXTERNAL_READY, ""),
-        Verdict(reasons.READY, "False", reasons.STARTING, ""),
-        Verdict(reasons.READY, "False", reasons.SCALED_TO_ZERO, ""),
+        ConditionUpdate(reasons.ACCEPTED, "False", reasons.INVALID_SPEC, ""),
+        ConditionUpdate(reasons.PROVISIONED, "False", reasons.DELETING, ""),
+        ConditionUpdate(reasons.PROVISIONED, "False", reasons.IMAGE_PULL, ""),
+        ConditionUpdate(reasons.METRICS_AVAILABLE, "False", reasons.PROMETHEUS_ERROR, ""),
+        ConditionUpdate(reasons.READY, "True", reasons.DEGRADED, ""),
+        ConditionUpdate(reasons.READY, "True", reasons.EXTERNAL_READY, ""),
+        ConditionUpdate(reasons.READY, "False", reasons.STARTING, ""),
+        ConditionUpdate(reasons.READY, "False", reasons.SCALED_TO_ZERO, ""),
     ]
-    told = {readiness.state(fine)[0]} | {readiness.state({**fine, each.type: each})[0] for each in bad}
+    told = {ready_condition.state(fine)[0]} | {ready_condition.state({**fine, each.type: each})[0] for each in bad}
     stuck = {**fine, reasons.PROVISIONED: bad[2], reasons.READY: bad[6]}
-    assert told | {readiness.state(stuck)[0]} == listed
+    assert told | {ready_condition.state(stuck)[0]} == listed

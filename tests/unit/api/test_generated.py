@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tierwise.api import docs
-from tierwise.api.generated import main, stale, write
+from tools import api_docs
+from tools.generated import main, stale, write
 
 REPO = Path(__file__).resolve().parents[3]
 FILES = {Path("b/two.md"): "zwei\n", Path("a.md"): "eins — ä\n"}
@@ -33,4 +33,4 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_pages_in_the_repository_are_fresh() -> None:
-    assert stale(docs.files(), REPO) == []
+    assert stale(api_docs.files(), REPO) == []

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from tests.unit.api.structural import errors, spoiled, values
 from tierwise.api.crd import structural
-from tierwise.api.status import ModelTierStatus
-from tierwise.api.v1alpha1 import ModelTierSpec, Placement, Resources
+from tierwise.api.modeltier import ModelTierSpec, Placement, Resources
+from tierwise.api.modeltier_status import ModelTierStatus
 
 SPEC = structural(ModelTierSpec)
 STATUS = structural(ModelTierStatus, defaults=False)

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from random import Random
 
 from tests.unit.decide.make import HEALTHY, KEY, pod, view
-from tierwise.api.v1alpha1 import ModelTierSpec
+from tierwise.api.modeltier import ModelTierSpec
 from tierwise.decide import decide
-from tierwise.model import MISSING, Decision, Memory, PodSample, Signal, Snapshot, State
+from tierwise.types import MISSING, Decision, PodSample, Signal, Snapshot, State, TierState
 from tierwise_sim.engine import Engine
 from tierwise_sim.sequence import Rejection, Request
 from tierwise_sim.settings import EngineSettings
@@ -47,7 +47,7 @@ class Fleet:
     now: float = 0.0
     users: int = 0
     wanted: int = 1
-    memory: Memory = field(default_factory=lambda: Memory(recommended=1))
+    memory: TierState = field(default_factory=lambda: TierState(recommended=1))
     replicas: list[Replica] = field(default_factory=list)
     leaving: list[Replica] = field(default_factory=list)
     history: list[int] = field(default_factory=list)

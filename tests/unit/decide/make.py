@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tierwise.api.status import ModelTierStatus
-from tierwise.api.v1alpha1 import ModelTierSpec
+from tierwise.api.modeltier import ModelTierSpec
+from tierwise.api.modeltier_status import ModelTierStatus
 from tierwise.decide import decide, remember, restore
-from tierwise.model import (
+from tierwise.types import (
     MISSING,
     Decision,
     DeploymentFacts,
     InferenceServiceFacts,
-    Memory,
     MetricsHealth,
     PodFacts,
     PodSample,
@@ -24,6 +23,7 @@ from tierwise.model import (
     TierObject,
     TierPlan,
     TierSignals,
+    TierState,
     TierView,
     Workload,
 )
@@ -94,16 +94,18 @@ def view(
 
 
 HEALTHY = MetricsHealth(ok=True, at=NOW)
-SETTLED = Memory(recommended=1)
+SETTLED = TierState(recommended=1)
 
 
-def plan(seen: TierView, memory: Memory = SETTLED, *, now: float = NOW, metrics: MetricsHealth = HEALTHY) -> TierPlan:
+def plan(
+    seen: TierView, memory: TierState = SETTLED, *, now: float = NOW, metrics: MetricsHealth = HEALTHY
+) -> TierPlan:
     """The plan for one tier."""
     return decide(Snapshot(now, (seen,), metrics), {seen.tier.key: memory}).tiers[0]
 
 
 def decision(
-    seen: TierView, memory: Memory = SETTLED, *, now: float = NOW, metrics: MetricsHealth = HEALTHY
+    seen: TierView, memory: TierState = SETTLED, *, now: float = NOW, metrics: MetricsHealth = HEALTHY
 ) -> Decision:
     """The decision for one tier."""
     found = plan(seen, memory, now=now, metrics=metrics).decision
@@ -129,7 +131,7 @@ class Loop:
     now: float = NOW
     start: float = 0.0
     interval: float = 10.0
-    memory: Memory = SETTLED
+    memory: TierState = SETTLED
     ready: list[float] = field(default_factory=lambda: [0.0])
     history: list[int] = field(default_factory=list)
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from tests.unit.decide.make import NOW, SETTLED, plan, sample, value, view
 from tierwise import reasons
-from tierwise.api.status import AdviceStatus, ModelTierStatus
-from tierwise.api.v1alpha1 import ModelTierSpec
+from tierwise.api.modeltier import ModelTierSpec
+from tierwise.api.modeltier_status import AdviceStatus, ModelTierStatus
 from tierwise.decide.advice import BETTER, ENOUGH_DRAFTED, ENOUGH_REQUESTS, HOLD_SECONDS, LEAST, NO_HITS, draft_cost
-from tierwise.facts import UNKNOWN, Facts, ModelShape
-from tierwise.model import MISSING, Memory, Signal, State, TierPlan
+from tierwise.types import MISSING, Signal, State, TierPlan, TierState
+from tierwise.types.capabilities import UNKNOWN, Facts, ModelShape
 
 PREFIX, SLOWS = reasons.PREFIX_CACHE_UNUSED, reasons.SPECULATION_SLOWS
 MEASURED = {PREFIX, SLOWS, reasons.MODEL_NOT_READ}
@@ -34,9 +34,9 @@ class Ticks:
 
     spec: ModelTierSpec
     facts: Facts = UNKNOWN
-    unread: str = ""
+    metadata_error: str = ""
     now: float = NOW
-    memory: Memory = SETTLED
+    memory: TierState = SETTLED
     status: ModelTierStatus = field(default_factory=lambda: ModelTierStatus(observed_generation=1))
     generation: int = 1
 
@@ -57,7 +57,7 @@ class Ticks:
         seen = view(self.spec, (sample("a", 4),))
         tier = replace(seen.tier, status=self.status, generation=self.generation)
         measured = replace(seen.signals, **dict[str, Any](signals))
-        seen = replace(seen, tier=tier, signals=measured, facts=self.facts, unread=self.unread)
+        seen = replace(seen, tier=tier, signals=measured, facts=self.facts, metadata_error=self.metadata_error)
         return plan(seen, self.memory, now=self.now)
 
     def until(self, reason: str, **signals: Signal) -> float:
@@ -140,10 +140,10 @@ def test_a_doubt_that_passes_is_forgotten() -> None:
 
 
 def test_what_the_hub_did_not_tell_is_one_line() -> None:
-    ticks = Ticks(spec(), unread="the hub answers 401 for org/m")
+    ticks = Ticks(spec(), metadata_error="the hub answers 401 for org/m")
     assert ticks.tick() == [reasons.MODEL_NOT_READ]
     assert "the hub answers 401 for org/m" in ticks.message(reasons.MODEL_NOT_READ)
-    ticks.unread = ""
+    ticks.metadata_error = ""
     assert ticks.tick() == []
 
 

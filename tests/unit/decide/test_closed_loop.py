@@ -11,7 +11,7 @@ import pytest
 from tests.unit.decide.fleet import Fleet
 from tests.unit.decide.make import spec
 from tierwise import reasons
-from tierwise.api.status import ModelTierStatus
+from tierwise.api.modeltier_status import ModelTierStatus
 from tierwise.decide import remember, restore
 from tierwise_sim.settings import EngineSettings
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.decide.make import K, sample, spec, spread, value, view, without
-from tierwise.decide.demand import Share, demand, gaps, median, share, total, whole
-from tierwise.model import MISSING, PodSample, Signal, State
+from tierwise.decide.demand import ReplicaCapacity, demand, gaps, median, replica_capacity, total, whole
+from tierwise.types import MISSING, PodSample, Signal, State
 
-GIVEN = Share(requests=20, memory=0.8)
+GIVEN = ReplicaCapacity(requests=20, memory=0.8)
 
 
 def test_requests_fill_replicas_by_what_one_runs_and_may_have_waiting() -> None:
@@ -88,8 +88,8 @@ def test_use_above_one_and_absurd_values_stay_finite() -> None:
 def test_full_memory_is_seen_although_hardly_anything_runs() -> None:
     """The estimated mean is beyond every float then: without anybody waiting it must not count."""
     full = sample("a", 5e-324, kv=1.0)
-    assert demand((full,), MISSING, Share(20, 0.8)).memory == pytest.approx(1.25)
-    assert demand((sample("a", 5e-324, 1, kv=1.0),), MISSING, Share(20, 0.8)).memory == 1e6
+    assert demand((full,), MISSING, ReplicaCapacity(20, 0.8)).memory == pytest.approx(1.25)
+    assert demand((sample("a", 5e-324, 1, kv=1.0),), MISSING, ReplicaCapacity(20, 0.8)).memory == 1e6
 
 
 def test_a_replica_counts_as_measured_when_both_its_numbers_are_known() -> None:
@@ -108,13 +108,13 @@ def test_nothing_measured_is_no_load() -> None:
 
 
 def test_the_share_of_a_replica_is_what_it_runs_and_what_may_wait() -> None:
-    assert share(spec(), 16.0) == Share(20.0, 0.8)
-    assert share(spec(kvCachePercent=50, waitingPerReplica=0), 12.5) == Share(12.5, 0.5)
+    assert replica_capacity(spec(), 16.0) == ReplicaCapacity(20.0, 0.8)
+    assert replica_capacity(spec(kvCachePercent=50, waitingPerReplica=0), 12.5) == ReplicaCapacity(12.5, 0.5)
 
 
 def test_an_engine_that_refuses_requests_is_full_before_it_refuses() -> None:
     """The gauges stop at maxQueuedRequests: with a share above that, refused work would look like a fit."""
-    limited = share(spec(batching={"maxQueuedRequests": 10}), 16.0)
+    limited = replica_capacity(spec(batching={"maxQueuedRequests": 10}), 16.0)
     assert limited.requests == pytest.approx(8)
     assert demand((sample("a", 10, 0),), MISSING, limited).compute == pytest.approx(1.25)
 

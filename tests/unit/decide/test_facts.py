@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from tests.unit.decide.make import HEALTHY, KEY, NOW, plan, pod, sample, view
 from tierwise import reasons
-from tierwise.api.status import Condition, ModelTierStatus, RenderedStatus, RolloutStatus
-from tierwise.api.v1alpha1 import ModelTierSpec
+from tierwise.api.conditions import Condition
+from tierwise.api.modeltier import ModelTierSpec
+from tierwise.api.modeltier_status import ModelTierStatus, RenderedStatus, RolloutStatus
 from tierwise.decide import decide
-from tierwise.decide.kept import fingerprint, kept
-from tierwise.facts import GPU, UNKNOWN, Facts, ModelShape
-from tierwise.model import Memory, Snapshot, TierPlan, TierView, Workload
+from tierwise.decide.spec_hash import canonical_spec, fingerprint
+from tierwise.types import Snapshot, TierPlan, TierState, TierView, Workload
+from tierwise.types.capabilities import GPU, UNKNOWN, Facts, ModelShape
 
 T4, L4 = GPU("Tesla-T4", (7, 5), 15360, 580), GPU("NVIDIA-L4", (8, 9), 23034, 580)
 EIGHT = ModelShape(
@@ -115,12 +116,12 @@ def test_a_changed_spec_is_judged_anew_and_what_ran_before_is_left_alone() -> No
 
 
 def test_a_change_of_scaling_alone_is_not_judged_by_facts_anew() -> None:
-    made_from = RenderedStatus(hash=fingerprint(kept(spec())), template="t")
+    made_from = RenderedStatus(hash=fingerprint(canonical_spec(spec())), template="t")
     status = accepted(generation=0).model_copy(update={"rollout": RolloutStatus(rendered=made_from)})
     wider = spec(scaling={"minReplicas": 2, "maxReplicas": 4}, replicas=3)
     made = plan(running(Facts((T4,)), status, wider))
     assert (made.serve, made.scale_to) == (True, 3)
-    assert len(tiers(running(UNKNOWN, status, wider, asking=True))) == 1, "and nobody waits for the hub"
+    assert len(tiers(running(UNKNOWN, status, wider, metadata_pending=True))) == 1, "and nobody waits for the hub"
     assert refused(plan(running(Facts((T4,)), status, spec(contextLength=2048)))) == reasons.WRONG_GPU
 
 
@@ -138,14 +139,14 @@ def test_what_the_spec_alone_forbids_is_refused_also_when_it_runs() -> None:
 
 
 def tiers(*views: TierView) -> list[TierPlan]:
-    return list(decide(Snapshot(NOW, views, HEALTHY), {KEY: Memory(recommended=1)}).tiers)
+    return list(decide(Snapshot(NOW, views, HEALTHY), {KEY: TierState(recommended=1)}).tiers)
 
 
 def test_a_new_tier_waits_for_the_first_answer_about_its_model() -> None:
-    assert tiers(new(UNKNOWN, asking=True)) == []
-    assert tiers(running(UNKNOWN, accepted(generation=0), asking=True)) == [], "so does a changed one"
-    assert len(tiers(running(UNKNOWN, accepted(), asking=True))) == 1
-    gone = new(UNKNOWN, asking=True)
+    assert tiers(new(UNKNOWN, metadata_pending=True)) == []
+    assert tiers(running(UNKNOWN, accepted(generation=0), metadata_pending=True)) == [], "so does a changed one"
+    assert len(tiers(running(UNKNOWN, accepted(), metadata_pending=True))) == 1
+    gone = new(UNKNOWN, metadata_pending=True)
     assert len(tiers(replace(gone, tier=replace(gone.tier, deleting=True)))) == 1
 
 

@@ -8,12 +8,13 @@ import pytest
 
 from tests.unit.decide.make import HEALTHY, KEY, NOW, SETTLED, plan, pod, sample, spec, spread, view
 from tierwise import reasons
-from tierwise.api.status import Condition, DecisionStatus, ScalingStatus
-from tierwise.api.v1alpha1 import ModelTierSpec
+from tierwise.api.conditions import Condition
+from tierwise.api.modeltier import ModelTierSpec
+from tierwise.api.modeltier_status import DecisionStatus, ScalingStatus
 from tierwise.decide import decide
 from tierwise.decide.plan import runs_as_accepted
-from tierwise.model import Memory, Snapshot, TierKey, TierView
 from tierwise.times import rfc3339
+from tierwise.types import Snapshot, TierKey, TierState, TierView
 
 
 def named(seen: TierView, namespace: str, name: str) -> TierView:
@@ -154,7 +155,7 @@ def test_nothing_is_written_without_kserve() -> None:
 def test_plans_are_sorted_and_a_tier_without_a_memory_has_lost_it() -> None:
     seen = view(spec(), spread(5, 5), current=5)
     tiers = tuple(named(seen, "n", name) for name in ("c", "a", "b"))
-    found = decide(Snapshot(NOW, tiers, HEALTHY), {TierKey("n", "a"): Memory(recommended=1)})
+    found = decide(Snapshot(NOW, tiers, HEALTHY), {TierKey("n", "a"): TierState(recommended=1)})
     assert [each.key.name for each in found.tiers] == ["a", "b", "c"]
     assert [each.scale_to for each in found.tiers] == [1, None, None]
 
@@ -201,7 +202,7 @@ def test_what_is_not_served_keeps_its_key_and_what_is_remembered_of_it() -> None
         found = plan(seen)
         assert (found.key, found.decision, found.memory, found.scale_to) == (seen.tier.key, None, SETTLED, None)
     bought = plan(view(_external()))
-    assert (bought.key, bought.decision, bought.memory) == (KEY, None, Memory())
+    assert (bought.key, bought.decision, bought.memory) == (KEY, None, TierState())
 
 
 def test_everything_that_is_refused_is_said_in_one_sentence() -> None:

@@ -21,7 +21,7 @@ from tests.unit.decide.make import (
     without,
 )
 from tierwise import reasons
-from tierwise.model import MISSING, Decision, Memory, MetricsHealth, Peak, PodSample, Signal, State
+from tierwise.types import MISSING, Decision, MetricsHealth, Peak, PodSample, Signal, State, TierState
 
 STEPS = ("load", "tolerance", "bounds", "metrics", "window", "headroom", "pin", "mode")
 
@@ -46,22 +46,22 @@ def test_up_goes_at_once_and_in_one_jump() -> None:
 
 def test_replicas_that_are_not_ready_yet_count_as_capacity() -> None:
     """Seven were asked for, one is there: the same load asks for the same seven."""
-    found = decision(view(spec(), spread(130, 1), current=7), Memory(recommended=7))
+    found = decision(view(spec(), spread(130, 1), current=7), TierState(recommended=7))
     assert found.target == 7
 
 
 def test_a_small_overload_changes_nothing() -> None:
-    found = decision(view(spec(), spread(5 * 20 * 1.09, 5), current=5), Memory(recommended=5))
+    found = decision(view(spec(), spread(5 * 20 * 1.09, 5), current=5), TierState(recommended=5))
     assert (found.target, reason_of(found, "tolerance")) == (5, reasons.TOLERANCE)
-    assert decision(view(spec(), spread(5 * 20 * 1.11, 5), current=5), Memory(recommended=5)).target == 6
-    exact = decision(view(spec(tolerancePercent=0), spread(101, 5), current=5), Memory(recommended=5))
+    assert decision(view(spec(), spread(5 * 20 * 1.11, 5), current=5), TierState(recommended=5)).target == 6
+    exact = decision(view(spec(tolerancePercent=0), spread(101, 5), current=5), TierState(recommended=5))
     assert exact.target == 6
 
 
 def test_the_first_sample_of_a_replica_is_not_counted_upwards() -> None:
     """Forty requests moved to two new replicas; the old one's sample is from before and still has them."""
     samples = (sample("old", 16, 44), sample("new-1", 16, 4), sample("new-2", 16, 4))
-    memory = Memory(recommended=3, measured=(("old", NOW - 60),))
+    memory = TierState(recommended=3, measured=(("old", NOW - 60),))
     found = plan(view(spec(), samples, current=3), memory)
     assert found.decision is not None
     assert (found.decision.target, reason_of(found.decision, "tolerance")) == (3, reasons.SETTLING)
@@ -72,14 +72,14 @@ def test_the_first_sample_of_a_replica_is_not_counted_upwards() -> None:
 
 def test_the_first_sample_of_a_tier_is_counted() -> None:
     for measured in (None, (), (("gone", NOW - 60),), (("pod-000", NOW),)):
-        assert decision(view(spec(), spread(50, 1)), Memory(recommended=1, measured=measured)).target == 3
+        assert decision(view(spec(), spread(50, 1)), TierState(recommended=1, measured=measured)).target == 3
 
 
 def test_settled_replicas_never_fill_more_than_all_do() -> None:
     """Capacities 1, K and K: the median of all is K, that of the two settled ones is 1."""
     odd = replace(sample("odd", 0, at=NOW), kv_capacity_tokens=value(1.0))
     pods = (sample("a", 0, kv=1.0), odd, sample("new", 0))
-    memory = Memory(recommended=1, measured=(("a", NOW - 60), ("odd", NOW - 60)))
+    memory = TierState(recommended=1, measured=(("a", NOW - 60), ("odd", NOW - 60)))
     assert decision(view(spec(tolerancePercent=0), pods), memory).target == 2
 
 
@@ -91,12 +91,12 @@ def test_the_maximum_holds_the_target_down_and_says_so() -> None:
 
 def test_a_lowered_maximum_holds_at_once_even_without_metrics() -> None:
     for samples, ready in ((spread(150, 8), None), ((), ("a",))):
-        found = decision(view(spec(maxReplicas=4), samples, current=8, ready=ready), Memory(recommended=8))
+        found = decision(view(spec(maxReplicas=4), samples, current=8, ready=ready), TierState(recommended=8))
         assert (found.target, found.reason) == (4, reasons.MAX_REPLICAS)
 
 
 def test_the_minimum_holds_the_target_up_and_says_so() -> None:
-    found = decision(view(spec(minReplicas=3), spread(0, 3), current=3), Memory(recommended=1))
+    found = decision(view(spec(minReplicas=3), spread(0, 3), current=3), TierState(recommended=1))
     assert (found.target, found.limited_by) == (3, reasons.MIN_REPLICAS)
 
 
@@ -162,7 +162,7 @@ def test_a_prometheus_that_does_not_answer_forbids_lowering_not_raising() -> Non
 
 def test_up_goes_from_what_is_known_and_is_remembered() -> None:
     samples = (*spread(130, 1), PodSample("hung"))
-    found = plan(view(spec(), samples, current=2), Memory(recommended=2))
+    found = plan(view(spec(), samples, current=2), TierState(recommended=2))
     assert found.scale_to == 7
     assert found.memory.recommended == 7
     lower = plan(view(spec(), (*spread(5, 1), PodSample("hung")), current=7), found.memory)
@@ -171,7 +171,7 @@ def test_up_goes_from_what_is_known_and_is_remembered() -> None:
 
 
 def test_down_goes_to_the_highest_of_the_window() -> None:
-    loop = Loop(spec(), replicas=6, memory=Memory(recommended=6))
+    loop = Loop(spec(), replicas=6, memory=TierState(recommended=6))
     for number in range(30):
         found = loop.tick(50 if number < 10 else 10)
         assert (found.target, found.limited_by) == (6, reasons.SCALE_DOWN_WINDOW)
@@ -181,42 +181,42 @@ def test_down_goes_to_the_highest_of_the_window() -> None:
 
 
 def test_down_jumps_over_several_replicas_at_once() -> None:
-    loop = Loop(spec(), replicas=10, memory=Memory(recommended=10))
+    loop = Loop(spec(), replicas=10, memory=TierState(recommended=10))
     for _ in range(40):
         loop.tick(0)
     assert sorted(set(loop.history), reverse=True) == [10, 1]
 
 
 def test_a_window_of_zero_seconds_holds_nothing() -> None:
-    assert decision(view(spec(scaleDownWindowSeconds=0), spread(0, 8), current=8), Memory(recommended=8)).target == 1
+    assert decision(view(spec(scaleDownWindowSeconds=0), spread(0, 8), current=8), TierState(recommended=8)).target == 1
 
 
 def test_down_leaves_headroom() -> None:
-    found = decision(view(spec(), spread(75, 5), current=5), Memory(recommended=4))
+    found = decision(view(spec(), spread(75, 5), current=5), TierState(recommended=4))
     assert (found.target, found.limited_by) == (5, reasons.HEADROOM)
     assert found.steps[5].message == "with 4 replicas the rest would be above 80% of their share"
-    assert decision(view(spec(), spread(64, 5), current=5), Memory(recommended=4)).target == 4
+    assert decision(view(spec(), spread(64, 5), current=5), TierState(recommended=4)).target == 4
 
 
 def test_headroom_never_raises() -> None:
-    found = decision(view(spec(), spread(59, 3), current=3), Memory(recommended=3))
+    found = decision(view(spec(), spread(59, 3), current=3), TierState(recommended=3))
     assert (found.target, found.limited_by) == (3, "")
 
 
 def test_a_window_never_raises() -> None:
-    memory = Memory(recommended=3, peaks=(Peak(9, NOW - 10),), observed_at=NOW - 10)
+    memory = TierState(recommended=3, peaks=(Peak(9, NOW - 10),), observed_at=NOW - 10)
     assert decision(view(spec(), spread(59, 3), current=3), memory).target == 3
 
 
 @pytest.mark.parametrize("replicas", [0, 3, 25])
 def test_a_pin_is_exact(replicas: int) -> None:
-    found = decision(view(spec(replicas=replicas), spread(130, 5), current=5), Memory(recommended=5))
+    found = decision(view(spec(replicas=replicas), spread(130, 5), current=5), TierState(recommended=5))
     assert (found.target, found.reason, found.limited_by) == (replicas, reasons.PINNED, reasons.PINNED)
     assert found.message == f"spec.replicas fixes {replicas} replicas"
 
 
 def test_what_the_load_asked_for_while_pinned_is_remembered() -> None:
-    loop = Loop(spec(replicas=5), replicas=5, memory=Memory(recommended=5))
+    loop = Loop(spec(replicas=5), replicas=5, memory=TierState(recommended=5))
     for _ in range(40):
         loop.tick(5)
     loop.spec = spec()
@@ -245,12 +245,12 @@ def test_the_signals_are_named() -> None:
 
 def test_messages_fit_the_status() -> None:
     many = tuple(f"{'x' * 60}-{n}" for n in range(9))
-    found = decision(view(spec(), (), current=9, ready=many), Memory(recommended=9))
+    found = decision(view(spec(), (), current=9, ready=many), TierState(recommended=9))
     assert all(len(step.message) <= 256 for step in found.steps)
 
 
 def test_a_gap_in_the_metrics_does_not_let_a_window_pass() -> None:
-    loop = Loop(spec(), replicas=5, memory=Memory(recommended=5))
+    loop = Loop(spec(), replicas=5, memory=TierState(recommended=5))
     loop.tick(5)
     loop.now += 600
     for _ in range(27):
@@ -260,7 +260,7 @@ def test_a_gap_in_the_metrics_does_not_let_a_window_pass() -> None:
 
 def test_a_wall_clock_that_is_set_changes_no_target() -> None:
     for jump in (86_400.0, -86_400.0):
-        loop = Loop(spec(), replicas=5, memory=Memory(recommended=5))
+        loop = Loop(spec(), replicas=5, memory=TierState(recommended=5))
         for number in range(20):
             loop.tick(5)
             if number == 10:

@@ -9,11 +9,11 @@ import pytest
 
 from tests.unit.decide.make import NOW, view
 from tierwise import reasons
-from tierwise.api.status import SPEC_LENGTH, FailedSpec, LastGood, RenderedStatus, RolloutStatus
-from tierwise.api.v1alpha1 import ModelTierSpec
-from tierwise.decide.kept import fingerprint, kept
-from tierwise.decide.rollout import STEADY_SECONDS, roll
-from tierwise.model import DeploymentFacts, PodFacts, Rollout
+from tierwise.api.modeltier import ModelTierSpec
+from tierwise.api.modeltier_status import SPEC_LENGTH, FailedSpec, LastGood, RenderedStatus, RolloutStatus
+from tierwise.decide.rollout import STEADY_SECONDS, choose_rollout
+from tierwise.decide.spec_hash import canonical_spec, fingerprint
+from tierwise.types import DeploymentFacts, PodFacts, Rollout
 
 
 def spec(repository: str = "new", **changes: Any) -> ModelTierSpec:
@@ -23,8 +23,8 @@ def spec(repository: str = "new", **changes: Any) -> ModelTierSpec:
 
 
 OLD, NEW = spec("old", replicas=7), spec("new", replicas=2)
-WAS, IS = fingerprint(kept(OLD)), fingerprint(kept(NEW))
-GOOD = LastGood(generation=3, hash=WAS, replica_set="set-old", spec=kept(OLD))
+WAS, IS = fingerprint(canonical_spec(OLD)), fingerprint(canonical_spec(NEW))
+GOOD = LastGood(generation=3, hash=WAS, replica_set="set-old", spec=canonical_spec(OLD))
 MARK = FailedSpec(generation=6, hash=IS, reason=reasons.ENGINE_CRASHED, message="it ended")
 
 
@@ -65,17 +65,17 @@ def rolled(
     seen = view(present, pods=pods, deployment=replace(facts, **deployment), ready_endpoints=frozenset(names))
     status = RolloutStatus(rendered=RenderedStatus(hash=rendered, template=template), last_good=good, failed=failed)
     told = seen.tier.status.model_copy(update={"rollout": status})
-    return roll(replace(seen, tier=replace(seen.tier, generation=6, status=told)), present, NOW)
+    return choose_rollout(replace(seen, tier=replace(seen.tier, generation=6, status=told)), present, NOW)
 
 
 def test_a_spec_whose_replica_answers_for_long_enough_is_the_last_good_one() -> None:
     assert rolled(NEW, pod("a")) == Rollout(
-        NEW, IS, good=LastGood(generation=6, hash=IS, replica_set="set-new", spec=kept(NEW))
+        NEW, IS, good=LastGood(generation=6, hash=IS, replica_set="set-new", spec=canonical_spec(NEW))
     )
 
 
 def test_the_same_spec_in_another_replica_set_keeps_its_generation() -> None:
-    before = LastGood(generation=4, hash=IS, replica_set="set-first", spec=kept(NEW))
+    before = LastGood(generation=4, hash=IS, replica_set="set-first", spec=canonical_spec(NEW))
     assert rolled(NEW, pod("a"), good=before).good == before.model_copy(update={"replica_set": "set-new"})
 
 
@@ -116,17 +116,17 @@ def test_pods_of_two_replica_sets_serve_no_spec() -> None:
 
 
 def test_a_spec_too_long_to_be_kept_is_known_by_its_hash_alone() -> None:
-    room = SPEC_LENGTH - len(kept(spec(contextLength=1024)))
+    room = SPEC_LENGTH - len(canonical_spec(spec(contextLength=1024)))
     arguments = ["--reasoning-parser=" + "a" * 400] * (room // 422)
     exact = spec(contextLength=1024).model_copy(update={"extra_args": arguments})
-    fill = SPEC_LENGTH - len(kept(exact))
+    fill = SPEC_LENGTH - len(canonical_spec(exact))
     exact = exact.model_copy(update={"extra_args": [arguments[0] + "b" * fill, *arguments[1:]]})
-    assert len(kept(exact)) == SPEC_LENGTH
+    assert len(canonical_spec(exact)) == SPEC_LENGTH
     longer = exact.model_copy(update={"extra_args": [arguments[0] + "b" * (fill + 1), *arguments[1:]]})
-    for present, text in ((exact, kept(exact)), (longer, "")):
-        found = rolled(present, pod("a"), rendered=fingerprint(kept(present))).good
+    for present, text in ((exact, canonical_spec(exact)), (longer, "")):
+        found = rolled(present, pod("a"), rendered=fingerprint(canonical_spec(present))).good
         assert found is not None
-        assert (found.spec, found.hash) == (text, fingerprint(kept(present)))
+        assert (found.spec, found.hash) == (text, fingerprint(canonical_spec(present)))
 
 
 def test_a_spec_that_cannot_start_is_given_up() -> None:
@@ -147,7 +147,7 @@ def test_a_spec_that_cannot_start_is_given_up() -> None:
         {"good": GOOD.model_copy(update={"spec": ""})},
         {"good": GOOD.model_copy(update={"spec": "{"})},
         {"good": GOOD.model_copy(update={"spec": '{"engine":{"version":"0.33.0"}}'})},
-        {"good": GOOD.model_copy(update={"spec": kept(spec(extraArgs=["--port=1"]))})},
+        {"good": GOOD.model_copy(update={"spec": canonical_spec(spec(extraArgs=["--port=1"]))})},
     ],
 )
 def test_without_knowing_that_it_is_this_spec_or_anything_to_go_back_to_nothing_is_given_up(
@@ -159,7 +159,7 @@ def test_without_knowing_that_it_is_this_spec_or_anything_to_go_back_to_nothing_
 
 def test_with_surge_nothing_is_given_up() -> None:
     surge = spec("new", rollout="Surge")
-    found = rolled(surge, broken("a"), rendered=fingerprint(kept(surge)))
+    found = rolled(surge, broken("a"), rendered=fingerprint(canonical_spec(surge)))
     assert (found.back, found.failed) == (False, None)
 
 

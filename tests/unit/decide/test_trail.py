@@ -12,7 +12,18 @@ import pytest
 
 from tests.unit.decide.make import HEALTHY, NOW, SETTLED, decision, plan, sample, spec, spread, value, view
 from tierwise import reasons
-from tierwise.model import MISSING, Decision, Memory, MetricsHealth, NamedSignal, Peak, PodSample, Signal, State, Step
+from tierwise.types import (
+    MISSING,
+    Decision,
+    MetricsHealth,
+    NamedSignal,
+    Peak,
+    PodSample,
+    Signal,
+    State,
+    Step,
+    TierState,
+)
 
 NAMES = ("load", "tolerance", "bounds", "metrics", "window", "headroom", "pin", "mode")
 At = tuple[int, str, str]
@@ -40,9 +51,9 @@ def summary(found: Decision) -> tuple[int, int, str, str]:
     return found.current, found.target, found.reason, found.limited_by
 
 
-def settled(replicas: int, *peaks: Peak) -> Memory:
+def settled(replicas: int, *peaks: Peak) -> TierState:
     """Of a tier that has stood at this number for long."""
-    return Memory(recommended=replicas, peaks=peaks, observed_at=NOW - 10)
+    return TierState(recommended=replicas, peaks=peaks, observed_at=NOW - 10)
 
 
 def test_nothing_is_measured() -> None:
@@ -182,7 +193,7 @@ def test_a_window_that_lets_some_go() -> None:
 
 
 def test_a_lost_memory_counts_for_one_window() -> None:
-    first = plan(view(spec(), spread(5, 5), current=5), Memory())
+    first = plan(view(spec(), spread(5, 5), current=5), TierState())
     assert first.decision is not None
     said = "5 replicas were recommended until 2027-01-15T08:00:00Z, 300 s count"
     assert first.decision.steps[4] == Step("window", 5, reasons.NO_MEMORY, said)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 
 from tests.render.strategies import WRITTEN_ARGUMENTS, specs
-from tierwise.api.v1alpha1 import ModelTierSpec
+from tierwise.api.modeltier import ModelTierSpec
 from tierwise.engines import arguments, check, environment, model_argument
-from tierwise.engines.extra import TYPED
+from tierwise.engines.extra_args import TYPED
 from tierwise.engines.speculation import batch_schedule
 from tierwise.errors import Invalid, Unsupported
 

@@ -8,15 +8,15 @@ import pytest
 
 from tests.unit.engines.test_arguments import MODEL, spec
 from tierwise import reasons
-from tierwise.engines import Problem, check
+from tierwise.engines import Finding, check
 
 
-def findings(**fields: Any) -> list[Problem]:
+def findings(**fields: Any) -> list[Finding]:
     """What is found, but for the one that every speculation has."""
     return [problem for problem in check(spec(**fields)) if problem.reason != reasons.CONTRACT_CHANGES]
 
 
-def only(**fields: Any) -> Problem:
+def only(**fields: Any) -> Finding:
     found = findings(**fields)
     assert len(found) == 1, found
     return found[0]
@@ -39,7 +39,7 @@ def test_a_repository_without_an_organisation_is_one() -> None:
 
 def test_a_revision_without_revisions_is_advice() -> None:
     problem = only(model=MODEL | {"uri": "s3://bucket/key", "revision": "main"})
-    assert problem == Problem(
+    assert problem == Finding(
         reasons.NO_EFFECT, "model.revision has no effect on s3://: only hf:// has revisions", fatal=False
     )
     assert check(spec(model=MODEL | {"uri": "s3://bucket/key"})) == ()

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.render.strategies import specs
-from tierwise.api.v1alpha1 import ModelTierSpec
+from tierwise.api.modeltier import ModelTierSpec
 from tierwise.engines import GPU, Facts, ModelShape, check, effective_facts, profiles
-from tierwise.engines.effective import parameter_number
+from tierwise.engines.resolved_facts import parameter_number
 from tierwise.reasons import table
 
 FIELD = re.compile(

@@ -17,12 +17,12 @@ from tests.render.goldens import tier as tier_object
 from tests.render.strategies import ALLOWED_ARGUMENTS
 from tests.unit.engines.test_arguments import MODEL, spec
 from tierwise.act.render import render
-from tierwise.api.v1alpha1 import ModelTierSpec
+from tierwise.api.modeltier import ModelTierSpec
 from tierwise.engines import arguments, check, profile
 from tierwise.engines.check_options import check_options
-from tierwise.engines.extra import ALLOWED, check_extra
+from tierwise.engines.extra_args import ALLOWED, check_extra
 from tierwise.errors import Invalid, TierwiseError
-from tierwise.model import TierObject
+from tierwise.types import TierObject
 
 FUZZ = settings(max_examples=150, deadline=None)
 HOSTILE = (

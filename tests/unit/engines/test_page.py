@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tierwise.api.generated import stale
-from tierwise.engines.extra import ALLOWED, REFUSED, TYPED
-from tierwise.engines.page import PAGE, files
+from tierwise.engines.extra_args import ALLOWED, REFUSED, TYPED
+from tools.engines_page import PAGE, files
+from tools.generated import stale
 
 REPO = Path(__file__).resolve().parents[3]
 

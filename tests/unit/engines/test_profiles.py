@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tierwise.api.v1alpha1 import Engine
+from tierwise.api.modeltier import Engine
 from tierwise.engines import profile, profiles
 from tierwise.errors import Unsupported
 

@@ -10,8 +10,8 @@ import pytest
 from tests.unit.engines.test_arguments import spec
 from tests.unit.engines.test_shape import DEEPSEEK, LLAMA, MIXTRAL, QWEN
 from tierwise import reasons
-from tierwise.engines import GPU, Facts, ModelShape, Problem, check, model_shape
-from tierwise.engines.memory import GIB, Need
+from tierwise.engines import GPU, Facts, Finding, ModelShape, check, model_shape
+from tierwise.engines.gpu_memory import GIB, Need
 
 T4 = GPU("Tesla-T4", (7, 5), 15360, 580)
 L4 = GPU("NVIDIA-L4", (8, 9), 23034, 580)
@@ -23,19 +23,19 @@ LLAMA_8B, QWEN_8B = model_shape(LLAMA), model_shape(QWEN)
 QUANTIZED = replace(LLAMA_8B, quantization="awq", weight_bits=4)
 
 
-def said(*gpus: GPU, shape: ModelShape | None = None, draft: ModelShape | None = None, **fields: Any) -> list[Problem]:
+def said(*gpus: GPU, shape: ModelShape | None = None, draft: ModelShape | None = None, **fields: Any) -> list[Finding]:
     """The findings, but for the one that every speculation has."""
     found = check(spec(**fields), Facts(gpus=gpus, model=shape, draft=draft))
     return [problem for problem in found if problem.reason != reasons.CONTRACT_CHANGES]
 
 
-def refusal(*gpus: GPU, **given: Any) -> Problem:
+def refusal(*gpus: GPU, **given: Any) -> Finding:
     fatal = [problem for problem in said(*gpus, **given) if problem.fatal]
     assert len(fatal) == 1, fatal
     return fatal[0]
 
 
-def advice(*gpus: GPU, **given: Any) -> Problem:
+def advice(*gpus: GPU, **given: Any) -> Finding:
     found = said(*gpus, **given)
     assert [problem.fatal for problem in found] == [False], found
     return found[0]

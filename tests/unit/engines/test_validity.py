@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tierwise.api.generated import stale
 from tierwise.engines import GPU, profiles
-from tierwise.engines.flags import dtype, kv_cache_bytes, memory_share
+from tierwise.engines.arg_values import dtype, kv_cache_bytes, memory_share
 from tierwise.engines.hardware import batch_limits
-from tierwise.engines.validity import DATA, GPUS, PAGE, Row, files, rows
+from tools.generated import stale
+from tools.validity_page import DATA, GPUS, PAGE, Row, files, rows
 
 REPO = Path(__file__).resolve().parents[3]
 ROWS = {(row.method, row.release, row.gpu): row for row in rows()}

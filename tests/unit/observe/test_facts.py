@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from tests.unit.observe import bodies
-from tests.unit.observe.test_nodes import AN_L4, L4, T4, node
+from tests.unit.observe.test_gpu_inventory import AN_L4, L4, T4, node
 from tests.unit.observe.test_world import NOW, world
-from tierwise.facts import UNKNOWN, Facts, ModelShape
-from tierwise.model import TierView
 from tierwise.observe import Samples, World, observe
-from tierwise.observe.publications import Publication, Publications, Repository, repositories
-from tierwise.observe.tier import tier_object
+from tierwise.observe.tier_object import tier_object
+from tierwise.types import TierView
+from tierwise.types.capabilities import UNKNOWN, Facts, ModelShape
+from tierwise.types.model_metadata import ModelMetadata, ModelMetadataSet, Repository, repositories
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 MODEL, DRAFT = Repository("org/m", COMMIT), Repository("org/draft")
@@ -32,24 +32,26 @@ def tier(**changes: Any) -> dict[str, Any]:
     return bodies.tier(spec=spec)
 
 
-def seen(publications: Publications, **changes: Any) -> TierView:
+def seen(publications: ModelMetadataSet, **changes: Any) -> TierView:
     nodes = [node({**L4, "zone": "a"}), node({**T4, "zone": "b"})]
     found: World = replace(world(tiers=[tier(**changes)]), nodes=nodes, publications=publications)
     return observe(found, Samples(), NOW).tiers[0]
 
 
 def test_a_tier_has_the_gpus_of_its_nodes_and_the_shapes_of_its_models() -> None:
-    said = Publications({MODEL: Publication(BIG), DRAFT: Publication(SMALL), Repository("org/m"): Publication(SMALL)})
+    said = ModelMetadataSet(
+        {MODEL: ModelMetadata(BIG), DRAFT: ModelMetadata(SMALL), Repository("org/m"): ModelMetadata(SMALL)}
+    )
     view = seen(said)
     assert view.facts == Facts((AN_L4,), BIG, SMALL)
-    assert (view.unread, view.asking) == ("", False)
+    assert (view.metadata_error, view.metadata_pending) == ("", False)
 
 
 def test_what_is_asked_and_what_could_not_be_read() -> None:
-    assert seen(Publications({MODEL: Publication(BIG)}, frozenset({DRAFT}))).asking
-    assert not seen(Publications(asking=frozenset({Repository("org/other")}))).asking
-    view = seen(Publications({MODEL: Publication(BIG), DRAFT: Publication(None, "the hub answers 401")}))
-    assert (view.facts, view.unread) == (Facts((AN_L4,), BIG, None), "the hub answers 401")
+    assert seen(ModelMetadataSet({MODEL: ModelMetadata(BIG)}, frozenset({DRAFT}))).metadata_pending
+    assert not seen(ModelMetadataSet(asking=frozenset({Repository("org/other")}))).metadata_pending
+    view = seen(ModelMetadataSet({MODEL: ModelMetadata(BIG), DRAFT: ModelMetadata(None, "the hub answers 401")}))
+    assert (view.facts, view.metadata_error) == (Facts((AN_L4,), BIG, None), "the hub answers 401")
 
 
 def test_an_external_tier_has_no_facts() -> None:

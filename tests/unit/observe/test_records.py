@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.observe import bodies
-from tierwise.model import TierKey
+from tierwise.kube.objects import DELETION_COST
 from tierwise.observe import records
-from tierwise.observe.tier import tier_object
+from tierwise.observe.tier_object import tier_object
 from tierwise.times import rfc3339, seconds
+from tierwise.types import TierKey
 
 NOON = "2026-11-20T12:00:00Z"
 
@@ -74,7 +75,7 @@ def test_a_status_that_does_not_parse_is_empty(status: Any) -> None:
 
 
 def test_a_running_pod() -> None:
-    found = records.pod_record(bodies.pod("a", annotations={records.DELETION_COST: "7"}))
+    found = records.pod_record(bodies.pod("a", annotations={DELETION_COST: "7"}))
     assert (found.namespace, found.deployment) == ("team", "chat-predictor")
     facts = found.facts
     assert (facts.name, facts.uid, facts.phase, facts.ready, facts.terminating) == (

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from tests.unit.observe import bodies
-from tierwise.model import MISSING, Signal, State, TierView
 from tierwise.observe import Samples, World, observe, records
-from tierwise.observe import samples as kinds
-from tierwise.observe.samples import PodKey, Reading, health, tier_signals
-from tierwise.observe.tier import tier_object
+from tierwise.observe import signals as kinds
+from tierwise.observe.signals import PodKey, Reading, health, tier_signals
+from tierwise.observe.tier_object import tier_object
+from tierwise.types import MISSING, Signal, State, TierView
 
 NOW = 1_000_000.0
 

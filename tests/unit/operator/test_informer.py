@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 
-from tierwise.ports import Ref
+from tierwise.ports import ObjectRef
 from tierwise_operator import informer as module
 from tierwise_operator.informer import Informer
+from tierwise_operator.kopf_handlers import WatchedKind, kopf_settings
 from tierwise_operator.settings import Settings
-from tierwise_operator.triggers import Kind, kopf_settings
 
-KINDS = (Kind("pods", "v1", "pods", dict, "a=b"), Kind("tiers", "tierwise.io/v1alpha1", "modeltiers", dict))
+KINDS = (
+    WatchedKind("pods", "v1", "pods", dict, "a=b"),
+    WatchedKind("tiers", "tierwise.io/v1alpha1", "modeltiers", dict),
+)
 
 
 class Living:
@@ -27,7 +30,7 @@ class Living:
         self.at: dict[str, str] = {}
         self.asked: list[tuple[str, str, str]] = []
 
-    async def versions(self, ref: Ref, *, selector: str = "") -> dict[str, str]:
+    async def versions(self, ref: ObjectRef, *, selector: str = "") -> dict[str, str]:
         self.asked.append((ref.plural, ref.namespace, selector))
         return {uid: self.at.get(uid, "1") for uid in self._uids.get((ref.plural, ref.namespace), set())}
 

@@ -9,10 +9,10 @@ import pytest
 
 from tests.unit.act.store import Store
 from tierwise.errors import Conflict, Transient
-from tierwise.ports import Ref
+from tierwise.ports import ObjectRef
 from tierwise_operator.leader import Leader, Timing
 
-LEASE = Ref("coordination.k8s.io/v1", "leases", "tierwise-system", "tierwise")
+LEASE = ObjectRef("coordination.k8s.io/v1", "leases", "tierwise-system", "tierwise")
 TIMING = Timing(duration=15, deadline=10, retry=2)
 
 
@@ -120,7 +120,7 @@ async def test_the_age_counts_from_before_the_request() -> None:
     clock = Clock()
 
     class Slow(Store):
-        async def create(self, ref: Ref, manifest: Any) -> Any:
+        async def create(self, ref: ObjectRef, manifest: Any) -> Any:
             clock.pass_(9.5)
             return await super().create(ref, manifest)
 
@@ -226,7 +226,7 @@ async def test_a_lease_that_was_deleted_is_made_again() -> None:
 
 async def test_a_request_that_hangs_does_not_hold_up_the_loop(caplog: pytest.LogCaptureFixture) -> None:
     class Hanging(Store):
-        async def get(self, ref: Ref) -> Any:
+        async def get(self, ref: ObjectRef) -> Any:
             await asyncio.sleep(60)
 
     clock = Clock()

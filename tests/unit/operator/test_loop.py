@@ -12,17 +12,17 @@ from prometheus_client import CollectorRegistry
 
 from tests.unit.act.store import Store
 from tests.unit.act.worlds import MODEL, NAMESPACE
-from tierwise.api.v1alpha1 import API_VERSION
+from tierwise.api.modeltier import API_VERSION
 from tierwise.observe import Samples, World
-from tierwise.observe.tier import tier_object
-from tierwise.ports import Ref
+from tierwise.observe.tier_object import tier_object
+from tierwise.ports import ObjectRef
 from tierwise.report.metrics import OperatorMetrics
-from tierwise_operator.clock import SystemClock
-from tierwise_operator.loop import Loop, Parts
-from tierwise_operator.pulse import Pulse, Rhythm
-from tierwise_operator.serving import Health
+from tierwise.runtime.clock import SystemClock
+from tierwise.runtime.health_server import Health
+from tierwise_operator.debounce import DebounceConfig, Debouncer
+from tierwise_operator.loop import Dependencies, Loop
 
-FAST = Rhythm(tick=0.01, quiet=0.001, limit=0.002)
+FAST = DebounceConfig(tick=0.01, quiet=0.001, limit=0.002)
 
 
 class Stage:
@@ -40,7 +40,7 @@ class Stage:
         self.store = Store() if store is None else store
         self.health = Health(clock.monotonic, 1.0)
         self.registry = CollectorRegistry()
-        parts = Parts(
+        parts = Dependencies(
             world=world,
             problem=lambda: problem,
             samples=Samples,
@@ -54,7 +54,7 @@ class Stage:
         self.task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        self.task = asyncio.create_task(self.loop.run(Pulse(FAST)))
+        self.task = asyncio.create_task(self.loop.run(Debouncer(FAST)))
 
     async def end(self, seconds: float = 1.0) -> None:
         await self.loop.finish(seconds)
@@ -131,10 +131,10 @@ async def test_a_cycle_that_hangs_is_given_up_and_does_not_count_as_death(caplog
 
 async def test_a_status_is_told_in_a_cycle_whose_writes_hang(caplog: pytest.LogCaptureFixture) -> None:
     class Hanging(Store):
-        async def apply(self, ref: Ref, manifest: Any, *, force: bool = True) -> Any:
+        async def apply(self, ref: ObjectRef, manifest: Any, *, force: bool = True) -> Any:
             await asyncio.sleep(60)
 
-    ref = Ref(API_VERSION, "modeltiers", NAMESPACE, "chat")
+    ref = ObjectRef(API_VERSION, "modeltiers", NAMESPACE, "chat")
     store = Hanging()
     body = store.put(ref, {"apiVersion": API_VERSION, "metadata": {"generation": 1}, "spec": MODEL})
 

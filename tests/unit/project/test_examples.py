@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.render.goldens import REPO, examples
-from tierwise.api.v1alpha1 import ModelTierSpec
+from tierwise.api.modeltier import ModelTierSpec
 from tierwise.engines import check
 
 TIERS = list(examples())

@@ -11,11 +11,11 @@ from tests.mutants.results import Results, Survivor, load, read
 
 
 def _answer(status: str, diff: str = "") -> dict[str, object]:
-    return {"file": "damping.py", "status": status, "diff": diff}
+    return {"file": "stabilization.py", "status": status, "diff": diff}
 
 
 def _read(**mutants: dict[str, object]) -> Results:
-    return read({"": "mutmut 3", **{f"tierwise.decide.damping.{key}": each for key, each in mutants.items()}})
+    return read({"": "mutmut 3", **{f"tierwise.decide.stabilization.{key}": each for key, each in mutants.items()}})
 
 
 DIFF = "--- a\n+++ b\n@@ -1 +1 @@\n def floor():\n-    return 1\n+    return 2\n"
@@ -35,9 +35,9 @@ def test_a_survivor_is_known_by_its_function_and_its_change() -> None:
         xǁTrailǁstep__mutmut_9=_answer("timeout", DIFF),
     )
     assert [each.key for each in results.survivors] == [
-        "damping.py Trail.step: return 1 -> return 2",
-        "damping.py floor: return 1 -> return 2",
-        "damping.py floor: return 1 -> return 2 #2",
+        "stabilization.py Trail.step: return 1 -> return 2",
+        "stabilization.py floor: return 1 -> return 2",
+        "stabilization.py floor: return 1 -> return 2 #2",
     ]
     (file,) = results.files
     assert (file.mutants, file.killed, file.timeout, file.survived) == (4, 1, 1, 2)

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from tests.render import goldens
 from tests.render.strategies import WRITTEN_ARGUMENTS, specs
 from tierwise.act.render import render
-from tierwise.api.v1alpha1 import ModelTierSpec
+from tierwise.api.modeltier import ModelTierSpec
 from tierwise.engines import check
 
 REPO = Path(__file__).resolve().parents[3]

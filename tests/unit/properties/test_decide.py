@@ -17,10 +17,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.decide.make import HEALTHY, KEY, NOW, SEQUENCES, WAITING, Loop, plan, pod, sample, spec, spread, view
-from tierwise.api.status import ModelTierStatus
+from tierwise.api.modeltier_status import ModelTierStatus
 from tierwise.decide import decide, remember, restore
-from tierwise.decide.learning import learned_for
-from tierwise.model import Memory, MetricsHealth, Peak, PodSample, Signal, Snapshot, State, TierKey, TierView
+from tierwise.decide.capacity_estimate import learned_for
+from tierwise.types import MetricsHealth, Peak, PodSample, Signal, Snapshot, State, TierKey, TierState, TierView
 
 FAST = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SIMULATED = settings(max_examples=6, deadline=None)
@@ -47,7 +47,7 @@ def replicas(draw: st.DrawFn, signals: st.SearchStrategy[Signal] = signal) -> tu
 
 
 memories = st.builds(
-    Memory,
+    TierState,
     recommended=st.one_of(st.none(), st.integers(1, 30)),
     peaks=st.lists(st.builds(Peak, st.integers(1, 30), st.floats(NOW - 900, NOW + 900)), max_size=5).map(tuple),
     requests_per_replica=st.one_of(st.none(), st.floats(1, 16)),
@@ -80,7 +80,7 @@ def tiers(draw: st.DrawFn, signals: st.SearchStrategy[Signal] = signal) -> TierV
 
 @FAST
 @given(tiers(), memories, st.booleans())
-def test_the_target_is_always_within_its_bounds(seen: TierView, memory: Memory, ok: bool) -> None:
+def test_the_target_is_always_within_its_bounds(seen: TierView, memory: TierState, ok: bool) -> None:
     made = plan(seen, memory, metrics=MetricsHealth(ok))
     assert made.decision is not None
     assert seen.tier.spec is not None
@@ -93,7 +93,7 @@ def test_the_target_is_always_within_its_bounds(seen: TierView, memory: Memory, 
 
 @FAST
 @given(tiers(), memories, st.integers(0, 40))
-def test_a_pin_is_exact_whatever_else_is(seen: TierView, memory: Memory, pinned: int) -> None:
+def test_a_pin_is_exact_whatever_else_is(seen: TierView, memory: TierState, pinned: int) -> None:
     assert seen.tier.spec is not None
     fixed = replace(seen, tier=replace(seen.tier, spec=seen.tier.spec.model_copy(update={"replicas": pinned})))
     made = plan(fixed, memory)
@@ -103,7 +103,7 @@ def test_a_pin_is_exact_whatever_else_is(seen: TierView, memory: Memory, pinned:
 
 @FAST
 @given(tiers(value), memories, st.data())
-def test_one_signal_that_is_no_value_never_lowers(seen: TierView, memory: Memory, data: st.DataObject) -> None:
+def test_one_signal_that_is_no_value_never_lowers(seen: TierView, memory: TierState, data: st.DataObject) -> None:
     assume(seen.workload.ready_endpoints and seen.signals.pods)
     assert seen.tier.spec is not None
     assume(seen.workload.deployment is not None)
@@ -118,7 +118,7 @@ def test_one_signal_that_is_no_value_never_lowers(seen: TierView, memory: Memory
 
 @FAST
 @given(tiers(value), memories, st.booleans())
-def test_absence_never_lowers(seen: TierView, memory: Memory, ok: bool) -> None:
+def test_absence_never_lowers(seen: TierView, memory: TierState, ok: bool) -> None:
     """No series at all, or an answer without the last replica, or no answer."""
     assert seen.tier.spec is not None
     for pods in ((), seen.signals.pods[:-1]):
@@ -131,7 +131,7 @@ def test_absence_never_lowers(seen: TierView, memory: Memory, ok: bool) -> None:
 
 @FAST
 @given(tiers(value), memories, st.data())
-def test_more_load_never_gives_fewer_replicas(seen: TierView, memory: Memory, data: st.DataObject) -> None:
+def test_more_load_never_gives_fewer_replicas(seen: TierView, memory: TierState, data: st.DataObject) -> None:
     more = tuple(
         replace(
             each,
@@ -153,7 +153,7 @@ def test_more_load_never_gives_fewer_replicas(seen: TierView, memory: Memory, da
 
 @FAST
 @given(tiers(), memories)
-def test_the_same_input_gives_the_same_plan(seen: TierView, memory: Memory) -> None:
+def test_the_same_input_gives_the_same_plan(seen: TierView, memory: TierState) -> None:
     others = [replace(seen, tier=replace(seen.tier, key=TierKey("n", name))) for name in "cab"]
     plans = [decide(Snapshot(NOW, tuple(order), HEALTHY), {KEY: memory}) for order in (others, others[::-1])]
     assert plans[0] == plans[1] == decide(Snapshot(NOW, tuple(others), HEALTHY), {KEY: memory})
@@ -162,7 +162,7 @@ def test_the_same_input_gives_the_same_plan(seen: TierView, memory: Memory) -> N
 
 @FAST
 @given(tiers(value), memories)
-def test_deciding_again_from_the_same_samples_changes_nothing(seen: TierView, memory: Memory) -> None:
+def test_deciding_again_from_the_same_samples_changes_nothing(seen: TierView, memory: TierState) -> None:
     """Events wake the loop between two scrapes. The second decision may use what the first has learned."""
     second = plan(seen, plan(seen, memory).memory)
     third = plan(seen, second.memory)
@@ -171,7 +171,7 @@ def test_deciding_again_from_the_same_samples_changes_nothing(seen: TierView, me
 
 @FAST
 @given(tiers(), memories)
-def test_a_memory_survives_the_status_and_never_lowers_after_it(seen: TierView, memory: Memory) -> None:
+def test_a_memory_survives_the_status_and_never_lowers_after_it(seen: TierView, memory: TierState) -> None:
     """A process that decided before, against one that starts now with what the status has of it."""
     lived = plan(seen, memory).memory
     later = NOW + 10
@@ -194,7 +194,7 @@ def test_a_restart_at_any_tick_gives_no_lower_target(
     """Also when the status that it reads was written a tick before. What was learned in that tick only is lost, so the
     learned number is kept out of that case."""
     assume(behind == 0 or runs == SEQUENCES)
-    loop, statuses = Loop(spec(), start=start), [Memory(recommended=1)]
+    loop, statuses = Loop(spec(), start=start), [TierState(recommended=1)]
     for requests in load[: at % len(load) + 1]:
         statuses.append(loop.memory)
         before = replace(loop, ready=list(loop.ready), history=list(loop.history))
@@ -287,4 +287,4 @@ def test_unready_pods_are_counted_when_they_hold_requests() -> None:
     samples = (*spread(40, 2), sample("drowning", 16, 30))
     names = tuple(each.pod for each in samples[:2])
     seen = view(spec(), samples, current=3, ready=names, pods=tuple(pod(each.pod) for each in samples))
-    assert plan(seen, Memory(recommended=3)).scale_to == 5
+    assert plan(seen, TierState(recommended=3)).scale_to == 5

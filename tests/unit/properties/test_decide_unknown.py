@@ -18,10 +18,10 @@ from tests.unit.decide.make import KEY, NOW, K, Loop, pod, sample, spec, spread,
 from tests.unit.decide.make import plan as planned
 from tests.unit.properties.test_decide import FAST, memories, tiers
 from tierwise.decide import remember
-from tierwise.decide.demand import demand, median, share
-from tierwise.model import Memory, MetricsHealth, PodSample, Signal, State, TierPlan, TierView
-from tierwise.observe import samples as kinds
-from tierwise.observe.samples import PodKey, Reading, Samples, health, tier_signals
+from tierwise.decide.demand import demand, median, replica_capacity
+from tierwise.observe import signals as kinds
+from tierwise.observe.signals import PodKey, Reading, Samples, health, tier_signals
+from tierwise.types import MetricsHealth, PodSample, Signal, State, TierPlan, TierState, TierView
 
 DAY = 86_400.0
 WINDOW = 300.0
@@ -72,7 +72,7 @@ def _seen(found: dict[PodKey, dict[str, Reading]], names: str, current: int, wan
 @FAST
 @given(st.sampled_from(["a", "ab", "abcd"]), st.integers(0, 12), memories, st.data())
 def test_a_reading_that_is_absent_old_or_no_number_never_lowers(
-    names: str, current: int, memory: Memory, data: st.DataObject
+    names: str, current: int, memory: TierState, data: st.DataObject
 ) -> None:
     """Any of the four gauges of any replica, one or several at once; flows may be anything at all."""
     found = data.draw(answers(names))
@@ -98,7 +98,7 @@ def _put(found: dict[PodKey, dict[str, Reading]], key: PodKey, kind: str, readin
 
 @FAST
 @given(st.floats(30.1, 1e9), st.integers(0, 12), memories)
-def test_answers_that_grew_old_never_lower(age: float, current: int, memory: Memory) -> None:
+def test_answers_that_grew_old_never_lower(age: float, current: int, memory: TierState) -> None:
     """Prometheus is gone: the last answers stay, all of them idle."""
     idle = {kind: Reading(K if kind == kinds.KV_CAPACITY else 0.0, NOW - age) for kind in KINDS}
     samples = Samples({PodKey(KEY.namespace, KEY.name, "a"): idle}, NOW - age, "gone", INTERVAL)
@@ -155,7 +155,7 @@ def _tick(loop: Loop, requests: float, *, blind: bool = False) -> None:
 
 @FAST
 @given(tiers(), memories, st.sampled_from([-DAY, DAY, -400 * DAY, 400 * DAY]))
-def test_another_date_changes_nothing_but_the_dates(seen: TierView, memory: Memory, days: float) -> None:
+def test_another_date_changes_nothing_but_the_dates(seen: TierView, memory: TierState, days: float) -> None:
     """The same world and memory, told on another day."""
     seen, memory = _moved(seen, 0.0), _remembered(memory, 0.0)
     here = planned(seen, memory)
@@ -182,7 +182,7 @@ def _moved(seen: TierView, by: float) -> TierView:
     return replace(seen, signals=replace(seen.signals, pods=pods, tokens_per_request=tokens))
 
 
-def _remembered(memory: Memory, by: float) -> Memory:
+def _remembered(memory: TierState, by: float) -> TierState:
     def moved(at: float | None) -> float | None:
         return at if not at else float(round(at)) + by  # 0.0: long ago
 
@@ -222,10 +222,10 @@ FULL_OF_EVERYTHING = (1.0, 0.0, 1.0, 1.7976931348623157e308)
 
 @FAST
 @given(st.lists(st.tuples(extreme, extreme, extreme, extreme), min_size=1, max_size=5), extreme, memories)
-@example([FULL_OF_EVERYTHING] * 2, 0.0, Memory())
-@example([(0.0, 1e308, 1.0, 1e5)] * 2, 0.0, Memory())
+@example([FULL_OF_EVERYTHING] * 2, 0.0, TierState())
+@example([(0.0, 1e308, 1.0, 1e5)] * 2, 0.0, TierState())
 def test_numbers_at_the_ends_of_a_float_stay_within_bounds_and_never_vanish(
-    pods: list[tuple[float, float, float, float]], tokens: float, memory: Memory
+    pods: list[tuple[float, float, float, float]], tokens: float, memory: TierState
 ) -> None:
     """Sums overflow to infinity here, and infinity times nothing is no number: neither may read as no load."""
     samples = tuple(
@@ -233,7 +233,7 @@ def test_numbers_at_the_ends_of_a_float_stay_within_bounds_and_never_vanish(
         for index, figures in enumerate(pods)
     )
     for mean in (Signal(State.VALUE, tokens, NOW), Signal(State.MISSING)):
-        given_ = share(spec(), 16.0)
+        given_ = replica_capacity(spec(), 16.0)
         load = demand(samples, mean, given_)
         assert math.isfinite(load.memory)
         assert math.isfinite(load.compute)
@@ -261,7 +261,7 @@ loads = st.lists(st.tuples(st.floats(0, 50), st.floats(0, 50), st.floats(0, 1)),
 @FAST
 @given(loads, loads, memories)
 def test_replicas_that_end_with_their_requests_never_lower(
-    staying: list[tuple[float, float, float]], ending: list[tuple[float, float, float]], memory: Memory
+    staying: list[tuple[float, float, float]], ending: list[tuple[float, float, float]], memory: TierState
 ) -> None:
     """What they still serve is part of what arrives."""
     samples = tuple(sample(f"a-{index}", run, wait, kv=kv) for index, (run, wait, kv) in enumerate(staying))
@@ -277,7 +277,7 @@ def test_replicas_that_end_with_their_requests_never_lower(
 
 @FAST
 @given(st.floats(0, 200), st.floats(0, 1e6), st.floats(0, 1e6), memories)
-def test_longer_requests_never_lower(requests: float, tokens: float, more: float, memory: Memory) -> None:
+def test_longer_requests_never_lower(requests: float, tokens: float, more: float, memory: TierState) -> None:
     samples = spread(requests, 4)
     short, long = (
         planned(view(spec(), samples, current=4, tokens=value(mean)), memory) for mean in (tokens, tokens + more)

@@ -8,14 +8,14 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.cycle.rollouts import Town
 from tests.unit.decide.make import NOW, view
-from tierwise.api.status import FailedSpec, LastGood, RenderedStatus, RolloutStatus
-from tierwise.api.v1alpha1 import ModelTierSpec
-from tierwise.decide.kept import FOLLOWING, fingerprint, kept
-from tierwise.decide.rollout import roll
+from tests.unit.reconcile.rollouts import Town
+from tierwise.api.modeltier import ModelTierSpec
+from tierwise.api.modeltier_status import FailedSpec, LastGood, RenderedStatus, RolloutStatus
+from tierwise.decide.rollout import choose_rollout
+from tierwise.decide.spec_hash import FOLLOWING, canonical_spec, fingerprint
 from tierwise.errors import Conflict
-from tierwise.model import DeploymentFacts, PodFacts, TierView
+from tierwise.types import DeploymentFacts, PodFacts, TierView
 
 SPECS = [
     ModelTierSpec.model_validate(
@@ -41,16 +41,18 @@ def situations(draw: st.DrawFn) -> tuple[TierView, ModelTierSpec]:
     status = RolloutStatus(
         rendered=draw(
             st.none()
-            | st.builds(RenderedStatus, hash=st.just(fingerprint(kept(rendered))), template=st.sampled_from(TEMPLATES))
+            | st.builds(
+                RenderedStatus, hash=st.just(fingerprint(canonical_spec(rendered))), template=st.sampled_from(TEMPLATES)
+            )
         ),
         last_good=draw(
             st.none()
             | st.builds(
                 LastGood,
                 generation=st.integers(0, 5),
-                hash=st.just(fingerprint(kept(good))),
+                hash=st.just(fingerprint(canonical_spec(good))),
                 replica_set=st.sampled_from(SETS),
-                spec=st.sampled_from([kept(good), "", "{", '{"model": 3}']),
+                spec=st.sampled_from([canonical_spec(good), "", "{", '{"model": 3}']),
             )
         ),
         failed=draw(
@@ -58,7 +60,7 @@ def situations(draw: st.DrawFn) -> tuple[TierView, ModelTierSpec]:
             | st.builds(
                 FailedSpec,
                 generation=st.integers(0, 5),
-                hash=st.just(fingerprint(kept(failed))),
+                hash=st.just(fingerprint(canonical_spec(failed))),
                 reason=st.just("EngineCrashed"),
             )
         ),
@@ -101,16 +103,16 @@ def pod(name: str) -> st.SearchStrategy[PodFacts]:
 @given(situations())
 def test_only_the_present_spec_or_the_last_good_one_is_rendered(situation: tuple[TierView, ModelTierSpec]) -> None:
     seen, present = situation
-    before, rollout = seen.tier.status.rollout, roll(seen, present, NOW)
-    assert rollout == roll(seen, present, NOW)
-    assert fingerprint(kept(rollout.spec)) == rollout.fingerprint
+    before, rollout = seen.tier.status.rollout, choose_rollout(seen, present, NOW)
+    assert rollout == choose_rollout(seen, present, NOW)
+    assert fingerprint(canonical_spec(rollout.spec)) == rollout.fingerprint
     assert [getattr(rollout.spec, name) for name in FOLLOWING] == [getattr(present, name) for name in FOLLOWING]
     if not rollout.back:
         assert rollout.spec == present
         return
     assert present.rollout == "Replace"
     assert before.last_good is not None
-    assert rollout.fingerprint == before.last_good.hash != fingerprint(kept(present))
+    assert rollout.fingerprint == before.last_good.hash != fingerprint(canonical_spec(present))
     assert before.failed is not None
     assert rollout.failed == before.failed, "what is acted upon was remembered before"
 
@@ -120,9 +122,9 @@ def test_a_mark_is_about_the_present_spec_and_never_about_the_last_good_one(
     situation: tuple[TierView, ModelTierSpec],
 ) -> None:
     seen, present = situation
-    rollout = roll(seen, present, NOW)
+    rollout = choose_rollout(seen, present, NOW)
     if rollout.failed is not None:
-        assert rollout.failed.hash == fingerprint(kept(present))
+        assert rollout.failed.hash == fingerprint(canonical_spec(present))
     if rollout.failed is not None and rollout.failed != seen.tier.status.rollout.failed:
         assert present.rollout == "Replace"
         assert rollout.good is not None

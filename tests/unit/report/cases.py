@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypedDict, Unpack
 
-from tierwise.api.status import ModelTierStatus, ScalingMemory
-from tierwise.api.v1alpha1 import ModelTierSpec
-from tierwise.model import (
+from tierwise.api.modeltier import ModelTierSpec
+from tierwise.api.modeltier_status import ModelTierStatus, ScalingMemory
+from tierwise.report.build import TierReport, report
+from tierwise.report.conditions import ConditionUpdate
+from tierwise.report.report_context import ReportContext
+from tierwise.types import (
     Decision,
     DeploymentFacts,
     InferenceServiceFacts,
-    Memory,
     MetricsHealth,
     NamedSignal,
     Outcome,
@@ -28,12 +30,10 @@ from tierwise.model import (
     TierOutcome,
     TierPlan,
     TierSignals,
+    TierState,
     TierView,
     Workload,
 )
-from tierwise.report.case import Case
-from tierwise.report.compose import TierReport, report
-from tierwise.report.conditions import Verdict
 
 NOW = 1_800_000_000.0
 KEY = TierKey("team-a", "chat")
@@ -157,7 +157,7 @@ class Given(TypedDict, total=False):
     deleting: bool
 
 
-def case(the_spec: ModelTierSpec | None = None, **given: Unpack[Given]) -> Case:
+def case(the_spec: ModelTierSpec | None = None, **given: Unpack[Given]) -> ReportContext:
     """A tier in good health, but for what is given."""
     the_spec = spec() if the_spec is None else the_spec
     external = the_spec.external is not None
@@ -177,9 +177,9 @@ def case(the_spec: ModelTierSpec | None = None, **given: Unpack[Given]) -> Case:
         status=given.get("status", ModelTierStatus()),
         deleting=given.get("deleting", False),
     )
-    return Case(
+    return ReportContext(
         view=TierView(tier, Workload() if external else work, given.get("signals", health)),
-        plan=TierPlan(KEY, decided, Memory(), serve=not external, invalid=given.get("invalid")),
+        plan=TierPlan(KEY, decided, TierState(), serve=not external, invalid=given.get("invalid")),
         outcome=given.get("outcome", TierOutcome(KEY)),
         metrics=given.get("metrics", MetricsHealth(ok=True, at=at)),
         kserve_present=given.get("kserve_present", True),
@@ -187,24 +187,24 @@ def case(the_spec: ModelTierSpec | None = None, **given: Unpack[Given]) -> Case:
     )
 
 
-def no_memory(_: Memory) -> ScalingMemory:
+def no_memory(_: TierState) -> ScalingMemory:
     """A memory with nothing in it."""
     return ScalingMemory()
 
 
-def told(the_case: Case) -> TierReport:
+def told(the_case: ReportContext) -> TierReport:
     """The report on one case."""
     snapshot = Snapshot(the_case.at, (the_case.view,), the_case.metrics, the_case.kserve_present)
     (tier,) = report(snapshot, Plan((the_case.plan,)), Outcome((the_case.outcome,)), the_case.at, no_memory).tiers
     return tier
 
 
-def after(the_case: Case, status: ModelTierStatus, at: float, **changes: Any) -> Case:
+def after(the_case: ReportContext, status: ModelTierStatus, at: float, **changes: Any) -> ReportContext:
     """The same tier later, with `status` written."""
     tier = replace(the_case.view.tier, status=status)
     return replace(the_case, view=replace(the_case.view, tier=tier), at=at, outcome=TierOutcome(KEY), **changes)
 
 
-def by_type(verdicts: Sequence[Verdict]) -> Mapping[str, Verdict]:
+def by_type(verdicts: Sequence[ConditionUpdate]) -> Mapping[str, ConditionUpdate]:
     """Verdicts by their type."""
     return {verdict.type: verdict for verdict in verdicts}

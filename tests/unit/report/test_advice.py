@@ -10,18 +10,18 @@ from rich.console import Console
 
 from tests.unit.report.cases import KEY, NOW, after, case, no_memory, told
 from tierwise import reasons
-from tierwise.api.status import AdviceStatus, ModelTierStatus, SpeculationStatus
-from tierwise.model import Advice, Outcome, Plan, Snapshot
-from tierwise.report.case import Case
-from tierwise.report.compose import report
+from tierwise.api.modeltier_status import AdviceStatus, ModelTierStatus, SpeculationStatus
+from tierwise.report.build import report
 from tierwise.report.explain import as_text, explain
 from tierwise.report.metrics import OperatorMetrics
+from tierwise.report.report_context import ReportContext
 from tierwise.report.throttle import should_write
+from tierwise.types import Advice, Outcome, Plan, Snapshot
 
 UNUSED = Advice(reasons.PREFIX_CACHE_UNUSED, "No prompt token is found in the prefix cache")
 
 
-def advised(*advice: Advice) -> Case:
+def advised(*advice: Advice) -> ReportContext:
     plain = case()
     return replace(plain, plan=replace(plain.plan, advice=advice))
 
@@ -58,7 +58,7 @@ def test_a_metric_has_one_series_for_each_reason_and_loses_it() -> None:
     registry = CollectorRegistry()
     metrics = OperatorMetrics(registry, lambda: 0.0)
 
-    def show(found: Case) -> float | None:
+    def show(found: ReportContext) -> float | None:
         snapshot = Snapshot(NOW, (found.view,), found.metrics)
         plan, outcome = Plan((found.plan,)), Outcome((found.outcome,))
         metrics.update(snapshot, plan, outcome, report(snapshot, plan, outcome, NOW, no_memory))

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.report.cases import pod, spec, value, waiting
-from tierwise.api.v1alpha1 import TokenPrices
-from tierwise.model import MISSING, Signal, State
+from tierwise.api.modeltier import TokenPrices
 from tierwise.report.costs import holds_gpus, money, per_hour, per_million_tokens, prices
+from tierwise.types import MISSING, Signal, State
 
 PRICED = spec(price={"gpuHour": "2.49"}, resources={"gpus": 4}, parallelism={"tensor": 4, "pipeline": 1})
 

@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 
 from tests.unit.report.cases import KEY, NOW, after, case, decision, pod, spec, told, waiting, workload
 from tierwise import reasons
-from tierwise.api.status import ModelTierStatus
-from tierwise.model import MetricsHealth, TierOutcome
+from tierwise.api.modeltier_status import ModelTierStatus
 from tierwise.ports import EventRecord
-from tierwise.report import Recorder
-from tierwise.report.case import Case
+from tierwise.report import EventDeduplicator
 from tierwise.report.events import REPEAT_SECONDS, SCALE
+from tierwise.report.report_context import ReportContext
+from tierwise.types import MetricsHealth, TierOutcome
 
 PULL = waiting(reason="ErrImagePull", message="not found")
 DEAF = MetricsHealth(ok=False, problem="timeout")
 
 
-def words(*cases: Case) -> list[tuple[str, bool]]:
+def words(*cases: ReportContext) -> list[tuple[str, bool]]:
     """Reason and kind of the events of the last of these cases, each reported after the one before it."""
     (first, *others) = cases
     report = told(first)
@@ -66,7 +66,7 @@ TOLD = {
 
 
 @pytest.mark.parametrize(("cases", "expected"), TOLD.values(), ids=TOLD)
-def test_what_is_told(cases: list[Case], expected: list[tuple[str, bool]]) -> None:
+def test_what_is_told(cases: list[ReportContext], expected: list[tuple[str, bool]]) -> None:
     assert words(*cases) == expected
 
 
@@ -82,7 +82,7 @@ def test_a_change_of_replicas_is_told_with_its_reason() -> None:
     assert event.reason == "ScaledDown"
 
 
-def after_with(the_case: Case, status: ModelTierStatus) -> Case:
+def after_with(the_case: ReportContext, status: ModelTierStatus) -> ReportContext:
     """As `after`, but with the outcome of the case."""
     return replace(after(the_case, status, NOW), outcome=the_case.outcome)
 
@@ -107,7 +107,7 @@ def record(uid: str = "u", reason: str = "R", message: str = "m", action: str = 
 
 
 def test_the_same_sentence_passes_once_in_ten_minutes() -> None:
-    recorder, alive = Recorder(), {"u", "v"}
+    recorder, alive = EventDeduplicator(), {"u", "v"}
     assert recorder.admit([record(), record()], 0.0, alive) == (record(),)
     assert recorder.admit([record()], REPEAT_SECONDS - 1, alive) == ()
     assert recorder.admit([record("v"), record(message="n"), record(reason="S")], 1.0, alive) == (
@@ -119,14 +119,14 @@ def test_the_same_sentence_passes_once_in_ten_minutes() -> None:
 
 
 def test_a_change_of_replicas_always_passes() -> None:
-    recorder = Recorder()
+    recorder = EventDeduplicator()
     assert recorder.admit([record(action=SCALE)], 0.0, {"u"}) == recorder.admit([record(action=SCALE)], 1.0, {"u"})
     assert len(recorder) == 0
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.text(max_size=2), st.booleans()), max_size=100))
 def test_only_living_objects_are_remembered(story: list[tuple[int, str, bool]]) -> None:
-    recorder = Recorder()
+    recorder = EventDeduplicator()
     for tick, (uid, message, alive) in enumerate(story):
         passed = recorder.admit([record(str(uid), message=message)], float(tick), {str(uid)} if alive else set())
         assert alive or not passed

@@ -23,13 +23,13 @@ from tests.unit.report.cases import (
     waiting,
 )
 from tierwise import reasons
-from tierwise.api.v1alpha1 import ModelTierSpec
-from tierwise.model import NamedSignal, Signal, State, Step, TierObject, TierOutcome
-from tierwise.report.case import Case
+from tierwise.api.modeltier import ModelTierSpec
 from tierwise.report.explain import as_text, duration, explain
+from tierwise.report.report_context import ReportContext
+from tierwise.types import NamedSignal, Signal, State, Step, TierObject, TierOutcome
 
 
-def tier(the_case: Case) -> TierObject:
+def tier(the_case: ReportContext) -> TierObject:
     """The tier with its status written."""
     return replace(the_case.view.tier, status=told(the_case).status)
 

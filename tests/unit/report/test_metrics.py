@@ -20,8 +20,11 @@ from tests.unit.report.cases import (
     spec,
     value,
 )
-from tierwise.api.v1alpha1 import ModelTierSpec
-from tierwise.model import (
+from tierwise.api.modeltier import ModelTierSpec
+from tierwise.report import report
+from tierwise.report.metrics import OperatorMetrics
+from tierwise.report.report_context import ReportContext
+from tierwise.types import (
     MISSING,
     ActionError,
     Outcome,
@@ -33,9 +36,6 @@ from tierwise.model import (
     TierOutcome,
     TierSignals,
 )
-from tierwise.report import report
-from tierwise.report.case import Case
-from tierwise.report.metrics import OperatorMetrics
 
 LABELS = {"tier_namespace": "team-a", "tier": "chat"}
 
@@ -65,14 +65,14 @@ def metrics(registry: CollectorRegistry, watch: Watch) -> OperatorMetrics:
     return OperatorMetrics(registry, watch)
 
 
-def show(metrics: OperatorMetrics, *cases: Case) -> None:
+def show(metrics: OperatorMetrics, *cases: ReportContext) -> None:
     """One round over these cases."""
     snapshot = Snapshot(NOW, tuple(each.view for each in cases), cases[0].metrics if cases else case().metrics)
     plan, outcome = Plan(tuple(each.plan for each in cases)), Outcome(tuple(each.outcome for each in cases))
     metrics.update(snapshot, plan, outcome, report(snapshot, plan, outcome, NOW, no_memory))
 
 
-def renamed(the_case: Case, name: str) -> Case:
+def renamed(the_case: ReportContext, name: str) -> ReportContext:
     key = TierKey("team-a", name)
     view = replace(the_case.view, tier=replace(the_case.view.tier, key=key))
     return replace(

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from tests.unit.report.cases import case, sample, spec, value
-from tierwise.api.status import SpeculationStatus
-from tierwise.model import MISSING, Signal, State
-from tierwise.report.case import Case
+from tierwise.api.modeltier_status import SpeculationStatus
+from tierwise.report.report_context import ReportContext
 from tierwise.report.speculation import pauses_from, speculation
+from tierwise.types import MISSING, Signal, State
 
 AUTO = {"mode": "Auto", "method": "ngram"}
 
 
-def seen(*running: Signal, rate: Signal = MISSING, before: str = "", wanted: Any = None) -> Case:
+def seen(*running: Signal, rate: Signal = MISSING, before: str = "", wanted: Any = None) -> ReportContext:
     """A tier with speculation Auto (K = 0 above 32) and one ready replica per signal."""
     samples = tuple(sample(f"chat-{number}", running=each) for number, each in enumerate(running))
     made = case(spec(speculation=AUTO if wanted is None else wanted))
@@ -32,13 +32,13 @@ def seen(*running: Signal, rate: Signal = MISSING, before: str = "", wanted: Any
     return replace(made, view=view)
 
 
-def state(found: Case) -> str:
+def state(found: ReportContext) -> str:
     status = speculation(found)
     assert status is not None
     return status.state
 
 
-CASES: dict[str, tuple[Case, str]] = {
+CASES: dict[str, tuple[ReportContext, str]] = {
     "drafts": (seen(value(3), rate=value(42.4)), "Drafting"),
     "a large batch": (seen(value(40), rate=value(0)), "Paused"),
     "one large batch of two": (seen(value(40), value(0), rate=value(0)), "Paused"),
@@ -58,7 +58,7 @@ CASES: dict[str, tuple[Case, str]] = {
 
 
 @pytest.mark.parametrize(("found", "expected"), CASES.values(), ids=CASES)
-def test_the_state(found: Case, expected: str) -> None:
+def test_the_state(found: ReportContext, expected: str) -> None:
     assert state(found) == expected
 
 

@@ -27,15 +27,15 @@ from tests.unit.report.cases import (
     workload,
 )
 from tierwise import reasons
-from tierwise.api.status import ModelTierStatus, ScalingMemory
-from tierwise.api.v1alpha1 import ModelTierSpec
-from tierwise.model import MISSING, NamedSignal, Signal, State, Step, TierOutcome, TierSignals, Workload
-from tierwise.report.case import Case
+from tierwise.api.modeltier import ModelTierSpec
+from tierwise.api.modeltier_status import ModelTierStatus, ScalingMemory
+from tierwise.report.report_context import ReportContext
 from tierwise.report.status import build, figure
 from tierwise.times import rfc3339
+from tierwise.types import MISSING, NamedSignal, Signal, State, Step, TierOutcome, TierSignals, Workload
 
 
-def status(the_case: Case, memory: ScalingMemory | None = None) -> ModelTierStatus:
+def status(the_case: ReportContext, memory: ScalingMemory | None = None) -> ModelTierStatus:
     built = build(the_case, memory or ScalingMemory())
     # the CRD's bounds hold, and nothing is lost on the wire
     assert ModelTierStatus.model_validate(built.model_dump(mode="json", by_alias=True, exclude_none=True)) == built

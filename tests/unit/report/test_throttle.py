@@ -26,11 +26,11 @@ from tests.unit.report.cases import (
     workload,
 )
 from tierwise import reasons
-from tierwise.api.status import ModelTierStatus, ScalingMemory
-from tierwise.model import NamedSignal, Signal, State, Step, TierOutcome, TierSignals
+from tierwise.api.modeltier_status import ModelTierStatus, ScalingMemory
 from tierwise.report import should_write
-from tierwise.report.case import Case
+from tierwise.report.report_context import ReportContext
 from tierwise.report.throttle import QUIET_SECONDS, important
+from tierwise.types import NamedSignal, Signal, State, Step, TierOutcome, TierSignals
 
 SERVING = told(case()).status
 
@@ -119,7 +119,7 @@ def idle(at: float) -> tuple[TierSignals, tuple[NamedSignal, ...]]:
     return signals, (NamedSignal("running", zero), NamedSignal("tokensPerRequest", never))
 
 
-def written(cases: list[Case], ticks: list[float]) -> list[float]:
+def written(cases: list[ReportContext], ticks: list[float]) -> list[float]:
     """The moments at which a cycle would write the status."""
     status, last, moments = ModelTierStatus(), None, []
     for the_case, at in zip(cases, ticks, strict=True):

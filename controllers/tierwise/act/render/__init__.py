@@ -8,6 +8,6 @@ runs in it), `difference` (rendered against live).
 from __future__ import annotations
 
 from tierwise.act.render.difference import differences
-from tierwise.act.render.inference_service import AUTOSCALER_ANNOTATION, Scaler, render
+from tierwise.act.render.inference_service import Scaler, render
 
-__all__ = ["AUTOSCALER_ANNOTATION", "Scaler", "differences", "render"]
+__all__ = ["Scaler", "differences", "render"]

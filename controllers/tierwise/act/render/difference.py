@@ -19,7 +19,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tierwise.quantity import amount
+from tierwise.quantity import parse_quantity
 
 # Lists whose items have a name of their own, for readable paths.
 _KEYS = {
@@ -109,7 +109,7 @@ def _map(path: str, field: str, wanted: Mapping[str, Any], found: Any, *, strict
         if name not in found:
             yield below
         elif field in _QUANTITIES or name == "sizeLimit":
-            if amount(value) != amount(found[name]):
+            if parse_quantity(value) != parse_quantity(found[name]):
                 yield below
         else:
             yield from _any(below, name, value, found[name], strict=strict)

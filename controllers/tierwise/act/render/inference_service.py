@@ -11,12 +11,19 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from tierwise.act.render.pod import pod_spec
-from tierwise.api.v1alpha1 import API_VERSION
+from tierwise.api.modeltier import API_VERSION
 from tierwise.errors import Invalid
-from tierwise.model import TierObject
+from tierwise.kube.objects import (
+    AUTOSCALER_CLASS,
+    DEPLOYMENT_MODE,
+    KSERVE_API,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    TIER_LABEL,
+)
+from tierwise.types import TierObject
 
 Scaler = Literal["none", "external"]
-AUTOSCALER_ANNOTATION = "serving.kserve.io/autoscalerClass"
 
 _STRATEGIES = {
     "Surge": {"maxSurge": 1, "maxUnavailable": 0},
@@ -31,17 +38,17 @@ def render(tier: TierObject, *, scaler: Scaler) -> dict[str, Any]:
     if tier.spec is None or tier.spec.model is None:
         raise Invalid(f"tier {tier.key} has no model to serve{f': {tier.invalid}' if tier.invalid else ''}")
     return {
-        "apiVersion": "serving.kserve.io/v1beta1",
+        "apiVersion": KSERVE_API,
         "kind": "InferenceService",
         "metadata": {
             "annotations": {
-                AUTOSCALER_ANNOTATION: scaler,
-                "serving.kserve.io/deploymentMode": "Standard",
+                AUTOSCALER_CLASS: scaler,
+                DEPLOYMENT_MODE: "Standard",
             },
             "labels": {
-                "app.kubernetes.io/managed-by": "tierwise",
+                MANAGED_BY_LABEL: MANAGED_BY,
                 "networking.kserve.io/visibility": "cluster-local",
-                "tierwise.io/tier": tier.key.name,
+                TIER_LABEL: tier.key.name,
             },
             "name": tier.key.name,
             "namespace": tier.key.namespace,

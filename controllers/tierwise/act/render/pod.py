@@ -18,10 +18,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tierwise.api.v1alpha1 import ModelSource, ModelTierSpec, Placement, Toleration
+from tierwise.api.modeltier import ModelSource, ModelTierSpec, Placement, Toleration
 from tierwise.engines import arguments, environment, profile
+from tierwise.pod_template_hash import CONTAINER
 from tierwise.quantity import add_gib
-from tierwise.template import CONTAINER
 
 USER = 2000  # the vllm images' own unprivileged user
 PRE_STOP_SECONDS = 10  # until every endpoint list has dropped the pod

@@ -10,13 +10,14 @@ from hypothesis import given, settings
 
 from tests.render.goldens import GOLDEN, REPO, UID, goldens, manifests, tier
 from tests.render.strategies import specs
-from tierwise.act.render import AUTOSCALER_ANNOTATION, differences, render
-from tierwise.api.status import ModelTierStatus
-from tierwise.api.v1alpha1 import ModelTierSpec
+from tierwise.act.render import differences, render
+from tierwise.api.modeltier import ModelTierSpec
+from tierwise.api.modeltier_status import ModelTierStatus
 from tierwise.engines import check
 from tierwise.errors import Invalid
-from tierwise.model import TierKey, TierObject
-from tierwise.quantity import amount
+from tierwise.kube.objects import AUTOSCALER_CLASS
+from tierwise.quantity import parse_quantity
+from tierwise.types import TierKey, TierObject
 
 MODEL = {"name": "qwen3-8b", "uri": "hf://Qwen/Qwen3-8B"}
 
@@ -52,13 +53,13 @@ def test_metadata_is_fixed_but_for_the_scaler() -> None:
         "tierwise.io/tier": "chat",
     }
     assert metadata["annotations"] == {
-        AUTOSCALER_ANNOTATION: "external",
+        AUTOSCALER_CLASS: "external",
         "serving.kserve.io/deploymentMode": "Standard",
     }
     owner = metadata["ownerReferences"][0]
     assert (owner["uid"], owner["controller"], owner["blockOwnerDeletion"]) == (UID, True, False)
     created, after = manifests()["plain-created"], manifests()["plain"]
-    assert differences(created, after) == (f"metadata.annotations.{AUTOSCALER_ANNOTATION}",)
+    assert differences(created, after) == (f"metadata.annotations.{AUTOSCALER_CLASS}",)
 
 
 def test_a_tier_without_a_model_is_refused() -> None:
@@ -166,7 +167,7 @@ def test_every_servable_spec_becomes_a_confined_pod_and_the_same_bytes(written: 
     probe = engine["startupProbe"]
     assert probe["failureThreshold"] * probe["periodSeconds"] >= one.spec.startup_timeout_seconds
     assert engine["resources"]["requests"] == engine["resources"]["limits"]
-    memory, asked = amount(engine["resources"]["limits"]["memory"]), amount(one.spec.resources.memory)
+    memory, asked = parse_quantity(engine["resources"]["limits"]["memory"]), parse_quantity(one.spec.resources.memory)
     assert memory is not None
     assert asked is not None
     assert memory >= asked + one.spec.caching.kv_offload_gib * 1024**3

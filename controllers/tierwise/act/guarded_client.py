@@ -1,0 +1,80 @@
+"""Is the tier still the one that was decided about?
+
+The informer may be behind: an API server that lags, a watch that lost an event, a deletion that nobody told. Versions
+and UIDs of the children guard the children, and nothing guards the spec: a pin that is no longer there would still be
+written. So before the first write for a tier the tier itself is read, with quorum, and another UID, another generation
+or a deletion ends it: the next cycle decides anew, on what it then knows. One read per tier that has something to
+write; a settled tier costs none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tierwise.api.kinds import MODEL_TIER
+from tierwise.errors import Conflict
+from tierwise.ports import Cluster, EventRecord, ObjectRef
+from tierwise.types import TierObject
+
+
+class GuardedClient:
+    """The Cluster port for the writes of one tier in one cycle. Every write raises Conflict when the tier is not as it
+    was decided about."""
+
+    def __init__(self, tier: TierObject, cluster: Cluster) -> None:
+        """`tier`: as it was decided about."""
+        self._tier = tier
+        self._cluster = cluster
+        self._checked = False
+        self._one_reads = asyncio.Lock()
+
+    async def check(self) -> None:
+        """Read the tier, once. Raises Conflict when it is not as it was decided about."""
+        async with self._one_reads:
+            if not self._checked:
+                await self._compare()
+
+    async def _compare(self) -> None:
+        key = self._tier.key
+        found = await self._cluster.get(ObjectRef.of(MODEL_TIER, key.namespace, key.name))
+        metadata = found["metadata"] if found is not None else {}
+        seen = metadata.get("uid"), metadata.get("generation"), metadata.get("deletionTimestamp")
+        if seen != (self._tier.uid, self._tier.generation, None):
+            raise Conflict(
+                f"not written: ModelTier {key} has changed since it was read; it is decided anew", status=409
+            )
+        self._checked = True
+
+    async def get(self, ref: ObjectRef) -> Mapping[str, Any] | None:
+        """Read an object."""
+        return await self._cluster.get(ref)
+
+    async def apply(self, ref: ObjectRef, manifest: Mapping[str, Any], *, force: bool = True) -> Mapping[str, Any]:
+        """Apply, if the tier is current."""
+        await self.check()
+        return await self._cluster.apply(ref, manifest, force=force)
+
+    async def prune(self, ref: ObjectRef, paths: Sequence[str], *, resource_version: str) -> Mapping[str, Any]:
+        """Remove fields, if the tier is current."""
+        await self.check()
+        return await self._cluster.prune(ref, paths, resource_version=resource_version)
+
+    async def scale(self, ref: ObjectRef, replicas: int, *, resource_version: str) -> None:
+        """Scale, if the tier is current."""
+        await self.check()
+        await self._cluster.scale(ref, replicas, resource_version=resource_version)
+
+    async def annotate_pod(self, namespace: str, name: str, *, uid: str, annotations: Mapping[str, str]) -> None:
+        """Annotate a pod, if the tier is current."""
+        await self.check()
+        await self._cluster.annotate_pod(namespace, name, uid=uid, annotations=annotations)
+
+    async def patch_status(self, ref: ObjectRef, status: Mapping[str, Any], *, resource_version: str) -> str:
+        """Replace the status: its version guards it."""
+        return await self._cluster.patch_status(ref, status, resource_version=resource_version)
+
+    async def record_event(self, event: EventRecord) -> None:
+        """Record an Event."""
+        await self._cluster.record_event(event)

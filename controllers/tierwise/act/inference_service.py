@@ -1,0 +1,238 @@
+"""Does the InferenceService of a tier have to be written, and how is it made without a stray GPU pod?
+
+    no InferenceService              apply it with autoscaler class none and minReplicas 0: KServe makes a Deployment of
+                                     0 replicas. Any other class starts with one pod, which would be a stray GPU pod.
+    class none, Deployment is there  apply class external: from now on KServe leaves the replicas alone. At 0 replicas
+                                     the change of class restarts nothing.
+
+An object is read again, with quorum, right before it is written: the informer may be behind, and what it still misses
+(our own last write, a stranger's object of the same name) must not be overwritten. What is as rendered is never
+written, and what the cluster keeps changing back is written once, then only reported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tierwise import reasons
+from tierwise.act.error_mapping import to_action_error
+from tierwise.act.guarded_client import GuardedClient
+from tierwise.act.managed_fields import describe_edit
+from tierwise.act.render import Scaler, differences, render
+from tierwise.act.write_state import WriteKey, WriteState
+from tierwise.errors import TierwiseError
+from tierwise.kube.objects import APPS_API, AUTOSCALER_CLASS, DEPLOYMENTS, FIELD_MANAGER, INFERENCE_SERVICES, KSERVE_API
+from tierwise.pod_template_hash import fingerprint
+from tierwise.ports import Cluster, ObjectRef
+from tierwise.types import ActionError, TierKey, TierView, Workload
+
+_PREDICTOR = "spec.predictor."
+
+
+@dataclass(slots=True)
+class ApplyContext:
+    """The writes of one cycle: when it is (seconds since the epoch), with what they are made, and what the first of
+    them learned for the others."""
+
+    at: float
+    kserve_present: bool
+    cluster: Cluster
+    memo: WriteState
+    silence: ActionError | None = None  # a webhook that does not answer: to ask it again would only take its time
+    # Whose InferenceService was read and is being written, and since when (time of the event loop).
+    writing: dict[TierKey, float] = field(default_factory=dict)
+    templates: dict[TierKey, str] = field(default_factory=dict)  # fingerprints of the pod templates written
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    """What became of one write: of the InferenceService or of the replicas, what to tell a person (and why it was
+    written), what went wrong."""
+
+    applied: bool = False
+    event: str = ""
+    detail: str = ""
+    error: ActionError | None = None
+    scaled_to: int | None = None
+
+
+def service(view: TierView, name: str) -> ObjectRef:
+    """The InferenceService of this name in the tier's namespace."""
+    return ObjectRef(KSERVE_API, INFERENCE_SERVICES, view.tier.key.namespace, name)
+
+
+def autoscaler_class(manifest: Mapping[str, Any]) -> str:
+    """Who scales, as the manifest says it; empty when it does not."""
+    return str((manifest["metadata"].get("annotations") or {}).get(AUTOSCALER_CLASS) or "")
+
+
+async def reconcile_inference_service(view: TierView, work: ApplyContext) -> WriteResult:
+    """Make or heal the InferenceService of a tier. Raises nothing that is a TierwiseError."""
+    facts, key, memo = view.workload.inference_service, view.tier.key, work.memo
+    if view.tier.status.observed_generation != view.tier.generation:
+        memo.changed[key] = view.tier.generation
+    if not work.kserve_present:
+        memo.refused.pop(key, None)
+        return WriteResult(error=ActionError(reasons.KSERVE_MISSING, "the cluster has no kind InferenceService"))
+    if facts is not None and not facts.owned:
+        return WriteResult(error=_not_ours(facts.name))
+    if facts is not None and facts.deleting:
+        return WriteResult()  # made again when it is gone
+    wanted = _wanted(view, facts.manifest if facts is not None else None)
+    if facts is not None and not differences(wanted, facts.manifest):
+        work.templates[key] = fingerprint(wanted["spec"]["predictor"])
+        memo.contested.pop(key, None)
+        memo.went_well(key)
+        return WriteResult()
+    mark = WriteKey(view.tier.uid, view.tier.generation, _digest(wanted))
+    refusal = memo.refused.get(key)
+    if refusal is not None and refusal.stands(mark, work.at):
+        return WriteResult(error=refusal.error)
+    if work.silence is not None:
+        return WriteResult(error=work.silence)
+    try:
+        written = await _write(view, work)
+    except TierwiseError as error:
+        failed = to_action_error(error)
+        memo.went_wrong(key, mark, failed, work.at)
+        if failed.reason == reasons.KSERVE_NOT_ANSWERING:
+            work.silence = failed
+        return WriteResult(error=failed)
+    memo.went_well(key)
+    return written
+
+
+async def _write(view: TierView, work: ApplyContext) -> WriteResult:
+    key, memo = view.tier.key, work.memo
+    cluster = GuardedClient(view.tier, work.cluster)
+    ref = service(view, key.name)
+    found = await cluster.get(ref)
+    wanted = _wanted(view, found)
+    if found is not None:
+        if not _controlled(found, view.tier.uid):
+            return WriteResult(error=_not_ours(ref.name))
+        different = differences(wanted, found)
+        if not different or found["metadata"].get("deletionTimestamp"):
+            return WriteResult()  # the informer is about to say so
+        if memo.contested.get(key) == (_digest(wanted), _digest(found)):
+            work.templates[key] = fingerprint(wanted["spec"]["predictor"])  # it was written
+            return WriteResult(error=_contested(ref.name, different))
+        if _hands_over(found, wanted) and not await _deployment_made(view, found, cluster):
+            return WriteResult()
+    work.writing[key] = asyncio.get_running_loop().time()
+    made = await _bring_about(ref, wanted, found, cluster)
+    if differences(wanted, made):
+        memo.contested[key] = (_digest(wanted), _digest(made))
+    work.templates[key] = fingerprint(wanted["spec"]["predictor"])
+    event = _event(view, found, wanted, changed=memo.changed.get(key) == view.tier.generation)
+    return WriteResult(applied=True, event=event, detail=_detail(event, found, wanted))
+
+
+async def _bring_about(
+    ref: ObjectRef, wanted: Mapping[str, Any], found: Mapping[str, Any] | None, cluster: Cluster
+) -> Mapping[str, Any]:
+    """Apply, and take away what somebody has put beside our fields where nothing may be."""
+    if found is None:
+        # Not created by POST, which would make us two managers of the same fields. Not forced: what appeared since we
+        # looked is a stranger's (Conflict, and the next look tells whose), or what our own manager has just made.
+        return await cluster.apply(ref, wanted, force=False)
+    made = found
+    if set(differences(wanted, found)) - set(_strays(wanted, found)):
+        made = await cluster.apply(ref, _conditional(wanted, found))
+    strays = _strays(wanted, made)
+    if strays:
+        made = await cluster.prune(ref, strays, resource_version=str(made["metadata"]["resourceVersion"]))
+    return made
+
+
+def _strays(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[str, ...]:
+    """Fields of the predictor that we do not render and that must not be there: only their owner, or a patch, can
+    take them away."""
+    rendered = {f"{_PREDICTOR}{name}" for name in wanted["spec"]["predictor"]}
+    return tuple(
+        path
+        for path in differences(wanted, found)
+        if path.startswith(_PREDICTOR) and path not in rendered and path.removeprefix(_PREDICTOR).isidentifier()
+    )
+
+
+def _wanted(view: TierView, found: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What the InferenceService shall be, given what it is."""
+    return render(view.tier, scaler=_scaler(view.workload, found))
+
+
+def _scaler(workload: Workload, found: Mapping[str, Any] | None) -> Scaler:
+    """`none` until KServe has made the Deployment, and never again: it would take all replicas away."""
+    if found is None:
+        return "none"
+    return "none" if autoscaler_class(found) == "none" and workload.deployment is None else "external"
+
+
+def _hands_over(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    return autoscaler_class(found) == "none" and autoscaler_class(wanted) == "external"
+
+
+async def _deployment_made(view: TierView, found: Mapping[str, Any], cluster: Cluster) -> bool:
+    """Whether the Deployment belongs to this very InferenceService, not to a namesake that is being deleted."""
+    seen = view.workload.deployment
+    name = seen.name if seen is not None else ""
+    fresh = await cluster.get(ObjectRef(APPS_API, DEPLOYMENTS, view.tier.key.namespace, name))
+    return fresh is not None and _controlled(fresh, str(found["metadata"]["uid"]))
+
+
+def _event(view: TierView, found: Mapping[str, Any] | None, wanted: Mapping[str, Any], *, changed: bool) -> str:
+    """What a person should hear of this write. `changed`: the tier's spec has, since the last write."""
+    if found is None:
+        known = any(child.name == wanted["metadata"]["name"] for child in view.tier.status.inference_services)
+        return reasons.HEALED if known else reasons.CREATED
+    if _hands_over(found, wanted):
+        return ""  # a step of the creation that was told already
+    rendered = view.tier.status.rollout.rendered
+    ours = rendered is not None and rendered.template != fingerprint(wanted["spec"]["predictor"])
+    return reasons.UPDATED if ours or changed else reasons.HEALED
+
+
+def _detail(event: str, found: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> str:
+    """What had to be healed, and whose work that was if it is known."""
+    if event != reasons.HEALED:
+        return ""
+    return "it had been deleted" if found is None else describe_edit(found, differences(wanted, found), FIELD_MANAGER)
+
+
+def _controlled(found: Mapping[str, Any], uid: str) -> bool:
+    owners = found["metadata"].get("ownerReferences") or ()
+    return any(owner.get("controller") and owner.get("uid") == uid for owner in owners)
+
+
+def _not_ours(name: str) -> ActionError:
+    return ActionError(
+        reasons.NOT_OURS, f"InferenceService {name} belongs to somebody else: rename the tier, or delete it"
+    )
+
+
+def _contested(name: str, paths: tuple[str, ...]) -> ActionError:
+    where = ", ".join(paths[:3])
+    return ActionError(
+        reasons.APPLY_REFUSED,
+        f"something changes InferenceService {name} back right after it was applied ({where}): "
+        "look at its managedFields and at the admission webhooks",
+    )
+
+
+def _conditional(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """Only the version that was looked at may be overwritten."""
+    version = found["metadata"]["resourceVersion"]
+    return {**wanted, "metadata": {**wanted["metadata"], "resourceVersion": version}}
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    """What a person or a webhook may change, and nothing that changes by itself."""
+    metadata = manifest["metadata"]
+    kept = [metadata.get(name) for name in ("labels", "annotations", "ownerReferences")]
+    text = json.dumps([kept, manifest.get("spec")], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,47 @@
+"""Describes a model that somebody else serves, and what serving costs here and there."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from tierwise.api.base import Model, Money, Rule
+from tierwise.api.serving import SecretKeyRef
+
+
+class Price(Model):
+    """What the hardware of this tier costs."""
+
+    gpu_hour: Money = Field(description='US dollars for one GPU for one hour, e.g. "2.49".')
+
+
+class TokenPrices(Model):
+    """US dollars per million tokens of an external API."""
+
+    input: Money = Field(description="Uncached input tokens.")
+    cached_input: Money | None = Field(default=None, description="Input tokens read from the cache; default: input.")
+    cache_write: Money | None = Field(default=None, description="Input tokens written to the cache; default: input.")
+    output: Money = Field(description="Output tokens, reasoning included.")
+
+
+class External(Model):
+    """A model served by somebody else behind an OpenAI-compatible API."""
+
+    cel = (
+        Rule(
+            expression="!self.baseURL.endsWith('/')",
+            message="external.baseURL must not end with a slash",
+            field_path=".baseURL",
+        ),
+    )
+
+    base_url: Annotated[
+        str,
+        StringConstraints(pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$", max_length=512),
+    ] = Field(alias="baseURL", description="Base URL up to and including /v1.")
+    model: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$", max_length=128)] = Field(
+        description="Model name at the provider."
+    )
+    api_key_secret_ref: SecretKeyRef = Field(description="Key of the API, in a Secret of the tier's namespace.")
+    prices: TokenPrices = Field(description="The provider's four prices.")

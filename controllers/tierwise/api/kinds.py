@@ -1,0 +1,79 @@
+"""Lists the kinds of the API: a new kind is one entry here.
+
+CRDs, reference pages, watches, the command line and the writer of statuses read this table, so that none of them names
+a kind by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tierwise.api.base import API_VERSION, GROUP, Model
+from tierwise.api.modeltier_status import ModelTier
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One printer column of `kubectl get`: its header, the path below the object, whether only `-o wide` shows it."""
+
+    name: str
+    path: str
+    type: str = "string"
+    wide: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind: how the API server names it, the model of the whole object, and what `kubectl get` shows.
+
+    `scale` holds the paths of the scale subresource (spec replicas, status replicas, selector), if it has one."""
+
+    name: str
+    plural: str
+    singular: str
+    short_names: tuple[str, ...]
+    model: type[Model]
+    columns: tuple[Column, ...] = ()
+    namespaced: bool = True
+    scale: Mapping[str, str] = field(default_factory=dict)
+    api_version: str = API_VERSION
+
+    @property
+    def crd_name(self) -> str:
+        """The name of its CustomResourceDefinition."""
+        return f"{self.plural}.{GROUP}"
+
+
+MODEL_TIER = Kind(
+    name="ModelTier",
+    plural="modeltiers",
+    singular="modeltier",
+    short_names=("mt",),
+    model=ModelTier,
+    columns=(
+        Column("Model", ".status.model"),
+        Column("Ready", ".status.ready"),
+        Column("Desired", ".status.desiredReplicas", "integer"),
+        Column("Waiting", ".status.waiting", "integer"),
+        Column("KV", ".status.kvCachePercent", "integer"),
+        Column("$/H", ".status.costPerHour"),
+        Column("Limited", ".status.limitedBy"),
+        Column("Status", ".status.state"),
+        Column("Engine", ".status.engine", wide=True),
+        Column("Quantization", ".status.quantization", wide=True),
+        Column("Prefix-Hit", ".status.prefixHitPercent", "integer", wide=True),
+        Column("Accepted", ".status.acceptedPercent", "integer", wide=True),
+        Column("$/Mtok", ".status.costPerMillionTokens", wide=True),
+        Column("Reason", ".status.reason", wide=True),
+        Column("URL", ".status.url", wide=True),
+        Column("Age", ".metadata.creationTimestamp", "date"),
+    ),
+    scale={
+        "specReplicasPath": ".spec.replicas",
+        "statusReplicasPath": ".status.replicas",
+        "labelSelectorPath": ".status.selector",
+    },
+)
+
+KINDS: tuple[Kind, ...] = (MODEL_TIER,)

@@ -1,0 +1,223 @@
+"""What does `kubectl get modeltiers` tell, and what must a restarted operator still know?
+
+The status has three readers. People read the columns and the conditions; HPA-like clients read the scale fields; the
+operator itself reads `scaling.memory`, `rollout` and `inferenceServices` after a restart, so that it decides what it
+would have decided without one. Percentages are integers, money is a decimal string, times are RFC 3339: nothing here
+is a float, so equal states are equal bytes and a status is written only when it changed.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from tierwise.api.base import NAME_LENGTH, NAME_PATTERN, Model, Rule
+from tierwise.api.conditions import Condition
+from tierwise.api.modeltier import ModelTierSpec
+
+# Characters of a kept spec. A usual one takes 300; with every list and text at its bound it is below 32,000.
+SPEC_LENGTH = 32768
+
+
+class InferenceServiceRef(Model):
+    """A child. Its name is decided once and never changes, since a change would restart GPUs."""
+
+    name: str = Field(max_length=63, description="Name of the InferenceService.")
+
+
+class StepStatus(Model):
+    """One step of a decision: who changed the target, to what, and why."""
+
+    name: str = Field(max_length=32, description="The step.")
+    replicas: int = Field(ge=0, description="Replicas after this step.")
+    reason: str = Field(default="", max_length=64, description="One word; empty when the step changed nothing.")
+    message: str = Field(default="", max_length=256, description="The figures behind it.")
+
+
+class DecisionStatus(Model):
+    """A change of the target that was made."""
+
+    time: str = Field(max_length=32, description="When it was decided.")
+    from_replicas: int = Field(alias="from", ge=0, description="Replicas before.")
+    to_replicas: int = Field(alias="to", ge=0, description="Replicas after.")
+    reason: str = Field(max_length=64, description="One word.")
+    message: str = Field(default="", max_length=256, description="The figures behind it.")
+
+
+class SignalStatus(Model):
+    """A measured value, since when it is so, and whether it may be trusted."""
+
+    name: str = Field(max_length=64, description="What was measured.")
+    state: Literal["Value", "Missing", "Stale", "Invalid"] = Field(description="Only Value may lower a target.")
+    value: str = Field(default="", max_length=32, description="The value, rounded.")
+    time: str = Field(
+        default="",
+        max_length=32,
+        description="When the engine first gave this value; an equal value measured again leaves it as it is.",
+    )
+
+
+class PeakStatus(Model):
+    """A recommendation above today's, and when it was last seen: holds the target up for one window."""
+
+    replicas: int = Field(ge=0, description="Replicas recommended.")
+    time: str = Field(max_length=32, description="When that was last recommended.")
+
+
+class ScalingMemory(Model):
+    """What the decision after a restart needs from the decisions before it."""
+
+    recommended: int | None = Field(default=None, ge=0, description="The last recommendation, before damping.")
+    peaks: list[PeakStatus] = Field(default_factory=list, max_length=32, description="Higher ones in the window.")
+    requests_per_replica: str | None = Field(
+        default=None,
+        max_length=16,
+        description="Requests one replica runs at once while others wait, learned.",
+    )
+    learned_for: str = Field(default="", max_length=16, description="Fingerprint of the spec it was learned for.")
+
+
+class ScalingStatus(Model):
+    """The last decision with its reasons, and the last five changes."""
+
+    steps: list[StepStatus] = Field(default_factory=list, max_length=12, description="The last decision, step by step.")
+    signals: list[SignalStatus] = Field(default_factory=list, max_length=16, description="What it was made from.")
+    decisions: list[DecisionStatus] = Field(
+        default_factory=list, max_length=5, description="The last five changes of the target, newest first."
+    )
+    memory: ScalingMemory = Field(default_factory=ScalingMemory, description="What a restarted operator needs.")
+
+
+class RenderedStatus(Model):
+    """Which spec the InferenceService says now, and by what its Deployment is known to have reached it."""
+
+    hash: str = Field(max_length=16, description="Fingerprint of the fields that make a replica.")
+    template: str = Field(max_length=16, description="Fingerprint of the pod template made from them.")
+
+
+class LastGood(Model):
+    """The last spec whose replicas were seen to serve: what `rollout: Replace` goes back to."""
+
+    generation: int = Field(ge=0, description="Generation of the spec when its replicas first served.")
+    hash: str = Field(max_length=16, description="Fingerprint of the fields that make a replica.")
+    replica_set: str = Field(max_length=253, description="ReplicaSet of the replicas that served.")
+    spec: str = Field(
+        default="",
+        max_length=SPEC_LENGTH,
+        description="Those fields as JSON, without defaults; empty when they are too long to be kept.",
+    )
+
+
+class FailedSpec(Model):
+    """A spec that `rollout: Replace` has given up. It stands until a field that makes a replica changes."""
+
+    generation: int = Field(ge=0, description="Generation of the spec when it was given up.")
+    hash: str = Field(max_length=16, description="Fingerprint of the fields that make a replica.")
+    reason: str = Field(max_length=64, description="Why no replica of it started.")
+    message: str = Field(default="", max_length=512, description="What happened.")
+
+
+class RolloutStatus(Model):
+    """What a change of the spec has come to."""
+
+    rendered: RenderedStatus | None = Field(default=None, description="What the InferenceService says.")
+    last_good: LastGood | None = Field(default=None, description="The last spec that served.")
+    failed: FailedSpec | None = Field(default=None, description="The present spec, when it was given up.")
+
+
+class AdviceStatus(Model):
+    """What is served and does not pay, does nothing, or would not be started today."""
+
+    reason: str = Field(max_length=64, description="One word for programs; docs/conditions.md lists them all.")
+    message: str = Field(default="", max_length=1024, description="What was found and what to do about it.")
+
+
+class SpeculationStatus(Model):
+    """What speculative decoding is doing, as the rate of drafted tokens shows it."""
+
+    state: Literal["Drafting", "Paused", "Silent", "Idle", "Unknown"] = Field(
+        description="Drafting: tokens are drafted. Paused: requests run and none is drafted, as the schedule says for "
+        "so large a batch; it goes on by itself when the batch is smaller. Silent: requests run and none is drafted, "
+        "though the schedule allows it (n-gram found nothing to repeat, or the method ignores schedules). "
+        "Idle: no request runs. Unknown: not measured."
+    )
+    drafted_per_second: int | None = Field(default=None, ge=0, description="Tokens drafted per second, all replicas.")
+
+
+class ModelTierStatus(Model):
+    """What is: shown by `kubectl get modeltiers`, read back by the operator after a restart."""
+
+    observed_generation: int = Field(default=0, ge=0, description="Generation of the spec this status is about.")
+    model: str = Field(default="", max_length=128, description="Model served.")
+    state: str = Field(
+        default="",
+        max_length=32,
+        description="One word for the whole tier: Ready, Scaling, Degraded, Unmeasured, Starting, Failed, Stopped, "
+        "Rejected, Deleting or External.",
+    )
+    reason: str = Field(default="", max_length=64, description="Reason of the condition that `state` stands for.")
+    replicas: int = Field(default=0, ge=0, description="Replicas that exist, ready or not.")
+    ready_replicas: int = Field(default=0, ge=0, description="Replicas that answer requests.")
+    desired_replicas: int = Field(default=0, ge=0, description="Replicas decided.")
+    ready: str = Field(default="", max_length=16, description="Ready of desired replicas, e.g. 2/3.")
+    selector: str = Field(default="", max_length=512, description="Label selector of the pods, for scale clients.")
+    waiting: int | None = Field(default=None, ge=0, description="Requests waiting in all replicas.")
+    kv_cache_percent: int | None = Field(
+        default=None, ge=0, le=100, description="Mean KV-cache use of the replicas, in percent."
+    )
+    prefix_hit_percent: int | None = Field(
+        default=None, ge=0, le=100, description="Prompt tokens found in the prefix cache, in percent."
+    )
+    accepted_percent: int | None = Field(default=None, ge=0, le=100, description="Drafted tokens accepted, in percent.")
+    cost_per_hour: str = Field(default="", max_length=24, description="US dollars per hour, now.")
+    cost_per_million_tokens: str = Field(
+        default="",
+        max_length=48,
+        description="US dollars per million tokens, now; for an external API its prices of input and output.",
+    )
+    limited_by: str = Field(default="", max_length=32, description="What kept the target from what the load asks for.")
+    engine: str = Field(default="", max_length=64, description="Engine and version.")
+    quantization: str = Field(default="", max_length=64, description="Weights and KV cache.")
+    url: str = Field(default="", max_length=512, description="Where the tier answers.")
+    speculation: SpeculationStatus | None = Field(
+        default=None, description="State of speculative decoding; absent when spec.speculation.mode is Disabled."
+    )
+    advice: list[AdviceStatus] = Field(
+        default_factory=list,
+        max_length=12,
+        description="What is served and does not pay, one entry of each reason, sorted.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["reason"]},
+    )
+    inference_services: list[InferenceServiceRef] = Field(
+        default_factory=list,
+        max_length=8,
+        description="The children.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
+    scaling: ScalingStatus = Field(default_factory=ScalingStatus, description="The last decision.")
+    rollout: RolloutStatus = Field(default_factory=RolloutStatus, description="What a change has come to.")
+    conditions: list[Condition] = Field(
+        default_factory=list,
+        max_length=8,
+        description="Conditions as in metav1, one of each type.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
+
+
+class ModelTier(Model):
+    """One model at one quality and price, and how many replicas of it run."""
+
+    cel = (
+        Rule(
+            expression=f"self.metadata.name.size() <= {NAME_LENGTH}",
+            message=f"the name of a tier has at most {NAME_LENGTH} characters",
+        ),
+        Rule(
+            expression=f"self.metadata.name.matches('{NAME_PATTERN}')",
+            message="the name of a tier is lower-case letters, digits and dashes, and starts with a letter",
+        ),
+    )
+
+    spec: ModelTierSpec = Field(description="What is wanted.")
+    status: ModelTierStatus = Field(default_factory=ModelTierStatus, description="What is.")

@@ -1,0 +1,1 @@
+"""Holds the adapter to the Kubernetes API server: the only importer of the kubernetes client."""

@@ -1,0 +1,62 @@
+"""What does a ModelTier say, even one that an older or newer API server let through?
+
+The CRD's schema and rules are checked by the API server, but an object may be older than the rule. So a spec that does
+not parse becomes a sentence for the condition Accepted, never an exception: one bad tier must not stop the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from tierwise.api.modeltier import ModelTierSpec
+from tierwise.api.modeltier_status import ModelTierStatus
+from tierwise.observe.object_fields import mapping, number, text
+from tierwise.types import TierKey, TierObject
+
+_SHOWN_ERRORS = 3
+
+
+def tier_object(body: Mapping[str, Any]) -> TierObject:
+    """A ModelTier as a value. Never raises for what the object holds; a status that does not parse counts as empty."""
+    metadata = mapping(body, "metadata")
+    spec, invalid = _spec(body.get("spec"))
+    return TierObject(
+        key=TierKey(text(metadata, "namespace"), text(metadata, "name")),
+        uid=text(metadata, "uid"),
+        generation=number(metadata, "generation"),
+        resource_version=text(metadata, "resourceVersion"),
+        spec=spec,
+        status=_status(body.get("status")),
+        invalid=invalid,
+        deleting=bool(metadata.get("deletionTimestamp")),
+    )
+
+
+def _spec(raw: object) -> tuple[ModelTierSpec | None, str]:
+    try:
+        spec = ModelTierSpec.model_validate(raw if raw is not None else {})
+    except ValidationError as error:
+        return None, _sentence(error)
+    if (spec.model is None) == (spec.external is None):
+        return None, "set exactly one of spec.model (served here) and spec.external (an API)"
+    if spec.scaling.min_replicas > spec.scaling.max_replicas:
+        return None, "spec.scaling.minReplicas must not exceed spec.scaling.maxReplicas"
+    return spec, ""
+
+
+def _status(raw: object) -> ModelTierStatus:
+    try:
+        return ModelTierStatus.model_validate(raw if raw is not None else {})
+    except ValidationError:
+        return ModelTierStatus()  # nothing remembered: replicas are held for one window
+
+
+def _sentence(error: ValidationError) -> str:
+    """Field and complaint of the first errors; never the value, which may be long or secret."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    said = [f"{'.'.join(['spec', *map(str, each['loc'])])}: {each['msg']}" for each in found[:_SHOWN_ERRORS]]
+    more = f" (and {len(found) - _SHOWN_ERRORS} more)" if len(found) > _SHOWN_ERRORS else ""
+    return "; ".join(said) + more

@@ -1,0 +1,166 @@
+"""What is wrong with a tier's pods, in the words of the table?
+
+The cluster says it in five places (a waiting reason, a scheduler's message, an exit code, the engine's last lines, an
+age); a person wants one sentence. Only pods that do not answer are looked at, the gravest finding is reported, and
+pods with the same trouble are counted, not listed.
+
+Two rooms ask: what to tell, and whether a spec cannot start at all. So the judgement stands here, once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from tierwise import reasons
+from tierwise.api.modeltier import ModelTierSpec
+from tierwise.text_sanitize import last_words, pull_failure, sanitize
+from tierwise.types import PodFacts, Workload
+
+FINISHED = frozenset({"Succeeded", "Failed"})  # phases of a pod that was evicted, say: it stays in the API, and is past
+_IMAGE = frozenset(
+    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
+    | {"RegistryUnavailable", "SignatureValidationFailed"}
+)
+_STORAGE = "storage-initializer"  # KServe's init container that brings the weights
+_CONFIG = "CreateContainerConfigError"
+_CREATE = frozenset({"CreateContainerError", "RunContainerError", "PostStartHookError", "PreCreateHookError"})
+_KILLED = frozenset({137, 143})  # SIGKILL and SIGTERM: how the kubelet ends a container whose start-up probe fails
+_MEMORY = (
+    "out of memory",
+    "OutOfMemoryError",
+    "No available memory for the cache blocks",
+    "Free memory on device",
+    "is larger than the maximum number of tokens that can be stored in KV cache",
+    "larger than the available KV cache memory",
+)
+# What may still pass by itself is waited for, since a change that is undone stays undone until somebody edits the tier:
+# a registry, hub or store that is away for a minute must not do that. The kubelet tries to pull an image at 0, 10, 30
+# and 70 s, and starts an engine that ends at once after 0, 10, 20 and 40 s. Neither is enough alone: a back-off may be
+# set to 1 s, and an engine that loads for minutes has had one try in this time. Two restarts, and down: three ends.
+PATIENCE_SECONDS = 90.0
+RESTARTS = 2
+# The gravest first. What a person must change stands before what may pass by itself.
+_ORDER = (
+    reasons.IMAGE_PULL,
+    reasons.SECRET_MISSING,
+    reasons.ENGINE_OUT_OF_MEMORY,
+    reasons.ENGINE_CRASHED,
+    reasons.START_TIMEOUT,
+    reasons.STORAGE_PROBLEM,
+    reasons.NODE_LOST,
+    reasons.INSUFFICIENT_GPU,
+    reasons.UNSCHEDULABLE,
+    reasons.SURGE_NEEDS_GPU,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PodIssue:
+    """What keeps a pod from answering: a reason of tierwise.reasons and what happened."""
+
+    reason: str
+    detail: str
+
+
+def diagnose(workload: Workload, spec: ModelTierSpec, at: float) -> PodIssue | None:
+    """The gravest finding over all pods that do not answer; None when there is none. `at`: seconds since the epoch."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for pod in sorted(workload.pods, key=lambda pod: pod.name):
+        if pod.ready or pod.terminating or pod.phase in FINISHED:
+            continue
+        finding = _examine(pod, workload, spec, at)
+        if finding is not None:
+            found.setdefault(finding.reason, []).append((pod.name, finding.detail))
+    for reason in _ORDER:
+        if reason in found:
+            (name, detail), *others = found[reason]
+            more = f" ({len(others)} more in the same state)" if others else ""
+            return PodIssue(reason, f"pod {name}{more}: {detail}")
+    return None
+
+
+def cannot_start(workload: Workload, spec: ModelTierSpec, at: float) -> PodIssue | None:
+    """Why none of these pods will ever answer: the gravest finding that has lasted; None while one of them may.
+
+    The pods of `workload` are those made from `spec`. One that answers, or starts without trouble so far, shows that
+    the node of another may be broken. One whose node is gone, or that has none, shows nothing. `at`: seconds since the
+    epoch."""
+    living = [pod for pod in workload.pods if not pod.terminating and pod.phase not in FINISHED]
+    if any(pod.ready for pod in workload.pods):
+        return None
+    if any(pod.scheduled and _examine(pod, workload, spec, at) is None for pod in living):
+        return None
+    lasting = tuple(pod for pod in living if _lasts(pod, workload, spec, at))
+    return diagnose(replace(workload, pods=lasting), spec, at)
+
+
+def _lasts(pod: PodFacts, workload: Workload, spec: ModelTierSpec, at: float) -> bool:
+    finding = _examine(pod, workload, spec, at)
+    if finding is None or finding.reason == reasons.NODE_LOST:
+        return False
+    if finding.reason == reasons.START_TIMEOUT:
+        return True
+    if not pod.scheduled:
+        return at - pod.created_at > spec.startup_timeout_seconds
+    # The engine's image is pulled, and the engine started, once its init containers have ended.
+    if at - max(_scheduled_at(pod), pod.prepared_at or 0.0) <= PATIENCE_SECONDS:
+        return False
+    if pod.last_exit_code is None:
+        return True
+    return pod.restarts >= RESTARTS and (not pod.running_again or _late(pod, spec, at))
+
+
+def _scheduled_at(pod: PodFacts) -> float:
+    return pod.created_at if pod.scheduled_at is None else pod.scheduled_at
+
+
+def _late(pod: PodFacts, spec: ModelTierSpec, at: float) -> bool:
+    return at - _scheduled_at(pod) > spec.startup_timeout_seconds
+
+
+def _examine(pod: PodFacts, workload: Workload, spec: ModelTierSpec, at: float) -> PodIssue | None:
+    if not pod.scheduled:
+        return _unscheduled(pod, workload, spec) if pod.unschedulable_message else None
+    if pod.node_lost:
+        return PodIssue(reasons.NODE_LOST, f"its node {pod.node} does not answer")
+    if pod.waiting_reason in _IMAGE:
+        return PodIssue(reasons.IMAGE_PULL, pull_failure(pod.waiting_message) or "the image cannot be pulled")
+    if pod.waiting_reason == _CONFIG:
+        return PodIssue(reasons.SECRET_MISSING, pod.waiting_message or "a Secret or ConfigMap is missing")
+    if pod.waiting_reason in _CREATE:
+        return PodIssue(reasons.ENGINE_CRASHED, f"the engine cannot be started: {sanitize(pod.waiting_message)}")
+    late = _late(pod, spec, at)
+    killed = pod.last_exit_code in _KILLED and pod.last_exit_reason != "OOMKilled"
+    if pod.last_exit_code is not None and not (killed and late):
+        return _ended(pod)
+    if late:
+        return PodIssue(reasons.START_TIMEOUT, f"not ready {spec.startup_timeout_seconds} s after it was scheduled")
+    return None
+
+
+def _unscheduled(pod: PodFacts, workload: Workload, spec: ModelTierSpec) -> PodIssue:
+    message = pod.unschedulable_message
+    if "persistentvolumeclaim" in message.lower():
+        return PodIssue(reasons.STORAGE_PROBLEM, message)
+    lacks_gpu = f"Insufficient {spec.resources.resource_name}" in message
+    wrong_node = "node affinity/selector" in message and "Insufficient" not in message
+    if spec.resources.gpus == 0 or not (lacks_gpu or wrong_node):
+        return PodIssue(reasons.UNSCHEDULABLE, message)
+    deployment = workload.deployment
+    rolling = deployment is not None and 0 < deployment.updated_replicas < deployment.replicas
+    if rolling and lacks_gpu and spec.rollout == "Surge":
+        return PodIssue(reasons.SURGE_NEEDS_GPU, message)
+    return PodIssue(reasons.INSUFFICIENT_GPU, message)
+
+
+def _ended(pod: PodFacts) -> PodIssue:
+    words = last_words(pod.last_exit_message)
+    if pod.last_exit_container == _STORAGE:
+        return PodIssue(reasons.STORAGE_PROBLEM, f"the storage initializer failed: {words or 'it left no message'}")
+    memory = next((sign for sign in _MEMORY if sign.lower() in pod.last_exit_message.lower()), "")
+    if pod.last_exit_reason == "OOMKilled":
+        said = f"; its last line: {words}" if words else ""
+        return PodIssue(reasons.ENGINE_OUT_OF_MEMORY, f"killed because it used more than resources.memory{said}")
+    how = f"ended with exit code {pod.last_exit_code}"
+    detail = f"{how}: {words}" if words else f"{how} and left no message"
+    return PodIssue(reasons.ENGINE_OUT_OF_MEMORY if memory else reasons.ENGINE_CRASHED, detail)

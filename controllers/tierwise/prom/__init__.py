@@ -1,0 +1,1 @@
+"""Holds the adapter to Prometheus: the only importer of its client."""

@@ -1,0 +1,101 @@
+"""Is the spec accepted, and do its children exist as rendered?
+
+The first finding wins, ordered from what makes all the others meaningless (the spec, KServe) down to single pods.
+"""
+
+from __future__ import annotations
+
+from tierwise import reasons
+from tierwise.pod_diagnosis import diagnose
+from tierwise.report.conditions import ConditionUpdate, condition_update
+from tierwise.report.report_context import ReportContext
+from tierwise.text_sanitize import sanitize
+
+_STORAGE_WORDS = ("storage", "pvc", "persistentvolumeclaim")
+# Containers that KServe adds, in 0.19 without a security context of their own, and what helps
+# where the namespace enforces the restricted Pod Security level.
+_NOT_RESTRICTED = {
+    '"storage-initializer"': "KServe's storage initializer does not meet it. Use hf:// or pvc://, or give KServe's "
+    "ClusterStorageContainer a restricted securityContext",
+    '"modelcar': "KServe's model car (oci://) does not meet it. Use hf:// or pvc://",
+}
+_SCALING_ONLY = frozenset({reasons.CONFLICT, reasons.WAITING_FOR_CHILDREN})
+
+
+def accepted(case: ReportContext) -> ConditionUpdate:
+    """Whether the spec can be served; what does not pay stands in `status.advice`."""
+    if case.rejected is not None:
+        return condition_update(reasons.ACCEPTED, "False", *case.rejected)
+    return condition_update(reasons.ACCEPTED, "True", reasons.VALID)
+
+
+def provisioned(case: ReportContext) -> ConditionUpdate:
+    """Whether all children exist as rendered and none is stuck."""
+    if case.view.tier.deleting:
+        return _no(reasons.DELETING)
+    if case.rejected is not None:
+        return condition_update(reasons.PROVISIONED, "Unknown", reasons.NOT_ACCEPTED)
+    if case.external:
+        return condition_update(reasons.PROVISIONED, "True", reasons.EXTERNAL)
+    return (
+        _children(case)
+        or _rolled_back(case)
+        or _pods(case)
+        or condition_update(reasons.PROVISIONED, "True", reasons.PROVISIONED_OK)
+    )
+
+
+def _children(case: ReportContext) -> ConditionUpdate | None:
+    """What is wrong with the InferenceService and its Deployment."""
+    if not case.kserve_present:
+        return _no(reasons.KSERVE_MISSING)
+    error = case.outcome.error
+    if error is not None and error.reason not in _SCALING_ONLY:
+        return _no(error.reason, error.message)
+    service = case.workload.inference_service
+    if service is None:
+        return _no(reasons.CREATING)
+    if not service.owned:
+        return _no(reasons.NOT_OURS, f"InferenceService {service.name} belongs to somebody else")
+    if service.deleting:
+        return _no(reasons.CREATING, f"InferenceService {service.name} is being deleted and will be made again")
+    if service.problem:
+        about_storage = any(word in service.problem.lower() for word in _STORAGE_WORDS)
+        return _no(reasons.STORAGE_PROBLEM if about_storage else reasons.KSERVE_REFUSED, service.problem)
+    if case.workload.deployment is None:
+        return _no(reasons.CREATING, "KServe has not made the Deployment yet; if that lasts, look at its controller")
+    return None
+
+
+def _rolled_back(case: ReportContext) -> ConditionUpdate | None:
+    """That the last good spec is served, why, and what is wrong with it in turn."""
+    rollout = case.plan.rollout
+    if rollout is None or rollout.good is None or rollout.failed is None or not rollout.back:
+        return None
+    good, failed = rollout.good, rollout.failed
+    said = f"Generation {failed.generation} cannot start ({failed.reason}: {failed.message.rstrip('.')})"
+    again = diagnose(case.workload, rollout.spec, case.at)
+    but = "" if again is None else f", which does not start either ({again.reason}: {again.detail.rstrip('.')})"
+    return _no(reasons.ROLLED_BACK, f"{said}; served again is generation {good.generation}{but}")
+
+
+def _pods(case: ReportContext) -> ConditionUpdate | None:
+    """What is wrong with the pods, or with making them."""
+    deployment, spec = case.workload.deployment, case.serving
+    if deployment is not None and deployment.failed_create:
+        text = sanitize(deployment.failed_create)
+        silent = "failed calling webhook" in text and "kserve" in text
+        return _no(reasons.KSERVE_NOT_ANSWERING if silent else reasons.POD_REFUSED, _advised(text))
+    finding = diagnose(case.workload, spec, case.at) if spec is not None else None
+    return None if finding is None else _no(finding.reason, finding.detail)
+
+
+def _advised(text: str) -> str:
+    """Why a pod was refused, and what to do when the container that was refused is none of ours."""
+    if "violates PodSecurity" not in text:
+        return text
+    return next((f"{text}: {said}" for container, said in _NOT_RESTRICTED.items() if container in text), text)
+
+
+def _no(reason: str, detail: str = "") -> ConditionUpdate:
+    return condition_update(reasons.PROVISIONED, "False", reason, detail)

@@ -1,0 +1,76 @@
+"""What does one tier's report look at?
+
+One tier's view, plan and outcome side by side, and what all tiers share (Prometheus' health, whether KServe is there,
+the time), so that every derivation is a function of one argument.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tierwise.api.modeltier import ModelTierSpec
+from tierwise.api.modeltier_status import ModelTierStatus
+from tierwise.types import Decision, MetricsHealth, TierOutcome, TierPlan, TierView, Workload
+
+
+@dataclass(frozen=True, slots=True)
+class ReportContext:
+    """One tier at one moment. `at` is in seconds since the epoch."""
+
+    view: TierView
+    plan: TierPlan
+    outcome: TierOutcome
+    metrics: MetricsHealth
+    kserve_present: bool
+    at: float
+
+    @property
+    def spec(self) -> ModelTierSpec | None:
+        """The spec, or None when it does not parse."""
+        return self.view.tier.spec
+
+    @property
+    def serving(self) -> ModelTierSpec | None:
+        """The spec that the replicas are made from: the present one, or the last good one."""
+        return self.plan.rollout.spec if self.plan.rollout is not None else self.spec
+
+    @property
+    def old(self) -> ModelTierStatus:
+        """The status as the API server has it."""
+        return self.view.tier.status
+
+    @property
+    def workload(self) -> Workload:
+        """Everything that runs for the tier."""
+        return self.view.workload
+
+    @property
+    def decision(self) -> Decision | None:
+        """The decision, if one could be made."""
+        return self.plan.decision
+
+    @property
+    def rejected(self) -> tuple[str, str] | None:
+        """Reason and message when the spec is not accepted."""
+        return self.plan.invalid
+
+    @property
+    def external(self) -> bool:
+        """Whether the tier is served by somebody else."""
+        return self.spec is not None and self.spec.external is not None
+
+    @property
+    def ready(self) -> int:
+        """Replicas that the Service sends requests to."""
+        return len(self.workload.ready_endpoints)
+
+    @property
+    def desired(self) -> int:
+        """Replicas decided; for a spec that is not accepted, those that were decided last."""
+        return self.decision.target if self.decision is not None else self.old.desired_replicas
+
+    @property
+    def inference_service(self) -> str:
+        """Name of the child: the recorded one, else the tier's own name."""
+        recorded = self.old.inference_services
+        return recorded[0].name if recorded else self.view.tier.key.name

@@ -1,0 +1,61 @@
+"""Holds the values that pass between rooms: snapshot, state, plan, outcome, and what GPUs and models are capable of.
+
+All are frozen, and none knows how it was read or what becomes of it.
+"""
+
+from __future__ import annotations
+
+from tierwise.types.capabilities import GPU, UNKNOWN, Facts, ModelShape
+from tierwise.types.outcome import ActionError, Outcome, PendingScale, TierOutcome
+from tierwise.types.plan import Advice, Decision, NamedSignal, Plan, Rollout, Step, TierPlan
+from tierwise.types.snapshot import (
+    MISSING,
+    DeploymentFacts,
+    InferenceServiceFacts,
+    MetricsHealth,
+    PodFacts,
+    PodSample,
+    Signal,
+    Snapshot,
+    State,
+    TierKey,
+    TierObject,
+    TierSignals,
+    TierView,
+    Workload,
+)
+from tierwise.types.state import Peak, TierState
+
+__all__ = [
+    "GPU",
+    "MISSING",
+    "UNKNOWN",
+    "ActionError",
+    "Advice",
+    "Decision",
+    "DeploymentFacts",
+    "Facts",
+    "InferenceServiceFacts",
+    "MetricsHealth",
+    "ModelShape",
+    "NamedSignal",
+    "Outcome",
+    "Peak",
+    "PendingScale",
+    "Plan",
+    "PodFacts",
+    "PodSample",
+    "Rollout",
+    "Signal",
+    "Snapshot",
+    "State",
+    "Step",
+    "TierKey",
+    "TierObject",
+    "TierOutcome",
+    "TierPlan",
+    "TierSignals",
+    "TierState",
+    "TierView",
+    "Workload",
+]

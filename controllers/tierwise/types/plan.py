@@ -1,0 +1,89 @@
+"""Holds what is decided: how many replicas and why, from which spec, and what is written for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tierwise.api.modeltier import ModelTierSpec
+from tierwise.api.modeltier_status import FailedSpec, LastGood
+from tierwise.types.snapshot import Signal, TierKey
+from tierwise.types.state import TierState
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a decision. `reason` is a constant of tierwise.reasons, or empty when nothing changed."""
+
+    name: str
+    replicas: int
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedSignal:
+    """A signal that a decision was made from, with the name under which it is shown."""
+
+    name: str
+    signal: Signal
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """How many replicas, and why: the same value becomes the Event, the condition, the metric and `explain`."""
+
+    current: int
+    target: int
+    reason: str
+    message: str
+    limited_by: str = ""
+    steps: tuple[Step, ...] = ()
+    signals: tuple[NamedSignal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Advice:
+    """What is served and may not pay, or would not be started today: a constant of tierwise.reasons, and a sentence
+    that holds nothing that changes by itself."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """Which spec the replicas are made from, and what is to be remembered of it.
+
+    `spec` is the present one, or (`back`) the last good one with the scaling of the present one. `fingerprint` is that
+    of its fields that make a replica. `good` and `failed` go into the status."""
+
+    spec: ModelTierSpec
+    fingerprint: str
+    back: bool = False
+    good: LastGood | None = None
+    failed: FailedSpec | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TierPlan:
+    """What shall be done for one tier.
+
+    `invalid` (a reason and a message) means: touch nothing. `scale_to` is None when replicas must not be written
+    (advisory mode, a foreign scaler, no Deployment yet). `deletion_costs` are written before a scale-down."""
+
+    key: TierKey
+    decision: Decision | None
+    memory: TierState
+    serve: bool = False  # children shall exist
+    scale_to: int | None = None
+    deletion_costs: tuple[tuple[str, int], ...] = ()
+    invalid: tuple[str, str] | None = None
+    advice: tuple[Advice, ...] = ()  # sorted, one of each reason
+    rollout: Rollout | None = None  # None: the present spec, and nothing new to remember
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What shall be done, for all tiers, sorted by key."""
+
+    tiers: tuple[TierPlan, ...]

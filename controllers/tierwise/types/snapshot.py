@@ -1,0 +1,201 @@
+"""Holds what is observed: the snapshot of the cluster and of Prometheus that every decision is made from.
+
+Frozen values, so that a decision can be repeated from its snapshot and no room changes what another one reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from tierwise.api.modeltier import ModelTierSpec
+from tierwise.api.modeltier_status import ModelTierStatus
+from tierwise.types.capabilities import UNKNOWN, Facts
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TierKey:
+    """Namespace and name of a ModelTier."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class State(StrEnum):
+    """How far a measurement may be trusted. Only VALUE may lower a target."""
+
+    VALUE = "Value"
+    MISSING = "Missing"  # no series at all
+    STALE = "Stale"  # a series, but older than three scrapes
+    INVALID = "Invalid"  # NaN, infinite or negative
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One measurement. `value` means something only in state VALUE; `at` is when the engine was scraped."""
+
+    state: State
+    value: float = 0.0
+    at: float | None = None
+
+    @property
+    def has_value(self) -> bool:
+        """Whether `value` may be used."""
+        return self.state is State.VALUE
+
+
+MISSING = Signal(State.MISSING)
+
+
+@dataclass(frozen=True, slots=True)
+class PodSample:
+    """What Prometheus says of one replica: requests, KV-cache use as a fraction 0..1, KV capacity in tokens."""
+
+    pod: str
+    running: Signal = MISSING
+    waiting: Signal = MISSING
+    kv_usage: Signal = MISSING
+    kv_capacity_tokens: Signal = MISSING
+
+
+@dataclass(frozen=True, slots=True)
+class TierSignals:
+    """What Prometheus says of one tier. `pods` is sorted by name and holds only pods the cluster knows too."""
+
+    pods: tuple[PodSample, ...] = ()
+    tokens_per_request: Signal = MISSING  # prompt + generated, mean over 5 minutes
+    tokens_per_second: Signal = MISSING  # prompt + generated
+    prefix_hit_ratio: Signal = MISSING  # 0..1
+    accepted_ratio: Signal = MISSING  # 0..1, drafted tokens accepted
+    draft_tokens_per_second: Signal = MISSING
+    finished_requests: Signal = MISSING  # in 5 minutes
+    drafted_tokens: Signal = MISSING  # in 5 minutes
+    targets_up: int = 0  # scrape targets of the tier that answer
+    targets_down: int = 0  # scrape targets of the tier that do not
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsHealth:
+    """Whether Prometheus answers. `problem` is fit for a condition; `at` is when it last answered in full;
+    `interval_seconds` how often a value can be new (the longer of scrape interval and tick)."""
+
+    ok: bool
+    problem: str = ""
+    at: float | None = None
+    interval_seconds: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class TierObject:
+    """One ModelTier as the API server has it. `spec` is None when it does not parse; `invalid` then says why."""
+
+    key: TierKey
+    uid: str
+    generation: int
+    resource_version: str
+    spec: ModelTierSpec | None
+    status: ModelTierStatus
+    invalid: str = ""
+    deleting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PodFacts:
+    """One pod of a tier: what its status says, without judgement."""
+
+    name: str
+    uid: str
+    phase: str
+    ready: bool
+    terminating: bool
+    scheduled: bool
+    node: str = ""
+    created_at: float = 0.0
+    scheduled_at: float | None = None  # last transition of PodScheduled to True
+    ready_at: float | None = None  # last transition of Ready to True; None while not ready
+    waiting_reason: str = ""  # of the first container that waits, e.g. ImagePullBackOff
+    waiting_message: str = ""
+    unschedulable_message: str = ""
+    prepared_at: float | None = None  # when the last init container that ended well did so; None: none has
+    last_exit_container: str = ""  # whose end the next five tell; KServe's storage-initializer is one
+    restarts: int = 0
+    running_again: bool = False
+    last_exit_code: int | None = None
+    last_exit_reason: str = ""  # e.g. OOMKilled, Error
+    last_exit_message: str = ""  # the engine's last lines (FallbackToLogsOnError)
+    deletion_cost: int | None = None
+    replica_set: str = ""  # that made it: one for each pod template of the Deployment
+    node_lost: bool = False  # its kubelet last said that it is ready, and Kubernetes has taken that back
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentFacts:
+    """The predictor's Deployment, made by KServe."""
+
+    name: str
+    uid: str
+    resource_version: str
+    generation: int
+    observed_generation: int
+    spec_replicas: int
+    replicas: int
+    ready_replicas: int
+    updated_replicas: int
+    failed_create: str = ""  # message of a ReplicaFailure condition
+    autoscaler_class: str = ""  # KServe's class as it has reached the Deployment; replicas are ours under "external"
+    created_at: float = 0.0
+    template: str = ""  # fingerprint of its pod template (tierwise.pod_template_hash)
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceServiceFacts:
+    """The InferenceService: its manifest as read (for comparison), whether it is ours, and what KServe says of it."""
+
+    name: str
+    uid: str
+    resource_version: str
+    manifest: Mapping[str, Any]
+    owned: bool  # its controller reference names our tier's UID
+    deleting: bool = False
+    problem: str = ""  # KServe's own complaint, e.g. an unsupported storage URI
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Everything that runs for one tier."""
+
+    inference_service: InferenceServiceFacts | None = None
+    deployment: DeploymentFacts | None = None
+    pods: tuple[PodFacts, ...] = ()  # sorted by name, terminating ones included
+    ready_endpoints: frozenset[str] = frozenset()  # names of the pods that the Service sends requests to
+    foreign_scalers: tuple[str, ...] = ()  # e.g. ("HorizontalPodAutoscaler/chat",)
+
+
+@dataclass(frozen=True, slots=True)
+class TierView:
+    """One tier with all that is known of it.
+
+    `metadata_error` says why its model's facts are not known (empty: they are, or nobody asks for them).
+    `metadata_pending`: the first answer about its model is on its way."""
+
+    tier: TierObject
+    workload: Workload = field(default_factory=Workload)
+    signals: TierSignals = field(default_factory=TierSignals)
+    facts: Facts = UNKNOWN
+    metadata_error: str = ""
+    metadata_pending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The world at one moment; the input of every decision. `tiers` is sorted by key."""
+
+    at: float
+    tiers: tuple[TierView, ...]
+    metrics: MetricsHealth
+    kserve_present: bool = True

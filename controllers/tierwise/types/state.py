@@ -1,0 +1,36 @@
+"""Holds what one decision leaves for the next.
+
+The status of the object is only its encoding (`tierwise.decide.state_codec`), so a simulator needs no API server.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """A recommendation and when it was last made."""
+
+    replicas: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class TierState:
+    """What one decision leaves for the next; `ScalingMemory` in the status is how it survives a restart.
+
+    `recommended` is None while nothing is remembered: the target must then not fall for one window. What stands below
+    `learned_for` is not kept across a restart; losing it never lowers a target."""
+
+    recommended: int | None = None
+    peaks: tuple[Peak, ...] = ()
+    requests_per_replica: float | None = None
+    learned_for: str = ""
+    resumed: bool = False  # right after a restart: what the old process saw last is not known
+    queued: tuple[tuple[str, float], ...] = ()  # replicas with a queue in the last sample, and what they ran
+    measured: tuple[tuple[str, float], ...] | None = None  # replicas, and when each was first sampled; None: not known
+    sampled_at: float | None = None  # when the newest sample of the last decision was taken
+    observed_at: float | None = None  # when the last decision from complete metrics was made
+    forgotten_until: float | None = None  # until when replicas are held because nothing was remembered
+    doubts: tuple[tuple[str, float], ...] = ()  # reasons of advice not given yet, and since when they hold

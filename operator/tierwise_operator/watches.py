@@ -1,0 +1,108 @@
+"""From where does the loop learn what is in the cluster?
+
+Kinds that always exist come through the informer (kopf), kinds that may not through reflectors; together they are the
+World. There is no World until each of them has answered once, because what is not listed yet must not look deleted.
+Nodes, and what a hub says of the models, are facts that may stay unknown: nobody waits for a second try.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from itertools import chain
+from typing import Any
+
+from tierwise.api.kinds import MODEL_TIER
+from tierwise.kube.objects import APPS_API, DEPLOYMENTS, INFERENCE_SERVICES, KSERVE_API, SELECT_OURS
+from tierwise.kube.reflector import Reflector, Source
+from tierwise.observe import World, gpu_inventory, records
+from tierwise.observe.model_metadata_cache import ModelMetadataCache
+from tierwise.observe.tier_object import tier_object
+from tierwise.types.model_metadata import NOTHING, repositories
+from tierwise_operator.informer import Informer
+from tierwise_operator.kopf_handlers import WatchedKind
+from tierwise_operator.settings import Settings
+
+KINDS = (
+    WatchedKind("tiers", MODEL_TIER.api_version, MODEL_TIER.plural, tier_object),
+    WatchedKind("pods", "v1", "pods", records.pod_record, SELECT_OURS),
+    WatchedKind("deployments", APPS_API, DEPLOYMENTS, records.deployment_record, SELECT_OURS),
+    WatchedKind("endpoint_slices", "discovery.k8s.io/v1", "endpointslices", records.endpoint_slice_record, SELECT_OURS),
+    WatchedKind("scalers", "autoscaling/v2", "horizontalpodautoscalers", records.scaler_record),
+)
+# The label again: a stranger's InferenceService of the same name is found when it is about to be written.
+SERVICES = WatchedKind("services", KSERVE_API, INFERENCE_SERVICES, records.inference_service_record, SELECT_OURS)
+KEDA = WatchedKind("keda", "keda.sh/v1alpha1", "scaledobjects", records.scaler_record)
+NODES = WatchedKind("nodes", "v1", "nodes", gpu_inventory.node_record)
+
+
+class Watches:
+    """Everything that is watched."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        source: Source,
+        wake: Callable[[], None],
+        wake_safely: Callable[[], object],
+        catalogue: ModelMetadataCache | None = None,
+    ) -> None:
+        """`wake` wakes the loop; `wake_safely` does so from another thread. Without a `catalogue` nothing is known of
+        the models."""
+        namespaces = settings.namespaces or ("",)
+        self._informer = Informer(settings, KINDS, wake_safely)
+        self._services, self._keda = (
+            [Reflector(source, kind.ref(each), kind.record, wake, selector=kind.selector) for each in namespaces]
+            for kind in (SERVICES, KEDA)
+        )
+        watched = (NODES,) if settings.watch_nodes else ()
+        self._nodes = [Reflector(source, each.ref(""), each.record, wake, optional=True) for each in watched]
+        self._catalogue = catalogue
+
+    def parts(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
+        """What runs for ever in the loop of the caller."""
+        parts: list[tuple[str, Callable[[], Awaitable[None]]]] = [
+            (f"reflector-{number}", each.run) for number, each in enumerate(self._reflectors)
+        ]
+        return parts + ([("catalogue", self._catalogue.run)] if self._catalogue is not None else [])
+
+    @property
+    def _reflectors(self) -> list[Reflector[Any]]:
+        return [*self._services, *self._keda, *self._nodes]
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._informer.start()
+
+    async def stop(self) -> None:
+        """End the informer's thread."""
+        await self._informer.stop()
+
+    @property
+    def problem(self) -> str:
+        """Why there is no World; empty when all is well."""
+        unknown = [each for each in self._reflectors if each.present is None]
+        return self._informer.problem or (f"{unknown[0].name} have not been listed yet" if unknown else "")
+
+    async def world(self) -> World | None:
+        """What is in the cluster; None while that is not known."""
+        found = await self._informer.records()
+        if found is None or any(each.present is None for each in self._reflectors):
+            return None
+        if self._catalogue is not None:
+            specs = [each.spec for each in found["tiers"] if each.spec is not None]
+            self._catalogue.want(each for spec in specs for each in repositories(spec) if each is not None)
+        return World(
+            tiers=found["tiers"],
+            pods=found["pods"],
+            deployments=found["deployments"],
+            endpoint_slices=found["endpoint_slices"],
+            scalers=(*found["scalers"], *_all(self._keda)),
+            inference_services=_all(self._services),
+            kserve_present=any(each.present for each in self._services),
+            nodes=_all(self._nodes),
+            publications=self._catalogue.publications if self._catalogue is not None else NOTHING,
+        )
+
+
+def _all(reflectors: list[Reflector[Any]]) -> tuple[Any, ...]:
+    return tuple(chain.from_iterable(each.records.values() for each in reflectors))

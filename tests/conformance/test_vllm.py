@@ -1,0 +1,170 @@
+"""Every rendered argument list is what vLLM's own command line of that release accepts, and it understands by it what
+the typed fields say. The profiles say of a release what its own tables say."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from tests.conformance.asking import ask
+from tests.conformance.environments import RELEASES, vllm_code, vllm_python
+from tests.render.goldens import specs
+from tierwise.api.modeltier import Engine, ModelTierSpec, QuantizationMethod
+from tierwise.engines import ALIAS, arguments, check, model_argument, profile, profiles
+from tierwise.engines.denied_args import CLOSED
+from tierwise.engines.extra_args import ALLOWED, REFUSED, SWITCH, TYPED
+
+pytestmark = pytest.mark.conformance
+
+
+def _as(release: str, spec: ModelTierSpec) -> ModelTierSpec:
+    return spec.model_copy(update={"engine": Engine(version=f"{release}.0")})
+
+
+def _served(release: str) -> dict[str, ModelTierSpec]:
+    """Every case that this release can serve, whatever release it was written for."""
+    moved = {name: _as(release, spec) for name, spec in specs().items()}
+    return {name: spec for name, spec in moved.items() if not any(problem.fatal for problem in check(spec))}
+
+
+def _extra(release: str) -> dict[str, list[str]]:
+    minor = tuple(int(part) for part in release.split("."))
+    lists = {}
+    for name, allowed in ALLOWED.items():
+        if minor >= allowed.since:
+            given = [name if allowed.value == SWITCH else f"{name}={allowed.example}"]
+            needed = ["--tool-call-parser=hermes"] if name == "--enable-auto-tool-choice" else []
+            lists[f"extra {name}"] = ["org/repository", *given, *needed]
+    return lists
+
+
+@pytest.fixture(scope="module")
+def answers(release: str) -> dict[str, Any]:
+    lists = {name: list(arguments(spec)) for name, spec in _served(release).items()} | _extra(release)
+    lists["wrong: unknown"] = ["org/repository", "--no-such-option=1"]
+    lists["wrong: value"] = ["org/repository", "--max-num-seqs=many"]
+    lists["wrong: choice"] = ["org/repository", "--kv-offloading-backend=tape"]
+    lists["wrong: schedule"] = [
+        "org/repository",
+        "--max-num-seqs=8",
+        '--speculative-config={"num_speculative_tokens":2,"num_speculative_tokens_per_batch_size":[[2,8,2]]}',
+    ]
+    code: Path = vllm_code(release)
+    return ask(vllm_python(), "vllm_parser.py", str(code), question=lists)
+
+
+def test_every_argument_list_is_accepted(release: str, answers: dict[str, Any]) -> None:
+    assert len(_served(release)) > 45
+    refused = {name: answer["error"] for name, answer in answers.items() if name and "error" in answer}
+    assert {name for name in refused if not name.startswith("wrong: ")} == set(), refused
+
+
+def test_the_judge_refuses_what_is_wrong(answers: dict[str, Any]) -> None:
+    wrong = {name for name in answers if name.startswith("wrong: ")}
+    assert {name for name in wrong if "error" not in answers[name]} == set()
+    assert len(wrong) == 4
+
+
+def test_the_engine_understands_the_typed_fields(release: str, answers: dict[str, Any]) -> None:
+    online = profile(Engine(version=f"{release}.0")).online_quantization
+    for name, spec in _served(release).items():
+        assert spec.model is not None
+        values, method = answers[name]["values"], spec.quantization.method
+        understood = {
+            "model_tag": model_argument(spec.model),
+            "served_model_name": [spec.model.name, ALIAS],
+            "revision": spec.model.revision,
+            "quantization": method if method in online else None,
+            "kv_cache_dtype": spec.quantization.kv_cache_dtype,
+            "tensor_parallel_size": spec.parallelism.tensor,
+            "pipeline_parallel_size": spec.parallelism.pipeline,
+            "max_num_seqs": spec.batching.max_sequences,
+            "max_num_batched_tokens": spec.batching.max_batched_tokens,
+            "max_num_queued_reqs": spec.batching.max_queued_requests,
+            "max_model_len": spec.context_length,
+            "enable_prefix_caching": spec.caching.prefix == "Enabled",
+            "kv_offloading_size": spec.caching.kv_offload_gib or None,
+            "kv_offloading_backend": "native",
+            "shutdown_timeout": spec.drain_seconds,
+            "enable_prompt_tokens_details": True,
+            "trust_remote_code": False,
+            "port": 8000,
+        }
+        assert {field: values[field] for field in understood} == understood, name
+
+
+def test_the_engine_knows_every_field_of_the_speculation(release: str, answers: dict[str, Any]) -> None:
+    known = set(answers[""]["speculation_fields"])
+    seen = set()
+    for name, spec in _served(release).items():
+        config = answers[name]["values"]["speculative_config"]
+        assert (config is not None) == (spec.speculation.mode != "Disabled"), name
+        if config is not None:
+            assert set(config) <= known, name
+            assert config["method"] == spec.speculation.method
+            seen.add(config["method"])
+    assert seen == profile(Engine(version=f"{release}.0")).speculation
+
+
+def test_the_profile_says_what_the_release_says(release: str, answers: dict[str, Any]) -> None:
+    known, ours = answers[""], profile(Engine(version=f"{release}.0"))
+    assert ours.speculation <= set(known["speculation"])
+    assert not set(ours.removed) & set(known["speculation"])
+    assert ours.online_quantization == set(known["online_quantization"])
+    assert ours.checkpoint_quantization <= set(known["quantization"])
+    assert not ours.checkpoint_quantization & set(known["online_quantization"])
+    assert ours.kv_cache_dtypes <= set(known["kv_cache_dtypes"])
+
+
+def test_every_metric_is_one_of_the_engine(release: str) -> None:
+    code = vllm_code(release)
+    text = "".join(path.read_text(encoding="utf-8") for path in sorted((code / "vllm/v1").rglob("*.py")))
+    metrics = profile(Engine(version=f"{release}.0")).metrics
+    for field in fields(metrics):
+        name = str(getattr(metrics, field.name))
+        if field.name == "cache_info":
+            name = name.removesuffix("_info")  # the engine adds the suffix of an info metric itself
+        assert f'"{name.removesuffix("_total")}' in text, name
+
+
+def test_every_listed_argument_exists(answers: dict[str, Any], release: str) -> None:
+    options = set(answers[""]["options"])
+    minor = tuple(int(part) for part in release.split("."))
+    assert {name for name, allowed in ALLOWED.items() if minor >= allowed.since} <= options
+    assert not {name for name, allowed in ALLOWED.items() if minor < allowed.since} & options
+    if release == RELEASES[-1]:
+        assert set(TYPED) | set(REFUSED) <= options
+
+
+def test_every_option_of_the_release_has_been_looked_at(answers: dict[str, Any]) -> None:
+    """Allowed, refused for a reason, or a typed field: a new release's new options fail here until somebody did."""
+    known = {**ALLOWED, **TYPED, **REFUSED, **CLOSED}
+    unknown: dict[str, list[str]] = {}
+    for option, where in answers[""]["destinations"].items():
+        unknown.setdefault(where, []).append(option)
+    assert {where: names for where, names in unknown.items() if not known.keys() & set(names)} == {}
+
+
+def test_no_allowed_option_is_another_name_of_a_closed_one(answers: dict[str, Any]) -> None:
+    written: dict[str, str] = answers[""]["destinations"]
+    allowed = {written[name] for name in ALLOWED if name in written}
+    assert {name for name in (TYPED | REFUSED | CLOSED) if written.get(name) in allowed} == set()
+
+
+def test_the_closed_options_exist_somewhere_and_stand_in_one_table() -> None:
+    tables = [set(ALLOWED), set(TYPED), set(REFUSED), set(CLOSED)]
+    assert sum(map(len, tables)) == len(set().union(*tables))
+    options: set[str] = set()
+    for release in RELEASES:
+        answer = ask(vllm_python(), "vllm_parser.py", str(vllm_code(release)), question={})
+        options |= set(answer[""]["options"])
+    assert set(CLOSED) - options == set()
+
+
+def test_every_profile_has_a_judge() -> None:
+    assert tuple(each.release for each in profiles()) == RELEASES
+    listed = {"none", *profiles()[-1].online_quantization, *profiles()[-1].checkpoint_quantization}
+    assert listed == set(get_args(QuantizationMethod))

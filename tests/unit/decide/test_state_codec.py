@@ -1,0 +1,150 @@
+"""Does the memory come through a status unharmed, and is a bad status no danger?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.unit.decide.make import NOW, Loop, spec, spread, view
+from tests.unit.decide.make import plan as planned
+from tierwise import reasons
+from tierwise.api.modeltier_status import ModelTierStatus, PeakStatus, ScalingMemory, ScalingStatus
+from tierwise.decide import remember, restore
+from tierwise.decide.stabilization import MOST_PEAKS, floor, held, remembered, standing
+from tierwise.types import Peak, PodSample, TierState
+
+
+def status(memory: ScalingMemory) -> ModelTierStatus:
+    return ModelTierStatus(scaling=ScalingStatus(memory=memory))
+
+
+def test_a_memory_survives_the_status() -> None:
+    memory = TierState(3, (Peak(7, NOW - 50), Peak(5, NOW - 20)), 12.4, "abc")
+    assert restore(status(remember(memory)), NOW) == replace(memory, resumed=True)
+
+
+def test_what_a_decision_leaves_is_what_a_status_holds() -> None:
+    loop = Loop(spec())
+    for requests in (100, 100, 60, 20, 20):
+        loop.tick(requests, seconds=10.3, runs=9)
+    back = restore(status(remember(loop.memory)), loop.now)
+    assert (back.recommended, back.peaks) == (loop.memory.recommended, loop.memory.peaks)
+    assert (back.requests_per_replica, back.learned_for) == (loop.memory.requests_per_replica, loop.memory.learned_for)
+    assert loop.memory.requests_per_replica is not None
+    assert loop.memory.peaks
+
+
+@pytest.mark.parametrize("learned", ["", "many", "nan", "inf", "-3", "0.2"])
+def test_a_number_that_is_none_is_not_learned(learned: str) -> None:
+    assert restore(status(ScalingMemory(requests_per_replica=learned)), NOW).requests_per_replica is None
+
+
+def test_a_time_that_is_none_or_to_come_is_now() -> None:
+    kept = ScalingMemory(
+        recommended=1,
+        peaks=[PeakStatus(replicas=4, time="soon"), PeakStatus(replicas=6, time="2999-01-01T00:00:00Z")],
+    )
+    assert restore(status(kept), NOW).peaks == (Peak(6, NOW), Peak(4, NOW))
+
+
+def test_nothing_changes_while_nothing_changes() -> None:
+    loop = Loop(spec())
+    loop.tick(50)
+    kept = remember(loop.memory)
+    for _ in range(100):
+        loop.tick(50)
+        assert remember(loop.memory) == kept
+
+
+def test_a_window_is_the_highest_recommendations_each_later_than_the_one_above_it() -> None:
+    memory = TierState(recommended=9, observed_at=NOW)
+    for number, recommended in enumerate((7, 5, 6, 3)):
+        memory = remembered(memory, recommended, NOW + 10 * number, 300)
+    assert memory.recommended == 3
+    assert memory.peaks == (Peak(9, NOW), Peak(7, NOW + 10), Peak(6, NOW + 30))
+
+
+def test_a_window_of_many_steps_fits_the_status_and_still_holds_as_high_and_as_long() -> None:
+    memory, highest = TierState(recommended=1000), []
+    for number in range(100):
+        memory = remembered(memory, 999 - number, NOW + 10 * number, 3600)
+        peak = floor(memory, NOW + 10 * number, 3600)
+        assert peak is not None
+        highest.append(peak.replicas)
+    assert len(memory.peaks) == MOST_PEAKS
+    assert set(highest) == {1000}
+    exact = {1000 - number: NOW + 10 * number for number in range(100)}
+    for peak in memory.peaks:
+        assert peak.at >= exact[peak.replicas]
+
+
+def test_peaks_end_after_the_window_and_a_clock_that_was_set_back_does_not_prolong_them() -> None:
+    assert standing([Peak(4, NOW)], NOW + 299, 300) == (Peak(4, NOW),)
+    assert standing([Peak(4, NOW)], NOW + 300, 300) == ()
+    assert standing([Peak(4, NOW + 86400)], NOW, 300) == (Peak(4, NOW),)
+    assert standing([Peak(4, NOW)], NOW, 0) == ()
+
+
+def test_time_in_which_nothing_was_measured_does_not_count() -> None:
+    memory = TierState(recommended=2, peaks=(Peak(5, NOW - 250),), observed_at=NOW)
+    assert remembered(memory, 2, NOW + 10, 300).peaks == (Peak(5, NOW - 250),)
+    assert remembered(memory, 2, NOW + 1000, 300).peaks == (Peak(5, NOW + 720),), "but for three intervals"
+
+
+@pytest.mark.parametrize("interval", [10.0, 60.0, 300.0])
+def test_a_window_lasts_as_long_however_slow_the_tick(interval: float) -> None:
+    loop = Loop(spec(), replicas=5, memory=TierState(recommended=5), interval=interval)
+    began = loop.now
+    while loop.replicas == 5 and loop.now < began + 3600:
+        loop.tick(5, seconds=interval)
+    assert (loop.replicas, loop.now - began) == (1, interval + 300)
+
+
+def test_replicas_found_after_a_restart_count_as_recommended() -> None:
+    assert held(TierState(2, (Peak(3, NOW - 9),)), 6, NOW, 300).peaks == (Peak(6, NOW),)
+    assert held(TierState(), 6, NOW, 300) == TierState(recommended=6)
+
+
+def test_without_a_memory_replicas_are_held_for_one_window() -> None:
+    loop = Loop(spec(), replicas=5, memory=TierState())
+    for number in range(30):
+        assert loop.tick(5).target == 5
+        assert loop.memory.forgotten_until == NOW + 10 + 300
+        if number:
+            assert loop.memory.recommended == 1
+    assert loop.tick(5).target == 1
+
+
+def test_what_is_forgotten_is_said() -> None:
+    made = planned(view(spec(), spread(5, 5), current=5), TierState())
+    assert made.decision is not None
+    assert made.decision.limited_by == reasons.NO_MEMORY
+    assert made.scale_to is None
+
+
+def test_a_restart_starts_the_window_anew() -> None:
+    loop = Loop(spec(), replicas=5, memory=TierState(recommended=5))
+    for _ in range(20):
+        loop.tick(5)
+    loop.restart()
+    for _ in range(30):
+        assert loop.tick(5).target == 5
+        assert loop.memory.forgotten_until is None
+    assert loop.tick(5).target == 1
+
+
+def test_a_restart_amid_incomplete_metrics_counts_its_window_from_the_first_complete_ones() -> None:
+    half = view(spec(), (*spread(5, 4), PodSample("hung")), current=5)
+    memory = TierState(recommended=2, resumed=True)
+    assert planned(half, memory).memory.resumed
+    made = planned(view(spec(), spread(5, 5), current=5), memory, now=NOW + 60)
+    assert made.memory.peaks == (Peak(5, NOW + 60),)
+    assert not made.memory.resumed
+
+
+def test_a_restart_without_metrics_keeps_the_memory_until_there_are_some() -> None:
+    memory = TierState(recommended=2, resumed=True)
+    made = planned(view(spec(), (), ready=("a",), current=5), memory)
+    assert made.memory == memory
+    assert made.scale_to is None

@@ -1,0 +1,334 @@
+"""Every way in which a tier cannot be provisioned ends in its own reason, with a message that says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from tests.unit.report.cases import (
+    EXTERNAL,
+    KEY,
+    NOW,
+    case,
+    deployment,
+    pod,
+    service,
+    spec,
+    waiting,
+    workload,
+)
+from tierwise import reasons
+from tierwise.api.modeltier import ModelTierSpec
+from tierwise.api.modeltier_status import FailedSpec, LastGood
+from tierwise.report.messages import remedy
+from tierwise.report.provisioned_condition import accepted, provisioned
+from tierwise.report.report_context import ReportContext
+from tierwise.types import ActionError, PodFacts, Rollout, TierOutcome, Workload
+
+NO_GPU = "0/2 nodes are available: 2 Insufficient nvidia.com/gpu. preemption: 0/2 nodes are available."
+NO_NODE = "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector."
+VIOLATION = (
+    'pods "chat-predictor-1" is forbidden: violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false '
+    '(container "{0}" must set securityContext.allowPrivilegeEscalation=false), unrestricted capabilities (container '
+    '"{0}" must set securityContext.capabilities.drop=["ALL"])'
+)
+DIED = """INFO loading
+ValueError: The model's architectures ['Nope'] are not supported
+RuntimeError: Engine core initialization failed. See root cause above."""
+
+
+def failed(reason: str, message: str = "said by the API server", *, transient: bool = False) -> TierOutcome:
+    return TierOutcome(KEY, error=ActionError(reason, message, transient))
+
+
+def pending(message: str) -> PodFacts:
+    return waiting(scheduled=False, node="", scheduled_at=None, unschedulable_message=message)
+
+
+def rolling(message: str) -> Workload:
+    return workload([pod(), pending(message)], deployment=deployment(2, updated_replicas=1))
+
+
+def rolled_back(pods: Sequence[PodFacts] = (pod(),)) -> ReportContext:
+    plain = case(spec(contextLength=4096), pods=pods)
+    good = LastGood(generation=3, hash="a", replica_set="chat-predictor-1", spec="{}")
+    given_up = FailedSpec(generation=4, hash="b", reason="EngineCrashed", message="pod x: exit code 2")
+    return replace(plain, plan=replace(plain.plan, rollout=Rollout(spec(), "a", back=True, good=good, failed=given_up)))
+
+
+# the case, the reason, and what the message must hold
+ILL: dict[str, tuple[ReportContext, str, str]] = {
+    "the tier is being deleted": (case(deleting=True), reasons.DELETING, "being deleted"),
+    "KServe is not installed": (case(kserve_present=False), reasons.KSERVE_MISSING, "no InferenceService kind"),
+    "KServe's webhook is silent": (
+        case(outcome=failed(reasons.KSERVE_NOT_ANSWERING, "failed calling webhook: connection refused")),
+        reasons.KSERVE_NOT_ANSWERING,
+        "connection refused",
+    ),
+    "the API server refuses the child": (
+        case(outcome=failed(reasons.APPLY_REFUSED, "spec.predictor: invalid")),
+        reasons.APPLY_REFUSED,
+        "spec.predictor: invalid",
+    ),
+    "a verb is missing": (
+        case(outcome=failed(reasons.FORBIDDEN, "cannot patch inferenceservices")),
+        reasons.FORBIDDEN,
+        "cannot patch",
+    ),
+    "a stranger's child": (
+        case(work=workload(inference_service=service(owned=False))),
+        reasons.NOT_OURS,
+        "InferenceService chat belongs to somebody else",
+    ),
+    "no child yet": (case(work=Workload()), reasons.CREATING, "being made"),
+    "the child is going away": (
+        case(work=workload(inference_service=service(deleting=True))),
+        reasons.CREATING,
+        "will be made again",
+    ),
+    "no Deployment yet": (case(work=workload([], deployment=None)), reasons.CREATING, "look at its controller"),
+    "KServe cannot use the URI": (
+        case(work=workload(inference_service=service(problem="StorageURI not supported: x://"))),
+        reasons.STORAGE_PROBLEM,
+        "x://",
+    ),
+    "KServe cannot use something else": (
+        case(work=workload(inference_service=service(problem="name too long for a DNS label"))),
+        reasons.KSERVE_REFUSED,
+        "name too long",
+    ),
+    "a quota": (
+        case(work=workload([], deployment=deployment(failed_create='pods "chat-x" is forbidden: exceeded quota'))),
+        reasons.POD_REFUSED,
+        "pods is forbidden: exceeded quota",
+    ),
+    "KServe's storage initializer in a restricted namespace": (
+        case(work=workload([], deployment=deployment(failed_create=VIOLATION.format("storage-initializer")))),
+        reasons.POD_REFUSED,
+        "KServe's storage initializer does not meet it. Use hf:// or pvc://, or give KServe's ClusterStorageContainer",
+    ),
+    "KServe's model car in a restricted namespace": (
+        case(work=workload([], deployment=deployment(failed_create=VIOLATION.format("modelcar-init")))),
+        reasons.POD_REFUSED,
+        "KServe's model car (oci://) does not meet it. Use hf:// or pvc://.",
+    ),
+    "a sidecar that somebody injects into a restricted namespace": (
+        case(work=workload([], deployment=deployment(failed_create=VIOLATION.format("istio-proxy")))),
+        reasons.POD_REFUSED,
+        'unrestricted capabilities (container "istio-proxy" must set securityContext.capabilities.drop=["ALL"]). Read',
+    ),
+    "KServe's pod webhook is silent": (
+        case(
+            work=workload(
+                [], deployment=deployment(failed_create='failed calling webhook "x.kserve-webhook-server.pod-mutator"')
+            )
+        ),
+        reasons.KSERVE_NOT_ANSWERING,
+        "pod-mutator",
+    ),
+    "the last good spec is served": (
+        rolled_back(),
+        reasons.ROLLED_BACK,
+        "Generation 4 cannot start (EngineCrashed: pod x: exit code 2); served again is generation 3.",
+    ),
+    "the last good spec is served and does not start either": (
+        rolled_back([pending(NO_GPU)]),
+        reasons.ROLLED_BACK,
+        "generation 3, which does not start either (InsufficientGPU: pod ",
+    ),
+    "the node is gone": (
+        case(pods=[pod(), pod("chat-1", ready=False, node="gpu-7", node_lost=True)]),
+        reasons.NODE_LOST,
+        "pod chat-1: its node gpu-7 does not answer",
+    ),
+    "no such GPU": (case(pods=[pending(NO_GPU)]), reasons.INSUFFICIENT_GPU, "Insufficient nvidia.com/gpu"),
+    "no node with such a label": (case(pods=[pending(NO_NODE)]), reasons.INSUFFICIENT_GPU, "node affinity/selector"),
+    "no such GPU during a first roll-out": (
+        case(work=workload([pending(NO_GPU)], deployment=deployment(1, updated_replicas=1))),
+        reasons.INSUFFICIENT_GPU,
+        "Insufficient",
+    ),
+    "a change needs a spare GPU": (case(work=rolling(NO_GPU)), reasons.SURGE_NEEDS_GPU, "rollout: Replace"),
+    "replacing needs no spare GPU": (
+        case(spec(rollout="Replace"), work=rolling(NO_GPU)),
+        reasons.INSUFFICIENT_GPU,
+        "Insufficient",
+    ),
+    "not enough memory on any node": (
+        case(pods=[pending("0/2 nodes are available: 2 Insufficient memory.")]),
+        reasons.UNSCHEDULABLE,
+        "Insufficient memory",
+    ),
+    "a taint": (
+        case(pods=[pending("0/2 nodes are available: 2 node(s) had untolerated taint(s).")]),
+        reasons.UNSCHEDULABLE,
+        "untolerated taint",
+    ),
+    "no node for a tier without GPUs": (
+        case(spec(resources={"gpus": 0}), pods=[pending(NO_NODE)]),
+        reasons.UNSCHEDULABLE,
+        "node affinity",
+    ),
+    "no such claim": (
+        case(pods=[pending('0/2 nodes are available: persistentvolumeclaim "hub" not found.')]),
+        reasons.STORAGE_PROBLEM,
+        '"hub" not found',
+    ),
+    "an image that cannot be pulled": (
+        case(pods=[waiting(reason="ErrImagePull", message="vllm:v9: not found")]),
+        reasons.IMAGE_PULL,
+        "pod chat-1: vllm:v9: not found. Correct engine.image",
+    ),
+    "an image that could not be pulled": (
+        case(pods=[waiting(reason="ImagePullBackOff", message='Back-off pulling image "vllm:v9"')]),
+        reasons.IMAGE_PULL,
+        "pod chat-1: image vllm:v9 cannot be pulled",
+    ),
+    "an image that cannot be pulled, unnamed": (
+        case(pods=[waiting(reason="InvalidImageName")]),
+        reasons.IMAGE_PULL,
+        "the image cannot be pulled",
+    ),
+    "a missing Secret": (
+        case(pods=[waiting(reason="CreateContainerConfigError", message='secret "hf" not found')]),
+        reasons.SECRET_MISSING,
+        'secret "hf" not found. Create what the message names',
+    ),
+    "something missing, unnamed": (
+        case(pods=[waiting(reason="CreateContainerConfigError")]),
+        reasons.SECRET_MISSING,
+        "a Secret or ConfigMap is missing",
+    ),
+    "an image without the program": (
+        case(pods=[waiting(reason="RunContainerError", message='exec: "vllm":\nnot found')]),
+        reasons.ENGINE_CRASHED,
+        'cannot be started: exec: "vllm": not found',
+    ),
+    "an engine that dies at start": (
+        case(pods=[waiting(reason="CrashLoopBackOff", restarts=3, last_exit_code=1, last_exit_message=DIED)]),
+        reasons.ENGINE_CRASHED,
+        "exit code 1: ValueError: The model's architectures ['Nope'] are not supported",
+    ),
+    "an engine that ends well": (
+        case(pods=[waiting(phase="Running", restarts=1, last_exit_code=0)]),
+        reasons.ENGINE_CRASHED,
+        "ended with exit code 0 and left no message",
+    ),
+    "an engine killed by the kernel": (
+        case(pods=[waiting(last_exit_code=137, last_exit_reason="OOMKilled", last_exit_message="loading 3/4")]),
+        reasons.ENGINE_OUT_OF_MEMORY,
+        "more than resources.memory; its last line: loading 3/4",
+    ),
+    "an engine killed by the kernel, silent and late": (
+        case(
+            pods=[waiting(last_exit_code=137, last_exit_reason="OOMKilled", scheduled_at=NOW - 9000)],
+        ),
+        reasons.ENGINE_OUT_OF_MEMORY,
+        "killed because it used more than resources.memory. Lower contextLength",
+    ),
+    "an engine without memory for its cache": (
+        case(
+            pods=[waiting(last_exit_code=1, last_exit_message="ValueError: No available memory for the cache blocks")]
+        ),
+        reasons.ENGINE_OUT_OF_MEMORY,
+        "No available memory for the cache blocks",
+    ),
+    "weights that cannot be brought": (
+        case(
+            pods=[
+                waiting(
+                    last_exit_container="storage-initializer", last_exit_code=1, last_exit_message="s3: NoSuchBucket"
+                )
+            ]
+        ),
+        reasons.STORAGE_PROBLEM,
+        "the storage initializer failed: s3: NoSuchBucket",
+    ),
+    "a start that takes too long": (
+        case(pods=[waiting(phase="Running", created_at=NOW - 9000, scheduled_at=NOW - 1801)]),
+        reasons.START_TIMEOUT,
+        "not ready 1800 s after it was scheduled. Raise startupTimeoutSeconds",
+    ),
+    "a start that takes too long, schedule unknown": (
+        case(pods=[waiting(phase="Running", created_at=NOW - 1801, scheduled_at=None)]),
+        reasons.START_TIMEOUT,
+        "startupTimeoutSeconds",
+    ),
+    "a start that the kubelet ended": (
+        case(pods=[waiting(last_exit_code=137, last_exit_reason="Error", scheduled_at=NOW - 1801)]),
+        reasons.START_TIMEOUT,
+        "startupTimeoutSeconds",
+    ),
+    "an engine killed early": (
+        case(pods=[waiting(last_exit_code=137, last_exit_reason="Error")]),
+        reasons.ENGINE_CRASHED,
+        "exit code 137",
+    ),
+}
+
+
+@pytest.mark.parametrize(("ill", "reason", "words"), ILL.values(), ids=ILL)
+def test_every_illness_has_its_reason_and_says_what_to_do(ill: ReportContext, reason: str, words: str) -> None:
+    found = provisioned(ill)
+    assert (found.status, found.reason) == ("False", reason)
+    assert words in found.message
+    assert remedy(reason).rstrip(".") in found.message
+
+
+WELL: dict[str, ReportContext] = {
+    "serving": case(),
+    "starting": case(pods=[pod(), waiting(reason="ContainerCreating")]),
+    "loading for a long time, in time": case(pods=[waiting(phase="Running", scheduled_at=NOW - 1799)]),
+    "not looked at by the scheduler yet": case(pods=[pending("")]),
+    "waiting for a node for a long time does not count as starting": case(
+        pods=[waiting(created_at=NOW - 9000, scheduled_at=NOW - 60)]
+    ),
+    "a replica that came back after a crash": case(pods=[pod(restarts=1, last_exit_code=1)]),
+    "a crashed replica that leaves": case(pods=[pod(), waiting(last_exit_code=1, terminating=True)]),
+    "no replicas": case(spec(replicas=0), pods=[]),
+    "somebody else wrote at the same time": case(outcome=failed(reasons.CONFLICT, transient=True)),
+}
+
+
+@pytest.mark.parametrize("well", WELL.values(), ids=WELL)
+def test_what_is_no_illness(well: ReportContext) -> None:
+    found = provisioned(well)
+    assert (found.status, found.reason) == ("True", reasons.PROVISIONED_OK)
+
+
+def test_one_crash_among_healthy_replicas_is_named() -> None:
+    crashed = [waiting(name, last_exit_code=1, last_exit_message="boom") for name in ("chat-3", "chat-2")]
+    found = provisioned(case(pods=[pod(), *crashed]))
+    assert found.message.startswith("pod chat-2 (1 more in the same state): ended with exit code 1: boom.")
+
+
+def test_the_gravest_trouble_is_told_first() -> None:
+    pods = [pending(NO_GPU), waiting("chat-9", "ErrImagePull", "no")]
+    assert provisioned(case(pods=pods)).reason == reasons.IMAGE_PULL
+
+
+def test_an_external_tier_has_no_children() -> None:
+    found = provisioned(case(ModelTierSpec.model_validate(EXTERNAL)))
+    assert (found.status, found.reason) == ("True", reasons.EXTERNAL)
+
+
+def test_without_an_accepted_spec_nothing_is_judged() -> None:
+    found = provisioned(case(invalid=(reasons.UNSUPPORTED, "no such method"), kserve_present=False))
+    assert (found.status, found.reason) == ("Unknown", reasons.NOT_ACCEPTED)
+
+
+def test_a_spec_that_does_not_parse_is_judged_by_its_message_alone() -> None:
+    broken = case(invalid=(reasons.INVALID_SPEC, "spec.replicas: not an integer"))
+    tier = replace(broken.view.tier, spec=None)
+    broken = replace(broken, view=replace(broken.view, tier=tier))
+    found = accepted(broken)
+    assert (found.status, found.reason) == ("False", reasons.INVALID_SPEC)
+    assert found.message == "spec.replicas: not an integer. Change what the message names."
+    assert accepted(replace(broken, plan=replace(broken.plan, invalid=None))).status == "True"
+
+
+def test_what_can_be_served_says_so() -> None:
+    found = accepted(case(spec()))
+    assert (found.status, found.reason, found.message) == ("True", reasons.VALID, "The spec can be served as it is.")
