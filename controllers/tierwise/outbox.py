@@ -1,12 +1,12 @@
-"""What has happened and is not told yet?
+"""Keeps what has happened and is not told yet, until the API server has taken it.
 
 A change of replicas is made in one request and told in two others, and each of them may fail, or be given up together
-with its cycle. So the change (for the status) and its Event are values that stay here from the moment when they are
-known until the API server has taken them. Nothing here waits for anything: what stands here cannot be lost by an
-answer that does not come.
+with its cycle. So a change stands here from before it is asked for (`pending`) until the status tells it (`decisions`)
+and its Event is written (`events`). Nothing here waits for anything: what stands here cannot be lost by an answer that
+does not come.
 
-Of some changes it is not known whether they were made, as the answer was lost (`tierwise.types.PendingScale`). The
-Deployment tells: from what it was when it was asked for, it can only have come to those replicas by being changed.
+Of some changes it is not known whether they were made, as the answer was lost. The Deployment tells: from what it was
+when it was asked for, it can only have come to those replicas by being changed.
 
 Another process may have led meanwhile and told changes of its own: ours are put in between by their time.
 """
@@ -30,11 +30,13 @@ DOUBT_SECONDS = 300.0
 
 @dataclass(slots=True)
 class Outbox:
-    """By UID of the tier: changes of replicas that no status tells yet, newest first; Events, in their order."""
+    """By UID of the tier: changes of replicas that were asked for and may have been made, oldest first; changes that no
+    status tells yet, newest first; Events, in their order."""
 
+    pending: dict[str, tuple[PendingScale, ...]] = field(default_factory=dict)
     decisions: dict[str, tuple[DecisionStatus, ...]] = field(default_factory=dict)
     events: dict[str, tuple[EventRecord, ...]] = field(default_factory=dict)
-    recorder: EventDeduplicator = field(default_factory=EventDeduplicator)
+    deduplicator: EventDeduplicator = field(default_factory=EventDeduplicator)
 
     @property
     def empty(self) -> bool:
@@ -44,30 +46,53 @@ class Outbox:
     def forget(self, alive: Iterable[str], now: float) -> None:
         """Drop what belongs to tiers that are gone, and the Events that are too old."""
         uids = set(alive)
+        self.pending = {uid: mine for uid, mine in self.pending.items() if uid in uids}
         self.decisions = {uid: mine for uid, mine in self.decisions.items() if uid in uids}
         for uid, events in list(self.events.items()):
             young = [event for event in events if event.at is None or now - event.at < EVENT_SECONDS]
             self._events(uid, young if uid in uids else ())
 
-    def resolve(self, view: TierView, attempts: Sequence[PendingScale], now: float) -> tuple[PendingScale, ...]:
-        """Take in what became of the changes of which it was not known; those of which it still is not. `now`: seconds
-        since the epoch."""
-        doubtful = []
-        for attempt in attempts:
-            state = _became(attempt, view.workload.deployment)
-            if state is None and now - attempt.at < DOUBT_SECONDS:
-                doubtful.append(attempt)
-            elif state:
-                self._made(view.tier, attempt)
-        return tuple(doubtful)
+    # --- a change that is asked for ----------------------------------------------------------------------------------
 
-    def _made(self, tier: TierObject, attempt: PendingScale) -> None:
-        made = change(attempt.decision, attempt.to, attempt.at)
+    def will_scale(self, uid: str, pending: PendingScale) -> None:
+        """Note a change of replicas, before it is asked for. Of equal ones the first is kept: it may be the one that
+        was made, and each later one is then refused."""
+        version = pending.workload, pending.uid, pending.generation
+        others = [each for each in self.pending.get(uid, ()) if each.workload != pending.workload]
+        same = [each for each in self.pending.get(uid, ()) if (each.workload, each.uid, each.generation) == version]
+        if all(each.to != pending.to for each in same):
+            same.append(pending)
+        self.pending[uid] = (*others, *same)
+
+    def did_not_scale(self, uid: str, pending: PendingScale) -> None:
+        """That change was refused. An equal one before it may have been made all the same."""
+        self._pending(uid, [each for each in self.pending.get(uid, ()) if each is not pending])
+
+    def did_scale(self, uid: str, workload: str) -> None:
+        """The change of this workload was made and is reported: nothing about it is in doubt."""
+        self._pending(uid, [each for each in self.pending.get(uid, ()) if each.workload != workload])
+
+    def resolve(self, view: TierView, now: float) -> None:
+        """Take in what became of the changes of which it was not known. `now`: seconds since the epoch."""
+        deployments = {workload.name: workload.deployment for workload in view.workloads}
+        doubtful = []
+        for pending in self.pending.get(view.tier.uid, ()):
+            made = _was_made(pending, deployments.get(pending.workload))
+            if made is None and now - pending.at < DOUBT_SECONDS:
+                doubtful.append(pending)
+            elif made:
+                self._made(view.tier, pending)
+        self._pending(view.tier.uid, doubtful)
+
+    def _made(self, tier: TierObject, pending: PendingScale) -> None:
+        made = change(pending.decision, pending.tier_replicas, pending.at)
         known = [*self.decisions.get(tier.uid, ()), *tier.status.scaling.decisions]
         if any(_tells(each, made) for each in known):
             return
         self.decisions[tier.uid] = (made, *self.decisions.get(tier.uid, ()))
-        self._events(tier.uid, (*self.events.get(tier.uid, ()), replace(scaled(tier, made), at=attempt.at)))
+        self._events(tier.uid, (*self.events.get(tier.uid, ()), replace(scaled(tier, made), at=pending.at)))
+
+    # --- what is told ------------------------------------------------------------------------------------------------
 
     def completed(self, view: TierView) -> TierView:
         """The tier as if its status told them: the next status then keeps them."""
@@ -90,7 +115,7 @@ class Outbox:
     def take_events(self, reports: Iterable[TierReport], now: float, alive: Iterable[str]) -> None:
         """Keep the Events that are to be written. `now` in seconds since the epoch."""
         events = [event for report in reports for event in report.events]
-        for event in self.recorder.admit(events, now, set(alive)):
+        for event in self.deduplicator.admit(events, now, set(alive)):
             self.events[event.uid] = (*self.events.get(event.uid, ()), replace(event, at=now))
 
     def told(self, uid: str) -> None:
@@ -100,6 +125,12 @@ class Outbox:
     def told_event(self, event: EventRecord) -> None:
         """This Event was written, or never will be."""
         self._events(event.uid, [each for each in self.events.get(event.uid, ()) if each is not event])
+
+    def _pending(self, uid: str, pending: Sequence[PendingScale]) -> None:
+        if pending:
+            self.pending[uid] = tuple(pending)
+        else:
+            self.pending.pop(uid, None)
 
     def _decisions(self, uid: str, decisions: Sequence[DecisionStatus]) -> None:
         if decisions:
@@ -114,13 +145,13 @@ class Outbox:
             self.events.pop(uid, None)
 
 
-def _became(attempt: PendingScale, deployment: DeploymentFacts | None) -> bool | None:
+def _was_made(pending: PendingScale, deployment: DeploymentFacts | None) -> bool | None:
     """Whether the change was made; None while that is not known."""
-    if deployment is None or deployment.uid != attempt.uid:
+    if deployment is None or deployment.uid != pending.uid:
         return False
-    if deployment.spec_replicas == attempt.to:
+    if deployment.spec_replicas == pending.to:
         return True
-    before = attempt.generation, attempt.decision.current
+    before = pending.generation, pending.current
     return None if (deployment.generation, deployment.spec_replicas) == before else False
 
 

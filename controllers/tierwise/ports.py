@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
 from tierwise.api.kinds import Kind
+from tierwise.types import PendingScale
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,18 @@ class Cluster(Protocol):
 
     async def record_event(self, event: EventRecord) -> None:
         """Write an Event (events.k8s.io/v1)."""
+        ...
+
+
+class ScaleJournal(Protocol):
+    """Where a change of replicas is noted before it is asked for: its answer may be lost, the change must not be."""
+
+    def will_scale(self, uid: str, pending: PendingScale) -> None:
+        """This change of the tier with that UID is about to be asked for."""
+        ...
+
+    def did_not_scale(self, uid: str, pending: PendingScale) -> None:
+        """This change was refused."""
         ...
 
 

@@ -65,7 +65,7 @@ def pod(age: float, *main: dict[str, Any], first: tuple[dict[str, Any], ...] = (
 
 def found(*pods: PodFacts) -> str:
     """The reason for which these pods are given up; empty when they are not."""
-    finding = cannot_start(Workload(pods=pods), SPEC, NOW)
+    finding = cannot_start(Workload("chat", pods=pods), SPEC, NOW)
     return "" if finding is None else finding.reason
 
 
@@ -148,7 +148,7 @@ def test_a_pod_that_starts_without_trouble_is_waited_for() -> None:
 @pytest.mark.parametrize("name", [name for name in MAY_PASS if "run" in name or "ended" in name])
 def test_a_user_is_told_meanwhile(name: str) -> None:
     """From the first end on, also while the engine runs again: only the way back waits."""
-    told = diagnose(Workload(pods=(MAY_PASS[name],)), SPEC, NOW)
+    told = diagnose(Workload("chat", pods=(MAY_PASS[name],)), SPEC, NOW)
     assert told is not None
     assert told.reason == reasons.ENGINE_CRASHED
 
@@ -156,7 +156,7 @@ def test_a_user_is_told_meanwhile(name: str) -> None:
 def test_a_pod_that_has_left_shows_nothing() -> None:
     """An evicted pod stays in the API beside the one that came in its place."""
     evicted = replace(pod(LONG, container(ENDED, 2, ENDED)), phase="Failed")
-    assert diagnose(Workload(pods=(evicted,)), SPEC, NOW) is None
+    assert diagnose(Workload("chat", pods=(evicted,)), SPEC, NOW) is None
     assert found(evicted) == ""
     crashed = pod(LONG, container(LOOPS, 2, ENDED), name="b")
     assert found(replace(pod(20), phase="Failed"), crashed) == reasons.ENGINE_CRASHED
@@ -167,4 +167,4 @@ def test_a_pod_that_has_left_shows_nothing() -> None:
 
 def test_of_weights_that_came_at_last_nothing_is_told() -> None:
     late = MAY_PASS["the storage initializer has succeeded at the third try"]
-    assert diagnose(Workload(pods=(late,)), SPEC, NOW) is None
+    assert diagnose(Workload("chat", pods=(late,)), SPEC, NOW) is None

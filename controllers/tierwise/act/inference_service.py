@@ -16,54 +16,27 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from tierwise import reasons
+from tierwise.act.context import ApplyContext, Target, WriteResult
 from tierwise.act.error_mapping import to_action_error
 from tierwise.act.guarded_client import GuardedClient
 from tierwise.act.managed_fields import describe_edit
 from tierwise.act.render import Scaler, differences, render
-from tierwise.act.write_state import WriteKey, WriteState
+from tierwise.act.write_state import WriteKey
 from tierwise.errors import TierwiseError
 from tierwise.kube.objects import APPS_API, AUTOSCALER_CLASS, DEPLOYMENTS, FIELD_MANAGER, INFERENCE_SERVICES, KSERVE_API
 from tierwise.pod_template_hash import fingerprint
 from tierwise.ports import Cluster, ObjectRef
-from tierwise.types import ActionError, TierKey, TierView, Workload
+from tierwise.types import ActionError, Workload
 
 _PREDICTOR = "spec.predictor."
 
 
-@dataclass(slots=True)
-class ApplyContext:
-    """The writes of one cycle: when it is (seconds since the epoch), with what they are made, and what the first of
-    them learned for the others."""
-
-    at: float
-    kserve_present: bool
-    cluster: Cluster
-    memo: WriteState
-    silence: ActionError | None = None  # a webhook that does not answer: to ask it again would only take its time
-    # Whose InferenceService was read and is being written, and since when (time of the event loop).
-    writing: dict[TierKey, float] = field(default_factory=dict)
-    templates: dict[TierKey, str] = field(default_factory=dict)  # fingerprints of the pod templates written
-
-
-@dataclass(frozen=True, slots=True)
-class WriteResult:
-    """What became of one write: of the InferenceService or of the replicas, what to tell a person (and why it was
-    written), what went wrong."""
-
-    applied: bool = False
-    event: str = ""
-    detail: str = ""
-    error: ActionError | None = None
-    scaled_to: int | None = None
-
-
-def service(view: TierView, name: str) -> ObjectRef:
-    """The InferenceService of this name in the tier's namespace."""
-    return ObjectRef(KSERVE_API, INFERENCE_SERVICES, view.tier.key.namespace, name)
+def service(target: Target) -> ObjectRef:
+    """The InferenceService of a workload."""
+    return ObjectRef(KSERVE_API, INFERENCE_SERVICES, target.tier.key.namespace, target.workload.name)
 
 
 def autoscaler_class(manifest: Mapping[str, Any]) -> str:
@@ -71,65 +44,65 @@ def autoscaler_class(manifest: Mapping[str, Any]) -> str:
     return str((manifest["metadata"].get("annotations") or {}).get(AUTOSCALER_CLASS) or "")
 
 
-async def reconcile_inference_service(view: TierView, work: ApplyContext) -> WriteResult:
-    """Make or heal the InferenceService of a tier. Raises nothing that is a TierwiseError."""
-    facts, key, memo = view.workload.inference_service, view.tier.key, work.memo
-    if view.tier.status.observed_generation != view.tier.generation:
-        memo.changed[key] = view.tier.generation
-    if not work.kserve_present:
-        memo.refused.pop(key, None)
+async def reconcile_inference_service(target: Target, context: ApplyContext) -> WriteResult:
+    """Make or heal the InferenceService of a workload. Raises nothing that is a TierwiseError."""
+    facts, key, state = target.workload.inference_service, target.key, context.write_state
+    if target.tier.status.observed_generation != target.tier.generation:
+        state.changed[key] = target.tier.generation
+    if not context.kserve_present:
+        state.refused.pop(key, None)
         return WriteResult(error=ActionError(reasons.KSERVE_MISSING, "the cluster has no kind InferenceService"))
     if facts is not None and not facts.owned:
         return WriteResult(error=_not_ours(facts.name))
     if facts is not None and facts.deleting:
         return WriteResult()  # made again when it is gone
-    wanted = _wanted(view, facts.manifest if facts is not None else None)
+    wanted = _wanted(target, facts.manifest if facts is not None else None)
     if facts is not None and not differences(wanted, facts.manifest):
-        work.templates[key] = fingerprint(wanted["spec"]["predictor"])
-        memo.contested.pop(key, None)
-        memo.went_well(key)
+        context.templates[key] = fingerprint(wanted["spec"]["predictor"])
+        state.contested.pop(key, None)
+        state.went_well(key)
         return WriteResult()
-    mark = WriteKey(view.tier.uid, view.tier.generation, _digest(wanted))
-    refusal = memo.refused.get(key)
-    if refusal is not None and refusal.stands(mark, work.at):
+    mark = WriteKey(target.tier.uid, target.tier.generation, _digest(wanted))
+    refusal = state.refused.get(key)
+    if refusal is not None and refusal.stands(mark, context.at):
         return WriteResult(error=refusal.error)
-    if work.silence is not None:
-        return WriteResult(error=work.silence)
+    if context.unresponsive is not None:
+        return WriteResult(error=context.unresponsive)
     try:
-        written = await _write(view, work)
+        written = await _write(target, context)
     except TierwiseError as error:
         failed = to_action_error(error)
-        memo.went_wrong(key, mark, failed, work.at)
+        state.went_wrong(key, mark, failed, context.at)
         if failed.reason == reasons.KSERVE_NOT_ANSWERING:
-            work.silence = failed
+            context.unresponsive = failed
         return WriteResult(error=failed)
-    memo.went_well(key)
+    state.went_well(key)
     return written
 
 
-async def _write(view: TierView, work: ApplyContext) -> WriteResult:
-    key, memo = view.tier.key, work.memo
-    cluster = GuardedClient(view.tier, work.cluster)
-    ref = service(view, key.name)
+async def _write(target: Target, context: ApplyContext) -> WriteResult:
+    key, state = target.key, context.write_state
+    cluster = GuardedClient(target.tier, context.cluster)
+    ref = service(target)
     found = await cluster.get(ref)
-    wanted = _wanted(view, found)
+    wanted = _wanted(target, found)
     if found is not None:
-        if not _controlled(found, view.tier.uid):
+        if not _controlled(found, target.tier.uid):
             return WriteResult(error=_not_ours(ref.name))
         different = differences(wanted, found)
         if not different or found["metadata"].get("deletionTimestamp"):
             return WriteResult()  # the informer is about to say so
-        if memo.contested.get(key) == (_digest(wanted), _digest(found)):
-            work.templates[key] = fingerprint(wanted["spec"]["predictor"])  # it was written
+        if state.contested.get(key) == (_digest(wanted), _digest(found)):
+            context.templates[key] = fingerprint(wanted["spec"]["predictor"])  # it was written
             return WriteResult(error=_contested(ref.name, different))
-        if _hands_over(found, wanted) and not await _deployment_made(view, found, cluster):
+        if _hands_over(found, wanted) and not await _deployment_made(target, found, cluster):
             return WriteResult()
-    work.writing[key] = asyncio.get_running_loop().time()
+    context.writing[key] = asyncio.get_running_loop().time()
     made = await _bring_about(ref, wanted, found, cluster)
     if differences(wanted, made):
-        memo.contested[key] = (_digest(wanted), _digest(made))
-    work.templates[key] = fingerprint(wanted["spec"]["predictor"])
-    event = _event(view, found, wanted, changed=memo.changed.get(key) == view.tier.generation)
+        state.contested[key] = (_digest(wanted), _digest(made))
+    context.templates[key] = fingerprint(wanted["spec"]["predictor"])
+    event = _event(target, found, wanted, changed=state.changed.get(key) == target.tier.generation)
     return WriteResult(applied=True, event=event, detail=_detail(event, found, wanted))
 
 
@@ -161,9 +134,10 @@ def _strays(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[str, .
     )
 
 
-def _wanted(view: TierView, found: Mapping[str, Any] | None) -> dict[str, Any]:
+def _wanted(target: Target, found: Mapping[str, Any] | None) -> dict[str, Any]:
     """What the InferenceService shall be, given what it is."""
-    return render(view.tier, scaler=_scaler(view.workload, found))
+    scaler = _scaler(target.workload, found)
+    return render(target.tier, scaler=scaler, spec=target.spec, name=target.workload.name)
 
 
 def _scaler(workload: Workload, found: Mapping[str, Any] | None) -> Scaler:
@@ -177,22 +151,22 @@ def _hands_over(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     return autoscaler_class(found) == "none" and autoscaler_class(wanted) == "external"
 
 
-async def _deployment_made(view: TierView, found: Mapping[str, Any], cluster: Cluster) -> bool:
+async def _deployment_made(target: Target, found: Mapping[str, Any], cluster: Cluster) -> bool:
     """Whether the Deployment belongs to this very InferenceService, not to a namesake that is being deleted."""
-    seen = view.workload.deployment
+    seen = target.workload.deployment
     name = seen.name if seen is not None else ""
-    fresh = await cluster.get(ObjectRef(APPS_API, DEPLOYMENTS, view.tier.key.namespace, name))
+    fresh = await cluster.get(ObjectRef(APPS_API, DEPLOYMENTS, target.tier.key.namespace, name))
     return fresh is not None and _controlled(fresh, str(found["metadata"]["uid"]))
 
 
-def _event(view: TierView, found: Mapping[str, Any] | None, wanted: Mapping[str, Any], *, changed: bool) -> str:
+def _event(target: Target, found: Mapping[str, Any] | None, wanted: Mapping[str, Any], *, changed: bool) -> str:
     """What a person should hear of this write. `changed`: the tier's spec has, since the last write."""
     if found is None:
-        known = any(child.name == wanted["metadata"]["name"] for child in view.tier.status.inference_services)
+        known = any(child.name == wanted["metadata"]["name"] for child in target.tier.status.inference_services)
         return reasons.HEALED if known else reasons.CREATED
     if _hands_over(found, wanted):
         return ""  # a step of the creation that was told already
-    rendered = view.tier.status.rollout.rendered
+    rendered = target.tier.status.rollout.rendered
     ours = rendered is not None and rendered.template != fingerprint(wanted["spec"]["predictor"])
     return reasons.UPDATED if ours or changed else reasons.HEALED
 

@@ -5,7 +5,7 @@ Pure: the same snapshot and the same memories give the same plan, to the last by
 
 from __future__ import annotations
 
-from tierwise.decide.plan import decide
-from tierwise.decide.state_codec import remember, restore
+from tierwise.decide.plan import decide, decide_in_turns
+from tierwise.decide.state_codec import remember, resume
 
-__all__ = ["decide", "remember", "restore"]
+__all__ = ["decide", "decide_in_turns", "remember", "resume"]

@@ -40,31 +40,32 @@ _LONGEST = 512
 
 
 def advise(
-    view: TierView, spec: ModelTierSpec, problems: Iterable[Finding], memory: TierState, now: float
+    view: TierView, spec: ModelTierSpec, findings: Iterable[Finding], state: TierState, now: float
 ) -> tuple[tuple[Advice, ...], TierState]:
-    """The advice on one tier that is served, sorted by reason, and the memory it leaves. `problems`: everything that
+    """The advice on one tier that is served, sorted by reason, and the state it leaves. `findings`: everything that
     the checks found, fatal ones included. `now`: seconds since the epoch."""
     given: dict[str, list[str]] = {}
-    for problem in problems:
-        said = f"It runs, and would be refused today: {problem.message}" if problem.fatal else problem.message
-        given.setdefault(problem.reason, []).append(said)
+    for finding in findings:
+        said = f"It runs, and would be refused today: {finding.message}" if finding.fatal else finding.message
+        given.setdefault(finding.reason, []).append(said)
     if view.metadata_error:
         given[reasons.MODEL_NOT_READ] = [f"Whether the model fits was not checked: {view.metadata_error}"]
-    measured, memory = _measured(view, spec, memory, now)
+    measured, state = _measured(view, spec, state, now)
     given |= {reason: [message] for reason, message in measured}
     advice = (
         Advice(reason, truncate("; ".join(dict.fromkeys(said)), _LONGEST)) for reason, said in sorted(given.items())
     )
-    return tuple(advice)[:MOST], memory
+    shown = tuple(advice)[:MOST]
+    advised = tuple(each.reason for each in shown)
+    return shown, replace(state, advised=advised, advised_for=view.tier.generation)
 
 
 def _measured(
-    view: TierView, spec: ModelTierSpec, memory: TierState, now: float
+    view: TierView, spec: ModelTierSpec, state: TierState, now: float
 ) -> tuple[list[tuple[str, str]], TierState]:
-    status = view.tier.status
-    same = status.observed_generation == view.tier.generation
-    shown = {each.reason for each in status.advice} if same else set()
-    since = dict(memory.doubts) if same else {}
+    same = state.advised_for == view.tier.generation
+    shown = set(state.advised) if same else set()
+    since = dict(state.doubts) if same else {}
     given, doubts = [], []
     for reason, message, bad in _findings(spec, view.signals, effective_facts(spec, view.facts)):
         first = since.get(reason, now)
@@ -75,7 +76,7 @@ def _measured(
             if now - first >= HOLD_SECONDS:
                 given.append((reason, message))
             doubts.append((reason, first))
-    return given, replace(memory, doubts=tuple(doubts))
+    return given, replace(state, doubts=tuple(doubts))
 
 
 def _findings(spec: ModelTierSpec, signals: TierSignals, facts: Facts) -> Iterator[tuple[str, str, bool | None]]:

@@ -117,7 +117,7 @@ def median(values: Iterable[float]) -> float | None:
 def gaps(view: TierView) -> tuple[str, ...]:
     """Why the measurements of a tier do not permit lowering: one line per replica that receives requests and is not
     measured in full, sorted; or that none receives any."""
-    ready = view.workload.ready_endpoints
+    ready = view.ready_endpoints
     if not ready:
         return ("no replica is ready",)
     samples = {pod.pod: pod for pod in view.signals.pods}
@@ -133,7 +133,7 @@ def gaps(view: TierView) -> tuple[str, ...]:
 
 def total(view: TierView, attribute: str) -> Signal:
     """The sum of one signal over the replicas that receive requests; the worst state if one of them lacks it."""
-    ready = view.workload.ready_endpoints
+    ready = view.ready_endpoints
     found = [getattr(pod, attribute) for pod in view.signals.pods if pod.pod in ready]
     for state in (State.INVALID, State.STALE, State.MISSING):
         if any(signal.state is state for signal in found):

@@ -1,8 +1,8 @@
-"""What shall be done for every tier?
+"""Decides for all tiers: recommend for each, allocate over all, finalize for each.
 
-First whether the tier may be touched at all: a spec that cannot be served is left as it is (what ran before goes on
-running), an external tier has no replicas, and one that is being deleted dies by its owner references. Then from which
-spec its replicas are made, how many there shall be, and whether we are the one to write them.
+Before that, whether the tier may be touched at all: a spec that cannot be served is left as it is (what ran before goes
+on running), an external tier has no replicas, and one that is being deleted dies by its owner references. Then from
+which spec its replicas are made.
 
 What the spec says is judged always; what the nodes and the hub say, only before something runs. A spec that was
 accepted and runs is not turned off by a fact that comes later: nodes are relabelled, added and lost all the time, and a
@@ -10,87 +10,146 @@ replica that serves has shown that it can. It gets advice instead, and its next 
 
 A tier of which nothing was made yet, or whose spec has changed, waits for the first answer about its model
 (`metadata_pending`); whoever answers sees to it that this takes seconds. Until then there is no plan for it.
+
+A defect that one tier meets is that tier's alone: it keeps what it has, and its plan says what happened.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import traceback
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
 
 from tierwise import engines, reasons
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.decide.advice import advise
-from tierwise.decide.replicas import decide_replicas
+from tierwise.decide.allocate import Grant, allocate
+from tierwise.decide.finalize import finalize
+from tierwise.decide.recommend import Recommendation, recommend
 from tierwise.decide.rollout import choose_rollout
 from tierwise.decide.spec_hash import canonical_spec, fingerprint
+from tierwise.decide.workloads import workload_plans
 from tierwise.engines import Finding
 from tierwise.errors import Unsupported
-from tierwise.times import seconds
-from tierwise.types import Decision, DeploymentFacts, Plan, Snapshot, TierKey, TierPlan, TierState, TierView
-from tierwise.types.capabilities import UNKNOWN
+from tierwise.types import UNKNOWN, Advice, Plan, Rollout, Snapshot, TierKey, TierPlan, TierState, TierView
 
 # KServe makes <name>-predictor-<namespace> one DNS label.
 NAME_AND_NAMESPACE = 52
-_NEVER_MEANS_ZERO = "HorizontalPodAutoscaler/"
-# Ends before any replica that answers.
-_FIRST = -1
+Result = TypeVar("Result")
 
 
-def decide(snapshot: Snapshot, memories: Mapping[TierKey, TierState]) -> Plan:
-    """The plan for all tiers, sorted by key. A tier without a memory counts as one whose memory was lost; one that
-    still waits for what is asked about its model is left out."""
-    views = sorted(snapshot.tiers, key=lambda view: view.tier.key)
-    plans = (_tier(view, memories.get(view.tier.key, TierState()), snapshot) for view in views if not _waits(view))
-    return Plan(tuple(plans))
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A tier that is served, on its way from recommendation to decision."""
+
+    view: TierView
+    advice: tuple[Advice, ...]
+    rollout: Rollout
+    recommendation: Recommendation
 
 
-def _waits(view: TierView) -> bool:
-    return view.metadata_pending and not view.tier.deleting and not runs_as_accepted(view)
+def decide(snapshot: Snapshot, states: Mapping[TierKey, TierState]) -> Plan:
+    """The plan for all tiers, sorted by key. A tier without a state counts as one whose state was lost; one that still
+    waits for what is asked about its model is left out."""
+    turns = decide_in_turns(snapshot, states)
+    while True:
+        try:
+            next(turns)
+        except StopIteration as end:
+            plan: Plan = end.value
+            return plan
 
 
-def runs_as_accepted(view: TierView) -> bool:
+def decide_in_turns(snapshot: Snapshot, states: Mapping[TierKey, TierState]) -> Generator[None, None, Plan]:
+    """The same, a tier at a time: whoever drives it may let others work in between."""
+    plans: dict[TierKey, TierPlan] = {}
+    candidates: dict[TierKey, _Candidate] = {}
+    for view in sorted(snapshot.tiers, key=lambda view: view.tier.key):
+        if not _waits(view, state := states.get(view.tier.key, TierState())):
+            found = _isolated(view, state, partial(_candidate, view, state, snapshot))
+            if isinstance(found, TierPlan):
+                plans[found.key] = found
+            else:
+                candidates[view.tier.key] = found
+        yield
+    grants = allocate({key: each.recommendation for key, each in candidates.items()})
+    for key, candidate in candidates.items():
+        state = states.get(key, TierState())
+        made = _isolated(candidate.view, state, partial(_planned, candidate, grants[key], snapshot))
+        plans[key] = made
+        yield
+    return Plan(tuple(plans[key] for key in sorted(plans)))
+
+
+def _isolated(view: TierView, state: TierState, work: Callable[[], Result]) -> Result | TierPlan:
+    try:
+        return work()
+    except Exception:
+        return TierPlan(view.tier.key, None, state, failure=traceback.format_exc())
+
+
+def _waits(view: TierView, state: TierState) -> bool:
+    return view.metadata_pending and not view.tier.deleting and not runs_as_accepted(view, state)
+
+
+def runs_as_accepted(view: TierView, state: TierState) -> bool:
     """Whether replicas run that were made from this spec, as far as it makes a replica: it was accepted then. A change
     of scaling is none of the replicas."""
-    tier, workload = view.tier, view.workload
-    deployment = workload.deployment
-    if tier.spec is None or not (workload.pods or (deployment is not None and deployment.spec_replicas > 0)):
+    tier = view.tier
+    if tier.spec is None or not (view.pods or view.replicas > 0):
         return False
-    accepted = next((each for each in tier.status.conditions if each.type == reasons.ACCEPTED), None)
-    if accepted is not None and accepted.observed_generation == tier.generation:
-        return accepted.status == "True"
-    rendered = tier.status.rollout.rendered
+    if state.accepted is not None and state.accepted[0] == tier.generation:
+        return state.accepted[1]
+    rendered = state.rollout.rendered
     return rendered is not None and rendered.hash == fingerprint(canonical_spec(tier.spec))
 
 
-def _tier(view: TierView, memory: TierState, snapshot: Snapshot) -> TierPlan:
+def _candidate(view: TierView, state: TierState, snapshot: Snapshot) -> _Candidate | TierPlan:
+    """The tier with what its load asks for; its plan, where nothing is to be scaled."""
     tier, spec = view.tier, view.tier.spec
     if tier.deleting:
-        return TierPlan(tier.key, None, memory)
+        return TierPlan(tier.key, None, state)
     if spec is None:
-        return TierPlan(tier.key, None, memory, invalid=(reasons.INVALID_SPEC, tier.invalid))
+        return _rejected(view, state, (reasons.INVALID_SPEC, tier.invalid))
     if spec.external is not None:
         return TierPlan(tier.key, None, TierState())
-    runs = runs_as_accepted(view)
-    problems, refused = _judged(view, spec, runs)
+    findings, refused = _checked(view, spec, runs_as_accepted(view, state))
     if refused is not None:
-        return TierPlan(tier.key, None, memory, invalid=refused)
-    advice, memory = advise(view, spec, problems, memory, snapshot.at)
-    rollout = choose_rollout(view, spec, snapshot.at)
-    decision, memory = decide_replicas(view, rollout.spec, snapshot.metrics, memory, snapshot.at)
-    ours = snapshot.kserve_present and _ours_to_write(view, spec, decision)
-    scale_to = decision.target if ours else None
+        return _rejected(view, state, refused)
+    advice, state = advise(view, spec, findings, state, snapshot.at)
+    rollout = choose_rollout(view, spec, state.rollout, snapshot.at)
+    state = replace(
+        state,
+        accepted=(tier.generation, True),
+        rollout=state.rollout.model_copy(update={"last_good": rollout.good, "failed": rollout.failed}),
+    )
+    return _Candidate(view, advice, rollout, recommend(view, rollout.spec, snapshot.metrics, state))
+
+
+def _rejected(view: TierView, state: TierState, why: tuple[str, str]) -> TierPlan:
+    state = replace(state, accepted=(view.tier.generation, False))
+    return TierPlan(view.tier.key, None, state, invalid=why)
+
+
+def _planned(candidate: _Candidate, grant: Grant, snapshot: Snapshot) -> TierPlan:
+    view, rollout = candidate.view, candidate.rollout
+    decision, state = finalize(grant, view, rollout.spec, snapshot.metrics, snapshot.at)
+    spec = view.tier.spec
+    writes = snapshot.kserve_present and spec is not None
     return TierPlan(
-        key=tier.key,
+        key=view.tier.key,
         decision=decision,
-        memory=memory,
+        state=state,
         serve=True,
-        scale_to=scale_to,
-        deletion_costs=deletion_costs(view) if scale_to is not None and scale_to < decision.current else (),
-        advice=advice,
+        workloads=workload_plans(view, spec, decision, state) if writes and spec is not None else (),
+        advice=candidate.advice,
         rollout=rollout,
     )
 
 
-def _judged(view: TierView, spec: ModelTierSpec, runs: bool) -> tuple[tuple[Finding, ...], tuple[str, str] | None]:
+def _checked(view: TierView, spec: ModelTierSpec, runs: bool) -> tuple[tuple[Finding, ...], tuple[str, str] | None]:
     """What is wrong or doubtful, and why the tier cannot be served as it is: a reason and a sentence. Of a tier that
     runs, only what the spec itself says forbids serving."""
     key = view.tier.key
@@ -99,51 +158,10 @@ def _judged(view: TierView, spec: ModelTierSpec, runs: bool) -> tuple[tuple[Find
         said = f"the names {key} have {length} characters, KServe allows {NAME_AND_NAMESPACE}"
         return (), (reasons.NAME_TOO_LONG, said)
     try:
-        problems = engines.check(spec, view.facts)
-        fatal = [problem for problem in (engines.check(spec, UNKNOWN) if runs else problems) if problem.fatal]
+        findings = engines.check(spec, view.facts)
+        fatal = [finding for finding in (engines.check(spec, UNKNOWN) if runs else findings) if finding.fatal]
     except Unsupported as error:
         return (), (reasons.UNSUPPORTED, error.message)
     if not fatal:
-        return problems, None
-    return problems, (fatal[0].reason, "; ".join(problem.message for problem in fatal))
-
-
-def _ours_to_write(view: TierView, spec: ModelTierSpec, decision: Decision) -> bool:
-    """Whether the target shall be written. Where others scale (Advisory, a HorizontalPodAutoscaler) it is written once,
-    out of zero: the Deployment is made at 0 replicas, where a HorizontalPodAutoscaler does nothing. A ScaledObject can
-    mean zero, so beside one nothing is written."""
-    service = view.workload.inference_service
-    if view.workload.deployment is None or service is None or not service.owned or service.deleting:
-        return False
-    if decision.target == decision.current:
-        return False
-    others = view.workload.foreign_scalers
-    if not others and spec.scaling.mode == "Auto":
-        return True
-    may_start = all(other.startswith(_NEVER_MEANS_ZERO) for other in others)
-    return decision.current == 0 and may_start and not _scaled_before(view, view.workload.deployment)
-
-
-def _scaled_before(view: TierView, deployment: DeploymentFacts) -> bool:
-    """Whether we have scaled this Deployment: one that is at zero since was put there by somebody else."""
-    decisions = view.tier.status.scaling.decisions
-    if not decisions:
-        return False
-    last = seconds(decisions[0].time)
-    return last is None or last >= deployment.created_at
-
-
-def deletion_costs(view: TierView) -> tuple[tuple[str, int], ...]:
-    """Which replicas end first when some must: (pod, cost), sorted by name; the lowest cost ends first.
-
-    Replicas that do not answer yet, then those with the fewest running requests. One whose requests are not known ends
-    last: it may be the busiest."""
-    samples = {pod.pod: pod.running for pod in view.signals.pods}
-    ready = view.workload.ready_endpoints
-    known = {name: round(samples[name].value) for name in ready if name in samples and samples[name].has_value}
-    unknown = max(known.values(), default=0) + 1
-    return tuple(
-        (pod.name, known.get(pod.name, unknown) if pod.name in ready else _FIRST)
-        for pod in view.workload.pods
-        if not pod.terminating
-    )
+        return findings, None
+    return findings, (fatal[0].reason, "; ".join(finding.message for finding in fatal))

@@ -28,7 +28,7 @@ from pydantic import ValidationError
 
 from tierwise import engines
 from tierwise.api.modeltier import ModelTierSpec
-from tierwise.api.modeltier_status import SPEC_LENGTH, FailedSpec, LastGood
+from tierwise.api.modeltier_status import SPEC_LENGTH, FailedSpec, LastGood, RenderedStatus, RolloutStatus
 from tierwise.decide.spec_hash import FOLLOWING, canonical_spec, fingerprint
 from tierwise.errors import Unsupported
 from tierwise.pod_diagnosis import cannot_start
@@ -39,23 +39,23 @@ STEADY_SECONDS = 30.0
 _MESSAGE = 512
 
 
-def choose_rollout(view: TierView, spec: ModelTierSpec, at: float) -> Rollout:
-    """What the replicas of a tier are made from. `spec` is the tier's, accepted; `at`: seconds since the epoch."""
-    status = view.tier.status.rollout
+def choose_rollout(view: TierView, spec: ModelTierSpec, state: RolloutStatus, at: float) -> Rollout:
+    """What the replicas of a tier are made from. `spec` is the tier's, accepted; `state`: what the status says of its
+    rollout; `at`: seconds since the epoch."""
     text = canonical_spec(spec)
     present = fingerprint(text)
-    good = status.last_good
-    failed = status.failed if status.failed is not None and status.failed.hash == present else None
+    good = state.last_good
+    failed = state.failed if state.failed is not None and state.failed.hash == present else None
     before = _before(good, spec) if good is not None and good.hash != present and spec.rollout == "Replace" else None
     if before is not None and good is not None and failed is not None:
-        served = _served_by(view, good.hash, at)
+        served = _served_by(view, good.hash, state.rendered, at)
         good = good.model_copy(update={"replica_set": served}) if served else good
         return Rollout(before, good.hash, back=True, good=good, failed=failed)
-    served = _served_by(view, present, at)
+    served = _served_by(view, present, state.rendered, at)
     if served:
         return Rollout(spec, present, good=_good(good, view.tier.generation, text, served))
     if before is not None and good is not None:
-        failed = _given_up(view, spec, present, good, at)
+        failed = _given_up(view, spec, state, present, at)
     return Rollout(spec, present, good=good, failed=failed)
 
 
@@ -80,18 +80,24 @@ def _good(before: LastGood | None, generation: int, text: str, replica_set: str)
     return LastGood(generation=generation, hash=fingerprint(text), replica_set=replica_set, spec=spec)
 
 
-def _reached(view: TierView, wanted: str) -> bool:
+def _reached(workload: Workload, wanted: str, rendered: RenderedStatus | None) -> bool:
     """Whether the Deployment has the template of the spec with this fingerprint, and its status is about that."""
-    deployment, rendered = view.workload.deployment, view.tier.status.rollout.rendered
+    deployment = workload.deployment
     if deployment is None or rendered is None or rendered.hash != wanted:
         return False
     return deployment.template == rendered.template and deployment.observed_generation >= deployment.generation
 
 
-def _served_by(view: TierView, wanted: str, at: float) -> str:
-    """The ReplicaSet whose pods serve the spec with this fingerprint; empty while none does, or others as well."""
-    deployment, workload = view.workload.deployment, view.workload
-    if deployment is None or not _reached(view, wanted):
+def _served_by(view: TierView, wanted: str, rendered: RenderedStatus | None, at: float) -> str:
+    """The ReplicaSet whose pods serve the spec with this fingerprint; empty while none does, or others as well. Of
+    several workloads each must serve it; the first one's ReplicaSet is named."""
+    served = [_workload_served_by(workload, wanted, rendered, at) for workload in view.workloads]
+    return served[0] if all(served) else ""
+
+
+def _workload_served_by(workload: Workload, wanted: str, rendered: RenderedStatus | None, at: float) -> str:
+    deployment = workload.deployment
+    if deployment is None or not _reached(workload, wanted, rendered):
         return ""
     if not 0 < deployment.replicas <= deployment.updated_replicas or deployment.ready_replicas == 0:
         return ""
@@ -104,24 +110,24 @@ def _served_by(view: TierView, wanted: str, at: float) -> str:
     return sets.pop() if steady and len(sets) == 1 else ""
 
 
-def _given_up(view: TierView, spec: ModelTierSpec, present: str, good: LastGood, at: float) -> FailedSpec | None:
-    """The mark on a present spec of which no replica can start."""
-    deployment = view.workload.deployment
-    if deployment is None or deployment.updated_replicas == 0 or not _reached(view, present):
-        return None
-    newest = _newest(view.workload, good)
-    found = cannot_start(replace(view.workload, pods=newest), spec, at)
-    if found is None:
-        return None
-    return FailedSpec(
-        generation=view.tier.generation, hash=present, reason=found.reason, message=truncate(found.detail, _MESSAGE)
-    )
+def _given_up(view: TierView, spec: ModelTierSpec, state: RolloutStatus, present: str, at: float) -> FailedSpec | None:
+    """The mark on a present spec of which no replica of a workload can start."""
+    for workload in view.workloads:
+        deployment = workload.deployment
+        if deployment is None or deployment.updated_replicas == 0 or not _reached(workload, present, state.rendered):
+            continue
+        newest = _newest(workload, state.last_good)
+        found = cannot_start(replace(workload, pods=newest), spec, at)
+        if found is not None:
+            message = truncate(found.detail, _MESSAGE)
+            return FailedSpec(generation=view.tier.generation, hash=present, reason=found.reason, message=message)
+    return None
 
 
-def _newest(workload: Workload, good: LastGood) -> tuple[PodFacts, ...]:
+def _newest(workload: Workload, good: LastGood | None) -> tuple[PodFacts, ...]:
     """The pods of the youngest ReplicaSet that is not the last good one's. Those of a spec in between, which may stand
     for a moment, are older."""
-    others = [pod for pod in workload.pods if pod.replica_set != good.replica_set]
+    others = [pod for pod in workload.pods if good is None or pod.replica_set != good.replica_set]
     if not others:
         return ()
     youngest = max(others, key=lambda pod: (pod.created_at, pod.name)).replica_set

@@ -8,9 +8,24 @@ at that moment: after a restart replicas may rise at once, and fall when a windo
 
 from __future__ import annotations
 
-from tierwise.api.modeltier_status import ModelTierStatus, PeakStatus, ScalingMemory
+import math
+from dataclasses import replace
+from typing import TypedDict
+
+from tierwise import reasons
+from tierwise.api.modeltier_status import ModelTierStatus, PeakStatus, RolloutStatus, ScalingMemory
 from tierwise.times import rfc3339, seconds
 from tierwise.types import Peak, TierState
+
+
+class _Written(TypedDict):
+    """What counts only once the status has it."""
+
+    rollout: RolloutStatus
+    accepted: tuple[int, bool] | None
+    advised: tuple[str, ...]
+    advised_for: int
+    scaled_at: float | None
 
 
 def restore(status: ModelTierStatus, now: float) -> TierState:
@@ -24,17 +39,39 @@ def restore(status: ModelTierStatus, now: float) -> TierState:
         requests_per_replica=_number(kept.requests_per_replica),
         learned_for=kept.learned_for,
         resumed=True,
+        **_written(status),
     )
 
 
-def remember(memory: TierState) -> ScalingMemory:
-    """`memory` in the form that is written into the status. Equal memories give equal bytes."""
-    learned = memory.requests_per_replica
+def resume(state: TierState | None, status: ModelTierStatus, now: float) -> TierState:
+    """The state of a tier for the next decision: this process's own, with what counts only once it is written taken
+    from the status. Without a state of its own (after a start), everything is from the status."""
+    if state is None:
+        return restore(status, now)
+    return replace(state, **_written(status))
+
+
+def _written(status: ModelTierStatus) -> _Written:
+    accepted = next((each for each in status.conditions if each.type == reasons.ACCEPTED), None)
+    changes = status.scaling.decisions
+    return _Written(
+        rollout=status.rollout,
+        accepted=None if accepted is None else (accepted.observed_generation, accepted.status == "True"),
+        advised=tuple(sorted(each.reason for each in status.advice)),
+        advised_for=status.observed_generation,
+        # A time that cannot be read counts as after everything: what may have been done is not done again.
+        scaled_at=_or(seconds(changes[0].time), math.inf) if changes else None,
+    )
+
+
+def remember(state: TierState) -> ScalingMemory:
+    """`state` in the form that is written into the status. Equal states give equal bytes."""
+    learned = state.requests_per_replica
     return ScalingMemory(
-        recommended=memory.recommended,
-        peaks=[PeakStatus(replicas=peak.replicas, time=rfc3339(peak.at)) for peak in memory.peaks],
+        recommended=state.recommended,
+        peaks=[PeakStatus(replicas=peak.replicas, time=rfc3339(peak.at)) for peak in state.peaks],
         requests_per_replica=None if learned is None else f"{learned:.1f}",
-        learned_for="" if learned is None else memory.learned_for,
+        learned_for="" if learned is None else state.learned_for,
     )
 
 

@@ -52,10 +52,10 @@ def observe(world: World, samples: Samples, now: float) -> Snapshot:
     views = []
     for tier in sorted(world.tiers, key=lambda tier: tier.key):
         namespace, name = tier.key.namespace, tier.key.name
-        workload = joins.workload(tier)
-        known = [pod.name for pod in workload.pods]
-        signals = tier_signals(samples, namespace, name, known, workload.ready_endpoints, now)
-        views.append(_with_facts(TierView(tier, workload, signals), fleet, world.publications))
+        view = TierView(tier, joins.workloads(tier))
+        known = [pod.name for pod in view.pods]
+        signals = tier_signals(samples, namespace, name, known, view.ready_endpoints, now)
+        views.append(_with_facts(replace(view, signals=signals), fleet, world.publications))
     return Snapshot(now, tuple(views), health(samples, now), world.kserve_present)
 
 
@@ -91,16 +91,20 @@ class _Joins:
             ((each.namespace, each.target_name), each) for each in world.scalers if each.target_kind == "Deployment"
         )
 
-    def workload(self, tier: TierObject) -> Workload:
-        """Everything that runs for one tier."""
-        recorded = tier.status.inference_services
-        child = (tier.key.namespace, recorded[0].name if recorded else tier.key.name)
-        predictor = (child[0], child[1] + PREDICTOR_SUFFIX)
+    def workloads(self, tier: TierObject) -> tuple[Workload, ...]:
+        """Everything that runs for one tier: a workload for each recorded InferenceService, or the one to be made."""
+        recorded = [each.name for each in tier.status.inference_services]
+        return tuple(self._workload(tier, name) for name in recorded or [tier.key.name])
+
+    def _workload(self, tier: TierObject, name: str) -> Workload:
+        child = (tier.key.namespace, name)
+        predictor = (tier.key.namespace, name + PREDICTOR_SUFFIX)
         service = self._services.get(child)
         pods = [each.facts for each in self._pods.get(predictor, ())]
         return Workload(
+            name=name,
             inference_service=_ours(service, tier),
-            deployment=_child_of(service, child[1], self._deployments.get(predictor)),
+            deployment=_child_of(service, name, self._deployments.get(predictor)),
             pods=tuple(sorted(pods, key=lambda pod: pod.name)),
             ready_endpoints=frozenset(pod for each in self._slices.get(predictor, ()) for pod in each.pods),
             foreign_scalers=tuple(sorted(f"{each.kind}/{each.name}" for each in self._scalers.get(predictor, ()))),

@@ -1,14 +1,14 @@
-"""The last room: what happened becomes status, events, metrics and an explanation.
+"""Turns what happened into statuses, Events, metrics and an explanation.
 
-`report` is the door; `change` and `scaled` tell of one change of replicas; `should_write` and `Recorder` decide what of
-it reaches the API server.
+`report_tier` is the door; `change` and `scaled` tell of one change of replicas; `should_write` and `EventDeduplicator`
+decide what of it reaches the API server.
 """
 
 from __future__ import annotations
 
-from tierwise.report.build import Report, TierReport, report
+from tierwise.report.build import Report, TierReport, report_tier
 from tierwise.report.events import EventDeduplicator, scaled
 from tierwise.report.status import DECISIONS, change
 from tierwise.report.throttle import should_write
 
-__all__ = ["DECISIONS", "EventDeduplicator", "Report", "TierReport", "change", "report", "scaled", "should_write"]
+__all__ = ["DECISIONS", "EventDeduplicator", "Report", "TierReport", "change", "report_tier", "scaled", "should_write"]

@@ -6,7 +6,6 @@ tier. It writes nothing itself; `throttle.should_write` and `events.Recorder` he
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from tierwise.api.modeltier_status import ModelTierStatus, ScalingMemory
@@ -14,7 +13,7 @@ from tierwise.ports import EventRecord
 from tierwise.report.events import events
 from tierwise.report.report_context import ReportContext
 from tierwise.report.status import build
-from tierwise.types import Outcome, Plan, Snapshot, TierKey, TierOutcome, TierState
+from tierwise.types import Snapshot, TierKey, TierOutcome, TierPlan, TierView
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,28 +33,11 @@ class Report:
     tiers: tuple[TierReport, ...]
 
 
-def report(
-    snapshot: Snapshot, plan: Plan, outcome: Outcome, now: float, remember: Callable[[TierState], ScalingMemory]
-) -> Report:
-    """The report on one cycle. `now`: seconds since the epoch; `remember` turns a decision's memory into the form in
-    which it survives a restart (passed in, since the rooms do not know each other).
-
-    A tier without a plan is left out; a tier without an outcome was not acted on."""
-    plans = {each.key: each for each in plan.tiers}
-    outcomes = {each.key: each for each in outcome.tiers}
-    reports = []
-    for view in sorted(snapshot.tiers, key=lambda view: view.tier.key):
-        key = view.tier.key
-        if key not in plans:
-            continue
-        case = ReportContext(
-            view=view,
-            plan=plans[key],
-            outcome=outcomes.get(key, TierOutcome(key)),
-            metrics=snapshot.metrics,
-            kserve_present=snapshot.kserve_present,
-            at=now,
-        )
-        status = build(case, remember(plans[key].memory))
-        reports.append(TierReport(key, view.tier.uid, status, events(case, status)))
-    return Report(tuple(reports))
+def report_tier(
+    snapshot: Snapshot, view: TierView, plan: TierPlan, outcome: TierOutcome, now: float, remembered: ScalingMemory
+) -> TierReport:
+    """The report on one tier after one cycle. `now`: seconds since the epoch; `remembered`: the state of its last
+    decision in the form in which it survives a restart. A tier that was not acted on has an empty outcome."""
+    case = ReportContext(view, plan, outcome, snapshot.metrics, snapshot.kserve_present, now)
+    status = build(case, remembered)
+    return TierReport(view.tier.key, view.tier.uid, status, events(case, status))

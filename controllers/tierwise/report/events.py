@@ -63,11 +63,11 @@ class EventDeduplicator:
 
 
 def _written(case: ReportContext) -> Iterable[EventRecord]:
-    event = case.outcome.event
-    if event:
-        why = f" ({case.outcome.detail})" if case.outcome.detail else ""
-        said = f"InferenceService {case.inference_service}: {event.lower()}{why}"
-        yield _record(case.view.tier, event, message_for(event, said), APPLY)
+    for done in case.outcome.workloads:
+        if done.event:
+            why = f" ({done.detail})" if done.detail else ""
+            said = f"InferenceService {done.name}: {done.event.lower()}{why}"
+            yield _record(case.view.tier, done.event, message_for(done.event, said), APPLY)
 
 
 def _scaled(case: ReportContext, new: ModelTierStatus) -> Iterable[EventRecord]:

@@ -94,12 +94,11 @@ class OperatorMetrics:
         for planned in plan.tiers:
             if planned.decision is not None:
                 self._decisions.labels(*_labels(planned.key), planned.decision.reason).inc()
-        current = {each.key: each.decision.current for each in plan.tiers if each.decision is not None}
         for done in outcome.tiers:
             if done.error is not None:
                 self._errors.labels(done.error.reason).inc()
-            if done.scaled_to is not None and done.key in current:
-                direction = "up" if done.scaled_to > current[done.key] else "down"
+            if done.scaled_by is not None:
+                direction = "up" if done.scaled_by > 0 else "down"
                 self._scalings.labels(*_labels(done.key), direction).inc()
         for told in report.tiers:
             self._show(told.key, told.status)
@@ -154,7 +153,7 @@ def _oldest(view: TierView, at: float) -> float:
     times = [
         signal.at
         for sample in view.signals.pods
-        if sample.pod in view.workload.ready_endpoints
+        if sample.pod in view.ready_endpoints
         for signal in (sample.running, sample.waiting, sample.kv_usage)
         if signal.at is not None and signal.state in (State.VALUE, State.STALE)
     ]

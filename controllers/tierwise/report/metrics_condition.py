@@ -29,7 +29,7 @@ def metrics_available(case: ReportContext) -> ConditionUpdate:
         return _unanswered(case)
     if case.ready == 0:
         return _verdict("Unknown", reasons.METRICS_NOT_NEEDED)
-    states = {pod: _state(_sample(case, pod)) for pod in sorted(case.workload.ready_endpoints)}
+    states = {pod: _state(_sample(case, pod)) for pod in sorted(case.view.ready_endpoints)}
     if all(state is State.VALUE for state in states.values()):
         return _verdict("True", reasons.METRICS_OK)
     return _incomplete(case, states)
@@ -82,7 +82,7 @@ def _state(sample: PodSample | None) -> State:
 
 
 def _new(case: ReportContext, name: str) -> bool:
-    pod = next((pod for pod in case.workload.pods if pod.name == name), None)
+    pod = next((pod for pod in case.view.pods if pod.name == name), None)
     grace = GRACE_INTERVALS * case.metrics.interval_seconds + DISCOVERY_SECONDS
     return pod is not None and pod.ready_at is not None and case.at - pod.ready_at < grace
 

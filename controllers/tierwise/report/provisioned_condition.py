@@ -6,10 +6,12 @@ The first finding wins, ordered from what makes all the others meaningless (the 
 from __future__ import annotations
 
 from tierwise import reasons
-from tierwise.pod_diagnosis import diagnose
+from tierwise.api.modeltier import ModelTierSpec
+from tierwise.pod_diagnosis import PodIssue, diagnose
 from tierwise.report.conditions import ConditionUpdate, condition_update
 from tierwise.report.report_context import ReportContext
 from tierwise.text_sanitize import sanitize
+from tierwise.types import Workload
 
 _STORAGE_WORDS = ("storage", "pvc", "persistentvolumeclaim")
 # Containers that KServe adds, in 0.19 without a security context of their own, and what helps
@@ -52,7 +54,12 @@ def _children(case: ReportContext) -> ConditionUpdate | None:
     error = case.outcome.error
     if error is not None and error.reason not in _SCALING_ONLY:
         return _no(error.reason, error.message)
-    service = case.workload.inference_service
+    return next((found for found in map(_child, case.workloads) if found is not None), None)
+
+
+def _child(workload: Workload) -> ConditionUpdate | None:
+    """What is wrong with one InferenceService and its Deployment."""
+    service = workload.inference_service
     if service is None:
         return _no(reasons.CREATING)
     if not service.owned:
@@ -62,7 +69,7 @@ def _children(case: ReportContext) -> ConditionUpdate | None:
     if service.problem:
         about_storage = any(word in service.problem.lower() for word in _STORAGE_WORDS)
         return _no(reasons.STORAGE_PROBLEM if about_storage else reasons.KSERVE_REFUSED, service.problem)
-    if case.workload.deployment is None:
+    if workload.deployment is None:
         return _no(reasons.CREATING, "KServe has not made the Deployment yet; if that lasts, look at its controller")
     return None
 
@@ -74,20 +81,26 @@ def _rolled_back(case: ReportContext) -> ConditionUpdate | None:
         return None
     good, failed = rollout.good, rollout.failed
     said = f"Generation {failed.generation} cannot start ({failed.reason}: {failed.message.rstrip('.')})"
-    again = diagnose(case.workload, rollout.spec, case.at)
+    again = _diagnosed(case, rollout.spec)
     but = "" if again is None else f", which does not start either ({again.reason}: {again.detail.rstrip('.')})"
     return _no(reasons.ROLLED_BACK, f"{said}; served again is generation {good.generation}{but}")
 
 
 def _pods(case: ReportContext) -> ConditionUpdate | None:
     """What is wrong with the pods, or with making them."""
-    deployment, spec = case.workload.deployment, case.serving
-    if deployment is not None and deployment.failed_create:
-        text = sanitize(deployment.failed_create)
-        silent = "failed calling webhook" in text and "kserve" in text
-        return _no(reasons.KSERVE_NOT_ANSWERING if silent else reasons.POD_REFUSED, _advised(text))
-    finding = diagnose(case.workload, spec, case.at) if spec is not None else None
-    return None if finding is None else _no(finding.reason, finding.detail)
+    for deployment in case.view.deployments:
+        if deployment.failed_create:
+            text = sanitize(deployment.failed_create)
+            silent = "failed calling webhook" in text and "kserve" in text
+            return _no(reasons.KSERVE_NOT_ANSWERING if silent else reasons.POD_REFUSED, _advised(text))
+    found = _diagnosed(case, case.serving) if case.serving is not None else None
+    return None if found is None else _no(found.reason, found.detail)
+
+
+def _diagnosed(case: ReportContext, spec: ModelTierSpec) -> PodIssue | None:
+    """What is wrong with the pods of the first workload that has something wrong."""
+    issues = (diagnose(workload, spec, case.at) for workload in case.workloads)
+    return next((issue for issue in issues if issue is not None), None)
 
 
 def _advised(text: str) -> str:

@@ -40,9 +40,9 @@ class ReportContext:
         return self.view.tier.status
 
     @property
-    def workload(self) -> Workload:
+    def workloads(self) -> tuple[Workload, ...]:
         """Everything that runs for the tier."""
-        return self.view.workload
+        return self.view.workloads
 
     @property
     def decision(self) -> Decision | None:
@@ -62,15 +62,9 @@ class ReportContext:
     @property
     def ready(self) -> int:
         """Replicas that the Service sends requests to."""
-        return len(self.workload.ready_endpoints)
+        return len(self.view.ready_endpoints)
 
     @property
     def desired(self) -> int:
         """Replicas decided; for a spec that is not accepted, those that were decided last."""
         return self.decision.target if self.decision is not None else self.old.desired_replicas
-
-    @property
-    def inference_service(self) -> str:
-        """Name of the child: the recorded one, else the tier's own name."""
-        recorded = self.old.inference_services
-        return recorded[0].name if recorded else self.view.tier.key.name

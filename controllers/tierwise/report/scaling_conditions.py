@@ -20,8 +20,8 @@ def scaling_active(case: ReportContext, metrics: ConditionUpdate) -> ConditionUp
     spec = case.spec
     if spec is None or case.external:
         return _active("False", reasons.EXTERNAL)
-    if case.workload.foreign_scalers:
-        return _active("False", reasons.FOREIGN_SCALER, f"{', '.join(case.workload.foreign_scalers)} scales this tier")
+    if case.view.foreign_scalers:
+        return _active("False", reasons.FOREIGN_SCALER, f"{', '.join(case.view.foreign_scalers)} scales this tier")
     if spec.scaling.mode == "Advisory":
         return _active("False", reasons.ADVISORY)
     if spec.replicas is not None:
@@ -30,7 +30,7 @@ def scaling_active(case: ReportContext, metrics: ConditionUpdate) -> ConditionUp
     if error is not None and error.reason in _WRITE_ERRORS:
         # what is tried again may be over in a second: not known, rather than false
         return _active("Unknown" if error.transient else "False", error.reason, error.message)
-    if case.workload.deployment is None:
+    if not case.view.deployments:
         return _active("Unknown", reasons.WAITING_FOR_CHILDREN)
     if metrics.status == "False" and metrics.reason in _BLIND:
         return _active("False", reasons.NO_METRICS)

@@ -27,7 +27,7 @@ def speculation(case: ReportContext) -> SpeculationStatus | None:
     if spec.external is not None or spec.speculation.mode == "Disabled" or spec.speculation.method is None:
         return None
     rate = case.view.signals.draft_tokens_per_second
-    ready = [pod for pod in case.view.signals.pods if pod.pod in case.workload.ready_endpoints]
+    ready = [pod for pod in case.view.signals.pods if pod.pod in case.view.ready_endpoints]
     drafted = round(min(rate.value, _MOST)) if rate.has_value and ready else None
     return SpeculationStatus.model_validate({"state": _state(case, spec, ready), "drafted_per_second": drafted})
 

@@ -7,6 +7,7 @@ stays the same, so that a tier at rest has the same status, byte for byte, howev
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TypedDict
 
 from tierwise import reasons
 from tierwise.api.modeltier import ModelTierSpec
@@ -22,7 +23,7 @@ from tierwise.api.modeltier_status import (
     SignalStatus,
     StepStatus,
 )
-from tierwise.kube.objects import SELECT_OURS, TIER_LABEL
+from tierwise.kube.objects import PREDICTOR_SUFFIX, SELECT_OURS, TIER_LABEL
 from tierwise.report.conditions import ConditionUpdate, merge
 from tierwise.report.costs import money, per_hour, per_million_tokens, prices
 from tierwise.report.messages import message_for
@@ -41,28 +42,49 @@ _MESSAGE = 256
 _MOST = 1e9  # more than any engine has: an absurd measurement must still fit its field
 
 
+class _Identity(TypedDict):
+    model: str
+    engine: str
+    quantization: str
+    url: str
+    selector: str
+    inference_services: list[InferenceServiceRef]
+
+
+class _Replicas(TypedDict):
+    replicas: int
+    ready_replicas: int
+    desired_replicas: int
+    ready: str
+
+
+class _Figures(TypedDict):
+    waiting: int | None
+    kv_cache_percent: int | None
+    prefix_hit_percent: int | None
+    accepted_percent: int | None
+    cost_per_hour: str
+    cost_per_million_tokens: str
+
+
 def build(case: ReportContext, remembered: ScalingMemory) -> ModelTierStatus:
     """The status of one tier. `remembered` is what a restarted operator must know of its last decision."""
-    verdicts = evaluate_conditions(case)
-    word, reason = state({verdict.type: verdict for verdict in verdicts})
-    return case.old.model_copy(
-        update={
-            "observed_generation": case.view.tier.generation,
-            "state": word,
-            "reason": reason,
-            "conditions": merge(case.old.conditions, verdicts, case.view.tier.generation, case.at),
-            "scaling": _scaling(case, remembered),
-            "rollout": _rollout(case),
-            "limited_by": case.decision.limited_by if case.decision is not None else "",
-            "advice": [
-                AdviceStatus(reason=each.reason, message=message_for(each.reason, each.message))
-                for each in case.plan.advice
-            ],
-            "speculation": speculation(case),
-            **_replicas(case),
-            **_figures(case),
-            **(_identity(case, case.serving) if case.serving is not None else {}),
-        }
+    updates = evaluate_conditions(case)
+    word, reason = state({update.type: update for update in updates})
+    given = ((each.reason, message_for(each.reason, each.message)) for each in case.plan.advice)
+    return ModelTierStatus(
+        observed_generation=case.view.tier.generation,
+        state=word,
+        reason=reason,
+        conditions=merge(case.old.conditions, updates, case.view.tier.generation, case.at),
+        scaling=_scaling(case, remembered),
+        rollout=_rollout(case),
+        limited_by=case.decision.limited_by if case.decision is not None else "",
+        advice=[AdviceStatus(reason=reason, message=message) for reason, message in given],
+        speculation=speculation(case),
+        **_replicas(case),
+        **_figures(case),
+        **_identity(case),
     )
 
 
@@ -79,9 +101,18 @@ def evaluate_conditions(case: ReportContext) -> tuple[ConditionUpdate, ...]:
     )
 
 
-def _identity(case: ReportContext, spec: ModelTierSpec) -> dict[str, object]:
+def _identity(case: ReportContext) -> _Identity:
     """What the tier is: names, address, selector. Kept as it was when the spec does not parse."""
-    key = case.view.tier.key
+    key, spec, old = case.view.tier.key, case.serving, case.old
+    if spec is None:
+        return {
+            "model": old.model,
+            "engine": old.engine,
+            "quantization": old.quantization,
+            "url": old.url,
+            "selector": old.selector,
+            "inference_services": old.inference_services,
+        }
     if spec.external is not None:
         return {
             "model": spec.external.model,
@@ -91,21 +122,22 @@ def _identity(case: ReportContext, spec: ModelTierSpec) -> dict[str, object]:
             "selector": "",
             "inference_services": [],
         }
-    child = case.inference_service
     return {
         "model": spec.model.name if spec.model is not None else "",
         "engine": f"{spec.engine.name} {spec.engine.version}",
         "quantization": _quantization(spec),
-        "url": f"http://{child}-predictor.{key.namespace}.svc.cluster.local",
+        "url": f"http://{case.workloads[0].name}{PREDICTOR_SUFFIX}.{key.namespace}.svc.cluster.local",
         "selector": f"{SELECT_OURS},{TIER_LABEL}={key.name}",
-        "inference_services": case.old.inference_services or ([InferenceServiceRef(name=child)] if _made(case) else []),
+        "inference_services": case.old.inference_services or _made(case),
     }
 
 
-def _made(case: ReportContext) -> bool:
-    """Whether the child exists (or was just written), so that its name is fixed for ever."""
-    service = case.workload.inference_service
-    return (service is not None and service.owned) or case.outcome.event == reasons.CREATED
+def _made(case: ReportContext) -> list[InferenceServiceRef]:
+    """The children that exist (or were just written), so that their names are fixed for ever."""
+    created = {done.name for done in case.outcome.workloads if done.event == reasons.CREATED}
+    services = {each.name: each.inference_service for each in case.workloads}
+    owned = {name for name, service in services.items() if service is not None and service.owned}
+    return [InferenceServiceRef(name=each.name) for each in case.workloads if each.name in owned | created]
 
 
 def _quantization(spec: ModelTierSpec) -> str:
@@ -125,28 +157,27 @@ def _rollout(case: ReportContext) -> RolloutStatus:
     return RolloutStatus(rendered=rendered, last_good=rollout.good, failed=rollout.failed)
 
 
-def _replicas(case: ReportContext) -> dict[str, object]:
+def _replicas(case: ReportContext) -> _Replicas:
     if case.external:
         return {"replicas": 0, "ready_replicas": 0, "desired_replicas": 0, "ready": ""}
-    deployment = case.workload.deployment
     return {
-        "replicas": deployment.replicas if deployment is not None else 0,
+        "replicas": sum(deployment.replicas for deployment in case.view.deployments),
         "ready_replicas": case.ready,
         "desired_replicas": case.desired,
         "ready": f"{case.ready}/{case.desired}",
     }
 
 
-def _figures(case: ReportContext) -> dict[str, object]:
+def _figures(case: ReportContext) -> _Figures:
     """What was measured, and what it costs."""
     spec, signals = case.serving, case.view.signals
     if spec is not None and spec.external is not None:
         tokens = prices(spec.external.prices)
         hourly = None
     else:
-        hourly = per_hour(spec, case.workload.pods) if spec is not None else None
+        hourly = per_hour(spec, case.view.pods) if spec is not None else None
         tokens = money(per_million_tokens(hourly, signals.tokens_per_second))
-    measured = [sample for sample in signals.pods if sample.pod in case.workload.ready_endpoints]
+    measured = [sample for sample in signals.pods if sample.pod in case.view.ready_endpoints]
     usage = [sample.kv_usage.value for sample in measured if sample.kv_usage.has_value]
     waiting = [sample.waiting.value for sample in measured if sample.waiting.has_value]
     return {
@@ -190,10 +221,10 @@ def _step(step: Step) -> StepStatus:
 
 def _decisions(case: ReportContext, decision: Decision) -> list[DecisionStatus]:
     """The last five changes, newest first; a change is what was written, not what was wished."""
-    old, scaled = case.old.scaling.decisions, case.outcome.scaled_to
-    if scaled is None or scaled == decision.current:
+    old, by = case.old.scaling.decisions, case.outcome.scaled_by
+    if not by:
         return old
-    return [change(decision, scaled, case.at), *old][:DECISIONS]
+    return [change(decision, decision.current + by, case.at), *old][:DECISIONS]
 
 
 def change(decision: Decision, to: int, at: float) -> DecisionStatus:

@@ -6,8 +6,8 @@ All are frozen, and none knows how it was read or what becomes of it.
 from __future__ import annotations
 
 from tierwise.types.capabilities import GPU, UNKNOWN, Facts, ModelShape
-from tierwise.types.outcome import ActionError, Outcome, PendingScale, TierOutcome
-from tierwise.types.plan import Advice, Decision, NamedSignal, Plan, Rollout, Step, TierPlan
+from tierwise.types.outcome import ActionError, Outcome, PendingScale, TierOutcome, WorkloadOutcome
+from tierwise.types.plan import Advice, Decision, NamedSignal, Plan, Rollout, Step, TierPlan, WorkloadPlan
 from tierwise.types.snapshot import (
     MISSING,
     DeploymentFacts,
@@ -23,6 +23,7 @@ from tierwise.types.snapshot import (
     TierSignals,
     TierView,
     Workload,
+    WorkloadKey,
 )
 from tierwise.types.state import Peak, TierState
 
@@ -58,4 +59,7 @@ __all__ = [
     "TierState",
     "TierView",
     "Workload",
+    "WorkloadKey",
+    "WorkloadOutcome",
+    "WorkloadPlan",
 ]

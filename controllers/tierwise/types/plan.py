@@ -65,18 +65,30 @@ class Rollout:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkloadPlan:
+    """How many replicas are to be written for one workload.
+
+    `current` is what the decision was made on. `deletion_costs` are written before a scale-down."""
+
+    name: str
+    current: int
+    scale_to: int
+    deletion_costs: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TierPlan:
     """What shall be done for one tier.
 
-    `invalid` (a reason and a message) means: touch nothing. `scale_to` is None when replicas must not be written
-    (advisory mode, a foreign scaler, no Deployment yet). `deletion_costs` are written before a scale-down."""
+    `invalid` (a reason and a message) means: touch nothing. `failure` says that deciding met a defect: the tier keeps
+    what it has, nothing of it is freed, and its state is the one before."""
 
     key: TierKey
     decision: Decision | None
-    memory: TierState
+    state: TierState
     serve: bool = False  # children shall exist
-    scale_to: int | None = None
-    deletion_costs: tuple[tuple[str, int], ...] = ()
+    workloads: tuple[WorkloadPlan, ...] = ()  # where replicas are to be written, in the order of the view
+    failure: str = ""
     invalid: tuple[str, str] | None = None
     advice: tuple[Advice, ...] = ()  # sorted, one of each reason
     rollout: Rollout | None = None  # None: the present spec, and nothing new to remember

@@ -167,13 +167,27 @@ class InferenceServiceFacts:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Everything that runs for one tier."""
+    """One InferenceService of a tier, and what runs for it. A tier has one for each kind of GPU that it runs on.
 
+    `name` is that of the InferenceService, made or not: it is recorded once and never changes."""
+
+    name: str
     inference_service: InferenceServiceFacts | None = None
     deployment: DeploymentFacts | None = None
     pods: tuple[PodFacts, ...] = ()  # sorted by name, terminating ones included
     ready_endpoints: frozenset[str] = frozenset()  # names of the pods that the Service sends requests to
     foreign_scalers: tuple[str, ...] = ()  # e.g. ("HorizontalPodAutoscaler/chat",)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class WorkloadKey:
+    """One workload of a tier."""
+
+    tier: TierKey
+    name: str
+
+    def __str__(self) -> str:
+        return str(self.tier) if self.name == self.tier.name else f"{self.tier} ({self.name})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,11 +198,36 @@ class TierView:
     `metadata_pending`: the first answer about its model is on its way."""
 
     tier: TierObject
-    workload: Workload = field(default_factory=Workload)
+    workloads: tuple[Workload, ...]  # the first is of the tier's first choice; at least one
     signals: TierSignals = field(default_factory=TierSignals)
     facts: Facts = UNKNOWN
     metadata_error: str = ""
     metadata_pending: bool = False
+
+    @property
+    def pods(self) -> tuple[PodFacts, ...]:
+        """The pods of all workloads, terminating ones included."""
+        return tuple(pod for workload in self.workloads for pod in workload.pods)
+
+    @property
+    def ready_endpoints(self) -> frozenset[str]:
+        """Names of the pods that requests are sent to, over all workloads."""
+        return frozenset[str]().union(*(workload.ready_endpoints for workload in self.workloads))
+
+    @property
+    def deployments(self) -> tuple[DeploymentFacts, ...]:
+        """The Deployments that exist."""
+        return tuple(each.deployment for each in self.workloads if each.deployment is not None)
+
+    @property
+    def replicas(self) -> int:
+        """Replicas that are asked for now, over all workloads."""
+        return sum(deployment.spec_replicas for deployment in self.deployments)
+
+    @property
+    def foreign_scalers(self) -> tuple[str, ...]:
+        """Who else scales one of the workloads, sorted."""
+        return tuple(sorted({scaler for workload in self.workloads for scaler in workload.foreign_scalers}))
 
 
 @dataclass(frozen=True, slots=True)

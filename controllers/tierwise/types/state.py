@@ -5,7 +5,9 @@ The status of the object is only its encoding (`tierwise.decide.state_codec`), s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from tierwise.api.modeltier_status import RolloutStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +36,9 @@ class TierState:
     observed_at: float | None = None  # when the last decision from complete metrics was made
     forgotten_until: float | None = None  # until when replicas are held because nothing was remembered
     doubts: tuple[tuple[str, float], ...] = ()  # reasons of advice not given yet, and since when they hold
+    # What counts only once the status has it, so that a process that dies, or a standby that takes over, knows it too.
+    rollout: RolloutStatus = field(default_factory=RolloutStatus)
+    accepted: tuple[int, bool] | None = None  # the generation that was judged last, and whether it was accepted
+    advised: tuple[str, ...] = ()  # reasons of the advice that is given, sorted
+    advised_for: int = 0  # for which generation
+    scaled_at: float | None = None  # when replicas were last changed by us; None: never

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.builders.workloads import only
 from tests.unit.act.store import Store, merged
 from tests.unit.act.worlds import (
     deployment_ref,
@@ -27,7 +28,8 @@ from tierwise.act.inference_service import autoscaler_class
 from tierwise.act.write_state import RefusedWrite, WriteKey
 from tierwise.errors import Forbidden, Transient
 from tierwise.kube.objects import DELETION_COST
-from tierwise.types import ActionError, Plan
+from tierwise.outbox import Outbox
+from tierwise.types import ActionError, Plan, WorkloadKey
 
 
 async def settled(store: Store, memo: WriteState) -> None:
@@ -45,27 +47,27 @@ def edit(store: Store, change: dict[str, Any]) -> None:
 async def test_a_child_is_born_without_a_pod_and_handed_over_at_zero() -> None:
     store, memo = Store(), WriteState()
     first = await run(store, memo, look(store, tier()), plan(scale_to=None))
-    assert (first.applied, first.event, first.error) == (True, reasons.CREATED, None)
+    assert (only(first).applied, only(first).event, first.error) == (True, reasons.CREATED, None)
     assert autoscaler_class(store.seen(service_ref())) == "none"
     kserve(store)
     assert store.seen(deployment_ref())["spec"]["replicas"] == 0
 
     second = await run(store, memo, look(store, tier()), plan(scale_to=2))
-    assert (second.applied, second.event, second.scaled_to) == (True, "", None)
+    assert (only(second).applied, only(second).event, only(second).scaled_to) == (True, "", None)
     assert autoscaler_class(store.seen(service_ref())) == "external"
 
     # the class has not reached the Deployment yet: a pod started now would be of the old template
     early = await run(store, memo, look(store, tier()), plan(scale_to=2))
-    assert (early.applied, early.scaled_to) == (False, None)
+    assert (only(early).applied, only(early).scaled_to) == (False, None)
     kserve(store)
 
     third = await run(store, memo, look(store, tier()), plan(scale_to=2))
-    assert (third.applied, third.scaled_to) == (False, 2)
+    assert (only(third).applied, only(third).scaled_to) == (False, 2)
     assert store.seen(deployment_ref())["spec"]["replicas"] == 2
 
     writes = len(store.writes)
     fourth = await run(store, memo, look(store, tier()), plan(scale_to=2))
-    assert (fourth.applied, fourth.scaled_to, fourth.error) == (False, None, None)
+    assert (only(fourth).applied, only(fourth).scaled_to, fourth.error) == (False, None, None)
     assert len(store.writes) == writes
 
 
@@ -101,7 +103,7 @@ async def test_what_somebody_put_beside_our_fields_is_taken_away() -> None:
     await settled(store, memo)
     edit(store, {"spec": {"predictor": {"nodeSelector": {"zone": "b"}, "minReplicas": 3}}})
     outcome = await run(store, memo, look(store, known()), plan(scale_to=0))
-    assert outcome.event == reasons.HEALED
+    assert only(outcome).event == reasons.HEALED
     assert store.writes == [("apply", "chat"), ("prune", "chat")]
     predictor = store.seen(service_ref())["spec"]["predictor"]
     assert "nodeSelector" not in predictor
@@ -116,9 +118,9 @@ async def test_a_child_that_lost_its_label_keeps_its_replicas() -> None:
     await settled(store, memo)
     edit(store, {"metadata": {"labels": {"tierwise.io/tier": None}}})
     # the informer asks for our label only: neither the service nor, soon, its Deployment is seen
-    blind = replace(look(store, known()), workload=look(Store(), known()).workload)
+    blind = replace(look(store, known()), workloads=(look(Store(), known()).workloads[0],))
     outcome = await run(store, memo, blind, plan())
-    assert outcome.event == reasons.HEALED
+    assert only(outcome).event == reasons.HEALED
     assert autoscaler_class(store.seen(service_ref())) == "external"
 
 
@@ -135,8 +137,8 @@ async def test_a_hand_edit_is_healed_in_one_write(change: dict[str, Any]) -> Non
     await settled(store, memo)
     edit(store, change)
     outcome = await run(store, memo, look(store, known()), plan(scale_to=0))
-    assert (outcome.applied, outcome.event) == (True, reasons.HEALED)
-    assert outcome.detail.endswith(": changed by hand")
+    assert (only(outcome).applied, only(outcome).event) == (True, reasons.HEALED)
+    assert only(outcome).detail.endswith(": changed by hand")
     assert store.writes == [("apply", "chat")]
 
 
@@ -146,7 +148,7 @@ async def test_a_deleted_child_is_made_again_without_a_pod() -> None:
     store.drop(service_ref())
     store.drop(deployment_ref())
     outcome = await run(store, memo, look(store, known()), plan(scale_to=2))
-    assert (outcome.event, outcome.scaled_to) == (reasons.HEALED, None)
+    assert (only(outcome).event, only(outcome).scaled_to) == (reasons.HEALED, None)
     assert autoscaler_class(store.seen(service_ref())) == "none"
 
 
@@ -155,7 +157,7 @@ async def test_a_changed_spec_is_an_update_and_not_a_healing() -> None:
     await settled(store, memo)
     changed = tier(spec={"model": {"name": "small", "uri": "hf://org/other"}, "resources": {"gpus": 1}}, generation=2)
     outcome = await run(store, memo, look(store, replace(changed, status=known().status)), plan(scale_to=0))
-    assert (outcome.applied, outcome.event) == (True, reasons.UPDATED)
+    assert (only(outcome).applied, only(outcome).event) == (True, reasons.UPDATED)
 
 
 async def test_what_the_cluster_changes_back_is_applied_once_and_then_reported() -> None:
@@ -173,7 +175,7 @@ async def test_what_the_cluster_changes_back_is_applied_once_and_then_reported()
     first = await run(store, memo, look(store, known()), plan(scale_to=0))
     second = await run(store, memo, look(store, known()), plan(scale_to=0))
     third = await run(store, memo, look(store, known()), plan(scale_to=0))
-    assert (first.applied, second.applied, third.applied) == (True, False, False)
+    assert (only(first).applied, only(second).applied, only(third).applied) == (True, False, False)
     assert second.error is not None
     assert second.error.reason == reasons.APPLY_REFUSED
     assert "minReplicas" in second.error.message
@@ -188,7 +190,9 @@ async def test_a_strangers_object_is_left_alone() -> None:
     store.put(service_ref(), {"metadata": {"ownerReferences": [{"uid": "someone", "controller": True}]}, "spec": {}})
     seen = await run(store, memo, look(store, tier()), plan(scale_to=1))
     # and the same when the informer, which asks for our label only, does not show it
-    unseen = await run(store, memo, replace(look(store, tier()), workload=look(Store(), tier()).workload), plan())
+    unseen = await run(
+        store, memo, replace(look(store, tier()), workloads=(look(Store(), tier()).workloads[0],)), plan()
+    )
     for outcome in (seen, unseen):
         assert outcome.error is not None
         assert outcome.error.reason == reasons.NOT_OURS
@@ -222,7 +226,7 @@ async def test_an_informer_that_is_behind_causes_no_second_write() -> None:
     before = look(store, tier())
     await run(store, memo, before, plan())
     outcome = await run(store, memo, before, plan())
-    assert (outcome.applied, len(store.writes)) == (False, 1)
+    assert (only(outcome).applied, len(store.writes)) == (False, 1)
 
 
 async def test_a_child_on_its_way_out_is_waited_for() -> None:
@@ -231,7 +235,7 @@ async def test_a_child_on_its_way_out_is_waited_for() -> None:
     edit(store, {"metadata": {"deletionTimestamp": "2026-11-20T00:00:00Z"}})
     view = look(store, tier())
     assert (await run(store, memo, view, plan(scale_to=3))).error is None
-    stale = replace(view, workload=look(Store(), tier()).workload)
+    stale = replace(view, workloads=(look(Store(), tier()).workloads[0],))
     assert (await run(store, memo, stale, plan())).error is None
     assert store.writes == []
 
@@ -251,7 +255,7 @@ async def test_a_tier_on_its_way_out_is_left_to_the_garbage_collector() -> None:
 
 async def test_without_kserve_nothing_is_written() -> None:
     store, memo = Store(), WriteState()
-    outcome = await act(snapshot(look(store, tier()), kserve_present=False), Plan((plan(),)), store, memo)
+    outcome = await act(snapshot(look(store, tier()), kserve_present=False), Plan((plan(),)), store, memo, Outbox())
     error = outcome.tiers[0].error
     assert error is not None
     assert error.reason == reasons.KSERVE_MISSING
@@ -264,7 +268,7 @@ async def test_a_newer_version_with_the_same_replicas_does_not_undo_the_decision
     view = look(store, tier())
     store.put(deployment_ref(), store.seen(deployment_ref()))  # a pod became ready: only the status changed
     outcome = await run(store, memo, view, plan(scale_to=4))
-    assert (outcome.scaled_to, outcome.error) == (4, None)
+    assert (only(outcome).scaled_to, outcome.error) == (4, None)
 
 
 @pytest.mark.parametrize("meanwhile", ["scaled", "changed", "made again", "gone"])
@@ -281,7 +285,7 @@ async def test_what_somebody_else_changed_meanwhile_is_not_scaled(meanwhile: str
     if meanwhile == "made again":
         store.put(deployment_ref(), merged(body, {"metadata": {"uid": "another"}}))
     outcome = await run(store, memo, view, plan(scale_to=4))
-    assert outcome.scaled_to is None
+    assert only(outcome).scaled_to is None
     assert outcome.error is not None
     assert outcome.error.reason == (reasons.WAITING_FOR_CHILDREN if meanwhile == "gone" else reasons.CONFLICT)
     assert outcome.error.transient
@@ -293,8 +297,8 @@ async def test_the_deletion_costs_come_before_the_scale_down() -> None:
     store.put(deployment_ref(), merged(store.seen(deployment_ref()), {"spec": {"replicas": 3}}))
     pods = (pod(store, "a"), pod(store, "b", cost=5), pod(store, "c"))
     costs = (("a", 2), ("b", 5), ("c", 9), ("unknown", 1))
-    outcome = await run(store, memo, look(store, tier(), pods), plan(scale_to=2, deletion_costs=costs))
-    assert outcome.scaled_to == 2
+    outcome = await run(store, memo, look(store, tier(), pods), plan(scale_to=2, costs=costs))
+    assert only(outcome).scaled_to == 2
     assert store.writes == [("annotate", "a"), ("annotate", "c"), ("scale to 2", "chat-predictor")]
     assert store.seen(pod_ref("a"))["metadata"]["annotations"] == {DELETION_COST: "2"}
 
@@ -302,7 +306,7 @@ async def test_the_deletion_costs_come_before_the_scale_down() -> None:
 async def test_no_deletion_costs_are_written_on_the_way_up() -> None:
     store, memo = Store(), WriteState()
     await settled(store, memo)
-    await run(store, memo, look(store, tier(), (pod(store, "a"),)), plan(scale_to=2, deletion_costs=(("a", 2),)))
+    await run(store, memo, look(store, tier(), (pod(store, "a"),)), plan(scale_to=2, costs=(("a", 2),)))
     assert store.writes == [("scale to 2", "chat-predictor")]
 
 
@@ -314,8 +318,8 @@ async def test_a_deletion_cost_that_fails_is_told_and_the_scale_down_goes_on() -
     store.drop(pod_ref("gone"))
     store.failing["annotate kept"] = Forbidden("pods is forbidden: User cannot patch", status=403)
     costs = (("gone", 1), ("kept", 2))
-    outcome = await run(store, memo, look(store, tier(), pods), plan(scale_to=2, deletion_costs=costs))
-    assert outcome.scaled_to == 2
+    outcome = await run(store, memo, look(store, tier(), pods), plan(scale_to=2, costs=costs))
+    assert only(outcome).scaled_to == 2
     assert outcome.error is not None
     assert outcome.error.reason == reasons.FORBIDDEN
 
@@ -326,7 +330,7 @@ async def test_replicas_are_written_even_when_the_child_cannot_be_healed() -> No
     edit(store, {"spec": {"predictor": {"minReplicas": 7}}})
     store.failing["apply"] = Transient('Internal error occurred: failed calling webhook "x.kserve"')
     outcome = await run(store, memo, look(store, known()), plan(scale_to=1))
-    assert outcome.scaled_to == 1
+    assert only(outcome).scaled_to == 1
     assert outcome.error is not None
     assert outcome.error.reason == reasons.KSERVE_NOT_ANSWERING
     assert outcome.error.transient
@@ -342,21 +346,20 @@ async def test_replicas_wait_until_they_are_ours_to_write(missing: str) -> None:
         edit(store, {"metadata": {"ownerReferences": []}})
     view = look(store, tier())
     if missing == "service":
-        view = replace(view, workload=replace(view.workload, inference_service=None))
+        view = replace(view, workloads=(replace(view.workloads[0], inference_service=None),))
     if missing == "deployment":
-        view = replace(view, workload=replace(view.workload, deployment=None))
+        view = replace(view, workloads=(replace(view.workloads[0], deployment=None),))
     outcome = await run(store, memo, view, plan(scale_to=3))
-    assert outcome.scaled_to is None
+    assert only(outcome).scaled_to is None
     assert store.seen(deployment_ref())["spec"]["replicas"] == 0
 
 
 async def test_what_is_remembered_goes_with_the_tier() -> None:
     store, memo = Store(), WriteState()
     for each in (tier(), tier("other")):
-        memo.contested[each.key] = ("a", "b")
-        memo.failed_at[each.key] = 1.0
-        memo.refused[each.key] = RefusedWrite(
-            WriteKey("a", 1, "b"), 1.0, 10.0, ActionError(reasons.APPLY_REFUSED, "no")
-        )
-    await act(snapshot(look(store, tier())), Plan((plan(invalid=("x", "y")),)), store, memo)
-    assert set(memo.contested) == set(memo.failed_at) == set(memo.refused) == {tier().key}
+        key = WorkloadKey(each.key, each.key.name)
+        memo.contested[key] = ("a", "b")
+        memo.failed_at[key] = 1.0
+        memo.refused[key] = RefusedWrite(WriteKey("a", 1, "b"), 1.0, 10.0, ActionError(reasons.APPLY_REFUSED, "no"))
+    await act(snapshot(look(store, tier())), Plan((plan(invalid=("x", "y")),)), store, memo, Outbox())
+    assert set(memo.contested) == set(memo.failed_at) == set(memo.refused) == {WorkloadKey(tier().key, "chat")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.builders.workloads import only
 from tests.unit.act.store import Store
 from tests.unit.act.worlds import deployment_ref, known, kserve, look, plan, pod, run, service_ref, tier, tier_ref
 from tierwise import reasons
@@ -39,8 +40,8 @@ async def test_no_replicas_are_written_on_a_view_that_is_too_old(change: str, ta
     metadata = CHANGES[change]
     if metadata is not None:
         store.put(tier_ref(), {"metadata": metadata})
-    outcome = await run(store, memo, seen, plan(scale_to=target, deletion_costs=((ends.name, 0),)))
-    assert (store.writes, outcome.scaled_to) == ([], None)
+    outcome = await run(store, memo, seen, plan(scale_to=target, costs=((ends.name, 0),)))
+    assert (store.writes, only(outcome).scaled_to) == ([], None)
     assert outcome.error is not None
     assert (outcome.error.reason, outcome.error.transient) == (reasons.CONFLICT, True)
 
@@ -54,7 +55,7 @@ async def test_no_child_is_made_or_healed_on_a_view_that_is_too_old(change: str)
     if metadata is not None:
         store.put(tier_ref(), {"metadata": metadata})
     outcome = await run(store, memo, seen, plan())
-    assert (store.writes, outcome.applied) == ([], False)
+    assert (store.writes, only(outcome).applied) == ([], False)
     assert outcome.error is not None
     assert outcome.error.reason == reasons.CONFLICT
     with pytest.raises(KeyError):

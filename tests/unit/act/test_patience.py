@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
+from tests.builders.workloads import only
 from tests.unit.act.store import Store, merged
 from tests.unit.act.worlds import deployment_ref, known, kserve, look, plan, pod, run, service_ref, snapshot, tier
 from tierwise import reasons
-from tierwise.act.apply import PARALLEL, WriteState, act
+from tierwise.act.apply import WriteState, act
+from tierwise.act.replicas import PARALLEL
 from tierwise.errors import Conflict, Forbidden, TierwiseError, Transient
+from tierwise.outbox import Outbox
 from tierwise.types import Plan, Snapshot, TierObject, TierOutcome
 
 
@@ -55,9 +58,9 @@ async def test_a_webhook_that_hangs_is_waited_for_once_and_every_tier_is_scaled(
     store = Store()
     seen = await many(store, memo)
     slow = slowed(store)
-    outcome = await act(seen, Plan(tuple(plan(name, 1) for name in NAMES)), slow, memo)
+    outcome = await act(seen, Plan(tuple(plan(name, 1) for name in NAMES)), slow, memo, Outbox())
     assert slow.hung <= PARALLEL
-    assert [each.scaled_to for each in outcome.tiers] == [1] * len(NAMES)
+    assert [only(each).scaled_to for each in outcome.tiers] == [1] * len(NAMES)
     assert {each.error.reason for each in outcome.tiers if each.error} == {reasons.KSERVE_NOT_ANSWERING}
     assert all(each.error for each in outcome.tiers)
 
@@ -70,8 +73,8 @@ async def test_no_tier_waits_longer_than_the_cycle_and_each_says_so() -> None:
     slow = slowed(store)
     slow.seconds = 600.0
     async with asyncio.timeout(20):
-        outcome = await act(seen, Plan(tuple(plan(name, 1) for name in NAMES)), slow, memo, limit_seconds=4)
-    assert [each.scaled_to for each in outcome.tiers] == [1] * len(NAMES)
+        outcome = await act(seen, Plan(tuple(plan(name, 1) for name in NAMES)), slow, memo, Outbox(), limit_seconds=4)
+    assert [only(each).scaled_to for each in outcome.tiers] == [1] * len(NAMES)
     assert {each.error.reason for each in outcome.tiers if each.error} == {reasons.KSERVE_NOT_ANSWERING}
     assert all(each.error and each.error.transient for each in outcome.tiers)
 
@@ -85,7 +88,7 @@ async def test_an_api_server_that_does_not_answer_is_not_blamed_on_kserve() -> N
     seen = await many(store, memo)
     hung = Hung()
     hung.__dict__.update(store.__dict__)
-    outcome = await act(seen, Plan(tuple(plan(name, 1) for name in NAMES)), hung, memo, limit_seconds=1)
+    outcome = await act(seen, Plan(tuple(plan(name, 1) for name in NAMES)), hung, memo, Outbox(), limit_seconds=1)
     assert {each.error.reason for each in outcome.tiers if each.error} == {reasons.API_UNAVAILABLE}
 
 
@@ -128,11 +131,13 @@ def rounds(seconds: float, number: int) -> list[Round]:
         found = []
         for _ in range(number):
             seen = snapshot(*(look(steady, known(name)) for name in NAMES))
-            outcome = await act(seen, Plan(tuple(plan(name) for name in NAMES)), steady, memo)
+            outcome = await act(seen, Plan(tuple(plan(name) for name in NAMES)), steady, memo, Outbox())
             errors = [each.error for each in outcome.tiers if each.error]
             assert all(each.transient for each in errors)
             said = Counter(each.message for each in errors)
-            found.append(Round(sum(each.applied for each in outcome.tiers), {each.reason for each in errors}, said))
+            found.append(
+                Round(sum(only(each).applied for each in outcome.tiers), {each.reason for each in errors}, said)
+            )
         return found
 
     with asyncio.Runner(loop_factory=Jumping) as runner:
@@ -174,8 +179,8 @@ async def test_deletion_costs_that_nobody_answers_do_not_keep_replicas_running(s
     pods = tuple(pod(store, f"p{number:02d}") for number in range(20))
     costs = tuple((each.name, number) for number, each in enumerate(pods))
     seen = snapshot(look(store, known(), pods))
-    outcome = await act(seen, Plan((plan(scale_to=2, deletion_costs=costs),)), store, memo, limit_seconds=8)
-    assert outcome.tiers[0].scaled_to == 2
+    outcome = await act(seen, Plan((plan(scale_to=2, costs=costs),)), store, memo, Outbox(), limit_seconds=8)
+    assert only(outcome.tiers[0]).scaled_to == 2
     error = outcome.tiers[0].error
     assert (error is not None) == (seconds > 10)
     if error is not None:
@@ -188,7 +193,7 @@ async def test_those_that_failed_are_tried_after_the_others() -> None:
     seen = await many(store, memo)
     plans = Plan(tuple(plan(name) for name in NAMES))
     slow = slowed(store)
-    await act(seen, plans, slow, memo)
+    await act(seen, plans, slow, memo, Outbox())
     failed = set(memo.failed_at)
     assert 0 < len(failed) <= PARALLEL
     order: list[str] = []
@@ -198,7 +203,7 @@ async def test_those_that_failed_are_tried_after_the_others() -> None:
         return await Store.apply(slow, ref, manifest, **options)
 
     slow.apply = apply  # type: ignore[method-assign]
-    await act(seen, plans, slow, memo)
+    await act(seen, plans, slow, memo, Outbox())
     assert set(order[-len(failed) :]) == {key.name for key in failed}
     assert memo.failed_at == {}
 
@@ -208,7 +213,7 @@ POLICY = Forbidden('admission webhook "policy" denied the request: no', status=4
 
 async def cycle(store: Store, memo: WriteState, of: TierObject, at: float) -> TierOutcome:
     seen = replace(snapshot(look(store, of)), at=at)
-    return (await act(seen, Plan((plan(),)), store, memo)).tiers[0]
+    return (await act(seen, Plan((plan(),)), store, memo, Outbox())).tiers[0]
 
 
 async def tries(store: Store, memo: WriteState, seconds: int, *, since: int = 0) -> list[int]:
@@ -261,13 +266,13 @@ async def test_a_refusal_is_forgotten_once_the_write_succeeds_and_with_the_kind(
     store.failing["apply"] = POLICY
     await tries(store, memo, 40)
     store.failing.clear()
-    assert (await cycle(store, memo, known(), 1070.0)).applied
+    assert only(await cycle(store, memo, known(), 1070.0)).applied
     assert memo.refused == {}
     store.drop(service_ref())
     store.failing["apply"] = POLICY
     await tries(store, memo, 10, since=100)
     seen = replace(snapshot(look(store, known()), kserve_present=False), at=1105.0)
-    await act(seen, Plan((plan(),)), store, memo)
+    await act(seen, Plan((plan(),)), store, memo, Outbox())
     assert memo.refused == {}
 
 
@@ -292,12 +297,12 @@ async def test_one_tiers_failure_does_not_touch_another(caplog: pytest.LogCaptur
     store.failing["apply b"] = Transient("nobody answers")
     views = [look(store, tier(name)) for name in ("a", "b", "c")]
     plans = Plan(tuple(plan(name) for name in ("a", "b", "c")))
-    outcome = await act(snapshot(*views), plans, broken, memo)
+    outcome = await act(snapshot(*views), plans, broken, memo, Outbox())
     a, b, c = outcome.tiers
     assert (a.error is not None, b.error is not None, c.error) == (True, True, None)
     assert a.error is not None
     assert a.error.reason == reasons.INTERNAL_ERROR
     assert b.error is not None
     assert b.error.reason == reasons.API_UNAVAILABLE
-    assert c.applied
+    assert only(c).applied
     assert "could not be carried out" in caplog.text

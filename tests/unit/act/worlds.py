@@ -10,6 +10,7 @@ from tierwise.act.apply import WriteState, act
 from tierwise.act.inference_service import autoscaler_class
 from tierwise.api.modeltier import API_VERSION, ModelTierSpec
 from tierwise.api.modeltier_status import InferenceServiceRef, ModelTierStatus
+from tierwise.outbox import Outbox
 from tierwise.ports import ObjectRef
 from tierwise.types import (
     Decision,
@@ -27,6 +28,7 @@ from tierwise.types import (
     TierState,
     TierView,
     Workload,
+    WorkloadPlan,
 )
 
 NAMESPACE = "default"
@@ -71,13 +73,15 @@ def known(name: str = "chat") -> TierObject:
     return tier(name, status=status)
 
 
-def plan(name: str = "chat", scale_to: int | None = None, **changes: Any) -> TierPlan:
+def plan(
+    name: str = "chat", scale_to: int | None = None, *, costs: tuple[tuple[str, int], ...] = (), **changes: Any
+) -> TierPlan:
     made = TierPlan(
         key=TierKey(NAMESPACE, name),
         decision=Decision(current=0, target=scale_to or 0, reason="Load", message=""),
-        memory=TierState(),
+        state=TierState(),
         serve=True,
-        scale_to=scale_to,
+        workloads=() if scale_to is None else (WorkloadPlan(name, 0, scale_to, costs),),
     )
     return replace(made, **changes)
 
@@ -154,7 +158,7 @@ def look(store: Store, of: TierObject, pods: tuple[PodFacts, ...] = ()) -> TierV
             updated_replicas=0,
             autoscaler_class=autoscaler_class(body),
         )
-    return TierView(of, Workload(service, deployment, pods))
+    return TierView(of, (Workload(name, service, deployment, pods),))
 
 
 def snapshot(*views: TierView, kserve_present: bool = True) -> Snapshot:
@@ -162,7 +166,10 @@ def snapshot(*views: TierView, kserve_present: bool = True) -> Snapshot:
     return Snapshot(at=1000.0, tiers=ordered, metrics=MetricsHealth(ok=True), kserve_present=kserve_present)
 
 
-async def run(store: Store, memo: WriteState, view: TierView, tier_plan: TierPlan) -> TierOutcome:
+async def run(
+    store: Store, memo: WriteState, view: TierView, tier_plan: TierPlan, journal: Outbox | None = None
+) -> TierOutcome:
     """Act on one tier."""
-    outcome: Outcome = await act(snapshot(view), Plan((tier_plan,)), store, memo)
+    journal = Outbox() if journal is None else journal
+    outcome: Outcome = await act(snapshot(view), Plan((tier_plan,)), store, memo, journal)
     return outcome.tiers[0]

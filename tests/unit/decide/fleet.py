@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
+from tests.builders.workloads import deletion_costs, scale_to
 from tests.unit.decide.make import HEALTHY, KEY, pod, view
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.decide import decide
@@ -109,11 +110,12 @@ class Fleet:
         mean = Signal(State.VALUE, float(self.prompt + self.answer), self.now) if self.finished else MISSING
         seen = view(self.spec, samples, current=self.wanted, ready=ready, tokens=mean, pods=pods)
         plan = decide(Snapshot(self.now, (seen,), HEALTHY), {KEY: self.memory}).tiers[0]
-        self.memory = plan.memory
+        self.memory = plan.state
         assert plan.decision is not None
         self.decisions.append(plan.decision)
-        if plan.scale_to is not None:
-            self._scale(plan.scale_to, start=self.start_seconds, costs=dict(plan.deletion_costs))
+        target = scale_to(plan)
+        if target is not None:
+            self._scale(target, start=self.start_seconds, costs=dict(deletion_costs(plan)))
         self.history.append(self.wanted)
 
     def _scale(self, replicas: int, *, start: float, costs: dict[str, int] | None = None) -> None:

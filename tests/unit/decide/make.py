@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tests.builders.workloads import scale_to
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.api.modeltier_status import ModelTierStatus
-from tierwise.decide import decide, remember, restore
+from tierwise.decide import decide, remember, resume
+from tierwise.decide.state_codec import restore
 from tierwise.types import (
     MISSING,
     Decision,
@@ -80,14 +82,17 @@ def view(
     service = InferenceServiceFacts("chat", "i", "5", {}, owned=True)
     return TierView(
         TierObject(KEY, "uid", 1, "3", tier, ModelTierStatus()),
-        Workload(
-            **{
-                "inference_service": service,
-                "deployment": deployment,
-                "pods": tuple(pod(name) for name in sorted({*names, *(each.pod for each in samples)})),
-                "ready_endpoints": frozenset(names),
-                **workload,
-            }
+        (
+            Workload(
+                **{
+                    "name": KEY.name,
+                    "inference_service": service,
+                    "deployment": deployment,
+                    "pods": tuple(pod(name) for name in sorted({*names, *(each.pod for each in samples)})),
+                    "ready_endpoints": frozenset(names),
+                    **workload,
+                }
+            ),
         ),
         TierSignals(tuple(sorted(samples, key=lambda each: each.pod)), tokens_per_request=tokens),
     )
@@ -101,7 +106,8 @@ def plan(
     seen: TierView, memory: TierState = SETTLED, *, now: float = NOW, metrics: MetricsHealth = HEALTHY
 ) -> TierPlan:
     """The plan for one tier."""
-    return decide(Snapshot(now, (seen,), metrics), {seen.tier.key: memory}).tiers[0]
+    state = resume(memory, seen.tier.status, now)
+    return decide(Snapshot(now, (seen,), metrics), {seen.tier.key: state}).tiers[0]
 
 
 def decision(
@@ -141,9 +147,10 @@ class Loop:
         up = max(1, sum(1 for since in self.ready if since <= self.now))
         seen = view(self.spec, spread(requests, up, runs=runs, at=self.now), current=self.replicas)
         made = plan(seen, self.memory, now=self.now, metrics=replace(HEALTHY, interval_seconds=self.interval))
-        self.memory = made.memory
-        if made.scale_to is not None:
-            self.replicas = made.scale_to
+        self.memory = made.state
+        target = scale_to(made)
+        if target is not None:
+            self.replicas = target
             self.ready = (self.ready + [self.now + self.start] * self.replicas)[: self.replicas]
         self.history.append(self.replicas)
         assert made.decision is not None

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.builders.workloads import scale_to
 from tests.unit.decide.make import NOW, SETTLED, plan, sample, value, view
 from tierwise import reasons
 from tierwise.api.modeltier import ModelTierSpec
@@ -44,7 +45,7 @@ class Ticks:
         """The measured reasons advised after ten seconds with these signals."""
         self.now += 10
         made = self.plan(**signals)
-        self.memory = made.memory
+        self.memory = made.state
         advice = [AdviceStatus(reason=each.reason, message=each.message) for each in made.advice]
         self.status = self.status.model_copy(update={"advice": advice, "observed_generation": self.generation})
         return [each.reason for each in made.advice if each.reason in MEASURED]
@@ -230,9 +231,9 @@ def test_advice_changes_no_decision_and_is_the_same_for_the_same(
     old = [AdviceStatus(reason=reason) for reason in sorted(shown)]
     ticks.status = ticks.status.model_copy(update={"advice": old})
     made = ticks.plan(**signals)
-    assert (made.decision, made.scale_to, made.serve, made.invalid) == (
+    assert (made.decision, scale_to(made), made.serve, made.invalid) == (
         plain.decision,
-        plain.scale_to,
+        scale_to(plain),
         plain.serve,
         plain.invalid,
     )

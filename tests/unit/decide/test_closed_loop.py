@@ -12,7 +12,8 @@ from tests.unit.decide.fleet import Fleet
 from tests.unit.decide.make import spec
 from tierwise import reasons
 from tierwise.api.modeltier_status import ModelTierStatus
-from tierwise.decide import remember, restore
+from tierwise.decide import remember
+from tierwise.decide.state_codec import restore
 from tierwise_sim.settings import EngineSettings
 
 WINDOW = 60

@@ -8,12 +8,13 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.decide.make import HEALTHY, KEY, NOW, plan, pod, sample, view
+from tests.builders.workloads import scale_to
+from tests.unit.decide.make import HEALTHY, NOW, plan, pod, sample, view
 from tierwise import reasons
 from tierwise.api.conditions import Condition
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.api.modeltier_status import ModelTierStatus, RenderedStatus, RolloutStatus
-from tierwise.decide import decide
+from tierwise.decide import decide, resume
 from tierwise.decide.spec_hash import canonical_spec, fingerprint
 from tierwise.types import Snapshot, TierPlan, TierState, TierView, Workload
 from tierwise.types.capabilities import GPU, UNKNOWN, Facts, ModelShape
@@ -56,7 +57,7 @@ def accepted(generation: int = 1, status: str = "True") -> ModelTierStatus:
 def new(facts: Facts, wanted: ModelTierSpec | None = None, **changes: Any) -> TierView:
     """A tier of which nothing was made yet."""
     seen = view(wanted or spec(), (), current=None)
-    return replace(seen, workload=Workload(), facts=facts, **changes)
+    return replace(seen, workloads=(Workload("chat"),), facts=facts, **changes)
 
 
 def running(facts: Facts, status: ModelTierStatus, wanted: ModelTierSpec | None = None, **changes: Any) -> TierView:
@@ -67,7 +68,7 @@ def running(facts: Facts, status: ModelTierStatus, wanted: ModelTierSpec | None 
 
 def refused(made: TierPlan) -> str:
     assert made.invalid is not None
-    assert (made.serve, made.scale_to, made.decision) == (False, None, None)
+    assert (made.serve, scale_to(made), made.decision) == (False, None, None)
     return made.invalid[0]
 
 
@@ -107,7 +108,7 @@ def test_what_runs_gets_advice_where_a_new_tier_would_be_refused() -> None:
 
 def test_nodes_that_come_and_go_never_change_what_is_done_with_a_tier_that_runs() -> None:
     plans = [plan(running(facts, accepted())) for facts in (Facts((L4,)), Facts((T4,)), UNKNOWN, Facts((L4, T4)))]
-    assert len({(each.serve, each.scale_to, each.invalid, repr(each.decision)) for each in plans}) == 1
+    assert len({(each.serve, scale_to(each), each.invalid, repr(each.decision)) for each in plans}) == 1
 
 
 def test_a_changed_spec_is_judged_anew_and_what_ran_before_is_left_alone() -> None:
@@ -120,7 +121,7 @@ def test_a_change_of_scaling_alone_is_not_judged_by_facts_anew() -> None:
     status = accepted(generation=0).model_copy(update={"rollout": RolloutStatus(rendered=made_from)})
     wider = spec(scaling={"minReplicas": 2, "maxReplicas": 4}, replicas=3)
     made = plan(running(Facts((T4,)), status, wider))
-    assert (made.serve, made.scale_to) == (True, 3)
+    assert (made.serve, scale_to(made)) == (True, 3)
     assert len(tiers(running(UNKNOWN, status, wider, metadata_pending=True))) == 1, "and nobody waits for the hub"
     assert refused(plan(running(Facts((T4,)), status, spec(contextLength=2048)))) == reasons.WRONG_GPU
 
@@ -129,7 +130,7 @@ def test_what_was_accepted_and_has_nothing_running_is_judged_anew() -> None:
     idle = view(spec(), (), current=0)
     idle = replace(idle, tier=replace(idle.tier, status=accepted()), facts=Facts((T4,)))
     assert refused(plan(idle)) == reasons.WRONG_GPU
-    starting = replace(idle, workload=replace(idle.workload, pods=(pod("a", ready=False),)))
+    starting = replace(idle, workloads=(replace(idle.workloads[0], pods=(pod("a", ready=False),)),))
     assert plan(starting).serve
 
 
@@ -139,7 +140,12 @@ def test_what_the_spec_alone_forbids_is_refused_also_when_it_runs() -> None:
 
 
 def tiers(*views: TierView) -> list[TierPlan]:
-    return list(decide(Snapshot(NOW, views, HEALTHY), {KEY: TierState(recommended=1)}).tiers)
+    return list(
+        decide(
+            Snapshot(NOW, views, HEALTHY),
+            {view.tier.key: resume(TierState(recommended=1), view.tier.status, NOW) for view in views},
+        ).tiers
+    )
 
 
 def test_a_new_tier_waits_for_the_first_answer_about_its_model() -> None:
@@ -162,10 +168,10 @@ def test_no_fact_takes_a_running_tier_down_or_changes_its_decision(
     plain = plan(running(UNKNOWN, accepted(), wanted))
     facts = Facts(tuple(sorted(gpus, key=repr)), model, draft)
     made = plan(running(facts, accepted(), wanted))
-    assert (made.serve, made.invalid, made.scale_to, made.decision) == (
+    assert (made.serve, made.invalid, scale_to(made), made.decision) == (
         True,
         None,
-        plain.scale_to,
+        scale_to(plain),
         plain.decision,
     )
 

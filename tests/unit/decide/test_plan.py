@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from tests.builders.workloads import deletion_costs, scale_to
 from tests.unit.decide.make import HEALTHY, KEY, NOW, SETTLED, plan, pod, sample, spec, spread, view
 from tierwise import reasons
 from tierwise.api.conditions import Condition
 from tierwise.api.modeltier import ModelTierSpec
-from tierwise.api.modeltier_status import DecisionStatus, ScalingStatus
+from tierwise.api.modeltier_status import DecisionStatus, ModelTierStatus, ScalingStatus
 from tierwise.decide import decide
 from tierwise.decide.plan import runs_as_accepted
 from tierwise.times import rfc3339
@@ -23,18 +24,19 @@ def named(seen: TierView, namespace: str, name: str) -> TierView:
 
 def test_a_tier_is_served_and_scaled() -> None:
     found = plan(view(spec(), spread(50, 1)))
-    assert (found.serve, found.scale_to, found.invalid) == (True, 3, None)
+    assert (found.serve, scale_to(found), found.invalid) == (True, 3, None)
 
 
 def test_what_is_as_it_should_be_is_not_written() -> None:
-    assert plan(view(spec(), spread(5, 1))).scale_to is None
+    assert scale_to(plan(view(spec(), spread(5, 1)))) is None
 
 
 def test_a_spec_that_does_not_parse_is_left_alone() -> None:
     seen = view(None, spread(50, 1))
     found = plan(replace(seen, tier=replace(seen.tier, invalid="spec.model: wrong")))
     assert found.invalid == (reasons.INVALID_SPEC, "spec.model: wrong")
-    assert (found.decision, found.serve, found.scale_to, found.memory) == (None, False, None, SETTLED)
+    assert (found.decision, found.serve, scale_to(found)) == (None, False, None)
+    assert found.state == replace(SETTLED, accepted=(1, False))
 
 
 def test_names_that_kserve_cannot_serve_are_refused() -> None:
@@ -60,7 +62,7 @@ def test_what_the_engine_would_refuse_is_refused(changes: dict[str, object], rea
     assert found.invalid is not None
     assert found.invalid[0] == reason
     assert word in found.invalid[1]
-    assert (found.decision, found.serve, found.scale_to) == (None, False, None)
+    assert (found.decision, found.serve, scale_to(found)) == (None, False, None)
 
 
 def test_a_release_that_nobody_knows_is_refused() -> None:
@@ -83,22 +85,22 @@ def test_an_external_tier_has_nothing_to_decide() -> None:
     )
     long = named(view(external), "n" * 30, "t" * 40)
     found = plan(long)
-    assert (found.decision, found.serve, found.scale_to, found.invalid) == (None, False, None, None)
+    assert (found.decision, found.serve, scale_to(found), found.invalid) == (None, False, None, None)
 
 
 def test_a_tier_that_is_being_deleted_is_left_alone() -> None:
     seen = view(spec(), spread(50, 1))
     found = plan(replace(seen, tier=replace(seen.tier, deleting=True)))
-    assert (found.decision, found.serve, found.scale_to, found.invalid) == (None, False, None, None)
+    assert (found.decision, found.serve, scale_to(found), found.invalid) == (None, False, None, None)
 
 
 def test_advisory_is_written_out_of_zero_and_never_again() -> None:
     advisory = spec(mode="Advisory", minReplicas=2)
-    assert plan(view(advisory, (), current=0)).scale_to == 2
-    assert plan(view(advisory, (), current=1)).scale_to is None
-    assert plan(view(advisory, spread(130, 2), current=2)).scale_to is None
+    assert scale_to(plan(view(advisory, (), current=0))) == 2
+    assert scale_to(plan(view(advisory, (), current=1))) is None
+    assert scale_to(plan(view(advisory, spread(130, 2), current=2))) is None
     pinned = spec(mode="Advisory", replicas=4)
-    assert plan(view(pinned, (), current=2)).scale_to is None
+    assert scale_to(plan(view(pinned, (), current=2))) is None
 
 
 def started(seen: TierView, at: float) -> TierView:
@@ -106,10 +108,10 @@ def started(seen: TierView, at: float) -> TierView:
     first = DecisionStatus.model_validate({"time": rfc3339(at), "from": 0, "to": 1, "reason": reasons.MIN_REPLICAS})
     scaling = ScalingStatus(decisions=[first])
     status = seen.tier.status.model_copy(update={"scaling": scaling})
-    deployment = seen.workload.deployment
+    deployment = seen.workloads[0].deployment
     assert deployment is not None
-    workload = replace(seen.workload, deployment=replace(deployment, created_at=NOW))
-    return replace(seen, tier=replace(seen.tier, status=status), workload=workload)
+    workload = replace(seen.workloads[0], deployment=replace(deployment, created_at=NOW))
+    return replace(seen, tier=replace(seen.tier, status=status), workloads=(workload,))
 
 
 HPA = ("HorizontalPodAutoscaler/x",)
@@ -119,35 +121,35 @@ KEDA = ("HorizontalPodAutoscaler/keda-hpa-x", "ScaledObject/x")
 @pytest.mark.parametrize("others", [(), HPA])
 def test_what_a_person_scaled_to_zero_is_not_started_again(others: tuple[str, ...]) -> None:
     seen = view(spec(mode="Advisory"), (), current=0, foreign_scalers=others)
-    assert plan(started(seen, NOW)).scale_to is None
-    assert plan(started(seen, NOW - 60)).scale_to == 1, "a Deployment that was made anew starts as the first one did"
+    assert scale_to(plan(started(seen, NOW))) is None
+    assert scale_to(plan(started(seen, NOW - 60))) == 1, "a Deployment that was made anew starts as the first one did"
 
 
 def test_a_horizontal_pod_autoscaler_does_nothing_at_zero_and_everything_from_one_on() -> None:
-    assert plan(view(spec(minReplicas=2), (), current=0, foreign_scalers=HPA)).scale_to == 2
-    assert plan(view(spec(replicas=0), (), current=0, foreign_scalers=HPA)).scale_to is None
-    assert plan(view(spec(), spread(130, 1), current=1, foreign_scalers=HPA)).scale_to is None
+    assert scale_to(plan(view(spec(minReplicas=2), (), current=0, foreign_scalers=HPA))) == 2
+    assert scale_to(plan(view(spec(replicas=0), (), current=0, foreign_scalers=HPA))) is None
+    assert scale_to(plan(view(spec(), spread(130, 1), current=1, foreign_scalers=HPA))) is None
 
 
 @pytest.mark.parametrize("current", [0, 1])
 def test_nothing_is_written_while_another_scaler_owns_the_deployment(current: int) -> None:
     found = plan(view(spec(), spread(130, 1), current=current, foreign_scalers=KEDA))
-    assert (found.serve, found.scale_to) == (True, None)
+    assert (found.serve, scale_to(found)) == (True, None)
 
 
 def test_nothing_is_written_without_a_deployment_of_ours() -> None:
     seen = view(spec(), spread(130, 1))
-    service = seen.workload.inference_service
+    service = seen.workloads[0].inference_service
     assert service is not None
-    assert plan(view(spec(), (), current=None)).scale_to is None
+    assert scale_to(plan(view(spec(), (), current=None))) is None
     for other in (None, replace(service, owned=False), replace(service, deleting=True)):
-        assert plan(replace(seen, workload=replace(seen.workload, inference_service=other))).scale_to is None
+        assert scale_to(plan(replace(seen, workloads=(replace(seen.workloads[0], inference_service=other),)))) is None
 
 
 def test_nothing_is_written_without_kserve() -> None:
     seen = view(spec(), spread(130, 1))
     found = decide(Snapshot(NOW, (seen,), HEALTHY, kserve_present=False), {KEY: SETTLED}).tiers[0]
-    assert (found.serve, found.scale_to) == (True, None)
+    assert (found.serve, scale_to(found)) == (True, None)
     assert found.decision is not None
     assert found.decision.target == 7
 
@@ -157,7 +159,7 @@ def test_plans_are_sorted_and_a_tier_without_a_memory_has_lost_it() -> None:
     tiers = tuple(named(seen, "n", name) for name in ("c", "a", "b"))
     found = decide(Snapshot(NOW, tiers, HEALTHY), {TierKey("n", "a"): TierState(recommended=1)})
     assert [each.key.name for each in found.tiers] == ["a", "b", "c"]
-    assert [each.scale_to for each in found.tiers] == [1, None, None]
+    assert [scale_to(each) for each in found.tiers] == [1, None, None]
 
 
 def test_the_idlest_replica_ends_first_and_those_that_do_not_answer_before_all() -> None:
@@ -170,14 +172,14 @@ def test_the_idlest_replica_ends_first_and_those_that_do_not_answer_before_all()
     )
     seen = view(spec(replicas=1), samples, current=5, ready=("busy", "idle", "some", "unknown"), pods=pods)
     found = plan(seen)
-    assert found.scale_to == 1
-    assert found.deletion_costs == (("busy", 8), ("idle", 0), ("some", 2), ("starting", -1), ("unknown", 9))
+    assert scale_to(found) == 1
+    assert deletion_costs(found) == (("busy", 8), ("idle", 0), ("some", 2), ("starting", -1), ("unknown", 9))
 
 
 def test_costs_are_written_before_a_scale_down_only() -> None:
-    assert plan(view(spec(), spread(50, 1))).deletion_costs == ()
-    assert plan(view(spec(), spread(5, 1))).deletion_costs == ()
-    assert plan(view(spec(mode="Advisory"), spread(0, 4), current=4)).deletion_costs == ()
+    assert deletion_costs(plan(view(spec(), spread(50, 1)))) == ()
+    assert deletion_costs(plan(view(spec(), spread(5, 1)))) == ()
+    assert deletion_costs(plan(view(spec(mode="Advisory"), spread(0, 4), current=4))) == ()
 
 
 def _refused() -> ModelTierSpec:
@@ -200,9 +202,10 @@ def test_what_is_not_served_keeps_its_key_and_what_is_remembered_of_it() -> None
     )
     for seen in untouched:
         found = plan(seen)
-        assert (found.key, found.decision, found.memory, found.scale_to) == (seen.tier.key, None, SETTLED, None)
+        assert (found.key, found.decision, scale_to(found)) == (seen.tier.key, None, None)
+        assert replace(found.state, accepted=None) == SETTLED
     bought = plan(view(_external()))
-    assert (bought.key, bought.decision, bought.memory) == (KEY, None, TierState())
+    assert (bought.key, bought.decision, bought.state) == (KEY, None, TierState())
 
 
 def test_everything_that_is_refused_is_said_in_one_sentence() -> None:
@@ -217,8 +220,16 @@ def test_everything_that_is_refused_is_said_in_one_sentence() -> None:
 @pytest.mark.parametrize(("current", "runs"), [(None, False), (0, False), (1, True), (2, True)])
 def test_a_deployment_that_shall_have_a_replica_runs_before_there_is_a_pod(current: int | None, runs: bool) -> None:
     seen = view(spec(), (), current=current)
-    accepted = Condition(
-        type=reasons.ACCEPTED, status="True", reason=reasons.VALID, last_transition_time="", observed_generation=1
+    assert runs_as_accepted(seen, TierState(accepted=(1, True))) is runs
+
+
+def test_only_the_state_is_remembered_whatever_the_status_says() -> None:
+    """A simulator has states and no API server: what decide knows of the past is what it returned."""
+    seen = view(spec(), spread(50, 1))
+    condition = Condition(
+        type=reasons.ACCEPTED, status="False", reason="X", last_transition_time="", observed_generation=1
     )
-    status = seen.tier.status.model_copy(update={"conditions": [accepted]})
-    assert runs_as_accepted(replace(seen, tier=replace(seen.tier, status=status))) is runs
+    status = ModelTierStatus(observed_generation=1, conditions=[condition], desired_replicas=9)
+    other = replace(seen, tier=replace(seen.tier, status=status))
+    plans = [decide(Snapshot(NOW, (each,), HEALTHY), {KEY: SETTLED}) for each in (seen, other)]
+    assert plans[0] == plans[1]

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.builders.workloads import scale_to
 from tests.unit.decide.make import (
     NOW,
     SETTLED,
@@ -65,9 +66,9 @@ def test_the_first_sample_of_a_replica_is_not_counted_upwards() -> None:
     found = plan(view(spec(), samples, current=3), memory)
     assert found.decision is not None
     assert (found.decision.target, reason_of(found.decision, "tolerance")) == (3, reasons.SETTLING)
-    assert decision(view(spec(), samples, current=3), found.memory, now=NOW + 1).target == 3, "the same sample again"
+    assert decision(view(spec(), samples, current=3), found.state, now=NOW + 1).target == 3, "the same sample again"
     later = tuple(sample(each.pod, each.running.value, each.waiting.value, at=NOW + 10) for each in samples)
-    assert decision(view(spec(), later, current=3), found.memory, now=NOW + 10).target == 5, "it was true after all"
+    assert decision(view(spec(), later, current=3), found.state, now=NOW + 10).target == 5, "it was true after all"
 
 
 def test_the_first_sample_of_a_tier_is_counted() -> None:
@@ -163,11 +164,11 @@ def test_a_prometheus_that_does_not_answer_forbids_lowering_not_raising() -> Non
 def test_up_goes_from_what_is_known_and_is_remembered() -> None:
     samples = (*spread(130, 1), PodSample("hung"))
     found = plan(view(spec(), samples, current=2), TierState(recommended=2))
-    assert found.scale_to == 7
-    assert found.memory.recommended == 7
-    lower = plan(view(spec(), (*spread(5, 1), PodSample("hung")), current=7), found.memory)
-    assert lower.scale_to is None
-    assert lower.memory.recommended == 7
+    assert scale_to(found) == 7
+    assert found.state.recommended == 7
+    lower = plan(view(spec(), (*spread(5, 1), PodSample("hung")), current=7), found.state)
+    assert scale_to(lower) is None
+    assert lower.state.recommended == 7
 
 
 def test_down_goes_to_the_highest_of_the_window() -> None:
@@ -272,4 +273,4 @@ def test_a_wall_clock_that_is_set_changes_no_target() -> None:
 
 
 def test_settled_means_nothing_changes() -> None:
-    assert plan(view(spec(), spread(0, 1)), SETTLED).scale_to is None
+    assert scale_to(plan(view(spec(), spread(0, 1)), SETTLED)) is None

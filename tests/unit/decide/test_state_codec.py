@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import pytest
 
+from tests.builders.workloads import scale_to
 from tests.unit.decide.make import NOW, Loop, spec, spread, view
 from tests.unit.decide.make import plan as planned
 from tierwise import reasons
 from tierwise.api.modeltier_status import ModelTierStatus, PeakStatus, ScalingMemory, ScalingStatus
-from tierwise.decide import remember, restore
+from tierwise.decide import remember
 from tierwise.decide.stabilization import MOST_PEAKS, floor, held, remembered, standing
+from tierwise.decide.state_codec import restore
 from tierwise.types import Peak, PodSample, TierState
 
 
@@ -120,7 +122,7 @@ def test_what_is_forgotten_is_said() -> None:
     made = planned(view(spec(), spread(5, 5), current=5), TierState())
     assert made.decision is not None
     assert made.decision.limited_by == reasons.NO_MEMORY
-    assert made.scale_to is None
+    assert scale_to(made) is None
 
 
 def test_a_restart_starts_the_window_anew() -> None:
@@ -137,14 +139,15 @@ def test_a_restart_starts_the_window_anew() -> None:
 def test_a_restart_amid_incomplete_metrics_counts_its_window_from_the_first_complete_ones() -> None:
     half = view(spec(), (*spread(5, 4), PodSample("hung")), current=5)
     memory = TierState(recommended=2, resumed=True)
-    assert planned(half, memory).memory.resumed
+    assert planned(half, memory).state.resumed
     made = planned(view(spec(), spread(5, 5), current=5), memory, now=NOW + 60)
-    assert made.memory.peaks == (Peak(5, NOW + 60),)
-    assert not made.memory.resumed
+    assert made.state.peaks == (Peak(5, NOW + 60),)
+    assert not made.state.resumed
 
 
 def test_a_restart_without_metrics_keeps_the_memory_until_there_are_some() -> None:
     memory = TierState(recommended=2, resumed=True)
     made = planned(view(spec(), (), ready=("a",), current=5), memory)
-    assert made.memory == memory
-    assert made.scale_to is None
+    assert remember(made.state) == remember(memory)
+    assert made.state.resumed
+    assert scale_to(made) is None

@@ -198,8 +198,8 @@ def test_a_lost_memory_counts_for_one_window() -> None:
     said = "5 replicas were recommended until 2027-01-15T08:00:00Z, 300 s count"
     assert first.decision.steps[4] == Step("window", 5, reasons.NO_MEMORY, said)
     assert summary(first.decision) == (5, 5, reasons.NO_MEMORY, reasons.NO_MEMORY)
-    assert first.memory.forgotten_until == NOW + 300
-    later = replace(first.memory, peaks=(Peak(5, NOW + 290),))
+    assert first.state.forgotten_until == NOW + 300
+    later = replace(first.state, peaks=(Peak(5, NOW + 290),))
     for now, reason in ((NOW + 299, reasons.NO_MEMORY), (NOW + 300, reasons.SCALE_DOWN_WINDOW)):
         samples = spread(5, 5, at=now)
         assert decision(view(spec(), samples, current=5), later, now=now).limited_by == reason
@@ -209,7 +209,7 @@ def test_a_resumed_memory_is_no_lost_one() -> None:
     found = plan(view(spec(), spread(5, 5), current=5), replace(settled(5), resumed=True))
     assert found.decision is not None
     assert found.decision.limited_by == reasons.SCALE_DOWN_WINDOW
-    assert (found.memory.resumed, found.memory.forgotten_until) == (False, None)
+    assert (found.state.resumed, found.state.forgotten_until) == (False, None)
 
 
 def test_headroom() -> None:
@@ -296,7 +296,7 @@ def test_a_sum_is_as_bad_as_its_worst_part(states: tuple[State, ...], worst: Sta
 
 def test_what_was_asked_is_remembered_with_its_time() -> None:
     seen = view(spec(), spread(60, 2, runs=8, at=NOW - 4), current=2)
-    kept = plan(seen, replace(SETTLED, recommended=2), metrics=HEALTHY).memory
+    kept = plan(seen, replace(SETTLED, recommended=2), metrics=HEALTHY).state
     assert kept == replace(
         kept,
         recommended=3,

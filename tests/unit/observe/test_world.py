@@ -44,7 +44,7 @@ def only(seen: World, samples: Samples | None = None) -> TierView:
 
 def test_a_tier_gets_its_children() -> None:
     view = only(world())
-    workload = view.workload
+    workload = view.workloads[0]
     assert workload.inference_service is not None
     assert workload.inference_service.owned
     assert workload.deployment is not None
@@ -57,7 +57,7 @@ def test_a_tier_gets_its_children() -> None:
 def test_nothing_is_not_an_error() -> None:
     snapshot = observe(World(kserve_present=False), Samples(), NOW)
     assert (snapshot.at, snapshot.tiers, snapshot.kserve_present) == (NOW, (), False)
-    bare = only(world(pods=[], deployments=[], endpoint_slices=[], inference_services=[])).workload
+    bare = only(world(pods=[], deployments=[], endpoint_slices=[], inference_services=[])).workloads[0]
     assert (bare.inference_service, bare.deployment, bare.pods, bare.ready_endpoints) == (None, None, (), frozenset())
 
 
@@ -72,12 +72,12 @@ def test_several_slices_are_one_service() -> None:
         bodies.endpoint_slice("s2", bodies.endpoint("b")),
         bodies.endpoint_slice("s3", bodies.endpoint("c"), service="other"),
     ]
-    assert only(world(endpoint_slices=slices)).workload.ready_endpoints == {"a", "b"}
+    assert only(world(endpoint_slices=slices)).workloads[0].ready_endpoints == {"a", "b"}
 
 
 def test_pods_of_another_tier_or_namespace_are_not_its_own() -> None:
     pods = [bodies.pod("a"), bodies.pod("x", tier_name="other"), bodies.pod("y", namespace="elsewhere")]
-    assert [pod.name for pod in only(world(pods=pods)).workload.pods] == ["a"]
+    assert [pod.name for pod in only(world(pods=pods)).workloads[0].pods] == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_pods_of_another_tier_or_namespace_are_not_its_own() -> None:
 def test_a_copy_of_a_pod_with_our_labels_is_not_ours(owners: list[Any]) -> None:
     copy = bodies.pod("copy", ownerReferences=owners)
     view = only(world(pods=[bodies.pod("a"), copy]), sampled({"a": FULL, "copy": {**FULL, kinds.RUNNING: 9999.0}}))
-    assert [pod.name for pod in view.workload.pods] == ["a"]
+    assert [pod.name for pod in view.workloads[0].pods] == ["a"]
     assert [each.pod for each in view.signals.pods] == ["a"]
 
 
@@ -107,30 +107,30 @@ def test_a_slice_with_the_label_of_our_service_alone_is_not_ours(owners: list[An
     forged = bodies.endpoint_slice("forged", bodies.endpoint("ghost"))
     forged["metadata"]["ownerReferences"] = owners
     slices = [bodies.endpoint_slice("s", bodies.endpoint("a")), forged]
-    assert only(world(endpoint_slices=slices)).workload.ready_endpoints == {"a"}
+    assert only(world(endpoint_slices=slices)).workloads[0].ready_endpoints == {"a"}
 
 
 def test_the_recorded_name_of_the_child_rules() -> None:
     named = bodies.tier(status={"inferenceServices": [{"name": "chat-old"}]})
     services = [bodies.inference_service("chat"), bodies.inference_service("chat-old")]
     view = only(world(tiers=[named], inference_services=services))
-    assert view.workload.inference_service is not None
-    assert view.workload.inference_service.name == "chat-old"
-    assert view.workload.deployment is None
+    assert view.workloads[0].inference_service is not None
+    assert view.workloads[0].inference_service.name == "chat-old"
+    assert view.workloads[0].deployment is None
 
 
 @pytest.mark.parametrize("owner", ["", "another-uid"])
 def test_an_inference_service_of_somebody_else_is_not_owned(owner: str) -> None:
-    found = only(world(inference_services=[bodies.inference_service(owner_uid=owner)])).workload.inference_service
+    found = only(world(inference_services=[bodies.inference_service(owner_uid=owner)])).workloads[0].inference_service
     assert found is not None
     assert not found.owned
 
 
 def test_a_deployment_of_somebody_else_is_not_ours() -> None:
     for deployment in (bodies.deployment(owner_uid="an older namesake"), bodies.deployment(owner="other")):
-        assert only(world(deployments=[deployment])).workload.deployment is None
+        assert only(world(deployments=[deployment])).workloads[0].deployment is None
     unseen = world(inference_services=[])
-    assert only(unseen).workload.deployment is not None, "the InferenceService may not have been seen yet"
+    assert only(unseen).workloads[0].deployment is not None, "the InferenceService may not have been seen yet"
 
 
 def test_foreign_scalers_of_the_deployment_are_found() -> None:
@@ -141,7 +141,7 @@ def test_foreign_scalers_of_the_deployment_are_found() -> None:
         bodies.scaler(name="other"),
         bodies.scaler(kind="ModelTier", name="chat"),
     ]
-    assert only(world(scalers=scalers)).workload.foreign_scalers == (
+    assert only(world(scalers=scalers)).workloads[0].foreign_scalers == (
         "HorizontalPodAutoscaler/theirs",
         "ScaledObject/theirs",
     )

@@ -16,10 +16,12 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from tests.builders.workloads import scale_to
 from tests.unit.decide.make import HEALTHY, KEY, NOW, SEQUENCES, WAITING, Loop, plan, pod, sample, spec, spread, view
 from tierwise.api.modeltier_status import ModelTierStatus
-from tierwise.decide import decide, remember, restore
+from tierwise.decide import decide, remember
 from tierwise.decide.capacity_estimate import learned_for
+from tierwise.decide.state_codec import restore
 from tierwise.types import MetricsHealth, Peak, PodSample, Signal, Snapshot, State, TierKey, TierState, TierView
 
 FAST = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -86,9 +88,9 @@ def test_the_target_is_always_within_its_bounds(seen: TierView, memory: TierStat
     assert seen.tier.spec is not None
     scaling = seen.tier.spec.scaling
     assert scaling.min_replicas <= made.decision.target <= scaling.max_replicas
-    assert made.scale_to in (None, made.decision.target)
+    assert scale_to(made) in (None, made.decision.target)
     assert all(len(step.message) <= 256 for step in made.decision.steps)
-    remember(made.memory)
+    remember(made.state)
 
 
 @FAST
@@ -104,9 +106,9 @@ def test_a_pin_is_exact_whatever_else_is(seen: TierView, memory: TierState, pinn
 @FAST
 @given(tiers(value), memories, st.data())
 def test_one_signal_that_is_no_value_never_lowers(seen: TierView, memory: TierState, data: st.DataObject) -> None:
-    assume(seen.workload.ready_endpoints and seen.signals.pods)
+    assume(seen.workloads[0].ready_endpoints and seen.signals.pods)
     assert seen.tier.spec is not None
-    assume(seen.workload.deployment is not None)
+    assume(seen.workloads[0].deployment is not None)
     name = data.draw(st.sampled_from(sorted({each.pod for each in seen.signals.pods})))
     kind = data.draw(st.sampled_from(["running", "waiting", "kv_usage", "kv_capacity_tokens"]))
     bad: dict[str, Any] = {kind: data.draw(broken)}
@@ -164,16 +166,16 @@ def test_the_same_input_gives_the_same_plan(seen: TierView, memory: TierState) -
 @given(tiers(value), memories)
 def test_deciding_again_from_the_same_samples_changes_nothing(seen: TierView, memory: TierState) -> None:
     """Events wake the loop between two scrapes. The second decision may use what the first has learned."""
-    second = plan(seen, plan(seen, memory).memory)
-    third = plan(seen, second.memory)
-    assert (third.memory, third.scale_to) == (second.memory, second.scale_to)
+    second = plan(seen, plan(seen, memory).state)
+    third = plan(seen, second.state)
+    assert (third.state, scale_to(third)) == (second.state, scale_to(second))
 
 
 @FAST
 @given(tiers(), memories)
 def test_a_memory_survives_the_status_and_never_lowers_after_it(seen: TierView, memory: TierState) -> None:
     """A process that decided before, against one that starts now with what the status has of it."""
-    lived = plan(seen, memory).memory
+    lived = plan(seen, memory).state
     later = NOW + 10
     scaling = ModelTierStatus().scaling.model_copy(update={"memory": remember(lived)})
     back = restore(ModelTierStatus().model_copy(update={"scaling": scaling}), later)
@@ -287,4 +289,4 @@ def test_unready_pods_are_counted_when_they_hold_requests() -> None:
     samples = (*spread(40, 2), sample("drowning", 16, 30))
     names = tuple(each.pod for each in samples[:2])
     seen = view(spec(), samples, current=3, ready=names, pods=tuple(pod(each.pod) for each in samples))
-    assert plan(seen, TierState(recommended=3)).scale_to == 5
+    assert scale_to(plan(seen, TierState(recommended=3))) == 5

@@ -14,6 +14,7 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.builders.workloads import deletion_costs, scale_to
 from tests.unit.decide.make import KEY, NOW, K, Loop, pod, sample, spec, spread, value, view
 from tests.unit.decide.make import plan as planned
 from tests.unit.properties.test_decide import FAST, memories, tiers
@@ -146,9 +147,10 @@ def _tick(loop: Loop, requests: float, *, blind: bool = False) -> None:
     names = tuple(f"pod-{number:03d}" for number in range(loop.replicas))
     seen = view(loop.spec, (), current=loop.replicas, ready=names)
     made = planned(seen, loop.memory, now=loop.now, metrics=MetricsHealth(ok=False, problem="gone"))
-    loop.memory = made.memory
-    if made.scale_to is not None:
-        loop.replicas = made.scale_to
+    loop.memory = made.state
+    target = scale_to(made)
+    if target is not None:
+        loop.replicas = target
         loop.ready = (loop.ready + [loop.now] * loop.replicas)[: loop.replicas]
     loop.history.append(loop.replicas)
 
@@ -162,12 +164,12 @@ def test_another_date_changes_nothing_but_the_dates(seen: TierView, memory: Tier
     there = planned(_moved(seen, days), _remembered(memory, days), now=NOW + days)
     assert here.decision is not None
     assert there.decision is not None
-    assert here.scale_to == there.scale_to
-    assert here.deletion_costs == there.deletion_costs
+    assert scale_to(here) == scale_to(there)
+    assert deletion_costs(here) == deletion_costs(there)
     told = [[(step.name, step.replicas, step.reason) for step in each.decision.steps] for each in (here, there)]  # type: ignore[union-attr]
     assert told[0] == told[1]
     assert (here.decision.reason, here.decision.limited_by) == (there.decision.reason, there.decision.limited_by)
-    assert _remembered(here.memory, days) == there.memory
+    assert _remembered(here.state, days) == there.state
 
 
 def _moved(seen: TierView, by: float) -> TierView:
@@ -242,7 +244,7 @@ def test_numbers_at_the_ends_of_a_float_stay_within_bounds_and_never_vanish(
         assert 1 <= _target(made) <= 10
         requests = sum(each.running.value + each.waiting.value for each in samples)
         assert requests < 200 or _target(made) >= min(3, 10), "a flood never lowers"
-        remember(made.memory)
+        remember(made.state)
 
 
 def _held_at_least(samples: tuple[PodSample, ...], share_: float) -> float:

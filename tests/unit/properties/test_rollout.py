@@ -77,7 +77,7 @@ def situations(draw: st.DrawFn) -> tuple[TierView, ModelTierSpec]:
     tier = seen.tier.__class__(
         seen.tier.key, "uid", 6, "3", present, seen.tier.status.model_copy(update={"rollout": status})
     )
-    return TierView(tier, seen.workload, seen.signals), present
+    return TierView(tier, seen.workloads, seen.signals), present
 
 
 def pod(name: str) -> st.SearchStrategy[PodFacts]:
@@ -103,8 +103,8 @@ def pod(name: str) -> st.SearchStrategy[PodFacts]:
 @given(situations())
 def test_only_the_present_spec_or_the_last_good_one_is_rendered(situation: tuple[TierView, ModelTierSpec]) -> None:
     seen, present = situation
-    before, rollout = seen.tier.status.rollout, choose_rollout(seen, present, NOW)
-    assert rollout == choose_rollout(seen, present, NOW)
+    before, rollout = seen.tier.status.rollout, choose_rollout(seen, present, seen.tier.status.rollout, NOW)
+    assert rollout == choose_rollout(seen, present, seen.tier.status.rollout, NOW)
     assert fingerprint(canonical_spec(rollout.spec)) == rollout.fingerprint
     assert [getattr(rollout.spec, name) for name in FOLLOWING] == [getattr(present, name) for name in FOLLOWING]
     if not rollout.back:
@@ -122,23 +122,23 @@ def test_a_mark_is_about_the_present_spec_and_never_about_the_last_good_one(
     situation: tuple[TierView, ModelTierSpec],
 ) -> None:
     seen, present = situation
-    rollout = choose_rollout(seen, present, NOW)
+    rollout = choose_rollout(seen, present, seen.tier.status.rollout, NOW)
     if rollout.failed is not None:
         assert rollout.failed.hash == fingerprint(canonical_spec(present))
     if rollout.failed is not None and rollout.failed != seen.tier.status.rollout.failed:
         assert present.rollout == "Replace"
         assert rollout.good is not None
         assert rollout.good.hash != rollout.failed.hash
-        assert not any(pod.ready for pod in seen.workload.pods if pod.replica_set == _youngest(seen))
+        assert not any(pod.ready for pod in seen.workloads[0].pods if pod.replica_set == _youngest(seen))
     elif rollout.good != seen.tier.status.rollout.last_good:
         assert rollout.good is not None
-        assert seen.workload.ready_endpoints
+        assert seen.workloads[0].ready_endpoints
 
 
 def _youngest(seen: TierView) -> str:
     good = seen.tier.status.rollout.last_good
     assert good is not None
-    others = [pod for pod in seen.workload.pods if pod.replica_set != good.replica_set]
+    others = [pod for pod in seen.workloads[0].pods if pod.replica_set != good.replica_set]
     return max(others, key=lambda pod: (pod.created_at, pod.name)).replica_set
 
 

@@ -7,18 +7,21 @@ from typing import Any
 
 import pytest
 
+from tests.builders.workloads import only
 from tests.unit.act.worlds import deployment_ref, service_ref
 from tests.unit.reconcile.scenes import Scene, tier_ref
 from tierwise import reasons, reconcile
 from tierwise.api.modeltier_status import ModelTierStatus
+from tierwise.decide import plan
 from tierwise.errors import Conflict, Transient
+from tierwise.types import TierView
 
 
 async def test_a_tier_becomes_replicas_and_a_status() -> None:
     scene = Scene()
     scene.add()
     done = await scene.cycle()
-    assert done.outcome.tiers[0].event == reasons.CREATED
+    assert only(done.outcome.tiers[0]).event == reasons.CREATED
     await scene.settle()
     assert scene.store.seen(deployment_ref())["spec"]["replicas"] == 1
     status = scene.status()
@@ -50,7 +53,7 @@ async def test_a_standby_knows_everything_and_writes_nothing() -> None:
     assert done.outcome.tiers == ()
     assert done.plan.tiers[0].serve
     assert done.report.tiers[0].status.model == "small"
-    assert len(scene.kept.memories) == 1
+    assert len(scene.kept.tiers) == 1
 
 
 async def test_an_informer_that_is_behind_does_not_make_us_write_onto_old_versions() -> None:
@@ -118,7 +121,7 @@ async def test_a_change_of_replicas_is_remembered_though_the_status_of_its_cycle
     await scene.cycle()
     assert [(each.from_replicas, each.to_replicas) for each in scene.status().scaling.decisions[:2]] == [(1, 3), (0, 1)]
     assert [event.reason for event in scene.store.events].count(reasons.SCALED_UP) == 1
-    assert scene.kept.untold.empty
+    assert scene.kept.publisher.outbox.empty
 
 
 async def test_what_another_leader_told_meanwhile_stands_beside_what_was_not_told() -> None:
@@ -152,7 +155,7 @@ async def test_what_only_follows_the_load_is_not_written_every_time() -> None:
     scene.add()
     await scene.settle()
     uid = scene.store.seen(tier_ref())["metadata"]["uid"]
-    assert uid in scene.kept.statuses
+    assert uid in scene.kept.publisher.writes
     await scene.cycle(pass_=1)
     assert scene.store.writes == []
 
@@ -161,15 +164,15 @@ async def test_what_is_kept_goes_with_the_tier_and_a_namesake_starts_afresh() ->
     scene = Scene()
     scene.add()
     await scene.settle()
-    before = set(scene.kept.memories)
+    before = set(scene.kept.tiers)
     scene.store.drop(tier_ref())
     scene.store.drop(service_ref())
     scene.store.drop(deployment_ref())
     await scene.cycle()
-    assert (scene.kept.memories, scene.kept.statuses, scene.kept.untold.empty) == ({}, {}, True)
+    assert (scene.kept.tiers, scene.kept.publisher.writes, scene.kept.publisher.outbox.empty) == ({}, {}, True)
     scene.add()
     await scene.cycle()
-    assert not before & set(scene.kept.memories)
+    assert not before & set(scene.kept.tiers)
 
 
 async def test_a_restarted_process_takes_its_memory_from_the_status() -> None:
@@ -179,7 +182,7 @@ async def test_a_restarted_process_takes_its_memory_from_the_status() -> None:
     remembered = scene.status().scaling.memory
     again = Scene(store=scene.store, clock=scene.clock)
     done = await again.cycle()
-    assert done.plan.tiers[0].memory.learned_for == remembered.learned_for
+    assert done.plan.tiers[0].state.learned_for == remembered.learned_for
     assert scene.store.writes == []
 
 
@@ -193,26 +196,29 @@ async def test_a_tier_that_does_not_parse_leaves_the_others_alone() -> None:
     assert (accepted.status, accepted.reason) == ("False", reasons.INVALID_SPEC)
 
 
-@pytest.mark.parametrize("room", ["decide", "report"])
+@pytest.mark.parametrize(("room", "step"), [("plan", "recommend"), ("plan", "finalize"), ("reconcile", "report_tier")])
 async def test_a_defect_that_one_tier_meets_leaves_it_as_it_is_and_the_others_are_served(
-    room: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    room: str, step: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     scene = Scene()
     scene.add("ill")
     await scene.settle()
-    work = getattr(reconcile, room)
-    memory = dict(scene.kept.memories)
+    module = {"plan": plan, "reconcile": reconcile}[room]
+    work = getattr(module, step)
+    memory = dict(scene.kept.tiers)
 
-    def stumbles(snapshot: Any, *others: Any) -> Any:
-        if any(view.tier.key.name == "ill" for view in snapshot.tiers):
+    def stumbles(*given: Any) -> Any:
+        if any(isinstance(each, TierView) and each.tier.key.name == "ill" for each in given):
             raise ZeroDivisionError("a defect")
-        return work(snapshot, *others)
+        return work(*given)
 
-    monkeypatch.setattr(reconcile, room, stumbles)
+    monkeypatch.setattr(module, step, stumbles)
     scene.add("good")
+    scene.pin(0, "ill")
     await scene.settle()
     assert scene.store.seen(deployment_ref("good"))["spec"]["replicas"] == 1
     assert scene.status("good").desired_replicas == 1
-    assert scene.store.seen(deployment_ref("ill"))["spec"]["replicas"] == 1
-    assert memory.keys() <= scene.kept.memories.keys()
-    assert "left as it is" in caplog.text
+    assert scene.store.seen(deployment_ref("ill"))["spec"]["replicas"] == (1 if room == "plan" else 0)
+    assert memory.keys() <= scene.kept.tiers.keys()
+    assert "ZeroDivisionError: a defect" in caplog.text
+    assert "ill" in {getattr(record, "tier", "").rpartition("/")[2] for record in caplog.records}

@@ -88,7 +88,7 @@ async def test_a_cycle_that_is_given_up_while_it_tells_loses_no_decision_and_no_
         await scene.cycle()
     assert {name: scene.changes(name)[0] for name in NAMES} == dict.fromkeys(NAMES, (1, 3))
     assert Counter(scene.told)[reasons.SCALED_UP] == 20
-    assert scene.kept.untold.empty
+    assert scene.kept.publisher.outbox.empty
 
 
 async def unanswered(scene: Scene, store: Deaf, how: str) -> None:
@@ -116,7 +116,7 @@ async def test_a_change_that_was_made_and_not_answered_is_told(how: str) -> None
     assert newest.reason == reasons.PINNED
     assert newest.time > before.time
     assert scene.store.writes.count(("scale to 3", "chat-predictor")) == 1
-    assert scene.kept.memo.attempts == {}
+    assert scene.kept.publisher.outbox.pending == {}
 
 
 async def test_a_change_that_never_arrived_is_told_when_it_is_made() -> None:
@@ -125,12 +125,12 @@ async def test_a_change_that_never_arrived_is_told_when_it_is_made() -> None:
     await unanswered(scene, store, "never arrives")
     await scene.cycle(writing=False)
     assert (scene.replicas(), scene.changes()) == (1, [(0, 1)])
-    assert scene.kept.untold.empty
+    assert scene.kept.publisher.outbox.empty
     for _ in range(3):
         await scene.cycle()
     assert scene.changes() == [(1, 3), (0, 1)]
     assert scene.told.count(reasons.SCALED_UP) == 1
-    assert scene.kept.memo.attempts == {}
+    assert scene.kept.publisher.outbox.pending == {}
 
 
 async def test_a_change_of_replicas_that_another_made_is_not_told_as_ours() -> None:
@@ -195,7 +195,7 @@ async def test_six_changes_in_a_row_are_told_though_the_status_cannot_be_written
     await scene.cycle()
     assert scene.changes() == [(6, 7), (5, 6), (4, 5), (3, 4), (2, 3)]
     assert scene.told.count(reasons.SCALED_UP) == 6
-    assert scene.kept.untold.empty
+    assert scene.kept.publisher.outbox.empty
 
 
 @pytest.mark.parametrize(
@@ -234,5 +234,5 @@ async def test_what_was_written_is_forgotten_once_the_informer_has_passed_it(lat
         scene.behind = replace(scene.world(), tiers=worlds[-1 - late].tiers)
         await scene.cycle()
     assert scene.store.writes.count(("status", "chat")) == 50
-    (written,) = scene.kept.statuses.values()
+    (written,) = scene.kept.publisher.writes.values()
     assert len(written.onto) <= late + 1

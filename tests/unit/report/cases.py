@@ -8,7 +8,7 @@ from typing import Any, TypedDict, Unpack
 
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.api.modeltier_status import ModelTierStatus, ScalingMemory
-from tierwise.report.build import TierReport, report
+from tierwise.report.build import Report, TierReport, report_tier
 from tierwise.report.conditions import ConditionUpdate
 from tierwise.report.report_context import ReportContext
 from tierwise.types import (
@@ -17,8 +17,6 @@ from tierwise.types import (
     InferenceServiceFacts,
     MetricsHealth,
     NamedSignal,
-    Outcome,
-    Plan,
     PodFacts,
     PodSample,
     Signal,
@@ -119,6 +117,7 @@ def service(**changes: Any) -> InferenceServiceFacts:
 def workload(pods: Sequence[PodFacts] = (pod(),), **changes: Any) -> Workload:
     """What runs: by default everything for these pods, the ready ones behind the Service."""
     plain = Workload(
+        "chat",
         inference_service=service(),
         deployment=deployment(len(pods)),
         pods=tuple(pods),
@@ -178,7 +177,7 @@ def case(the_spec: ModelTierSpec | None = None, **given: Unpack[Given]) -> Repor
         deleting=given.get("deleting", False),
     )
     return ReportContext(
-        view=TierView(tier, Workload() if external else work, given.get("signals", health)),
+        view=TierView(tier, (Workload("chat") if external else work,), given.get("signals", health)),
         plan=TierPlan(KEY, decided, TierState(), serve=not external, invalid=given.get("invalid")),
         outcome=given.get("outcome", TierOutcome(KEY)),
         metrics=given.get("metrics", MetricsHealth(ok=True, at=at)),
@@ -187,16 +186,15 @@ def case(the_spec: ModelTierSpec | None = None, **given: Unpack[Given]) -> Repor
     )
 
 
-def no_memory(_: TierState) -> ScalingMemory:
-    """A memory with nothing in it."""
-    return ScalingMemory()
-
-
 def told(the_case: ReportContext) -> TierReport:
     """The report on one case."""
     snapshot = Snapshot(the_case.at, (the_case.view,), the_case.metrics, the_case.kserve_present)
-    (tier,) = report(snapshot, Plan((the_case.plan,)), Outcome((the_case.outcome,)), the_case.at, no_memory).tiers
-    return tier
+    return report_tier(snapshot, the_case.view, the_case.plan, the_case.outcome, the_case.at, ScalingMemory())
+
+
+def told_all(*cases: ReportContext) -> Report:
+    """The report on several cases."""
+    return Report(tuple(map(told, cases)))
 
 
 def after(the_case: ReportContext, status: ModelTierStatus, at: float, **changes: Any) -> ReportContext:

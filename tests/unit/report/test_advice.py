@@ -8,10 +8,9 @@ from io import StringIO
 from prometheus_client import CollectorRegistry
 from rich.console import Console
 
-from tests.unit.report.cases import KEY, NOW, after, case, no_memory, told
+from tests.unit.report.cases import KEY, NOW, after, case, told, told_all
 from tierwise import reasons
 from tierwise.api.modeltier_status import AdviceStatus, ModelTierStatus, SpeculationStatus
-from tierwise.report.build import report
 from tierwise.report.explain import as_text, explain
 from tierwise.report.metrics import OperatorMetrics
 from tierwise.report.report_context import ReportContext
@@ -61,7 +60,7 @@ def test_a_metric_has_one_series_for_each_reason_and_loses_it() -> None:
     def show(found: ReportContext) -> float | None:
         snapshot = Snapshot(NOW, (found.view,), found.metrics)
         plan, outcome = Plan((found.plan,)), Outcome((found.outcome,))
-        metrics.update(snapshot, plan, outcome, report(snapshot, plan, outcome, NOW, no_memory))
+        metrics.update(snapshot, plan, outcome, told_all(found))
         labels = {"tier_namespace": KEY.namespace, "tier": KEY.name, "reason": UNUSED.reason}
         return registry.get_sample_value("tierwise_tier_advice", labels)
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.builders.workloads import outcome_of
 from tests.unit.report.cases import KEY, NOW, after, case, decision, pod, spec, told, waiting, workload
 from tierwise import reasons
 from tierwise.api.modeltier_status import ModelTierStatus
@@ -15,7 +16,7 @@ from tierwise.ports import EventRecord
 from tierwise.report import EventDeduplicator
 from tierwise.report.events import REPEAT_SECONDS, SCALE
 from tierwise.report.report_context import ReportContext
-from tierwise.types import MetricsHealth, TierOutcome
+from tierwise.types import MetricsHealth
 
 PULL = waiting(reason="ErrImagePull", message="not found")
 DEAF = MetricsHealth(ok=False, problem="timeout")
@@ -72,12 +73,12 @@ def test_what_is_told(cases: list[ReportContext], expected: list[tuple[str, bool
 
 def test_a_change_of_replicas_is_told_with_its_reason() -> None:
     base = told(case()).status
-    up = case(decided=decision(1, 3, message="12 requests fill 2.4 replicas"), outcome=TierOutcome(KEY, scaled_to=3))
+    up = case(decided=decision(1, 3, message="12 requests fill 2.4 replicas"), outcome=outcome_of(KEY, scaled=(1, 3)))
     (event,) = told(after_with(up, base)).events
     assert (event.reason, event.action, event.warning) == ("ScaledUp", SCALE, False)
     assert event.message == "1 → 3: Load: 12 requests fill 2.4 replicas"
     assert (event.namespace, event.name, event.uid) == ("team-a", "chat", "uid-t")
-    down = case(decided=decision(3, 1), outcome=TierOutcome(KEY, scaled_to=1))
+    down = case(decided=decision(3, 1), outcome=outcome_of(KEY, scaled=(3, 1)))
     (event,) = told(after_with(down, base)).events
     assert event.reason == "ScaledDown"
 
@@ -90,14 +91,14 @@ def after_with(the_case: ReportContext, status: ModelTierStatus) -> ReportContex
 @pytest.mark.parametrize("event", [reasons.CREATED, reasons.HEALED, reasons.UPDATED])
 def test_a_write_to_a_child_is_told(event: str) -> None:
     base = told(case()).status
-    (record,) = told(after_with(case(outcome=TierOutcome(KEY, applied=True, event=event)), base)).events
+    (record,) = told(after_with(case(outcome=outcome_of(KEY, applied=True, event=event)), base)).events
     assert (record.reason, record.action) == (event, "Apply")
     assert "InferenceService chat" in record.message
 
 
 def test_a_healed_child_says_what_was_changed_and_by_whom() -> None:
     base = told(case()).status
-    outcome = TierOutcome(KEY, applied=True, event=reasons.HEALED, detail="spec.x: changed by kubectl-edit")
+    outcome = outcome_of(KEY, applied=True, event=reasons.HEALED, detail="spec.x: changed by kubectl-edit")
     (record,) = told(after_with(case(outcome=outcome), base)).events
     assert record.message.startswith("InferenceService chat: healed (spec.x: changed by kubectl-edit)")
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from tests.builders.workloads import outcome_of
 from tests.unit.report.cases import (
     EXTERNAL,
     KEY,
@@ -26,7 +27,7 @@ from tierwise import reasons
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.report.explain import as_text, duration, explain
 from tierwise.report.report_context import ReportContext
-from tierwise.types import NamedSignal, Signal, State, Step, TierObject, TierOutcome
+from tierwise.types import NamedSignal, Signal, State, Step, TierObject
 
 
 def tier(the_case: ReportContext) -> TierObject:
@@ -57,7 +58,7 @@ BUSY = case(
             NamedSignal("running", Signal(State.STALE, 3, NOW - 60)),
         ),
     ),
-    outcome=TierOutcome(KEY, scaled_to=4),
+    outcome=outcome_of(KEY, scaled=(1, 4)),
 )
 
 

@@ -8,20 +8,20 @@ from dataclasses import replace
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from tests.builders.workloads import outcome_of
 from tests.unit.report.cases import (
     EXTERNAL,
     KEY,
     NOW,
     case,
     decision,
-    no_memory,
     pod,
     sample,
     spec,
+    told_all,
     value,
 )
 from tierwise.api.modeltier import ModelTierSpec
-from tierwise.report import report
 from tierwise.report.metrics import OperatorMetrics
 from tierwise.report.report_context import ReportContext
 from tierwise.types import (
@@ -33,7 +33,6 @@ from tierwise.types import (
     Snapshot,
     State,
     TierKey,
-    TierOutcome,
     TierSignals,
 )
 
@@ -69,7 +68,7 @@ def show(metrics: OperatorMetrics, *cases: ReportContext) -> None:
     """One round over these cases."""
     snapshot = Snapshot(NOW, tuple(each.view for each in cases), cases[0].metrics if cases else case().metrics)
     plan, outcome = Plan(tuple(each.plan for each in cases)), Outcome(tuple(each.outcome for each in cases))
-    metrics.update(snapshot, plan, outcome, report(snapshot, plan, outcome, NOW, no_memory))
+    metrics.update(snapshot, plan, outcome, told_all(*cases))
 
 
 def renamed(the_case: ReportContext, name: str) -> ReportContext:
@@ -94,9 +93,9 @@ def test_replicas_cost_and_conditions_of_a_tier(registry: CollectorRegistry, met
 
 
 def test_writes_and_errors_are_counted(registry: CollectorRegistry, metrics: OperatorMetrics) -> None:
-    up = case(decided=decision(1, 3), outcome=TierOutcome(KEY, scaled_to=3))
-    down = case(decided=decision(3, 1), outcome=TierOutcome(KEY, scaled_to=1))
-    refused = case(outcome=TierOutcome(KEY, error=ActionError("Conflict", "no", True)))
+    up = case(decided=decision(1, 3), outcome=outcome_of(KEY, scaled=(1, 3)))
+    down = case(decided=decision(3, 1), outcome=outcome_of(KEY, scaled=(3, 1)))
+    refused = case(outcome=outcome_of(KEY, error=ActionError("Conflict", "no", True)))
     for each in (up, down, up, refused):
         show(metrics, each)
     get = registry.get_sample_value
@@ -131,7 +130,7 @@ def test_the_oldest_measurement_counts_stale_ones_too(registry: CollectorRegistr
 
 
 def test_a_deleted_tier_takes_all_its_series_along(registry: CollectorRegistry, metrics: OperatorMetrics) -> None:
-    scaled = case(spec(price={"gpuHour": "1"}), decided=decision(1, 2), outcome=TierOutcome(KEY, scaled_to=2))
+    scaled = case(spec(price={"gpuHour": "1"}), decided=decision(1, 2), outcome=outcome_of(KEY, scaled=(1, 2)))
     show(metrics, scaled, renamed(scaled, "chat-2"))
     show(metrics, renamed(scaled, "chat-2"))
     text = generate_latest(registry).decode()

@@ -105,8 +105,8 @@ def test_a_new_replica_is_no_fault_for_three_scrapes_and_the_discovery(interval:
 
 def test_an_endpoint_whose_pod_is_not_known_yet_counts_as_unmeasured() -> None:
     known = case(pods=PODS)
-    ready = replace(known.workload, ready_endpoints=frozenset({"a", "b", "new"}))
-    found = metrics_available(replace(known, view=replace(known.view, workload=ready)))
+    ready = replace(known.workloads[0], ready_endpoints=frozenset({"a", "b", "new"}))
+    found = metrics_available(replace(known, view=replace(known.view, workloads=(ready,))))
     assert (found.reason, "from new" in found.message) == (reasons.METRICS_PARTIAL, True)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.builders.workloads import outcome_of
 from tests.unit.report.cases import (
     EXTERNAL,
     KEY,
@@ -40,7 +41,7 @@ RuntimeError: Engine core initialization failed. See root cause above."""
 
 
 def failed(reason: str, message: str = "said by the API server", *, transient: bool = False) -> TierOutcome:
-    return TierOutcome(KEY, error=ActionError(reason, message, transient))
+    return outcome_of(KEY, error=ActionError(reason, message, transient))
 
 
 def pending(message: str) -> PodFacts:
@@ -82,7 +83,7 @@ ILL: dict[str, tuple[ReportContext, str, str]] = {
         reasons.NOT_OURS,
         "InferenceService chat belongs to somebody else",
     ),
-    "no child yet": (case(work=Workload()), reasons.CREATING, "being made"),
+    "no child yet": (case(work=Workload("chat")), reasons.CREATING, "being made"),
     "the child is going away": (
         case(work=workload(inference_service=service(deleting=True))),
         reasons.CREATING,

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.builders.workloads import outcome_of
 from tests.unit.report.cases import EXTERNAL, KEY, case, decision, deployment, pod, spec, workload
 from tierwise import reasons
 from tierwise.api.modeltier import ModelTierSpec
@@ -17,7 +18,7 @@ from tierwise.types import ActionError, MetricsHealth, Step, TierOutcome, TierSi
 
 
 def failed(reason: str, *, transient: bool) -> TierOutcome:
-    return TierOutcome(KEY, error=ActionError(reason, "the API server said so", transient))
+    return outcome_of(KEY, error=ActionError(reason, "the API server said so", transient))
 
 
 FOREIGN = workload(foreign_scalers=("HorizontalPodAutoscaler/chat", "ScaledObject/chat"))

@@ -27,7 +27,7 @@ def seen(*running: Signal, rate: Signal = MISSING, before: str = "", wanted: Any
         made.view,
         tier=replace(made.view.tier, status=status),
         signals=replace(made.view.signals, pods=samples, draft_tokens_per_second=rate),
-        workload=replace(made.view.workload, ready_endpoints=frozenset(each.pod for each in samples)),
+        workloads=(replace(made.view.workloads[0], ready_endpoints=frozenset(each.pod for each in samples)),),
     )
     return replace(made, view=view)
 

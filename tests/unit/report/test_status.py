@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.builders.workloads import outcome_of
 from tests.unit.report.cases import (
     EXTERNAL,
     KEY,
@@ -32,7 +33,7 @@ from tierwise.api.modeltier_status import ModelTierStatus, ScalingMemory
 from tierwise.report.report_context import ReportContext
 from tierwise.report.status import build, figure
 from tierwise.times import rfc3339
-from tierwise.types import MISSING, NamedSignal, Signal, State, Step, TierOutcome, TierSignals, Workload
+from tierwise.types import MISSING, NamedSignal, Signal, State, Step, TierSignals, Workload
 
 
 def status(the_case: ReportContext, memory: ScalingMemory | None = None) -> ModelTierStatus:
@@ -62,14 +63,14 @@ def test_identity_of_an_external_tier() -> None:
 
 
 def test_the_childs_name_is_recorded_when_it_exists_and_never_changes() -> None:
-    not_yet = case(work=Workload())
+    not_yet = case(work=Workload("chat"))
     assert status(not_yet).inference_services == []
-    just_made = replace(not_yet, outcome=TierOutcome(KEY, applied=True, event=reasons.CREATED))
+    just_made = replace(not_yet, outcome=outcome_of(KEY, applied=True, event=reasons.CREATED))
     assert [child.name for child in status(just_made).inference_services] == ["chat"]
     strangers = case(work=workload(inference_service=service(owned=False)))
     assert status(strangers).inference_services == []
     recorded = ModelTierStatus.model_validate({"inferenceServices": [{"name": "chat-old"}]})
-    found = status(case(work=Workload(), status=recorded))
+    found = status(case(work=Workload("chat-old"), status=recorded))
     assert [child.name for child in found.inference_services] == ["chat-old"]
     assert found.url == "http://chat-old-predictor.team-a.svc.cluster.local"
 
@@ -77,7 +78,7 @@ def test_the_childs_name_is_recorded_when_it_exists_and_never_changes() -> None:
 def test_replicas() -> None:
     found = status(case(pods=[pod("a"), waiting("b")], decided=decision(2, 3)))
     assert (found.replicas, found.ready_replicas, found.desired_replicas, found.ready) == (2, 1, 3, "1/3")
-    bare = status(case(work=Workload(), decided=decision(0, 1)))
+    bare = status(case(work=Workload("chat"), decided=decision(0, 1)))
     assert (bare.replicas, bare.ready) == (0, "0/1")
 
 
@@ -194,7 +195,7 @@ def test_a_signal_keeps_its_time_while_its_value_stays() -> None:
 def test_a_change_of_replicas_is_remembered_when_it_was_written() -> None:
     wished = case(decided=decision(1, 3, message="why"))
     assert status(wished).scaling.decisions == []
-    done = replace(wished, outcome=TierOutcome(KEY, scaled_to=3))
+    done = replace(wished, outcome=outcome_of(KEY, scaled=(1, 3)))
     (made,) = status(done).scaling.decisions
     assert made.model_dump(by_alias=True) == {
         "time": rfc3339(NOW),
@@ -203,7 +204,7 @@ def test_a_change_of_replicas_is_remembered_when_it_was_written() -> None:
         "reason": "Load",
         "message": "why",
     }
-    unchanged = replace(wished, outcome=TierOutcome(KEY, scaled_to=1))
+    unchanged = replace(wished, outcome=outcome_of(KEY, scaled=(1, 1)))
     assert status(unchanged).scaling.decisions == []
 
 
@@ -213,7 +214,7 @@ def test_the_last_five_changes_newest_first() -> None:
         step = case(
             work=workload(deployment=deployment(number)),
             decided=decision(number, number + 1),
-            outcome=TierOutcome(KEY, scaled_to=number + 1),
+            outcome=outcome_of(KEY, scaled=(number, number + 1)),
             status=now,
         )
         now = status(step)

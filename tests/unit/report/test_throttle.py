@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.builders.workloads import outcome_of
 from tests.unit.report.cases import (
     KEY,
     NOW,
@@ -30,7 +31,7 @@ from tierwise.api.modeltier_status import ModelTierStatus, ScalingMemory
 from tierwise.report import should_write
 from tierwise.report.report_context import ReportContext
 from tierwise.report.throttle import QUIET_SECONDS, important
-from tierwise.types import NamedSignal, Signal, State, Step, TierOutcome, TierSignals
+from tierwise.types import NamedSignal, Signal, State, Step, TierSignals
 
 SERVING = told(case()).status
 
@@ -52,7 +53,7 @@ def scaling(**update: Any) -> ModelTierStatus:
     return changed(scaling=SERVING.scaling.model_copy(update=update))
 
 
-DECIDED = told(case(decided=decision(1, 2), outcome=TierOutcome(KEY, scaled_to=2))).status.scaling.decisions
+DECIDED = told(case(decided=decision(1, 2), outcome=outcome_of(KEY, scaled=(1, 2)))).status.scaling.decisions
 
 AT_ONCE = {
     "replicas": changed(replicas=9),

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from tierwise.act.render.pod import pod_spec
-from tierwise.api.modeltier import API_VERSION
+from tierwise.api.modeltier import API_VERSION, ModelTierSpec
 from tierwise.errors import Invalid
 from tierwise.kube.objects import (
     AUTOSCALER_CLASS,
@@ -31,11 +31,15 @@ _STRATEGIES = {
 }
 
 
-def render(tier: TierObject, *, scaler: Scaler) -> dict[str, Any]:
-    """The InferenceService of a tier, as a manifest for server-side apply. `scaler` is KServe's autoscaler class.
+def render(
+    tier: TierObject, *, scaler: Scaler, spec: ModelTierSpec | None = None, name: str | None = None
+) -> dict[str, Any]:
+    """The InferenceService of a tier, as a manifest for server-side apply. `scaler` is KServe's autoscaler class,
+    `spec` what its replicas are made from (the tier's own), `name` that of the workload (the tier's own).
 
     Raises tierwise.errors.Invalid for a tier without a model of its own, and for one that the engine would refuse."""
-    if tier.spec is None or tier.spec.model is None:
+    spec = spec if spec is not None else tier.spec
+    if spec is None or spec.model is None:
         raise Invalid(f"tier {tier.key} has no model to serve{f': {tier.invalid}' if tier.invalid else ''}")
     return {
         "apiVersion": KSERVE_API,
@@ -50,7 +54,7 @@ def render(tier: TierObject, *, scaler: Scaler) -> dict[str, Any]:
                 "networking.kserve.io/visibility": "cluster-local",
                 TIER_LABEL: tier.key.name,
             },
-            "name": tier.key.name,
+            "name": name if name is not None else tier.key.name,
             "namespace": tier.key.namespace,
             "ownerReferences": [
                 {
@@ -66,11 +70,11 @@ def render(tier: TierObject, *, scaler: Scaler) -> dict[str, Any]:
         "spec": {
             "predictor": {
                 "deploymentStrategy": {
-                    "rollingUpdate": dict(_STRATEGIES[tier.spec.rollout]),
+                    "rollingUpdate": dict(_STRATEGIES[spec.rollout]),
                     "type": "RollingUpdate",
                 },
                 "minReplicas": 0,
-                **pod_spec(tier.spec, tier.spec.model),
+                **pod_spec(spec, spec.model),
             }
         },
     }

@@ -1,4 +1,4 @@
-"""How long is something kept that could not be told, and what becomes of a change of which nothing was heard?"""
+"""What could not be told is kept while it counts; a change without an answer is read off the Deployment."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tierwise.types import Decision, DeploymentFacts, PendingScale, TierView, Wo
 
 NOW = 1_000_000.0
 DECISION = Decision(current=1, target=3, reason="Load", message="12 requests fill 2.4 replicas")
-ATTEMPT = PendingScale("d", 4, DECISION, 3, NOW)
+PENDING = PendingScale("chat", "d", 4, 1, 3, DECISION, NOW)
 THERE = DeploymentFacts("chat-predictor", "d", "9", 4, 4, 1, 1, 1, 1)
 
 
 def view(deployment: DeploymentFacts | None) -> TierView:
-    return TierView(tier(), Workload(deployment=deployment))
+    return TierView(tier(), (Workload("chat", deployment=deployment),))
 
 
 @pytest.mark.parametrize(
@@ -39,28 +39,31 @@ def view(deployment: DeploymentFacts | None) -> TierView:
 def test_what_became_of_a_change_is_read_off_the_deployment(
     deployment: DeploymentFacts | None, seconds: float, left: bool, made: bool
 ) -> None:
-    untold = Outbox()
-    assert untold.resolve(view(deployment), [ATTEMPT], NOW + seconds) == ((ATTEMPT,) if left else ())
-    assert untold.empty is not made
+    outbox = Outbox()
+    outbox.will_scale("tier-chat", PENDING)
+    outbox.resolve(view(deployment), NOW + seconds)
+    assert outbox.pending == ({"tier-chat": (PENDING,)} if left else {})
+    assert outbox.empty is not made
     if made:
-        assert untold.decisions == {"tier-chat": (change(DECISION, 3, NOW),)}
-        (event,) = untold.events["tier-chat"]
+        assert outbox.decisions == {"tier-chat": (change(DECISION, 3, NOW),)}
+        (event,) = outbox.events["tier-chat"]
         assert (event.reason, event.at) == ("ScaledUp", NOW)
 
 
 def test_an_event_is_kept_for_as_long_as_the_api_server_would_keep_it() -> None:
-    untold, of = Outbox(), tier()
+    outbox, of = Outbox(), tier()
     event = scaled(of, change(DECISION, 3, NOW))
-    untold.take_events([TierReport(of.key, of.uid, of.status, (event,))], NOW, {of.uid})
-    untold.forget({of.uid}, NOW + EVENT_SECONDS - 1)
-    assert [each.message for each in untold.events[of.uid]] == [event.message]
-    untold.forget({of.uid}, NOW + EVENT_SECONDS)
-    assert untold.empty
+    outbox.take_events([TierReport(of.key, of.uid, of.status, (event,))], NOW, {of.uid})
+    outbox.forget({of.uid}, NOW + EVENT_SECONDS - 1)
+    assert [each.message for each in outbox.events[of.uid]] == [event.message]
+    outbox.forget({of.uid}, NOW + EVENT_SECONDS)
+    assert outbox.empty
 
 
 def test_what_belongs_to_a_tier_that_is_gone_is_not_kept() -> None:
-    untold = Outbox()
-    untold.resolve(view(replace(THERE, spec_replicas=3)), [ATTEMPT], NOW)
-    assert not untold.empty
-    untold.forget({"another"}, NOW)
-    assert untold.empty
+    outbox = Outbox()
+    outbox.will_scale("tier-chat", PENDING)
+    outbox.resolve(view(replace(THERE, spec_replicas=3)), NOW)
+    assert not outbox.empty
+    outbox.forget({"another"}, NOW)
+    assert outbox.empty

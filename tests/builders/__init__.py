@@ -1,0 +1,1 @@
+"""Builds values for tests, and reads those of a tier with one workload."""
