@@ -1,4 +1,4 @@
-"""Of which parts is the process made, in which order do they start, and how does it end?
+"""Builds the process from its parts, starts them in order, and ends them.
 
 Parts that anybody may ask (probes, metrics) start first and end last. Each part runs for ever; one that fails is logged
 and started again, later each time, so that nothing but a signal ends the process. At the end the running cycle is given

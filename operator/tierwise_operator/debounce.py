@@ -1,4 +1,4 @@
-"""When does the loop run next?
+"""Decides when the loop runs next.
 
 Changes come in bursts, so a wake-up waits until the burst is over (a quiet moment) but never longer than a limit; and
 without any change the loop runs once per tick, because metrics change without an event. One cycle at a time: what wakes

@@ -1,4 +1,4 @@
-"""How does the process know what is in the cluster, for ever?
+"""Keeps the process informed about the cluster, and restarts kopf when it ends.
 
 kopf is used as an informer and as nothing else: indices hold one small record per object, events wake the loop. There
 are no timers, daemons, finalizers or create/update handlers, so kopf writes nothing to anybody's object.

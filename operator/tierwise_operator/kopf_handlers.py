@@ -1,4 +1,4 @@
-"""What is watched through kopf, and what is kept of each object?
+"""Defines what is watched through kopf, and what is kept of each object.
 
 Every kind has an index (its record, by UID) and an event handler that wakes the loop when the record has changed, and
 nothing else: a HorizontalPodAutoscaler has its status written every 15 s, and none of that is in its record. Label

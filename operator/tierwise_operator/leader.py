@@ -1,4 +1,4 @@
-"""May this process write?
+"""Decides whether this process may write: holds and renews the Lease.
 
 Several copies of the operator may run; the one that holds the Lease writes, the others watch and are ready. The client
 library's own election is not used: it fails when the Lease does not exist yet, lets the leader run on when the API

@@ -1,4 +1,4 @@
-"""From where does the loop learn what is in the cluster?
+"""Collects what is in the cluster from the informer and the reflectors.
 
 Kinds that always exist come through the informer (kopf), kinds that may not through reflectors; together they are the
 World. There is no World until each of them has answered once, because what is not listed yet must not look deleted.
