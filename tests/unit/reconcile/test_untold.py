@@ -1,4 +1,4 @@
-"""How long is something kept that could not be told, and what becomes of a change of which nothing was heard?"""
+"""Checks how long the outbox keeps what could not be written, and what becomes of a change without an answer."""
 
 from __future__ import annotations
 

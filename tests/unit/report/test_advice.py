@@ -1,4 +1,4 @@
-"""Is advice told once, with what to do about it, in the status, an Event, a metric and `explain`?"""
+"""Checks that advice is reported once, with what to do about it, in the status, an Event, a metric and `explain`."""
 
 from __future__ import annotations
 
