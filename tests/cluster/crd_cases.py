@@ -1,4 +1,4 @@
-"""Which ModelTiers must the API server accept, and which refuse with which words?
+"""Lists ModelTiers that the API server must accept, and those that it must refuse, with the message.
 
 Every case is a small change of a plain spec. `RULES` holds, for each CEL rule, one object that only this rule refuses;
 `REFUSED` what the schema refuses; `ACCEPTED` what must pass.
