@@ -1,4 +1,4 @@
-"""What did each fault cost, in seconds and in wrong writes?
+"""Records the cost of each fault: seconds, and wrong writes.
 
 Every fault test writes one row into docs/results/faults.json; the README's table is made from that file (`table`), so
 that no figure in it was typed by hand. Rows are keyed by their test: a run of one test renews one row. Two runs side by

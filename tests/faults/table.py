@@ -1,4 +1,4 @@
-"""How does the README show what faults cost?
+"""Generates the README's fault table from the results.
 
 `python -m tests.faults.table` puts the table between its two marks; `make verify` does it too and fails when the README
 had another one.
