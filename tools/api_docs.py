@@ -1,4 +1,4 @@
-"""How do the models and the reasons become pages that people read?
+"""Generates the reference pages from the models and the reasons.
 
 docs/modeltier.md is written from the structural schema, so it says what the API server enforces (types, bounds,
 defaults, rules), and docs/conditions.md from the one table of reasons. Nothing on these pages is written by hand.

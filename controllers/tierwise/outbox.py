@@ -1,4 +1,4 @@
-"""What has happened and is not told yet?
+"""Keeps what has happened and is not written to the API server yet.
 
 A change of replicas is made in one request and told in two others, and each of them may fail, or be given up together
 with its cycle. So the change (for the status) and its Event are values that stay here from the moment when they are

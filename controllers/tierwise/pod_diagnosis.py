@@ -1,4 +1,4 @@
-"""What is wrong with a tier's pods, in the words of the table?
+"""Finds what is wrong with a tier's pods, as a reason and a sentence.
 
 The cluster says it in five places (a waiting reason, a scheduler's message, an exit code, the engine's last lines, an
 age); a person wants one sentence. Only pods that do not answer are looked at, the gravest finding is reported, and

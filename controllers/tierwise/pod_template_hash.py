@@ -1,4 +1,4 @@
-"""Has a Deployment reached what was rendered for its tier?
+"""Tells whether a Deployment has reached what was rendered for its tier.
 
 KServe copies an InferenceService into a Deployment a moment later, and neither object says which spec of the tier it
 comes from: a label that told would be part of the pod template, and a change of it would restart GPUs. So the pod

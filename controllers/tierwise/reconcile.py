@@ -1,4 +1,4 @@
-"""In which order do the four rooms meet, and what is kept from one meeting to the next?
+"""Runs one reconcile cycle and owns the state carried between cycles.
 
     observe → decide → act → report
 

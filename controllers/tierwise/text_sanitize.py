@@ -1,4 +1,4 @@
-"""What remains of the cluster's own texts when what changes by itself is taken out?
+"""Removes from the cluster's own texts what changes by itself.
 
 A message that is kept (in a condition, in the status) must be the same bytes as long as it says the same thing, or it
 is written for ever. Retry counters and the random names of pods that were never made are therefore left out, and of an

@@ -1,4 +1,4 @@
-"""Which writes turn a plan into children and replicas, and what is said when one of them fails?
+"""Carries out a plan: writes replicas and InferenceServices, and turns each failed write into a reason and a sentence.
 
 First the replicas of all tiers, through the scale subresource of the Deployment, on the version of it that the decision
 was made on; then the InferenceServices (`child`). Only these go through KServe's webhook: while that hangs nothing can

@@ -1,4 +1,4 @@
-"""Is the tier still the one that was decided about?
+"""Refuses to write for a tier that has changed since the decision.
 
 The informer may be behind: an API server that lags, a watch that lost an event, a deletion that nobody told. Versions
 and UIDs of the children guard the children, and nothing guards the spec: a pin that is no longer there would still be

@@ -1,4 +1,4 @@
-"""Does the InferenceService of a tier have to be written, and how is it made without a stray GPU pod?
+"""Writes the InferenceService of a tier when it differs, and creates it without a stray GPU pod.
 
     no InferenceService              apply it with autoscaler class none and minReplicas 0: KServe makes a Deployment of
                                      0 replicas. Any other class starts with one pod, which would be a stray GPU pod.

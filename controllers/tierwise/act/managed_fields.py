@@ -1,4 +1,4 @@
-"""Who changed a field of an object by hand?
+"""Names the program that changed a field of an object by hand.
 
 The API server keeps, for every field, who wrote it last (managedFields): `kubectl-edit`, a GitOps tool, a browser. A
 program can call itself anything, so this is a hint for people and nothing is decided by it. Of a field that was taken

@@ -1,4 +1,4 @@
-"""What did earlier writes teach, so that the next ones cost less?
+"""Remembers what earlier writes showed, so that later writes cost less and are reported correctly.
 
 Three things: what the cluster changes back, who was tried while nobody answered, and what is refused. The last is tried
 again later each time, as a refusal stands until a person changes the tier, a policy or a right.

@@ -1,4 +1,4 @@
-"""Which habits do all API types share?
+"""Defines what all API types share.
 
 camelCase on the wire, immutable in Python, unknown fields ignored (an older operator may meet a newer CRD), and every
 string and list bounded: the API server prices the CEL rules by these bounds and refuses a CRD whose rules could cost

@@ -1,4 +1,4 @@
-"""What may a user say about a model tier?
+"""Defines the spec of a ModelTier.
 
 These models are the one source of the CRD (`tierwise.api.crd` writes it), of `kubectl explain` (the field texts) and
 of what the operator reads. What one replica is made of stands in `tierwise.api.serving`; this module adds where

@@ -1,4 +1,4 @@
-"""What does `kubectl get modeltiers` tell, and what must a restarted operator still know?
+"""Defines the status of a ModelTier: what users read, and what a restarted operator needs.
 
 The status has three readers. People read the columns and the conditions; HPA-like clients read the scale fields; the
 operator itself reads `scaling.memory`, `rollout` and `inferenceServices` after a restart, so that it decides what it

@@ -1,4 +1,4 @@
-"""What may a user say about how one replica serves its model?
+"""Defines how one replica serves its model.
 
 The weights, the engine and what makes the engine cheaper: quantization, speculation, caching, batching, parallelism.
 No field is a raw pod field, and no value that YAML 1.1 would read as a boolean is an enum value (hence `Enabled`,

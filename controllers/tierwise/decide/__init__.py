@@ -1,4 +1,4 @@
-"""How many replicas shall each tier have, and why?
+"""Decides how many replicas each tier has, and why.
 
 Pure: the same snapshot and the same memories give the same plan, to the last byte, on any machine and at any time.
 """

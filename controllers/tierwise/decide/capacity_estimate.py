@@ -1,4 +1,4 @@
-"""How many requests does one replica run at once?
+"""Learns how many requests one replica runs at once.
 
 batching.maxSequences says how many it may; memory, prompts or adapters can keep it below that. So the number is
 learned, with a rule for each direction, since a wrong number is not equally bad in both:

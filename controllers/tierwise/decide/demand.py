@@ -1,4 +1,4 @@
-"""How many replicas does the load fill?
+"""Computes how many replicas the load fills.
 
 Two limits, each a level and not an error, so that enough replicas do not read as none needed:
 

@@ -1,4 +1,4 @@
-"""What shall be done for every tier?
+"""Decides for every tier what is created, from which spec, and how many replicas it has.
 
 First whether the tier may be touched at all: a spec that cannot be served is left as it is (what ran before goes on
 running), an external tier has no replicas, and one that is being deleted dies by its owner references. Then from which

@@ -1,4 +1,4 @@
-"""How many replicas shall one tier have, and which step says so?
+"""Decides the replicas of one tier in ordered steps, and keeps the reason of each step.
 
     load       what the load asks for, at least one (zero is only by spec.replicas)
     tolerance  a small overload changes nothing; a replica's first sample is not counted upwards

@@ -1,4 +1,4 @@
-"""What of a spec is kept, and by what is it recognized later?
+"""Writes a spec in a form that later releases recognize, and hashes it.
 
 Two things outlive a decision and belong to a spec: the last one that served, and what one replica of it runs at once.
 Both stand in the status, and the next release of the operator must understand them. So what is kept is what was said:

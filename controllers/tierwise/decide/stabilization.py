@@ -1,4 +1,4 @@
-"""How far may the target fall?
+"""Limits how far a target may fall.
 
 Three things hold it up, each against another mistake:
 

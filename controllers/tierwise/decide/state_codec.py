@@ -1,4 +1,4 @@
-"""What must a restarted operator know, to decide at least as many replicas as one that ran on?
+"""Encodes the state of a decision into the status, and restores it after a restart.
 
 The window of recommendations and the learned capacity are kept in the status. A status is written seconds after what it
 tells, so the last recommendations before a restart may be missing from it, among them one as high as the replicas that

@@ -1,4 +1,4 @@
-"""Which flags, metric names and methods does each engine version have, and which arguments follow from a spec?
+"""Knows the flags, metric names and methods of each engine version, and renders the arguments of a spec.
 
 Everything that differs between engine releases is data here (`profiles`), so that a new release is a table entry
 and a golden file, and no other room ever compares version numbers. The renderer (`arguments`) turns typed fields

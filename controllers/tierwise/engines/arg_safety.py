@@ -1,4 +1,4 @@
-"""May what a user wrote become a word of the engine's command line, or of its environment?
+"""Checks that a user's value is safe as a word of the engine's command line or environment.
 
 The CRD's patterns let nothing else pass, but a pattern is loosened in a minute and an object may be older than it. So
 whoever renders looks again, at three traps: a word that begins with a dash would be an option, Kubernetes expands

@@ -1,4 +1,4 @@
-"""Which of a spec's `extraArgs` change how much memory or which type of numbers the engine uses?
+"""Reads the values of `extraArgs` that change the engine's memory or number type.
 
 The few that the checks of memory and hardware have to know; what a value may look like is checked in `extra`.
 """

@@ -1,4 +1,4 @@
-"""Can this release of the engine serve what the spec asks for on these GPUs, and does it pay?
+"""Checks whether an engine release can serve a spec on the given GPUs, and whether it pays.
 
 Fatal findings are what the engine would refuse after minutes of loading; they are found here in microseconds. What
 only fails to pay, or silently does nothing, is advice: the user may know better. What nobody knows refuses nothing.

@@ -1,4 +1,4 @@
-"""Can the GPUs that placement selects run what the spec asks for?
+"""Checks whether the GPUs that placement selects can run the spec.
 
 Each known kind of GPU is judged alone. A spec is refused when every kind has something against it, and served with
 advice when only some have: the scheduler may still find a good one. A kind that tells nothing of itself refuses

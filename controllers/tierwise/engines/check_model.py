@@ -1,4 +1,4 @@
-"""Is the model what the spec takes it for, and can it be shared as the spec asks?
+"""Checks whether the model is what the spec assumes, and can be divided among GPUs as the spec asks.
 
 What the engine finds out minutes later, from the same file: config/model.py of vLLM (`_verify_quantization`,
 `_get_and_verify_max_len`, `verify_with_parallel_config`, `_check_valid_dtype`) and model_executor/layers/linear.py

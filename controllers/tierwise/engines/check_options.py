@@ -1,4 +1,4 @@
-"""Do the further arguments agree with the typed fields?
+"""Checks whether extra arguments agree with the typed fields.
 
 What the scheduler compares when it starts (config/scheduler.py `verify_max_model_len`; the number of active sequences
 since 0.32) and ends the engine for. `extra` looks at each argument alone. Where nobody knows the context, or files

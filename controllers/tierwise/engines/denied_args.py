@@ -1,4 +1,4 @@
-"""Why is each of the engine's other options closed, the ones that hardly anybody asks for?
+"""Lists the engine options that are denied, with the reason for each.
 
 `extra` names the options that are open, those with a typed field and those that people ask for. This table has the
 rest, by reason, one name for each option (vLLM also makes `--no-...` and `--disable-...` forms and short ones of it).

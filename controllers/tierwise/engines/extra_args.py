@@ -1,4 +1,4 @@
-"""Which further engine arguments may a user pass, and why not the others?
+"""Lists the extra engine arguments that a user may pass, and checks their values.
 
 An allow-list, since engines grow options faster than anybody reviews them, and some of them run code, open files or
 leave endpoints unguarded. What has a typed field must use it: an argument that could override one would make the

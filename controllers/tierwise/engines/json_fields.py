@@ -1,4 +1,4 @@
-"""How is a value taken from JSON that anybody may have written?
+"""Reads values from JSON of unknown origin.
 
 One typed look-up per kind of value: what is missing, of another type or out of any reason is None (or empty).
 """

@@ -1,4 +1,4 @@
-"""Which of a model's layers keep a cache that grows with the context?
+"""Counts the layers of a model whose cache grows with the context.
 
 Full attention keeps every token, a sliding window only its last ones (v1/kv_cache_interface.py of vLLM), linear
 attention and state-space layers a fixed state. Only the types of models named here are sized, those that the engine

@@ -1,4 +1,4 @@
-"""What does a repository say of its model?
+"""Reads a model's metadata from its repository on a hub.
 
 Two small files are read from the hub that the operator is configured with: config.json, and the beginning of
 model.safetensors.index.json, where the size of all weights stands. This is the only thing that the operator asks of the

@@ -1,4 +1,4 @@
-"""How is each verb of the Cluster port said to a real API server?
+"""Implements the Cluster port on a real API server.
 
 Four choices keep two writers from harming each other. Children are written by server-side apply under one field
 manager, forced only for the fields that we render, and only in an object that is ours. Replicas go through the scale

@@ -1,4 +1,4 @@
-"""With which address and which credentials is the API server reached?
+"""Finds the address and the credentials of the API server.
 
 In a pod: the mounted ServiceAccount. Anywhere else: a kubeconfig. Credentials rotate (the kubelet rewrites a projected
 token about every hour, an exec plugin's token expires), so the token is never kept: the client asks for it before each

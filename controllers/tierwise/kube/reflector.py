@@ -1,4 +1,4 @@
-"""What exists of a kind that may not exist at all?
+"""Lists and watches kinds that may be absent.
 
 kopf ends when the kind of a watch disappears (404), and a cluster without KServe, or without KEDA, is a normal thing to
 meet and to report. So these kinds have a list/watch of our own: an absent kind is a fact (`present` is False) that is

@@ -1,4 +1,4 @@
-"""How does one request reach the API server, and what does each kind of failure become?
+"""Sends one request to the API server, and turns each kind of failure into an exception of ours.
 
 One place for timeouts, for the server's wish to wait (429 and Retry-After), for the fence before each write, and for
 the translation of everything that can go wrong into `tierwise.errors`. Nothing else in the house sees an HTTP status

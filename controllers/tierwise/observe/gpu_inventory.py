@@ -1,4 +1,4 @@
-"""Which kinds of GPU may a tier land on?
+"""Finds the kinds of GPU that a tier may get.
 
 Asked of the nodes themselves: the labels of NVIDIA's GPU feature discovery (or AMD's node labeller), on the nodes that
 the scheduler would consider for the tier. Three rules keep the answer from flapping and from refusing too much:

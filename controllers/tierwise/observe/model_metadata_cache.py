@@ -1,4 +1,4 @@
-"""Who reads what repositories publish, so that nobody has to wait for it?
+"""Reads model metadata in the background, so that nobody waits for it.
 
 A task of its own. The loop says which repositories its tiers use (`want`) and takes what is known (`publications`);
 neither waits. A commit never changes, so it is read once; a branch is read again a few times a day; what could not be

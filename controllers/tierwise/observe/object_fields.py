@@ -1,4 +1,4 @@
-"""How is a field read from an object that may lack it?
+"""Reads fields of Kubernetes objects that may lack them.
 
 What a watch delivers is JSON of the API server: mostly complete, but a field may be absent, null, or of an older shape.
 These readers answer with an empty value instead of an exception.

@@ -1,4 +1,4 @@
-"""Who asks Prometheus, so that nobody has to wait for it?
+"""Queries Prometheus in the background, so that nobody waits for it.
 
 A task of its own. Every tick it asks the fixed set of questions and replaces the last answers; the loop reads those
 with their ages and never awaits Prometheus. A question that fails keeps its old answer, which grows old and then stale,

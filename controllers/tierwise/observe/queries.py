@@ -1,4 +1,4 @@
-"""What is Prometheus asked, how often, and in which words?
+"""Defines the fixed set of Prometheus queries.
 
 Four queries a round, whatever the number of tiers: every series with a tier label is asked for at once, grouped by
 namespace, pod and tier, and joined to the tiers afterwards. Parts of one query are told apart by a label `series` that

@@ -1,4 +1,4 @@
-"""Which few facts does the informer keep of each Kubernetes object?
+"""Reduces each Kubernetes object to the few facts that the informer keeps.
 
 Bodies are large (managed fields, templates, hundreds of pods), and an operator's memory is mostly what its informer
 keeps. So every body becomes a small frozen record as it arrives. These functions are pure and tolerant: a missing field

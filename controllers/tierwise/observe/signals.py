@@ -1,4 +1,4 @@
-"""What did Prometheus say last, and how far may it be trusted now?
+"""Turns Prometheus' last answers into signals: a value, missing, stale or invalid.
 
 A number alone is not a measurement: a series may be absent (the target is gone, or its /metrics hangs), old (Prometheus
 itself stood still) or no number at all. So each becomes a Signal in one of four states, and only a value may lower a

@@ -1,4 +1,4 @@
-"""What does a ModelTier say, even one that an older or newer API server let through?
+"""Reads a ModelTier, also one that does not match the present schema.
 
 The CRD's schema and rules are checked by the API server, but an object may be older than the rule. So a spec that does
 not parse becomes a sentence for the condition Accepted, never an exception: one bad tier must not stop the others.

@@ -1,4 +1,4 @@
-"""How do the objects of the cluster and the answers of Prometheus become one Snapshot?
+"""Joins the cluster's objects and Prometheus' answers into one Snapshot.
 
 By joining, and by nothing else: an InferenceService belongs to a tier, and a Deployment to that, because its
 controller's UID says so; a pod because its controller is a ReplicaSet of that Deployment's name, a slice because the

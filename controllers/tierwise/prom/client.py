@@ -1,4 +1,4 @@
-"""How is Prometheus asked, and what is said when it does not answer?
+"""Queries Prometheus, and says what to check when it does not answer.
 
 Through prometheus-api-client, which is made of `requests` and blocks: so in threads, few and our own, because the
 look-up of a name knows no timeout. One that hangs holds a thread until the resolver gives up; what the process shares

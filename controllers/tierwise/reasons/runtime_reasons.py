@@ -1,4 +1,4 @@
-"""What is said of what runs: the children, the measurements, the scaling, the replicas that answer?"""
+"""Defines the reasons about what runs: children, measurements, scaling, replicas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of a spec: why it cannot be served, and what in it does not pay?
+"""Defines the reasons about a spec: why it cannot be served, and what in it does not pay.
 
 The first kind is a reason of the condition Accepted. The second is advice: the tier is served all the same.
 """

@@ -1,4 +1,4 @@
-"""What should a person hear of, once?
+"""Derives Events from a cycle, and drops repeated ones.
 
 Events tell of changes: replicas written, children made or healed, conditions that turned. They are derived from two
 statuses and an outcome; the recorder lets the same sentence about the same object pass once in ten minutes. A change

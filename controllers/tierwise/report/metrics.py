@@ -1,4 +1,4 @@
-"""What does the operator tell Prometheus about itself?
+"""Exports the operator's own metrics.
 
 Names and units follow Prometheus' conventions. Labels are bounded: tiers that exist, reasons of the table. The label
 is `tier_namespace`, since a scrape adds a `namespace` of its own (the operator's). Series of a deleted tier go with

@@ -1,4 +1,4 @@
-"""Does every ready replica have fresh metrics, and if not, what is missing where?
+"""Evaluates MetricsAvailable: whether every ready replica has fresh metrics, and what is missing where.
 
 Only replicas that receive requests are expected to be measured, and only some scrapes after they became ready: a new
 replica is not a fault. Names of replicas are listed up to three, in order, so that the message stays the same while

@@ -1,4 +1,4 @@
-"""Do the replicas follow the load, and what keeps them from what it asks for?
+"""Evaluates ScalingActive and ScalingLimited: whether replicas follow the load, and what limits them.
 
 The two conditions of the HorizontalPodAutoscaler, under its names, since users know them.
 """

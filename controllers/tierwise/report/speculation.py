@@ -1,4 +1,4 @@
-"""Is anything being drafted, and if not, is that as it should be?
+"""Tells whether the engine is drafting, and if not, whether that is intended.
 
 The engine changes how many tokens it drafts by itself, by the batch size and the schedule that was rendered; nobody is
 told. So the state is read from what is measured: the rate of drafted tokens over the last minute, and how many requests

@@ -1,4 +1,4 @@
-"""How long to wait before the next try?
+"""Computes how long to wait before the next try.
 
 Longer each time, never longer than half a minute, and never the same for everybody: when the API server comes back,
 its clients must not all arrive in the same second. It never ends: giving up would need a person to notice.

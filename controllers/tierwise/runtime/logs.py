@@ -1,4 +1,4 @@
-"""What does a log line look like?
+"""Formats log lines.
 
 Text for people at a terminal, one JSON object per line for a log store. Times are UTC. kopf tells about each object at
 length; only its warnings are of use here, since what happened to a tier is in its conditions and Events.

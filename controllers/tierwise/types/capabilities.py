@@ -1,4 +1,4 @@
-"""What is known of the model and of the GPUs that a tier may land on?
+"""Describes what is known of the model and of the GPUs that a tier may get.
 
 Two sources fill these values: the model's own config.json (or the sizes that the user declares), and the labels of the
 nodes that `placement` selects. Both may be silent, so every field may be unknown, and what is unknown never refuses a

@@ -1,4 +1,4 @@
-"""Does the live object still say what we rendered, and if not, where?
+"""Finds where the live object differs from what we rendered.
 
 What is compared follows what server-side apply can restore, so that a difference is gone after one apply:
 

@@ -1,4 +1,4 @@
-"""Which InferenceService does a tier become?
+"""Renders the InferenceService of a tier.
 
 Everything in its metadata is copied into the pod template by KServe, so nothing there may vary: three labels, two
 annotations, for ever. Replicas are not here: KServe's class `external` never writes them, and the operator scales the

@@ -1,4 +1,4 @@
-"""What runs in one replica?
+"""Renders the pod of one replica.
 
 One container that loads and serves the model as an unprivileged user. Three choices need their reason here:
 
