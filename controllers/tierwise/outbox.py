@@ -1,14 +1,13 @@
 """Keeps what has happened and is not written to the API server yet.
 
-A change of replicas is made in one request and told in two others, and each of them may fail, or be given up together
+A change of replicas is made in one request and reported in two others. Each of them may fail, or be given up together
 with its cycle. So the change (for the status) and its Event are values that stay here from the moment when they are
-known until the API server has taken them. Nothing here waits for anything: what stands here cannot be lost by an
-answer that does not come.
+known until the API server has accepted them. Nothing here waits for anything, so a missing answer cannot lose them.
 
-Of some changes it is not known whether they were made, as the answer was lost (`tierwise.types.PendingScale`). The
-Deployment tells: from what it was when it was asked for, it can only have come to those replicas by being changed.
+Of some changes it is not known whether they were made, because the answer was lost (`tierwise.types.PendingScale`).
+The Deployment shows it: from what it was when the change was requested, only the change can have led to those replicas.
 
-Another process may have led meanwhile and told changes of its own: ours are put in between by their time.
+Another process may have led meanwhile and reported changes of its own: ours are put between them by their time.
 """
 
 from __future__ import annotations

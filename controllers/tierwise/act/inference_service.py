@@ -5,9 +5,9 @@
     class none, Deployment is there  apply class external: from now on KServe leaves the replicas alone. At 0 replicas
                                      the change of class restarts nothing.
 
-An object is read again, with quorum, right before it is written: the informer may be behind, and what it still misses
-(our own last write, a stranger's object of the same name) must not be overwritten. What is as rendered is never
-written, and what the cluster keeps changing back is written once, then only reported.
+An object is read again, with quorum, right before it is written: the informer may be behind, and what it does not know
+yet (our own last write, somebody else's object of the same name) must not be overwritten. An object that is as rendered
+is never written. What the cluster keeps changing back is written once, and then only reported.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
 """Remembers what earlier writes showed, so that later writes cost less and are reported correctly.
 
-Three things: what the cluster changes back, who was tried while nobody answered, and what is refused. The last is tried
-again later each time, as a refusal stands until a person changes the tier, a policy or a right.
+To save writes: what the cluster changes back, which tiers were tried while nobody answered, and what is refused. A
+refusal stands until a person changes the tier, a policy or a right, so it is tried again later each time.
 
-And two that are to be told rightly: which spec waits to be written (a later try is no healing of what a person did),
-and which changes of replicas were asked for and may have been made, since the answer is not known. What the cluster
-shows later tells; until then they are kept.
+To report correctly: which spec waits to be written (a later try does not heal a change by hand), and which changes of
+replicas were requested without an answer. They are kept until the cluster shows whether they were made.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Reads the values of `extraArgs` that change the engine's memory or number type.
 
-The few that the checks of memory and hardware have to know; what a value may look like is checked in `extra`.
+Only the checks of memory and hardware need them. What a value may look like is checked in `extra_args`.
 """
 
 from __future__ import annotations

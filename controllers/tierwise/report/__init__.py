@@ -1,7 +1,7 @@
-"""The last room: what happened becomes status, events, metrics and an explanation.
+"""Turns what happened into status, Events, metrics and an explanation.
 
-`report` is the door; `change` and `scaled` tell of one change of replicas; `should_write` and `Recorder` decide what of
-it reaches the API server.
+`report` is the entry; `change` and `scaled` describe one change of replicas; `should_write` and `EventDeduplicator`
+decide what of it reaches the API server.
 """
 
 from __future__ import annotations
