@@ -176,7 +176,7 @@ RULES: dict[str, Case] = {
     "the name of a tier is lower-case letters, digits and dashes, and starts with a letter":
         Case("digit first", served(), name="8b-chat"),
     "set exactly one of spec.model (served here) and spec.external (an API)": Case("neither", {}),
-    "a tier cannot change between spec.model and spec.external; make a new tier":
+    "a tier cannot change between spec.model and spec.external; create a new tier":
         Case("served, then external", external(), before=served()),
     "an external tier has no replicas; remove spec.replicas": Case("replicas", external({"replicas": 1})),
     "an external tier is paid by token: use external.prices and remove spec.price":
