@@ -1,8 +1,8 @@
 """Defines how one replica serves its model.
 
-The weights, the engine and what makes the engine cheaper: quantization, speculation, caching, batching, parallelism.
-No field is a raw pod field, and no value that YAML 1.1 would read as a boolean is an enum value (hence `Enabled`,
-`Disabled`, not `On`, `Off`).
+It covers the weights, the engine, and what makes the engine cheaper: quantization, speculation, caching, batching,
+parallelism. No field is a raw pod field, and no value that YAML 1.1 would read as a boolean is an enum value (hence
+`Enabled`, `Disabled`, not `On`, `Off`).
 """
 
 from __future__ import annotations
