@@ -22,10 +22,10 @@ RESULTS = REPO / "docs" / "results" / "faults.json"
 class Row:
     """One fault. `row` is its number in the fault model, `test` the test that makes it (path::name).
 
-    `detect_seconds`: from the fault until something outside shows that the operator reacts: a condition, an Event, a line
-    of its log, a write; None when there is nothing to detect. `recover_seconds`: from the end of the fault until the
-    state is correct again, for a drain until the last stream has ended; None when it never was wrong, or streams were
-    cut. `wrong_writes`: see `ledger`. `note`: a figure that this fault has beside these, e.g. streams cut."""
+    `detect_seconds`: from the fault until something outside shows that the operator reacts: a condition, an Event, a
+    line of its log, a write; None when there is nothing to detect. `recover_seconds`: from the end of the fault until
+    the state is correct again, for a drain until the last stream has ended; None when it never was wrong, or streams
+    were cut. `wrong_writes`: see `ledger`. `note`: a figure that this fault has beside these, e.g. streams cut."""
 
     row: str
     fault: str
