@@ -2,11 +2,11 @@
 
     observe → decide → act → report
 
-One cycle serves all tiers, because they share GPUs and budgets. What is kept (`Kept`) is this process's own: the
-memories of decisions, which a restarted operator restores from the statuses; what was written a moment ago, because the
-informer may not have seen it yet; and what was done and is not told yet (`untold`). A cycle without leave to write (a
-standby) observes, decides and reports as well, so that it knows everything when it takes over; it only keeps it to
-itself. A cycle may be given up at any moment while it waits, so nothing that must not be lost waits to be kept.
+One cycle serves all tiers, because they share GPUs and budgets. `OperatorState` belongs to this process. It holds the
+state of decisions, which a restarted operator restores from the statuses; what was written a moment ago, because the
+informer may not have seen it yet; and what has happened and is not written yet (the outbox). Standbys run the full
+cycle but write nothing, so that they know everything when they take over. A cycle may be given up at any moment while
+it waits, so whatever must not be lost is stored before anything is waited for.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
 """Decides for every tier what is created, from which spec, and how many replicas it has.
 
-First whether the tier may be touched at all: a spec that cannot be served is left as it is (what ran before goes on
-running), an external tier has no replicas, and one that is being deleted dies by its owner references. Then from which
-spec its replicas are made, how many there shall be, and whether we are the one to write them.
+The first question is whether the tier may be changed at all: a spec that cannot be served is left as it is (what ran
+before keeps running), an external tier has no replicas, and a tier that is being deleted is removed by its owner
+references. Then follow the spec that its replicas are made from, how many there are, and whether we write them.
 
-What the spec says is judged always; what the nodes and the hub say, only before something runs. A spec that was
-accepted and runs is not turned off by a fact that comes later: nodes are relabelled, added and lost all the time, and a
-replica that serves has shown that it can. It gets advice instead, and its next change is judged anew.
+The spec itself is always checked; the facts of nodes and hub only before something runs. A spec that was accepted and
+runs is not stopped by a fact that comes later: nodes are relabelled, added and lost all the time, and a replica that
+serves has shown that it can. It gets advice instead, and its next change is checked again.
 
-A tier of which nothing was made yet, or whose spec has changed, waits for the first answer about its model
-(`metadata_pending`); whoever answers sees to it that this takes seconds. Until then there is no plan for it.
+A tier of which nothing was created yet, or whose spec has changed, waits for the first answer about its model
+(`metadata_pending`); whoever answers makes sure that this takes seconds. Until then there is no plan for it.
 """
 
 from __future__ import annotations

@@ -5,15 +5,15 @@
     bounds     scaling.minReplicas and maxReplicas
     metrics    without complete metrics the target does not fall
     window     ...and not below what was recommended within the window
-    headroom   ...and only as far as the rest stays under 80 %
+    headroom   ...and only as far as the remaining replicas stay under 80 %
     pin        spec.replicas overrides all of it
     mode       a foreign scaler, or Advisory: computed, not written
 
-Up goes at once and in one jump, from whatever is known; down only through all of the above. Every step is kept, changed
-or not: the trail is what `tierwise explain`, the condition and the Event show.
+The target rises at once and in one jump, from whatever is known; it falls only through all of the steps. Every step is
+kept, changed or not: `tierwise explain`, the condition and the Event show these steps.
 
-The first sample of a new replica: engines are scraped one after another, so for one interval the requests that moved to
-a new replica are still counted on an old one. Counted upwards they would make every step overshoot.
+The first sample of a new replica is special. Engines are scraped one after another, so for one interval the requests
+that moved to a new replica are still counted on an old one. Counted upwards they would make every step overshoot.
 """
 
 from __future__ import annotations
