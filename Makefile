@@ -83,7 +83,7 @@ unit-rooms: venv ## ... of the other rooms, and whatever is new
 test: lint verify unit test-conformance test-chart test-image test-cluster ## Everything; under 20 minutes with built binaries
 
 .PHONY: test-conformance
-test-conformance: venv ## The kserve SDK and vLLM's own command line judge what is rendered; each in an environment of its own
+test-conformance: venv ## The kserve SDK and vLLM's own parser read what is rendered; each in an environment of its own
 	@$(PY) -m tests.conformance.environments
 	$(PYTEST) -q tests/conformance
 
@@ -114,7 +114,7 @@ test-vllm: binaries ## The real vLLM 0.32 and 0.30 on the CPU, in pods and alone
 	$(PYTEST) -q --capture=sys tests/vllm
 
 .PHONY: test-faults
-test-faults: binaries ## What breaks in clusters, broken on purpose; writes docs/results/faults.json; under 40 minutes
+test-faults: binaries ## Faults in API server, KServe, Prometheus, pods and nodes; writes docs/results/faults.json; under 40 minutes
 	@echo "three shards side by side, each with a playground of its own; each is printed when it has ended"
 	@$(MAKE) --jobs=3 --output-sync=target test-faults-control test-faults-replicas test-faults-measured
 	@$(PY) -m tests.faults.table
@@ -149,11 +149,11 @@ verify: binaries ## Regenerate every generated file; fail if one changed
 	@$(PY) -m tests.verify
 
 .PHONY: mutants
-mutants: venv ## Mutants of decide/ against its tests: docs/results/mutants.json, docs/mutants.md; under 10 minutes on 2 cores
+mutants: venv ## Mutation tests of decide/: docs/results/mutants.json, docs/mutants.md; under 10 minutes on 2 cores
 	nice -n 10 $(PY) -m tests.mutants
 
 .PHONY: demo
-demo: binaries ## Two tiers on a real control plane follow a real load; `kubectl get mt` tells the story
+demo: binaries ## Two tiers on a real control plane follow a real load, shown by `kubectl get mt`
 	@$(PY) -m playground.demo
 
 # --- what is shipped -------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""How does the playground itself talk to its API server?
+"""Talks to the API server while the playground starts.
 
 Three verbs over HTTP. The objects applied at start are a dozen known kinds, so nothing has to be discovered,
 and the first object is there a second earlier than any client library would have it.

@@ -1,4 +1,4 @@
-"""How do real Kubernetes, KServe and Prometheus get onto a machine that has only Go?
+"""Builds Kubernetes, KServe, Prometheus and helm from pinned Go modules.
 
 They are ordinary Go programs: `tools/<tool>/go.mod` pins each with all its dependencies, `go build` makes it.
 The results go to the user's cache under a key over everything that goes into them, so an unchanged pin is

@@ -1,4 +1,4 @@
-"""In which order does a control plane come up?
+"""Starts the control plane in the right order.
 
 Everything that does not wait for something else starts at once. What waits: the API server for etcd, all for
 the API server, KServe's manager for its CRDs (it exits without them). Ready means ready to use: the nodes

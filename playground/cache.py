@@ -1,4 +1,4 @@
-"""Where does the playground keep what takes long to make?
+"""Locates the cache of what takes long to build.
 
 In the user's cache folder (XDG base directory specification), so that every checkout shares one build.
 """

@@ -1,4 +1,4 @@
-"""Which processes make up the control plane, how is each started, and when is it ready?
+"""Describes the processes of the control plane: how each is started, and when it is ready.
 
 Flags that are not obvious are explained where they stand. A component is only described here; the supervisor
 runs it.

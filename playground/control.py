@@ -1,4 +1,4 @@
-"""How does somebody outside stop the API server for a moment?
+"""Lets a program outside stop, pause and start components.
 
 A Unix socket in the state folder (files are shared with the host, networks are not). One JSON object a
 connection: {"do": "stop", "component": "kube-apiserver"}; the answer is {"ok": true, ...} or {"error": "..."}.

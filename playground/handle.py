@@ -1,4 +1,4 @@
-"""How do tests, the demo and the command line get a running playground?
+"""Starts a playground for tests, the demo and the command line.
 
 `start()` returns when everything is ready, and what it returns is the only thing that keeps the playground
 alive. Everything a client needs (kubeconfig, URLs, proxy) works from the host, without entering anything.

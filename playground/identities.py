@@ -1,4 +1,4 @@
-"""Who is who in the playground's cluster, and with which file?
+"""Gives each component and node an identity, and writes the token and kubeconfig files.
 
 Each component and node is its own user with the groups that Kubernetes' bootstrap roles expect, so RBAC and
 the node authorizer decide as on a real cluster. Tokens, not certificates: one line each, made in no time.

@@ -1,4 +1,4 @@
-"""What runs as process 1 inside, and what takes the whole playground along when it ends?
+"""Runs as process 1 inside the namespaces, and ends everything when the starter ends.
 
 Process 1 only waits: for its one child, the supervisor; for orphans, which nobody else would bury; and, in a
 thread, for the end of a pipe whose other end the starter holds. However the starter ends, the pipe closes,

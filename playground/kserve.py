@@ -1,4 +1,4 @@
-"""What does KServe itself bring into the cluster, and what is different here?
+"""Prepares KServe's own manifests for this cluster.
 
 The CRDs, the ConfigMap, the RBAC rules and the webhooks come from KServe's own module, as released. Changed
 is only what its installer would change (namespace, certificate) and what its documentation says for a cluster

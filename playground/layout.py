@@ -1,4 +1,4 @@
-"""Where is everything in the playground: addresses, ports, names, and the files of one running instance?
+"""Defines the addresses, ports, names and files of a playground.
 
 The addresses are constants because every playground lives in a network namespace of its own, so nothing
 can collide. Kubernetes refuses loopback addresses in EndpointSlices; hence a private range on `lo`.

@@ -1,4 +1,4 @@
-"""What must a new network namespace have before a control plane can live in it?
+"""Prepares a new network namespace for a control plane.
 
 Loopback up, the playground's address, the service range as local (so that any ClusterIP can be listened on
 without an address of its own), and forwarding between pods. Spoken to the kernel directly (rtnetlink, RFC

@@ -1,4 +1,4 @@
-"""Which nodes does the playground have?
+"""Defines the nodes of the playground.
 
 Nodes are only objects here: the scheduler looks at labels and capacity, nothing enforces them. The GPU
 labels are those of NVIDIA's GPU feature discovery, because that is what node selectors are written against.

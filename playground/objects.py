@@ -1,4 +1,4 @@
-"""Which objects are in the cluster before the first user's?
+"""Defines the objects that exist in the cluster before the first user's.
 
 Namespaces, what lets Prometheus find pods, the Service under which kube-prometheus-stack users know it, and
 volumes for claims to bind to.

@@ -1,4 +1,4 @@
-"""Who may speak TLS in the playground?
+"""Issues the playground's TLS certificates.
 
 One certificate authority per instance, made at start and thrown away with it. Everything is ECDSA P-256:
 a key takes a millisecond, an RSA key would take a good part of the start-up time.

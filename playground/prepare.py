@@ -1,4 +1,4 @@
-"""What must lie in the state folder before anything starts?
+"""Writes the files that must exist before anything starts.
 
 Certificates, tokens, kubeconfigs and configuration files: all made anew for each instance.
 """

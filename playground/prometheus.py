@@ -1,4 +1,4 @@
-"""What does the playground's Prometheus scrape, and under which labels?
+"""Defines what the playground's Prometheus scrapes, and under which labels.
 
 The first job yields what the Prometheus operator makes of Tierwise's PodMonitor (port `http`, path /metrics,
 podTargetLabels [tierwise.io/tier]), relabelling rule by rule, so that a query that works here works on a

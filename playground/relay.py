@@ -1,4 +1,4 @@
-"""How does the host reach addresses that exist only inside?
+"""Connects the host to addresses that exist only inside.
 
 A socket belongs for ever to the network namespace it was made in. The starter opens listening sockets on the
 host's loopback and hands them in; what accepts on them in here connects to the address inside. Two kinds:

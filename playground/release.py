@@ -1,4 +1,4 @@
-"""How does Tierwise get into the playground? The way it gets into any cluster: with helm.
+"""Installs Tierwise into the playground as into any cluster: with helm.
 
 So the operator runs as a pod under its own ServiceAccount with the chart's Role, and a verb that the chart forgot fails
 here. The demo and the cluster tests install it with this module.

@@ -1,4 +1,4 @@
-"""How do the kubelet and the service forwarder talk to the API server?
+"""Talks to the API server for the kubelet and the service forwarder.
 
 Plain objects over HTTP: they read and write JSON by path, hundreds of times a minute when pods come and go,
 and the official client's models would cost a second at start and 60 MB for nothing. Watching is `Mirror`: a

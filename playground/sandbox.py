@@ -1,4 +1,4 @@
-"""How does an ordinary user get a network, processes and mounts of his own?
+"""Creates network, process and mount namespaces for an ordinary user.
 
 With Linux namespaces made inside a user namespace, in which he is root, by `unshare` of util-linux. The
 starter keeps three listening sockets on the host's loopback and one end of a pipe; everything inside ends

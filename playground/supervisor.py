@@ -1,4 +1,4 @@
-"""How does a control plane of eight processes stay up, and be taken down piece by piece?
+"""Keeps the processes of the control plane running, and stops single ones on request.
 
 Each component has one task that starts it, waits for its end and starts it again with growing pauses. Tests
 stop, pause and start components by name; a component that ends by itself is reported with its last log lines,

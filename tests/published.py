@@ -1,4 +1,4 @@
-"""What do real models' config.json say? The published files, as far as anything here reads them."""
+"""Holds the published config.json of real models, as far as anything here reads them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is every generated file what its generator makes today?
+"""Regenerates every generated file, and fails if one changed.
 
 `make verify` writes all of them again and names those that changed, so that a difference is looked at and committed,
 never edited by hand.

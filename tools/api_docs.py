@@ -1,4 +1,4 @@
-"""How do the models and the reasons become pages that people read?
+"""Generates the reference pages from the models and the reasons.
 
 docs/modeltier.md is written from the structural schema, so it says what the API server enforces (types, bounds,
 defaults, rules), and docs/conditions.md from the one table of reasons. Nothing on these pages is written by hand.
@@ -29,21 +29,21 @@ _SIZES = {
 }
 _CONDITIONS = {
     "Accepted": "The spec can be served by this engine version.",
-    "Provisioned": "The children exist as rendered, and no pod is stuck.",
+    "Provisioned": "All child objects exist as rendered, and no pod is stuck.",
     "MetricsAvailable": "Every ready replica has fresh metrics. Without them a target can rise but not fall.",
-    "ScalingActive": "Replicas follow the load: they are neither pinned, nor advisory, nor scaled by somebody else.",
-    "ScalingLimited": "Something keeps the target from what the load asks for. False is the normal state.",
-    "Ready": "At least one replica answers requests. `status.ready` shows how many of how many.",
+    "ScalingActive": "Replicas follow the load: they are not pinned, advisory or scaled by another autoscaler.",
+    "ScalingLimited": "A limit keeps the target from what the load asks for. False is the normal state.",
+    "Ready": "At least one replica answers requests. `status.ready` shows ready and desired replicas, e.g. 2/3.",
 }
 _STATES = (
-    ("Ready", "All replicas that are wanted answer."),
-    ("Scaling", "Some answer, more are on their way, nothing is wrong."),
-    ("Degraded", "Some answer, but something is wrong: REASON is that of Provisioned."),
-    ("Unmeasured", "All answer, but metrics are missing: REASON is that of MetricsAvailable."),
-    ("Starting", "None answers yet, nothing is wrong."),
-    ("Failed", "None answers, and something is wrong: REASON is that of Provisioned."),
+    ("Ready", "All desired replicas answer."),
+    ("Scaling", "Some replicas answer, more are starting, nothing is wrong."),
+    ("Degraded", "Some replicas answer, but something is wrong. REASON is that of Provisioned."),
+    ("Unmeasured", "All replicas answer, but metrics are missing. REASON is that of MetricsAvailable."),
+    ("Starting", "No replica answers yet, nothing is wrong."),
+    ("Failed", "No replica answers, and something is wrong. REASON is that of Provisioned."),
     ("Stopped", "`spec.replicas` is 0."),
-    ("Rejected", "The spec is not accepted; what ran before goes on running."),
+    ("Rejected", "The spec is not accepted; what ran before keeps running."),
     ("Deleting", "The tier, or its namespace, is being deleted."),
     ("External", "Requests go to an external API."),
 )
@@ -84,10 +84,10 @@ def conditions_page() -> str:
         _NOTE.format(source="controllers/tierwise/reasons/"),
         "# Conditions, reasons, events",
         "",
-        "One word per cause. The same word stands in the condition, in the Event, in the label `reason` of the",
-        "metrics and in `tierwise explain`. A warning Event is written when a condition turns for the worse.",
+        "Each cause has one word. It is the same in the condition, in the Event, in the label `reason` of the metrics",
+        "and in `tierwise explain`. A warning Event is written when a condition changes for the worse.",
         "",
-        "## The one word: STATUS",
+        "## The column STATUS",
         "",
         "| STATUS | means |",
         "|---|---|",
@@ -96,12 +96,17 @@ def conditions_page() -> str:
     ]
     for kind in CONDITION_TYPES:
         lines += [f"## {kind}", "", _CONDITIONS[kind], "", *_reasons(kind)]
-    lines += ["## Steps of a decision", "", "What `status.limitedBy` and the steps in `explain` say.", ""]
+    lines += [
+        "## Steps of a decision",
+        "",
+        "The reasons in `status.limitedBy` and in the steps of `tierwise explain`.",
+        "",
+    ]
     lines += _reasons("Step")
     lines += [
         "## Advice",
         "",
-        "The spec is served; `status.advice`, an Event and `explain` say what could be better.",
+        "Recommendations: settings that work but bring no benefit. See `status.advice`, Events and `explain`.",
         "",
     ]
     lines += _reasons("Advice")

@@ -1,4 +1,4 @@
-"""What can each engine release do, what does it need, and which extra arguments are open, as a page for people?
+"""Generates the page of what each engine release can do, what it needs, and which extra arguments are allowed.
 
 docs/engines.md, from the same tables that the checks read: `make docs` writes it, `make verify` fails when it is old.
 """

@@ -1,4 +1,4 @@
-"""How is a generated file written, and how is it proven to be fresh?
+"""Writes generated files, or compares them with what is there.
 
 Every generator is a function from nothing to {path: text}; this module writes such a mapping below a root, or
 compares it with what is there. Both the CRDs and the pages of the documentation go through it.

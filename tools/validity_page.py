@@ -1,4 +1,4 @@
-"""Which quantization method, KV type and speculation method can each engine release use on each GPU?
+"""Generates the table of what each engine release can use on each GPU: quantization, KV type, speculation.
 
 docs/validity.md for people and docs/results/validity.json for programs, both made by asking `check` about a plain spec
 of that one tactic on that one GPU: so the table is what the operator does, and cannot say anything else. The GPUs are

@@ -1,4 +1,4 @@
-"""What can go wrong, and which of it is worth another try?
+"""Defines the exceptions, and which of them are worth another try.
 
 One tree, so that the loop needs one `except` per answer and a person reads one kind of sentence: what happened, to
 which object, what to do about it.

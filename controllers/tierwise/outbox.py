@@ -8,7 +8,7 @@ does not come.
 Of some changes it is not known whether they were made, as the answer was lost. The Deployment tells: from what it was
 when it was asked for, it can only have come to those replicas by being changed.
 
-Another process may have led meanwhile and told changes of its own: ours are put in between by their time.
+Another process may have led meanwhile and reported changes of its own: ours are put between them by their time.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""What is wrong with a tier's pods, in the words of the table?
+"""Finds what is wrong with a tier's pods, as a reason and a sentence.
 
-The cluster says it in five places (a waiting reason, a scheduler's message, an exit code, the engine's last lines, an
-age); a person wants one sentence. Only pods that do not answer are looked at, the gravest finding is reported, and
-pods with the same trouble are counted, not listed.
+The cluster reports it in five places (a waiting reason, a scheduler's message, an exit code, the engine's last lines,
+an age); a person wants one sentence. Only pods that do not answer are examined, the most serious finding is reported,
+and pods with the same problem are counted, not listed.
 
-Two rooms ask: what to tell, and whether a spec cannot start at all. So the judgement stands here, once.
+Two rooms need it: one reports it, the other decides whether a spec cannot start at all. So the rules are here, once.
 """
 
 from __future__ import annotations

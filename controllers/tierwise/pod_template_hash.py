@@ -1,13 +1,13 @@
-"""Has a Deployment reached what was rendered for its tier?
+"""Tells whether a Deployment has reached what was rendered for its tier.
 
 KServe copies an InferenceService into a Deployment a moment later, and neither object says which spec of the tier it
-comes from: a label that told would be part of the pod template, and a change of it would restart GPUs. So the pod
-template itself is the evidence. Its fingerprint is taken over the fields that a spec decides about, in a form that the
-rendered predictor and the Deployment share: what KServe and the API server fill in or write differently (defaults,
-"1000m" for "1", variables of KServe's own) is left out or evened out.
+comes from: a label with that information would be part of the pod template, and a change of it would restart GPUs. So
+the pod template itself is the evidence. Its fingerprint is taken over the fields that a spec decides about, in a form
+that the rendered predictor and the Deployment share. What KServe and the API server fill in or write differently
+(defaults, "1000m" for "1", variables of KServe's own) is removed or normalized.
 
-If a cluster changes such a field on the way, the fingerprints never agree, and all that rests on them (that a spec has
-served, that one cannot start) is never said.
+If a cluster changes such a field on the way, the fingerprints never agree. What depends on them (that a spec has
+served, that one cannot start) is then never reported.
 """
 
 from __future__ import annotations

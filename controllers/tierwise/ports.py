@@ -1,4 +1,4 @@
-"""Where does the library touch the world?
+"""Defines the protocols through which the library reaches the outside.
 
 Three narrow seams, so that every adapter (the real API server, the real Prometheus, a fault proxy in between) is
 replaced at one place and nothing else can reach out.

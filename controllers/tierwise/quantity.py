@@ -1,4 +1,4 @@
-"""What number does a Kubernetes quantity stand for?
+"""Parses Kubernetes quantities into numbers.
 
 "1", "1000m" and 1 are the same amount; the API server and KServe rewrite one form into another, so amounts are
 compared as numbers. Grammar: k8s.io/apimachinery/pkg/api/resource (decimal and binary suffixes, exponents).

@@ -1,8 +1,8 @@
-"""What remains of the cluster's own texts when what changes by itself is taken out?
+"""Removes from the cluster's own texts what changes by itself.
 
-A message that is kept (in a condition, in the status) must be the same bytes as long as it says the same thing, or it
-is written for ever. Retry counters and the random names of pods that were never made are therefore left out, and of an
-engine's last output only the line that names the cause.
+A message that is kept (in a condition, in the status) must be the same bytes as long as it means the same, or it is
+written for ever. Retry counters and the random names of pods that were never created are therefore left out, and of an
+engine's last output only the line that names the cause is kept.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How are times written, and read back?
+"""Writes times as RFC 3339, and reads them back.
 
 Kubernetes writes RFC 3339 in UTC with whole seconds; everything in here is seconds since the epoch.
 """

@@ -1,8 +1,8 @@
-"""Of which parts is the process made, in which order do they start, and how does it end?
+"""Builds the process from its parts, starts them in order, and ends them.
 
-Parts that anybody may ask (probes, metrics) start first and end last. Each part runs for ever; one that fails is logged
-and started again, later each time, so that nothing but a signal ends the process. At the end the running cycle is given
-a moment, no further one begins, and the Lease is given back, so that another process takes over at once.
+The parts that others call (probes, metrics) start first and end last. Each part runs for ever. A part that fails is
+logged and started again, later each time, so that only a signal ends the process. At the end the running cycle is given
+a moment, no further cycle begins, and the Lease is released, so that another process takes over at once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What can be typed?
+"""Defines the command line.
 
     tierwise run        the operator itself
     tierwise explain    why a tier has the replicas it has, and what to do about what is wrong

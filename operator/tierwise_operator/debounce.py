@@ -1,8 +1,8 @@
-"""When does the loop run next?
+"""Decides when the loop runs next.
 
-Changes come in bursts, so a wake-up waits until the burst is over (a quiet moment) but never longer than a limit; and
-without any change the loop runs once per tick, because metrics change without an event. One cycle at a time: what wakes
-during a cycle starts the next one.
+Changes come in bursts, so a wake-up waits for a quiet moment, but never longer than a limit. Without any change the
+loop runs once per tick, because metrics change without an event. Cycles do not overlap: a wake-up during a cycle starts
+the next one.
 """
 
 from __future__ import annotations

@@ -1,19 +1,20 @@
-"""How does the process know what is in the cluster, for ever?
+"""Keeps the process informed about the cluster, and restarts kopf when it ends.
 
 kopf is used as an informer and as nothing else: indices hold one small record per object, events wake the loop. There
 are no timers, daemons, finalizers or create/update handlers, so kopf writes nothing to anybody's object.
 
-kopf runs in a thread with an event loop of its own, for three reasons: it ends when a kind disappears under it (a
-deleted ModelTier CRD, 404), and is then started again here; at its end it cancels every task of its loop, also those
-that are not its own; and it takes the process' signals, in the main thread only. What it knows is copied out by its
-own loop, so nobody reads an index while it changes.
+kopf runs in a thread with an event loop of its own, for three reasons: it ends when a kind disappears (a deleted
+ModelTier CRD, 404), and is then started again here; at its end it cancels every task of its loop, also those that are
+not its own; and in the main thread it would take the process' signals. Its own loop copies out what it knows, so nobody
+reads an index while it changes.
 
-Two things kopf does not notice. An object that was deleted while its watch was broken for so long that it had to list
-anew (410) stays in the index; and an event that was lost on its way, of an object that was made or changed, is missed
-by nobody. So right after it has listed anew, and every few minutes, what was heard is compared with a list of what
-exists: what does not exist is left out, and when something has stood unheard for long, all watches are begun anew. And
-one thing it does not tell: that it has listed every kind. The first event tells it; where there is nothing, there is
-none, and a list of our own tells it.
+Two things kopf does not notice: an object stays in the index if it was deleted while its watch was broken for so long
+that kopf had to list again (410); and an object that was created or changed is missing if its event was lost. So after
+each re-list, and every few minutes, what was heard is compared with a list of what exists. What does not exist is left
+out, and when something has been missing for long, all watches begin again.
+
+kopf also does not report that it has listed every kind. The first event shows it; where there is no object there is no
+event, and a list of our own shows it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What is watched through kopf, and what is kept of each object?
+"""Defines what is watched through kopf, and what is kept of each object.
 
-Every kind has an index (its record, by UID) and an event handler that wakes the loop when the record has changed, and
-nothing else: a HorizontalPodAutoscaler has its status written every 15 s, and none of that is in its record. Label
-selectors are applied by the server, so a cluster with ten thousand pods costs no more than its engines.
+Every kind has an index (its record, by UID) and an event handler. The handler only wakes the loop, and only when the
+record has changed: a HorizontalPodAutoscaler has its status written every 15 s, and none of that is in its record. The
+server applies the label selectors, so a cluster with ten thousand pods costs no more than its engines.
 """
 
 from __future__ import annotations

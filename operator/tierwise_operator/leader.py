@@ -1,13 +1,13 @@
-"""May this process write?
+"""Decides whether this process may write: holds and renews the Lease.
 
-Several copies of the operator may run; the one that holds the Lease writes, the others watch and are ready. The client
+Several copies of the operator may run. The one that holds the Lease writes; the others watch and are ready. The client
 library's own election is not used: it fails when the Lease does not exist yet, lets the leader run on when the API
 server is away, and writes local times labelled as UTC (kubernetes.aio 37.0.2).
 
 Two clocks must not be mixed. Whether *another* holder has died is judged by how long *we* have seen its Lease
-unchanged, never by the times written in it, so skewed clocks harm nothing. Whether *we* still hold it is judged by the
-age of our last renewal on a clock that only grows, and the age counts from before the request was sent. The fence looks
-at that age right before every single write: a process that was stopped for a minute and goes on writes nothing.
+unchanged, never by the times written in it, so skewed clocks do no harm. Whether *we* still hold it is judged by the
+age of our last renewal on a monotonic clock, counted from before the request was sent. The fence checks that age right
+before every single write: a process that was stopped for a minute and goes on writes nothing.
 """
 
 from __future__ import annotations

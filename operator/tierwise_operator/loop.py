@@ -1,8 +1,8 @@
-"""What happens at every beat?
+"""Runs one cycle per tick or wake-up.
 
-The world and the last samples are taken as they are (nothing is waited for), one cycle runs, and the process tells that
-it is alive. A cycle that fails is logged and the next one starts from scratch: nothing half-done is kept. A cycle that
-takes too long (an API server that does not answer) is given up, for the same reason.
+The world and the last samples are taken as they are (nothing is waited for), one cycle runs, and the process reports
+that it is alive. A cycle that fails is logged, and the next one starts from scratch: nothing half-done is kept. For the
+same reason a cycle that takes too long (an API server that does not answer) is given up.
 """
 
 from __future__ import annotations

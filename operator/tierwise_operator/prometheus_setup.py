@@ -1,4 +1,4 @@
-"""Which Prometheus is sampled, how, and how often?"""
+"""Connects the poller to Prometheus as the settings say."""
 
 from __future__ import annotations
 

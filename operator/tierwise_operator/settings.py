@@ -1,4 +1,4 @@
-"""What can be set about the process, how, and why is the default what it is?
+"""Defines the settings of the process, with the reason for each default.
 
 Every setting is a flag of `tierwise run` and an environment variable (the chart uses those); the flag wins. Settings
 are read once and frozen: a change is a restart, which loses nothing (what must survive is in the tiers' status).

@@ -1,1 +1,1 @@
-"""What does a newcomer see in five minutes? Two tiers on a real control plane that follow a real load."""
+"""The demo: two tiers on a real control plane that follow a real load, in five minutes."""

@@ -1,4 +1,4 @@
-"""What did the run cost, how much did it serve, and do the client's and the engines' figures agree?
+"""Computes what the run cost and served, and whether the client's and the engines' figures agree.
 
 Pure arithmetic over what was seen, so that it can be tested: samples of the tiers' status over time, the answers that
 the client got, and the engines' own counters as Prometheus last scraped them.

@@ -1,4 +1,4 @@
-"""How do the demo's requests reach the tiers? From one process inside the playground, as a client in the cluster.
+"""Sends the demo's requests from one process inside the playground, as a client in the cluster.
 
     python -m playground.demo.drive ORDERS.json
 

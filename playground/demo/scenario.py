@@ -1,4 +1,4 @@
-"""What is shown: which tiers, which load, and how is time compressed?
+"""Defines what the demo shows: the tiers, the load, and how time is compressed.
 
 An hour of a real trace must fit into three minutes, and a GPU's work onto a laptop's cores, without changing what the
 autoscaler sees. So requests arrive ARRIVALS_FASTER times faster than recorded, each simulated engine works

@@ -1,4 +1,4 @@
-"""What does the viewer see while the load runs? `kubectl get mt`, again and again.
+"""Shows `kubectl get mt` again and again while the load runs.
 
 On a terminal the table is redrawn in place; otherwise (a file, a pipe) it is printed now and then, one after another.
 What is drawn comes in as values, so that both ways show the same.

@@ -1,4 +1,4 @@
-"""How is the stage set? The playground, Tierwise by helm, two tiers, and somebody who looks at them.
+"""Prepares the demo: the playground, Tierwise by helm, two tiers, and an observer.
 
 Everything goes through kubectl and helm, as a user's hands would.
 """

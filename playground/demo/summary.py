@@ -1,4 +1,4 @@
-"""What came out of it, and was everything as it should be?
+"""Summarizes the demo, and checks that it went as promised.
 
 The figures are the client's and the cluster's own; a check that fails fails the demo.
 """

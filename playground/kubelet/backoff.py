@@ -1,4 +1,4 @@
-"""How long must a container wait before its next start?
+"""Computes how long a container waits before its next start.
 
 The arithmetic of the kubelet's own back-off (pkg/kubelet, client-go util/flowcontrol): the first restart is
 immediate, then 10 s doubling to 300 s; a container that stayed up for twice the maximum starts afresh. The

@@ -1,4 +1,4 @@
-"""How does one container of a pod live: start, probes, end, restart, stop?
+"""Runs one container of a pod: start, probes, end, restart, stop.
 
 One task per container. A container that ends is started again as its restart policy says, with the kubelet's
 back-off. Stopping is preStop, SIGTERM, the rest of the grace period, SIGKILL.

@@ -1,4 +1,4 @@
-"""When is a container's patience over?
+"""Holds a grace period that can only get shorter.
 
 A grace period that can only get shorter: a second delete with a smaller grace period brings the end forward
 for everybody who already waits.

@@ -1,4 +1,4 @@
-"""Which GPUs does a pod see?
+"""Assigns the numbers of GPUs to pods.
 
 None exists, but a program that asks gets an answer: as the NVIDIA device plugin does, each container with a
 GPU limit gets the numbers of free GPUs of its node in NVIDIA_VISIBLE_DEVICES.

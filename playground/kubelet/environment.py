@@ -1,4 +1,4 @@
-"""Which environment and which command line does a container get?
+"""Builds the environment and the command line of a container.
 
 The rules of the kubelet (pkg/kubelet/kubelet_pods.go, third_party/forked/golang/expansion): Services first,
 then envFrom, then env in order, each value expanded with what was defined before it. Nothing of the

@@ -1,4 +1,4 @@
-"""How does a user see in `kubectl describe pod` what the kubelet did?
+"""Records the kubelet's Events, for `kubectl describe pod`.
 
 Events under the kubelet's own reasons. The same event again raises the count of the first one instead of
 adding another, as client-go's correlator does. Reporting never holds up or fails the work it reports.

@@ -1,4 +1,4 @@
-"""What does a fieldRef or resourceFieldRef of a pod come to?
+"""Resolves a fieldRef or resourceFieldRef of a pod.
 
 The paths are those the API accepts (downward API); an unknown one is refused at admission already, so an
 error here means a path this kubelet does not know.

@@ -1,4 +1,4 @@
-"""Which local command does an image reference stand for?
+"""Maps an image reference to a local command.
 
 A table (playground/images.yaml) instead of a registry. A reference without an entry is a failed pull, with
 the words containerd uses, so that whatever reads waiting reasons meets the real ones.

@@ -1,4 +1,4 @@
-"""What did a container write, and who is reading it right now?
+"""Stores the output of containers, and lets readers follow it.
 
 One file per start of a container, each line with its time in front, as container runtimes write it. Readers
 that follow get new lines as they come, without looking at the file again and again.

@@ -1,4 +1,4 @@
-"""How does a pod come to a network namespace and an address of its own?
+"""Gives a pod a network namespace and an address.
 
 A pair of links, one end in the pod, both sides with plain /32 routes: no bridge, no forwarding rules. The
 namespaces (network, hostname, shared memory) are held by open descriptors alone, so there is no pause

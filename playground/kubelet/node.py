@@ -1,4 +1,4 @@
-"""How does a node join the cluster, stay alive in it, and learn of its pods?
+"""Registers a node, keeps it alive, and watches the pods bound to it.
 
 The Node object with its labels and capacity, a Lease renewed every ten seconds, and a watch on the node
 itself: when it is not Ready there (the API server or this process was away for a while), its status is

@@ -1,4 +1,4 @@
-"""How does a pod live, from its binding to this node until the API object is gone?
+"""Runs a pod from its binding to this node until the API object is gone.
 
 One worker per pod: volumes, network, init containers in turn, containers side by side; and, once deletion is
 asked for, the way back: preStop and signals, then the object. That no Service sends anything new to a pod that

@@ -1,4 +1,4 @@
-"""What is needed before a container can start, and what does it say while something is missing?
+"""Prepares everything that a container needs to start, and reports what is missing.
 
 The image's entry, the environment, the command line and the mounts. What is missing is tried again for ever,
 with the waiting reasons of a kubelet: ErrImagePull and ImagePullBackOff, CreateContainerConfigError.

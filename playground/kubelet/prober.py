@@ -1,4 +1,4 @@
-"""How is a probe carried out, and who hears of it?
+"""Carries out probes, and reports their results.
 
 HTTP and TCP probes go to the pod's address from outside, as a kubelet's do, so a server that listens on the
 pod's loopback only is not ready. Exec probes run inside the container.

@@ -1,4 +1,4 @@
-"""When is a probe due, and what follows from its outcomes?
+"""Decides when a probe is due, and what its outcomes mean.
 
 Pure: a probe is a spec, a state and `observe`. The thresholds are those of the kubelet
 (pkg/kubelet/prober/worker.go): a result changes only after as many equal outcomes in a row as its threshold

@@ -1,4 +1,4 @@
-"""How is a container's first process started so that it dies with the kubelet, and how is its end noticed?
+"""Starts a container's first process so that it dies with the kubelet, and waits for its end.
 
 Each container has a thread of the kubelet's own. The thread enters the pod's namespaces, asks for a new
 process tree and starts the launcher, which so is the tree's first process and a direct child of the kubelet:

@@ -1,4 +1,4 @@
-"""Which files does a ConfigMap, Secret, downward API or projected volume hold?
+"""Builds the files of ConfigMap, Secret, downward API and projected volumes.
 
 `files` is pure: sources in, files out. `write_files` puts them on disk the way the kubelet's atomic writer
 does: a dated folder, the link `..data` switched to it in one step, and one link per entry, so that a reader

@@ -1,4 +1,4 @@
-"""How does a pod's status get to the API, and stay there?
+"""Writes a pod's status to the API, and keeps it there.
 
 Level-triggered: whenever something changed here or there, what the API shows is compared with what should be
 shown, and patched if it differs. So a status that somebody else changed (the node lifecycle controller marks

@@ -1,4 +1,4 @@
-"""What number does a Kubernetes quantity mean?
+"""Parses Kubernetes quantities into numbers.
 
 Only what the kubelet itself needs (resourceFieldRef, sizes of memory-backed volumes, GPU counts), without
 loading the API client for it.

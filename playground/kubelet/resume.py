@@ -1,4 +1,4 @@
-"""What becomes of pods that an earlier life of this kubelet was running?
+"""Decides what happens to pods that an earlier process of this kubelet ran.
 
 Their processes died with it, so it is as after a reboot of the node: containers start again with a higher
 count where the restart policy says so, and end as lost where it does not. Pure: the pod's last status in,

@@ -1,4 +1,4 @@
-"""How does a container's file tree come about, without an image?
+"""Builds a container's file tree without an image.
 
 The root is a small tmpfs. Every entry of the host's root is bound into it, except those that belong to one
 machine's life (/tmp, /run, /mnt, /proc, /dev), which start empty or minimal. The host's part is read-only:

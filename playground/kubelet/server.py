@@ -1,4 +1,4 @@
-"""What does the API server ask a kubelet for? The logs of containers (`kubectl logs`), over HTTPS.
+"""Serves the logs of containers to the API server (`kubectl logs`), over HTTPS.
 
 One server answers for all nodes of the playground. Only the API server's client certificate is let in.
 """

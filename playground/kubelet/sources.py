@@ -1,4 +1,4 @@
-"""Where do a pod's ConfigMaps, Secrets and tokens come from?
+"""Reads a pod's ConfigMaps, Secrets and tokens.
 
 Read from the API by name with the node's own identity, as the node authorizer allows it: no lists, no
 watches. A container start always reads anew; refreshing volumes may use what was read within the last minute.

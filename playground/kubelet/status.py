@@ -1,4 +1,4 @@
-"""What does the API see of a pod: phase, conditions and container statuses?
+"""Builds a pod's status: phase, conditions and container statuses.
 
 Pure: from what is known of the containers to the status object, by the rules of the kubelet
 (pkg/kubelet/kubelet_pods.go getPhase, status/generate.go). Transition times are kept from the status before,

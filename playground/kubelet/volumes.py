@@ -1,4 +1,4 @@
-"""Where on disk is each of a pod's volumes, and what is in it?
+"""Creates a pod's volumes on disk, and fills them.
 
 One folder per volume under the pod's own, except PersistentVolumeClaims, which have a folder that outlives
 the pod. Volumes made of API objects and tokens are refreshed about once a minute, as a kubelet does.

@@ -1,4 +1,4 @@
-"""Which address has the name SERVICE.NAMESPACE.svc.cluster.local?
+"""Answers DNS queries for SERVICE.NAMESPACE.svc.cluster.local.
 
 A DNS server (RFC 1035) small enough to read: A records of Services, "no such name" for all else, since the
 playground has no way out. Short names (`svc`, `svc.ns`, `svc.ns.svc`) work as on a cluster, through the search

@@ -1,4 +1,4 @@
-"""How does a connection to a ClusterIP get to a pod?
+"""Forwards connections from a ClusterIP to a pod.
 
 One listener per ClusterIP:port that has a ready endpoint; without one there is no listener and the kernel
 refuses the connection, as it does on a cluster. Endpoints take turns per connection. Bytes pass through as

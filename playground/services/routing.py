@@ -1,4 +1,4 @@
-"""Which addresses stand behind each ClusterIP:port, and behind each name?
+"""Finds the addresses behind each ClusterIP:port and behind each name.
 
 Pure: Services and EndpointSlices in, tables out. As with kube-proxy, an endpoint counts when its `ready`
 condition is not false, which excludes terminating pods; and when a Service has none of these, its terminating

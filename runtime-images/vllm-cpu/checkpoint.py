@@ -1,4 +1,4 @@
-"""How do tensors become bytes, equal ones every time?
+"""Writes tensors as safetensors files, with equal bytes every time.
 
 The safetensors format is a length, a JSON header and the raw tensors; written here, in sorted order, it depends on
 no library's version.

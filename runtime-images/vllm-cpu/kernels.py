@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Can the engine's kernels be loaded here?
+"""Checks that the engine's kernels can be loaded here.
 
 vLLM only warns when they cannot, and later ends over something else. `kernels.py` ends with 1 and says what is
 missing, so that an image without a library cannot be built. Every kernel library is looked at with `ldd`, which runs

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Which model can a test serve whose every answer is known beforehand, without downloading anything?
+"""Makes tiny models whose every answer is known beforehand, without a download.
 
 A tiny Llama, written here from a seed. Its layers change the hidden state, but never so much that the next token
 depends on more than the last one: `lm_head` row next(t) is the embedding of t. From `<|assistant|>` on, greedy

@@ -1,4 +1,4 @@
-"""How are a linear layer's weights stored in each quantized format?
+"""Stores a linear layer's weights in each quantized format.
 
 Round to nearest: the formats are what is tried here, not clever rounding. Each scheme has what goes into
 `quantization_config` and a function from the weight [outputs, inputs] to the tensors of the layer.

@@ -1,4 +1,4 @@
-"""How does text become the tokens of the tiny models, and a conversation their prompt?
+"""Tokenizes text for the tiny models, and turns a conversation into a prompt.
 
 One token per byte and no merges, so nothing has to be trained; the rest of the vocabulary is special tokens and names
 that no text produces.

@@ -1,4 +1,4 @@
-"""What would an inference engine do with this load on this GPU, without the GPU?
+"""Simulates an inference engine under a load on a GPU, without the GPU.
 
 An engine model (`engine`, pure: it is told the time) with continuous batching, paged KV memory, a prefix
 cache, admission limits and speculation; a server that puts the OpenAI API and vLLM's metrics in front of it

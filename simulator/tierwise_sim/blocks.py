@@ -1,4 +1,4 @@
-"""Which KV blocks are in use, which are only remembered, and which prompt prefixes are already computed?
+"""Manages KV blocks: which are in use, which are cached, and which prompt prefixes are already computed.
 
 Paged KV memory with prefix caching as in vLLM (Kwon et al., arXiv 2309.06180, and vllm/v1/core/block_pool.py):
 full blocks are known by a hash of everything up to their end, shared by reference count, and stay as cached

@@ -1,4 +1,4 @@
-"""How much load does one replica carry, before anything is started?
+"""Predicts how much load one replica carries.
 
 Closed-form steady state of the engine model, so that a test or a plan can say beforehand how many replicas a
 load needs. It uses the same memory and step-time formulas as the engine and averages over a request's life;

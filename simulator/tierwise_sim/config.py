@@ -1,4 +1,4 @@
-"""What is simulated under this engine: which GPU, how fast does time run, what goes wrong?
+"""Reads the simulation's configuration: which GPU, how fast time runs, what goes wrong.
 
 Everything comes from the environment, because a pod's command line belongs to vLLM: variables named
 `TIERWISE_SIM_*`, or a JSON object in `TIERWISE_SIM_CONFIG` (or in the file that it names) whose keys are the

@@ -1,4 +1,4 @@
-"""When does the engine model run, and who hears of it?
+"""Drives the engine model by the wall clock, and wakes whoever waits for it.
 
 The bridge between a wall clock and the engine model: whoever is due is woken, at most once per tick. A tick
 grows with the number of open streams, so that 200 of them cost a fraction of a core; token counts do not

@@ -1,4 +1,4 @@
-"""Which requests run in the next step, and when does each of them get its next token?
+"""Simulates the scheduler: which requests run in the next step, and when each gets its next token.
 
 A discrete-event model of vLLM's scheduler (vllm/v1/core/sched/scheduler.py, 0.33): first come, first served;
 running requests first, then waiting ones, within a token budget per step (chunked prefill) and a number of

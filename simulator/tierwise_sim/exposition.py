@@ -1,4 +1,4 @@
-"""What does `GET /metrics` say?
+"""Writes the page of `GET /metrics`.
 
 vLLM's own metric names, types, help texts, labels and buckets (vllm/v1/metrics/loggers.py and
 vllm/v1/spec_decode/metrics.py, 0.33; equal in 0.32, and 0.30 lacks `admission_rejections` and

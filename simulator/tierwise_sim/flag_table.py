@@ -1,4 +1,4 @@
-"""Which options does `vllm serve` know, and of what kind is each?
+"""Lists the options of `vllm serve` and the kind of each.
 
 Names and kinds of vLLM 0.33 (vllm/engine/arg_utils.py and vllm/entrypoints/common/cli_args.py), with what the
 command lines of 0.32 and 0.30 lack or have besides, so that an option which the chosen release would refuse is

@@ -1,4 +1,4 @@
-"""What does this `vllm serve` command line ask for?
+"""Parses a `vllm serve` command line.
 
 The same surface as vLLM's own parser: `--flag value` and `--flag=value`, underscores for dashes, `--x` and
 `--no-x` for switches, JSON options as one JSON string or key by key (`--speculative-config.method ngram`),

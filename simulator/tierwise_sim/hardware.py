@@ -1,4 +1,4 @@
-"""What can one GPU do per second, and how much does it hold?
+"""Lists what one GPU can compute per second, and how much memory it has.
 
 Peak figures of data sheets, as data: the step-time model (`roofline`) divides by them after an efficiency
 factor. The table follows NVIDIA's and AMD's data sheets for dense (not sparse) arithmetic; memory is what

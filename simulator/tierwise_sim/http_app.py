@@ -1,4 +1,4 @@
-"""How does the simulated engine answer over HTTP?
+"""Serves the simulated engine over HTTP.
 
 The endpoints of vLLM's API server that anything of ours talks to, on aiohttp. Beside them, under `/sim/`,
 which no real engine has, the switches that tests turn: a metrics page that hangs, lies or fails, and sudden

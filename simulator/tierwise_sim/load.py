@@ -1,4 +1,4 @@
-"""What does a client see while this load runs: first tokens, answers, refusals?
+"""Generates load, and records what a client sees: first tokens, answers, refusals.
 
 A load generator over the OpenAI chat API: a trace at its own times whatever the answers do (open loop), or a
 fixed number of users who each wait for their answer (closed loop). Every request opens a connection of its

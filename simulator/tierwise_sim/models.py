@@ -1,4 +1,4 @@
-"""How big is a model, and in which numbers does it compute?
+"""Determines a model's size and number format.
 
 The engine is told only a name ("Qwen/Qwen3-8B-FP8"), as vLLM is; a real engine reads config.json, this one
 reads the size and the number format out of the name and takes the layer shape of the well-known dense model

@@ -1,4 +1,4 @@
-"""What does a client ask, and what JSON does it get back?
+"""Parses OpenAI requests and builds the JSON of the answers.
 
 The shapes of vLLM's OpenAI-compatible server (vllm/entrypoints/openai, 0.33), as pure functions: a body in, a
 `Call` or an `ApiError` out; an answer's tokens in, response objects out. Nothing here knows about HTTP, time

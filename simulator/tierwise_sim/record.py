@@ -1,4 +1,4 @@
-"""Which counters and histograms does an event of the engine move?
+"""Records the engine's events in counters and histograms.
 
 The definitions are vLLM's (vllm/v1/metrics/stats.py, 0.33): the queue interval ends when a request is first
 scheduled, prefill when its first token comes, decode with its last token; preemptions stay inside them. The

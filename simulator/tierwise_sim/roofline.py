@@ -1,4 +1,4 @@
-"""How long does one engine step take?
+"""Computes the duration of one engine step.
 
 A roofline: a step is as long as the slower of moving bytes (weights once, the KV cache of every attended
 token) and of arithmetic (two operations per weight and token, and attention), plus what does not overlap.

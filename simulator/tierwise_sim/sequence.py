@@ -1,4 +1,4 @@
-"""What is asked of the engine, and how far along is it?
+"""Describes a request, and tracks its progress in the engine.
 
 A `Request` is decided when it arrives: the simulated model "knows" how long its answer will be, so that token
 counts are exact and a run can be repeated. A `Sequence` is the engine's mutable record of one request; others

@@ -1,4 +1,4 @@
-"""Which engine is it: model, numbers, GPU, limits, and how much KV memory is left for requests?
+"""Describes the simulated engine: model, numbers, GPU, limits, and the KV memory left for requests.
 
 One frozen value that the engine model, the metrics and the capacity formula share. Memory follows the fit
 rule of vLLM's start-up: utilization x memory - weights - draft weights - activations = KV cache, and a start

@@ -1,4 +1,4 @@
-"""How many tokens does one step yield when a draft is verified, and how many are drafted at this batch?
+"""Computes how many tokens a step with drafts yields, and how many are drafted at a batch size.
 
 The model of Leviathan et al., "Fast Inference from Transformers via Speculative Decoding" (arXiv 2211.17192):
 each drafted token is accepted with one probability, independently, until the first rejection; the verifying

@@ -1,4 +1,4 @@
-"""What has this engine done since it started?
+"""Holds the counters and histograms of an engine.
 
 Counters and histograms as plain numbers, filled by the engine model and read by the metrics page, by replays
 and by tests. Bucket bounds are vLLM's (vllm/v1/metrics/buckets.py, the same in 0.32 and 0.33).

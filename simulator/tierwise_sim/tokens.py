@@ -1,4 +1,4 @@
-"""How many tokens is this text, which prefix has been seen before, and what does the engine answer?
+"""Tokenizes text, hashes prefixes, and generates answers.
 
 A tokenizer that costs nothing: up to six characters with the space before them are one token, about four
 characters of English each. Answers are made of such tokens only, so an answer that a client sends back in the

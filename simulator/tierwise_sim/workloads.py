@@ -1,4 +1,4 @@
-"""Who asks when, and for how many tokens?
+"""Defines workloads: who asks when, and for how many tokens.
 
 Traces as values: real ones when `TIERWISE_DATA` names a folder that holds them, and a synthetic one with the
 published shape of one of them, so that everything works without that folder. The synthetic conversation

@@ -1,4 +1,4 @@
-"""How do the chart's tests call helm, and which renderings of the chart are kept as golden files?
+"""Calls the real helm for the chart's tests, and keeps renderings of the chart as golden files.
 
 The real helm, built with the playground's binaries: a golden file is what a user's `helm template` prints. The cases
 are values files beside this module; `make verify` renders them again and fails when a golden file changed.

@@ -1,4 +1,4 @@
-"""How does docs/trust.md say what the operator may read and write? From the chart's own roles, as helm renders them.
+"""Generates the table of the operator's rights in docs/trust.md from the chart's roles, as helm renders them.
 
 The table stands between two marks; `make verify` writes it again.
 """

@@ -1,4 +1,4 @@
-"""Does the chart make what it promises, and refuse what it cannot make, with a sentence that helps?"""
+"""Checks that the chart renders what it promises, and refuses the rest with a sentence that helps."""
 
 from __future__ import annotations
 

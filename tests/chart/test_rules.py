@@ -1,4 +1,4 @@
-"""Do the chart's alerts fire when they should, and stay silent when they should? Prometheus' own promtool decides."""
+"""Checks with Prometheus' own promtool that the chart's alerts fire when they should and are silent otherwise."""
 
 from __future__ import annotations
 

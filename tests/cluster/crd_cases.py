@@ -1,4 +1,4 @@
-"""Which ModelTiers must the API server accept, and which refuse with which words?
+"""Lists ModelTiers that the API server must accept, and those that it must refuse, with the message.
 
 Every case is a small change of a plain spec. `RULES` holds, for each CEL rule, one object that only this rule refuses;
 `REFUSED` what the schema refuses; `ACCEPTED` what must pass.
@@ -176,7 +176,7 @@ RULES: dict[str, Case] = {
     "the name of a tier is lower-case letters, digits and dashes, and starts with a letter":
         Case("digit first", served(), name="8b-chat"),
     "set exactly one of spec.model (served here) and spec.external (an API)": Case("neither", {}),
-    "a tier cannot change between spec.model and spec.external; make a new tier":
+    "a tier cannot change between spec.model and spec.external; create a new tier":
         Case("served, then external", external(), before=served()),
     "an external tier has no replicas; remove spec.replicas": Case("replicas", external({"replicas": 1})),
     "an external tier is paid by token: use external.prices and remove spec.price":

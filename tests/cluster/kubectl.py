@@ -1,4 +1,4 @@
-"""How do the cluster tests talk to the playground? As a user does: with the real kubectl.
+"""Talks to the playground as a user does: with the real kubectl.
 
 Everything waits with a deadline and says, when it passes, what it last saw.
 """

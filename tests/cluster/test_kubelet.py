@@ -1,4 +1,4 @@
-"""Does a pod in the playground get what it would get on a cluster: environment, volumes, identity, its own world?"""
+"""Checks that a pod in the playground gets its environment, volumes, identity and network as on a cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do pods in the playground start, fail, restart and end as a kubelet would have it, and at the same times?"""
+"""Checks that pods in the playground start, fail, restart and end as with a real kubelet, at the same times."""
 
 from __future__ import annotations
 

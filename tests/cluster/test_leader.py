@@ -1,4 +1,4 @@
-"""Two operators and one Lease: does only one of them write, and a paused one never again?"""
+"""Checks that of two operators with one Lease only one writes, and that a paused one never writes again."""
 
 from __future__ import annotations
 

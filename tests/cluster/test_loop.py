@@ -1,4 +1,4 @@
-"""Does the operator, as a process, keep its promises on a real control plane?
+"""Checks the operator, as a process, on a real control plane.
 
 It runs here beside the playground, so that it can be stopped, doubled and looked into; that it also runs as a pod, with
 no right too many, is shown by the end-to-end tests.

@@ -1,4 +1,4 @@
-"""Does an operator for some namespaces serve these and look at no others?"""
+"""Checks that an operator for some namespaces serves these and looks at no others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is the playground a real cluster, is its end a complete one, does it need no root, and can Tierwise come with it?"""
+"""Checks that the playground is a real cluster, ends completely, needs no root, and can install Tierwise."""
 
 from __future__ import annotations
 

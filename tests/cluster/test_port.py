@@ -1,4 +1,4 @@
-"""Does the real port keep the contract that the in-memory one keeps, on a real API server?"""
+"""Checks that the real Cluster port keeps the contract of the in-memory one, on a real API server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a real Prometheus answer when engines hang, lie, restart or vanish?
+"""Checks what a real Prometheus answers when engines hang, report wrong values, restart or vanish.
 
 A Prometheus and exporters of the test's own, asked by the operator's own queries, read by its own code. Each case is an
 outage somebody had, in which a number went down although the load did not.

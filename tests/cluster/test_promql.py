@@ -1,4 +1,4 @@
-"""Does a query keep its structure whatever value is put into it? Prometheus' own parser says.
+"""Checks with Prometheus' own parser that a query keeps its structure whatever value is put into it.
 
 The operator asks for all tiers at once, so nothing that a tier's owner writes is part of a query; what can be put in is
 the metric names of the engines (constants) and the matchers of an installation. Here everything goes in that a string

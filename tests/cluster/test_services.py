@@ -1,4 +1,4 @@
-"""Do Services of the playground forward, take turns, refuse and have names as on a cluster?"""
+"""Checks that Services of the playground forward, take turns, refuse and have names as on a cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is a judge asked? A program of another environment, questions and answers as JSON."""
+"""Asks a program in another environment: questions and answers are JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where do the judges live that cannot share our environment?
+"""Makes the environments of the conformance tests that cannot share ours.
 
 The kserve SDK wants an older Kubernetes client than ours, and vLLM's code has dependencies of gigabytes. Of a vLLM
 release only the Python code is kept: 60 MB instead of 1 GB.

@@ -1,4 +1,4 @@
-"""Do the models of the kserve SDK know every field of a manifest, and give it back as it was?
+"""Checks that the models of the kserve SDK know every field of a manifest and give it back unchanged.
 
 Run by the interpreter that has the SDK: manifests as a JSON object by name on standard input, complaints by name on
 standard output. The SDK's own deserialiser drops unknown fields in silence, so this one walks the models' type tables

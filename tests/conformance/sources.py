@@ -1,4 +1,4 @@
-"""What does the code of a vLLM release say, without importing it?
+"""Reads facts from the source code of a vLLM release without importing it.
 
 Its hardware rules stand in functions that need a GPU to run, so they are read as syntax trees: constants that a
 function compares with, lists and tables. A function or name that is gone fails loudly: then a person has to look.

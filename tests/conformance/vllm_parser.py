@@ -1,4 +1,4 @@
-"""Does vLLM's own command line accept an argument list, and what does it understand by it?
+"""Parses an argument list with vLLM's own command line, and returns what it understood.
 
 Run by a bare interpreter: `vllm_parser.py FOLDER` with the code of a release in FOLDER, argument lists as a JSON
 object by name on standard input, answers on standard output. The parser, its checks and the configuration types are

@@ -1,4 +1,4 @@
-"""What was written in the cluster, by whom, with which body? The API server's audit log knows.
+"""Reads from the API server's audit log what was written, by whom, and with which body.
 
 Reads are left out. The bodies of a few kinds are kept by the playground's audit policy; of the others there is only who
 wrote what, and when.

@@ -1,4 +1,4 @@
-"""How does a test know which replica holds which stream, and what became of each?
+"""Tracks which replica holds which stream, and what became of each.
 
 A Service of the playground takes its ready endpoints in turn, one connection after another. So one request that is
 seen to arrive tells which replica is next, and a stream that shall go elsewhere is preceded by requests of one token.

@@ -1,4 +1,4 @@
-"""What may a server, or the network before it, do to a request?
+"""Defines what a server, or the network before it, may do to a request.
 
 Each effect is given to a rule of the proxy. Those that hold something up end when the rule is taken away.
 """

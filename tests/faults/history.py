@@ -1,4 +1,4 @@
-"""What did the cluster look like at the moment of a write? Told from the writes before it.
+"""Reconstructs the state of the cluster at the moment of a write from the writes before it.
 
 Only what the ledger asks: who held the Lease, what each tier asked for, which Deployment belonged to which tier, and
 how many replicas it had.

@@ -1,4 +1,4 @@
-"""How many writes of the operators were wrong?
+"""Counts the operators' wrong writes.
 
 Counted afterwards and from outside: from the API server's audit log, which no operator can flatter. Only writes that
 landed count; one that the server refused harmed nobody. Operators are the ServiceAccounts of the Lease's namespace.

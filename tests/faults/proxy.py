@@ -1,4 +1,4 @@
-"""How does a test make one request fail, and only that one?
+"""Makes chosen requests fail, and passes all others on.
 
 A proxy stands between the operator and the real API server (or the real Prometheus) and passes everything on, watches
 as they come, until a rule fits: by verb, resource and number of the request. Everything behind it stays real, so what

@@ -1,4 +1,4 @@
-"""What did each fault cost, in seconds and in wrong writes?
+"""Records the cost of each fault: seconds, and wrong writes.
 
 Every fault test writes one row into docs/results/faults.json; the README's table is made from that file (`table`), so
 that no figure in it was typed by hand. Rows are keyed by their test: a run of one test renews one row. Two runs side by
@@ -22,10 +22,10 @@ RESULTS = REPO / "docs" / "results" / "faults.json"
 class Row:
     """One fault. `row` is its number in the fault model, `test` the test that makes it (path::name).
 
-    `detect_seconds`: from the fault until something outside could see that the operator reacts: a condition, an Event,
-    a line of its log, a write; None when there is nothing to notice. `recover_seconds`: from the end of the fault until
-    the state was right again, of a drain until the last stream had ended; None when it never was wrong, or streams were
-    cut. `wrong_writes`: see `ledger`. `note`: a figure that this fault has beside these, e.g. streams cut."""
+    `detect_seconds`: from the fault until something outside shows that the operator reacts: a condition, an Event, a
+    line of its log, a write; None when there is nothing to detect. `recover_seconds`: from the end of the fault until
+    the state is correct again, for a drain until the last stream has ended; None when it never was wrong, or streams
+    were cut. `wrong_writes`: see `ledger`. `note`: a figure that this fault has beside these, e.g. streams cut."""
 
     row: str
     fault: str

@@ -1,5 +1,5 @@
-"""What do the faults of measurements and of strangers share? Tiers whose right number of replicas is known, and the
-hands to break what is measured.
+"""Prepares the faults of measurements and strangers: tiers whose right number of replicas is known, and ways to break
+what is measured.
 
 U users in a closed loop keep U requests in a tier, whatever its replicas do, so it wants ceil(U / share) of them. The
 window is short and the minimum 1: a decision that took a missing number for a small one would lower the target within

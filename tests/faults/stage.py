@@ -1,4 +1,4 @@
-"""On which stage does a fault happen?
+"""Prepares the namespaces, operators and proxy of a fault test.
 
 A namespace for the tiers, one for the operators and their Lease, and a proxy before the API server. Each operator is a
 process of its own with a ServiceAccount of its own and with the rights of the chart, no more: so the audit log tells

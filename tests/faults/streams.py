@@ -1,4 +1,4 @@
-"""Does every client keep its stream? Clients that read to the last byte, from one process inside the playground.
+"""Runs clients that read their streams to the last byte, from one process inside the playground.
 
 Called with one JSON argument, an `Order`. Streams are opened one after another, each when the one before has its first
 byte, so that a Service which takes its endpoints in turn spreads them as the caller has planned. From then on new short

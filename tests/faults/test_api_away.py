@@ -1,4 +1,4 @@
-"""What happens to a tier under load while the API server is gone, broken or slow? Nothing, and then it goes on."""
+"""Checks that a tier under load is unaffected while the API server is gone, broken or slow, and goes on afterwards."""
 
 from __future__ import annotations
 

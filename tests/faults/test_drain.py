@@ -1,4 +1,4 @@
-"""Does a replica that leaves finish what it has begun, and does nobody notice?
+"""Checks that a replica that is removed finishes what it has begun, and that no client notices.
 
 Forty clients hold a stream open while replicas go: by a decision, by two decisions one shortly after the other, because
 the model changes, because a node is drained. Each stream must end with all its tokens and [DONE]; and all the while

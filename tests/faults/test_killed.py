@@ -1,4 +1,4 @@
-"""An operator that dies in the middle of a scale: does the next one go on without ever going lower than it may?"""
+"""Checks that after an operator died in the middle of a scale the next one goes on and never goes too low."""
 
 from __future__ import annotations
 

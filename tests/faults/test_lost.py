@@ -1,4 +1,4 @@
-"""What becomes of a tier when one thing is lost on its way, a request, an answer or an event, and all else arrives?"""
+"""Checks what becomes of a tier when one request, answer or event is lost and everything else arrives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of a tier when GPUs go missing: a node without power, none free for another replica or for a change?
+"""Checks what becomes of a tier when GPUs are missing: a dead node, none free for another replica or for a change.
 
 GPUs are rationed by the real scheduler, nodes are missed by the real node controller: both know nothing of tiers.
 """

@@ -1,4 +1,4 @@
-"""What becomes of a loaded tier when what is measured is missing, late, broken, old or forged?
+"""Checks a loaded tier while measurements are missing, late, broken, old or forged.
 
 One rule, seen from many sides: a number that is not known lowers nothing. Every test has a tier under a steady load
 that wants two replicas and would be given one if silence were taken for idleness.

@@ -1,4 +1,4 @@
-"""What becomes of a decision when the API server refuses to write it down: 409, 422, 429?"""
+"""Checks what becomes of a decision when the API server refuses to write it: 409, 422, 429."""
 
 from __future__ import annotations
 

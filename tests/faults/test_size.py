@@ -1,4 +1,4 @@
-"""Specs as large as they can be, and many tiers: what is refused, what works, and what does it cost?"""
+"""Checks specs of the largest size, and many tiers: what is refused, what works, and what it costs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does an operator do whose view is too old: watches that expire, events missed, a server that is behind?"""
+"""Checks an operator whose view is too old: expired watches, missed events, a server that is behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of a tier that serves when its spec is changed to one that cannot start?
+"""Checks what becomes of a serving tier when its spec is changed to one that cannot start.
 
 Four ways to be wrong, each met by a tier with `rollout: Replace` and one with `rollout: Surge`, all at once. A
 client asks every tier twice a second and counts what is not answered: with Surge nothing may be missed, and with

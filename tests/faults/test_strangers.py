@@ -1,4 +1,4 @@
-"""What becomes of a loaded tier when somebody else writes to what is ours?
+"""Checks a loaded tier while somebody else writes to its objects.
 
 People with kubectl, a HorizontalPodAutoscaler, an uninstallation of KServe. What is rendered is healed, replicas go
 back to what the load wants, a foreign scaler is left alone and named; and no engine is restarted without need.

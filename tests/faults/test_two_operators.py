@@ -1,4 +1,4 @@
-"""Two operators and one Lease: does the old leader ever land a write after the new one has taken over?"""
+"""Checks that the old leader never lands a write after the new one has taken over."""
 
 from __future__ import annotations
 

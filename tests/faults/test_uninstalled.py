@@ -1,4 +1,4 @@
-"""The operator is uninstalled while its tiers run: does anything hang for want of it?"""
+"""Checks that nothing hangs when the operator is uninstalled while its tiers run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does an upgrade of the operator restart an engine?
+"""Checks that an upgrade of the operator restarts no engine.
 
 Two releases of the charts under running, loaded engines: first an installation as an earlier version left it (its CRD
 knows less, its image has another tag), then this one. The CRD changes, the operator's pod is another one, and of the

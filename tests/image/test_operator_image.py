@@ -1,4 +1,4 @@
-"""Does the operator's image hold all that its entrypoint needs?
+"""Checks that the operator's image holds all that its entrypoint needs.
 
 There is no container engine here, so the steps of runtime-images/operator/Dockerfile are done by hand: the wheel of
 this tree and the packages of requirements/runtime.txt in a fresh environment, nothing else, run as uid 65532 from a

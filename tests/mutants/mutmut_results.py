@@ -1,4 +1,4 @@
-"""What does mutmut know about its mutants? A program of mutmut's own environment; run in the folder of the mutants.
+"""Prints what mutmut knows about its mutants. Runs in mutmut's own environment, in the folder of the mutants.
 
 JSON on standard output: {key: {"file", "status", "diff"}}, the diff for those that were not killed. Imports nothing of
 this repository: it runs elsewhere.

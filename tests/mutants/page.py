@@ -1,4 +1,4 @@
-"""Which mutants of decide/ live, and why may they? docs/mutants.md, from the last run and from a word for each.
+"""Generates docs/mutants.md: which mutants of decide/ survive, and why, from the last run and a word for each.
 
 A survivor is a change that no test noticed. Either it changes nothing (equivalent), or somebody looked at it and says
 why no test pins it (accepted): the words stand in words.yaml beside this module, by the survivor's key, and a survivor

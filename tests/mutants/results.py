@@ -1,4 +1,4 @@
-"""What was found out about the mutants, and how is it kept?
+"""Keeps the results of the mutation tests.
 
 One JSON file: for each file of decide/ its hash when it was measured and how many of its mutants were killed, and every
 mutant that was not, by a key that names the function and the changed line. mutmut's own numbers would not do: they move

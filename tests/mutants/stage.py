@@ -1,4 +1,4 @@
-"""Where are mutants made? In a copy, so that the working tree is never touched.
+"""Makes the mutants in a copy, so that the working tree is never touched.
 
 mutmut wants the packages under `src` and finds a mutant by the module's own name; here they lie in controllers/ and
 simulator/. The copy has the layout that mutmut wants, the tests of deciding and nothing else of the suite, and a

@@ -1,4 +1,4 @@
-"""Which InferenceService does each engine feature become, kept as one golden file a feature?
+"""Renders the InferenceService of each engine feature into one golden file each.
 
 The cases are `cases.yaml` beside this module and every tier of examples/; `make verify` renders them again. A change
 of a golden file restarts GPUs on the clusters of users, so it is looked at, committed, and told in CHANGELOG.md.

@@ -1,4 +1,4 @@
-"""Which specs may a user write? Hypothesis draws them from the API's own patterns and bounds."""
+"""Draws specs that a user may write, by Hypothesis, from the API's own patterns and bounds."""
 
 from __future__ import annotations
 

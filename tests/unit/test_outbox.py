@@ -1,4 +1,4 @@
-"""What could not be told is kept while it counts; a change without an answer is read off the Deployment."""
+"""Checks how long the outbox keeps what could not be written, and what becomes of a change without an answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When can a spec not start at all, and when may what is wrong with its pods still pass?
+"""Checks when a spec cannot start at all, and when what is wrong with its pods may still pass.
 
 The pods are read from bodies as a kubelet writes them: what matters here is what its states say together.
 """

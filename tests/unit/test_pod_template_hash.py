@@ -1,4 +1,4 @@
-"""Does the fingerprint of a pod template tell specs apart, and nothing else?"""
+"""Checks that the fingerprint of a pod template distinguishes specs, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What do the tests with the real engine share? Its releases, tiny models, and one playground with Tierwise in it.
+"""Shares the releases, tiny models and one playground with Tierwise among the tests with the real engine.
 
 Everything that takes more than two seconds says so on stderr: the whole takes a good part of an hour on two cores.
 """

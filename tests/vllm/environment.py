@@ -1,4 +1,4 @@
-"""Where does the real engine live, without a container image?
+"""Installs the real engine without a container image.
 
 As the image has it (runtime-images/vllm-cpu): one set of dependencies for both releases, of which PyTorch is most
 (6 GB), and the release's wheel in a folder of its own beside it. `python -m tests.vllm.environment` installs

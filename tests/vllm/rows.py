@@ -1,4 +1,4 @@
-"""Which methods are tried with the real engine, and what has to be seen of each? The rows of startable.yaml.
+"""Reads startable.yaml: which methods are tried with the real engine, and what must be seen of each.
 
 A row says how one would know: one that serves names what the engine's log or metrics show only when the method is in
 force, one that does not serve names the engine's own words. A row without is refused while it is read, because it

@@ -1,4 +1,4 @@
-"""Does the image's build notice a library that the engine's kernels need and the base does not have?"""
+"""Checks that the image's build finds a library that the engine's kernels need and the base lacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are the tiny models what their recipe says, byte for byte?"""
+"""Checks that the tiny models are what their recipe says, byte for byte."""
 
 from __future__ import annotations
 

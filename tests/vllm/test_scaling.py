@@ -1,4 +1,4 @@
-"""Do the real engine's own metrics move replicas, and does an engine that goes away finish what it began?
+"""Checks that the real engine's own metrics move replicas, and that a removed engine finishes what it began.
 
 U users in a closed loop keep U requests in the tier, so n = ceil(U / (C + q)) is known beforehand: C requests run at
 once in one replica, q may wait. The model has 64 layers, so that a request lasts long enough to queue behind.

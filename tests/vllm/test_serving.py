@@ -1,4 +1,4 @@
-"""Does what Tierwise renders really serve? The real engine, its argument list unchanged, through KServe's Service.
+"""Checks that what Tierwise renders serves: the real engine, its argument list unchanged, through KServe's Service.
 
 One tier per release with the plain model, and one with its quantized copy: same text, slightly other numbers."""
 

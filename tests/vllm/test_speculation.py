@@ -1,4 +1,4 @@
-"""Does speculation by schedule stop in the real engine where the batch is large, and come back, without a restart?
+"""Checks that in the real engine speculation by schedule stops at a large batch and resumes, without a restart.
 
 Drafts are copied from the answer's own beginning (n-gram), which repeats itself, so nearly all of them are accepted.
 Everything runs at temperature 0: at any other the CPU's rejection sampler gives wrong text.

@@ -1,4 +1,4 @@
-"""Does the real engine start what we call valid, and refuse what we refuse?
+"""Checks that the real engine starts what we call valid, and refuses what we refuse.
 
 Outside the playground, one engine per row of startable.yaml, two at a time: the image's launcher with the argument
 list that is rendered for the row's spec. A method that serves must show itself in the log or the metrics and answer

@@ -1,4 +1,4 @@
-"""Which tiers do the tests with the real engine use, and how does one wait for an engine that really loads?"""
+"""Defines the tiers of the tests with the real engine, and waits for an engine that really loads."""
 
 from __future__ import annotations
 

@@ -3,9 +3,9 @@
 First the replicas of all tiers (`replicas`), then the InferenceServices (`inference_service`). Only these go through
 KServe's webhook: while that hangs nothing can be healed, yet replicas still follow the load.
 
-One tier's failure never touches another: each has its own try, and every error becomes a reason and a sentence. What
-does not answer is waited for once per cycle and never longer than a share of it, so that there is always time left to
-tell it; a tier that failed is tried after those that did not.
+One tier's failure never affects another: each tier has its own try, and every error becomes a reason and a sentence. A
+server that does not answer is waited for once per cycle, and never longer than a share of it, so that there is always
+time to report it. A tier that failed is tried after those that did not.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Which reason and which sentence does a failed write get?
+"""Maps a failed write to a reason and a sentence.
 
-The API server's own message is kept, because it names the object and the field. Around it stands what only we know:
-that a webhook that does not answer is KServe's controller, and that a namespace that is going away is no fault at all.
+The API server's own message is kept, because it names the object and the field. We add what only we know: that a
+webhook that does not answer is KServe's controller, and that a namespace that is being deleted is no fault.
 """
 
 from __future__ import annotations

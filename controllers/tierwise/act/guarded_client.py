@@ -1,10 +1,10 @@
-"""Is the tier still the one that was decided about?
+"""Refuses to write for a tier that has changed since the decision.
 
-The informer may be behind: an API server that lags, a watch that lost an event, a deletion that nobody told. Versions
-and UIDs of the children guard the children, and nothing guards the spec: a pin that is no longer there would still be
-written. So before the first write for a tier the tier itself is read, with quorum, and another UID, another generation
-or a deletion ends it: the next cycle decides anew, on what it then knows. One read per tier that has something to
-write; a settled tier costs none.
+The informer may be behind: an API server lags, a watch loses an event, a deletion is not reported. The versions and
+UIDs of the children protect the children, but nothing protects the spec: a pin that was removed would still be written.
+So the tier itself is read, with quorum, before the first write for it. If its UID or generation differs, or it is being
+deleted, the write ends with Conflict, and the next cycle decides again. This costs one read per tier that has something
+to write; a settled tier costs none.
 """
 
 from __future__ import annotations

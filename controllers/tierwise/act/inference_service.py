@@ -1,13 +1,13 @@
-"""Does the InferenceService of a tier have to be written, and how is it made without a stray GPU pod?
+"""Writes the InferenceService of a tier when it differs, and creates it without a stray GPU pod.
 
     no InferenceService              apply it with autoscaler class none and minReplicas 0: KServe makes a Deployment of
                                      0 replicas. Any other class starts with one pod, which would be a stray GPU pod.
     class none, Deployment is there  apply class external: from now on KServe leaves the replicas alone. At 0 replicas
                                      the change of class restarts nothing.
 
-An object is read again, with quorum, right before it is written: the informer may be behind, and what it still misses
-(our own last write, a stranger's object of the same name) must not be overwritten. What is as rendered is never
-written, and what the cluster keeps changing back is written once, then only reported.
+An object is read again, with quorum, right before it is written: the informer may be behind, and what it does not know
+yet (our own last write, somebody else's object of the same name) must not be overwritten. An object that is as rendered
+is never written. What the cluster keeps changing back is written once, and then only reported.
 """
 
 from __future__ import annotations

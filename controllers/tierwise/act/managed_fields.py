@@ -1,8 +1,8 @@
-"""Who changed a field of an object by hand?
+"""Names the program that changed a field of an object by hand.
 
-The API server keeps, for every field, who wrote it last (managedFields): `kubectl-edit`, a GitOps tool, a browser. A
-program can call itself anything, so this is a hint for people and nothing is decided by it. Of a field that was taken
-away nobody is known.
+The API server keeps for every field who wrote it last (managedFields): `kubectl-edit`, a GitOps tool, a browser. A
+program can give itself any name, so this is a hint for people, and no decision depends on it. For a removed field there
+is no entry.
 """
 
 from __future__ import annotations

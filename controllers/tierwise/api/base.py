@@ -1,8 +1,9 @@
-"""Which habits do all API types share?
+"""Defines what all API types share.
 
-camelCase on the wire, immutable in Python, unknown fields ignored (an older operator may meet a newer CRD), and every
-string and list bounded: the API server prices the CEL rules by these bounds and refuses a CRD whose rules could cost
-too much. A rule stands in the class that it is about and travels into the CRD with it, so the two cannot drift.
+They are camelCase on the wire and immutable in Python. Unknown fields are ignored, since an older operator may meet a
+newer CRD. Every string and list is bounded: the API server prices the CEL rules by these bounds, and refuses a CRD
+whose rules could cost too much. A rule is part of the class that it is about and goes into the CRD with it, so the two
+cannot differ.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class TokenPrices(Model):
 
 
 class External(Model):
-    """A model served by somebody else behind an OpenAI-compatible API."""
+    """A model that an external OpenAI-compatible API serves."""
 
     cel = (
         Rule(

@@ -1,4 +1,4 @@
-"""What may a user say about a model tier?
+"""Defines the spec of a ModelTier.
 
 These models are the one source of the CRD (`tierwise.api.crd` writes it), of `kubectl explain` (the field texts) and
 of what the operator reads. What one replica is made of stands in `tierwise.api.serving`; this module adds where
@@ -99,7 +99,7 @@ class ModelTierSpec(Model):
         ),
         Rule(
             expression="has(self.model) == has(oldSelf.model)",
-            message="a tier cannot change between spec.model and spec.external; make a new tier",
+            message="a tier cannot change between spec.model and spec.external; create a new tier",
         ),
         Rule(
             expression="!has(self.external) || !has(self.replicas)",
@@ -181,18 +181,22 @@ class ModelTierSpec(Model):
     model: ModelSource | None = Field(default=None, description="The model to serve. Exactly one of model, external.")
     external: External | None = Field(default=None, description="An external API. Exactly one of model, external.")
     engine: Engine = Field(default_factory=Engine, description="The program that serves the model.")
-    quantization: Quantization = Field(default_factory=Quantization, description="Bits per weight and cached token.")
+    quantization: Quantization = Field(
+        default_factory=Quantization, description="Number formats of the weights and the KV cache."
+    )
     speculation: Speculation = Field(default_factory=Speculation, description="Speculative decoding.")
     caching: Caching = Field(default_factory=Caching, description="Prefix cache and KV offload.")
-    batching: Batching = Field(default_factory=Batching, description="Work per replica.")
-    parallelism: Parallelism = Field(default_factory=Parallelism, description="GPUs per replica, and how they share.")
+    batching: Batching = Field(default_factory=Batching, description="How much one replica works on at a time.")
+    parallelism: Parallelism = Field(
+        default_factory=Parallelism, description="How one replica is divided among its GPUs."
+    )
     context_length: int | None = Field(
         default=None,
         ge=16,
         le=10485760,
         description="Longest prompt plus answer, in tokens. Default: what the model was trained for.",
     )
-    resources: Resources = Field(default_factory=Resources, description="What one replica asks of its node.")
+    resources: Resources = Field(default_factory=Resources, description="What one replica requests of its node.")
     placement: Placement = Field(default_factory=Placement, description="Where replicas may run.")
     startup_timeout_seconds: int = Field(
         default=1800,
@@ -204,21 +208,21 @@ class ModelTierSpec(Model):
         default=300,
         ge=0,
         le=3600,
-        description="How long a replica that leaves may finish its answers, in seconds.",
+        description="How long a replica that is removed may finish its answers, in seconds.",
     )
     rollout: Literal["Surge", "Replace"] = Field(
         default="Surge",
-        description="How a change reaches running replicas: Surge starts a new one first (needs a spare GPU), "
-        "Replace stops an old one first, and goes back to the last spec that served when the new one cannot start.",
+        description="How a change reaches running replicas. Surge starts a new replica first (needs a spare GPU). "
+        "Replace stops an old replica first, and returns to the last spec that served if the new one cannot start.",
     )
     scaling: Scaling = Field(default_factory=Scaling, description="How replicas follow the load.")
     replicas: int | None = Field(
         default=None,
         ge=0,
         le=1000,
-        description="Pins the replicas (kubectl scale writes it). Unset: automatic.",
+        description="A fixed number of replicas (kubectl scale writes it). Unset: automatic scaling.",
     )
-    price: Price | None = Field(default=None, description="What the hardware costs; without it no cost is shown.")
+    price: Price | None = Field(default=None, description="What the hardware costs. Without it no cost is shown.")
     extra_args: list[ExtraArg] = Field(
         default_factory=list,
         max_length=16,

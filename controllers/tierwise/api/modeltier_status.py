@@ -1,4 +1,4 @@
-"""What does `kubectl get modeltiers` tell, and what must a restarted operator still know?
+"""Defines the status of a ModelTier: what users read, and what a restarted operator needs.
 
 The status has three readers. People read the columns and the conditions; HPA-like clients read the scale fields; the
 operator itself reads `scaling.memory`, `rollout` and `inferenceServices` after a restart, so that it decides what it
@@ -46,7 +46,7 @@ class DecisionStatus(Model):
 
 
 class SignalStatus(Model):
-    """A measured value, since when it is so, and whether it may be trusted."""
+    """A measured value, the time since when it holds, and whether it may be trusted."""
 
     name: str = Field(max_length=64, description="What was measured.")
     state: Literal["Value", "Missing", "Stale", "Invalid"] = Field(description="Only Value may lower a target.")
@@ -54,12 +54,12 @@ class SignalStatus(Model):
     time: str = Field(
         default="",
         max_length=32,
-        description="When the engine first gave this value; an equal value measured again leaves it as it is.",
+        description="When the engine first reported this value; measuring an equal value again does not change it.",
     )
 
 
 class PeakStatus(Model):
-    """A recommendation above today's, and when it was last seen: holds the target up for one window."""
+    """A recommendation above the present one, and when it was last made. It holds the target up for one window."""
 
     replicas: int = Field(ge=0, description="Replicas recommended.")
     time: str = Field(max_length=32, description="When that was last recommended.")
@@ -68,12 +68,14 @@ class PeakStatus(Model):
 class ScalingMemory(Model):
     """What the decision after a restart needs from the decisions before it."""
 
-    recommended: int | None = Field(default=None, ge=0, description="The last recommendation, before damping.")
-    peaks: list[PeakStatus] = Field(default_factory=list, max_length=32, description="Higher ones in the window.")
+    recommended: int | None = Field(default=None, ge=0, description="The last recommendation, before stabilization.")
+    peaks: list[PeakStatus] = Field(
+        default_factory=list, max_length=32, description="Higher recommendations in the window."
+    )
     requests_per_replica: str | None = Field(
         default=None,
         max_length=16,
-        description="Requests one replica runs at once while others wait, learned.",
+        description="Learned capacity: requests that one replica runs at once while others wait.",
     )
     learned_for: str = Field(default="", max_length=16, description="Fingerprint of the spec it was learned for.")
 
@@ -82,7 +84,9 @@ class ScalingStatus(Model):
     """The last decision with its reasons, and the last five changes."""
 
     steps: list[StepStatus] = Field(default_factory=list, max_length=12, description="The last decision, step by step.")
-    signals: list[SignalStatus] = Field(default_factory=list, max_length=16, description="What it was made from.")
+    signals: list[SignalStatus] = Field(
+        default_factory=list, max_length=16, description="The measurements that the decision was made from."
+    )
     decisions: list[DecisionStatus] = Field(
         default_factory=list, max_length=5, description="The last five changes of the target, newest first."
     )
@@ -90,7 +94,7 @@ class ScalingStatus(Model):
 
 
 class RenderedStatus(Model):
-    """Which spec the InferenceService says now, and by what its Deployment is known to have reached it."""
+    """The spec that the InferenceService was rendered from, and a fingerprint to recognize its Deployment."""
 
     hash: str = Field(max_length=16, description="Fingerprint of the fields that make a replica.")
     template: str = Field(max_length=16, description="Fingerprint of the pod template made from them.")
@@ -110,7 +114,7 @@ class LastGood(Model):
 
 
 class FailedSpec(Model):
-    """A spec that `rollout: Replace` has given up. It stands until a field that makes a replica changes."""
+    """A spec that `rollout: Replace` has given up, until a field that makes a replica changes."""
 
     generation: int = Field(ge=0, description="Generation of the spec when it was given up.")
     hash: str = Field(max_length=16, description="Fingerprint of the fields that make a replica.")
@@ -119,26 +123,26 @@ class FailedSpec(Model):
 
 
 class RolloutStatus(Model):
-    """What a change of the spec has come to."""
+    """The progress of a change of the spec."""
 
-    rendered: RenderedStatus | None = Field(default=None, description="What the InferenceService says.")
+    rendered: RenderedStatus | None = Field(default=None, description="What the InferenceService was rendered from.")
     last_good: LastGood | None = Field(default=None, description="The last spec that served.")
     failed: FailedSpec | None = Field(default=None, description="The present spec, when it was given up.")
 
 
 class AdviceStatus(Model):
-    """What is served and does not pay, does nothing, or would not be started today."""
+    """A setting that works but brings no benefit, has no effect, or would be rejected today."""
 
     reason: str = Field(max_length=64, description="One word for programs; docs/conditions.md lists them all.")
     message: str = Field(default="", max_length=1024, description="What was found and what to do about it.")
 
 
 class SpeculationStatus(Model):
-    """What speculative decoding is doing, as the rate of drafted tokens shows it."""
+    """The state of speculative decoding, read from the rate of drafted tokens."""
 
     state: Literal["Drafting", "Paused", "Silent", "Idle", "Unknown"] = Field(
         description="Drafting: tokens are drafted. Paused: requests run and none is drafted, as the schedule says for "
-        "so large a batch; it goes on by itself when the batch is smaller. Silent: requests run and none is drafted, "
+        "so large a batch; it resumes by itself when the batch is smaller. Silent: requests run and none is drafted, "
         "though the schedule allows it (n-gram found nothing to repeat, or the method ignores schedules). "
         "Idle: no request runs. Unknown: not measured."
     )
@@ -146,7 +150,7 @@ class SpeculationStatus(Model):
 
 
 class ModelTierStatus(Model):
-    """What is: shown by `kubectl get modeltiers`, read back by the operator after a restart."""
+    """The observed state: shown by `kubectl get modeltiers`, read by the operator after a restart."""
 
     observed_generation: int = Field(default=0, ge=0, description="Generation of the spec this status is about.")
     model: str = Field(default="", max_length=128, description="Model served.")
@@ -159,7 +163,7 @@ class ModelTierStatus(Model):
     reason: str = Field(default="", max_length=64, description="Reason of the condition that `state` stands for.")
     replicas: int = Field(default=0, ge=0, description="Replicas that exist, ready or not.")
     ready_replicas: int = Field(default=0, ge=0, description="Replicas that answer requests.")
-    desired_replicas: int = Field(default=0, ge=0, description="Replicas decided.")
+    desired_replicas: int = Field(default=0, ge=0, description="The target: how many replicas the operator wants.")
     ready: str = Field(default="", max_length=16, description="Ready of desired replicas, e.g. 2/3.")
     selector: str = Field(default="", max_length=512, description="Label selector of the pods, for scale clients.")
     waiting: int | None = Field(default=None, ge=0, description="Requests waiting in all replicas.")
@@ -176,27 +180,29 @@ class ModelTierStatus(Model):
         max_length=48,
         description="US dollars per million tokens, now; for an external API its prices of input and output.",
     )
-    limited_by: str = Field(default="", max_length=32, description="What kept the target from what the load asks for.")
+    limited_by: str = Field(
+        default="", max_length=32, description="The reason why the target differs from what the load asks for."
+    )
     engine: str = Field(default="", max_length=64, description="Engine and version.")
     quantization: str = Field(default="", max_length=64, description="Weights and KV cache.")
-    url: str = Field(default="", max_length=512, description="Where the tier answers.")
+    url: str = Field(default="", max_length=512, description="Address of the tier's OpenAI-compatible API.")
     speculation: SpeculationStatus | None = Field(
         default=None, description="State of speculative decoding; absent when spec.speculation.mode is Disabled."
     )
     advice: list[AdviceStatus] = Field(
         default_factory=list,
         max_length=12,
-        description="What is served and does not pay, one entry of each reason, sorted.",
+        description="Recommendations: settings that work but bring no benefit. One entry of each reason, sorted.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["reason"]},
     )
     inference_services: list[InferenceServiceRef] = Field(
         default_factory=list,
         max_length=8,
-        description="The children.",
+        description="The InferenceServices of this tier.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
     scaling: ScalingStatus = Field(default_factory=ScalingStatus, description="The last decision.")
-    rollout: RolloutStatus = Field(default_factory=RolloutStatus, description="What a change has come to.")
+    rollout: RolloutStatus = Field(default_factory=RolloutStatus, description="The progress of a change of the spec.")
     conditions: list[Condition] = Field(
         default_factory=list,
         max_length=8,
@@ -219,5 +225,5 @@ class ModelTier(Model):
         ),
     )
 
-    spec: ModelTierSpec = Field(description="What is wanted.")
-    status: ModelTierStatus = Field(default_factory=ModelTierStatus, description="What is.")
+    spec: ModelTierSpec = Field(description="The desired state.")
+    status: ModelTierStatus = Field(default_factory=ModelTierStatus, description="The observed state.")

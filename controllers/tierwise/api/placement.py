@@ -10,7 +10,7 @@ from tierwise.api.base import DNSName, Model, Quantity, Rule, unique
 
 
 class Resources(Model):
-    """What one replica asks of its node."""
+    """What one replica requests of its node."""
 
     cel = (
         Rule(
@@ -37,7 +37,9 @@ class Resources(Model):
             pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?$",
             max_length=253,
         ),
-    ] = Field(default="nvidia.com/gpu", description="Extended resource: nvidia.com/gpu, a MIG slice, amd.com/gpu.")
+    ] = Field(
+        default="nvidia.com/gpu", description="Extended resource, e.g. nvidia.com/gpu, a MIG slice or amd.com/gpu."
+    )
     cpu: Quantity = Field(default="4", description="CPU requested by one replica.")
     memory: Quantity = Field(default="16Gi", description="Memory requested by and allowed to one replica.")
     shared_memory: Quantity = Field(

@@ -22,28 +22,28 @@ class Scaling(Model):
 
     mode: Literal["Auto", "Advisory"] = Field(
         default="Auto",
-        description="Advisory computes and shows the replicas, and never changes them but for the first start from 0.",
+        description="Advisory computes and shows replicas. It never changes them, except for the first start from 0.",
     )
     min_replicas: int = Field(
-        default=1, ge=1, le=1000, description="Fewest replicas in Auto. For zero set spec.replicas to 0."
+        default=1, ge=1, le=1000, description="Fewest replicas of automatic scaling. For zero, set spec.replicas to 0."
     )
-    max_replicas: int = Field(default=1, ge=1, le=1000, description="Most replicas in Auto.")
+    max_replicas: int = Field(default=1, ge=1, le=1000, description="Most replicas of automatic scaling.")
     waiting_per_replica: int = Field(
         default=5,
         ge=0,
         le=1000,
-        description="Waiting requests that one full replica may have before another starts.",
+        description="Waiting requests that one full replica may have before another one starts.",
     )
-    kv_cache_percent: int = Field(default=80, ge=10, le=100, description="KV-cache use aimed at, in percent.")
+    kv_cache_percent: int = Field(default=80, ge=10, le=100, description="Target use of the KV cache, in percent.")
     tolerance_percent: int = Field(
         default=10,
         ge=0,
         le=50,
-        description="Overload up to which nothing changes, in percent of a replica's share.",
+        description="Overload that causes no change, in percent of the present replicas' capacity.",
     )
     scale_down_window_seconds: int = Field(
         default=300,
         ge=0,
         le=3600,
-        description="Replicas fall to the highest number recommended in this window.",
+        description="Replicas fall only to the highest number recommended in this window.",
     )

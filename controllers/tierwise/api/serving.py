@@ -1,8 +1,8 @@
-"""What may a user say about how one replica serves its model?
+"""Defines how one replica serves its model.
 
-The weights, the engine and what makes the engine cheaper: quantization, speculation, caching, batching, parallelism.
-No field is a raw pod field, and no value that YAML 1.1 would read as a boolean is an enum value (hence `Enabled`,
-`Disabled`, not `On`, `Off`).
+It covers the weights, the engine, and what makes the engine cheaper: quantization, speculation, caching, batching,
+parallelism. No field is a raw pod field, and no value that YAML 1.1 would read as a boolean is an enum value (hence
+`Enabled`, `Disabled`, not `On`, `Off`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ParameterCount = Annotated[str, StringConstraints(pattern=PARAMETERS_PATTERN, ma
 
 
 class Architecture(Model):
-    """Sizes of the model, for weights whose config.json the operator cannot read. Where it can, the file counts."""
+    """Sizes of the model, for weights whose config.json the operator cannot read. Where it can, it uses the file."""
 
     parameters: ParameterCount | None = Field(
         default=None, description='All weights, e.g. "8B", "8.03B" or "8030261248"; decides what fits on a GPU.'
@@ -71,7 +71,7 @@ class Architecture(Model):
         description="Longest contextLength that the engine takes: max_position_embeddings, RoPE scaling included.",
     )
     experts: int | None = Field(
-        default=None, ge=0, le=65536, description="Experts of a mixture-of-experts model; 0 says that it is dense."
+        default=None, ge=0, le=65536, description="Experts of a mixture-of-experts model; 0 means a dense model."
     )
 
 
@@ -79,7 +79,7 @@ class DraftArchitecture(Model):
     """Sizes of the draft model, where the operator cannot read its config.json."""
 
     parameters: ParameterCount | None = Field(
-        default=None, description='All weights, e.g. "0.6B"; they take memory beside the model.'
+        default=None, description='All weights, e.g. "0.6B"; they need memory in addition to the model.'
     )
     attention_heads: int | None = Field(
         default=None, ge=1, le=65536, description="Query heads: num_attention_heads; parallelism.tensor must divide it."
@@ -211,7 +211,7 @@ KVCacheDtype = Literal["auto", "bfloat16", "float16", "fp8", "fp8_e4m3", "fp8_e5
 
 
 class Quantization(Model):
-    """How many bits a weight and a cached token take."""
+    """Number formats of the weights and the KV cache."""
 
     method: QuantizationMethod = Field(
         default="none",
@@ -232,7 +232,7 @@ class SpeculationStep(Model):
 
 
 class Speculation(Model):
-    """Drafting tokens cheaply and checking them in one pass: pays while the batch is small."""
+    """Drafts tokens cheaply and verifies them in one pass, which pays while the batch is small."""
 
     cel = (
         Rule(
@@ -295,7 +295,7 @@ class Speculation(Model):
 
     mode: Literal["Disabled", "Enabled", "Auto"] = Field(
         default="Disabled",
-        description="Enabled drafts always; Auto lets the engine stop drafting above a batch size, without a restart.",
+        description="Enabled always drafts. Auto lets the engine stop drafting above a batch size, without a restart.",
     )
     method: Literal["ngram", "draft_model", "eagle", "eagle3", "mtp", "suffix", "medusa", "mlp_speculator"] | None = (
         Field(default=None, description="Where drafts come from.")
@@ -304,7 +304,7 @@ class Speculation(Model):
         Field(default=None, description="Hugging Face repository of the draft model.")
     )
     draft_architecture: DraftArchitecture | None = Field(
-        default=None, description="Sizes of the draft model, where the operator cannot look into its repository."
+        default=None, description="Sizes of the draft model, where the operator cannot read its repository."
     )
     tokens: int | None = Field(default=None, ge=1, le=16, description="Tokens drafted per step (default 3).")
     schedule: list[SpeculationStep] | None = Field(
@@ -316,10 +316,10 @@ class Speculation(Model):
 
 
 class Caching(Model):
-    """What is kept so that it is not computed twice."""
+    """What is cached so that it is not computed twice."""
 
     prefix: SwitchState = Field(
-        default="Enabled", description="Reuse the KV cache of equal prompt beginnings. Costs next to nothing."
+        default="Enabled", description="Reuses the KV cache of prompts that begin alike. Costs next to nothing."
     )
     kv_offload_gib: int = Field(
         default=0,
@@ -364,7 +364,7 @@ class Batching(Model):
 
 
 class Parallelism(Model):
-    """How one replica is spread over GPUs."""
+    """How one replica is divided among GPUs."""
 
     tensor: int = Field(default=1, ge=1, le=64, description="GPUs that share each layer.")
-    pipeline: int = Field(default=1, ge=1, le=16, description="Groups of GPUs that hold consecutive layers.")
+    pipeline: int = Field(default=1, ge=1, le=16, description="Groups of GPUs, each of which holds consecutive layers.")

@@ -1,6 +1,6 @@
-"""How many replicas shall each tier have, and why?
+"""Decides how many replicas each tier has, and why.
 
-Pure: the same snapshot and the same memories give the same plan, to the last byte, on any machine and at any time.
+It is pure: the same snapshot and the same state give the same plan, to the last byte, on any machine and at any time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is served and does not pay?
+"""Finds advice: settings that work but bring no benefit.
 
 Three sources. What the engine's profile says of the spec and of the GPUs (`engines.check`); what would be refused if it
 were not running already; and what is measured:

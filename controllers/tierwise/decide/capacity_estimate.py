@@ -1,14 +1,14 @@
-"""How many requests does one replica run at once?
+"""Learns how many requests one replica runs at once.
 
-batching.maxSequences says how many it may; memory, prompts or adapters can keep it below that. So the number is
+batching.maxSequences says how many it may run; memory, prompts or adapters can keep it below that. So the number is
 learned, with a rule for each direction, since a wrong number is not equally bad in both:
 
-- Down, slowly: a replica that has more waiting than is fine in two samples in a row, and has stopped filling in
-  between, shows its limit. The number moves a third of the way to the median of such replicas, and not at all when it
-  is within 5 % of it. A few waiting requests show nothing: what arrives during a step waits for the next one, even in
-  an engine that is half empty.
-- Up, at once: a replica that runs more than the number has proved it wrong. Without this rule a number that is too low
-  would stay: with too many replicas no queue stands, and nothing could be learned any more.
+- Down, slowly: a replica shows its limit when it has more waiting requests than acceptable in two samples in a row, and
+  has stopped filling in between. The number moves a third of the way to the median of such replicas, and not at all
+  when it is within 5 % of it. A few waiting requests show nothing: what arrives during a step waits for the next one,
+  even in an engine that is half empty.
+- Up, at once: a replica that runs more than the number has disproved it. Without this rule a number that is too low
+  would stay: with too many replicas no queue forms, and nothing could be learned any more.
 
 What is learned now is used by the next decision, so that one decision is monotone in the load. It belongs to a spec: a
 change of anything that changes the engine starts again from maxSequences.

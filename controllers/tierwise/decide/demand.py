@@ -1,16 +1,17 @@
-"""How many replicas does the load fill?
+"""Computes how many replicas the load fills.
 
-Two limits, each a level and not an error, so that enough replicas do not read as none needed:
+There are two limits. Each is a level, not an error, so that enough replicas do not read as "none needed":
 
     memory   a = sum over pods (kv_i * K_i + waiting_i * L) / (target * K)
     compute  b = (running + waiting) / (C + q)
 
 K is the KV capacity of a replica in tokens, L the tokens of a mean request, C what one replica runs at once while
-others wait (learned, see `learning`), q the waiting requests that are fine. Memory alone never scales an engine that is
-bound by compute (seen: 263 waiting at 4.7 % KV use); requests alone never see one that is bound by memory.
+others wait (learned, see `capacity_estimate`), q the waiting requests that are acceptable. Memory alone never scales an
+engine that is bound by compute (seen: 263 waiting at 4.7 % KV use); requests alone never scale one that is bound by
+memory.
 
-Every pod with a known value counts, terminating ones too: their requests are part of what arrives. Unknown values count
-as nothing here, and forbid lowering elsewhere.
+Every pod with a known value counts, terminating ones too: their requests are part of what arrives. An unknown value
+counts as nothing here, and forbids lowering elsewhere.
 """
 
 from __future__ import annotations

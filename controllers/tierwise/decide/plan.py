@@ -4,9 +4,9 @@ Before that, whether the tier may be touched at all: a spec that cannot be serve
 on running), an external tier has no replicas, and one that is being deleted dies by its owner references. Then from
 which spec its replicas are made.
 
-What the spec says is judged always; what the nodes and the hub say, only before something runs. A spec that was
-accepted and runs is not turned off by a fact that comes later: nodes are relabelled, added and lost all the time, and a
-replica that serves has shown that it can. It gets advice instead, and its next change is judged anew.
+The spec itself is always checked; the facts of nodes and hub only before something runs. A spec that was accepted and
+runs is not stopped by a fact that comes later: nodes are relabelled, added and lost all the time, and a replica that
+serves has shown that it can. It gets advice instead, and its next change is checked again.
 
 A tier of which nothing was made yet, or whose spec has changed, waits for the first answer about its model
 (`metadata_pending`); whoever answers sees to it that this takes seconds. Until then there is no plan for it.

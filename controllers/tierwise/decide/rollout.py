@@ -1,4 +1,4 @@
-"""From which spec shall the replicas be made: the present one, or the last that served?
+"""Chooses the spec that replicas are made from: the present one, or the last one that served.
 
 With `rollout: Surge` always from the present one: what serves stays until a new replica answers. With `rollout:
 Replace` a replica that serves is stopped first, so a spec that cannot start costs capacity until somebody corrects it.

@@ -1,10 +1,10 @@
-"""What of a spec is kept, and by what is it recognized later?
+"""Writes a spec in a form that later releases recognize, and hashes it.
 
-Two things outlive a decision and belong to a spec: the last one that served, and what one replica of it runs at once.
-Both stand in the status, and the next release of the operator must understand them. So what is kept is what was said:
-a field at its default is left out, and a release that adds fields changes no text. Which engine release is the default
-is a matter of our release, unlike the API's other defaults, which do not change within a version of it: the engine is
-always written out, or the way back would lead to one that never served.
+Two things outlive a decision and belong to a spec: the last spec that served, and the learned capacity of one replica.
+Both are in the status, and the next release of the operator must understand them. So a spec is kept as it was written:
+a field at its default is left out, and a release that adds fields changes no text. The default engine release is the
+exception, as it depends on our release: the engine is always written out, or a rollback would lead to an engine that
+never served.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""How far may the target fall?
+"""Limits how far a target may fall.
 
-Three things hold it up, each against another mistake:
+Three rules hold it up, each against another mistake:
 
-- the window: to the highest recommendation of the last minutes, so that a pause in the load costs nothing;
-- headroom: only as far as the replicas that stay are under 80 % of their share, so that what goes down does not come up
-  again at the next ripple. With a tolerance of 10 % upwards, a load that wavers by 10 % moves nothing;
+- the window: only to the highest recommendation of the last minutes, so that a pause in the load costs nothing;
+- headroom: only as far as the remaining replicas stay under 80 % of their share, so that the target does not rise again
+  at the next ripple. With a tolerance of 10 % upwards, a load that varies by 10 % moves nothing;
 - observed time only: while nothing was measured, the window's clock stands.
 
-The window is a value: the recommendation that stands now, and the higher ones before it with the time when each was
-last made. While the recommendation stays the same nothing in it changes, so a tier at rest is not written.
+The window is a value: the present recommendation, and the higher ones before it with the time when each was last made.
+While the recommendation stays the same nothing in it changes, so a tier at rest is not written.
 """
 
 from __future__ import annotations

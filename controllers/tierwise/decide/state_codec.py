@@ -1,9 +1,10 @@
-"""What must a restarted operator know, to decide at least as many replicas as one that ran on?
+"""Encodes the state of a decision into the status, and restores it after a restart.
 
-The window of recommendations and the learned capacity are kept in the status. A status is written seconds after what it
-tells, so the last recommendations before a restart may be missing from it, among them one as high as the replicas that
-run. The memory is therefore marked `resumed`, and the first decision counts the replicas that it finds as recommended
-at that moment: after a restart replicas may rise at once, and fall when a window has been observed.
+A restarted operator must decide at least as many replicas as one that ran on. The window of recommendations and the
+learned capacity are therefore kept in the status. A status is written seconds after the decision, so the last
+recommendations before a restart may be missing from it, among them one as high as the replicas that run. So a restored
+state is marked `resumed`, and the first decision counts the replicas that it finds as recommended at that moment:
+after a restart replicas may rise at once, and fall only when a window has been observed.
 """
 
 from __future__ import annotations

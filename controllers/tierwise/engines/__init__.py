@@ -1,8 +1,8 @@
-"""Which flags, metric names and methods does each engine version have, and which arguments follow from a spec?
+"""Knows the flags, metric names and methods of each engine version, and renders the arguments of a spec.
 
-Everything that differs between engine releases is data here (`profiles`), so that a new release is a table entry
-and a golden file, and no other room ever compares version numbers. The renderer (`arguments`) turns typed fields
-into an argument list in exec form: one `--flag=value` element an option, in a fixed order, never through a shell.
+Everything that differs between engine releases is data (`profiles`), so that a new release is a table entry and a
+golden file, and no other room ever compares version numbers. The renderer (`arguments`) turns typed fields into an
+argument list in exec form: one `--flag=value` element per option, in a fixed order, never through a shell.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""May what a user wrote become a word of the engine's command line, or of its environment?
+"""Checks that a user's value is safe as a word of the engine's command line or environment.
 
-The CRD's patterns let nothing else pass, but a pattern is loosened in a minute and an object may be older than it. So
-whoever renders looks again, at three traps: a word that begins with a dash would be an option, Kubernetes expands
-`$(NAME)` in arguments and environment (HF_TOKEN among the names), and `..` leaves the folder that a name is joined to
-(the hub's cache keeps a file by the name of a revision). And vLLM's parser reads the word `None` as no value: a
-revision of that name would silently be the default branch.
+The CRD's patterns let nothing else pass, but a pattern is easily loosened, and an object may be older than it. So the
+renderer checks again, against four traps: a word that begins with a dash would be an option; Kubernetes expands
+`$(NAME)` in arguments and environment (HF_TOKEN among the names); `..` leaves the folder that a name is joined to (the
+hub's cache keeps a file by the name of a revision); and vLLM's parser reads the word `None` as no value, so a revision
+of that name would silently be the default branch.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Which of a spec's `extraArgs` change how much memory or which type of numbers the engine uses?
+"""Reads the values of `extraArgs` that change the engine's memory or number type.
 
-The few that the checks of memory and hardware have to know; what a value may look like is checked in `extra`.
+Only the checks of memory and hardware need them. What a value may look like is checked in `extra_args`.
 """
 
 from __future__ import annotations

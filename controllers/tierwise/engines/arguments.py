@@ -1,4 +1,4 @@
-"""Which arguments does the engine get for a spec?
+"""Renders the engine's argument list for a spec.
 
 The order is fixed and every option that decides about capacity is written out, even at its default: vLLM's own
 defaults differ by GPU memory, so that a tier moved to another GPU would silently change its batch limits. Two things

@@ -1,8 +1,8 @@
-"""Can this release of the engine serve what the spec asks for on these GPUs, and does it pay?
+"""Checks whether an engine release can serve a spec on the given GPUs, and whether it pays.
 
-Fatal findings are what the engine would refuse after minutes of loading; they are found here in microseconds. What
-only fails to pay, or silently does nothing, is advice: the user may know better. What nobody knows refuses nothing.
-The rules about the model's sizes, about drafting and about GPUs stand in files of their own.
+A fatal finding is what the engine would refuse after minutes of loading; it is found here in microseconds. What only
+brings no benefit, or silently does nothing, is advice: the user may know better. Missing information never causes a
+rejection. The rules about the model's sizes, about drafting and about GPUs have files of their own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Can the engine draft as the spec asks, and what does that cost?
+"""Checks whether the engine can draft as the spec asks, and what that costs.
 
 Rules of vLLM's config/speculative.py (`verify_equal_vocab_size_if_draft_model`, the multiples of n_predict, the model
 types that have layers for multi-token prediction) and config/vllm.py (`_maybe_disable_dynamic_sd_for_v1`); of

@@ -1,8 +1,8 @@
-"""Can the GPUs that placement selects run what the spec asks for?
+"""Checks whether the GPUs that placement selects can run the spec.
 
-Each known kind of GPU is judged alone. A spec is refused when every kind has something against it, and served with
-advice when only some have: the scheduler may still find a good one. A kind that tells nothing of itself refuses
-nothing. What is wrong is said once, with the kinds that it is wrong for.
+Each known kind of GPU is judged alone. A spec is rejected when no kind can run it, and served with advice when only
+some cannot: the scheduler may still find a good one. A kind without facts rejects nothing. A finding is reported once,
+with the kinds that it is about.
 """
 
 from __future__ import annotations

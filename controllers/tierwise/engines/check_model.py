@@ -1,8 +1,9 @@
-"""Is the model what the spec takes it for, and can it be shared as the spec asks?
+"""Checks whether the model is what the spec assumes, and can be divided among GPUs as the spec asks.
 
-What the engine finds out minutes later, from the same file: config/model.py of vLLM (`_verify_quantization`,
-`_get_and_verify_max_len`, `verify_with_parallel_config`, `_check_valid_dtype`) and model_executor/layers/linear.py
-(`QKVParallelLinear`), which agree in 0.30, 0.32 and 0.33; where they do not, the profile says so.
+These are the checks that the engine makes minutes later, from the same file: config/model.py of vLLM
+(`_verify_quantization`, `_get_and_verify_max_len`, `verify_with_parallel_config`, `_check_valid_dtype`) and
+model_executor/layers/linear.py (`QKVParallelLinear`). They agree in 0.30, 0.32 and 0.33; where they do not, the profile
+says so.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Do the further arguments agree with the typed fields?
+"""Checks whether extra arguments agree with the typed fields.
 
-What the scheduler compares when it starts (config/scheduler.py `verify_max_model_len`; the number of active sequences
-since 0.32) and ends the engine for. `extra` looks at each argument alone. Where nobody knows the context, or files
-differ in what they mean by it, the reading that refuses less is taken.
+These are the comparisons that the scheduler makes at its start (config/scheduler.py `verify_max_model_len`; the number
+of active sequences since 0.32), and on which the engine exits. `extra_args` looks at each argument alone. Where the
+context is unknown, or files differ in its meaning, the reading that rejects less is taken.
 """
 
 from __future__ import annotations

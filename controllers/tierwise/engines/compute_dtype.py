@@ -1,8 +1,8 @@
-"""In which type of numbers does the engine compute a model?
+"""Determines the number type in which the engine computes a model.
 
-As config/model.py of vLLM decides it (`_resolve_auto_dtype`, `_FLOAT16_NOT_SUPPORTED_MODELS`, equal in 0.30, 0.32 and
-0.33): what is asked for, else the model's own type where the GPU and the engine have it for this model, else the first
-that they have.
+The rule is that of vLLM's config/model.py (`_resolve_auto_dtype`, `_FLOAT16_NOT_SUPPORTED_MODELS`, equal in 0.30, 0.32
+and 0.33): the requested type, else the model's own type if the GPU and the engine have it for this model, else the
+first type that they have.
 """
 
 from __future__ import annotations

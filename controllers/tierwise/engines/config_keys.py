@@ -1,4 +1,4 @@
-"""Under which names do config.json files tell a size?
+"""Lists the names under which config.json files store sizes.
 
 vLLM's own names, in its order (transformers_utils/config.py CONFIG_FIELD_ALIASES and model_arch_config_convertor.py),
 with those that transformers renames for old files. One table, since a size that one reader finds under a name and

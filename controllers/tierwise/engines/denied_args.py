@@ -1,9 +1,9 @@
-"""Why is each of the engine's other options closed, the ones that hardly anybody asks for?
+"""Lists the engine options that are denied, with the reason for each.
 
-`extra` names the options that are open, those with a typed field and those that people ask for. This table has the
-rest, by reason, one name for each option (vLLM also makes `--no-...` and `--disable-...` forms and short ones of it).
-Nothing is decided here: what is not on the list of allowed arguments is refused anyway. The table exists so that every
-option of every release has been looked at; the test-suite asks the releases' own parsers and fails on a new one.
+`extra_args` names the allowed options, those with a typed field, and denied ones that people ask for. This table has
+the rest, by reason, one name for each option (vLLM also makes `--no-...` and `--disable-...` forms and short ones).
+Nothing is decided here: what is not allowed is refused anyway. The table exists so that every option of every release
+has been reviewed; the tests ask the releases' own parsers and fail on a new option.
 """
 
 from __future__ import annotations

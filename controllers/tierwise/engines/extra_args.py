@@ -1,9 +1,9 @@
-"""Which further engine arguments may a user pass, and why not the others?
+"""Lists the extra engine arguments that a user may pass, and checks their values.
 
-An allow-list, since engines grow options faster than anybody reviews them, and some of them run code, open files or
-leave endpoints unguarded. What has a typed field must use it: an argument that could override one would make the
-operator's idea of the replica (its capacity, its name, its port) wrong. Values are checked as well: a `$(NAME)` would
-be expanded by Kubernetes into a secret of the environment, and some options take a path or a class name.
+It is an allow-list, since engines grow options faster than anybody reviews them, and some of them run code, open files
+or leave endpoints unguarded. What has a typed field must use it: an argument that overrides one would make the
+operator's idea of the replica (its capacity, its name, its port) wrong. Values are checked as well: Kubernetes would
+expand a `$(NAME)` into a secret of the environment, and some options take a path or a class name.
 """
 
 from __future__ import annotations

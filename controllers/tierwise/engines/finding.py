@@ -1,4 +1,4 @@
-"""What is wrong with a spec, in words that fit a condition?"""
+"""Describes a finding: what is wrong with a spec, in words that fit a condition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much memory of a GPU do the weights and one context certainly take?
+"""Computes the least GPU memory that the weights and one context need.
 
 Lower bounds, so that a spec is refused only when it cannot work:
 

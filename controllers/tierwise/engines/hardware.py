@@ -1,4 +1,4 @@
-"""Which GPU can run what, by release of the engine?
+"""Lists what each GPU can run, by engine release.
 
 Read in the sources of vLLM 0.30.0, 0.32.0 and 0.33.0 and compared with them again by the test-suite
 (tests/conformance/test_hardware.py): the backends of the attention under v1/attention/backends and their order in

@@ -1,6 +1,6 @@
-"""How is a value taken from JSON that anybody may have written?
+"""Reads values from JSON of unknown origin.
 
-One typed look-up per kind of value: what is missing, of another type or out of any reason is None (or empty).
+There is one typed look-up per kind of value. A value that is missing, of another type or absurd is None (or empty).
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Which of a model's layers keep a cache that grows with the context?
+"""Counts the layers of a model whose cache grows with the context.
 
 Full attention keeps every token, a sliding window only its last ones (v1/kv_cache_interface.py of vLLM), linear
-attention and state-space layers a fixed state. Only the types of models named here are sized, those that the engine
-builds of attention alone: a cache that is taken for larger than it is would refuse what the engine serves, and new
-kinds of layers appear with every release, in notations of their own. Of all others nobody can say how much one context
-takes: the counts are None, and what depends on them is not checked. The test-suite compares the list with the model
-files of every release (tests/conformance/test_layouts.py).
+attention and state-space layers a fixed state. Only the model types named here are sized: those that the engine builds
+of attention alone. A cache that is taken for larger than it is would reject what the engine serves, and new kinds of
+layers appear with every release, in notations of their own. For all other types the counts are None, and what depends
+on them is not checked. The tests compare the list with the model files of every release
+(tests/conformance/test_layouts.py).
 """
 
 from __future__ import annotations

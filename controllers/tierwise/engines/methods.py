@@ -1,4 +1,4 @@
-"""What does each quantization method need of a GPU and of the numbers that it computes with?
+"""Lists what each quantization method needs of a GPU and of the number type.
 
 Read in the sources of vLLM 0.30.0, 0.32.0 and 0.33.0 and compared with them again by the test-suite
 (tests/conformance/test_methods.py): `get_min_capability` and `get_supported_act_dtypes` of the methods' classes, the

@@ -1,4 +1,4 @@
-"""How many parameters has a model of given sizes?
+"""Counts the parameters of a model from its sizes.
 
 Counted as the common decoder layouts define their matrices: attention (grouped heads, or DeepSeek's latent form), a
 gated feed-forward or routed experts, embeddings and norms; biases are left out. What is not known to be there is not

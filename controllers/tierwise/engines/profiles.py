@@ -1,4 +1,4 @@
-"""What does one release of an engine have?
+"""Lists what each engine release has.
 
 Read in the sources of vLLM 0.30.0, 0.32.0 and 0.33.0 (config/cache.py, config/speculative.py,
 model_executor/layers/quantization/__init__.py, engine/arg_utils.py, v1/metrics/loggers.py); the test-suite asks the

@@ -1,7 +1,7 @@
-"""What did earlier releases have that no listed one has any more, and what to do instead?
+"""Lists features of earlier engine releases that were removed, and what to use instead.
 
-From a comparison of the releases from 0.6 on; all of it was gone before 0.30. Specs and dashboards that were written
-for an older engine get an answer instead of "unknown".
+The list comes from a comparison of the releases from 0.6 on; all of it was gone before 0.30. Specs and dashboards that
+were written for an older engine get an answer instead of "unknown".
 """
 
 from __future__ import annotations

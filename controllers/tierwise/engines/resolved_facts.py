@@ -1,7 +1,8 @@
-"""What is known of a model once the file in its repository and the spec were both heard?
+"""Combines the model's config.json with the sizes that the spec declares.
 
-The file wins, because the engine reads it and not the spec; what the spec declares fills in where there is no file, or
-where the file is silent. A declared size that the file contradicts is told as advice, so that nobody trusts it.
+The file wins, because the engine reads the file and not the spec. What the spec declares fills in where there is no
+file, or where the file is silent. A declared size that the file contradicts becomes advice, so that nobody relies on
+it.
 """
 
 from __future__ import annotations

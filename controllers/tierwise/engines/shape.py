@@ -1,4 +1,4 @@
-"""What does a Hugging Face config.json say about a model's sizes?
+"""Reads a model's sizes from a Hugging Face config.json.
 
 A pure reader of files that anybody may have written: what is missing, of the wrong type or absurd becomes None, never
 an exception. Names and rules are those of vLLM (transformers_utils/model_arch_config_convertor.py and config/model.py

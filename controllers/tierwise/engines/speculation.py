@@ -1,4 +1,4 @@
-"""Which speculative-decoding configuration does a spec ask of the engine?
+"""Renders the speculative-decoding configuration of a spec.
 
 Drafting pays while the GPU waits for memory: measured gains shrink as the batch grows (arXiv 2601.11580, H100,
 batches 1-128: verification takes 42-95 % of the time; TensorRT-LLM's n-gram report, 8 x B200: +96 % at batch 1,

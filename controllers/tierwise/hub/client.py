@@ -1,15 +1,15 @@
-"""What does a repository say of its model?
+"""Reads a model's metadata from its repository on a hub.
 
-Two small files are read from the hub that the operator is configured with: config.json, and the beginning of
-model.safetensors.index.json, where the size of all weights stands. This is the only thing that the operator asks of the
-world outside the cluster, so it is narrow:
+It reads two small files from the hub that the operator is configured with: config.json, and the beginning of
+model.safetensors.index.json, which holds the size of all weights. This is the operator's only request to the world
+outside the cluster, so it is narrow:
 
 - The host is the operator's own setting. A tier names a repository and a revision, both checked against a pattern and
-  quoted; everything else of the path is fixed. So nobody can make the operator ask an address of their choice.
+  quoted; everything else of the path is fixed. So nobody can make the operator call an address of their choice.
 - A redirect is followed only to the hub itself, or over https to a host below it (a CDN), at most three times;
   huggingface.co also has its files below hf.co. Anything else counts as no answer.
-- No token is sent, since the operator reads no Secrets: what is gated stays unknown.
-- Both size and time are limited, and nothing of an answer but numbers and short words is kept.
+- No token is sent, since the operator reads no Secrets: a gated model stays unknown.
+- Size and time are limited, and only numbers and short words of an answer are kept.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""How is each verb of the Cluster port said to a real API server?
+"""Implements the Cluster port on a real API server.
 
 Four choices keep two writers from harming each other. Children are written by server-side apply under one field
 manager, forced only for the fields that we render, and only in an object that is ours. Replicas go through the scale
-subresource, and a status is replaced whole; both carry the resource version they were decided on, so that a leader that
-was paused and woke up cannot land a decision of the past.
+subresource, and a status is replaced whole. Both carry the resource version of their decision, so a leader that was
+paused cannot write an outdated decision when it wakes up.
 """
 
 from __future__ import annotations

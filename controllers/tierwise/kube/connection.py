@@ -1,8 +1,8 @@
-"""With which address and which credentials is the API server reached?
+"""Finds the address and the credentials of the API server.
 
-In a pod: the mounted ServiceAccount. Anywhere else: a kubeconfig. Credentials rotate (the kubelet rewrites a projected
-token about every hour, an exec plugin's token expires), so the token is never kept: the client asks for it before each
-request, and here it is read again once a minute. Certificates are read once; they need a restart.
+In a pod it uses the mounted ServiceAccount, elsewhere a kubeconfig. Credentials rotate (the kubelet rewrites a
+projected token about every hour, an exec plugin's token expires), so the token is never kept: the client asks for it
+before each request, and it is read again once a minute. Certificates are read once; a new one needs a restart.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""What exists of a kind that may not exist at all?
+"""Lists and watches kinds that may be absent.
 
-kopf ends when the kind of a watch disappears (404), and a cluster without KServe, or without KEDA, is a normal thing to
-meet and to report. So these kinds have a list/watch of our own: an absent kind is a fact (`present` is False) that is
-looked at again every half minute, an expired resource version (410) means listing again, and everything else is tried
-again, later each time, for ever. What was seen last stays visible meanwhile. An event that is lost on its way is missed
-by nobody: so every few minutes everything is listed anew, but for what is merely useful and may be large.
+kopf ends when the kind of a watch disappears (404), but a cluster without KServe, or without KEDA, is normal and must
+be reported. So these kinds have a list/watch of our own. An absent kind is a fact (`present` is False) that is checked
+again every half minute; an expired resource version (410) means listing again; every other failure is tried again,
+later each time, for ever. What was seen last stays visible meanwhile. A lost event leaves no trace, so everything is
+listed again every few minutes, except kinds that are merely useful and may be large.
 
-Nodes are watched like this too, for another reason: an operator that serves some namespaces only may not be allowed to
-see them. What is merely useful is `optional`: a refusal is told once and counts as absence, and nobody waits for it.
+Nodes are watched in this way too, because an operator that serves some namespaces only may not be allowed to see them.
+Such a kind is `optional`: a refusal is reported once and counts as absence, and nobody waits for it.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""How does one request reach the API server, and what does each kind of failure become?
+"""Sends one request to the API server, and turns each kind of failure into an exception of ours.
 
-One place for timeouts, for the server's wish to wait (429 and Retry-After), for the fence before each write, and for
-the translation of everything that can go wrong into `tierwise.errors`. Nothing else in the house sees an HTTP status
-or an exception of the HTTP client.
+This is the one place for timeouts, for waiting as the server asks (429 and Retry-After), for the fence before each
+write, and for translating everything that can go wrong into `tierwise.errors`. No other module sees an HTTP status or
+an exception of the HTTP client.
 
-`kubernetes.aio` carries the requests (connection, TLS, credentials); its generated classes are not used, because one
-path builder serves every kind, and a custom resource and a Deployment then fail in the same words.
+`kubernetes.aio` carries the requests (connection, TLS, credentials). Its generated classes are not used: one path
+builder serves every kind, and a custom resource and a Deployment then fail in the same words.
 """
 
 from __future__ import annotations

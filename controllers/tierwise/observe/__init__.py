@@ -1,7 +1,7 @@
-"""What is the cluster like, and what do the engines measure?
+"""Builds the Snapshot from the cluster's objects and the engines' measurements.
 
-`records` turns bodies into what the informer keeps, `sampler` keeps the last answers of Prometheus, and `observe` joins
-both into the Snapshot that everything after it is decided from.
+`records` reduces objects to what the informer keeps, `poller` keeps the last answers of Prometheus, and `observe` joins
+both into the Snapshot that every decision is made from.
 """
 
 from __future__ import annotations

@@ -1,18 +1,18 @@
-"""Which kinds of GPU may a tier land on?
+"""Finds the kinds of GPU that a tier may get.
 
-Asked of the nodes themselves: the labels of NVIDIA's GPU feature discovery (or AMD's node labeller), on the nodes that
-the scheduler would consider for the tier. Three rules keep the answer from flapping and from refusing too much:
+The source is the nodes themselves: the labels of NVIDIA's GPU feature discovery (or AMD's node labeller), on the nodes
+that the scheduler would consider for the tier. Three rules keep the answer from flapping and from rejecting too much:
 
-- A node counts by its `capacity`, not by what is allocatable now: a broken GPU or a device plugin that restarts does
-  not change which kind it is. Taints that Kubernetes itself puts on a node for a while (not ready, cordoned) are
-  ignored for the same reason.
-- A node that has GPUs and does not say which is a kind of its own, of which nothing is known: nothing is refused then.
+- A node counts by its `capacity`, not by what is allocatable now: a broken GPU or a restarting device plugin does not
+  change its kind. Taints that Kubernetes itself puts on a node for a while (not ready, cordoned) are ignored for the
+  same reason.
+- A node that has GPUs and does not say which is a kind of its own, of which nothing is known: nothing is rejected then.
 - Where no node fits, the answer is empty, and that means unknown: an autoscaler may be about to add one.
 
-A node's status is written every few seconds; none of what moves in it is kept, so that a record is equal to the one
+A node's status is written every few seconds. None of what moves in it is kept, so that a record is equal to the one
 before until something is different. Hundreds of tiers ask the same of a thousand nodes: labels are read when a node
-arrives, and a `Fleet` (one per snapshot, so that nothing in it grows old) looks at nodes that are alike, and answers
-tiers that ask alike, once.
+arrives, and a `GPUInventory` (one per snapshot, so that nothing in it grows old) looks once at nodes that are alike,
+and answers once for tiers that ask alike.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Who reads what repositories publish, so that nobody has to wait for it?
+"""Reads model metadata in the background, so that nobody waits for it.
 
-A task of its own. The loop says which repositories its tiers use (`want`) and takes what is known (`publications`);
-neither waits. A commit never changes, so it is read once; a branch is read again a few times a day; what could not be
-read is tried again, later each time. Only what tiers use is kept, and no more than a fixed number.
+It is a task of its own. The loop says which repositories its tiers use (`want`) and takes what is known
+(`publications`); neither waits. A commit never changes, so it is read once; a branch is read again a few times a day;
+what could not be read is tried again, later each time. Only what tiers use is kept, and no more than a fixed number.
 
-A tier that is new waits for the first answer about its model, for a short time: afterwards its facts count as unknown.
-When the hub does not answer at all, nobody waits for the others either: where a whole batch was not answered, that
-answers for all that are due, and they are asked again a moment later. A single one that is not answered answers for
-itself alone, and is asked after those that have not failed.
+A new tier waits a short time for the first answer about its model; afterwards its facts count as unknown. When a whole
+batch of requests was not answered, the hub counts as silent: nobody waits for the other repositories either, and all
+are asked again a moment later. A single repository that is not answered affects only itself, and is asked after those
+that have not failed.
 """
 
 from __future__ import annotations

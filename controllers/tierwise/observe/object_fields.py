@@ -1,7 +1,7 @@
-"""How is a field read from an object that may lack it?
+"""Reads fields of Kubernetes objects that may lack them.
 
-What a watch delivers is JSON of the API server: mostly complete, but a field may be absent, null, or of an older shape.
-These readers answer with an empty value instead of an exception.
+A watch delivers the API server's JSON. It is mostly complete, but a field may be absent, null, or of an older shape.
+These readers then return an empty value instead of raising an exception.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Who asks Prometheus, so that nobody has to wait for it?
+"""Queries Prometheus in the background, so that nobody waits for it.
 
-A task of its own. Every tick it asks the fixed set of questions and replaces the last answers; the loop reads those
-with their ages and never awaits Prometheus. A question that fails keeps its old answer, which grows old and then stale,
-and the failure is remembered for the condition. No failure ends the task.
+It is a task of its own. Every tick it sends the fixed set of queries and replaces the last answers. The loop reads
+those with their ages and never awaits Prometheus. A query that fails keeps its old answer, which grows old and then
+stale, and the failure is remembered for the condition. No failure ends the task.
 """
 
 from __future__ import annotations

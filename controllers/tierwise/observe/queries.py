@@ -1,17 +1,17 @@
-"""What is Prometheus asked, how often, and in which words?
+"""Defines the fixed set of Prometheus queries.
 
-Four queries a round, whatever the number of tiers: every series with a tier label is asked for at once, grouped by
-namespace, pod and tier, and joined to the tiers afterwards. Parts of one query are told apart by a label `series` that
-is set by label_replace, so each part keeps the aggregation that is right for it.
+A round has four queries, whatever the number of tiers: every series with a tier label is queried at once, grouped by
+namespace, pod and tier, and joined to the tiers afterwards. Parts of one query are told apart by a label `series`, set
+by label_replace, so each part keeps the aggregation that is right for it.
 
-Four habits, each from an outage of somebody else:
+Four rules, each from somebody else's outage:
 - No `or vector(0)`: an absent series must stay absent. A hung /metrics would otherwise look like an idle replica.
-- Rates per second are asked only where the window is full (count_over_time): after a gap they would be too low. Ratios
+- Rates per second count only where the window is full (count_over_time): after a gap they would be too low. Ratios
   of two counters over the same window need no such guard, since a gap shortens both.
-- A replica is counted once, however many jobs scrape it (max by engine), and all its engines are (sum over them).
-- Only what was scraped from the replica itself is believed: a series counts beside an `up` of the same job, instance,
-  pod and tier. Where a scrape believes the labels of its targets (honor_labels), a page that repeats another pod's
-  series would otherwise count as that pod. Who forges on purpose there can forge `up` too: maxReplicas bounds that.
+- A replica is counted once, however many jobs scrape it (max by engine), and all its engines count (sum over them).
+- Only what was scraped from the replica itself counts: a series needs an `up` of the same job, instance, pod and tier
+  beside it. Where a scrape trusts the labels of its targets (honor_labels), a page that repeats another pod's series
+  would otherwise count as that pod. Whoever forges on purpose can forge `up` too: maxReplicas limits that.
 
 Nothing is put into a query without `quote` or a check: a label value may hold anything.
 """

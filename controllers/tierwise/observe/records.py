@@ -1,8 +1,8 @@
-"""Which few facts does the informer keep of each Kubernetes object?
+"""Reduces each Kubernetes object to the few facts that the informer keeps.
 
-Bodies are large (managed fields, templates, hundreds of pods), and an operator's memory is mostly what its informer
-keeps. So every body becomes a small frozen record as it arrives. These functions are pure and tolerant: a missing field
-is an empty value, since half-filled objects are normal while a pod starts.
+Objects are large (managed fields, templates, hundreds of pods), and an operator's memory is mostly what its informer
+keeps. So every object becomes a small frozen record as it arrives. These functions are pure and tolerant: a missing
+field is an empty value, since half-filled objects are normal while a pod starts.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What did Prometheus say last, and how far may it be trusted now?
+"""Turns Prometheus' last answers into signals: a value, missing, stale or invalid.
 
-A number alone is not a measurement: a series may be absent (the target is gone, or its /metrics hangs), old (Prometheus
-itself stood still) or no number at all. So each becomes a Signal in one of four states, and only a value may lower a
-target. Ages come from Prometheus (`time() - timestamp(...)`), since the time in its answers is that of the question.
+A number alone is not a measurement. A series may be absent (the target is gone, or its /metrics hangs), old (Prometheus
+itself stood still) or not a number. So each becomes a Signal in one of four states, and only a value may lower a
+target. Ages come from Prometheus (`time() - timestamp(...)`), since the time in its answers is that of the query.
 """
 
 from __future__ import annotations

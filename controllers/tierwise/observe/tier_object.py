@@ -1,7 +1,7 @@
-"""What does a ModelTier say, even one that an older or newer API server let through?
+"""Reads a ModelTier, also one that does not match the present schema.
 
-The CRD's schema and rules are checked by the API server, but an object may be older than the rule. So a spec that does
-not parse becomes a sentence for the condition Accepted, never an exception: one bad tier must not stop the others.
+The API server checks the CRD's schema and rules, but an object may be older than a rule. So a spec that does not parse
+becomes a sentence for the condition Accepted, never an exception: one bad tier must not stop the others.
 """
 
 from __future__ import annotations

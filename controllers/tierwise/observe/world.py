@@ -1,10 +1,10 @@
-"""How do the objects of the cluster and the answers of Prometheus become one Snapshot?
+"""Joins the cluster's objects and Prometheus' answers into one Snapshot.
 
-By joining, and by nothing else: an InferenceService belongs to a tier, and a Deployment to that, because its
-controller's UID says so; a pod because its controller is a ReplicaSet of that Deployment's name, a slice because the
-Service of that name controls it; a series because the cluster knows a pod of that name in that tier. A label alone (on
-somebody's exporter, on a copy of a pod), or a Deployment of the same name, joins nothing. An object that names a
-controller with a wrong UID is deleted by the cluster's garbage collector.
+Objects are joined by ownership. An InferenceService belongs to a tier, and a Deployment to the InferenceService,
+because its controller's UID says so; a pod because its controller is a ReplicaSet of that Deployment's name; a slice
+because the Service of that name controls it; a series because the cluster has a pod of that name in that tier. A label
+alone (on somebody's exporter, on a copy of a pod), or a Deployment of the same name, joins nothing. An object that
+names a controller with a wrong UID is deleted by the cluster's garbage collector.
 """
 
 from __future__ import annotations

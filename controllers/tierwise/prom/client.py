@@ -1,12 +1,12 @@
-"""How is Prometheus asked, and what is said when it does not answer?
+"""Queries Prometheus, and says what to check when it does not answer.
 
-Through prometheus-api-client, which is made of `requests` and blocks: so in threads, few and our own, because the
-look-up of a name knows no timeout. One that hangs holds a thread until the resolver gives up; what the process shares
-stays free, and a question that finds no thread is given up by its asker. Three of the client's habits are turned off:
-its retries (the next round is seconds away, and a retry would make an outage look like a slow answer), its open end
-(every request has a timeout, and Prometheus is told the same one), and the environment (a proxy or a netrc of the image
-has no business between the operator and its Prometheus). No `time` is ever sent: Prometheus evaluates at its own
-now, so a clock that is wrong here changes nothing.
+prometheus-api-client uses `requests`, which blocks, so queries run in a few threads of our own. The look-up of a host
+name has no timeout: one that hangs holds a thread until the resolver gives up. The threads that the process shares stay
+free, and a query that finds no thread is given up by its caller. Three habits of the client are turned off: its retries
+(the next round is seconds away, and a retry would make an outage look like a slow answer), its missing timeout (every
+request has one, and Prometheus gets the same one), and the environment (a proxy or a netrc of the image must not stand
+between the operator and its Prometheus). No `time` is ever sent: Prometheus evaluates at its own now, so a wrong clock
+here changes nothing.
 """
 
 from __future__ import annotations

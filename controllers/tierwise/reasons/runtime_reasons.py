@@ -1,4 +1,4 @@
-"""What is said of what runs: the children, the measurements, the scaling, the replicas that answer?"""
+"""Defines the reasons about what runs: children, measurements, scaling, replicas."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ from tierwise.reasons.table import (
 )
 
 # Provisioned
-PROVISIONED_OK = reason("ReplicasExist", (PROVISIONED,), "All children exist as rendered.")
-EXTERNAL = reason("External", (PROVISIONED, METRICS_AVAILABLE, SCALING_ACTIVE), "An external API: nothing runs here.")
-CREATING = reason("Creating", (PROVISIONED,), "The children are being made.")
+PROVISIONED_OK = reason("ReplicasExist", (PROVISIONED,), "All child objects exist as rendered.")
+EXTERNAL = reason(
+    "External",
+    (PROVISIONED, METRICS_AVAILABLE, SCALING_ACTIVE),
+    "An external API serves this tier: nothing runs in the cluster.",
+)
+CREATING = reason("Creating", (PROVISIONED,), "The child objects are being created.")
 KSERVE_MISSING = reason(
     "KServeMissing",
     (PROVISIONED,),
@@ -30,7 +34,7 @@ KSERVE_NOT_ANSWERING = reason(
 KSERVE_REFUSED = reason(
     "KServeRefused",
     (PROVISIONED,),
-    "KServe cannot make the children of the InferenceService.",
+    "KServe cannot create the children of the InferenceService.",
     "Change what the message names.",
 )
 APPLY_REFUSED = reason(
@@ -48,14 +52,14 @@ NOT_OURS = reason(
 FORBIDDEN = reason(
     "Forbidden",
     (PROVISIONED, SCALING_ACTIVE),
-    "The operator lacks a right.",
-    "Upgrade the chart, or grant the verb.",
+    "The operator has no permission for a request.",
+    "Upgrade the chart, or grant the verb that the message names.",
 )
 API_UNAVAILABLE = reason(
     "APIUnavailable",
     (PROVISIONED, SCALING_ACTIVE),
     "The API server did not answer a write.",
-    "It is tried again.",
+    "The operator tries again.",
 )
 INSUFFICIENT_GPU = reason(
     "InsufficientGPU",
@@ -84,7 +88,7 @@ SECRET_MISSING = reason(
 ENGINE_CRASHED = reason(
     "EngineCrashed",
     (PROVISIONED,),
-    "The engine stops right after it starts.",
+    "The engine exits right after it starts.",
     "Read the engine's last line in the message.",
 )
 ENGINE_OUT_OF_MEMORY = reason(
@@ -111,8 +115,8 @@ SURGE_NEEDS_GPU = reason(
 ROLLED_BACK = reason(
     "RolledBack",
     (PROVISIONED,),
-    "No replica of the present spec has started, so rollout: Replace serves the last spec that did.",
-    "Correct the spec; or set rollout: Surge, which tries it again beside the replicas that serve.",
+    "No replica of the present spec could start, so rollout: Replace serves the last spec that did.",
+    "Correct the spec; or set rollout: Surge, which tries it again while the other replicas serve.",
 )
 NODE_LOST = reason(
     "NodeLost",
@@ -130,7 +134,7 @@ POD_REFUSED = reason(
 INTERNAL_ERROR = reason(
     "InternalError",
     (PROVISIONED,),
-    "A defect in the operator; the other tiers are served on.",
+    "A defect in the operator; other tiers are not affected.",
     "Report it with the operator's log.",
 )
 DELETING = reason("Deleting", (PROVISIONED,), "The tier, or its namespace, is being deleted.")
@@ -139,7 +143,9 @@ DELETING = reason("Deleting", (PROVISIONED,), "The tier, or its namespace, is be
 METRICS_OK = reason("MetricsFound", (METRICS_AVAILABLE,), "Every ready replica has fresh metrics.")
 METRICS_NOT_NEEDED = reason("NoReplicas", (METRICS_AVAILABLE,), "No replica is ready, so none is measured.")
 METRICS_PENDING = reason(
-    "AwaitingScrape", (METRICS_AVAILABLE,), "Replicas are ready for less than three scrapes and not measured yet."
+    "AwaitingScrape",
+    (METRICS_AVAILABLE,),
+    "Replicas became ready less than three scrapes ago and are not measured yet.",
 )
 PROMETHEUS_ERROR = reason(
     "PrometheusError",
@@ -162,7 +168,7 @@ METRICS_STALE = reason(
 METRICS_PARTIAL = reason(
     "MetricsPartial",
     (METRICS_AVAILABLE,),
-    "Some ready replicas have no fresh series; the target cannot fall meanwhile.",
+    "Some ready replicas have no fresh series; until they do, the target cannot fall.",
     "Look at the replicas that the message names.",
 )
 METRICS_INVALID = reason(
@@ -184,17 +190,22 @@ ADVISORY = reason("Advisory", (SCALING_ACTIVE, "Step"), "Replicas are computed a
 PINNED = reason(
     "Pinned",
     (SCALING_ACTIVE, SCALING_LIMITED, "Step"),
-    "spec.replicas fixes the replicas.",
-    "Remove it for automatic.",
+    "spec.replicas sets a fixed number of replicas.",
+    "Remove spec.replicas to return to automatic scaling.",
 )
 NOT_ACCEPTED = reason(
     "NotAccepted",
     (PROVISIONED, METRICS_AVAILABLE, SCALING_ACTIVE, SCALING_LIMITED, READY),
-    "The spec is not accepted; what ran before goes on running.",
+    "The spec is not accepted; what ran before keeps running.",
     "See the condition Accepted.",
 )
-WAITING_FOR_CHILDREN = reason("WaitingForDeployment", (SCALING_ACTIVE,), "KServe has not made the Deployment yet.")
-CONFLICT = reason("Conflict", (SCALING_ACTIVE,), "Somebody else wrote at the same time.", "It is decided again.")
+WAITING_FOR_CHILDREN = reason("WaitingForDeployment", (SCALING_ACTIVE,), "KServe has not created the Deployment yet.")
+CONFLICT = reason(
+    "Conflict",
+    (SCALING_ACTIVE,),
+    "Another client wrote the object at the same time.",
+    "The operator decides again in the next cycle.",
+)
 
 # ScalingLimited and the steps of a decision
 NOT_LIMITED = reason("WithinBounds", (SCALING_LIMITED,), "Nothing keeps the target from what the load asks for.")
@@ -204,36 +215,50 @@ MAX_REPLICAS = reason(
     "MaxReplicas",
     (SCALING_LIMITED, "Step"),
     "scaling.maxReplicas keeps the target down.",
-    "Raise it if you can pay.",
+    "Raise scaling.maxReplicas if you can pay for more replicas.",
 )
 TOLERANCE = reason("Tolerance", ("Step",), "The overload is within scaling.tolerancePercent.")
 SETTLING = reason(
     "Settling",
     ("Step",),
-    "A replica is measured for the first time: its requests may still be counted where they came from.",
+    "A new replica is measured for the first time: its requests may also be counted on another replica.",
 )
 SCALE_DOWN_WINDOW = reason(
-    "ScaleDownWindow", (SCALING_LIMITED, "Step"), "A higher target was recommended within the window."
+    "ScaleDownWindow",
+    (SCALING_LIMITED, "Step"),
+    "A higher target was recommended within scaling.scaleDownWindowSeconds.",
 )
-HEADROOM = reason("Headroom", (SCALING_LIMITED, "Step"), "With fewer replicas the rest would be above 80 percent.")
+HEADROOM = reason(
+    "Headroom",
+    (SCALING_LIMITED, "Step"),
+    "With fewer replicas, the remaining ones would be above 80 percent of their capacity.",
+)
 NO_METRICS = reason(
     "NoMetrics",
     (SCALING_ACTIVE, SCALING_LIMITED, "Step"),
     "Without complete and fresh metrics the target does not fall.",
     "See the condition MetricsAvailable.",
 )
-NO_MEMORY = reason("NoMemory", (SCALING_LIMITED, "Step"), "After a restart without memory the target holds one window.")
+NO_MEMORY = reason(
+    "NoMemory",
+    (SCALING_LIMITED, "Step"),
+    "No earlier recommendation is known, so the target does not fall for one scaling.scaleDownWindowSeconds.",
+)
 
 # Ready
-SERVING = reason("Serving", (READY,), "At least one replica answers, and all that are wanted.")
-DEGRADED = reason("Degraded", (READY,), "Fewer replicas answer than are wanted.", "See the condition Provisioned.")
+SERVING = reason("Serving", (READY,), "All desired replicas answer.")
+DEGRADED = reason(
+    "Degraded", (READY,), "Some replicas answer, but fewer than desired.", "See the condition Provisioned."
+)
 STARTING = reason("Starting", (READY,), "No replica answers yet.", "See the condition Provisioned.")
-SCALED_TO_ZERO = reason("ScaledToZero", (READY,), "spec.replicas is 0: nothing answers, by intent.")
+SCALED_TO_ZERO = reason("ScaledToZero", (READY,), "spec.replicas is 0, so no replica runs.")
 EXTERNAL_READY = reason("ExternalAPI", (READY,), "Requests go to an external API.")
 
 # Events only
-SCALED_UP = reason("ScaledUp", ("Event",), "Replicas were raised.")
-SCALED_DOWN = reason("ScaledDown", ("Event",), "Replicas were lowered.")
-HEALED = reason("Healed", ("Event",), "A child was edited or deleted by hand and is as rendered again.")
-CREATED = reason("Created", ("Event",), "The InferenceService was made.")
-UPDATED = reason("Updated", ("Event",), "The InferenceService was changed, as the spec says (or the last good one).")
+SCALED_UP = reason("ScaledUp", ("Event",), "The number of replicas was raised.")
+SCALED_DOWN = reason("ScaledDown", ("Event",), "The number of replicas was lowered.")
+HEALED = reason("Healed", ("Event",), "A child object that was changed or deleted by hand has been restored.")
+CREATED = reason("Created", ("Event",), "The InferenceService was created.")
+UPDATED = reason(
+    "Updated", ("Event",), "The InferenceService was updated to the spec, or to the last spec that served."
+)

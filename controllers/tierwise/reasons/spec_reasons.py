@@ -1,4 +1,4 @@
-"""What is said of a spec: why it cannot be served, and what in it does not pay?
+"""Defines the reasons about a spec: why it cannot be served, and what in it does not pay.
 
 The first kind is a reason of the condition Accepted. The second is advice: the tier is served all the same.
 """
@@ -36,7 +36,7 @@ PREFIX_CACHE_UNUSED = reason(
     "PrefixCacheUnused",
     ("Advice",),
     "Requests are served, and no prompt token is found in the prefix cache.",
-    "Put what prompts share at their beginning, or set caching.prefix: Disabled.",
+    "Put the shared part of prompts at their beginning, or set caching.prefix: Disabled.",
 )
 SPECULATION_SLOWS = reason(
     "SpeculationSlows",
@@ -47,68 +47,71 @@ SPECULATION_SLOWS = reason(
 MODEL_NOT_READ = reason(
     "ModelNotRead",
     ("Advice",),
-    "The hub did not tell the model's config.json: whether it fits was not checked.",
-    "Set the chart value hub.url to a hub that the operator can read, or to nothing.",
+    "The model's config.json could not be read from the hub, so whether the model fits was not checked.",
+    "Set the chart value hub.url to a hub that the operator can read, or leave it empty to read none.",
 )
 
 WRONG_GPU = reason(
     "WrongGPU",
     (ACCEPTED, "Advice"),
-    "No kind of GPU that placement selects can run what the spec asks for (as advice: some kinds cannot).",
+    "No kind of GPU that placement selects can run what the spec asks for. As advice: some of these kinds cannot.",
     "Change the method or type that the message names, or placement.nodeSelector.",
 )
 DRIVER_TOO_OLD = reason(
     "DriverTooOld",
     (ACCEPTED, "Advice"),
-    "The engine's CUDA needs a newer driver than the nodes have (as advice: than some have, or a package helps).",
+    "The engine's CUDA needs a newer driver than the nodes have. As advice: some nodes have it, or a package helps.",
     "Upgrade the driver, switch on CUDA's forward compatibility, or select other nodes with placement.nodeSelector.",
 )
 CONTEXT_TOO_LONG = reason(
     "ContextTooLong",
     (ACCEPTED, "Advice"),
-    "contextLength is longer than what the model was made for (as advice: a file that is not read may say otherwise).",
+    "contextLength is longer than the model supports. As advice: a file that was not read may allow it.",
     "Lower contextLength to what the message names.",
 )
 CONTEXT_DOES_NOT_FIT = reason(
     "ContextDoesNotFit",
     (ACCEPTED, "Advice"),
-    "Beside the weights the GPUs have no room for the KV cache of one context (as advice: on some kinds of GPU).",
+    "The GPUs have no room for the weights and the KV cache of one context. As advice: on some kinds of GPU.",
     "Lower contextLength, quantize weights or KV cache, raise parallelism.tensor, or use a larger GPU.",
 )
 WEIGHTS_DO_NOT_FIT = reason(
     "WeightsDoNotFit",
     (ACCEPTED, "Advice"),
-    "The weights alone are larger than the memory that the engine may use (as advice: on some kinds of GPU).",
+    "The weights alone need more memory than the engine may use. As advice: on some kinds of GPU.",
     "Quantize, raise parallelism.tensor, or use a larger GPU.",
 )
 NOT_DIVISIBLE = reason(
     "NotDivisible",
     (ACCEPTED,),
-    "The attention heads of the model cannot be shared equally by the GPUs of a layer.",
+    "The attention heads of the model cannot be divided equally among the GPUs of a layer.",
     "Choose a parallelism.tensor that divides them.",
 )
 CHECKPOINT_DIFFERS = reason(
     "CheckpointDiffers",
     (ACCEPTED,),
-    "The checkpoint is not quantized the way the spec says.",
+    "The checkpoint is quantized differently from what the spec says.",
     "Set quantization.method to what the message names, or choose another checkpoint.",
 )
 DRAFT_UNFIT = reason(
     "DraftUnfit",
     (ACCEPTED,),
-    "The draft cannot work with this model.",
+    "The draft model or method does not work with this model.",
     "Choose another speculation.draftModel, method or number of tokens.",
 )
 
 # Advice: the spec is served as it is, but something in it does not pay or does nothing
 NO_EFFECT = reason(
-    "NoEffect", ("Advice",), "A field does nothing in this combination.", "Remove it, or change what the message names."
+    "NoEffect",
+    ("Advice",),
+    "A field has no effect in this combination.",
+    "Remove it, or change what the message names.",
 )
 WEIGHT_ONLY = reason(
     "WeightOnly",
     ("Advice",),
     "The GPU has no arithmetic for this method: weights take less memory, computing is not faster.",
-    "Expect no speed from it, or use a newer GPU.",
+    "Use it only to save memory, or use a newer GPU.",
 )
 FEW_BITS_LONG_CONTEXT = reason(
     "FewBitsLongContext",
@@ -125,37 +128,37 @@ EXPERTS_ONLY = reason(
 UNCALIBRATED = reason(
     "Uncalibrated",
     ("Advice",),
-    "An FP8 KV cache uses the scale 1.0 unless the checkpoint brings scales: answers may get worse.",
-    "Evaluate, or calibrate the checkpoint.",
+    "An FP8 KV cache uses the scale 1.0 unless the checkpoint has scales: the quality of answers may fall.",
+    "Evaluate the quality, or calibrate the checkpoint.",
 )
 LESS_PRECISION = reason(
     "OtherPrecision",
     ("Advice",),
-    "The GPU has no bfloat16: the engine computes in float16 instead, whose range is smaller, or in float32.",
-    "Evaluate, or use a GPU of compute capability 8.0 or more.",
+    "The GPU does not support bfloat16: the engine computes in float16, which has a smaller range, or in float32.",
+    "Evaluate the quality, or use a GPU of compute capability 8.0 or more.",
 )
 CONTRACT_CHANGES = reason(
     "ContractChanges",
     ("Advice",),
-    "Requests that other tiers take are refused by this one.",
-    "Tell the clients, or turn the tactic off.",
+    "This tier refuses requests that other tiers accept.",
+    "Inform the clients, or turn off the feature that the message names.",
 )
 NEEDS_PACKAGE = reason(
     "NeedsPackage",
     ("Advice",),
-    "The method needs a package that the engine's own image lacks.",
-    "Name an engine.image that has it.",
+    "The method needs a package that the engine's default image does not have.",
+    "Set engine.image to an image that has it.",
 )
 TIGHT_MEMORY = reason(
     "TightMemory",
     ("Advice",),
-    "Weights and one context leave the engine less memory than it usually takes for itself.",
+    "Weights and one context leave the engine less memory than it usually needs for itself.",
     "Lower contextLength or batching.maxBatchedTokens, or use a larger GPU.",
 )
 FILE_COUNTS = reason(
     "FileCounts",
     ("Advice",),
-    "A size in model.architecture is not what the model's config.json says; the file counts.",
+    "A size in model.architecture differs from the model's config.json; the file is used.",
     "Correct it, or remove it.",
 )
 UNEVEN_STAGES = reason(

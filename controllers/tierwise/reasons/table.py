@@ -1,4 +1,4 @@
-"""What is a reason, and where are all of them?"""
+"""Defines a reason, and collects all of them in one table."""
 
 from __future__ import annotations
 

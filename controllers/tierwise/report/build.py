@@ -1,7 +1,7 @@
-"""What is to be told after a cycle?
+"""Builds the status and the Events of every tier after a cycle.
 
-The last room: a snapshot, the plan made from it and the outcome of acting on it become a status and events for every
-tier. It writes nothing itself; `throttle.should_write` and `events.Recorder` help whoever does.
+The input is a snapshot, the plan made from it, and the outcome of acting on it. Nothing is written here;
+`throttle.should_write` and `events.EventDeduplicator` help whoever writes.
 """
 
 from __future__ import annotations

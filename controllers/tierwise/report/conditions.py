@@ -1,7 +1,7 @@
-"""How does a verdict become a condition that tools can rely on?
+"""Turns an evaluation into a condition that follows the Kubernetes conventions.
 
-The conventions of metav1.Condition (KEP-1623): one condition of each type; `lastTransitionTime` moves only when
-`status` does; `observedGeneration` says which spec was judged. Conditions of other writers are left alone.
+The conventions are those of metav1.Condition (KEP-1623): one condition of each type; `lastTransitionTime` moves only
+when `status` does; `observedGeneration` says which spec was evaluated. Conditions of other writers are left alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What does a tier cost now?
+"""Computes what a tier costs now.
 
 Money is decimal from end to end: prices are written as text in the spec and shown as text in the status. A GPU costs
 from the moment a pod holds it until the pod is gone, so starting and draining replicas count too.

@@ -1,8 +1,8 @@
-"""What should a person hear of, once?
+"""Derives Events from a cycle, and drops repeated ones.
 
-Events tell of changes: replicas written, children made or healed, conditions that turned. They are derived from two
-statuses and an outcome; the recorder lets the same sentence about the same object pass once in ten minutes. A change
-of replicas is an act, not a state: it always passes. What has passed is to be kept until it is written.
+Events describe changes: replicas written, children created or healed, conditions that changed. They are derived from
+two statuses and an outcome. The same sentence about the same object passes once in ten minutes. A change of replicas is
+an act, not a state: it always passes. What has passed is kept until it is written.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Why does a tier have as many replicas as it has, and what should be done about what is wrong?
+"""Explains why a tier has its replicas, and what to do about what is wrong.
 
 `tierwise explain` prints what the operator wrote into the status, nothing else: the same steps, signals and conditions
 that a program reads with `kubectl get -o json`, with the remedies of the reasons table beside them. First comes one

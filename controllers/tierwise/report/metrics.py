@@ -1,4 +1,4 @@
-"""What does the operator tell Prometheus about itself?
+"""Exports the operator's own metrics.
 
 Names and units follow Prometheus' conventions. Labels are bounded: tiers that exist, reasons of the table. The label
 is `tier_namespace`, since a scrape adds a `namespace` of its own (the operator's). Series of a deleted tier go with
@@ -32,12 +32,12 @@ class OperatorMetrics:
         self._tiers: frozenset[TierKey] = frozenset()
         self._cycle = Histogram(
             "tierwise_cycle_duration_seconds",
-            "How long one round of observing, deciding, acting and reporting took.",
+            "Duration of one cycle: observe, decide, act, report.",
             buckets=_CYCLE_BUCKETS,
             registry=registry,
         )
         age = Gauge(
-            "tierwise_cycle_age_seconds", "Seconds since a round last ended, or since the start.", registry=registry
+            "tierwise_cycle_age_seconds", "Seconds since the last cycle ended, or since the start.", registry=registry
         )
         age.set_function(self.cycle_age)
         self._decisions = Counter(
@@ -46,8 +46,10 @@ class OperatorMetrics:
         self._scalings = Counter(
             "tierwise_scalings", "Changes of replicas that were written.", (*TIER, "direction"), registry=registry
         )
-        self._desired = Gauge("tierwise_tier_desired_replicas", "Replicas decided.", TIER, registry=registry)
-        self._ready = Gauge("tierwise_tier_ready_replicas", "Replicas that answer.", TIER, registry=registry)
+        self._desired = Gauge(
+            "tierwise_tier_desired_replicas", "Target: replicas that the operator wants.", TIER, registry=registry
+        )
+        self._ready = Gauge("tierwise_tier_ready_replicas", "Replicas that answer requests.", TIER, registry=registry)
         self._cost = Gauge(
             "tierwise_tier_cost_usd_per_hour",
             "US dollars per hour, now; absent without a price.",
@@ -62,13 +64,13 @@ class OperatorMetrics:
         )
         self._condition = Gauge(
             "tierwise_tier_condition",
-            "1 for the status that a condition has, 0 for the two that it has not.",
+            "1 for the present status of a condition, 0 for the other two.",
             (*TIER, "type", "status"),
             registry=registry,
         )
         self._advice = Gauge(
             "tierwise_tier_advice",
-            "1 for each thing that is served and does not pay, by its reason.",
+            "1 for each recommendation (advice) on a tier, by its reason.",
             (*TIER, "reason"),
             registry=registry,
         )

@@ -1,8 +1,8 @@
-"""Does every ready replica have fresh metrics, and if not, what is missing where?
+"""Evaluates MetricsAvailable: whether every ready replica has fresh metrics, and what is missing where.
 
 Only replicas that receive requests are expected to be measured, and only some scrapes after they became ready: a new
-replica is not a fault. Names of replicas are listed up to three, in order, so that the message stays the same while
-the trouble does.
+replica is not a fault. Up to three replicas are named, in order, so that the message stays the same while the problem
+does.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Is the spec accepted, and do its children exist as rendered?
+"""Evaluates Accepted and Provisioned: whether the spec is valid and its children exist as rendered.
 
-The first finding wins, ordered from what makes all the others meaningless (the spec, KServe) down to single pods.
+The first finding wins. They are ordered from those that make all others meaningless (the spec, KServe) to single pods.
 """
 
 from __future__ import annotations

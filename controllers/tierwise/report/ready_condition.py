@@ -1,7 +1,7 @@
-"""Can the tier answer requests, and which one word tells its story?
+"""Evaluates Ready, and chooses the one word of the column STATUS.
 
-Ready means that requests are answered: at least one replica is behind the Service. Fewer than are wanted is Degraded
-and still Ready, since a tier that loads its second replica serves all the while; `status.ready` shows the ratio.
+Ready means that requests are answered: at least one replica is behind the Service. Fewer than desired is Degraded and
+still Ready, since a tier that loads its second replica serves all the while; `status.ready` shows the ratio.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What does one tier's report look at?
+"""Holds everything that the report on one tier reads.
 
 One tier's view, plan and outcome side by side, and what all tiers share (Prometheus' health, whether KServe is there,
 the time), so that every derivation is a function of one argument.

@@ -1,6 +1,6 @@
-"""Do the replicas follow the load, and what keeps them from what it asks for?
+"""Evaluates ScalingActive and ScalingLimited: whether replicas follow the load, and what limits them.
 
-The two conditions of the HorizontalPodAutoscaler, under its names, since users know them.
+These are the two conditions of the HorizontalPodAutoscaler, under its names, since users know them.
 """
 
 from __future__ import annotations

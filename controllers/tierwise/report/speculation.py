@@ -1,9 +1,9 @@
-"""Is anything being drafted, and if not, is that as it should be?
+"""Tells whether the engine is drafting, and if not, whether that is intended.
 
-The engine changes how many tokens it drafts by itself, by the batch size and the schedule that was rendered; nobody is
-told. So the state is read from what is measured: the rate of drafted tokens over the last minute, and how many requests
-run. At rate 0 the running requests tell a pause (the batch is where the schedule has 0 tokens) from silence. The two
-are not measured at the same moment, so a pause lasts until something is drafted again or nothing runs.
+The engine itself changes how many tokens it drafts, by the batch size and the rendered schedule, and reports it
+nowhere. So the state is read from measurements: the rate of drafted tokens over the last minute, and the running
+requests. At rate 0 the running requests distinguish a pause (the schedule has 0 tokens for this batch) from silence.
+The two are not measured at the same moment, so a pause lasts until something is drafted again or nothing runs.
 """
 
 from __future__ import annotations

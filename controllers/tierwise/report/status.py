@@ -1,7 +1,7 @@
-"""What does the status of a tier say?
+"""Builds the status of a tier.
 
 Everything is rounded before it is compared, and a measurement keeps the time of its first appearance while its value
-stays the same, so that a tier at rest has the same status, byte for byte, however often it is measured.
+stays the same. So a tier at rest has the same status, byte for byte, however often it is measured.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Must this status be written now?
+"""Decides whether a status must be written now.
 
 A status write wakes every watcher, this operator included. So what people and tools wait for is written at once; what
-only flickers with the load (how many wait, percentages, figures of a decision) at most every 15 seconds; and what is
-the same is never written.
+only varies with the load (waiting requests, percentages, figures of a decision) at most every 15 seconds; and an equal
+status is never written.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""How long to wait before the next try?
+"""Computes how long to wait before the next try.
 
-Longer each time, never longer than half a minute, and never the same for everybody: when the API server comes back,
-its clients must not all arrive in the same second. It never ends: giving up would need a person to notice.
+The pause grows, never exceeds half a minute, and differs between processes: when the API server comes back, its clients
+must not all arrive in the same second. It never ends: giving up would need a person to notice.
 """
 
 from __future__ import annotations

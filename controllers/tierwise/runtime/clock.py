@@ -1,4 +1,4 @@
-"""What time is it? The one place that asks the machine; everything else is given a Clock."""
+"""Reads the machine's clock. Everything else is given a Clock."""
 
 from __future__ import annotations
 

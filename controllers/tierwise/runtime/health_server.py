@@ -1,8 +1,8 @@
-"""Is the process alive, is it of use, and what has it measured?
+"""Serves the health probes and the metrics of the process.
 
-`/healthz` answers for the loop, not for the web server: it turns 500 when the last finished cycle is older than a few
-ticks, so a loop that hangs gets the pod restarted. `/readyz` says whether the process does its work, and in words why
-not. A standby without the Lease is healthy and ready: it watches and could take over.
+`/healthz` answers for the loop, not for the web server: it returns 500 when the last finished cycle is older than a few
+ticks, so a hanging loop gets the pod restarted. `/readyz` says whether the process does its work, and if not, why. A
+standby without the Lease is healthy and ready: it watches and could take over.
 """
 
 from __future__ import annotations

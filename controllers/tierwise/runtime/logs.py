@@ -1,7 +1,7 @@
-"""What does a log line look like?
+"""Formats log lines.
 
-Text for people at a terminal, one JSON object per line for a log store. Times are UTC. kopf tells about each object at
-length; only its warnings are of use here, since what happened to a tier is in its conditions and Events.
+They are text for people at a terminal, and one JSON object per line for a log store. Times are UTC. kopf logs every
+object at length; only its warnings are useful here, since what happened to a tier is in its conditions and Events.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What is known of the model and of the GPUs that a tier may land on?
+"""Describes what is known of the model and of the GPUs that a tier may get.
 
 Two sources fill these values: the model's own config.json (or the sizes that the user declares), and the labels of the
-nodes that `placement` selects. Both may be silent, so every field may be unknown, and what is unknown never refuses a
-spec. `engines.check` reads them; nothing here reaches out.
+nodes that `placement` selects. Both may be silent, so every field may be unknown, and an unknown value never rejects a
+spec. `engines.check` reads them; nothing here does I/O.
 """
 
 from __future__ import annotations

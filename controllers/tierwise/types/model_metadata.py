@@ -1,7 +1,8 @@
-"""Which model repositories does a tier use, and what have they published about themselves?
+"""Describes which model repositories a tier uses, and what they publish.
 
 A repository on a Hugging Face-compatible hub has a config.json, from which the size and the shape of the model follow
-before anything is downloaded. This module holds the values; `catalogue` keeps them up to date, `hub` reads them.
+before anything is downloaded. This module holds the values. `tierwise.observe.model_metadata_cache` keeps them up to
+date; `tierwise.hub` reads them.
 """
 
 from __future__ import annotations

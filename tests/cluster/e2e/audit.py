@@ -1,4 +1,4 @@
-"""What did the operator ask of the API server? The audit log knows.
+"""Reads what the operator asked of the API server from the audit log.
 
 One JSON line per request, two for a watch: when it starts and when it ends. A watch is counted as it starts (it may
 never end), everything else when it is complete.

@@ -1,4 +1,4 @@
-"""Where could a secret show up that should not? Canaries are planted, trouble is made, everything is looked through.
+"""Plants canaries where secrets are, causes failures, and searches every place where a secret could show up.
 
 A canary is a text that stands in a Secret (a hub token, the key of an external API), that a user wrote where no key
 belongs, or that a client sent as a prompt. Tiers with them run into every trouble whose message somebody else words:

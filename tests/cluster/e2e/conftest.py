@@ -1,4 +1,4 @@
-"""What do the end-to-end tests share? One playground with Tierwise in it, installed with helm."""
+"""Shares one playground among the end-to-end tests, with Tierwise installed by helm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does a test put a known load on tiers, and take it away?"""
+"""Puts a known load on tiers, and takes it away."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does the playground's Prometheus say, of the engines and of itself?"""
+"""Queries the playground's Prometheus, about the engines and about itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does a test see every change of a number in the cluster, with its time, and not only the last one?"""
+"""Records every change of a number in the cluster with its time, not only the last value."""
 
 from __future__ import annotations
 

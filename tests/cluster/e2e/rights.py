@@ -1,4 +1,4 @@
-"""Which rights has the operator, and which of them did it use?
+"""Lists the rights that the operator has, and those that it used.
 
 Granted is what the API server holds: every rule of every role that a binding gives to the operator's ServiceAccount.
 Used is what the audit log shows. A right is a verb on a resource in a place: a namespace, or the whole cluster.

@@ -1,4 +1,4 @@
-"""What happens when a user gets something wrong?
+"""Checks that a user's mistake is reported and harms no other tier.
 
 Each mistake ends in a condition that names it and says what to do; the operator does not restart; and the tier beside
 it, which was fine, keeps its pod and is not written to. Every test here makes its mistake in one namespace, next to the

@@ -1,4 +1,4 @@
-"""What happens when the cluster around the operator is not as it should be?
+"""Checks that the operator reports a wrong installation around it and goes on running.
 
 Prometheus elsewhere, or a Prometheus without the tier's label: a condition on every tier says so, the operator goes on
 running, and no replica is taken away. (Without KServe: test_without_kserve.)

@@ -1,4 +1,4 @@
-"""Does every example do what its README says?"""
+"""Checks that every example does what its README says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a settled operator cost the API server and Prometheus?
+"""Measures what a settled operator costs the API server and Prometheus.
 
 Counted where nobody can flatter us: in the API server's audit log and in Prometheus' own request counter.
 """

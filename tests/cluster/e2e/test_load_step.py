@@ -1,4 +1,4 @@
-"""Do replicas follow a load step as the formula says, quickly and without wavering?
+"""Checks that replicas follow a load step as the formula says, quickly and without flapping.
 
 U users in a closed loop keep U requests in the tier, whatever the replicas do. So the number of replicas is known
 beforehand: n = ceil(U / (C + q)), with C the requests that one replica runs at once (batching.maxSequences, since short

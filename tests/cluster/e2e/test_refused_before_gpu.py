@@ -1,4 +1,4 @@
-"""Is what the engine would refuse at its start refused before a pod is made, and started once it can be?
+"""Checks that what the engine would refuse is refused before a pod is made, and started once it is possible.
 
 The facts come from where they come from in production: labels of nodes, and config.json of a hub (here a small HTTP
 server with one repository).

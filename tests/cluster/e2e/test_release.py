@@ -1,4 +1,4 @@
-"""Can Tierwise be installed, tested and removed as any chart is?"""
+"""Checks that Tierwise can be installed, tested and removed as any chart."""
 
 from __future__ import annotations
 

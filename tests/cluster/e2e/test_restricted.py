@@ -1,4 +1,4 @@
-"""Does all of it work in namespaces that enforce the restricted Pod Security level, and is it said where it cannot?
+"""Checks that everything works under the restricted Pod Security level, and that the exceptions are reported.
 
 The real API server admits the pods: of the operator, as the chart makes it, and of tiers whose weights the engine loads
 itself (hf://) or finds mounted (pvc://). What KServe adds for s3:// and oci:// has no security context as shipped; the

@@ -1,4 +1,4 @@
-"""What happens when the cluster has no KServe, and what when it comes (back)?
+"""Checks that the operator survives a cluster without KServe, and goes on when KServe comes back.
 
 The kind InferenceService is taken away from the running cluster, as an uninstallation would, and given back. The
 operator must neither restart nor need to be restarted. (Taking the kind away takes every InferenceService with it, so

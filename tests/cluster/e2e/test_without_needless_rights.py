@@ -1,4 +1,4 @@
-"""Has the operator exactly the rights that it uses, and does a secret stay where it is?
+"""Checks that the operator has exactly the rights that it uses, and that no secret leaves its place.
 
 Too few rights would be a refusal by the authorizer, somewhere in the audit log. Too many are found by comparing the
 roles with what was used: these tests make the operator do everything it can do (the module's name puts it last, so the

@@ -1,4 +1,4 @@
-"""Which tiers do the end-to-end tests use? Small ones whose load can be computed beforehand."""
+"""Defines the tiers of the end-to-end tests: small ones whose load can be computed beforehand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is written for a tier, when, and what is said when it fails?"""
+"""Checks what is written for a tier, when, and what is reported when a write fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does each failed write get the reason that tells a person what to do?"""
+"""Checks that each failed write gets the reason that tells a person what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does an upgrade of the operator leave the InferenceServices alone that the release before has made?
+"""Checks that an upgrade of the operator leaves alone the InferenceServices that the release before has made.
 
 The golden files are what earlier commits rendered. Each is put into the cluster as the live object of its tier: nothing
 may be written, whatever the status of the tier lacks that this release keeps in it.

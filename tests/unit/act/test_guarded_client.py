@@ -1,4 +1,4 @@
-"""Is anything written for a tier that is not any more what it was when it was decided about?"""
+"""Checks that nothing is written for a tier that has changed since the decision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is the manager named that owns what was changed, and no other?"""
+"""Checks that the manager that owns a changed field is named, and no other."""
 
 from __future__ import annotations
 

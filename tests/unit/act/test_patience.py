@@ -1,4 +1,4 @@
-"""How long is waited for what does not answer, how often is asked what refuses, and who waits meanwhile?"""
+"""Checks how long a write waits for an answer, how often a refused one is tried again, and who waits meanwhile."""
 
 from __future__ import annotations
 

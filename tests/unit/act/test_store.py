@@ -1,4 +1,4 @@
-"""Does the in-memory API server keep the contract of the port?"""
+"""Checks that the in-memory API server keeps the contract of the port."""
 
 from __future__ import annotations
 

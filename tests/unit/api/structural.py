@@ -1,5 +1,5 @@
-"""What does the API server accept by schema alone? The keywords that our CRDs use, checked as Kubernetes checks them,
-and a Hypothesis strategy for values of a schema."""
+"""Validates values by schema as the API server does, for the keywords that our CRDs use; and draws values of a schema
+by Hypothesis."""
 
 from __future__ import annotations
 

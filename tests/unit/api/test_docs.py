@@ -54,7 +54,7 @@ def test_a_table_has_as_many_cells_in_every_row() -> None:
 
 
 def test_the_states_are_those_that_are_reported() -> None:
-    page = section(conditions_page(), "The one word: STATUS")
+    page = section(conditions_page(), "The column STATUS")
     listed = set(re.findall(r"^\| ([A-Z][a-z]+) \|", page, re.MULTILINE))
     fine = {
         reasons.ACCEPTED: ConditionUpdate(reasons.ACCEPTED, "True", reasons.VALID, ""),

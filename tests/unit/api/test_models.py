@@ -1,4 +1,4 @@
-"""Do the models and the schema mean the same? What one accepts the other must accept, and what one refuses too."""
+"""Checks that the models and the schema agree: each accepts and refuses what the other does."""
 
 from __future__ import annotations
 

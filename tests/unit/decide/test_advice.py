@@ -1,5 +1,5 @@
-"""Does advice come only from enough measured values over enough time, stay while nothing better is known, and change
-nothing else?"""
+"""Checks that advice comes only from enough measured values over enough time, stays while nothing better is known, and
+changes nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is what one replica runs at once learned from replicas that are full, and only from them?"""
+"""Checks that the capacity of a replica is learned from full replicas, and only from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do decisions, engines and scrapes together come to the replicas that the load needs, and stay there?"""
+"""Checks that decisions, engines and scrapes together reach the replicas that the load needs, and stay there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the load in replicas follow the formulas?"""
+"""Checks that the load in replicas follows the formulas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is what nodes and hub say heard before anything runs, and does it never turn off what runs?"""
+"""Checks that facts of nodes and hub count before anything runs, and never stop what runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which tiers are touched at all, and who writes their replicas?"""
+"""Checks which tiers are changed at all, and who writes their replicas."""
 
 from __future__ import annotations
 

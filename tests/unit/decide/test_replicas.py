@@ -1,4 +1,4 @@
-"""Does every step of a decision do what it says, and say what it does?"""
+"""Checks that every step of a decision does what it says, and says what it does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When does a spec count as served, when as given up, and from which one are the replicas made then? Case by case."""
+"""Checks when a spec counts as served or as failed, and from which spec replicas are then made, case by case."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is what is kept of a spec what was said, in a form that the next release understands?"""
+"""Checks that a spec is kept as written, in a form that the next release understands."""
 
 from __future__ import annotations
 

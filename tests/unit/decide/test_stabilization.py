@@ -1,4 +1,4 @@
-"""Is the window exactly what it says: how high, how long, and what is left of it when there is no room?"""
+"""Checks the stabilization window: how high, how long, and what is kept when there is no room."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the memory come through a status unharmed, and is a bad status no danger?"""
+"""Checks that the state survives a status unchanged, and that a bad status does no harm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a decision tell the whole story? Each case is a situation and every step that `tierwise explain` shows for it.
+"""Checks every step that `tierwise explain` shows, one situation per case.
 
 The steps are what people read in conditions, Events and the explanation, so their names, numbers and sentences are part
 of the product.

@@ -1,4 +1,4 @@
-"""Can anything that a user writes become an option, a variable or a file of the engine?
+"""Checks that nothing a user writes becomes an option, a variable or a file of the engine.
 
 The API's patterns let through little, so the functions behind them are asked with everything a string can hold: the
 value is refused, or it is one word at its own place and nothing else has moved.

@@ -1,4 +1,4 @@
-"""Does the ledger find each kind of wrong write in an audit log, and no other?
+"""Checks that the ledger finds each kind of wrong write in an audit log, and no other.
 
 The log is written by hand, a line per request as the API server writes it, second by second.
 """

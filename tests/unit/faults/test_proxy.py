@@ -1,4 +1,4 @@
-"""Does the fault proxy pass on what it should, and break only what a rule names?"""
+"""Checks that the fault proxy passes on what it should, and breaks only what a rule names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the sheet of faults keep one row a test, in order, and does the table show every figure?"""
+"""Checks that the fault results keep one row per test, in order, and that the table shows every figure."""
 
 from __future__ import annotations
 

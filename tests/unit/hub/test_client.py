@@ -1,4 +1,4 @@
-"""Does a hub get exactly the questions that are meant, and can no answer of its own do harm?
+"""Checks that a hub gets exactly the intended requests, and that no answer of it does harm.
 
 Asked of a real HTTP server on this machine that answers as huggingface.co does.
 """

@@ -1,4 +1,4 @@
-"""Does every image start as an ordinary user, from a base and packages that cannot change under us?"""
+"""Checks that every image starts as a non-root user, from a base and packages that cannot change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does the CPU image's launcher add to a rendered argument list, and what does it leave alone?"""
+"""Checks what the CPU image's launcher adds to a rendered argument list, and what it leaves alone."""
 
 from __future__ import annotations
 

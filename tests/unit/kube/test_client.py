@@ -1,4 +1,4 @@
-"""Is each verb of the port said to the API server in the right words?"""
+"""Checks that each verb of the port becomes the right request to the API server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which API server and which credentials are used, and are rotated ones noticed?"""
+"""Checks which API server and credentials are used, and that rotated ones are noticed."""
 
 from __future__ import annotations
 

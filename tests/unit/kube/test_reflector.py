@@ -1,4 +1,4 @@
-"""Does a kind that is absent, late, forbidden or unreachable stay a fact instead of becoming an end?"""
+"""Checks that an absent, late, forbidden or unreachable kind is a fact, and ends nothing."""
 
 from __future__ import annotations
 

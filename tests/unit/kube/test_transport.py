@@ -1,4 +1,4 @@
-"""What does each answer (and each silence) of an API server become?"""
+"""Checks what each answer (and each missing answer) of an API server becomes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do the facts of nodes and repositories reach the tier that they are about?"""
+"""Checks that the facts of nodes and repositories reach the tier that they are about."""
 
 from __future__ import annotations
 

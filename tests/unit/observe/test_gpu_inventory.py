@@ -1,4 +1,4 @@
-"""Do node labels become the kinds of GPU that a tier may land on, and nothing that changes by itself?"""
+"""Checks that node labels become the kinds of GPU that a tier may get, and nothing that changes by itself."""
 
 from __future__ import annotations
 

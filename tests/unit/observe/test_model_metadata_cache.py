@@ -1,4 +1,4 @@
-"""Is what repositories say read once where that is enough, again where it is not, and never waited for?"""
+"""Checks that model metadata is read once where that is enough, again where it is not, and never waited for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the sampler keep asking, keep what it has, and never stand in anybody's way?"""
+"""Checks that the poller keeps asking, keeps what it has, and never blocks anybody."""
 
 from __future__ import annotations
 

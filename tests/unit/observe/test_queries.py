@@ -1,4 +1,4 @@
-"""Are the questions few, fixed, and safe to put any value into?"""
+"""Checks that the queries are few, fixed, and safe for any value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is every fact read from where Kubernetes and KServe put it, and is nothing assumed to be there?"""
+"""Checks that every fact is read from where Kubernetes and KServe put it, and that no field is assumed to exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does each tier get its own children and series, and nobody else's?"""
+"""Checks that each tier gets its own children and series, and nobody else's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is typed, what comes out, and which exit code?"""
+"""Checks the command line: arguments, output and exit codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the loop run once per burst, soon after it, and once per tick without one?"""
+"""Checks that the loop runs once per burst, soon after it, and once per tick without one."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Is an object that was deleted unnoticed left out, is an empty cluster known to be empty, and does an informer that is
-not there say so?"""
+"""Checks that an object whose deletion was missed is left out, that an empty cluster is known to be empty, and that an
+informer that is not running says so."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does an event wake the loop when, and only when, something has changed that is kept?"""
+"""Checks that an event wakes the loop when, and only when, something that is kept has changed."""
 
 from __future__ import annotations
 

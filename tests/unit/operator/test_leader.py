@@ -1,4 +1,4 @@
-"""Does exactly one process lead, does the fence hold, and do skewed or stopped clocks change nothing?"""
+"""Checks that exactly one process leads, that the fence holds, and that skewed or stopped clocks change nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does one bad cycle, or one that hangs, leave the next one alone; and does the end wait for the one that runs?"""
+"""Checks that a cycle that fails or hangs does not affect the next one, and that the end waits for the running one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Do flags, variables and defaults become settings, in this order, and is nonsense refused by name?"""
+"""Checks that flags, variables and defaults become settings, in this order, and that a wrong value is refused by
+name."""
 
 from __future__ import annotations
 

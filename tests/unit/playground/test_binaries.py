@@ -1,4 +1,5 @@
-"""Is a binary built once, found afterwards, and is a failure told in the compiler's words? With the real Go."""
+"""Checks with the real Go that a binary is built once and found afterwards, and that a failure shows the compiler's
+message."""
 
 from __future__ import annotations
 

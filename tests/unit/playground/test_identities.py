@@ -1,4 +1,4 @@
-"""Does everybody get an identity of their own, and does the token file say the same as the kubeconfigs?"""
+"""Checks that everybody gets an identity of their own, and that the token file agrees with the kubeconfigs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do KServe's manifests become objects that fit this cluster, with nothing else changed?"""
+"""Checks that KServe's manifests become objects that fit this cluster, with nothing else changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do the playground's certificates hold up against a real TLS handshake?"""
+"""Checks the playground's certificates in a real TLS handshake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do the relays carry bytes both ways, and does the proxy go only where it is told?"""
+"""Checks that the relays carry bytes both ways, and that the proxy goes only where it is told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a mirror of a collection stay equal to it, through lost watches and versions that are too old?"""
+"""Checks that a mirror of a collection stays equal to it, through lost watches and versions that are too old."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is the way into the namespaces right, and does a machine that forbids them get told what to do?"""
+"""Checks the way into the namespaces, and the message on a machine that forbids them."""
 
 from __future__ import annotations
 

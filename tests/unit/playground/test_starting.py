@@ -1,4 +1,4 @@
-"""What is prepared before a start, what is refused, and what does the terminal say?"""
+"""Checks what is prepared before a start, what is refused, and what the terminal says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the supervisor keep real processes up, and take them down when told?"""
+"""Checks that the supervisor keeps real processes running, and stops them when told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do the results of the last run of the mutants still hold together, and is what survived told?"""
+"""Checks that the results of the last mutation run are consistent, and that every survivor is explained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a shell ever stand between what a user wrote and what runs?
+"""Checks that no shell stands between what a user wrote and what runs.
 
 A shell would split, expand and execute; and it would swallow SIGTERM, with which an engine begins to drain. Looked at
 are the pods that Tierwise renders, those of its charts, and the images of this repository. Kubernetes has an expansion

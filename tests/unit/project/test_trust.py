@@ -1,4 +1,4 @@
-"""Does every claim of docs/trust.md name a test that exists?"""
+"""Checks that every claim of docs/trust.md names a test that exists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do all the places that name a version, or a registry, agree?"""
+"""Checks that all places that name a version, or a registry, agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the adapter ask as it should, and say what to check when the answer is none?
+"""Checks that the adapter asks Prometheus correctly, and says what to check when there is no answer.
 
 Against a real HTTP server on loopback that answers as Prometheus does, or does not.
 """

@@ -1,4 +1,4 @@
-"""What holds for every decision, whatever was measured, remembered or asked for?
+"""Checks what holds for every decision, whatever was measured, remembered or asked for.
 
 The values come from Hypothesis, the worst first: infinities that were taken for values, empty pages, one replica of a
 hundred without a sample, clocks that jump.

@@ -1,4 +1,5 @@
-"""What holds when Prometheus lies or is silent, when clocks jump, and when numbers are at the ends of a float?
+"""Checks what holds when Prometheus is wrong or silent, when clocks jump, and when numbers are at the limits of a
+float.
 
 Here the values pass through `observe` as they do in the process: readings become signals, signals become replicas. What
 is not known must lower nothing, whether it is absent, old, no number, or a whole tick of it.

@@ -1,4 +1,4 @@
-"""Is only that called healed which somebody else has changed, and only that called rendered which was written?"""
+"""Checks that only what somebody else has changed is called healed, and only what was written is called rendered."""
 
 from __future__ import annotations
 

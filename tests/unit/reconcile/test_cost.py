@@ -1,4 +1,4 @@
-"""Does a cycle in which nothing happens stay cheap, with many tiers and many nodes?
+"""Checks that a cycle in which nothing happens stays cheap, with many tiers and many nodes.
 
 The loop that decides also renews the Lease, so what a cycle computes is time in which nothing else happens. Seconds say
 little on a machine that does something else as well: what is counted is calls, of functions in Python and in C.

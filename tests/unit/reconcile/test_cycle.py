@@ -1,4 +1,4 @@
-"""Do the four rooms meet in the right order, and is the right thing kept from one meeting to the next?"""
+"""Checks that the four rooms run in the right order, and that the right state is kept between cycles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does `rollout: Replace` go back to the last spec that served, once, and remember it?"""
+"""Checks that `rollout: Replace` goes back to the last spec that served, once, and remembers it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is every change of replicas told once, in the status and as an Event, whatever fails while it is made and told?"""
+"""Checks that every change of replicas is reported once, in the status and as an Event, whatever fails meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is advice told once, with what to do about it, in the status, an Event, a metric and `explain`?"""
+"""Checks that advice is reported once, with what to do about it, in the status, an Event, a metric and `explain`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_it_stands_in_the_status_with_what_to_do_about_it() -> None:
         AdviceStatus(
             reason="PrefixCacheUnused",
             message="No prompt token is found in the prefix cache. "
-            "Put what prompts share at their beginning, or set caching.prefix: Disabled.",
+            "Put the shared part of prompts at their beginning, or set caching.prefix: Disabled.",
         )
     ]
     assert told(case()).status.advice == []

@@ -83,7 +83,7 @@ ILL: dict[str, tuple[ReportContext, str, str]] = {
         reasons.NOT_OURS,
         "InferenceService chat belongs to somebody else",
     ),
-    "no child yet": (case(work=Workload("chat")), reasons.CREATING, "being made"),
+    "no child yet": (case(work=Workload("chat")), reasons.CREATING, "being created"),
     "the child is going away": (
         case(work=workload(inference_service=service(deleting=True))),
         reasons.CREATING,

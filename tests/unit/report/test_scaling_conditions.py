@@ -43,7 +43,7 @@ ACTIVE: dict[str, tuple[ReportContext, Truth, str, str]] = {
     ),
     "a missing verb": (case(outcome=failed("Forbidden", transient=False)), "False", reasons.FORBIDDEN, "grant"),
     "no answer": (case(outcome=failed("APIUnavailable", transient=True)), "Unknown", reasons.API_UNAVAILABLE, ""),
-    "a conflict": (case(outcome=failed("Conflict", transient=True)), "Unknown", reasons.CONFLICT, "decided again"),
+    "a conflict": (case(outcome=failed("Conflict", transient=True)), "Unknown", reasons.CONFLICT, "decides again"),
     "another error is not about scaling": (
         case(outcome=failed("ApplyRefused", transient=False)),
         "True",
@@ -85,7 +85,10 @@ def test_limited_says_what_the_step_said() -> None:
     )
     found = scaling_limited(case(decided=at_max))
     assert (found.status, found.reason) == ("True", reasons.MAX_REPLICAS)
-    assert found.message == "6 replicas, of which maxReplicas allows 4. Raise it if you can pay."
+    assert (
+        found.message
+        == "6 replicas, of which maxReplicas allows 4. Raise scaling.maxReplicas if you can pay for more replicas."
+    )
 
 
 def test_limited_without_a_word_of_the_step_says_what_it_means() -> None:

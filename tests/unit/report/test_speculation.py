@@ -1,4 +1,4 @@
-"""Does the state of speculation follow the rate of drafted tokens, and is a pause told from silence?"""
+"""Checks that the state of speculation follows the rate of drafted tokens, and that a pause is told from silence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the waiting grow, stay bounded, differ, and never end?"""
+"""Checks that the waiting time grows, stays bounded, differs, and never ends."""
 
 from __future__ import annotations
 

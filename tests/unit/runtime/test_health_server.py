@@ -1,4 +1,4 @@
-"""Do the probes answer for the loop, and the metrics for the registry?"""
+"""Checks that the probes answer for the loop, and the metrics for the registry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Can a machine read each line, and a person each text?"""
+"""Checks that a machine can read each line, and a person each text."""
 
 from __future__ import annotations
 

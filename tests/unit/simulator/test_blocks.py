@@ -1,4 +1,4 @@
-"""Is no KV block ever lost or invented, whatever requests come and go?"""
+"""Checks that no KV block is ever lost or invented, whatever requests come and go."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Does the closed form say beforehand what the engine model then does?"""
+"""Checks that the closed form predicts what the engine model then does."""
 
 from dataclasses import replace
 from random import Random

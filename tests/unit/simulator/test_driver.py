@@ -1,4 +1,4 @@
-"""Does the bridge to the wall clock wake who is due, and nobody else?"""
+"""Checks that the bridge to the wall clock wakes whoever is due, and nobody else."""
 
 import asyncio
 from dataclasses import replace

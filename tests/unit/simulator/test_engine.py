@@ -1,4 +1,4 @@
-"""Does the engine model serve every request exactly, in order, within its limits, and the same at any pace?"""
+"""Checks that the engine model serves every request exactly, in order, within its limits, and the same at any pace."""
 
 from dataclasses import dataclass, replace
 from random import Random

@@ -1,4 +1,4 @@
-"""Does the metrics page have vLLM's names, types, help, labels and buckets, and the engine's numbers?"""
+"""Checks that the metrics page has vLLM's names, types, help, labels and buckets, and the engine's numbers."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Is a command line understood, or refused, as vLLM would; and does the environment decide the hardware?"""
+"""Checks that a command line is understood, or refused, as by vLLM, and that the environment decides the hardware."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Do the sizes that the simulator computes agree with what vLLM's documentation and configurations say?"""
+"""Checks that the sizes that the simulator computes agree with vLLM's documentation and configurations."""
 
 import pytest
 

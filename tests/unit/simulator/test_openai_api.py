@@ -1,4 +1,4 @@
-"""Is a request understood as vLLM would, and is the answer cut where it must be?"""
+"""Checks that a request is understood as by vLLM, and that the answer is cut where it must be."""
 
 from typing import Any
 

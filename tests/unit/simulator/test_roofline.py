@@ -1,4 +1,4 @@
-"""Does the step-time model rank hardware and tactics as measurements do?"""
+"""Checks that the step-time model ranks hardware and tactics as measurements do."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Does the process behave at its edges as vLLM does: the official client, the counters, refusals, the end?"""
+"""Checks the process at its edges against vLLM: the official client, the counters, refusals, the end."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Is the acceptance model the one it cites, and is the schedule read as vLLM reads it?"""
+"""Checks that the acceptance model is the one it cites, and that the schedule is read as vLLM reads it."""
 
 from random import Random
 

@@ -1,4 +1,4 @@
-"""Are tokens counted the same wherever text comes from, and are prefixes recognised?"""
+"""Checks that tokens are counted the same wherever text comes from, and that prefixes are recognized."""
 
 from random import Random
 

@@ -1,4 +1,4 @@
-"""Are traces read as they are, and has the built-in one the published shape?"""
+"""Checks that traces are read as they are, and that the built-in one has the published shape."""
 
 from pathlib import Path
 

@@ -1,8 +1,8 @@
-"""Which InferenceService does a tier become, and does the live one still say the same?
+"""Renders the InferenceService of a tier, and compares it with the live object.
 
-Pure and byte-stable: the same tier gives the same bytes on every release of Tierwise unless a change is announced,
-because every difference in the pod template restarts GPUs. The parts: `inference_service` (the object), `pod` (what
-runs in it), `difference` (rendered against live).
+Rendering is pure and byte-stable: the same tier gives the same bytes on every release of Tierwise unless a change is
+announced, because every difference in the pod template restarts GPUs. The parts: `inference_service` (the object),
+`pod` (what runs in it), `difference` (rendered against live).
 """
 
 from __future__ import annotations

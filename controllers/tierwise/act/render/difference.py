@@ -1,16 +1,17 @@
-"""Does the live object still say what we rendered, and if not, where?
+"""Finds where the live object differs from what we rendered.
 
 What is compared follows what server-side apply can restore, so that a difference is gone after one apply:
 
-- Containers, volumes, tolerations and pull secrets are atomic lists in KServe's CRD: whoever applies owns all of what
-  is inside. There, anything that we did not render (a variable added by hand, a second container) is a difference.
-- Elsewhere a field that somebody adds beside ours is theirs and stays, except those that decide where and with which
-  rights pods run: they are ours also when absent, or a field removed from a tier would live on. Apply takes them away
-  when we wrote them; when somebody else did, only a patch does.
+- Containers, volumes, tolerations and pull secrets are atomic lists in KServe's CRD: whoever applies a list owns all of
+  its content. There, anything that we did not render (a variable added by hand, a second container) is a difference.
+- Elsewhere a field that somebody adds beside ours is theirs and stays. The exception are the fields that decide where
+  and with which rights pods run: they are ours also when absent, or a field removed from a tier would live on. Apply
+  removes them when we wrote them; when somebody else did, only a patch does.
 
-What the API server and KServe write by default is either rendered by us as well or lies outside these places.
+What the API server and KServe write by default is either rendered by us as well, or lies outside these places.
 
-Every tier is compared in every cycle, and nearly always nothing differs: what is the same as a whole is not searched.
+Every tier is compared in every cycle, and nearly always nothing differs: an object that is the same as a whole is not
+searched.
 """
 
 from __future__ import annotations

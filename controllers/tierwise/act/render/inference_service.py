@@ -1,9 +1,9 @@
-"""Which InferenceService does a tier become?
+"""Renders the InferenceService of a tier.
 
-Everything in its metadata is copied into the pod template by KServe, so nothing there may vary: three labels, two
-annotations, for ever. Replicas are not here: KServe's class `external` never writes them, and the operator scales the
-Deployment. The object is born with class `none` and minReplicas 0, because every other class starts one pod whatever
-minReplicas says, and turned to `external` while still at 0 (which restarts nothing).
+KServe copies everything in its metadata into the pod template, so nothing there may vary: three labels and two
+annotations, for ever. Replicas are not in it: KServe's class `external` never writes them, and the operator scales the
+Deployment. The object is created with class `none` and minReplicas 0, because every other class starts one pod whatever
+minReplicas says. It changes to `external` while still at 0, which restarts nothing.
 """
 
 from __future__ import annotations

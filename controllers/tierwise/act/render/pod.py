@@ -1,15 +1,15 @@
-"""What runs in one replica?
+"""Renders the pod of one replica.
 
-One container that loads and serves the model as an unprivileged user. Three choices need their reason here:
+It has one container, which loads and serves the model as an unprivileged user. Three choices need a reason:
 
-- The root filesystem stays writable, since the NVIDIA container hook writes there; what the engine writes (home,
+- The root filesystem stays writable, since the NVIDIA container hook writes there. What the engine writes (home,
   compile caches, weights) goes to volumes nevertheless, because the user 2000 owns nothing in the image.
-- CPU is requested and, at the same amount, allowed: KServe's defaulter gives a container without a CPU limit the
+- CPU is requested and limited to the same amount: KServe's defaulter gives a container without a CPU limit the
   limit 1, which is below the request, and the API server then refuses the pod.
 - pvc://, s3://, gs:// and oci:// go through the environment variable STORAGE_URI, which KServe 0.17 to 0.20 reads on
-  a container of one's own: it mounts the claim's sub-folder (`predictor.storageUris` would drop the folder), downloads
+  a custom container. It mounts the claim's sub-folder (`predictor.storageUris` would drop the folder), downloads
   with the credentials of the ServiceAccount, or attaches the image, all at /mnt/models. hf:// and pvc:// pods meet the
-  restricted Pod Security profile; KServe's initializer (s3://, gs://) does only when the cluster's
+  restricted Pod Security profile. KServe's initializer (s3://, gs://) meets it only when the cluster's
   ClusterStorageContainer gives it the security context, which 0.19 as shipped does not.
 """
 

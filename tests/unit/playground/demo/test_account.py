@@ -1,4 +1,4 @@
-"""Are the demo's figures what was seen?"""
+"""Checks that the demo's figures are what was seen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is the demo's load what its explanation says?"""
+"""Checks that the demo's load is what its explanation says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Does the demo fail when something was not as promised, and can a person and a machine read the outcome?"""
+"""Checks that the demo fails when something was not as promised, and that a person and a machine can read the
+result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are crashing containers started again when a kubelet would?"""
+"""Checks that crashing containers are started again when a real kubelet would."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a container's environment the one a kubelet would build?"""
+"""Checks that a container's environment is the one that a real kubelet builds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does an image reference find its entry, and fail as a pull does without one?"""
+"""Checks that an image reference finds its entry, and fails as a pull does without one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a container's log keep every line once, for those who read now and those who follow?"""
+"""Checks that a container's log keeps every line once, for those who read now and those who follow."""
 
 from __future__ import annotations
 

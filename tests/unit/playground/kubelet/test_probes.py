@@ -1,4 +1,4 @@
-"""Do probes turn at their thresholds, and come at their times?"""
+"""Checks that probes turn at their thresholds, and run at their times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do API-backed volumes hold the right files, and change in one step?"""
+"""Checks that volumes from the API hold the right files, and change in one step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are quantities read as Kubernetes means them?"""
+"""Checks that quantities are read as Kubernetes means them."""
 
 from __future__ import annotations
 

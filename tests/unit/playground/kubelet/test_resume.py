@@ -1,4 +1,4 @@
-"""After a kubelet's death: which containers start again, and which count as lost?"""
+"""Checks which containers start again after a kubelet's death, and which count as lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a container find its program, wherever that lies and whatever is mounted above it?"""
+"""Checks that a container finds its program, wherever that is and whatever is mounted above it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a pod's status say what a kubelet's would?"""
+"""Checks that a pod's status says what a real kubelet's would."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Are a pod's volumes made from what the API holds, and kept up to date, against a server that speaks HTTP?"""
+"""Checks that a pod's volumes are made from what the API holds, and kept up to date, against a server that speaks
+HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the forwarder relay bytes both ways, take turns, and refuse when there is nobody?"""
+"""Checks that the forwarder relays bytes both ways, takes turns, and refuses when there is no endpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do Services lead to their ready endpoints, by address and by name?"""
+"""Checks that Services lead to their ready endpoints, by address and by name."""
 
 from __future__ import annotations
 
