@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,11 +23,10 @@ from playground.cache import cache_root
 from playground.compiling import Say, clock
 from playground.existing import Wanted, adopt
 from playground.kserve import export_manifests
+from playground.prometheus_source import PLUGINS, module_with_copy
 from playground.versions import KSERVE, KUBERNETES, PROMETHEUS, TOOLS, pinned, release
 
 ETCD, HELM = "go.etcd.io/etcd/server/v3", "helm.sh/helm/v4"
-# Only the Kubernetes service discovery: the others bring the libraries of a dozen clouds.
-TAGS = "remove_all_sd,enable_kubernetes_sd"
 HOW_LONG = "once; 6 to 15 minutes on two cores"
 
 
@@ -92,7 +92,7 @@ class Recipe:
         digest = hashlib.sha256()
         for name in ("go.mod", "go.sum"):
             digest.update(f"{name}\0".encode() + (self.tools / name).read_bytes())
-        digest.update(repr((self.binaries, self.job(self.binaries).flags())).encode())
+        digest.update(repr((self.binaries, self.job(self.binaries, self.tools).flags(), PLUGINS)).encode())
         return f"{pinned(KUBERNETES, self.tools)}-{digest.hexdigest()[:12]}"
 
     def folder(self) -> Path:
@@ -103,9 +103,9 @@ class Recipe:
         """Return what is not there yet, in order."""
         return tuple(binary for binary in self.binaries if not os.access(self.folder() / binary.name, os.X_OK))
 
-    def job(self, binaries: tuple[Binary, ...]) -> compiling.Job:
-        """Return how some of them are compiled."""
-        return compiling.Job(self.tools, {binary.package: self._stamps(binary) for binary in binaries}, TAGS)
+    def job(self, binaries: tuple[Binary, ...], module: Path) -> compiling.Job:
+        """Return how some of them are compiled, in a module with the same pins."""
+        return compiling.Job(module, {binary.package: self._stamps(binary) for binary in binaries})
 
     def _stamps(self, binary: Binary) -> str:
         if not binary.stamps:
@@ -171,5 +171,19 @@ def _build(todo: tuple[Binary, ...], recipe: Recipe, progress: compiling.Progres
     where, began = recipe.folder(), time.monotonic()
     names = {binary.package: binary.name for binary in todo}
     progress.say(f"building {', '.join(names.values())} from source into {where}; {HOW_LONG}")
-    compiling.compile_programs(recipe.job(todo), where, names, progress)
+    with _module(todo, recipe) as module:
+        compiling.compile_programs(recipe.job(todo, module), where, names, progress)
     progress.say(f"built in {clock(time.monotonic() - began)}")
+
+
+@contextmanager
+def _module(todo: tuple[Binary, ...], recipe: Recipe) -> Iterator[Path]:
+    """Give the module in which these are compiled."""
+    if all(binary.module != PROMETHEUS for binary in todo):
+        yield recipe.tools
+        return
+    target = cache_root() / "source"
+    try:
+        yield module_with_copy(recipe.tools, compiling.source(recipe.tools, PROMETHEUS), target)
+    finally:
+        shutil.rmtree(target, ignore_errors=True)

@@ -39,16 +39,15 @@ COLLECT, MEMORY = "400", "2GiB"
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Go programs of one module: package to ldflags of its own, and the tags of all."""
+    """Go programs of one module: package to ldflags of its own."""
 
     module: Path
     programs: Mapping[str, str]
-    tags: str = ""
 
     def flags(self) -> list[str]:
         """Return the flags of `go build`; those that shape a package are the same for all, so that all share it."""
         own = [f"-ldflags={package}=-s -w {flags}" for package, flags in self.programs.items() if flags]
-        return ["-trimpath", f"-tags={self.tags}", "-gcflags=all=-dwarf=false", "-ldflags=-s -w", *own]
+        return ["-trimpath", "-gcflags=all=-dwarf=false", "-ldflags=-s -w", *own]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +131,7 @@ def clock(seconds: float) -> str:
 
 def _fetch(job: Job, progress: Progress) -> frozenset[str]:
     """Fetch the modules that are missing, compile Go's own library meanwhile; return all packages' names."""
-    with _go(job, "list", "-deps", f"-tags={job.tags}", *job.programs, GOMAXPROCS=FETCHES) as fetch:
+    with _go(job, "list", "-deps", *job.programs, GOMAXPROCS=FETCHES) as fetch:
         try:
             fetch.process.wait(FETCHED_SECONDS)
         except subprocess.TimeoutExpired:
@@ -167,7 +166,7 @@ class _Run:
     def check(self, what: str, noise: frozenset[str] = frozenset()) -> None:
         """Raise PlaygroundError, with the last lines that are not noise, if the command has failed."""
         if self.process.returncode != 0:
-            lines = [line for line in self.said() if line not in noise]
+            lines = [line for line in self.said() if line not in noise and not line.startswith("go: downloading ")]
             code = self.process.returncode
             raise PlaygroundError(f"{what} failed with exit code {code}", "\n".join(lines[-ERROR_LINES:]))
 

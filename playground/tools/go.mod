@@ -4,7 +4,7 @@ go 1.26.0
 
 require (
 	github.com/kserve/kserve v0.19.0
-	github.com/prometheus/prometheus v0.311.3
+	github.com/prometheus/prometheus v0.309.1
 	go.etcd.io/etcd/server/v3 v3.6.16
 	helm.sh/helm/v4 v4.0.5
 	k8s.io/kubernetes v1.34.5
