@@ -1,4 +1,4 @@
-"""How does a user get the disk space back?
+"""Gives the disk space back.
 
 `make clean-cache` removes the project's folder in the user's cache, all of it, and says how much that was. Not while
 something runs from there, and nothing outside: Go's own caches are the user's.

@@ -1,4 +1,4 @@
-"""How are several large Go programs compiled in as little time as two cores allow?
+"""Compiles several large Go programs in as little time as two cores allow.
 
 By one `go build` for all of them, so that no core waits while a program is linked. Profiles decided the rest: the
 collector runs less often than the compiler's default, no debug information is made that the linker then throws away,

@@ -1,6 +1,6 @@
-"""Is a program there already, of exactly the release that is pinned?
+"""Finds a program that is there already, of exactly the release that is pinned.
 
-Then it need not be built: envtest's folder (KUBEBUILDER_ASSETS) and PATH are searched, and each program found is asked
+It need not be built then. envtest's folder (KUBEBUILDER_ASSETS) and PATH are searched, and each program found is asked
 for its version. It is copied, so that nothing changes when it is upgraded in its place; the copy is asked again,
 because a wrapper or a dispatcher may work only where it lies.
 """

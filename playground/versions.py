@@ -1,4 +1,4 @@
-"""Which releases does the playground run?
+"""Reads which releases the playground runs.
 
 `tools/go.mod` says it, once: everything else that names a release asks here. It is ONE Go module, because what the
 programs share (client-go, the API types, grpc) is then compiled once; so the releases must agree on a minor of

@@ -1,4 +1,4 @@
-"""Does cleaning remove what the project built, all of it, and never what is in use?"""
+"""Checks that cleaning removes all that the project built, and nothing while it is in use."""
 
 from __future__ import annotations
 

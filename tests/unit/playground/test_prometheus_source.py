@@ -1,4 +1,4 @@
-"""Is only Kubernetes' discovery left in the copy, and is the source, which may be read-only, left as it is?"""
+"""Checks that only Kubernetes' discovery is left in the copy, and that the source, read-only, stays as it is."""
 
 from __future__ import annotations
 
