@@ -1,7 +1,7 @@
 """Makes a copy of Prometheus' source to compile it from.
 
-That is to leave out what it can discover besides Kubernetes: those twenty services bring the libraries of a dozen clouds, as
-much code as Prometheus itself. Its documented way is to edit plugins.yml and generate one file; here that file is
+That leaves out what it can discover besides Kubernetes: those twenty services bring the libraries of a dozen clouds,
+as much code as Prometheus itself. Its documented way is to edit plugins.yml and generate one file; here that file is
 written. Go's cache of modules must not be changed, hence the copy. (Later releases have build tags for it, but also an
 OpenAPI library that takes longer to compile than all that.)
 """
