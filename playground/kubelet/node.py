@@ -17,12 +17,14 @@ from playground.kubelet.network import HOST_ADDRESS
 from playground.kubelet.pod import PodWorker, Surroundings
 from playground.nodes import NodeSpec
 from playground.rest import AWAY, STRATEGIC_PATCH, ApiError, Mirror, Rest
+from playground.versions import KUBERNETES, pinned
 
 log = logging.getLogger(__name__)
 LEASE_S, RENEW_S = 40, 10.0
 RETRY_S = 1.0
 KUBELET_PORT = 10250
-VERSION = "v1.35.4"
+# A kubelet may not be newer than the API server.
+VERSION = pinned(KUBERNETES)
 
 
 def node_status(spec: NodeSpec, now: datetime, before: Json) -> Json:

@@ -16,8 +16,10 @@ import aiohttp
 from playground.kubelet.model import Json
 from playground.kubelet.probes import Kind, ProbeSpec, initial_state, looks, observe
 from playground.kubelet.process import run_inside
+from playground.versions import kubernetes_minor
 
 MAX_OUTPUT = 200
+_USER_AGENT = f"kube-probe/{kubernetes_minor()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ async def _http(action: Json, target: Target, seconds: float) -> tuple[bool, str
     host = action.get("host") or target.address
     scheme = action.get("scheme", "HTTP").lower()
     url = f"{scheme}://{host}:{port_number(target.container, action['port'])}/{action.get('path', '/').lstrip('/')}"
-    headers = {"User-Agent": "kube-probe/1.35", "Accept": "*/*", "Connection": "close"}
+    headers = {"User-Agent": _USER_AGENT, "Accept": "*/*", "Connection": "close"}
     headers |= {header["name"]: header["value"] for header in action.get("httpHeaders", [])}
     timeout = aiohttp.ClientTimeout(total=seconds)
     try:

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from playground.binaries import ensure
+from playground.versions import KUBERNETES, release
 from tools.generated import Files
 
 HERE = Path(__file__).resolve().parent
@@ -42,9 +43,9 @@ def helm(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def template(*arguments: str | Path, apis: tuple[str, ...] = APIS) -> subprocess.CompletedProcess[str]:
-    """`helm template tierwise charts/tierwise` for Kubernetes 1.35 with these kinds known."""
+    """`helm template tierwise charts/tierwise` for the playground's Kubernetes with these kinds known."""
     known = [part for api in apis for part in ("--api-versions", api)]
-    where = ("--namespace", "tierwise-system", "--kube-version", "1.35.4")
+    where = ("--namespace", "tierwise-system", "--kube-version", release(KUBERNETES))
     return helm("template", "tierwise", CHART, *where, *known, *arguments)
 
 

@@ -1,9 +1,0 @@
-//go:build tools
-
-// Package tools pins the commands that the playground builds from source.
-package tools
-
-import (
-	_ "github.com/prometheus/prometheus/cmd/prometheus"
-	_ "github.com/prometheus/prometheus/cmd/promtool"
-)
