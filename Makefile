@@ -114,10 +114,15 @@ test-vllm: binaries ## The real vLLM 0.32 and 0.30 on the CPU, in pods and alone
 	$(PYTEST) -q --capture=sys tests/vllm
 
 .PHONY: test-faults
-test-faults: binaries ## Faults in API server, KServe, Prometheus, pods and nodes; writes docs/results/faults.json; under 40 minutes
+test-faults: binaries ## Faults in API server, KServe, Prometheus, pods and nodes; prints what each cost; under 40 minutes
+	@rm -f build/results/faults.json
 	@echo "three shards side by side, each with a playground of its own; each is printed when it has ended"
 	@$(MAKE) --jobs=3 --output-sync=target test-faults-control test-faults-replicas test-faults-measured
 	@$(PY) -m tests.faults.table
+
+.PHONY: faults-results
+faults-results: venv ## The last run of test-faults becomes docs/results/faults.json and the table in README
+	@$(PY) -m tests.faults.table --promote
 
 CONTROL := $(patsubst %,tests/faults/test_%.py,api_away deleted killed kserve_down refusals size stale two_operators uninstalled)
 REPLICAS := $(patsubst %,tests/faults/test_%.py,drain nodes starts upgrade)

@@ -76,11 +76,15 @@ rules:
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """One supervised process; `ready_url` answers 200 (or, for tcp://, accepts) when it can be used."""
+    """One supervised process; `ready_url` answers 200 (or, for tcp://, accepts) when it can be used.
+
+    `lease`: the component through which it would hold a Lease on a cluster where it runs more than once. Here nobody
+    could take over, so there are no Leases; the supervisor does what comes of losing one (see `supervisor`)."""
 
     name: str
     argv: tuple[str, ...]
     ready_url: str = ""
+    lease: str = ""
     env: dict[str, str] = field(default_factory=dict)
 
 
@@ -178,6 +182,7 @@ def _controller_manager(layout: Layout, binaries: Path) -> Component:
             f"--root-ca-file={layout.ca}",
         ),
         ready_url=f"https://127.0.0.1:{CONTROLLER_MANAGER_PORT}/healthz",
+        lease=APISERVER,
     )
 
 
@@ -192,6 +197,7 @@ def _scheduler(layout: Layout, binaries: Path) -> Component:
             "--leader-elect=false",
         ),
         ready_url=f"https://127.0.0.1:{SCHEDULER_PORT}/healthz",
+        lease=APISERVER,
     )
 
 
@@ -206,6 +212,7 @@ def _kserve(layout: Layout, binaries: Path) -> Component:
             f"--webhook-port={KSERVE_WEBHOOK_PORT}",
         ),
         ready_url=f"http://127.0.0.1:{KSERVE_HEALTH_PORT}/readyz",
+        lease=APISERVER,
         # There is no flag for the certificate: it is looked for under the folder for temporary files.
         env={"POD_NAMESPACE": KSERVE_NAMESPACE, "TMPDIR": str(kserve_temporary(layout))},
     )

@@ -3,6 +3,11 @@
 Each component has one task that starts it, waits for its end and starts it again with growing pauses. Tests
 stop, pause and start components by name; a component that ends by itself is reported with its last log lines,
 because nobody should have to look for the file first.
+
+When the API server comes back after a longer absence, the managers and the scheduler begin anew, as on any cluster:
+there each holds a Lease, ends when it cannot renew it for ten seconds, and is started again. Without that every one of
+their eighty watches tries again after pauses that have grown with the absence, up to a minute long, and a Deployment
+that was scaled meanwhile waits for the last of them.
 """
 
 from __future__ import annotations
@@ -25,6 +30,8 @@ from playground.layout import Layout
 
 FIRST_PAUSE, LONGEST_PAUSE, STABLE_SECONDS = 0.3, 5.0, 15.0
 STOP_SECONDS = 5.0
+# What controller-runtime and the Kubernetes components take by default.
+RENEW_SECONDS = 10.0
 TAIL_LINES = 8
 _TAIL_BYTES = 16_384
 
@@ -52,6 +59,8 @@ class _Running:
     # Where in the log file the last start begins.
     log_offset: int = 0
     pause: float = field(default=FIRST_PAUSE)
+    # When it was last stopped; none while it runs.
+    away_since: float | None = None
 
 
 class Supervisor:
@@ -93,6 +102,7 @@ class Supervisor:
         task, one.task = one.task, None
         if task is None:
             return
+        one.away_since = asyncio.get_running_loop().time()
         async with one.making:
             task.cancel()
         with suppress(asyncio.CancelledError):
@@ -111,7 +121,8 @@ class Supervisor:
         self._all[name].paused = False
 
     async def ready(self, name: str, seconds: float) -> None:
-        """Wait until a component answers. Raises PlaygroundError with its last log lines if it does not."""
+        """Wait until a component answers; who lost a Lease meanwhile begins anew. Raises PlaygroundError with its last
+        log lines if it does not answer."""
         one = self._find(name)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
@@ -122,6 +133,17 @@ class Supervisor:
                     tail(self._layout.log(name)),
                 )
             await asyncio.sleep(0.1)
+        since, one.away_since = one.away_since, None
+        if since is not None and loop.time() - since > RENEW_SECONDS:
+            await self._begin_anew(name)
+
+    async def _begin_anew(self, server: str) -> None:
+        names = [name for name, one in self._all.items() if one.component.lease == server and one.task is not None]
+        for name in names:
+            self._say(f"{server} was away for longer than a Lease is kept: {name} begins anew")
+        await asyncio.gather(*(self.stop(name) for name in names))
+        for name in names:
+            await self.start(name)
 
     def _find(self, name: str) -> _Running:
         try:

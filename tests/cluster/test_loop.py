@@ -16,7 +16,7 @@ import pytest
 
 from playground.handle import Playground
 from tests.cluster.e2e.tiers import cheap
-from tests.cluster.kubectl import Kubectl, Refused, eventually, has, ready
+from tests.cluster.kubectl import Kubectl, Object, Refused, eventually, has, ready
 from tests.cluster.process import READY_SECONDS, Operator, alone, operating, service
 from tierwise.api.crd import definition
 from tierwise.api.kinds import MODEL_TIER
@@ -47,6 +47,16 @@ def _clean(kubectl: Kubectl) -> Iterator[None]:
 
 
 usual = pytest.mark.usefixtures("operator", "_clean")
+
+
+def healed(kubectl: Kubectl, tier: Object) -> list[str]:
+    """What was said about healing this very tier: Events outlive the tiers that they are about."""
+    uid = tier["metadata"]["uid"]
+    return [
+        event["message"]
+        for event in kubectl.find("events")
+        if (event["reason"], event["involvedObject"]["uid"]) == ("Healed", uid)
+    ]
 
 
 def pods_ever_made(kubectl: Kubectl, tier: str) -> list[str]:
@@ -109,9 +119,10 @@ def test_many_tiers_at_once_start_no_pod_too_many(kubectl: Kubectl) -> None:
 def test_a_hand_edit_is_healed_and_told(kubectl: Kubectl, edit: dict[str, Any]) -> None:
     kubectl.apply(cheap("healed", replicas=0))
     before = service(kubectl, "healed")
-    eventually(
+    tier = eventually(
         lambda: kubectl.tier("healed"), lambda tier: has(tier, "Provisioned", "True"), READY_SECONDS, "provisioned"
     )
+    assert healed(kubectl, tier) == [], "nothing was to be healed before"
     kubectl("patch", "inferenceservice", "healed", "--type=merge", "-p", json.dumps(edit))
     if edit == {"metadata": {"ownerReferences": None}}:
         eventually(
@@ -128,7 +139,8 @@ def test_a_hand_edit_is_healed_and_told(kubectl: Kubectl, edit: dict[str, Any]) 
         30,
         "as it was",
     )
-    assert any(event["reason"] == "Healed" for event in kubectl.find("events"))
+    said = eventually(lambda: healed(kubectl, tier), bool, 30, "it is told")
+    assert "InferenceService healed: healed" in said[0]
 
 
 @usual

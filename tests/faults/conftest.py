@@ -4,7 +4,6 @@ writes what the fault cost."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 
@@ -12,29 +11,9 @@ from playground.handle import Playground
 from tests.cluster.conftest import started
 from tests.cluster.kubectl import eventually
 from tests.cluster.process import Operator
-from tests.faults.results import Row, record
+from tests.faults.results import Sheet
 from tests.faults.scene import SOON, USERS, WANTED, Scene, follower
 from tests.faults.stage import Stage, staged
-
-
-@dataclass(frozen=True, slots=True)
-class Sheet:
-    """Where a test writes its row."""
-
-    test: str
-
-    def record(  # the columns of the table, by name
-        self,
-        *,
-        row: str,
-        fault: str,
-        detect_seconds: float | None,
-        recover_seconds: float | None,
-        wrong_writes: int,
-        note: str = "",
-    ) -> None:
-        """Write the row of this test into docs/results/faults.json; see `results.Row`."""
-        record(Row(row, fault, self.test, detect_seconds, recover_seconds, wrong_writes, note))
 
 
 @pytest.fixture

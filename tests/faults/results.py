@@ -1,21 +1,25 @@
 """Records the cost of each fault: seconds, and wrong writes.
 
-Every fault test writes one row into docs/results/faults.json; the README's table is made from that file (`table`), so
-that no figure in it was typed by hand. Rows are keyed by their test: a run of one test renews one row. Two runs side by
-side share the file through a lock.
+Every fault test writes one row into build/results/faults.json, the results of the runs in this working tree. They
+become those of the repository (docs/results/faults.json, and the README's table, so that no figure in it was typed by
+hand) only when somebody says so: `make faults-results`. A test that is run leaves no tracked file changed. Rows are
+keyed by their test: a run of one test renews one row. Two runs side by side share the file through a lock.
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tests.faults.ledger import Wrong
+
 REPO = Path(__file__).resolve().parents[2]
 RESULTS = REPO / "docs" / "results" / "faults.json"
+LATEST = REPO / "build" / "results" / "faults.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,29 @@ class Row:
         return (int(number) if number else 1000, self.row, self.fault)
 
 
-def load(path: Path = RESULTS) -> list[Row]:
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """Where a test writes its row. `test`: its path::name."""
+
+    test: str
+    path: Path = LATEST
+
+    def record(  # the columns of the table, by name
+        self,
+        *,
+        row: str,
+        fault: str,
+        detect_seconds: float | None,
+        recover_seconds: float | None,
+        wrong: Sequence[Wrong],
+        note: str = "",
+    ) -> None:
+        """Write the row of this test, see `Row`. Then fails when a write was wrong: the row counts it all the same."""
+        record(Row(row, fault, self.test, detect_seconds, recover_seconds, len(wrong), note), self.path)
+        assert not wrong, "\n".join(map(str, wrong))
+
+
+def load(path: Path) -> list[Row]:
     """Every recorded row, in order; none when nothing was recorded yet."""
     if not path.exists():
         return []
@@ -55,7 +81,7 @@ def load(path: Path = RESULTS) -> list[Row]:
     return sorted(rows, key=lambda row: row.order)
 
 
-def record(row: Row, path: Path = RESULTS) -> None:
+def record(row: Row, path: Path) -> None:
     """Put one row in the place of what its test recorded before. Seconds are kept to a tenth."""
     rounded = Row(
         **{
@@ -66,10 +92,29 @@ def record(row: Row, path: Path = RESULTS) -> None:
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path):
-        rows = [each for each in load(path) if each.test != row.test] + [rounded]
-        rows.sort(key=lambda each: each.order)
-        text = json.dumps([asdict(each) for each in rows], indent=2, ensure_ascii=False)
-        path.write_text(text + "\n", encoding="utf-8")
+        _write([each for each in load(path) if each.test != row.test] + [rounded], path)
+
+
+def promote(latest: Path = LATEST, kept: Path = RESULTS, repo: Path = REPO) -> list[str]:
+    """Make the results of the last runs those of the repository; the tests whose row stays from an earlier one.
+
+    Rows of tests that do not exist any more are dropped."""
+    rows = {row.test: row for row in load(kept) if _exists(row.test, repo)}
+    new = {row.test: row for row in load(latest)}
+    _write(list({**rows, **new}.values()), kept)
+    return sorted(rows.keys() - new.keys())
+
+
+def _exists(test: str, repo: Path) -> bool:
+    file, _, name = test.partition("::")
+    path = repo / file
+    return path.exists() and f"def {name.partition('[')[0]}(" in path.read_text(encoding="utf-8")
+
+
+def _write(rows: list[Row], path: Path) -> None:
+    rows.sort(key=lambda each: each.order)
+    text = json.dumps([asdict(each) for each in rows], indent=2, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 def _tenth(seconds: float | None) -> float | None:

@@ -14,7 +14,7 @@ import pytest
 from playground.nodes import L4, NODES
 from tests.cluster.e2e.tiers import L4 as ON_L4
 from tests.cluster.kubectl import Object, conditions, eventually, has
-from tests.faults.conftest import Sheet
+from tests.faults.results import Sheet
 from tests.faults.scene import SOON, TICK, USERS, WANTED, Scene, follower, held, ready_pods
 
 pytestmark = pytest.mark.cluster
@@ -109,7 +109,7 @@ def test_a_node_is_lost(scene: Scene, faults: Sheet) -> None:
         fault="A node with one of two replicas loses its power under load",
         detect_seconds=missed + noticed - steady,
         recover_seconds=recovered - missed,
-        wrong_writes=scene.wrong(),
+        wrong=scene.wrong(),
         note=(
             f"Kubernetes misses a node after {GRACE_SECONDS - HEARTBEAT_SECONDS:.0f} to {GRACE_SECONDS:.0f} s, by when "
             f"its last heartbeat was; evicted {EVICTED_AFTER} s later by a toleration"
@@ -166,7 +166,7 @@ def test_no_gpu_is_free_for_another_replica(scene: Scene, faults: Sheet, small: 
         fault="No GPU is free for the replica that the load asks for",
         detect_seconds=took,
         recover_seconds=recovered,
-        wrong_writes=scene.wrong(),
+        wrong=scene.wrong(),
         note="detected: from the moment the replica was asked for; recovered: from the moment a GPU was free",
     )
 
@@ -201,7 +201,7 @@ def test_no_gpu_is_free_for_a_change(scene: Scene, faults: Sheet, small: str) ->
         fault="No spare GPU for a change, rollout: Surge",
         detect_seconds=took,
         recover_seconds=recovered,
-        wrong_writes=scene.wrong(),
+        wrong=scene.wrong(),
         note="recovered: from the moment a GPU was free until the new replica serves alone",
     )
 

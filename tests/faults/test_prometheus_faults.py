@@ -17,11 +17,11 @@ from playground.handle import Playground
 from tests.cluster.e2e.prometheus import instant
 from tests.cluster.kubectl import eventually, has
 from tests.cluster.process import Operator
-from tests.faults.conftest import Sheet
 from tests.faults.effects import Answer, Delay, Rewrite
 from tests.faults.forger import forger, page
 from tests.faults.ledger import Blind
 from tests.faults.proxy import Effect, Proxy
+from tests.faults.results import Sheet
 from tests.faults.scene import SOON, STALE, TICK, USERS, WANTED, WINDOW, Scene, follower, held, ready_pods
 from tests.faults.stage import Stage
 
@@ -92,7 +92,7 @@ def test_prometheus_is_gone_for_two_minutes(scene: Scene, faults: Sheet) -> None
         fault="Prometheus is gone for 2 minutes under load",
         detect_seconds=noticed,
         recover_seconds=recovered,
-        wrong_writes=scene.wrong(*blind),
+        wrong=scene.wrong(*blind),
     )
 
 
@@ -121,7 +121,7 @@ def test_a_replica_is_not_measured(scene: Scene, faults: Sheet, row: str, mode: 
             scene.metrics(pod, "ok")
         recovered, _ = scene.says("steady", "MetricsAvailable", "True", since=time.monotonic())
         assert held(steady, began) == {WANTED}
-    faults.record(row=row, fault=fault, detect_seconds=noticed, recover_seconds=recovered, wrong_writes=scene.wrong())
+    faults.record(row=row, fault=fault, detect_seconds=noticed, recover_seconds=recovered, wrong=scene.wrong())
 
 
 def _engine_job(configuration: dict[str, Any]) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def test_series_are_stale(scene: Scene, faults: Sheet) -> None:
         fault="Prometheus answers with old values only",
         detect_seconds=noticed,
         recover_seconds=recovered,
-        wrong_writes=scene.wrong(),
+        wrong=scene.wrong(),
     )
 
 
@@ -171,7 +171,7 @@ def test_engines_restart_and_their_counters_begin_again(scene: Scene, faults: Sh
         fault=f"{'Every engine' if all_of_them else 'An engine'} restarts, its counters are reset",
         detect_seconds=noticed,
         recover_seconds=recovered,
-        wrong_writes=scene.wrong(),
+        wrong=scene.wrong(),
     )
 
 
@@ -213,7 +213,7 @@ def test_a_foreign_pod_exports_the_tiers_label(
         fault="A foreign pod exports the labels of a tier and of its replica",
         detect_seconds=None,
         recover_seconds=None,
-        wrong_writes=scene.wrong(),
+        wrong=scene.wrong(),
     )
 
 
@@ -239,7 +239,7 @@ def test_a_scrape_believes_the_labels_of_its_targets(
         fault=f"honor_labels, and a foreign pod reports {requests:.0f} requests as a replica",
         detect_seconds=None,
         recover_seconds=None,
-        wrong_writes=scene.wrong(),
+        wrong=scene.wrong(),
     )
 
 
@@ -268,7 +268,7 @@ def test_two_jobs_scrape_every_replica(scene: Scene, faults: Sheet) -> None:
         fault="Every replica is scraped twice",
         detect_seconds=None,
         recover_seconds=None,
-        wrong_writes=scene.wrong(),
+        wrong=scene.wrong(),
     )
 
 
@@ -300,4 +300,4 @@ def test_prometheus_answers_badly(
             time.sleep(max(0.0, LONG - (time.monotonic() - began)))
         recovered, _ = scene.says("steady", "MetricsAvailable", "True", since=time.monotonic())
         assert held(steady, began) == {WANTED}
-    faults.record(row="7", fault=fault, detect_seconds=noticed, recover_seconds=recovered, wrong_writes=scene.wrong())
+    faults.record(row="7", fault=fault, detect_seconds=noticed, recover_seconds=recovered, wrong=scene.wrong())

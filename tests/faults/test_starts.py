@@ -23,7 +23,7 @@ from playground.handle import Playground
 from tests.cluster.e2e.load import service_address
 from tests.cluster.e2e.tiers import cheap
 from tests.cluster.kubectl import Kubectl, Object, conditions, eventually, has
-from tests.faults.conftest import Sheet
+from tests.faults.results import Sheet
 from tests.faults.scene import SOON, Scene
 from tierwise.decide.rollout import STEADY_SECONDS
 from tierwise.pod_diagnosis import PATIENCE_SECONDS
@@ -198,7 +198,7 @@ def test_replace_goes_back_to_the_last_good_spec(broken: Broken, faults: Sheet, 
         fault=f"{mistake.fault}, rollout: Replace",
         detect_seconds=named - broken.since,
         recover_seconds=diary.restored[tier] - named,
-        wrong_writes=broken.scene.wrong(),
+        wrong=broken.scene.wrong(),
         note=f"recovered: both replicas serve the last good spec again; {asked} requests meanwhile, all answered",
     )
 
@@ -226,7 +226,7 @@ def test_surge_never_stops_what_serves(broken: Broken, faults: Sheet, name: str)
         fault=f"{mistake.fault}, rollout: Surge",
         detect_seconds=diary.said[tier, mistake.reason] - broken.since,
         recover_seconds=time.monotonic() - corrected,
-        wrong_writes=broken.scene.wrong(),
+        wrong=broken.scene.wrong(),
         note=f"recovered: the corrected spec serves; {asked} requests meanwhile, all answered",
     )
 

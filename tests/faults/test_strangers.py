@@ -17,7 +17,7 @@ import pytest
 from playground import kserve
 from tests.cluster.e2e.tiers import external
 from tests.cluster.kubectl import Object, conditions, eventually, has
-from tests.faults.conftest import Sheet
+from tests.faults.results import Sheet
 from tests.faults.scene import SOON, TICK, USERS, WANTED, WINDOW, Scene, follower, ready_pods
 from tierwise.times import seconds
 
@@ -85,7 +85,7 @@ def test_an_inference_service_is_edited_by_hand(
         scene.follows("steady", WANTED)
         assert scene.identities("steady") == pods, "no engine was restarted"
         assert set(steady.values) == {WANTED}
-    faults.record(row="13", fault=fault, detect_seconds=noticed, recover_seconds=recovered, wrong_writes=scene.wrong())
+    faults.record(row="13", fault=fault, detect_seconds=noticed, recover_seconds=recovered, wrong=scene.wrong())
 
 
 @pytest.mark.parametrize("count", [4, 1], ids=["up", "down"])
@@ -105,7 +105,7 @@ def test_a_deployment_is_scaled_by_hand(scene: Scene, faults: Sheet, count: int)
         fault=f"The Deployment is scaled from {WANTED} to {count} by hand",
         detect_seconds=ours.at - since,
         recover_seconds=recovered,
-        wrong_writes=scene.wrong(),
+        wrong=scene.wrong(),
     )
 
 
@@ -151,7 +151,7 @@ def test_a_horizontal_pod_autoscaler_has_the_same_target(scene: Scene, faults: S
         fault="A HorizontalPodAutoscaler scales the same Deployment",
         detect_seconds=noticed,
         recover_seconds=recovered,
-        wrong_writes=scene.wrong(),
+        wrong=scene.wrong(),
     )
 
 
@@ -206,7 +206,7 @@ def test_an_inference_service_is_deleted_by_hand(scene: Scene, faults: Sheet, re
         fault="The InferenceService is deleted by hand",
         detect_seconds=noticed,
         recover_seconds=remade.serves_again() - began,
-        wrong_writes=scene.wrong(),
+        wrong=scene.wrong(),
     )
 
 
@@ -249,5 +249,5 @@ def test_the_kind_inference_service_is_deleted_while_it_is_watched(
         fault="KServe's CRD is deleted while it is watched, and comes back",
         detect_seconds=noticed,
         recover_seconds=recovered,
-        wrong_writes=scene.wrong(),
+        wrong=scene.wrong(),
     )

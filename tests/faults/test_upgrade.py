@@ -21,8 +21,8 @@ from playground.release import CHARTS, Release
 from tests.cluster.e2e.load import closed_loop
 from tests.cluster.e2e.tiers import cheap
 from tests.cluster.kubectl import Kubectl, Object, eventually, ready
-from tests.faults.conftest import Sheet
 from tests.faults.ledger import Ledger
+from tests.faults.results import Sheet
 from tests.faults.scene import SOON, USERS, WANTED, follower
 
 pytestmark = pytest.mark.cluster
@@ -128,12 +128,11 @@ def test_an_upgrade_of_the_operator_restarts_no_engine(
         assert ledger.written("inferenceservices") == []
         assert ledger.written("deployments/scale") == []
     wrong = ledger.wrong()
-    assert not wrong, "\n".join(map(str, wrong))
     faults.record(
         row="13",
         fault="The operator and its CRD are upgraded under load",
         detect_seconds=None,
         recover_seconds=took,
-        wrong_writes=len(wrong),
+        wrong=wrong,
         note="no engine restarted, no InferenceService written; recovered: the new operator has told of every tier",
     )

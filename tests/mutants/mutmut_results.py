@@ -20,13 +20,14 @@ def main() -> dict[str, Any]:
     stats = importlib.import_module("mutmut.stats")
     diffs = importlib.import_module("mutmut.mutation.diff_apply")
     found: dict[str, Any] = {"": f"mutmut {importlib.metadata.version('mutmut')}"}
-    for path in sorted(Path("src/tierwise/decide").glob("*.py")):
+    mutated = Path("src/tierwise/decide")
+    for path in sorted(mutated.rglob("*.py")):
         known = data.SourceFileMutationData(path=path)
         known.load()
         for key, code in known.exit_code_by_key.items():
             status = stats.status_by_exit_code[code]
             diff = "" if status == "killed" else str(diffs.get_diff_for_mutant(key, path=path))
-            found[key] = {"file": path.name, "status": status, "diff": diff}
+            found[key] = {"file": path.relative_to(mutated).as_posix(), "status": status, "diff": diff}
     return found
 
 

@@ -2,8 +2,9 @@
 
 A survivor is a change that no test noticed. Either it changes nothing (equivalent), or somebody looked at it and says
 why no test pins it (accepted): the words stand in words.yaml beside this module, by the survivor's key, and a survivor
-without one, like a word without a survivor, fails `make verify` and the unit tests. A mutant with which the tests did
-not end (a loop without end) is noticed and needs none: whether a failing test comes before the endless one is chance.
+without one, like a word without a survivor, fails `make verify` and the unit tests. So do results of other code than
+today's. A mutant with which the tests did not end (a loop without end) is noticed and needs no word: whether a failing
+test comes before the endless one is chance.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.mutants.results import TIMEOUT, Results, load
+from tests.mutants.results import RESULTS, TIMEOUT, Results, load, stale
 
 WORDS = Path(__file__).with_name("words.yaml")
 PAGE = Path("docs/mutants.md")
@@ -28,17 +29,19 @@ def words() -> dict[str, str]:
 
 
 def complaints(results: Results, said: dict[str, str]) -> list[str]:
-    """What is wrong with the words."""
+    """What is wrong with the results and their words."""
+    old = stale(results)
+    wrong = [f"{RESULTS.name} is of other code than today's, run `make mutants`: {', '.join(old)}"] if old else []
     keys = [each.key for each in results.survivors]
     silent = [each.key for each in results.survivors if each.key not in said and each.status != TIMEOUT]
-    wrong = [f"has no word in {WORDS.name}: {key}" for key in silent]
+    wrong += [f"has no word in {WORDS.name}: {key}" for key in silent]
     wrong += [f"has a word and did not survive: {key}" for key in said if key not in keys]
     unclear = [key for key, word in said.items() if not word.startswith(("equivalent: ", "accepted: "))]
     return wrong + [f"its word is neither `equivalent: ...` nor `accepted: ...`: {key}" for key in unclear]
 
 
 def files() -> dict[Path, str]:
-    """The page by its path. Raises ValueError when a survivor has no word."""
+    """The page by its path. Raises ValueError when the results are old, or a survivor has no word."""
     results, said = load(), words()
     if wrong := complaints(results, said):
         raise ValueError("mutants:\n" + "\n".join(wrong))
@@ -53,6 +56,8 @@ def _lines(results: Results, said: dict[str, str]) -> Iterator[str]:
     yield "mutated; constants of a module and properties of a class are not."
     yield from ("", "| file | mutants | killed | timeout | survived | noticed |", "|---|--:|--:|--:|--:|--:|")
     for each in results.files:
+        if not each.mutants:
+            continue
         share = (each.killed + each.timeout) / each.mutants
         yield f"| {each.name} | {each.mutants} | {each.killed} | {each.timeout} | {each.survived} | {share:.1%} |"
     killed, timeout, survived = (

@@ -1,15 +1,22 @@
 """Keeps the results of the mutation tests.
 
-One JSON file: for each file of decide/ its hash when it was measured and how many of its mutants were killed, and every
-mutant that was not, by a key that names the function and the changed line. mutmut's own numbers would not do: they move
-with every edit of the function.
+One JSON file: for each file of decide/ the hash of its code when it was measured and how many of its mutants were
+killed, and every mutant that was not, by a key that names the function and the changed line. mutmut's own numbers would
+not do: they move with every edit of the function.
+
+The hash says whether the results are of today's code (`stale`). It leaves out comments, docstrings and blank lines, of
+which no mutant is made: a better sentence asks for no new run. Tests are not hashed, so a test that is made weaker
+shows in the next run only.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import io
 import json
-from collections import Counter
+import tokenize
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +30,7 @@ KILLED, TIMEOUT = "killed", "timeout"
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """The mutants of one file. `sha256`: of the file they were made of."""
+    """The mutants of one file, none for a file without functions. `sha256`: of the code they were made of."""
 
     name: str
     sha256: str
@@ -76,7 +83,7 @@ class Results:
 
 def read(answer: Mapping[str, Any]) -> Results:
     """What mutmut told. Raises ValueError when a mutant has not been tried."""
-    counts: dict[str, Counter[str]] = {}
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     survivors: list[Survivor] = []
     seen: Counter[Survivor] = Counter()
     for key, each in answer.items():
@@ -84,7 +91,7 @@ def read(answer: Mapping[str, Any]) -> Results:
             continue
         if each["status"] in ("not checked", "check was interrupted by user"):
             raise ValueError(f"{key} has not been tried: let the run come to its end")
-        counts.setdefault(each["file"], Counter())[each["status"]] += 1
+        counts[each["file"]][each["status"]] += 1
         if each["status"] != KILLED:
             before, after = _change(each["diff"])
             plain = Survivor(each["file"], _function(key), before, after, each["status"])
@@ -93,16 +100,46 @@ def read(answer: Mapping[str, Any]) -> Results:
     return Results(
         tool=str(answer[""]),
         files=tuple(
-            File(name, digest(name), sum(found.values()), found[KILLED], found[TIMEOUT])
-            for name, found in sorted(counts.items())
+            File(name, digest(name), counts[name].total(), counts[name][KILLED], counts[name][TIMEOUT])
+            for name in sorted({*counts, *_sources()})
         ),
         survivors=tuple(sorted(survivors)),
     )
 
 
+def stale(results: Results) -> list[str]:
+    """The files of decide/ whose code is not what was measured: changed, new or gone."""
+    measured = {each.name: each.sha256 for each in results.files}
+    today = {name: digest(name) for name in _sources()}
+    return sorted(name for name in {*measured, *today} if measured.get(name) != today.get(name))
+
+
 def digest(name: str) -> str:
-    """Of a file of decide/ as it is now."""
-    return hashlib.sha256((DECIDE / name).read_bytes()).hexdigest()
+    """Of the code of a file of decide/ as it is now."""
+    return hashlib.sha256(code((DECIDE / name).read_text(encoding="utf-8")).encode()).hexdigest()
+
+
+def code(text: str) -> str:
+    """Python without comments, docstrings and blank lines, otherwise as it was written.
+
+    Cut out of the text: a syntax tree prints differently from one Python release to the next."""
+    lines = text.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if ast.get_docstring(node, clean=False) is not None:
+            first = node.body[0]
+            for row in range(first.lineno, (first.end_lineno or first.lineno) + 1):
+                lines[row - 1] = ""
+    return "\n".join(line.rstrip() for line in lines if line.strip())
+
+
+def _sources() -> list[str]:
+    return [path.relative_to(DECIDE).as_posix() for path in DECIDE.rglob("*.py")]
 
 
 def save(results: Results) -> None:

@@ -16,19 +16,20 @@ from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
 MUTATED = Path("src/tierwise/decide")
-_FROM = {
+COPIED = {
     "controllers/tierwise": "src/tierwise",
     "simulator/tierwise_sim": "src/tierwise_sim",
     "tests/unit/act": "tests/unit/act",  # the cluster in memory that the tests of the way back run on
-    "tests/unit/cycle": "tests/unit/cycle",
+    "tests/unit/reconcile": "tests/unit/reconcile",
     "tests/unit/decide": "tests/unit/decide",
     "tests/unit/properties": "tests/unit/properties",
 }
-_SETTINGS = """\
+SELECTED = ("tests/unit/reconcile/test_rollback.py", "tests/unit/decide", "tests/unit/properties")
+_SETTINGS = f"""\
 [tool.mutmut]
 source_paths = ["src"]
 only_mutate = ["src/tierwise/decide/*"]
-pytest_add_cli_args_test_selection = ["tests/unit/cycle/test_rollback.py", "tests/unit/decide", "tests/unit/properties"]
+pytest_add_cli_args_test_selection = {json.dumps(SELECTED)}
 pytest_add_cli_args = ["-p", "no:cacheprovider"]
 timeout_constant = 5.0
 use_git_change_detection = false
@@ -87,7 +88,7 @@ def lay_out(folder: Path) -> None:
 def _files() -> Iterator[tuple[Path, str]]:
     yield Path("pyproject.toml"), _SETTINGS
     yield Path("tests/conftest.py"), _CONFTEST
-    for origin, goal in _FROM.items():
+    for origin, goal in COPIED.items():
         for path in sorted((REPO / origin).rglob("*.py")):
             yield Path(goal) / path.relative_to(REPO / origin), path.read_text(encoding="utf-8")
 

@@ -1,11 +1,14 @@
-"""Checks that the fault results keep one row per test, in order, and that the table shows every figure."""
+"""Checks that the fault results keep one row per test, in order, with its wrong writes, and what the table shows."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
 
-from tests.faults.results import Row, load, record
+import pytest
+
+from tests.faults.ledger import BLIND, Wrong
+from tests.faults.results import Row, Sheet, load, promote, record
 from tests.faults.table import summary, table
 
 DOWN = Row("1", "the API server is down for 60 s", "tests/faults/test_a.py::test_down", 2.04, 3.06, 0)
@@ -29,6 +32,32 @@ def test_rows_are_in_the_order_of_the_fault_model(tmp_path: Path) -> None:
 
 def test_nothing_recorded_is_no_row(tmp_path: Path) -> None:
     assert load(tmp_path / "faults.json") == []
+
+
+def test_a_wrong_write_is_counted_in_the_row_of_the_test_that_it_fails(tmp_path: Path) -> None:
+    path = tmp_path / "faults.json"
+    sheet = Sheet("tests/faults/test_a.py::test_down", path)
+    wrong = [Wrong(BLIND, "scale of chat", "one", 0.0, "3 to 1 replicas"), Wrong(BLIND, "x", "one", 1.0, "2 to 1")]
+    with pytest.raises(AssertionError, match="blind: scale of chat by one at 00:00:00: 3 to 1 replicas"):
+        sheet.record(row="1", fault="down", detect_seconds=1, recover_seconds=2, wrong=wrong)
+    assert [(row.test, row.wrong_writes) for row in load(path)] == [(sheet.test, 2)]
+    sheet.record(row="1", fault="down", detect_seconds=1, recover_seconds=2, wrong=[])
+    assert [row.wrong_writes for row in load(path)] == [0]
+
+
+def test_the_last_runs_become_the_repositorys_results(tmp_path: Path) -> None:
+    """A row that was not measured again stays and is named; one whose test is gone goes."""
+    latest, kept = tmp_path / "build.json", tmp_path / "kept.json"
+    tests = tmp_path / "tests" / "faults"
+    tests.mkdir(parents=True)
+    (tests / "test_a.py").write_text("def test_down():\n    pass\n\n\ndef test_other(mode):\n    pass\n")
+    other = replace(DOWN, row="2", test="tests/faults/test_a.py::test_other[503]")
+    for row in (DOWN, other, replace(DOWN, test="tests/faults/test_a.py::test_gone"), NAN):
+        record(row, kept)
+    again = replace(DOWN, recover_seconds=9.0, detect_seconds=2.0)
+    record(again, latest)
+    assert promote(latest, kept, tmp_path) == [other.test]
+    assert [(row.test, row.recover_seconds) for row in load(kept)] == [(DOWN.test, 9.0), (other.test, 3.1)]
 
 
 def test_the_table_shows_seconds_dashes_notes_and_wrong_writes() -> None:

@@ -133,6 +133,45 @@ async def test_a_paused_process_stands_still_goes_on_and_can_be_stopped(make: Ma
     assert _state(supervisor, "one") == "stopped"
 
 
+async def _away(supervisor: Supervisor, name: str, seconds: float) -> None:
+    await supervisor.stop(name, kill=True)
+    await asyncio.sleep(seconds)
+    await supervisor.start(name)
+    await supervisor.ready(name, 5)
+
+
+LEADING = (Component("server", FOR_EVER), Component("leader", FOR_EVER, lease="server"), Component("other", FOR_EVER))
+
+
+async def test_who_would_have_lost_its_lease_meanwhile_begins_anew(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("playground.supervisor.RENEW_SECONDS", 0.1)
+    supervisor, said = make(*LEADING)
+    for component in LEADING:
+        await supervisor.start(component.name)
+    await _until(lambda: all(_pid(supervisor, each.name) for each in LEADING))
+    leader, other = _pid(supervisor, "leader"), _pid(supervisor, "other")
+    await _away(supervisor, "server", 0.2)
+    await _until(lambda: _pid(supervisor, "leader") not in (0, leader))
+    assert _pid(supervisor, "other") == other
+    assert said == ["server was away for longer than a Lease is kept: leader begins anew"]
+
+
+async def test_a_lease_outlasts_a_short_absence_and_what_was_stopped_stays_so(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervisor, _ = make(*LEADING)
+    await supervisor.start("server")
+    await supervisor.start("leader")
+    await _until(lambda: _pid(supervisor, "leader") > 0)
+    leader = _pid(supervisor, "leader")
+    await _away(supervisor, "server", 0.2)
+    assert _pid(supervisor, "leader") == leader
+    monkeypatch.setattr("playground.supervisor.RENEW_SECONDS", 0.1)
+    await supervisor.stop("leader")
+    await _away(supervisor, "server", 0.2)
+    assert _state(supervisor, "leader") == "stopped"
+
+
 async def test_a_stop_right_after_the_start_leaves_nothing_behind(make: Make) -> None:
     supervisor, _ = make(Component("one", FOR_EVER))
     for _ in range(20):

@@ -1,4 +1,4 @@
-"""Checks that the results of the last mutation run are consistent, and that every survivor is explained."""
+"""Checks that the results of the last mutation run are of the current code, and that every survivor is explained."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from tests.mutants import stage
 from tests.mutants.page import LEAST, complaints, words
-from tests.mutants.results import Results, Survivor, load, read
+from tests.mutants.results import Results, Survivor, code, load, read, stale
 
 
 def _answer(status: str, diff: str = "") -> dict[str, object]:
@@ -39,7 +40,7 @@ def test_a_survivor_is_known_by_its_function_and_its_change() -> None:
         "stabilization.py floor: return 1 -> return 2",
         "stabilization.py floor: return 1 -> return 2 #2",
     ]
-    (file,) = results.files
+    (file,) = (each for each in results.files if each.mutants)
     assert (file.mutants, file.killed, file.timeout, file.survived) == (4, 1, 1, 2)
     assert results.noticed == 0.5
 
@@ -57,3 +58,50 @@ def test_a_new_survivor_an_old_word_and_an_unclear_one_are_complained_about() ->
     assert len(complaints(results, {survivor.key: "why not"})) == 1
     assert len(complaints(results, {survivor.key: "accepted: x", "gone": "accepted: x"})) == 1
     assert complaints(replace(results, survivors=(replace(survivor, status="timeout"),)), {}) == []
+
+
+def test_results_of_other_code_than_todays_are_complained_about() -> None:
+    fresh = _read(x_floor__mutmut_1=_answer("killed"))
+    assert stale(fresh) == []
+    changed = [replace(each, sha256="0" * 64) if each.name == "plan.py" else each for each in fresh.files]
+    assert stale(replace(fresh, files=tuple(changed))) == ["plan.py"]
+    new = tuple(each for each in fresh.files if each.name != "replicas.py")
+    assert stale(replace(fresh, files=new)) == ["replicas.py"]
+    gone = (*fresh.files, replace(fresh.files[0], name="gone.py"))
+    assert stale(replace(fresh, files=gone)) == ["gone.py"]
+    assert "gone.py" in complaints(replace(fresh, files=gone), {})[0]
+
+
+SOURCE = '''"""A module."""
+import math  # for pi
+
+
+def floor(x: float) -> str:
+    """One line."""
+    # why
+    return f"#{x:.1f}"  # of x
+
+
+class A:
+    """Two
+    lines."""
+
+    b = """not a docstring # 1"""
+'''
+PLAIN = '''import math
+def floor(x: float) -> str:
+    return f"#{x:.1f}"
+class A:
+    b = """not a docstring # 1"""'''
+
+
+def test_comments_and_docstrings_are_no_code() -> None:
+    assert code(SOURCE) == code(PLAIN) == PLAIN
+    assert code(SOURCE.replace("One line.", "Another sentence.").replace("# why", "")) == PLAIN
+    assert code(SOURCE.replace(".1f", ".2f")) != PLAIN
+    assert code(SOURCE.replace("docstring # 1", "docstring # 2")) != PLAIN
+
+
+def test_what_mutants_are_run_with_exists() -> None:
+    wanted = {*stage.COPIED, *stage.SELECTED}
+    assert [each for each in sorted(wanted) if not (stage.REPO / each).exists()] == []

@@ -1,16 +1,31 @@
-"""One table: a reason appears only where the table says, and everything that this room can say is in it."""
+"""One table: a reason appears only where the table says, and every reason of a condition is brought about by a case.
+
+No reason is exempt. What `decide` says comes from decisions that it made here, what `engines.check` says from specs
+that it refused here: a reason that nothing gives any more fails the test, whichever room has given it before.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.unit.decide import make
+from tests.unit.decide.test_facts import EIGHT, L4, T4, new
 from tests.unit.report import (
     test_metrics_condition,
     test_provisioned_condition,
     test_ready_condition,
     test_scaling_conditions,
 )
+from tests.unit.report.cases import case, spec
+from tierwise import reasons
 from tierwise.reasons import CONDITION_TYPES, table
 from tierwise.report.report_context import ReportContext
 from tierwise.report.status import evaluate_conditions
+from tierwise.types import TierKey, TierState, TierView
+from tierwise.types.capabilities import GPU, UNKNOWN, Facts, ModelShape
 
 WHERE = {reason.word: reason.where for reason in table()}
 CASES: list[ReportContext] = [
@@ -19,22 +34,67 @@ CASES: list[ReportContext] = [
     *(given[0] for given in test_metrics_condition.CASES.values()),
     *(given[0] for given in test_scaling_conditions.ACTIVE.values()),
     *(given[0] for given in test_ready_condition.CASES.values()),
+    case(outcome=test_scaling_conditions.failed(reasons.INTERNAL_ERROR, transient=False)),
 ]
 
 
+def decided(seen: TierView, memory: TierState = make.SETTLED) -> ReportContext:
+    """What is reported on a tier after a real decision."""
+    return replace(case(), view=seen, plan=make.plan(seen, memory), at=make.NOW)
+
+
+def named(seen: TierView, name: str) -> TierView:
+    return replace(seen, tier=replace(seen.tier, key=TierKey("team", name)))
+
+
+def refused(facts: Facts = UNKNOWN, **fields: Any) -> ReportContext:
+    """What is reported on a new tier with this spec."""
+    return decided(new(facts, spec(**fields)))
+
+
+def limited(requests: float, running: int, recommended: int, **scaling: Any) -> ReportContext:
+    """What is reported on a tier with so many requests on its replicas."""
+    seen = make.view(make.spec(**scaling), make.spread(requests, running), current=running)
+    return decided(seen, TierState(recommended=recommended))
+
+
+OLD = GPU("NVIDIA-GeForce-RTX-4090", (8, 9), 24564, 570)
+DRAFTED = {"mode": "Enabled", "method": "draft_model", "draftModel": "a/b"}
+BY_DECISION: dict[tuple[str, str], ReportContext] = {
+    ("ScalingLimited", reasons.MAX_REPLICAS): limited(130, 1, 1, maxReplicas=4),
+    ("ScalingLimited", reasons.MIN_REPLICAS): limited(0, 3, 1, minReplicas=3),
+    ("ScalingLimited", reasons.SCALE_DOWN_WINDOW): limited(10, 6, 6),
+    ("ScalingLimited", reasons.HEADROOM): limited(75, 5, 4),
+    ("ScalingLimited", reasons.PINNED): limited(130, 5, 5, replicas=3),
+    ("ScalingLimited", reasons.NO_METRICS): decided(make.view(make.spec(), (), current=5)),
+    ("ScalingLimited", reasons.NO_MEMORY): decided(make.view(make.spec(), make.spread(5, 5), current=5), TierState()),
+    ("Accepted", reasons.WRONG_GPU): refused(Facts((T4,)), quantization={"kvCacheDtype": "fp8"}),
+    ("Accepted", reasons.DRIVER_TOO_OLD): refused(Facts((OLD,))),
+    ("Accepted", reasons.CONTEXT_TOO_LONG): refused(Facts(model=EIGHT), contextLength=131073),
+    ("Accepted", reasons.CONTEXT_DOES_NOT_FIT): refused(Facts((L4,), EIGHT)),
+    ("Accepted", reasons.WEIGHTS_DO_NOT_FIT): refused(Facts((GPU(memory_mib=8192),), EIGHT), contextLength=64),
+    ("Accepted", reasons.NOT_DIVISIBLE): refused(Facts(model=EIGHT), parallelism={"tensor": 3}, resources={"gpus": 3}),
+    ("Accepted", reasons.CHECKPOINT_DIFFERS): refused(Facts(model=EIGHT), quantization={"method": "awq"}),
+    ("Accepted", reasons.DRAFT_UNFIT): refused(Facts(model=EIGHT, draft=ModelShape(vocabulary=1)), speculation=DRAFTED),
+    ("Accepted", reasons.ARGUMENT_NOT_ALLOWED): refused(extraArgs=["--trust-remote-code"]),
+    ("Accepted", reasons.NAME_TOO_LONG): decided(named(new(UNKNOWN, spec()), "x" * 60)),
+}
+
+
+def said(cases: list[ReportContext]) -> set[tuple[str, str]]:
+    return {(verdict.type, verdict.reason) for each in cases for verdict in evaluate_conditions(each)}
+
+
 def test_every_verdict_uses_a_reason_of_its_condition() -> None:
-    said = {(verdict.type, verdict.reason) for case in CASES for verdict in evaluate_conditions(case)}
-    assert [(kind, reason) for kind, reason in sorted(said) if kind not in WHERE[reason]] == []
+    found = said([*CASES, *BY_DECISION.values()])
+    assert [(kind, reason) for kind, reason in sorted(found) if kind not in WHERE[reason]] == []
+
+
+@pytest.mark.parametrize(("pair", "given"), BY_DECISION.items(), ids=map("-".join, BY_DECISION))
+def test_what_is_decided_is_the_reason_of_its_condition(pair: tuple[str, str], given: ReportContext) -> None:
+    assert pair in said([given])
 
 
 def test_every_reason_of_a_condition_occurs_in_some_case() -> None:
-    """What no case brings about is either untested or dead; the reasons that `decide` alone gives are named."""
-    said = {(verdict.type, verdict.reason) for case in CASES for verdict in evaluate_conditions(case)}
     listed = {(kind, word) for word, where in WHERE.items() for kind in where if kind in CONDITION_TYPES}
-    by_decision = {pair for pair in listed if pair[0] == "ScalingLimited"}
-    by_writing = {("Provisioned", "InternalError"), ("Provisioned", "APIUnavailable")}
-    # What `engines.check` says is passed on as it is, and tested there: engines/test_{refusals,mismatches}.py.
-    by_fit = {"WrongGPU", "DriverTooOld", "ContextTooLong", "ContextDoesNotFit", "WeightsDoNotFit", "NotDivisible"}
-    checked = by_fit | {"ArgumentNotAllowed", "NameTooLong", "CheckpointDiffers", "DraftUnfit"}
-    by_checking = {("Accepted", word) for word in checked}
-    assert listed - said - by_decision - by_writing - by_checking == set()
+    assert sorted(listed - said([*CASES, *BY_DECISION.values()])) == []
