@@ -57,7 +57,7 @@ class Publisher:
         write, version = self.writes.get(view.tier.uid), view.tier.resource_version
         if write is None:
             return view
-        if version == write.version:
+        if version == write.version and write.onto:
             self.writes[view.tier.uid] = replace(write, onto=())
         if version not in write.onto:
             return view

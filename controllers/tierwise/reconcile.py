@@ -12,16 +12,19 @@ so nothing that must not be lost waits to be kept.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Container, Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from tierwise.act.apply import CYCLE_SECONDS, WriteState, act
-from tierwise.decide import decide, remember, resume
-from tierwise.observe import Samples, World, observe
+from tierwise.decide import decide_in_turns, remember, resume
+from tierwise.observe import Observer, Samples, World
+from tierwise.outbox import Outbox
 from tierwise.ports import Clock, Cluster
 from tierwise.publisher import Publisher
 from tierwise.report import Report, TierReport, report_tier
-from tierwise.types import Outcome, Plan, Snapshot, TierOutcome, TierState
+from tierwise.runtime.turns import in_turns
+from tierwise.settled import Settled, SettledTiers
+from tierwise.types import Outcome, Plan, Snapshot, TierKey, TierObject, TierOutcome, TierPlan, TierState
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +36,8 @@ class OperatorState:
     tiers: dict[str, TierState] = field(default_factory=dict)
     publisher: Publisher = field(default_factory=Publisher)
     write_state: WriteState = field(default_factory=WriteState)
+    observer: Observer = field(default_factory=Observer)
+    settled: SettledTiers = field(default_factory=SettledTiers)
 
     def forget(self, alive: Iterable[str], now: float) -> None:
         """Drop what belongs to tiers that are gone."""
@@ -63,36 +68,50 @@ async def run(
 ) -> CycleResult:
     """One cycle. `writing`: whether this process may write; what fails is in the outcome or in the log.
     `limit_seconds`: when the caller gives the cycle up; the writes end so early that they can still be told."""
-    now, publisher = clock.now(), state.publisher
-    snapshot = publisher.with_own_writes(observe(world, samples, now))
-    # As the API server has them. Taken before the next line: what is not told yet must not look told.
+    now, publisher, tiers_settled = clock.now(), state.publisher, state.settled
+    observed = await in_turns(state.observer.observe_in_turns(world, samples, now, tiers_settled.tiers))
+    snapshot = publisher.with_own_writes(observed)
+    # As the API server has them. Taken before the next lines: what is not told yet must not look told.
     tiers = {view.tier.key: view.tier for view in snapshot.tiers}
     state.forget((tier.uid for tier in tiers.values()), now)
     snapshot = publisher.with_untold(snapshot)
-    plan = _decide(snapshot, state)
+    settled = await in_turns(tiers_settled.check_in_turns(snapshot, state.tiers, writing=writing))
+    views = (view if view.tier.key in settled else state.observer.dated(view, samples, now) for view in snapshot.tiers)
+    snapshot = replace(snapshot, tiers=tuple(views))
+    before = _states(snapshot, state, settled)
+    plan = await in_turns(decide_in_turns(snapshot, before, {key: each.plan for key, each in settled.items()}))
+    _keep(plan, tiers, state)
+    # For a settled tier nothing is to be done. It is only part of the result.
+    open_plan = Plan(tuple(each for each in plan.tiers if each.key not in settled))
     outcome = Outcome(())
     if writing:
-        outcome = await act(snapshot, plan, cluster, state.write_state, publisher.outbox, limit_seconds=limit_seconds)
-    report = _report(snapshot, plan, outcome)
+        outcome = await act(
+            snapshot, open_plan, cluster, state.write_state, publisher.outbox, limit_seconds=limit_seconds
+        )
+    report = Report(await in_turns(_report_in_turns(snapshot, open_plan, outcome)))
     if writing:
         publisher.collect(report, outcome, tiers, clock.now())
         await publisher.publish(report, tiers, cluster, clock)
-    return CycleResult(snapshot, plan, outcome, report)
+    made = _quiet(open_plan, outcome, report, publisher.outbox)
+    await in_turns(tiers_settled.settle_in_turns(snapshot, before, made, writing=writing))
+    return _with_settled(CycleResult(snapshot, plan, outcome, report), settled)
 
 
-def _decide(snapshot: Snapshot, state: OperatorState) -> Plan:
-    """The plan; the state is what it leaves for the next one."""
-    views = {view.tier.key: view.tier for view in snapshot.tiers}
-    before = {key: resume(state.tiers.get(tier.uid), tier.status, snapshot.at) for key, tier in views.items()}
-    plan = decide(snapshot, before)
-    state.tiers |= {views[each.key].uid: each.state for each in plan.tiers}
+def _states(snapshot: Snapshot, state: OperatorState, settled: Container[TierKey]) -> dict[TierKey, TierState]:
+    """What decisions are made from; not asked for of settled tiers."""
+    tiers = (view.tier for view in snapshot.tiers if view.tier.key not in settled)
+    return {tier.key: resume(state.tiers.get(tier.uid), tier.status, snapshot.at) for tier in tiers}
+
+
+def _keep(plan: Plan, tiers: Mapping[TierKey, TierObject], state: OperatorState) -> None:
+    """What the plan leaves for the next one."""
+    state.tiers |= {tiers[each.key].uid: each.state for each in plan.tiers}
     for each in plan.tiers:
         if each.failure:
             logger.error("this tier keeps what it has: a defect\n%s", each.failure, extra={"tier": str(each.key)})
-    return plan
 
 
-def _report(snapshot: Snapshot, plan: Plan, outcome: Outcome) -> Report:
+def _report_in_turns(snapshot: Snapshot, plan: Plan, outcome: Outcome) -> Generator[None, None, tuple[TierReport, ...]]:
     """What is to be told. Nothing of a tier without a plan, of one that failed, and of one that cannot be told of: a
     defect that one tier meets must not stop the others."""
     plans = {each.key: each for each in plan.tiers if not each.failure}
@@ -107,4 +126,28 @@ def _report(snapshot: Snapshot, plan: Plan, outcome: Outcome) -> Report:
             reports.append(report_tier(snapshot, view, planned, done, snapshot.at, remember(planned.state)))
         except Exception:
             logger.exception("this tier is not told of: a defect", extra={"tier": str(planned.key)})
-    return Report(tuple(reports))
+        yield
+    return tuple(reports)
+
+
+def _quiet(
+    plan: Plan, outcome: Outcome, report: Report, outbox: Outbox
+) -> Iterator[tuple[TierPlan, TierOutcome | None, TierReport]]:
+    """What was made of the tiers of which nothing waits to be known or to be told."""
+    plans = {each.key: each for each in plan.tiers}
+    outcomes = {each.key: each for each in outcome.tiers}
+    for told in report.tiers:
+        if not any(told.uid in waiting for waiting in (outbox.pending, outbox.decisions, outbox.events)):
+            yield plans[told.key], outcomes.get(told.key), told
+
+
+def _with_settled(result: CycleResult, settled: Mapping[TierKey, Settled]) -> CycleResult:
+    """The result of a cycle with the tiers for which nothing was to be done."""
+    outcomes = {key: each.outcome for key, each in settled.items()} | {each.key: each for each in result.outcome.tiers}
+    reports = {key: each.report for key, each in settled.items()} | {each.key: each for each in result.report.tiers}
+    keys = [view.tier.key for view in result.snapshot.tiers]
+    return replace(
+        result,
+        outcome=Outcome(tuple(each for each in map(outcomes.get, keys) if each is not None)),
+        report=Report(tuple(reports[key] for key in keys if key in reports)),
+    )

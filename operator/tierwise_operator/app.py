@@ -21,6 +21,7 @@ from tierwise.kube.transport import ApiTransport
 from tierwise.ports import Clock, ObjectRef
 from tierwise.report.metrics import OperatorMetrics
 from tierwise.runtime.clock import SystemClock
+from tierwise.runtime.garbage import GarbageCollection
 from tierwise.runtime.health_server import Health, application, serve
 from tierwise.runtime.supervision import supervise
 from tierwise_operator.debounce import DebounceConfig, Debouncer
@@ -70,6 +71,7 @@ async def run(settings: Settings, stop: asyncio.Event, *, listening: Callable[[i
             metrics=metrics,
             health=health,
             clock=clock,
+            after_cycle=GarbageCollection().after_cycle,
         )
         loop = Loop(parts, settings.tick_seconds * CYCLE_TICKS)
         stack.push_async_callback(leader.release)  # first of all at the end: what follows may take seconds

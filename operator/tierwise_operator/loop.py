@@ -17,6 +17,7 @@ from tierwise.observe import Samples, World
 from tierwise.ports import Clock, Cluster
 from tierwise.report.metrics import OperatorMetrics
 from tierwise.runtime.health_server import Health
+from tierwise.runtime.turns import in_turns
 from tierwise_operator.debounce import Debouncer
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Dependencies:
     """What the loop is made of. `world` is None while the cluster is not known, `problem` then says why; `leading`
-    tells whether this process may write."""
+    tells whether this process may write; `after_cycle` is called when nothing of a cycle is at work any more."""
 
     world: Callable[[], Awaitable[World | None]]
     problem: Callable[[], str]
@@ -35,6 +36,7 @@ class Dependencies:
     metrics: OperatorMetrics
     health: Health
     clock: Clock
+    after_cycle: Callable[[], None] = lambda: None
 
 
 class Loop:
@@ -80,9 +82,10 @@ class Loop:
                 writing=parts.leading(),
                 limit_seconds=self._limit,
             )
-            parts.metrics.update(done.snapshot, done.plan, done.outcome, done.report)
+            await in_turns(parts.metrics.update_in_turns(done.snapshot, done.plan, done.outcome, done.report))
         parts.metrics.cycle_ended(parts.clock.monotonic() - began)
         parts.health.finished(parts.problem())
+        parts.after_cycle()
 
     async def finish(self, seconds: float) -> None:
         """Begin no further cycle, and let the one that runs end, for at most so long."""

@@ -6,6 +6,7 @@ It is pure: the same snapshot and the same state give the same plan, to the last
 from __future__ import annotations
 
 from tierwise.decide.plan import decide, decide_in_turns
+from tierwise.decide.standing import again, stands
 from tierwise.decide.state_codec import remember, resume
 
-__all__ = ["decide", "decide_in_turns", "remember", "resume"]
+__all__ = ["again", "decide", "decide_in_turns", "remember", "resume", "stands"]

@@ -16,6 +16,7 @@ change of anything that changes the engine starts again from maxSequences.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tierwise.api.modeltier import ModelTierSpec
@@ -55,7 +56,7 @@ def learn(spec: ModelTierSpec, memory: TierState, pods: tuple[PodSample, ...]) -
     """What these samples teach. The same samples again teach nothing."""
     limit, known = float(spec.batching.max_sequences), requests_per_replica(spec, memory)
     measured = [pod for pod in pods if pod.running.has_value and pod.waiting.has_value]
-    newest = max((pod.running.at or 0.0 for pod in measured), default=None)
+    newest = newest_sample(pods)
     if newest is None or (memory.sampled_at is not None and abs(newest - memory.sampled_at) < SAME_SAMPLE_SECONDS):
         return CapacityEstimate(None if known >= limit else known, memory.queued, memory.sampled_at)
     before = dict(memory.queued)
@@ -67,3 +68,8 @@ def learn(spec: ModelTierSpec, memory: TierState, pods: tuple[PodSample, ...]) -
     known = max([known, 1.0, *(pod.running.value for pod in measured)])
     rounded = round(known, 1)  # as it is kept across a restart
     return CapacityEstimate(None if rounded >= limit else rounded, tuple(sorted(queued)), newest)
+
+
+def newest_sample(pods: Iterable[PodSample]) -> float | None:
+    """When the newest of these samples that count was taken; None of none."""
+    return max((pod.running.at or 0.0 for pod in pods if pod.running.has_value and pod.waiting.has_value), default=None)

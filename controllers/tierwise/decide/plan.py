@@ -37,6 +37,7 @@ from tierwise.types import UNKNOWN, Advice, Plan, Rollout, Snapshot, TierKey, Ti
 
 # KServe makes <name>-predictor-<namespace> one DNS label.
 NAME_AND_NAMESPACE = 52
+_NONE: Mapping[TierKey, TierPlan] = {}
 Result = TypeVar("Result")
 
 
@@ -62,17 +63,26 @@ def decide(snapshot: Snapshot, states: Mapping[TierKey, TierState]) -> Plan:
             return plan
 
 
-def decide_in_turns(snapshot: Snapshot, states: Mapping[TierKey, TierState]) -> Generator[None, None, Plan]:
-    """The same, a tier at a time: whoever drives it may let others work in between."""
+def decide_in_turns(
+    snapshot: Snapshot, states: Mapping[TierKey, TierState], standing: Mapping[TierKey, TierPlan] = _NONE
+) -> Generator[None, None, Plan]:
+    """The same, a tier at a time: whoever drives it may let others work in between.
+
+    `standing`: plans that stand (see `standing`), and are taken as they are. Whatever `allocate` shares out one day
+    must count what these tiers have."""
     plans: dict[TierKey, TierPlan] = {}
     candidates: dict[TierKey, _Candidate] = {}
     for view in sorted(snapshot.tiers, key=lambda view: view.tier.key):
-        if not _waits(view, state := states.get(view.tier.key, TierState())):
+        key = view.tier.key
+        state = states.get(key, TierState())
+        if key in standing:
+            plans[key] = standing[key]
+        elif not _waits(view, state):
             found = _isolated(view, state, partial(_candidate, view, state, snapshot))
             if isinstance(found, TierPlan):
-                plans[found.key] = found
+                plans[key] = found
             else:
-                candidates[view.tier.key] = found
+                candidates[key] = found
         yield
     grants = allocate({key: each.recommendation for key, each in candidates.items()})
     for key, candidate in candidates.items():

@@ -8,6 +8,6 @@ from __future__ import annotations
 
 from tierwise.observe.queries import Query, queries
 from tierwise.observe.signals import Samples
-from tierwise.observe.world import World, observe
+from tierwise.observe.world import Observer, World, observe
 
-__all__ = ["Query", "Samples", "World", "observe", "queries"]
+__all__ = ["Observer", "Query", "Samples", "World", "observe", "queries"]

@@ -11,8 +11,8 @@ that the scheduler would consider for the tier. Three rules keep the answer from
 
 A node's status is written every few seconds. None of what moves in it is kept, so that a record is equal to the one
 before until something is different. Hundreds of tiers ask the same of a thousand nodes: labels are read when a node
-arrives, and a `GPUInventory` (one per snapshot, so that nothing in it grows old) looks once at nodes that are alike,
-and answers once for tiers that ask alike.
+arrives, and a `GPUInventory` (one per snapshot, so that no answer grows old) looks at nodes that are alike, and
+answers tiers that ask alike, once.
 """
 
 from __future__ import annotations
@@ -95,6 +95,12 @@ class GPUInventory:
             for each in nodes
         )
         self._answers: dict[_Question, tuple[GPU, ...]] = {}
+
+    def renewed(self) -> GPUInventory:
+        """The same nodes, for the tiers of the next snapshot."""
+        inventory = GPUInventory((), ())
+        inventory._nodes = self._nodes
+        return inventory
 
     def kinds(self, spec: ModelTierSpec) -> tuple[GPU, ...]:
         """The kinds of GPU on the nodes that `placement` and `resources` select, sorted; () when that is not known."""

@@ -11,18 +11,22 @@ import asyncio
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from tierwise.errors import TierwiseError
 from tierwise.observe import signals as kinds
 from tierwise.observe.queries import CAPACITY_LABEL, SERIES, TIER_LABEL, Query
-from tierwise.observe.signals import PodKey, Reading, Samples
+from tierwise.observe.signals import PodKey, PodReadings, Samples
 from tierwise.ports import Clock, Metrics, Series
+from tierwise.runtime.turns import at_once, in_turns
 
 logger = logging.getLogger(__name__)
 
 PARALLEL = 2
+# One answer: by pod the values of its series by kind, and when they were true (monotonic).
+Answer = Mapping[PodKey, tuple[Mapping[str, float], float]]
+_NOTHING = PodReadings({}, {})
 # Between the timeout of the adapter and ours: a thread that hangs all the same must not hold up the round.
 GRACE_SECONDS = 2.0
 # The wall clock and the monotonic one may differ by so much before readings are moved along with the wall clock.
@@ -61,11 +65,11 @@ class Poller:
         self._queries = tuple(queries)
         self._pace = pace
         self._on_round = on_round
-        self._answers: dict[str, Mapping[PodKey, Mapping[str, Reading]]] = {}
         # Kept in monotonic time and told in wall time, so that a wall clock that is set changes no age.
-        self._monotonic = Samples(interval_seconds=pace.interval_seconds)
+        self._answers: dict[str, Answer] = {}
+        self._answered_at: float | None = None
         self._offset = clock.now() - clock.monotonic()
-        self._told = self._monotonic
+        self._told = Samples(interval_seconds=pace.interval_seconds)
 
     @property
     def samples(self) -> Samples:
@@ -73,8 +77,15 @@ class Poller:
         offset = self._clock.now() - self._clock.monotonic()
         if abs(offset - self._offset) >= _DRIFT_SECONDS:
             self._offset = offset
-            self._told = _moved(self._monotonic, offset)
+            at_once(self._tell_in_turns(self._told.problem))
         return self._told
+
+    def _tell_in_turns(self, problem: str) -> Generator[None, None, None]:
+        """Tell the answers in wall time, in steps."""
+        offset = self._offset
+        pods = yield from _merged_in_turns(self._answers.values(), offset)
+        answered = None if self._answered_at is None else self._answered_at + offset
+        self._told = Samples(pods, answered, problem, self._pace.interval_seconds)
 
     async def run(self) -> None:
         """A round every tick, for ever. A round that takes longer than a tick delays the next one."""
@@ -89,13 +100,12 @@ class Poller:
         gate = asyncio.Semaphore(PARALLEL)
         said = await asyncio.gather(*(self._ask(query, gate) for query in self._queries))
         problem = next((each for each in said if each), "")
-        self._monotonic = Samples(
-            pods=_merged(self._answers.values()),
-            answered_at=self._monotonic.answered_at if problem else started,
-            problem=problem,
-            interval_seconds=self._pace.interval_seconds,
-        )
-        self._told = _moved(self._monotonic, self._offset)
+        if not problem:
+            self._answered_at = started
+        offset = None
+        while offset != self._offset:  # the wall clock may be set meanwhile
+            offset = self._offset
+            await in_turns(self._tell_in_turns(problem))
         self._on_round()
 
     async def _ask(self, query: Query, gate: asyncio.Semaphore) -> str:
@@ -112,14 +122,18 @@ class Poller:
             except Exception as error:
                 logger.exception("the query %r failed", query.name)
                 return f"the query {query.name!r} failed: {type(error).__name__}"
-        self._answers[query.name] = readings(answer, started)
+        self._answers[query.name] = await in_turns(_readings_in_turns(answer, started))
         return ""
 
 
-def readings(answer: Iterable[Series], asked_at: float) -> dict[PodKey, dict[str, Reading]]:
-    """An answer by pod and series. `asked_at`: when it was asked, in seconds; a reading is as old as Prometheus says
+def readings(answer: Iterable[Series], asked_at: float) -> Answer:
+    """An answer by pod. `asked_at`: when it was asked, in seconds; what is read of a pod is as old as Prometheus says
     the scrape is (series `age`), or else as the question."""
-    found: defaultdict[PodKey, dict[str, Reading]] = defaultdict(dict)
+    return at_once(_readings_in_turns(answer, asked_at))
+
+
+def _readings_in_turns(answer: Iterable[Series], asked_at: float) -> Generator[None, None, Answer]:
+    found: defaultdict[PodKey, dict[str, float]] = defaultdict(dict)
     capacities: defaultdict[PodKey, dict[str, float]] = defaultdict(dict)
     ages: dict[PodKey, float] = {}
     for series in answer:
@@ -132,12 +146,11 @@ def readings(answer: Iterable[Series], asked_at: float) -> dict[PodKey, dict[str
             engine = labels.get("engine", "")
             capacities[key][engine] = max(capacities[key].get(engine, 0.0), _capacity(labels))
         else:
-            found[key][kind] = Reading(series.value, asked_at)
+            found[key][kind] = series.value
+        yield
     for key, engines in capacities.items():
-        found[key][kinds.KV_CAPACITY] = Reading(sum(engines.values()), asked_at)
-    for key, age in ages.items():
-        found[key] = {kind: replace(reading, at=asked_at - age) for kind, reading in found[key].items()}
-    return dict(found)
+        found[key][kinds.KV_CAPACITY] = sum(engines.values())
+    return {key: (values, asked_at - ages.get(key, 0.0)) for key, values in found.items()}
 
 
 def _capacity(labels: Mapping[str, str]) -> float:
@@ -153,21 +166,13 @@ def _number(text: str | None) -> float:
         return math.nan
 
 
-def _merged(answers: Iterable[Mapping[PodKey, Mapping[str, Reading]]]) -> dict[PodKey, dict[str, Reading]]:
-    merged: defaultdict[PodKey, dict[str, Reading]] = defaultdict(dict)
+def _merged_in_turns(answers: Iterable[Answer], seconds: float) -> Generator[None, None, dict[PodKey, PodReadings]]:
+    """All answers by pod, in the time of a clock that is ahead by so many seconds."""
+    merged: dict[PodKey, PodReadings] = {}
     for answer in answers:
-        for key, series in answer.items():
-            merged[key].update(series)
-    return dict(merged)
-
-
-def _moved(samples: Samples, seconds: float) -> Samples:
-    """The same samples, told in the time of a clock that is ahead by so many seconds."""
-    return replace(
-        samples,
-        answered_at=None if samples.answered_at is None else samples.answered_at + seconds,
-        pods={
-            key: {kind: replace(reading, at=reading.at + seconds) for kind, reading in series.items()}
-            for key, series in samples.pods.items()
-        },
-    )
+        for key, (values, at) in answer.items():
+            before = merged.get(key, _NOTHING)
+            times = dict.fromkeys(values, at + seconds)
+            merged[key] = PodReadings({**before.values, **values}, {**before.times, **times})
+            yield
+    return merged

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tierwise.types import MISSING, MetricsHealth, PodSample, Signal, State, TierSignals
+from tierwise.types import MISSING, MetricsHealth, PodSample, SampleTimes, Signal, State, TierSignals
 
 RUNNING, WAITING, KV_USAGE, AGE, KV_CAPACITY = "running", "waiting", "kv_usage", "age", "kv_capacity"
 UP = "up"
@@ -21,8 +21,13 @@ PREFIX_QUERIES, PREFIX_HITS = "prefix_queries", "prefix_hits"
 DRAFTED, ACCEPTED = "drafted", "accepted"
 TOKEN_RATE, DRAFT_RATE = "token_rate", "draft_rate"
 
+_REQUESTS = (PROMPT_TOKENS, ANSWER_TOKENS, FINISHED, PREFIX_QUERIES, PREFIX_HITS)
+_TOTALS = (*_REQUESTS, DRAFTED, ACCEPTED, TOKEN_RATE, DRAFT_RATE)
+_LOAD = (RUNNING, WAITING, KV_USAGE)
+
 # Beyond this many intervals a sample is stale: one lost scrape is normal, three are not.
 STALE_INTERVALS = 3.0
+_STALE, _INVALID = Signal(State.STALE), Signal(State.INVALID)
 
 
 class PodKey(NamedTuple):
@@ -33,12 +38,12 @@ class PodKey(NamedTuple):
     pod: str
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """One value of one series. `at`: when it was true, in seconds since the epoch on this machine's clock."""
+class PodReadings(NamedTuple):
+    """What was measured of one pod: by kind of series the value, and when it was true, in seconds since the epoch on
+    this machine's clock."""
 
-    value: float
-    at: float
+    values: Mapping[str, float]
+    times: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,7 @@ class Samples:
     """The last answers. `answered_at` is when all questions were answered last; `problem` why they are not now;
     `interval_seconds` how often a value can be new: the longer of the scrape interval and the sampler's tick."""
 
-    pods: Mapping[PodKey, Mapping[str, Reading]] = field(default_factory=dict)
+    pods: Mapping[PodKey, PodReadings] = field(default_factory=dict)
     answered_at: float | None = None
     problem: str = ""
     interval_seconds: float = 10.0
@@ -55,6 +60,9 @@ class Samples:
     def stale_after(self) -> float:
         """Age in seconds beyond which a reading is stale."""
         return STALE_INTERVALS * self.interval_seconds
+
+
+_NOTHING = PodReadings({}, {})
 
 
 def health(samples: Samples, now: float) -> MetricsHealth:
@@ -68,37 +76,47 @@ def health(samples: Samples, now: float) -> MetricsHealth:
     return MetricsHealth(False, problem, answered, samples.interval_seconds)
 
 
+def tier_readings(samples: Samples, namespace: str, tier: str, pods: Iterable[str]) -> Mapping[str, PodReadings]:
+    """What was measured of these pods of a tier, by their names."""
+    return {pod: samples.pods.get(PodKey(namespace, tier, pod), _NOTHING) for pod in pods}
+
+
 def tier_signals(
-    samples: Samples, namespace: str, tier: str, pods: Sequence[str], ready: frozenset[str], now: float
+    samples: Samples, namespace: str, tier: str, pods: Iterable[str], ready: frozenset[str], now: float
 ) -> TierSignals:
     """The signals of one tier. `pods`: names that the cluster knows (series of any other are not the tier's);
     `ready`: those that receive requests, each of which is listed even without a series."""
-    found = {pod: samples.pods.get(PodKey(namespace, tier, pod), {}) for pod in sorted({*pods, *ready})}
-    judge = _SignalEvaluator(now, samples.stale_after)
-    up = [judge.signal(found[pod].get(UP)) for pod in sorted(ready)]
+    return signals_of(tier_readings(samples, namespace, tier, sorted({*pods, *ready})), ready, now, samples.stale_after)
+
+
+def signals_of(found: Mapping[str, PodReadings], ready: frozenset[str], now: float, stale_after: float) -> TierSignals:
+    """The signals of one tier, from what was measured of its pods."""
+    judge = _SignalEvaluator(now, stale_after)
+    up = [judge.signal(found[pod], UP) for pod in ready]
+    total = {kind: judge.total(found.values(), kind) for kind in _TOTALS}
     return TierSignals(
-        pods=tuple(_pod(pod, series, judge) for pod, series in found.items() if series.keys() - {UP} or pod in ready),
-        tokens_per_request=judge.ratio(found.values(), (PROMPT_TOKENS, ANSWER_TOKENS), FINISHED),
-        tokens_per_second=judge.total(found.values(), TOKEN_RATE),
-        prefix_hit_ratio=judge.ratio(found.values(), (PREFIX_HITS,), PREFIX_QUERIES),
-        accepted_ratio=judge.ratio(found.values(), (ACCEPTED,), DRAFTED),
-        draft_tokens_per_second=judge.total(found.values(), DRAFT_RATE),
-        finished_requests=judge.total(found.values(), FINISHED),
-        drafted_tokens=judge.total(found.values(), DRAFTED),
+        pods=tuple(_pod(pod, each, judge) for pod, each in found.items() if pod in ready or each.values.keys() - {UP}),
+        tokens_per_request=_ratio((total[PROMPT_TOKENS], total[ANSWER_TOKENS]), total[FINISHED]),
+        tokens_per_second=total[TOKEN_RATE],
+        prefix_hit_ratio=_ratio((total[PREFIX_HITS],), total[PREFIX_QUERIES]),
+        accepted_ratio=_ratio((total[ACCEPTED],), total[DRAFTED]),
+        draft_tokens_per_second=total[DRAFT_RATE],
+        finished_requests=total[FINISHED],
+        drafted_tokens=total[DRAFTED],
         targets_up=sum(1 for signal in up if signal.has_value and signal.value > 0),
         targets_down=sum(1 for signal in up if signal.has_value and signal.value == 0),
     )
 
 
-def _pod(name: str, series: Mapping[str, Reading], judge: _SignalEvaluator) -> PodSample:
-    capacity = judge.signal(series.get(KV_CAPACITY))
-    if capacity.has_value and capacity.value == 0:
+def _pod(name: str, readings: PodReadings, judge: _SignalEvaluator) -> PodSample:
+    capacity = judge.signal(readings, KV_CAPACITY)
+    if capacity.state is State.VALUE and capacity.value == 0:
         capacity = Signal(State.INVALID, at=capacity.at)
     return PodSample(
         pod=name,
-        running=judge.signal(series.get(RUNNING)),
-        waiting=judge.signal(series.get(WAITING)),
-        kv_usage=judge.signal(series.get(KV_USAGE)),
+        running=judge.signal(readings, RUNNING),
+        waiting=judge.signal(readings, WAITING),
+        kv_usage=judge.signal(readings, KV_USAGE),
         kv_capacity_tokens=capacity,
     )
 
@@ -110,33 +128,67 @@ class _SignalEvaluator:
     now: float
     stale_after: float
 
-    def signal(self, reading: Reading | None) -> Signal:
-        if reading is None:
+    def signal(self, readings: PodReadings, kind: str) -> Signal:
+        value = readings.values.get(kind)
+        if value is None:
             return MISSING
-        if not math.isfinite(reading.value) or reading.value < 0:
-            return Signal(State.INVALID, at=reading.at)
-        if self.now - reading.at > self.stale_after:
-            return Signal(State.STALE, at=reading.at)
-        return Signal(State.VALUE, reading.value, reading.at)
+        at = readings.times[kind]
+        if not 0.0 <= value < math.inf:
+            return Signal(State.INVALID, at=at)
+        if self.now - at > self.stale_after:
+            return Signal(State.STALE, at=at)
+        return Signal(State.VALUE, value, at)
 
-    def total(self, pods: Iterable[Mapping[str, Reading]], name: str) -> Signal:
+    def total(self, pods: Iterable[PodReadings], kind: str) -> Signal:
         """The sum over the pods that have it; the worst state of any of them."""
-        signals = [self.signal(series[name]) for series in pods if name in series]
-        for state in (State.INVALID, State.STALE):
-            if any(signal.state is state for signal in signals):
-                return Signal(state)
-        if not signals:
+        value, oldest, found, stale = 0.0, math.inf, False, False
+        for values, times in pods:
+            if kind in values:
+                one, at, found = values[kind], times[kind], True
+                if not 0.0 <= one < math.inf:
+                    return _INVALID
+                stale = stale or self.now - at > self.stale_after
+                value += one
+                oldest = min(oldest, at)
+        if not found:
             return MISSING
-        return Signal(State.VALUE, sum(signal.value for signal in signals), min(s.at or 0.0 for s in signals))
+        return _STALE if stale else Signal(State.VALUE, value, oldest)
 
-    def ratio(self, pods: Iterable[Mapping[str, Reading]], parts: Sequence[str], whole: str) -> Signal:
-        """Sum of `parts` by `whole`, over all pods; missing while there is nothing to divide by."""
-        pods = list(pods)
-        below = self.total(pods, whole)
-        above = [self.total(pods, part) for part in parts]
-        broken = next((signal for signal in (below, *above) if not signal.has_value), None)
-        if broken is not None:
-            return broken
-        if below.value == 0:
-            return MISSING
-        return Signal(State.VALUE, sum(signal.value for signal in above) / below.value, below.at)
+
+def _ratio(parts: Sequence[Signal], whole: Signal) -> Signal:
+    """Sum of `parts` by `whole`; missing while there is nothing to divide by."""
+    broken = next((signal for signal in (whole, *parts) if not signal.has_value), None)
+    if broken is not None:
+        return broken
+    if whole.value == 0:
+        return MISSING
+    return Signal(State.VALUE, sum(signal.value for signal in parts) / whole.value, whole.at)
+
+
+def sample_times(found: Mapping[str, PodReadings], ready: frozenset[str]) -> SampleTimes:
+    """When the measurements of a tier were taken. Values that are no number do not count."""
+    oldest, newest = math.inf, -math.inf
+    for pod, (values, times) in found.items():
+        numbers = [kind for kind in _LOAD if 0.0 <= values.get(kind, -1.0) < math.inf]
+        if pod in ready:
+            oldest = min(oldest, *(times[kind] for kind in numbers), math.inf)
+        if RUNNING in numbers and WAITING in numbers:
+            newest = max(newest, times[RUNNING])
+    return SampleTimes(None if oldest == math.inf else oldest, None if newest == -math.inf else newest)
+
+
+def all_fresh(found: Mapping[str, PodReadings], since: float) -> bool:
+    """Whether everything was measured after this time."""
+    return all(not times or min(times.values()) >= since for _, times in found.values())
+
+
+def measured_again(before: Mapping[str, PodReadings], found: Mapping[str, PodReadings]) -> bool:
+    """Whether the same values were measured of the same pods, in no older samples: as long as all of them are fresh,
+    the signals then differ in their times alone."""
+    if before.keys() != found.keys():
+        return False
+    for pod, (values, times) in found.items():
+        then = before[pod]
+        if then.values != values or times.get(RUNNING, 0.0) < then.times.get(RUNNING, 0.0):
+            return False
+    return True

@@ -10,10 +10,11 @@ names a controller with a wrong UID is deleted by the cluster's garbage collecto
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from collections.abc import Callable, Collection, Container, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, TypeVar
 
+from tierwise.api.modeltier import ModelTierSpec
 from tierwise.kube.objects import PREDICTOR_SUFFIX
 from tierwise.observe.gpu_inventory import GPUInventory, NodeRecord
 from tierwise.observe.records import (
@@ -23,9 +24,28 @@ from tierwise.observe.records import (
     PodRecord,
     ScalerRecord,
 )
-from tierwise.observe.signals import Samples, health, tier_signals
-from tierwise.types import DeploymentFacts, InferenceServiceFacts, Snapshot, TierObject, TierView, Workload
-from tierwise.types.capabilities import Facts
+from tierwise.observe.signals import (
+    PodReadings,
+    Samples,
+    all_fresh,
+    health,
+    measured_again,
+    sample_times,
+    signals_of,
+    tier_readings,
+)
+from tierwise.runtime.turns import at_once
+from tierwise.types import (
+    DeploymentFacts,
+    InferenceServiceFacts,
+    Snapshot,
+    TierKey,
+    TierObject,
+    TierSignals,
+    TierView,
+    Workload,
+)
+from tierwise.types.capabilities import UNKNOWN, Facts
 from tierwise.types.model_metadata import NOTHING, ModelMetadataSet, repositories
 
 
@@ -47,75 +67,208 @@ class World:
 
 def observe(world: World, samples: Samples, now: float) -> Snapshot:
     """The world and the last samples, joined by tier. `now`: seconds since the epoch."""
-    joins = _Joins(world)
-    fleet = GPUInventory(world.nodes, (tier.spec for tier in world.tiers if tier.spec is not None))
-    views = []
-    for tier in sorted(world.tiers, key=lambda tier: tier.key):
-        namespace, name = tier.key.namespace, tier.key.name
-        view = TierView(tier, joins.workloads(tier))
-        known = [pod.name for pod in view.pods]
-        signals = tier_signals(samples, namespace, name, known, view.ready_endpoints, now)
-        views.append(_with_facts(replace(view, signals=signals), fleet, world.publications))
-    return Snapshot(now, tuple(views), health(samples, now), world.kserve_present)
+    return at_once(Observer().observe_in_turns(world, samples, now))
 
 
-def _with_facts(view: TierView, fleet: GPUInventory, said: ModelMetadataSet) -> TierView:
-    """With what is known of the GPUs that the tier may land on, and of its model and draft model."""
-    spec = view.tier.spec
+class Observer:
+    """`observe` for one world after another. What the informer has not changed is not joined again: the same records
+    give the same Workload and Facts, as the same objects. Nothing is ever taken from an older world that the present
+    one does not say as well."""
+
+    def __init__(self) -> None:
+        self._joins = _Joins()
+        self._seen: dict[TierKey, _Seen] = {}
+        self._inventory = self._joins.inventory
+
+    def observe_in_turns(
+        self, world: World, samples: Samples, now: float, settled: Container[TierKey] = ()
+    ) -> Generator[None, None, Snapshot]:
+        """The same as `observe`, a tier at a time: whoever drives it may let others work in between.
+
+        `settled`: of these tiers an equal measurement is given as the same signals, with the times of the first. Before
+        one of them is decided about all the same, `dated` gives it the times of now."""
+        joins, seen = self._joins, dict[TierKey, _Seen]()
+        yield from joins.take(world)
+        self._inventory = joins.inventory.renewed()
+        views = []
+        for tier in joins.tiers:
+            known = self._look(tier, samples, now, tier.key in settled)
+            seen[tier.key] = known
+            times = sample_times(known.readings, known.ready)
+            views.append(TierView(tier, known.workloads, known.signals, *known.learned, times))
+            yield
+        self._seen = seen
+        return Snapshot(now, tuple(views), health(samples, now), world.kserve_present)
+
+    def _look(self, tier: TierObject, samples: Samples, now: float, settled: bool) -> _Seen:
+        joins, key = self._joins, tier.key
+        found, before = joins.found(tier), self._seen.get(key)
+        known = before
+        if known is None or known.tier is not tier or known.found != found:
+            known = _Seen.of(tier, found)
+        if known.inventory is not joins.inventory or known.publications is not joins.publications:
+            learned = _learn(tier.spec, self._inventory, joins.publications)
+            known = replace(known, inventory=joins.inventory, publications=joins.publications, learned=learned)
+        readings = tier_readings(samples, key.namespace, key.name, known.names)
+        fresh = all_fresh(readings, now - samples.stale_after)
+        again = settled and known is before and known.fresh and fresh and measured_again(known.readings, readings)
+        if not again:
+            known.signals = signals_of(readings, known.ready, now, samples.stale_after)
+        known.readings, known.fresh, known.reused = readings, fresh, again
+        return known
+
+    def dated(self, view: TierView, samples: Samples, now: float) -> TierView:
+        """A tier of the last snapshot, with the times of its measurements in its signals."""
+        known = self._seen[view.tier.key]
+        if not known.reused:
+            return view
+        return replace(view, signals=signals_of(known.readings, known.ready, now, samples.stale_after))
+
+
+# What a tier is told besides its signals: the facts, why they are not known, whether they are being asked for.
+Learned = tuple[Facts, str, bool]
+_NOTHING_LEARNED: Learned = (UNKNOWN, "", False)
+
+
+def _learn(spec: ModelTierSpec | None, inventory: GPUInventory, said: ModelMetadataSet) -> Learned:
+    """What is known of the GPUs that the tier may land on, and of its model and draft model."""
     if spec is None or spec.model is None:
-        return view
+        return _NOTHING_LEARNED
     model, draft = repositories(spec)
-    facts = Facts(fleet.kinds(spec), said.shape(model), said.shape(draft))
     asked = [each for each in (model, draft) if each is not None]
-    return replace(
-        view,
-        facts=facts,
-        metadata_error=next((problem for problem in map(said.problem, asked) if problem), ""),
-        metadata_pending=any(each in said.asking for each in asked),
+    return (
+        Facts(inventory.kinds(spec), said.shape(model), said.shape(draft)),
+        next((problem for problem in map(said.problem, asked) if problem), ""),
+        any(each in said.asking for each in asked),
     )
 
 
 Key = tuple[str, str]  # namespace and name
-Record = TypeVar("Record")
+Made = TypeVar("Made")
+Named = TypeVar("Named", InferenceServiceRecord, DeploymentRecord)
+Grouped = TypeVar("Grouped", PodRecord, EndpointSliceRecord, ScalerRecord)
+
+
+class _Found(NamedTuple):
+    """The records that may belong to one workload, by its name."""
+
+    name: str
+    service: InferenceServiceRecord | None
+    deployment: DeploymentRecord | None
+    pods: Sequence[PodRecord]
+    slices: Sequence[EndpointSliceRecord]
+    scalers: Sequence[ScalerRecord]
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What was made of one tier, and from what. `reused`: the signals are those of an earlier, equal measurement."""
+
+    tier: TierObject
+    found: tuple[_Found, ...]
+    workloads: tuple[Workload, ...]
+    names: tuple[str, ...]  # of all pods that may have been measured, sorted
+    ready: frozenset[str]
+    inventory: GPUInventory | None = None
+    publications: ModelMetadataSet | None = None
+    learned: Learned = _NOTHING_LEARNED
+    readings: Mapping[str, PodReadings] = field(default_factory=dict)
+    signals: TierSignals = field(default_factory=TierSignals)
+    fresh: bool = False
+    reused: bool = False
+
+    @classmethod
+    def of(cls, tier: TierObject, found: tuple[_Found, ...]) -> _Seen:
+        """A tier, from its records."""
+        workloads = tuple(_workload(tier, each) for each in found)
+        ready = frozenset[str]().union(*(each.ready_endpoints for each in workloads))
+        names = {*ready, *(pod.name for each in workloads for pod in each.pods)}
+        return cls(tier, found, workloads, tuple(sorted(names)), ready)
 
 
 class _Joins:
-    """The world by the keys that are joined on, built once per snapshot."""
+    """The world by the keys that are joined on. A kind of which nothing has changed keeps its order and its groups."""
 
-    def __init__(self, world: World) -> None:
-        self._services = {(each.namespace, each.facts.name): each for each in world.inference_services}
-        self._deployments = {(each.namespace, each.facts.name): each for each in world.deployments}
-        self._pods = _grouped(((each.namespace, each.deployment), each) for each in world.pods)
-        self._slices = _grouped(((each.namespace, each.service), each) for each in world.endpoint_slices)
-        self._scalers = _grouped(
-            ((each.namespace, each.target_name), each) for each in world.scalers if each.target_kind == "Deployment"
-        )
+    def __init__(self) -> None:
+        self._taken: dict[str, tuple[tuple[object, ...], Any]] = {}
+        self.inventory = GPUInventory((), ())
+        self.publications = NOTHING
 
-    def workloads(self, tier: TierObject) -> tuple[Workload, ...]:
-        """Everything that runs for one tier: a workload for each recorded InferenceService, or the one to be made."""
+    def take(self, world: World) -> Generator[None, None, None]:
+        """The world as it is now, in steps."""
+        self.tiers, specs, labels = self._again("tiers", world.tiers, lambda: _sorted(world.tiers))
+        yield
+        services, deployments, slices = world.inference_services, world.deployments, world.endpoint_slices
+        self._services = self._again("services", services, lambda: _by_name(services))
+        yield
+        self._deployments = self._again("deployments", deployments, lambda: _by_name(deployments))
+        yield
+        self._pods = self._again("pods", world.pods, lambda: _grouped(world.pods, lambda pod: pod.deployment))
+        yield
+        self._slices = self._again("slices", slices, lambda: _grouped(slices, lambda each: each.service))
+        yield
+        self._scalers = self._again("scalers", world.scalers, lambda: _by_target(world.scalers))
+        self.inventory = self._again("nodes", (labels, *world.nodes), lambda: GPUInventory(world.nodes, specs))
+        if world.publications != self.publications:
+            self.publications = world.publications
+
+    def _again(self, kind: str, records: Iterable[object], make: Callable[[], Made]) -> Made:
+        """What was made of these records the last time, if they are the same; what `make` makes of them if not."""
+        now = tuple(records)
+        before = self._taken.get(kind)
+        if before is None or before[0] != now:  # of the same objects nothing is compared
+            before = self._taken[kind] = now, make()
+        made: Made = before[1]
+        return made
+
+    def found(self, tier: TierObject) -> tuple[_Found, ...]:
+        """What may belong to a tier: a workload for each recorded InferenceService, or the one to be made."""
         recorded = [each.name for each in tier.status.inference_services]
-        return tuple(self._workload(tier, name) for name in recorded or [tier.key.name])
+        return tuple(self._found(tier.key.namespace, name) for name in recorded or [tier.key.name])
 
-    def _workload(self, tier: TierObject, name: str) -> Workload:
-        child = (tier.key.namespace, name)
-        predictor = (tier.key.namespace, name + PREDICTOR_SUFFIX)
-        service = self._services.get(child)
-        pods = [each.facts for each in self._pods.get(predictor, ())]
-        return Workload(
-            name=name,
-            inference_service=_ours(service, tier),
-            deployment=_child_of(service, name, self._deployments.get(predictor)),
-            pods=tuple(sorted(pods, key=lambda pod: pod.name)),
-            ready_endpoints=frozenset(pod for each in self._slices.get(predictor, ()) for pod in each.pods),
-            foreign_scalers=tuple(sorted(f"{each.kind}/{each.name}" for each in self._scalers.get(predictor, ()))),
+    def _found(self, namespace: str, name: str) -> _Found:
+        predictor = namespace, name + PREDICTOR_SUFFIX
+        return _Found(
+            name,
+            self._services.get((namespace, name)),
+            self._deployments.get(predictor),
+            self._pods.get(predictor, ()),
+            self._slices.get(predictor, ()),
+            self._scalers.get(predictor, ()),
         )
 
 
-def _grouped(pairs: Iterable[tuple[Key, Record]]) -> Mapping[Key, list[Record]]:
-    groups: defaultdict[Key, list[Record]] = defaultdict(list)
-    for key, record in pairs:
-        groups[key].append(record)
-    return groups
+def _sorted(tiers: Iterable[TierObject]) -> tuple[list[TierObject], list[ModelTierSpec], frozenset[str]]:
+    """The tiers by key, their specs, and the labels by which they select nodes."""
+    ordered = sorted(tiers, key=lambda tier: (tier.key.namespace, tier.key.name))
+    specs = [tier.spec for tier in ordered if tier.spec is not None]
+    return ordered, specs, frozenset(name for spec in specs for name in spec.placement.node_selector)
+
+
+def _by_name(records: Iterable[Named]) -> Mapping[Key, Named]:
+    return {(each.namespace, each.facts.name): each for each in records}
+
+
+def _by_target(scalers: Iterable[ScalerRecord]) -> Mapping[Key, list[ScalerRecord]]:
+    return _grouped((each for each in scalers if each.target_kind == "Deployment"), lambda scaler: scaler.target_name)
+
+
+def _grouped(records: Iterable[Grouped], name: Callable[[Grouped], str]) -> Mapping[Key, list[Grouped]]:
+    groups: defaultdict[Key, list[Grouped]] = defaultdict(list)
+    for each in records:
+        groups[each.namespace, name(each)].append(each)
+    return dict(groups)
+
+
+def _workload(tier: TierObject, found: _Found) -> Workload:
+    return Workload(
+        name=found.name,
+        inference_service=_ours(found.service, tier),
+        deployment=_child_of(found.service, found.name, found.deployment),
+        pods=tuple(sorted((each.facts for each in found.pods), key=lambda pod: pod.name)),
+        ready_endpoints=frozenset(pod for each in found.slices for pod in each.pods),
+        foreign_scalers=tuple(sorted(f"{each.kind}/{each.name}" for each in found.scalers)),
+    )
 
 
 def _ours(service: InferenceServiceRecord | None, tier: TierObject) -> InferenceServiceFacts | None:

@@ -7,15 +7,15 @@ it, or a dashboard shows its last value for ever.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from decimal import Decimal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from tierwise.api.modeltier_status import ModelTierStatus
 from tierwise.report.build import Report
-from tierwise.types import Outcome, Plan, Snapshot, State, TierKey, TierView
+from tierwise.runtime.turns import at_once
+from tierwise.types import Outcome, Plan, Snapshot, TierKey, TierView
 
 TIER = ("tier_namespace", "tier")
 _CYCLE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -30,6 +30,10 @@ class OperatorMetrics:
         self._started = monotonic()
         self._finished: float | None = None
         self._tiers: frozenset[TierKey] = frozenset()
+        # By tier: what was shown last, and the series that move in every round.
+        self._shown: dict[TierKey, ModelTierStatus] = {}
+        self._counted: dict[TierKey, tuple[str, Counter]] = {}
+        self._aged: dict[TierKey, Gauge] = {}
         self._cycle = Histogram(
             "tierwise_cycle_duration_seconds",
             "Duration of one cycle: observe, decide, act, report.",
@@ -89,13 +93,20 @@ class OperatorMetrics:
 
     def update(self, snapshot: Snapshot, plan: Plan, outcome: Outcome, report: Report) -> None:
         """Show what one round found and did; forget the tiers that are gone."""
+        at_once(self.update_in_turns(snapshot, plan, outcome, report))
+
+    def update_in_turns(
+        self, snapshot: Snapshot, plan: Plan, outcome: Outcome, report: Report
+    ) -> Generator[None, None, None]:
+        """The same, a tier at a time. A status that was shown is not shown again."""
         alive = frozenset(view.tier.key for view in snapshot.tiers)
         for key in sorted(self._tiers - alive):
             self._forget(key)
         self._tiers = alive
         for planned in plan.tiers:
             if planned.decision is not None:
-                self._decisions.labels(*_labels(planned.key), planned.decision.reason).inc()
+                self._count(planned.key, planned.decision.reason)
+            yield
         for done in outcome.tiers:
             if done.error is not None:
                 self._errors.labels(done.error.reason).inc()
@@ -103,35 +114,50 @@ class OperatorMetrics:
                 direction = "up" if done.scaled_by > 0 else "down"
                 self._scalings.labels(*_labels(done.key), direction).inc()
         for told in report.tiers:
-            self._show(told.key, told.status)
+            if self._shown.get(told.key) is not told.status:
+                self._show(told.key, told.status)
+            yield
         for view in snapshot.tiers:
             self._show_age(view, snapshot.at)
+            yield
+
+    def _count(self, key: TierKey, reason: str) -> None:
+        counted = self._counted.get(key)
+        if counted is None or counted[0] != reason:
+            counted = self._counted[key] = reason, self._decisions.labels(*_labels(key), reason)
+        counted[1].inc()
 
     def _show(self, key: TierKey, status: ModelTierStatus) -> None:
-        labels = _labels(key)
+        labels, before = _labels(key), self._shown.get(key)
+        self._shown[key] = status
         self._desired.labels(*labels).set(status.desired_replicas)
         self._ready.labels(*labels).set(status.ready_replicas)
         if status.cost_per_hour:
             self._cost.labels(*labels).set(float(Decimal(status.cost_per_hour)))
         else:
-            self._cost.remove_by_labels(dict(zip(TIER, labels, strict=True)))
+            self._cost.remove(*labels)
         for condition in status.conditions:
             for truth in _TRUTHS:
                 self._condition.labels(*labels, condition.type, truth.lower()).set(condition.status == truth)
-
-        self._advice.remove_by_labels(dict(zip(TIER, labels, strict=True)))
+        # Each by its own labels: `remove_by_labels` looks at the series of all tiers.
+        for gone in () if before is None else before.advice:
+            self._advice.remove(*labels, gone.reason)
         for advice in status.advice:
             self._advice.labels(*labels, advice.reason).set(1)
 
     def _show_age(self, view: TierView, at: float) -> None:
-        labels = _labels(view.tier.key)
-        age = _oldest(view, at)
-        if math.isnan(age):
-            self._signal_age.remove_by_labels(dict(zip(TIER, labels, strict=True)))
-        else:
-            self._signal_age.labels(*labels).set(age)
+        key, oldest = view.tier.key, view.sampled.oldest
+        if oldest is None:
+            self._aged.pop(key, None)
+            self._signal_age.remove(*_labels(key))
+            return
+        if key not in self._aged:
+            self._aged[key] = self._signal_age.labels(*_labels(key))
+        self._aged[key].set(max(0.0, at - oldest))
 
     def _forget(self, key: TierKey) -> None:
+        for kept in (self._shown, self._counted, self._aged):
+            kept.pop(key, None)
         labels = dict(zip(TIER, _labels(key), strict=True))
         for family in (
             self._decisions,
@@ -148,15 +174,3 @@ class OperatorMetrics:
 
 def _labels(key: TierKey) -> tuple[str, str]:
     return key.namespace, key.name
-
-
-def _oldest(view: TierView, at: float) -> float:
-    """Age in seconds of the oldest measurement of the ready replicas; NaN when there is none."""
-    times = [
-        signal.at
-        for sample in view.signals.pods
-        if sample.pod in view.ready_endpoints
-        for signal in (sample.running, sample.waiting, sample.kv_usage)
-        if signal.at is not None and signal.state in (State.VALUE, State.STALE)
-    ]
-    return max(0.0, at - min(times)) if times else math.nan

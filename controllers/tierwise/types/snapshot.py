@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.api.modeltier_status import ModelTierStatus
@@ -77,6 +77,17 @@ class TierSignals:
     drafted_tokens: Signal = MISSING  # in 5 minutes
     targets_up: int = 0  # scrape targets of the tier that answer
     targets_down: int = 0  # scrape targets of the tier that do not
+
+
+class SampleTimes(NamedTuple):
+    """When a tier was measured: the oldest measurement of a replica that receives requests, and the newest of any; None
+    when nothing is measured."""
+
+    oldest: float | None = None
+    newest: float | None = None
+
+
+_UNSAMPLED = SampleTimes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +206,8 @@ class TierView:
     """One tier with all that is known of it.
 
     `metadata_error` says why its model's facts are not known (empty: they are, or nobody asks for them).
-    `metadata_pending`: the first answer about its model is on its way."""
+    `metadata_pending`: the first answer about its model is on its way.
+    Of a tier that is settled, the signals keep the times at which they were first seen; `sampled` has those of now."""
 
     tier: TierObject
     workloads: tuple[Workload, ...]  # the first is of the tier's first choice; at least one
@@ -203,6 +215,7 @@ class TierView:
     facts: Facts = UNKNOWN
     metadata_error: str = ""
     metadata_pending: bool = False
+    sampled: SampleTimes = _UNSAMPLED
 
     @property
     def pods(self) -> tuple[PodFacts, ...]:

@@ -13,7 +13,7 @@ from tierwise.errors import Transient
 from tierwise.observe import Query
 from tierwise.observe import signals as kinds
 from tierwise.observe.poller import PollConfig, Poller, readings
-from tierwise.observe.signals import PodKey, Reading, health
+from tierwise.observe.signals import PodKey, PodReadings, health
 from tierwise.ports import Series
 
 KEY = PodKey("n", "t", "a")
@@ -79,15 +79,15 @@ def sampler(answers: Answers, clock: Hands, *, timeout: float = 5.0) -> Poller:
 
 def test_a_reading_is_as_old_as_prometheus_says() -> None:
     found = readings([series(kinds.RUNNING, 4), series(kinds.AGE, 7), series(kinds.WAITING, 1)], 100.0)
-    assert found == {KEY: {kinds.RUNNING: Reading(4, 93.0), kinds.WAITING: Reading(1, 93.0)}}
+    assert found == {KEY: ({kinds.RUNNING: 4, kinds.WAITING: 1}, 93.0)}
 
 
 def test_without_an_age_it_is_as_old_as_the_question() -> None:
-    assert readings([series(kinds.UP, 1)], 100.0)[KEY][kinds.UP] == Reading(1, 100.0)
+    assert readings([series(kinds.UP, 1)], 100.0)[KEY] == ({kinds.UP: 1}, 100.0)
 
 
 def test_a_scrape_in_the_future_is_now() -> None:
-    assert readings([series(kinds.RUNNING, 4), series(kinds.AGE, -3)], 100.0)[KEY][kinds.RUNNING].at == 100.0
+    assert readings([series(kinds.RUNNING, 4), series(kinds.AGE, -3)], 100.0)[KEY][1] == 100.0
 
 
 @pytest.mark.parametrize(
@@ -101,14 +101,14 @@ def test_a_scrape_in_the_future_is_now() -> None:
     ],
 )
 def test_capacity_stands_in_labels(labels: dict[str, str], tokens: float) -> None:
-    found = readings([series(kinds.KV_CAPACITY, 1.0, **labels)], 0.0)[KEY][kinds.KV_CAPACITY].value
+    found = readings([series(kinds.KV_CAPACITY, 1.0, **labels)], 0.0)[KEY][0][kinds.KV_CAPACITY]
     assert found == tokens or (math.isnan(tokens) and found == 0)
 
 
 def test_the_engines_of_one_replica_add_up_and_duplicates_do_not() -> None:
     rows = [("0", "100"), ("1", "100"), ("1", "90")]
     found = readings([series(kinds.KV_CAPACITY, 1, engine=engine, kv_tokens=tokens) for engine, tokens in rows], 0.0)
-    assert found[KEY][kinds.KV_CAPACITY].value == 200
+    assert found[KEY][0][kinds.KV_CAPACITY] == 200
 
 
 def test_series_without_labels_are_somebody_elses() -> None:
@@ -126,7 +126,9 @@ async def test_a_round_asks_every_question_once_and_keeps_the_answers() -> None:
     await task.round()
     assert sorted(answers.asked) == ["one", "two"]
     assert answers.most_at_once <= 2
-    assert task.samples.pods == {KEY: {kinds.RUNNING: Reading(4, 998.0), kinds.UP: Reading(1, 1000.0)}}
+    assert task.samples.pods == {
+        KEY: PodReadings({kinds.RUNNING: 4, kinds.UP: 1}, {kinds.RUNNING: 998.0, kinds.UP: 1000.0})
+    }
     assert (task.samples.answered_at, task.samples.problem) == (1000.0, "")
 
 
@@ -138,7 +140,9 @@ async def test_a_failed_question_keeps_its_old_answer_and_the_problem(failure: E
     clock.pass_(10)
     answers.by_query = {"one": failure, "two": [series(kinds.UP, 0)]}
     await task.round()
-    assert task.samples.pods[KEY] == {kinds.RUNNING: Reading(4, 1000.0), kinds.UP: Reading(0, 1010.0)}
+    assert task.samples.pods[KEY] == PodReadings(
+        {kinds.RUNNING: 4, kinds.UP: 0}, {kinds.RUNNING: 1000.0, kinds.UP: 1010.0}
+    )
     assert task.samples.answered_at == 1000.0
     assert ("refused" in task.samples.problem) or ("RuntimeError" in task.samples.problem)
     assert health(task.samples, clock.now()).ok
@@ -167,10 +171,10 @@ async def test_ages_survive_a_wall_clock_that_is_set() -> None:
     assert task.samples is before, "clocks that drift a little move nothing"
     for jump in (86_400.0, -200_000.0):
         clock.wall += jump
-        assert clock.now() - task.samples.pods[KEY][kinds.RUNNING].at == pytest.approx(7, abs=1)
+        assert clock.now() - task.samples.pods[KEY].times[kinds.RUNNING] == pytest.approx(7, abs=1)
         assert clock.now() - (task.samples.answered_at or 0) == pytest.approx(5, abs=1)
     await task.round()
-    assert clock.now() - task.samples.pods[KEY][kinds.RUNNING].at == pytest.approx(2, abs=1)
+    assert clock.now() - task.samples.pods[KEY].times[kinds.RUNNING] == pytest.approx(2, abs=1)
 
 
 @pytest.mark.parametrize(("tick", "scrape", "stale"), [(10.0, 2.0, 30.0), (3.0, 10.0, 30.0), (3.0, 2.0, 9.0)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from tests.unit.observe import bodies
 from tierwise.observe import Samples, World, observe, records
 from tierwise.observe import signals as kinds
-from tierwise.observe.signals import PodKey, Reading, health, tier_signals
+from tierwise.observe.signals import PodKey, PodReadings, health, tier_signals
 from tierwise.observe.tier_object import tier_object
 from tierwise.types import MISSING, Signal, State, TierView
 
@@ -152,13 +154,25 @@ def test_foreign_scalers_of_the_deployment_are_found() -> None:
 
 def sampled(pods: dict[str, dict[str, float]], *, age: float = 3.0, tier: str = "chat", **fields: Any) -> Samples:
     readings = {
-        PodKey("team", tier, pod): {kind: Reading(value, NOW - age) for kind, value in series.items()}
-        for pod, series in pods.items()
+        PodKey("team", tier, pod): PodReadings(series, dict.fromkeys(series, NOW - age)) for pod, series in pods.items()
     }
     return Samples(pods=readings, answered_at=NOW - 1, **fields)
 
 
 FULL = {kinds.RUNNING: 4.0, kinds.WAITING: 1.0, kinds.KV_USAGE: 0.5, kinds.KV_CAPACITY: 1000.0, kinds.UP: 1.0}
+
+
+def test_when_a_tier_was_measured() -> None:
+    """Stale measurements count, and those of replicas that receive no requests do not make it older."""
+    found = sampled({"a": FULL, "b": FULL}, age=60)
+    newer = sampled({"c": FULL}, age=5)
+    seen = replace(found, pods={**found.pods, **newer.pods})
+    pods = [bodies.pod("a"), bodies.pod("b"), bodies.pod("c")]
+    (view,) = observe(world(pods=pods), seen, NOW).tiers
+    assert view.ready_endpoints == {"a"}
+    assert view.sampled == (NOW - 60, NOW - 5)
+    assert only(world(), sampled({"a": {kinds.RUNNING: math.nan, kinds.WAITING: 1.0}})).sampled == (NOW - 3, None)
+    assert only(world()).sampled == (None, None)
 
 
 def test_a_measured_replica_has_values_with_their_times() -> None:

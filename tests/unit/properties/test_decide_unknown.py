@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -22,7 +22,7 @@ from tests.unit.properties.test_decide import FAST, memories, tiers
 from tierwise.decide import remember
 from tierwise.decide.demand import demand, median, replica_capacity
 from tierwise.observe import signals as kinds
-from tierwise.observe.signals import PodKey, Reading, Samples, health, tier_signals
+from tierwise.observe.signals import PodKey, PodReadings, Samples, health, tier_signals
 from tierwise.types import MetricsHealth, PodSample, Signal, State, TierPlan, TierState, TierView
 
 DAY = 86_400.0
@@ -30,6 +30,18 @@ WINDOW = 300.0
 INTERVAL = 10.0
 KINDS = (kinds.RUNNING, kinds.WAITING, kinds.KV_USAGE, kinds.KV_CAPACITY)
 FLOWS = (kinds.PROMPT_TOKENS, kinds.ANSWER_TOKENS, kinds.FINISHED)
+
+
+class Reading(NamedTuple):
+    """One value, and when it was true."""
+
+    value: float
+    at: float
+
+
+def readings(page: dict[str, Reading]) -> PodReadings:
+    return PodReadings({kind: one.value for kind, one in page.items()}, {kind: one.at for kind, one in page.items()})
+
 
 fresh = st.floats(NOW - 29, NOW)
 old = st.floats(NOW - 1e6, NOW - 31)
@@ -66,7 +78,9 @@ def answers(draw: st.DrawFn, names: str) -> dict[PodKey, dict[str, Reading]]:
 
 
 def _seen(found: dict[PodKey, dict[str, Reading]], names: str, current: int, wanted: Any) -> TierView:
-    samples = Samples(pods=found, answered_at=NOW, interval_seconds=INTERVAL)
+    samples = Samples(
+        pods={key: readings(page) for key, page in found.items()}, answered_at=NOW, interval_seconds=INTERVAL
+    )
     signals = tier_signals(samples, KEY.namespace, KEY.name, tuple(names), frozenset(names), NOW)
     return replace(view(wanted, (), current=current, ready=tuple(names)), signals=signals)
 
@@ -103,7 +117,7 @@ def _put(found: dict[PodKey, dict[str, Reading]], key: PodKey, kind: str, readin
 def test_answers_that_grew_old_never_lower(age: float, current: int, memory: TierState) -> None:
     """Prometheus is gone: the last answers stay, all of them idle."""
     idle = {kind: Reading(K if kind == kinds.KV_CAPACITY else 0.0, NOW - age) for kind in KINDS}
-    samples = Samples({PodKey(KEY.namespace, KEY.name, "a"): idle}, NOW - age, "gone", INTERVAL)
+    samples = Samples({PodKey(KEY.namespace, KEY.name, "a"): readings(idle)}, NOW - age, "gone", INTERVAL)
     signals = tier_signals(samples, KEY.namespace, KEY.name, ("a",), frozenset("a"), NOW)
     seen = replace(view(spec(), (), current=current, ready=("a",)), signals=signals)
     made = planned(seen, memory, metrics=health(samples, NOW))

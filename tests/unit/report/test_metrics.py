@@ -16,24 +16,20 @@ from tests.unit.report.cases import (
     case,
     decision,
     pod,
-    sample,
     spec,
     told_all,
-    value,
 )
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.report.metrics import OperatorMetrics
 from tierwise.report.report_context import ReportContext
 from tierwise.types import (
-    MISSING,
     ActionError,
+    Advice,
     Outcome,
     Plan,
-    Signal,
+    SampleTimes,
     Snapshot,
-    State,
     TierKey,
-    TierSignals,
 )
 
 LABELS = {"tier_namespace": "team-a", "tier": "chat"}
@@ -79,8 +75,13 @@ def renamed(the_case: ReportContext, name: str) -> ReportContext:
     )
 
 
+def measured(the_case: ReportContext, oldest: float) -> ReportContext:
+    return replace(the_case, view=replace(the_case.view, sampled=SampleTimes(oldest, NOW)))
+
+
 def test_replicas_cost_and_conditions_of_a_tier(registry: CollectorRegistry, metrics: OperatorMetrics) -> None:
-    show(metrics, case(spec(price={"gpuHour": "2.5"}), pods=[pod("a"), pod("b")], decided=decision(2, 3)))
+    two = case(spec(price={"gpuHour": "2.5"}), pods=[pod("a"), pod("b")], decided=decision(2, 3))
+    show(metrics, measured(two, NOW - 3))
     get = registry.get_sample_value
     assert get("tierwise_tier_desired_replicas", LABELS) == 3
     assert get("tierwise_tier_ready_replicas", LABELS) == 2
@@ -116,17 +117,29 @@ def test_an_external_tier_has_no_cost_per_hour_and_no_decision(
 
 
 def test_what_is_no_longer_known_is_no_longer_shown(registry: CollectorRegistry, metrics: OperatorMetrics) -> None:
-    show(metrics, case(spec(price={"gpuHour": "1"})))
-    show(metrics, case(signals=TierSignals(pods=(sample(running=MISSING, waiting=MISSING, kv_usage=MISSING),))))
+    show(metrics, measured(case(spec(price={"gpuHour": "1"})), NOW - 3))
+    show(metrics, case())
     assert registry.get_sample_value("tierwise_tier_cost_usd_per_hour", LABELS) is None
     assert registry.get_sample_value("tierwise_signal_age_seconds", LABELS) is None
 
 
-def test_the_oldest_measurement_counts_stale_ones_too(registry: CollectorRegistry, metrics: OperatorMetrics) -> None:
-    old = sample("chat-0", waiting=Signal(State.STALE, 1, NOW - 60), kv_usage=value(0.1, NOW + 5))
-    gone = sample("gone", waiting=value(1, NOW - 999))
-    show(metrics, case(signals=TierSignals(pods=(old, gone))))
-    assert registry.get_sample_value("tierwise_signal_age_seconds", LABELS) == 60
+def test_a_measurement_from_the_future_is_of_now(registry: CollectorRegistry, metrics: OperatorMetrics) -> None:
+    show(metrics, measured(case(), NOW + 5))
+    assert registry.get_sample_value("tierwise_signal_age_seconds", LABELS) == 0
+
+
+def test_advice_that_is_taken_back_is_no_longer_shown(registry: CollectorRegistry, metrics: OperatorMetrics) -> None:
+    """And that of another tier stays."""
+    given = ("NoEffect", "PrefixCacheUnused")
+    advice = tuple(Advice(reason, "said") for reason in given)
+    advised = replace(case(), plan=replace(case().plan, advice=advice))
+    other = renamed(advised, "chat-2")
+    show(metrics, advised, other)
+    show(metrics, replace(case(), plan=replace(case().plan, advice=advice[:1])), other)
+    shown = [registry.get_sample_value("tierwise_tier_advice", LABELS | {"reason": reason}) for reason in given]
+    assert shown == [1, None]
+    for reason in given:
+        assert registry.get_sample_value("tierwise_tier_advice", LABELS | {"tier": "chat-2", "reason": reason}) == 1
 
 
 def test_a_deleted_tier_takes_all_its_series_along(registry: CollectorRegistry, metrics: OperatorMetrics) -> None:
