@@ -153,6 +153,10 @@ docs: venv ## The reference pages, from the models, reasons and engine tables: d
 verify: binaries ## Regenerate every generated file; fail if one changed
 	@$(PY) -m tests.verify
 
+.PHONY: bench-cycle
+bench-cycle: venv ## What a cycle costs in which nothing happens, with up to 10,000 tiers; no cluster; minutes
+	$(PY) -m tools.bench_cycle $(if $(OUT),--out $(OUT))
+
 .PHONY: mutants
 mutants: venv ## Mutation tests of decide/: docs/results/mutants.json, docs/mutants.md; under 10 minutes on 2 cores
 	nice -n 10 $(PY) -m tests.mutants

@@ -16,7 +16,7 @@ from collections.abc import Container, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from tierwise.act.apply import CYCLE_SECONDS, WriteState, act
-from tierwise.decide import decide_in_turns, remember, resume
+from tierwise.decide import SpecChecks, decide_in_turns, remember, resume
 from tierwise.observe import Observer, Samples, World
 from tierwise.outbox import Outbox
 from tierwise.ports import Clock, Cluster
@@ -38,12 +38,14 @@ class OperatorState:
     write_state: WriteState = field(default_factory=WriteState)
     observer: Observer = field(default_factory=Observer)
     settled: SettledTiers = field(default_factory=SettledTiers)
+    checks: SpecChecks = field(default_factory=SpecChecks)
 
     def forget(self, alive: Iterable[str], now: float) -> None:
         """Drop what belongs to tiers that are gone."""
         uids = set(alive)
         self.tiers = {uid: state for uid, state in self.tiers.items() if uid in uids}
         self.publisher.forget(uids, now)
+        self.checks.forget(uids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,8 @@ async def run(
     views = (view if view.tier.key in settled else state.observer.dated(view, samples, now) for view in snapshot.tiers)
     snapshot = replace(snapshot, tiers=tuple(views))
     before = _states(snapshot, state, settled)
-    plan = await in_turns(decide_in_turns(snapshot, before, {key: each.plan for key, each in settled.items()}))
+    standing = {key: each.plan for key, each in settled.items()}
+    plan = await in_turns(decide_in_turns(snapshot, before, standing, state.checks))
     _keep(plan, tiers, state)
     # For a settled tier nothing is to be done. It is only part of the result.
     open_plan = Plan(tuple(each for each in plan.tiers if each.key not in settled))

@@ -6,7 +6,8 @@ It is pure: the same snapshot and the same state give the same plan, to the last
 from __future__ import annotations
 
 from tierwise.decide.plan import decide, decide_in_turns
+from tierwise.decide.spec_checks import SpecChecks
 from tierwise.decide.standing import again, stands
 from tierwise.decide.state_codec import remember, resume
 
-__all__ = ["again", "decide", "decide_in_turns", "remember", "resume", "stands"]
+__all__ = ["SpecChecks", "again", "decide", "decide_in_turns", "remember", "resume", "stands"]

@@ -22,13 +22,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
-from tierwise import engines, reasons
-from tierwise.api.modeltier import ModelTierSpec
+from tierwise import reasons
 from tierwise.decide.advice import advise
 from tierwise.decide.allocate import Grant, allocate
 from tierwise.decide.finalize import finalize
 from tierwise.decide.recommend import Recommendation, recommend
 from tierwise.decide.rollout import choose_rollout
+from tierwise.decide.spec_checks import SpecChecks
 from tierwise.decide.spec_hash import canonical_spec, fingerprint
 from tierwise.decide.workloads import workload_plans
 from tierwise.engines import Finding
@@ -64,12 +64,16 @@ def decide(snapshot: Snapshot, states: Mapping[TierKey, TierState]) -> Plan:
 
 
 def decide_in_turns(
-    snapshot: Snapshot, states: Mapping[TierKey, TierState], standing: Mapping[TierKey, TierPlan] = _NONE
+    snapshot: Snapshot,
+    states: Mapping[TierKey, TierState],
+    standing: Mapping[TierKey, TierPlan] = _NONE,
+    checks: SpecChecks | None = None,
 ) -> Generator[None, None, Plan]:
-    """The same, a tier at a time: whoever drives it may let others work in between.
+    """The same, a tier at a time: whoever drives it may let others work in between. `checks`: what was found before.
 
     `standing`: plans that stand (see `standing`), and are taken as they are. Whatever `allocate` shares out one day
     must count what these tiers have."""
+    checks = SpecChecks() if checks is None else checks
     plans: dict[TierKey, TierPlan] = {}
     candidates: dict[TierKey, _Candidate] = {}
     for view in sorted(snapshot.tiers, key=lambda view: view.tier.key):
@@ -78,7 +82,7 @@ def decide_in_turns(
         if key in standing:
             plans[key] = standing[key]
         elif not _waits(view, state):
-            found = _isolated(view, state, partial(_candidate, view, state, snapshot))
+            found = _isolated(view, state, partial(_candidate, view, state, snapshot, checks))
             if isinstance(found, TierPlan):
                 plans[key] = found
             else:
@@ -116,7 +120,7 @@ def runs_as_accepted(view: TierView, state: TierState) -> bool:
     return rendered is not None and rendered.hash == fingerprint(canonical_spec(tier.spec))
 
 
-def _candidate(view: TierView, state: TierState, snapshot: Snapshot) -> _Candidate | TierPlan:
+def _candidate(view: TierView, state: TierState, snapshot: Snapshot, checks: SpecChecks) -> _Candidate | TierPlan:
     """The tier with what its load asks for; its plan, where nothing is to be scaled."""
     tier, spec = view.tier, view.tier.spec
     if tier.deleting:
@@ -125,7 +129,7 @@ def _candidate(view: TierView, state: TierState, snapshot: Snapshot) -> _Candida
         return _rejected(view, state, (reasons.INVALID_SPEC, tier.invalid))
     if spec.external is not None:
         return TierPlan(tier.key, None, TierState())
-    findings, refused = _checked(view, spec, runs_as_accepted(view, state))
+    findings, refused = _checked(view, checks, runs_as_accepted(view, state))
     if refused is not None:
         return _rejected(view, state, refused)
     advice, state = advise(view, spec, findings, state, snapshot.at)
@@ -159,7 +163,7 @@ def _planned(candidate: _Candidate, grant: Grant, snapshot: Snapshot) -> TierPla
     )
 
 
-def _checked(view: TierView, spec: ModelTierSpec, runs: bool) -> tuple[tuple[Finding, ...], tuple[str, str] | None]:
+def _checked(view: TierView, checks: SpecChecks, runs: bool) -> tuple[tuple[Finding, ...], tuple[str, str] | None]:
     """What is wrong or doubtful, and why the tier cannot be served as it is: a reason and a sentence. Of a tier that
     runs, only what the spec itself says forbids serving."""
     key = view.tier.key
@@ -168,8 +172,9 @@ def _checked(view: TierView, spec: ModelTierSpec, runs: bool) -> tuple[tuple[Fin
         said = f"the names {key} have {length} characters, KServe allows {NAME_AND_NAMESPACE}"
         return (), (reasons.NAME_TOO_LONG, said)
     try:
-        findings = engines.check(spec, view.facts)
-        fatal = [finding for finding in (engines.check(spec, UNKNOWN) if runs else findings) if finding.fatal]
+        findings = checks.findings(view.tier, view.facts)
+        judged = checks.findings(view.tier, UNKNOWN) if runs else findings
+        fatal = [finding for finding in judged if finding.fatal]
     except Unsupported as error:
         return (), (reasons.UNSUPPORTED, error.message)
     if not fatal:
