@@ -290,7 +290,7 @@ async def test_a_prometheus_that_is_away_leaves_the_old_answers_and_a_sentence(s
     await sampler.round()
     scene.prometheus.stop()
     await sampler.round()
-    assert sampler.samples.pods[PodKey("team", "chat", "a")][kinds.RUNNING].value == 5
+    assert sampler.samples.pods[PodKey("team", "chat", "a")].values[kinds.RUNNING] == 5
     assert sampler.samples.problem.endswith("Connection refused; check the chart value prometheus.url")
     metrics.close()
 
