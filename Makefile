@@ -60,7 +60,7 @@ unit: venv ## Tests that need no cluster, with branch coverage of controllers/ (
 	@$(VENV)/bin/coverage report --skip-covered --fail-under=95
 
 # Tracing makes a run half as fast again, so it is done where the library itself is tested.
-UNTRACED := tests/unit/faults tests/unit/operator tests/unit/playground tests/unit/project tests/unit/properties \
+UNTRACED := tests/unit/faults tests/unit/versions tests/unit/operator tests/unit/playground tests/unit/project tests/unit/properties \
   tests/unit/simulator tests/unit/test_pod_template_hash.py $(patsubst %,tests/unit/engines/test_%.py,check_properties injection shape)
 API := tests/unit/api tests/unit/decide
 TRACED = COVERAGE_FILE=.coverage.$@ $(PYTEST) -q --cov --cov-branch --cov-report=
@@ -138,6 +138,11 @@ test-faults-replicas: binaries ## ... the shard about replicas that start, end a
 .PHONY: test-faults-measured
 test-faults-measured: binaries ## ... the shard about measurements and strangers, and whatever is new
 	@$(PYTEST) -q --durations=0 tests/faults $(addprefix --ignore=,$(CONTROL) $(REPLICAS))
+
+.PHONY: test-versions
+test-versions: binaries ## Rendering, examples, loop and load step on other KServe and Kubernetes releases; writes docs/results/versions.json
+	@nice -n 10 $(PY) -m tests.versions
+	@$(PY) -m tests.versions.table
 
 .PHONY: crds
 crds: venv ## The CRDs, from the models: crds/ and charts/tierwise-crds

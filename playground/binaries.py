@@ -24,10 +24,11 @@ from playground.compiling import Say, clock
 from playground.existing import Wanted, adopt
 from playground.kserve import export_manifests
 from playground.prometheus_source import PLUGINS, module_with_copy
-from playground.versions import KSERVE, KUBERNETES, PROMETHEUS, TOOLS, pinned, release
+from playground.versions import KSERVE, KUBERNETES, PROMETHEUS, TOOLS, VersionSet, chosen, pinned, release
 
 ETCD, HELM = "go.etcd.io/etcd/server/v3", "helm.sh/helm/v4"
-HOW_LONG = "once; 6 to 15 minutes on two cores"
+MANIFESTS = "kserve"
+HOW_LONG = "once; up to a quarter of an hour on two cores that have nothing else to do"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +50,18 @@ _VERSION = "k8s.io/component-base/version"
 # Without them the server calls itself v0.0.0 and clients warn about the skew.
 _KUBERNETES = (
     (f"{_VERSION}.gitVersion", "v{release}"),
-    (f"{_VERSION}.gitMajor", "{major}"),
-    (f"{_VERSION}.gitMinor", "{minor}"),
+    (f"{_VERSION}.gitMajor", "{kubernetes_major}"),
+    (f"{_VERSION}.gitMinor", "{kubernetes_minor}"),
     (f"{_VERSION}.gitTreeState", "clean"),
+)
+# Without them helm takes a chart to be for Kubernetes 1.20.
+_HELM = (
+    (f"{HELM}/internal/version.version", "v{release}"),
+    *(
+        (f"{HELM}/{package}k8sVersion{part}", f"{{kubernetes_{part.lower()}}}")
+        for package in ("pkg/chart/common.", "pkg/chart/v2/lint/rules.")
+        for part in ("Major", "Minor")
+    ),
 )
 _PROMETHEUS = (("github.com/prometheus/common/version.Version", "{release}"),)
 
@@ -74,18 +84,22 @@ BINARIES: tuple[Binary, ...] = (
         f"{HELM}/cmd/helm",
         HELM,
         question=("version", "--short"),
-        stamps=((f"{HELM}/internal/version.version", "v{release}"),),
+        stamps=_HELM,
     ),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What is built: programs, the Go module that pins them, and whether KServe's manifests come with them."""
+    """What is built: programs, the Go module that pins them, and whether KServe's manifests come with them.
+
+    `base` is another recipe, which gives what this one lacks.
+    """
 
     binaries: tuple[Binary, ...] = BINARIES
     tools: Path = TOOLS
     manifests: bool = True
+    base: Recipe | None = None
 
     def key(self) -> str:
         """Return the name of the cache folder: the Kubernetes version and a hash over pins and build flags."""
@@ -93,6 +107,8 @@ class Recipe:
         for name in ("go.mod", "go.sum"):
             digest.update(f"{name}\0".encode() + (self.tools / name).read_bytes())
         digest.update(repr((self.binaries, self.job(self.binaries, self.tools).flags(), PLUGINS)).encode())
+        if self.base is not None:
+            digest.update(self.base.key().encode())
         return f"{pinned(KUBERNETES, self.tools)}-{digest.hexdigest()[:12]}"
 
     def folder(self) -> Path:
@@ -103,6 +119,15 @@ class Recipe:
         """Return what is not there yet, in order."""
         return tuple(binary for binary in self.binaries if not os.access(self.folder() / binary.name, os.X_OK))
 
+    def complete(self) -> bool:
+        """Return whether everything is there."""
+        names = self.names() if self.base is None else {*self.names(), *self.base.names()}
+        return not self.missing() and all((self.folder() / name).exists() for name in names)
+
+    def names(self) -> set[str]:
+        """Return what this recipe puts into its folder itself."""
+        return {binary.name for binary in self.binaries} | ({MANIFESTS} if self.manifests else set())
+
     def job(self, binaries: tuple[Binary, ...], module: Path) -> compiling.Job:
         """Return how some of them are compiled, in a module with the same pins."""
         return compiling.Job(module, {binary.package: self._stamps(binary) for binary in binaries})
@@ -111,35 +136,46 @@ class Recipe:
         if not binary.stamps:
             return ""
         number = release(binary.module, self.tools)
-        major, minor, _ = number.split(".", 2)
-        filled = ((name, text.format(release=number, major=major, minor=minor)) for name, text in binary.stamps)
+        kubernetes = release(KUBERNETES, self.tools).split(".")
+        values = {"release": number, "kubernetes_major": kubernetes[0], "kubernetes_minor": kubernetes[1]}
+        filled = ((name, text.format_map(values)) for name, text in binary.stamps)
         return " ".join(f"-X {name}={text}" for name, text in filled)
+
+
+def recipe_of(versions: VersionSet | None) -> Recipe:
+    """Return what is built for a set of versions, or usually."""
+    if versions is None:
+        return Recipe()
+    own = tuple(binary for binary in BINARIES if binary.name in versions.programs)
+    return Recipe(own, versions.tools, manifests=versions.module == KSERVE, base=Recipe())
 
 
 def folder() -> Path:
     """Return the folder that holds the binaries (it may not exist yet)."""
-    return Recipe().folder()
+    return recipe_of(chosen()).folder()
 
 
 def ensure(say: Say = print, *, terminal: bool = False, recipe: Recipe | None = None) -> Path:
     """Build what is missing; return the folder. At once when nothing is.
 
-    `say` gets progress lines; with `terminal` they come every 5 seconds instead of every 30.
-    Raises PlaygroundError if Go is absent or a build fails.
+    `say` gets progress lines; with `terminal` they come every 5 seconds instead of every 30. Without `recipe` it is
+    the one of the chosen set of versions. Raises PlaygroundError if Go is absent or a build fails.
     """
-    wanted = recipe or Recipe()
+    wanted = recipe or recipe_of(chosen())
     where = wanted.folder()
-    manifests = where / "kserve"
-    needs_manifests = wanted.manifests and not manifests.is_dir()
-    if not wanted.missing() and not needs_manifests:
+    if wanted.complete():
         return where
+    if wanted.base is not None:
+        ensure(say, terminal=terminal, recipe=wanted.base)
     where.mkdir(parents=True, exist_ok=True)
     with _lock(cache_root() / "build.lock", say):
         todo = tuple(binary for binary in wanted.missing() if not _adopted(binary, wanted, say))
         if todo:
             _build(todo, wanted, compiling.Progress(say, terminal))
-        if wanted.manifests and not manifests.is_dir():
-            export_manifests(compiling.source(wanted.tools, KSERVE), manifests)
+        if wanted.manifests and not (where / MANIFESTS).is_dir():
+            export_manifests(compiling.source(wanted.tools, KSERVE), where / MANIFESTS)
+        if wanted.base is not None:
+            _link(wanted, wanted.base)
         compiling.forget()
     return where
 
@@ -154,6 +190,14 @@ def _lock(path: Path, say: Say) -> Iterator[None]:
             say("another build is running; waiting for it")
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+def _link(recipe: Recipe, base: Recipe) -> None:
+    for name in sorted(base.names() - recipe.names()):
+        link = recipe.folder() / name
+        if not link.exists():
+            link.unlink(missing_ok=True)
+            link.symlink_to(Path("..") / base.key() / name)
 
 
 def _adopted(binary: Binary, recipe: Recipe, say: Say) -> bool:

@@ -14,6 +14,7 @@ from tests.chart.helm import goldens
 from tests.faults import table as faults
 from tests.mutants import page as mutants
 from tests.render import goldens as renderings
+from tests.versions import table as versions
 from tierwise.api import crd
 from tools import api_docs, engines_page, validity_page
 from tools.generated import write
@@ -25,6 +26,7 @@ GENERATORS = (
     engines_page.files,
     validity_page.files,
     faults.files,
+    versions.files,
     rights.files,
     mutants.files,
     goldens,

@@ -3,6 +3,7 @@ message."""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import threading
 from dataclasses import replace
@@ -208,6 +209,13 @@ def test_every_program_has_a_pin_and_a_name_of_its_own() -> None:
     assert len({executable(binary.package) for binary in BINARIES}) == len(BINARIES)
 
 
+def test_helm_is_told_for_which_kubernetes_a_chart_is() -> None:
+    minor = release(KUBERNETES).split(".")[1]
+    flags = Recipe().job(BINARIES, Recipe().tools).programs["helm.sh/helm/v4/cmd/helm"]
+    assert f"-X helm.sh/helm/v4/pkg/chart/common.k8sVersionMinor={minor}" in flags
+    assert f"-X helm.sh/helm/v4/internal/version.version=v{release('helm.sh/helm/v4')}" in flags
+
+
 def test_what_names_a_release_follows_the_pins(recipe: Recipe) -> None:
     assert release("example.test/pinned", recipe.tools) == "1.5.6"
     assert kubernetes_minor(recipe.tools) == "1.2"
@@ -222,3 +230,19 @@ def test_the_cache_follows_the_base_directory_specification() -> None:
     assert cache_root({"XDG_CACHE_HOME": "/somewhere"}) == Path("/somewhere/tierwise")
     assert cache_root({}) == home / ".cache" / "tierwise"
     assert cache_root({"XDG_CACHE_HOME": "relative"}) == home / ".cache" / "tierwise"
+
+
+def test_a_recipe_with_a_base_builds_its_own_and_links_the_rest(recipe: Recipe, tmp_path: Path) -> None:
+    (recipe.folder() / "kserve").mkdir(parents=True)
+    base = replace(recipe, manifests=True)
+    tools = tmp_path / "other"
+    shutil.copytree(recipe.tools, tools)
+    (tools / "go.mod").write_text(GO_MOD.replace("v1.5.6", "v1.6.0"))
+    where = ensure(lambda _: None, recipe=Recipe((TINY,), tools, manifests=False, base=base))
+    ran = {name: subprocess.run([where / name], capture_output=True, text=True).stderr for name in ("tiny", "other")}
+    assert ran == {"tiny": "it runs v1.6.0", "other": "it runs "}
+    assert (where / "other").resolve() == base.folder() / "other"
+    assert (where / "kserve").is_dir()
+    said: list[str] = []
+    ensure(said.append, recipe=Recipe((TINY,), tools, manifests=False, base=base))
+    assert said == []
