@@ -19,6 +19,7 @@ MUTATED = Path("src/tierwise/decide")
 COPIED = {
     "controllers/tierwise": "src/tierwise",
     "simulator/tierwise_sim": "src/tierwise_sim",
+    "tests/builders": "tests/builders",
     "tests/unit/act": "tests/unit/act",  # the cluster in memory that the tests of the way back run on
     "tests/unit/reconcile": "tests/unit/reconcile",
     "tests/unit/decide": "tests/unit/decide",
