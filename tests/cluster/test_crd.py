@@ -190,7 +190,7 @@ def test_scale_subresource(kubectl: Kubectl) -> None:
         kubectl("patch", "mt", "scaled", "--subresource=status", "--type=merge", "-p", json.dumps(status))
         return json.loads(kubectl("get", "mt", "scaled", "--subresource=scale", "-o", "json"))
 
-    seen = eventually(scale, lambda got: got["status"].get("replicas") == 2, 10, "replicas of the scale")
+    seen = eventually(scale, lambda got: got["status"].get("replicas") == 2, 30, "replicas of the scale")
     assert seen["kind"] == "Scale"
     assert "tierwise.io/tier=scaled" in seen["status"]["selector"]
     kubectl.apply(manifest(Case("api", external(), name="api")))
@@ -229,13 +229,13 @@ def test_columns_short_name_and_category(kubectl: Kubectl) -> None:
         header, row = eventually(
             lambda kind=kind: table(kind, "shown"),  # type: ignore[misc]
             lambda lines: "2/3" in lines[1],
-            10,
+            30,
             "the status that was written",
         )
         assert header == ["NAME", "MODEL", "READY", "DESIRED", "WAITING", "KV", "$/H", "LIMITED", "STATUS", "AGE"]
         assert row[:-1] == ["shown", "chat", "2/3", "3", "4", "71", "4.98", "MaxReplicas", "Scaling"]
     header, row = eventually(
-        lambda: table("mt", "shown", "-o", "wide"), lambda lines: "2/3" in lines[1], 10, "the wide columns"
+        lambda: table("mt", "shown", "-o", "wide"), lambda lines: "2/3" in lines[1], 30, "the wide columns"
     )
     assert header == ["NAME", *(column.name.upper() for column in MODEL_TIER.columns)]
     assert row[1:-1] == [str(STATUS[column.path.removeprefix(".status.")]) for column in MODEL_TIER.columns[:-1]]

@@ -141,7 +141,7 @@ def test_a_missing_secret_is_named_and_healed(room: Room) -> None:
     eventually(
         lambda: room.get("waiting")["status"]["containerStatuses"][0]["state"].get("waiting", {}).get("message"),
         lambda message: message == key,
-        10,
+        30,
         key,
     )
     room.kubectl.apply(secret("later", token="x"))

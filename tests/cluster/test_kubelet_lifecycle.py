@@ -36,14 +36,14 @@ def first(item: Object) -> Object:
 def test_readiness_follows_the_probe_and_the_endpoint_follows_readiness(room: Room) -> None:
     room.kubectl.apply(service("probed"))
     room.ready(pod("probed", echo(readinessProbe=http("/readyz", failureThreshold=1))))
-    eventually(lambda: room.fetch("probed")[0], lambda code: code == 200, 10, "the Service answers")
+    eventually(lambda: room.fetch("probed")[0], lambda code: code == 200, 30, "the Service answers")
     assert room.fetch("probed", "/unready")[0] == 200
-    eventually(lambda: condition(room.get("probed"), "Ready"), lambda s: s == "False", 5, "not ready")
+    eventually(lambda: condition(room.get("probed"), "Ready"), lambda s: s == "False", 20, "not ready")
     assert first(room.get("probed"))["restartCount"] == 0
     address = room.get("probed")["status"]["podIP"]
     room.ready(pod("asker", echo()))
     room.kubectl.apply(service("asker"))
-    eventually(lambda: room.fetch("asker")[0], lambda code: code == 200, 10, "the asker answers")
+    eventually(lambda: room.fetch("asker")[0], lambda code: code == 200, 30, "the asker answers")
     # Its Service has no endpoint any more and refuses; the pod itself still answers.
     refused = room.from_pod("asker", "http://probed/")
     assert refused[0] == 502
@@ -56,11 +56,11 @@ def test_liveness_restarts_the_container_in_its_pod(room: Room) -> None:
     room.kubectl.apply(service("lively"))
     room.ready(pod("lively", echo(livenessProbe=http("/healthz", failureThreshold=2))))
     before = room.get("lively")["status"]
-    eventually(lambda: room.fetch("lively", "/fail")[0], lambda code: code == 200, 10, "the Service answers")
+    eventually(lambda: room.fetch("lively", "/fail")[0], lambda code: code == 200, 30, "the Service answers")
     after = eventually(
         lambda: room.get("lively"),
         lambda p: first(p)["restartCount"] == 1 and first(p)["ready"],
-        15,
+        40,
         "restarted",
     )
     assert after["status"]["podIP"] == before["podIP"]
@@ -76,7 +76,7 @@ def test_a_startup_probe_holds_the_others_back_and_its_failure_restarts(room: Ro
         pod("dead", echo(startupProbe=never, readinessProbe=http("/readyz"))),
         pod("slow", script(code, startupProbe={**slow, "failureThreshold": 20, "timeoutSeconds": 5})),
     )
-    eventually(lambda: room.get("dead"), lambda p: first(p)["restartCount"] >= 1, 15, "restarted")
+    eventually(lambda: room.get("dead"), lambda p: first(p)["restartCount"] >= 1, 40, "restarted")
     assert first(room.get("dead"))["ready"] is False
     item = room.wait("slow", "condition=Ready")
     ready = next(c for c in item["status"]["conditions"] if c["type"] == "Ready")["lastTransitionTime"]
@@ -88,7 +88,7 @@ def test_deletion_is_prestop_then_term_then_kill_and_as_ready_as_the_probe_says(
     hook = {"preStop": {"sleep": {"seconds": 2}}}
     stubborn = echo(args=["--ignore-term"], lifecycle=hook, readinessProbe=http("/readyz", failureThreshold=1))
     room.kubectl.apply(service("stubborn"))
-    room.ready(pod("stubborn", stubborn, terminationGracePeriodSeconds=5))
+    room.ready(pod("stubborn", stubborn, terminationGracePeriodSeconds=12))
     with room.follow("stubborn") as following:
         began = time.monotonic()
         room.kubectl("delete", "pod", "stubborn", "--wait=false")
@@ -96,12 +96,12 @@ def test_deletion_is_prestop_then_term_then_kill_and_as_ready_as_the_probe_says(
         assert condition(leaving, "Ready") == "True"
         assert "running" in first(leaving)["state"]
         assert room.fetch("stubborn", "/unready")[0] == 200, "a Service that has no other endpoint uses this one"
-        eventually(lambda: condition(room.get("stubborn"), "Ready"), lambda s: s == "False", 3, "watched to the end")
+        eventually(lambda: condition(room.get("stubborn"), "Ready"), lambda s: s == "False", 10, "watched to the end")
         room.gone("stubborn")
         took = time.monotonic() - began
         assert following.stdout is not None
         assert "signal 15" in following.stdout.read()
-    assert 4.5 <= took <= 7.5
+    assert 11.5 <= took <= 20, "killed when its time was over"
 
 
 def test_a_hook_runs_before_the_signal_and_a_polite_end_is_quick(room: Room) -> None:
@@ -123,7 +123,7 @@ while True: time.sleep(1)
             assert following.stdout.readline(), "kubectl follows before the pod goes"
             began = time.monotonic()
             room.kubectl("delete", "pod", name)
-            assert time.monotonic() - began < 6
+            assert time.monotonic() - began < 20, "long before its time is over"
             lines = following.stdout.read().splitlines()
         told = [line for line in lines if "hook" in line or "signal" in line]
         assert ["hook" in told[0], "signal" in told[1]] == [True, True], lines
@@ -134,7 +134,7 @@ def test_a_shorter_grace_period_counts_even_later(room: Room) -> None:
     room.kubectl("delete", "pod", "patient", "--wait=false")
     time.sleep(1)
     room.kubectl("delete", "pod", "patient", "--wait=false", "--grace-period=2")
-    room.gone("patient", 6)
+    room.gone("patient", 30)
     room.ready(pod("forced", echo(args=["--ignore-term"]), terminationGracePeriodSeconds=60))
     address = room.get("forced")["status"]["podIP"]
     room.kubectl("delete", "pod", "forced", "--force", "--grace-period=0")
@@ -143,7 +143,7 @@ def test_a_shorter_grace_period_counts_even_later(room: Room) -> None:
     gone = eventually(
         lambda: room.from_pod("asker", f"http://{address}:8080/"),
         lambda answer: answer[0] == 502,
-        8,
+        30,
         "its process is gone too",
     )
     assert gone[0] == 502
@@ -160,7 +160,7 @@ def test_a_crash_loop_backs_off_and_says_why(room: Room) -> None:
     assert status["restartCount"] == 1
     assert room.get("crasher")["status"]["phase"] == "Running"
     assert room.kubectl("logs", "crasher", "--previous") == "dying\n"
-    eventually(lambda: first(room.get("crasher"))["restartCount"], lambda n: n == 2, 15, "tried again")
+    eventually(lambda: first(room.get("crasher"))["restartCount"], lambda n: n == 2, 40, "tried again")
 
 
 def test_the_last_words_become_the_message(room: Room) -> None:

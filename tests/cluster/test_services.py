@@ -25,8 +25,8 @@ def room(playground: Playground) -> Iterator[Room]:
         made.ready(*items, pod("asker", echo()))
         made.kubectl.apply(service("pair"), service("asker"), service("nobody"))
         for name in ("pair", "asker"):
-            eventually(lambda name=name: made.fetch(name)[0], lambda code: code == 200, 10, name)  # type: ignore[misc]
-        eventually(lambda: endpoints(made), lambda n: n == 2, 10, "two endpoints")
+            eventually(lambda name=name: made.fetch(name)[0], lambda code: code == 200, 30, name)  # type: ignore[misc]
+        eventually(lambda: endpoints(made), lambda n: n == 2, 30, "two endpoints")
         yield made
 
 
@@ -58,7 +58,7 @@ def test_a_headless_name_is_the_pods_themselves(room: Room) -> None:
     hosts = set()
     for _ in range(10):
         answer = eventually(
-            lambda: room.from_pod("asker", "http://bare:8000/"), lambda a: a[0] == 200, 10, "bare answers"
+            lambda: room.from_pod("asker", "http://bare:8000/"), lambda a: a[0] == 200, 30, "bare answers"
         )
         hosts.add(json.loads(answer[1])["host"])
     assert hosts <= {"one", "two"}
@@ -77,6 +77,6 @@ def test_streams_pass_as_they_come(room: Room) -> None:
 
 def test_a_pod_that_leaves_gets_no_more_connections(room: Room) -> None:
     room.kubectl("delete", "pod", "two", "--wait=false")
-    eventually(lambda: endpoints(room), lambda n: n == 1, 5, "one endpoint")
+    eventually(lambda: endpoints(room), lambda n: n == 1, 30, "one endpoint")
     hosts = {json.loads(room.fetch("pair")[1])["host"] for _ in range(6)}
     assert hosts == {"one"}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -65,8 +67,8 @@ def test_results_of_other_code_than_todays_are_complained_about() -> None:
     assert stale(fresh) == []
     changed = [replace(each, sha256="0" * 64) if each.name == "plan.py" else each for each in fresh.files]
     assert stale(replace(fresh, files=tuple(changed))) == ["plan.py"]
-    new = tuple(each for each in fresh.files if each.name != "replicas.py")
-    assert stale(replace(fresh, files=new)) == ["replicas.py"]
+    new = tuple(each for each in fresh.files if each.name != "demand.py")
+    assert stale(replace(fresh, files=new)) == ["demand.py"]
     gone = (*fresh.files, replace(fresh.files[0], name="gone.py"))
     assert stale(replace(fresh, files=gone)) == ["gone.py"]
     assert "gone.py" in complaints(replace(fresh, files=gone), {})[0]
@@ -102,6 +104,28 @@ def test_comments_and_docstrings_are_no_code() -> None:
     assert code(SOURCE.replace("docstring # 1", "docstring # 2")) != PLAIN
 
 
-def test_what_mutants_are_run_with_exists() -> None:
-    wanted = {*stage.COPIED, *stage.SELECTED}
-    assert [each for each in sorted(wanted) if not (stage.REPO / each).exists()] == []
+def _imported(path: Path) -> set[Path]:
+    """The modules of tests/ that a module of it imports, as files."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("tests."):
+            names |= {node.module, *(f"{node.module}.{each.name}" for each in node.names)}
+    files = {stage.REPO / f"{name.replace('.', '/')}.py" for name in names}
+    return {each for each in files if each.exists()}
+
+
+def test_the_copy_holds_whatever_the_tests_of_mutants_import() -> None:
+    waiting = {
+        each
+        for chosen in stage.SELECTED
+        for each in ([stage.REPO / chosen] if chosen.endswith(".py") else (stage.REPO / chosen).rglob("*.py"))
+    }
+    reached: set[Path] = set()
+    while waiting:
+        path = waiting.pop()
+        reached.add(path)
+        waiting |= _imported(path) - reached
+    copied = [stage.REPO / each for each in stage.COPIED]
+    missing = [path for path in reached if not any(path.is_relative_to(folder) for folder in copied)]
+    assert sorted(str(path.relative_to(stage.REPO)) for path in missing) == []
+    assert all(folder.exists() for folder in copied)
