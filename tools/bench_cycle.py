@@ -41,7 +41,7 @@ from tierwise.observe.poller import PollConfig, Poller
 from tierwise.report.metrics import OperatorMetrics
 from tierwise.runtime.garbage import GarbageCollection
 from tierwise.runtime.health_server import Health
-from tierwise.types.model_metadata import repositories
+from tierwise.runtime.turns import in_turns
 from tierwise_operator.loop import Dependencies, Loop
 from tools.settled_cluster import Clock, Hub, SettledCluster, prometheus_queries
 
@@ -96,8 +96,7 @@ class Bench:
 
     async def _world(self) -> World:
         """As the process' own sources put it together."""
-        specs = [each.spec for each in self.cluster.records["modeltiers"].values() if each.spec is not None]
-        self.metadata.want(each for spec in specs for each in repositories(spec) if each is not None)
+        await in_turns(self.metadata.want_in_turns(tuple(self.cluster.records["modeltiers"].values())))
         return self.cluster.world(self.metadata.publications)
 
     async def tick(self, seconds: float = TICK_SECONDS) -> None:

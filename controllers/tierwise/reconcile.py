@@ -11,6 +11,7 @@ so nothing that must not be lost waits to be kept.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Container, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -77,12 +78,14 @@ async def run(
     tiers = {view.tier.key: view.tier for view in snapshot.tiers}
     state.forget((tier.uid for tier in tiers.values()), now)
     snapshot = publisher.with_untold(snapshot)
+    await asyncio.sleep(0)  # what is done for all tiers at once is short, and not so short together
     settled = await in_turns(tiers_settled.check_in_turns(snapshot, state.tiers, writing=writing))
     views = (view if view.tier.key in settled else state.observer.dated(view, samples, now) for view in snapshot.tiers)
     snapshot = replace(snapshot, tiers=tuple(views))
     before = _states(snapshot, state, settled)
     standing = {key: each.plan for key, each in settled.items()}
     plan = await in_turns(decide_in_turns(snapshot, before, standing, state.checks))
+    await asyncio.sleep(0)
     _keep(plan, tiers, state)
     # For a settled tier nothing is to be done. It is only part of the result.
     open_plan = Plan(tuple(each for each in plan.tiers if each.key not in settled))
@@ -97,6 +100,7 @@ async def run(
         await publisher.publish(report, tiers, cluster, clock)
     made = _quiet(open_plan, outcome, report, publisher.outbox)
     await in_turns(tiers_settled.settle_in_turns(snapshot, before, made, writing=writing))
+    await asyncio.sleep(0)
     return _with_settled(CycleResult(snapshot, plan, outcome, report), settled)
 
 

@@ -17,7 +17,8 @@ from tierwise.kube.reflector import Reflector, Source
 from tierwise.observe import World, gpu_inventory, records
 from tierwise.observe.model_metadata_cache import ModelMetadataCache
 from tierwise.observe.tier_object import tier_object
-from tierwise.types.model_metadata import NOTHING, repositories
+from tierwise.runtime.turns import in_turns
+from tierwise.types.model_metadata import NOTHING
 from tierwise_operator.informer import Informer
 from tierwise_operator.kopf_handlers import WatchedKind
 from tierwise_operator.settings import Settings
@@ -89,8 +90,7 @@ class Watches:
         if found is None or any(each.present is None for each in self._reflectors):
             return None
         if self._catalogue is not None:
-            specs = [each.spec for each in found["tiers"] if each.spec is not None]
-            self._catalogue.want(each for spec in specs for each in repositories(spec) if each is not None)
+            await in_turns(self._catalogue.want_in_turns(found["tiers"]))
         return World(
             tiers=found["tiers"],
             pods=found["pods"],

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol
@@ -23,7 +23,8 @@ from tierwise.engines import model_shape
 from tierwise.errors import TierwiseError, Transient
 from tierwise.hub.client import HubFiles
 from tierwise.ports import Clock
-from tierwise.types.model_metadata import ModelMetadata, ModelMetadataSet, Repository
+from tierwise.types import TierObject
+from tierwise.types.model_metadata import ModelMetadata, ModelMetadataSet, Repository, repositories
 
 logger = logging.getLogger(__name__)
 
@@ -70,14 +71,23 @@ class ModelMetadataCache:
         self._entries: dict[Repository, _Entry] = {}
         self._news = asyncio.Event()
 
-    def want(self, repositories: Iterable[Repository]) -> None:
+    def want(self, used: Iterable[Repository]) -> None:
         """These are in use; all others are forgotten."""
         now = self._clock.monotonic()
-        wanted = list(islice(dict.fromkeys(sorted(repositories)), MOST))
+        wanted = list(islice(sorted(set(used)), MOST))
         before = self._entries
         self._entries = {each: before.get(each) or _Entry(since=now, due=now) for each in wanted}
         if self._entries.keys() - before.keys():
             self._news.set()
+
+    def want_in_turns(self, tiers: Iterable[TierObject]) -> Generator[None, None, None]:
+        """What these tiers use is in use, and nothing else; a tier at a time."""
+        used: set[Repository] = set()
+        for tier in tiers:
+            if tier.spec is not None:
+                used.update(each for each in repositories(tier.spec) if each is not None)
+            yield
+        self.want(used)
 
     @property
     def publications(self) -> ModelMetadataSet:

@@ -150,7 +150,12 @@ def _readings_in_turns(answer: Iterable[Series], asked_at: float) -> Generator[N
         yield
     for key, engines in capacities.items():
         found[key][kinds.KV_CAPACITY] = sum(engines.values())
-    return {key: (values, asked_at - ages.get(key, 0.0)) for key, values in found.items()}
+        yield
+    dated: dict[PodKey, tuple[Mapping[str, float], float]] = {}
+    for key, values in found.items():
+        dated[key] = values, asked_at - ages.get(key, 0.0)
+        yield
+    return dated
 
 
 def _capacity(labels: Mapping[str, str]) -> float:
