@@ -17,6 +17,8 @@ from urllib.parse import quote
 from playground.handle import Playground
 from tests.cluster.kubectl import Kubectl, Object, eventually
 
+# How long a thing may take that takes a second or two on a quiet machine: a pod that imports a large library, say.
+PATIENCE = 60.0
 ECHO, PYTHON = "playground/http-echo", "playground/python"
 
 
@@ -64,7 +66,7 @@ class Room:
         assert found is not None, f"pod {name} does not exist"
         return found
 
-    def wait(self, name: str, condition: str, seconds: float = 20) -> Object:
+    def wait(self, name: str, condition: str, seconds: float = PATIENCE) -> Object:
         """Wait for a condition of a pod; the pod."""
         self.kubectl("wait", f"--for={condition}", f"pod/{name}", f"--timeout={seconds}s")
         return self.get(name)
@@ -85,11 +87,11 @@ class Room:
         assert ended["status"]["phase"] == "Succeeded", f"{ended['status']}\n{written}"
         return written
 
-    def phase(self, name: str, *phases: str, seconds: float = 20) -> Object:
+    def phase(self, name: str, *phases: str, seconds: float = PATIENCE) -> Object:
         """Wait for one of these phases; the pod."""
         return eventually(lambda: self.get(name), lambda p: p["status"]["phase"] in phases, seconds, f"{name} {phases}")
 
-    def state(self, name: str, reason: str, seconds: float = 20) -> Object:
+    def state(self, name: str, reason: str, seconds: float = PATIENCE) -> Object:
         """Wait until the first container waits or ended for this reason; its status."""
 
         def look() -> Object:
@@ -114,7 +116,7 @@ class Room:
         """GET a URL from inside an echo pod that has a Service of its own name."""
         return self.fetch(name, f"/get?{quote(url, safe='')}")
 
-    def gone(self, name: str, seconds: float = 20) -> None:
+    def gone(self, name: str, seconds: float = PATIENCE) -> None:
         """Wait until a pod does not exist."""
         eventually(lambda: self.kubectl.get("pod", name), lambda p: p is None, seconds, f"{name} gone")
 
@@ -143,7 +145,7 @@ def new_room(playground: Playground, prefix: str) -> Iterator[Room]:
     admin.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     room = Room(playground, admin.within(name))
     # Pods are refused until the controller has made the namespace's own ServiceAccount.
-    eventually(lambda: room.kubectl.get("serviceaccount", "default"), bool, 20, "the default ServiceAccount")
+    eventually(lambda: room.kubectl.get("serviceaccount", "default"), bool, PATIENCE, "the default ServiceAccount")
     try:
         yield room
     finally:
