@@ -30,7 +30,8 @@ The playground needs Linux namespaces, and this machine does not let this user m
       sysctl -w kernel.apparmor_restrict_unprivileged_userns=0     (Ubuntu 23.10 and newer)
       sysctl -w kernel.unprivileged_userns_clone=1                 (Debian 10 and older)
       sysctl -w user.max_user_namespaces=10000                     (RHEL and others, if it is 0)
-  - use another cluster instead: point KUBECONFIG to a kind cluster with KServe and Prometheus."""
+  - use another cluster with KServe, such as kind: with TIERWISE_TEST_KUBECONFIG=FILE the cluster tests run that need no
+    more than an API server with KServe. The demo needs the playground."""
 
 
 def loopback_listener(port: int = 0) -> socket.socket:
@@ -73,7 +74,7 @@ def choose_namespaces() -> list[str]:
     Root falls back to namespaces without a user namespace. Raises PlaygroundError that says what to do.
     """
     if sys.platform != "linux":
-        raise PlaygroundError("the playground needs Linux", "Point KUBECONFIG to a kind cluster instead.")
+        raise PlaygroundError("the playground needs Linux", "Use a Linux machine, or a virtual one.")
     for tool in ("unshare", "nsenter"):
         if shutil.which(tool) is None:
             raise PlaygroundError(f"{tool} is not installed", "Install the package util-linux.")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 
 from playground.handle import Playground, start
+from tests.cluster.elsewhere import elsewhere
 
 __all__ = ["Playground"]
 
@@ -38,6 +40,10 @@ def started() -> Playground:
 
 @pytest.fixture(scope="session")
 def playground() -> Iterator[Playground]:
-    """A running control plane, shared; what a test stops it must start again."""
+    """A running control plane, shared; what a test stops it must start again. Or the cluster that is named."""
+    other = elsewhere()
+    if other is not None:
+        yield cast(Playground, other)
+        return
     with started() as running:
         yield running

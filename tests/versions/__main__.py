@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from playground import binaries
@@ -21,12 +21,11 @@ from tests.versions.results import REPO, Row, record
 
 DEFAULT = "default"
 CLUSTER = Path("tests/cluster")
-# Rendering against the webhooks, the examples as a user applies them, the loop, a scale-up and down under load.
+# Rendering against the webhooks and the loop; the examples as a user applies them, a scale-up and down under load.
+# Two runs, each with a playground of its own: in the second the operator is installed with helm.
 TESTS = (
-    CLUSTER / "test_render.py",
-    CLUSTER / "test_loop.py",
-    CLUSTER / "e2e/test_examples.py",
-    CLUSTER / "e2e/test_load_step.py",
+    (CLUSTER / "test_render.py", CLUSTER / "test_loop.py"),
+    (CLUSTER / "e2e/test_examples.py", CLUSTER / "e2e/test_load_step.py"),
 )
 
 
@@ -55,21 +54,25 @@ def main(names: Sequence[str]) -> int:
 
 def run(name: str, versions: VersionSet | None) -> Row:
     """Run the tests on one set. Raises RuntimeError if pytest did not come to a report."""
+    env = {key: value for key, value in os.environ.items() if key != VARIABLE}
+    env |= {VARIABLE: name} if versions is not None else {}
+    return read([_report(name, env, tests) for tests in TESTS], name, versions)
+
+
+def _report(name: str, env: Mapping[str, str], tests: Sequence[Path]) -> str:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        env = {key: value for key, value in os.environ.items() if key != VARIABLE}
-        chosen = {VARIABLE: name} if versions is not None else {}
-        command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *map(str, TESTS)]
-        done = subprocess.run(command, cwd=REPO, env=env | chosen, check=False)
+        command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *map(str, tests)]
+        done = subprocess.run(command, cwd=REPO, env=env, check=False)
         if done.returncode not in (0, 1) or not report.exists():
             raise RuntimeError(f"{name}: pytest ended with {done.returncode}")
-        return read(report.read_text(encoding="utf-8"), name, versions)
+        return report.read_text(encoding="utf-8")
 
 
-def read(report: str, name: str, versions: VersionSet | None) -> Row:
-    """Make a row of pytest's report."""
-    suite = ElementTree.fromstring(report)[0]
-    cases = {case: {child.tag for child in case} for case in suite.iter("testcase")}
+def read(reports: Sequence[str], name: str, versions: VersionSet | None) -> Row:
+    """Make a row of pytest's reports."""
+    suites = [ElementTree.fromstring(report)[0] for report in reports]
+    cases = {case: {child.tag for child in case} for suite in suites for case in suite.iter("testcase")}
     failed = [case.attrib["name"] for case, tags in cases.items() if tags & {"failure", "error"}]
     skipped = sum("skipped" in tags for tags in cases.values())
 
@@ -84,7 +87,7 @@ def read(report: str, name: str, versions: VersionSet | None) -> Row:
         passed=len(cases) - len(failed) - skipped,
         failed=tuple(failed),
         skipped=skipped,
-        seconds=round(float(suite.attrib["time"]), 1),
+        seconds=round(sum(float(suite.attrib["time"]) for suite in suites), 1),
     )
 
 

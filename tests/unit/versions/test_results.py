@@ -29,9 +29,10 @@ REPORT = """\
 
 def test_a_report_becomes_a_row_with_the_releases_that_ran() -> None:
     found = SETS["kserve-0.20"]
-    row = read(REPORT, found.name, found)
-    assert row == Row(found.name, release(KUBERNETES, TOOLS), "0.20.0", 1, ("test_bad", "test_broken"), 1, 12.3)
-    assert read(REPORT, DEFAULT, None).kserve == release(KSERVE, TOOLS)
+    row = read([REPORT, REPORT.replace("test_", "test_second_")], found.name, found)
+    failed = ("test_bad", "test_broken", "test_second_bad", "test_second_broken")
+    assert row == Row(found.name, release(KUBERNETES, TOOLS), "0.20.0", 2, failed, 2, 24.7)
+    assert read([REPORT], DEFAULT, None).kserve == release(KSERVE, TOOLS)
 
 
 def test_a_second_run_renews_its_row_and_rows_are_in_the_order_of_releases(tmp_path: Path) -> None:
@@ -66,7 +67,7 @@ def test_every_row_is_of_a_set_that_is_pinned_so_today() -> None:
 
 
 def test_the_tests_that_are_run_are_there() -> None:
-    assert all((REPO / path).is_file() for path in TESTS)
+    assert all((REPO / path).is_file() for tests in TESTS for path in tests)
 
 
 def test_a_set_takes_one_module_from_its_own_pins_and_the_rest_from_the_usual() -> None:
