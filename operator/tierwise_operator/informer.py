@@ -84,9 +84,17 @@ class Informer:
 
     async def records(self) -> Records | None:
         """What exists, by kind; None while not every kind has been listed (so that nothing looks deleted)."""
-        if self._loop is None or not self._thread.is_alive():
+        loop = self._loop
+        if loop is None or not self._thread.is_alive():
             return None
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._copy(), self._loop))
+        asked = asyncio.run_coroutine_threadsafe(self._copy(), loop)
+        try:
+            return await asyncio.wrap_future(asked)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            return None  # the informer's own loop ended meanwhile, not we
 
     async def stop(self) -> None:
         """End the watches and the thread."""
@@ -110,13 +118,18 @@ class Informer:
         pauses = delays()
         while not self._ending.is_set():
             try:
-                asyncio.run(self._watch_for_ever())
+                self._run_once()
             except Exception as error:
                 self.problem = f"the informer has failed and is started again: {type(error).__name__}: {error}"
                 logger.exception("the informer has failed and is started again")
                 self._ending.wait(next(pauses))
-            finally:
-                self._synced, self._loop = False, None
+
+    def _run_once(self) -> None:
+        try:
+            asyncio.run(self._watch_for_ever())
+        finally:
+            # At once, not after the pause: nobody may ask a loop that is closed.
+            self._synced, self._loop = False, None
 
     async def _watch_for_ever(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()

@@ -5,11 +5,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+import itertools
+import threading
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
+from tierwise.kube import connection
 from tierwise.ports import ObjectRef
 from tierwise_operator import informer as module
 from tierwise_operator.informer import Informer
@@ -221,3 +225,51 @@ async def test_what_kopf_stumbles_over_at_its_end_is_no_error(caplog: pytest.Log
     await made.stop()
     made._unhandled(loop, stumble)
     assert caplog.records == []
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait in a thread, for as long as the test may take."""
+    while not holds():
+        time.sleep(0.01)
+
+
+async def test_an_informer_that_has_failed_knows_nothing_and_can_be_asked_while_it_waits_to_start_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its loop is closed then: whoever asked it got `RuntimeError: Event loop is closed`, at every tick."""
+    failed = threading.Event()
+
+    async def fails(*_: object) -> None:
+        failed.set()
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(connection, "load", fails)
+    monkeypatch.setattr(module, "delays", lambda: itertools.repeat(30.0))
+    made = Informer(Settings(), KINDS, lambda: None)
+    made.start()
+    assert await asyncio.to_thread(failed.wait, 10)
+    await asyncio.to_thread(until, lambda: "has failed" in made.problem)
+    assert await made.records() is None
+    await made.stop()
+
+
+async def test_an_informer_that_ends_while_it_is_asked_has_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = threading.Event()
+
+    async def slow(_: Informer) -> None:
+        asked.set()
+        await asyncio.sleep(30)
+
+    async def ends_when_asked(_: Informer) -> None:
+        made._loop = asyncio.get_running_loop()
+        await asyncio.to_thread(asked.wait, 10)
+        raise RuntimeError("a defect")
+
+    made = Informer(Settings(), KINDS, lambda: None)
+    monkeypatch.setattr(Informer, "_copy", slow)
+    monkeypatch.setattr(Informer, "_watch_for_ever", ends_when_asked)
+    monkeypatch.setattr(module, "delays", lambda: itertools.repeat(30.0))
+    made.start()
+    await asyncio.to_thread(until, lambda: made._loop is not None)
+    assert await made.records() is None
+    await made.stop()
