@@ -25,7 +25,13 @@ COPIED = {
     "tests/unit/decide": "tests/unit/decide",
     "tests/unit/properties": "tests/unit/properties",
 }
-SELECTED = ("tests/unit/reconcile/test_rollback.py", "tests/unit/decide", "tests/unit/properties")
+# Not test_settled.py and test_observer.py: they live through whole processes, and every mutant would wait for them.
+PROPERTIES = ("decide", "decide_unknown", "rollout")
+SELECTED = (
+    "tests/unit/reconcile/test_rollback.py",
+    "tests/unit/decide",
+    *(f"tests/unit/properties/test_{name}.py" for name in PROPERTIES),
+)
 _SETTINGS = f"""\
 [tool.mutmut]
 source_paths = ["src"]
