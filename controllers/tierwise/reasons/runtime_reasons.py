@@ -23,7 +23,7 @@ KSERVE_MISSING = reason(
     "KServeMissing",
     (PROVISIONED,),
     "The cluster has no InferenceService kind.",
-    "Install KServe 0.17 to 0.20.",
+    "Install KServe; the README lists the releases that are tested.",
 )
 KSERVE_NOT_ANSWERING = reason(
     "KServeNotAnswering",

@@ -22,11 +22,17 @@ def test_every_message_fits_and_keeps_the_remedy(word: str, detail: str) -> None
 
 
 def test_the_remedy_is_not_said_twice() -> None:
-    assert message_for("KServeMissing", "no InferenceService kind: Install KServe 0.17 to 0.20") == (
-        "no InferenceService kind: Install KServe 0.17 to 0.20"
+    assert message_for(
+        "KServeMissing", "no InferenceService kind: Install KServe; the README lists the releases that are tested"
+    ) == ("no InferenceService kind: Install KServe; the README lists the releases that are tested")
+    assert (
+        message_for("KServeMissing", "no kind")
+        == "no kind. Install KServe; the README lists the releases that are tested."
     )
-    assert message_for("KServeMissing", "no kind") == "no kind. Install KServe 0.17 to 0.20."
-    assert message_for("KServeMissing", "no kind.") == "no kind. Install KServe 0.17 to 0.20."
+    assert (
+        message_for("KServeMissing", "no kind.")
+        == "no kind. Install KServe; the README lists the releases that are tested."
+    )
     assert message_for("Valid") == "The spec can be served as it is."
 
 
