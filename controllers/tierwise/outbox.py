@@ -3,7 +3,8 @@
 A change of replicas is made in one request and told in two others, and each of them may fail, or be given up together
 with its cycle. So a change stands here from before it is asked for (`pending`) until the status tells it (`decisions`)
 and its Event is written (`events`). Nothing here waits for anything: what stands here cannot be lost by an answer that
-does not come.
+does not come. Two things can: what this process has not told when it ends, and a change whose answer was lost and that
+somebody else changed again before the Deployment was seen.
 
 Of some changes it is not known whether they were made, as the answer was lost. The Deployment tells: from what it was
 when it was asked for, it can only have come to those replicas by being changed.

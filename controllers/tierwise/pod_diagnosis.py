@@ -71,7 +71,7 @@ def diagnose(workload: Workload, spec: ModelTierSpec, at: float) -> PodIssue | N
         finding = _examine(pod, workload, spec, at)
         if finding is not None:
             found.setdefault(finding.reason, []).append((pod.name, finding.detail))
-    for reason in _ORDER:
+    for reason in (*_ORDER, *sorted(found.keys() - set(_ORDER))):
         if reason in found:
             (name, detail), *others = found[reason]
             more = f" ({len(others)} more in the same state)" if others else ""

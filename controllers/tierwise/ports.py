@@ -1,7 +1,7 @@
 """Defines the protocols through which the library reaches the outside.
 
-Three narrow seams, so that every adapter (the real API server, the real Prometheus, a fault proxy in between) is
-replaced at one place and nothing else can reach out.
+A few narrow seams (cluster, metrics, clock, the journal of scalings), so that every adapter (the real API server, the
+real Prometheus, a fault proxy in between) is replaced at one place and nothing else can reach out.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(
         prog="tierwise",
-        description="Every request on the cheapest model tier able to answer it.",
+        description="Serves language models in tiers on Kubernetes: run the operator, explain its decisions.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

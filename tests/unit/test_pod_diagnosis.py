@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from tests.unit.observe import bodies
-from tierwise import reasons
+from tierwise import pod_diagnosis, reasons
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.observe.records import pod_record
-from tierwise.pod_diagnosis import PATIENCE_SECONDS, RESTARTS, cannot_start, diagnose
+from tierwise.pod_diagnosis import PATIENCE_SECONDS, RESTARTS, PodIssue, cannot_start, diagnose
 from tierwise.times import rfc3339
 from tierwise.types import PodFacts, Workload
 
@@ -168,3 +168,13 @@ def test_a_pod_that_has_left_shows_nothing() -> None:
 def test_of_weights_that_came_at_last_nothing_is_told() -> None:
     late = MAY_PASS["the storage initializer has succeeded at the third try"]
     assert diagnose(Workload("chat", pods=(late,)), SPEC, NOW) is None
+
+
+def test_a_reason_without_a_rank_is_told_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    issue = PodIssue("Unranked", "something new")
+    monkeypatch.setattr(pod_diagnosis, "_examine", lambda *_: issue)
+    pod = replace(pod_record(bodies.pod("a")).facts, ready=False)
+    there = Workload("chat", pods=(pod,))
+    found = diagnose(there, SPEC, NOW)
+    assert found is not None
+    assert found.reason == "Unranked"

@@ -23,7 +23,7 @@ class Target:
 
     @property
     def tier(self) -> TierObject:
-        """The tier as the API server has it."""
+        """The tier as it was decided about."""
         return self.view.tier
 
     @property

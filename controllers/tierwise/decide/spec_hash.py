@@ -27,7 +27,7 @@ def canonical_spec(spec: ModelTierSpec, *without: str) -> str:
 
 
 def fingerprint(text: str) -> str:
-    """Twelve characters that change when what is kept changes. `text` as by `kept`."""
+    """Twelve characters that change when what is kept changes. `text` as by `canonical_spec`."""
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

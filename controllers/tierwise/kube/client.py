@@ -41,7 +41,7 @@ def _what(verb: str, ref: ObjectRef) -> str:
 
 
 class KubernetesCluster:
-    """The Cluster port over a Wire, plus what the process needs beside it: list, watch, create and replace."""
+    """The Cluster port over an ApiTransport, plus what the process needs beside it: list, watch, create and replace."""
 
     def __init__(self, wire: ApiTransport, clock: Clock, *, instance: str) -> None:
         """`instance` names this process in Events, e.g. its pod name."""

@@ -36,7 +36,7 @@ class ReportContext:
 
     @property
     def old(self) -> ModelTierStatus:
-        """The status as the API server has it."""
+        """The status as it was decided about: with our own last write, and with changes that it does not tell yet."""
         return self.view.tier.status
 
     @property

@@ -6,7 +6,9 @@ that it refused here: a reason that nothing gives any more fails the test, which
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -98,3 +100,12 @@ def test_what_is_decided_is_the_reason_of_its_condition(pair: tuple[str, str], g
 def test_every_reason_of_a_condition_occurs_in_some_case() -> None:
     listed = {(kind, word) for word, where in WHERE.items() for kind in where if kind in CONDITION_TYPES}
     assert sorted(listed - said([*CASES, *BY_DECISION.values()])) == []
+
+
+def test_every_reason_is_given_somewhere() -> None:
+    """Also those of Events, steps and advice: a word that nothing says does not belong into the table."""
+    root = Path(reasons.__file__).parents[1]
+    said = "\n".join(file.read_text() for file in sorted(root.rglob("*.py")) if "reasons" not in file.parts)
+    names = {value: name for name, value in vars(reasons).items() if name.isupper() and isinstance(value, str)}
+    unused = [word for word in WHERE if not re.search(rf"\b{names[word]}\b", said)]
+    assert unused == []
