@@ -86,6 +86,12 @@ def test_a_prefix_cache_without_hits_is_advised_after_a_while_and_until_there_ar
     assert ticks.tick(**hits(0.0)) == [], "and the while begins anew"
 
 
+def test_the_state_says_what_was_advised_and_about_which_generation() -> None:
+    ticks = Ticks(spec(), metadata_error="the hub is away", generation=4)
+    left = ticks.plan().state
+    assert (left.advised, left.advised_for) == ((reasons.MODEL_NOT_READ,), 4)
+
+
 def test_speculation_that_slows_is_advised_with_hysteresis() -> None:
     ticks = Ticks(spec(speculation=DRAFTING))
     assert ticks.until(SLOWS, **accepted(LEAST - 0.01)) == HOLD_SECONDS + 10

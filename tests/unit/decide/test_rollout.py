@@ -136,6 +136,17 @@ def test_a_spec_that_cannot_start_is_given_up() -> None:
     assert "exit code 1" in found.failed.message
 
 
+def test_a_workload_of_which_nothing_is_known_hides_no_other_that_cannot_start() -> None:
+    facts = DeploymentFacts("chat-l4-predictor", "d", "7", 2, 2, 1, 1, 0, 1, template="t")
+    seen = view(NEW, pods=(broken("a"),), deployment=facts)
+    (crashed,) = seen.workloads
+    seen = replace(seen, workloads=(replace(crashed, name="first", deployment=None, pods=()), crashed))
+    status = RolloutStatus(rendered=RenderedStatus(hash=IS, template="t"), last_good=GOOD)
+    found = choose_rollout(seen, NEW, status, NOW).failed
+    assert found is not None
+    assert found.reason == reasons.ENGINE_CRASHED
+
+
 @pytest.mark.parametrize(
     "unknown",
     [

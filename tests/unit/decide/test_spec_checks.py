@@ -49,6 +49,9 @@ def test_another_spec_is_checked(asked: list[Facts], change: dict[str, object]) 
 def test_what_belongs_to_tiers_that_are_gone_is_not_kept(asked: list[Facts]) -> None:
     checks, of = SpecChecks(), tier()
     checks.findings(of, L4)
+    checks.forget({of.uid, "another"})
+    checks.findings(of, L4)
+    assert len(asked) == 1
     checks.forget({"another"})
     checks.findings(of, L4)
     assert len(asked) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -10,10 +11,10 @@ from tests.builders.workloads import scale_to
 from tests.unit.decide.make import NOW, Loop, spec, spread, view
 from tests.unit.decide.make import plan as planned
 from tierwise import reasons
-from tierwise.api.modeltier_status import ModelTierStatus, PeakStatus, ScalingMemory, ScalingStatus
+from tierwise.api.modeltier_status import DecisionStatus, ModelTierStatus, PeakStatus, ScalingMemory, ScalingStatus
 from tierwise.decide import remember
 from tierwise.decide.stabilization import MOST_PEAKS, floor, held, remembered, standing
-from tierwise.decide.state_codec import restore
+from tierwise.decide.state_codec import restore, resume
 from tierwise.types import Peak, PodSample, TierState
 
 
@@ -48,6 +49,19 @@ def test_a_time_that_is_none_or_to_come_is_now() -> None:
         peaks=[PeakStatus(replicas=4, time="soon"), PeakStatus(replicas=6, time="2999-01-01T00:00:00Z")],
     )
     assert restore(status(kept), NOW).peaks == (Peak(6, NOW), Peak(4, NOW))
+
+
+def test_a_process_without_a_state_of_its_own_takes_the_one_of_the_status() -> None:
+    kept = ScalingMemory(recommended=2, peaks=[PeakStatus(replicas=4, time="soon")])
+    assert resume(None, status(kept), NOW) == restore(status(kept), NOW)
+    own = TierState(recommended=3)
+    assert resume(own, status(kept), NOW) == own
+
+
+def test_a_change_of_replicas_whose_time_cannot_be_read_was_made_after_everything() -> None:
+    change = DecisionStatus.model_validate({"time": "soon", "from": 1, "to": 2, "reason": reasons.LOAD})
+    written = ModelTierStatus(scaling=ScalingStatus(decisions=[change]))
+    assert restore(written, NOW).scaled_at == math.inf
 
 
 def test_nothing_changes_while_nothing_changes() -> None:

@@ -300,6 +300,8 @@ def test_what_was_asked_is_remembered_with_its_time() -> None:
     assert kept == replace(
         kept,
         recommended=3,
+        requests_per_replica=None,
+        learned_for="",
         observed_at=NOW,
         sampled_at=NOW - 4,
         queued=(("pod-000", 8.0), ("pod-001", 8.0)),

@@ -31,6 +31,11 @@ def test_without_a_deployment_nothing_is_placed() -> None:
     assert spread([], 3) == ()
 
 
+def test_replicas_of_a_deployment_without_its_inference_service_are_not_ours_to_write() -> None:
+    lone = view(spec(), (sample("a", 3),), inference_service=None)
+    assert workload_plans(lone, spec(), Decision(1, 3, "Load", ""), SETTLED) == ()
+
+
 def two(first: int, second: int) -> TierView:
     seen = view(spec(), (sample("a-1", 3), sample("b-1", 1)), current=first)
     (here,) = seen.workloads
