@@ -198,3 +198,14 @@ def test_back_again_the_last_good_one_follows_its_replica_set() -> None:
 def test_a_mark_on_another_spec_is_forgotten() -> None:
     found = rolled(NEW, pod("a", ready=False), failed=MARK.model_copy(update={"hash": "other"}))
     assert (found.back, found.failed, found.spec) == (False, None, NEW)
+
+
+def test_a_spec_is_served_when_every_workload_serves_it() -> None:
+    facts = DeploymentFacts("chat-predictor", "d", "7", 2, 2, 1, 1, 1, 1, template="t")
+    seen = view(NEW, pods=(pod("a"),), deployment=facts, ready_endpoints=frozenset({"a"}))
+    (serves,) = seen.workloads
+    status = RolloutStatus(rendered=RenderedStatus(hash=IS, template="t"))
+    assert choose_rollout(seen, NEW, status, NOW).good is not None
+    starting = replace(serves, name="chat-l4", pods=(), ready_endpoints=frozenset[str]())
+    both = replace(seen, workloads=(serves, starting))
+    assert choose_rollout(both, NEW, status, NOW).good is None
