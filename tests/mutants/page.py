@@ -18,7 +18,7 @@ from tests.mutants.results import RESULTS, TIMEOUT, Results, load, stale
 
 WORDS = Path(__file__).with_name("words.yaml")
 PAGE = Path("docs/mutants.md")
-LEAST = 0.85
+LEAST = 0.98
 _ENDLESS = "noticed: the tests do not end"
 
 
