@@ -1,6 +1,7 @@
 """Defines the command line.
 
     tierwise run        the operator itself
+    tierwise router     one OpenAI endpoint over tiers, from a file
     tierwise explain    why a tier has the replicas it has, and what to do about what is wrong
     tierwise crds       the CustomResourceDefinitions, for kubectl apply
     tierwise version
@@ -32,13 +33,14 @@ from tierwise.ports import ObjectRef
 from tierwise.report import explain
 from tierwise.runtime import logs
 from tierwise.runtime.clock import SystemClock
-from tierwise_operator import app
 from tierwise_operator.settings import Settings, add_options, resolve
+from tierwise_router import cli as router_cli
 
 EXAMPLES = """\
 examples:
   tierwise crds | kubectl apply --server-side -f -
   tierwise run --kubeconfig ~/.kube/config --prometheus-url http://localhost:9090
+  tierwise router --file route.yaml
   tierwise explain chat -n models
   tierwise explain chat -n models -o json"""
 
@@ -56,6 +58,14 @@ def parser() -> argparse.ArgumentParser:
         "run", help="run the operator", description="Run the operator. Each flag can be given as the variable in []."
     )
     add_options(running)
+    routing = commands.add_parser(
+        "router",
+        help="serve a route from a file",
+        description="One OpenAI endpoint over tiers, without Kubernetes.",
+        epilog=router_cli.EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    router_cli.add_options(routing)
     explaining = commands.add_parser("explain", help="why a tier has the replicas it has")
     explaining.add_argument("tier", metavar="TIER", help="name of the ModelTier")
     explaining.add_argument("-n", "--namespace", default="default", help="its namespace (default: default)")
@@ -74,6 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         match given.command:
             case "run":
                 return _run(resolve(vars(given)))
+            case "router":
+                return router_cli.run(given)
             case "explain":
                 return asyncio.run(_explain(given))
             case "crds":
@@ -101,6 +113,8 @@ def _run(settings: Settings) -> int:
 
 
 async def _until_signal(settings: Settings) -> None:
+    from tierwise_operator import app  # it brings kopf, for which the other commands have no use
+
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,0 +1,159 @@
+"""Chooses the replica of a tier that answers a request.
+
+score = 3 · cached part of the prompt + 2 · (1 − queue) + 2 · (1 − KV usage), the weights of llm-d's default profile.
+The queue is what the engine said a second ago plus what this router has sent and not seen ended, counted at the pick:
+a load that is only measured lets a burst fall on one replica. Where queues differ too much the shortest wins whatever
+is cached (SGLang's rule). A prompt that no replica has seen goes to its home, so that routers agree without talking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from statistics import median_low
+
+from tierwise.routing.breaker import Breaker
+from tierwise.routing.prefix import PrefixIndex, home
+
+PREFIX_WEIGHT = 3.0
+QUEUE_WEIGHT = 2.0
+KV_WEIGHT = 2.0
+IMBALANCE_GAP = 64
+IMBALANCE_RATIO = 1.5
+SLOW_START_SECONDS = 30.0
+SLOW_FACTOR = 3.0
+"""A replica whose average time to first token is so many times its siblings' is slow..."""
+SLOW_SHARE = 4
+"""...and gets this fraction (a quarter) of its requests."""
+SLOW_SAMPLES = 5
+AVERAGE_WEIGHT = 0.2
+HOME_DEPTH = 4
+"""The block that names a prompt's home: 1 KiB in, or the last whole one of a shorter prompt. What lies before is often
+an instruction that all prompts share."""
+
+
+@dataclass(slots=True, eq=False)
+class Replica:
+    """One server of a tier, as this router sees it. `key` is the UID of its pod, or its URL.
+
+    `waiting` and `kv_usage` (0 to 1) are what the engine said last. Times are seconds of a clock that only grows."""
+
+    key: str
+    url: str
+    since: float = float("-inf")
+    in_flight: int = 0
+    waiting: int = 0
+    kv_usage: float = 0.0
+    draining: bool = False
+    first_token_average: float = 0.0
+    first_token_samples: int = 0
+    breaker: Breaker = field(default_factory=Breaker)
+    busy_share: float = 0.0
+    """Seconds of this replica, each divided among the requests that it worked on (see `tierwise.routing.cost`)."""
+    _shared_at: float = 0.0
+
+    @property
+    def load(self) -> int:
+        """Requests that are on it or wait for it."""
+        return self.in_flight + self.waiting
+
+    def begin(self, now: float) -> float:
+        """A request is sent to it. The mark to give to `end`."""
+        self._share(now)
+        self.in_flight += 1
+        self.breaker.sent()
+        return self.busy_share
+
+    def end(self, now: float, mark: float) -> float:
+        """The request has ended: the seconds of the replica that it used, shared with those beside it."""
+        self._share(now)
+        self.in_flight -= 1
+        return self.busy_share - mark
+
+    def _share(self, now: float) -> None:
+        if self.in_flight:
+            self.busy_share += (now - self._shared_at) / self.in_flight
+        self._shared_at = now
+
+    def first_token_after(self, seconds: float) -> None:
+        """The first token of an answer came so long after the request."""
+        if self.first_token_samples:
+            self.first_token_average += AVERAGE_WEIGHT * (seconds - self.first_token_average)
+        else:
+            self.first_token_average = seconds
+        self.first_token_samples += 1
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """The replica for a request; `matched` is how many blocks of its prompt are believed to be cached there."""
+
+    replica: Replica
+    matched: int
+    reason: str
+
+
+def limit(replica: Replica, concurrency: int, slow_above: float, now: float) -> int:
+    """How many requests at a time a replica is given: fewer at first, and while it is slower than others."""
+    age = now - replica.since
+    allowed = (
+        concurrency if age >= SLOW_START_SECONDS else max(1, int(concurrency * max(0.0, age) / SLOW_START_SECONDS))
+    )
+    if replica.first_token_samples >= SLOW_SAMPLES and replica.first_token_average > slow_above:
+        return max(1, allowed // SLOW_SHARE)
+    return allowed
+
+
+def slow_above(replicas: Iterable[Replica]) -> float:
+    """The average time to first token above which a replica counts as slow; infinite where nothing can be compared."""
+    averages = [one.first_token_average for one in replicas if one.first_token_samples >= SLOW_SAMPLES]
+    return SLOW_FACTOR * median_low(averages) if len(averages) > 1 else float("inf")
+
+
+def open_replicas(
+    replicas: Sequence[Replica], concurrency: int, now: float, without: Collection[Replica] = (), external: bool = False
+) -> list[Replica]:
+    """Those that may be given a request now. When the breakers of more than half are open, they are not believed: it
+    is then more likely that something else is broken. A provider's is: another tier can answer."""
+    alive = [one for one in replicas if not one.draining and one not in without]
+    closed = [one for one in alive if one.breaker.allows(now)]
+    if 2 * len(closed) < len(alive) and not external:
+        closed = alive
+    slow = slow_above(closed) if len(closed) > 1 else float("inf")
+    return [one for one in closed if one.in_flight < limit(one, concurrency, slow, now)]
+
+
+def pick(
+    candidates: Sequence[Replica], index: PrefixIndex, blocks: tuple[int, ...], concurrency: int, turn: int = 0
+) -> Pick | None:
+    """The best of `candidates` (from `open_replicas`), None when there is none. `turn` (any number that changes from
+    pick to pick) decides between equals."""
+    if not candidates:
+        return None
+    if len(candidates) == 1:
+        only = candidates[0]
+        return Pick(only, index.matched(only.key, blocks) if blocks else 0, "Only")
+    loads = [one.load for one in candidates]
+    least, most = min(loads), max(loads)
+    unbalanced = most - least > min(IMBALANCE_GAP, max(1, concurrency // 2)) and most > IMBALANCE_RATIO * least
+    matches = [index.matched(one.key, blocks) for one in candidates] if blocks else [0] * len(candidates)
+    if unbalanced:
+        chosen = loads.index(least)
+        return Pick(candidates[chosen], matches[chosen], "Balance")
+    if blocks and not any(matches):
+        named = home(blocks[min(HOME_DEPTH, len(blocks)) - 1], [one.key for one in candidates])
+        replica = next(one for one in candidates if one.key == named)
+        return Pick(replica, 0, "Home")
+    best, chosen = float("-inf"), 0
+    count, length = len(candidates), len(blocks) or 1
+    for step in range(count):
+        position = (turn + step) % count
+        one = candidates[position]
+        score = (
+            PREFIX_WEIGHT * matches[position] / length
+            - QUEUE_WEIGHT * min(1.0, loads[position] / concurrency)
+            - KV_WEIGHT * one.kv_usage
+        )
+        if score > best:
+            best, chosen = score, position
+    return Pick(candidates[chosen], matches[chosen], "Prefix" if matches[chosen] else "Load")

@@ -1,0 +1,248 @@
+"""Makes one attempt at an answer: sends the request to one replica and passes its answer on to the client.
+
+Nothing reaches the client before the answer is committed, so that an attempt that fails earlier can be made again
+elsewhere. Everything that arrives is handled in callbacks; the request's task waits for one future.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from tierwise.routing.cost import Usage
+from tierwise.routing.failover import Failure
+from tierwise_router.answer import StreamReader, read_whole
+from tierwise_router.client_connection import Reply
+from tierwise_router.upstream import Connection, UpstreamError
+
+MOST_WHOLE_BYTES = 64 << 20
+PASSED_ON = ("content-type", "content-encoding", "openai-processing-ms", "openai-version")
+
+
+class End(Enum):
+    """How an attempt ended."""
+
+    ANSWERED = "answered"
+    """The client has got the whole answer."""
+    REFUSED = "refused"
+    """Upstream has answered with an error status, and the client has got nothing."""
+    FAILED = "failed"
+    """There is no answer, and the client has got nothing."""
+    BROKEN = "broken"
+    """The answer ended too early, or badly, after the client had got some of it."""
+
+
+@dataclass(slots=True)
+class Result:
+    """What came of an attempt. `status`, `headers` and `body` are upstream's, where it refused."""
+
+    end: End
+    failure: Failure | None = None
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    values: dict[str, Any] = field(default_factory=dict)
+    usage: Usage | None = None
+    output_events: int = 0
+    response_id: str = ""
+    first_content_at: float | None = None
+    """Of the monotonic clock."""
+
+
+class Attempt:
+    """One request on one connection."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        reply: Reply,
+        own_headers: Callable[[], list[tuple[str, str]]],
+        *,
+        stream: bool,
+        drop_usage: bool,
+    ) -> None:
+        self._connection = connection
+        self._reply = reply
+        self._own_headers = own_headers
+        self._stream = stream
+        self._reader = StreamReader(drop_usage)
+        self._streaming = False
+        self._status = 0
+        self._headers: dict[str, str] = {}
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._first_content_at: float | None = None
+        self._last_data_at = 0.0
+        self._started_at = 0.0
+        self._client_slow = False
+        self.reusable = False
+        self.done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+
+    @property
+    def committed(self) -> bool:
+        """Whether the client has got something of this answer."""
+        return self._first_content_at is not None
+
+    def send(self, request: bytes) -> None:
+        """Begin."""
+        self._started_at = self._last_data_at = time.monotonic()
+        self._reply.on_pause(self._client_paused)
+        self._connection.send(request, self)
+
+    def abandon(self) -> Result:
+        """End it if it has not ended, so that upstream stops working on it; what has come of it so far."""
+        self._reply.on_pause(None)
+        self._connection.abandon()
+        self._resolve(End.BROKEN, None)
+        return self.done.result()
+
+    def check(self, now: float, first_token_seconds: float, token_gap_seconds: float) -> None:
+        """Fail where upstream takes too long. A client that reads too slowly is not upstream's fault."""
+        if self.done.done() or self._client_slow:
+            return
+        # An answer in one piece has no first token to wait for; its deadline is the request's.
+        late = self._stream and not self.committed and now - self._started_at > first_token_seconds
+        if late or (self.committed and now - self._last_data_at > token_gap_seconds):
+            self._connection.abandon()
+            self.failed(UpstreamError(Failure.TIMEOUT, "no token in time"))
+
+    def expire(self) -> None:
+        """Fail: the request's deadline has passed."""
+        if not self.done.done():
+            self._connection.abandon()
+            self.failed(UpstreamError(Failure.TIMEOUT, "the deadline of the request has passed"))
+
+    # --- what the connection calls ----------------------------------------------------------------------------------
+
+    def head_came(self, status: int, headers: dict[str, str]) -> None:
+        """The head of the answer."""
+        self._status, self._headers = status, headers
+        events = headers.get("content-type", "").startswith("text/event-stream")
+        self._streaming = self._stream and status == 200 and events
+
+    def body_came(self, data: bytes) -> None:
+        """Some of the answer."""
+        if self.done.done():
+            return
+        if not self._streaming:
+            self._size += len(data)
+            if self._size > MOST_WHOLE_BYTES:
+                self._connection.abandon()
+                self.failed(UpstreamError(Failure.PROTOCOL, "the answer is too large"))
+                return
+            self._parts.append(data)
+            return
+        out = self._reader.feed(data)
+        if self.committed:
+            self._last_data_at = time.monotonic()
+            self._reply.write(out)
+        elif self._reader.error is not None:
+            self._connection.abandon()
+            self._resolve(End.FAILED, Failure.STREAM_ERROR, self._reader.error)
+        else:
+            self._parts.append(out)
+            if self._reader.committed:
+                self._commit()
+                self._reply.start(200, self._passed_on())
+                self._reply.write(b"".join(self._parts))
+                self._parts.clear()
+
+    def answer_ended(self, reusable: bool) -> None:
+        """The answer is complete, as HTTP sees it."""
+        if self.done.done():
+            return
+        self.reusable = reusable
+        if self._streaming:
+            self._stream_ended()
+            return
+        body = b"".join(self._parts)
+        if self._status >= 400:
+            self._resolve(End.REFUSED, Failure.STATUS, read_whole(body)[1], body)
+            return
+        usage, values = read_whole(body)
+        if self._commit():
+            self._reply.whole(self._status, self._passed_on(), body)
+        self._resolve(End.ANSWERED, None, values, usage=usage)
+
+    def failed(self, error: UpstreamError) -> None:
+        """There will be no (more) answer."""
+        if not self.committed:
+            self._resolve(End.FAILED, error.failure)
+            return
+        self._pass_on_rest()
+        self._broken(error.failure, str(error))
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _stream_ended(self) -> None:
+        if not self.committed:
+            # Nothing was said; the client is told so elsewhere.
+            self._resolve(End.FAILED, Failure.STREAM_ERROR, self._reader.error or {})
+            return
+        self._pass_on_rest()
+        if self._reader.well_ended:
+            self._reply.end()
+            self._resolve(End.ANSWERED, None)
+        elif self._reader.error is not None:
+            # The error is in the stream, as upstream sent it.
+            self._reply.end()
+            self._resolve(End.BROKEN, Failure.STREAM_ERROR)
+        else:
+            self._broken(Failure.RESET, "upstream ended its answer before it was complete")
+
+    def _pass_on_rest(self) -> None:
+        self._reply.write(self._reader.rest())
+
+    def _broken(self, failure: Failure, message: str) -> None:
+        """Say within the stream that it has failed, and end without the terminator: no client takes it for complete."""
+        if not self.done.done():
+            event = b'data: {"error":{"message":"%b","type":"server_error","param":null,"code":"upstream_error"}}\n\n'
+            self._reply.write(event % message.encode())
+            self._reply.cut()
+        self._resolve(End.BROKEN, failure)
+
+    def _commit(self) -> bool:
+        self._first_content_at = self._last_data_at = time.monotonic()
+        return not self._reply.started
+
+    def _passed_on(self) -> list[tuple[str, str]]:
+        return [(name, self._headers[name]) for name in PASSED_ON if name in self._headers] + self._own_headers()
+
+    def _client_paused(self, paused: bool) -> None:
+        self._client_slow = paused
+        if paused:
+            self._connection.pause()
+        else:
+            self._last_data_at = time.monotonic()
+            self._connection.resume()
+
+    def _resolve(
+        self,
+        end: End,
+        failure: Failure | None,
+        values: dict[str, Any] | None = None,
+        body: bytes = b"",
+        usage: Usage | None = None,
+    ) -> None:
+        if self.done.done():
+            return
+        reader = self._reader if self._streaming else None
+        self._reply.on_pause(None)
+        self.done.set_result(
+            Result(
+                end=end,
+                failure=failure,
+                status=self._status,
+                headers=self._headers,
+                body=body,
+                values=values or {},
+                usage=usage if reader is None else reader.usage,
+                output_events=0 if reader is None else reader.output_events,
+                response_id=str((values or {}).get("id", "")) if reader is None else reader.response_id,
+                first_content_at=self._first_content_at,
+            )
+        )

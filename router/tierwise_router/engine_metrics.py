@@ -1,0 +1,144 @@
+"""Asks every replica each second how many requests wait in it and how full its KV cache is.
+
+The router asks by itself: a Prometheus scrape is up to ten seconds old, and in that time a burst has come and gone.
+An engine that does not answer keeps its last values for three seconds and then counts as idle; whether it is alive is
+for its requests to tell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from tierwise.routing.failover import Failure
+from tierwise.routing.replica import Replica
+from tierwise_router.tier import Tier
+from tierwise_router.upstream import UpstreamError
+
+logger = logging.getLogger(__name__)
+
+PERIOD_SECONDS = 1.0
+ANSWER_SECONDS = 2.0
+BELIEVED_SECONDS = 3.0
+MOST_BYTES = 4 << 20
+
+_SERIES = re.compile(
+    rb"^vllm:(num_requests_waiting|kv_cache_usage_perc|cache_config_info)(\{[^}]*\})? ([-+.0-9eE]+)", re.M
+)
+_SIZE = re.compile(rb'(block_size|num_gpu_blocks)="(\d+)"')
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What an engine says of itself. `cache_tokens` is None where it does not say."""
+
+    waiting: int
+    kv_usage: float
+    cache_tokens: int | None
+
+
+def parse(text: bytes) -> Load:
+    """Of the exposition of vLLM (and what imitates it); several engines behind one port are added up."""
+    waiting, usages, tokens = 0.0, [], 0
+    for series in _SERIES.finditer(text):
+        name, labels, value = series.groups()
+        if name == b"num_requests_waiting":
+            waiting += float(value)
+        elif name == b"kv_cache_usage_perc":
+            usages.append(float(value))
+        else:
+            sizes = {key: int(number) for key, number in _SIZE.findall(labels or b"")}
+            tokens += sizes.get(b"block_size", 0) * sizes.get(b"num_gpu_blocks", 0)
+    usage = sum(usages) / len(usages) if usages else 0.0
+    return Load(max(0, round(waiting)), min(1.0, max(0.0, usage)), tokens or None)
+
+
+class _Page:
+    """One answer, whole."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.done: asyncio.Future[bytes] = loop.create_future()
+        self.reusable = False
+        self._status = 0
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def head_came(self, status: int, headers: dict[str, str]) -> None:
+        self._status = status
+
+    def body_came(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size <= MOST_BYTES:
+            self._parts.append(data)
+
+    def answer_ended(self, reusable: bool) -> None:
+        self.reusable = reusable
+        if self.done.done():
+            return
+        if self._status == 200 and self._size <= MOST_BYTES:
+            self.done.set_result(b"".join(self._parts))
+        else:
+            self.done.set_exception(UpstreamError(Failure.STATUS, f"status {self._status}"))
+
+    def failed(self, error: UpstreamError) -> None:
+        if not self.done.done():
+            self.done.set_exception(error)
+
+
+class LoadPoller:
+    """Of all served tiers. `tiers` says which there are now."""
+
+    def __init__(self, tiers: Callable[[], Iterable[Tier]], monotonic: Callable[[], float]) -> None:
+        self._tiers = tiers
+        self._monotonic = monotonic
+        self._seen: dict[Replica, float] = {}
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            began = self._monotonic()
+            await self.once()
+            await asyncio.sleep(max(0.1, PERIOD_SECONDS - (self._monotonic() - began)))
+
+    async def once(self) -> None:
+        """Ask every replica."""
+        asked = [(tier, one) for tier in self._tiers() if not tier.spec.external for one in tier.replicas]
+        alive = {one for _, one in asked}
+        self._seen = {one: at for one, at in self._seen.items() if one in alive}
+        await asyncio.gather(*(self._ask(tier, one) for tier, one in asked))
+
+    async def _ask(self, tier: Tier, replica: Replica) -> None:
+        now = self._monotonic()
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                load = parse(await self._get(tier, replica))
+        except (UpstreamError, TimeoutError, ValueError):
+            if now - self._seen.get(replica, now) > BELIEVED_SECONDS:
+                replica.waiting, replica.kv_usage = 0, 0.0
+            return
+        self._seen[replica] = now
+        replica.waiting, replica.kv_usage = load.waiting, load.kv_usage
+        if load.cache_tokens is not None:
+            tier.index.resize(replica.key, load.cache_tokens)
+
+    async def _get(self, tier: Tier, replica: Replica) -> bytes:
+        pool = tier.pool(replica)
+        connection = pool.take(self._monotonic()) or await pool.connect()
+        page = _Page(asyncio.get_running_loop())
+        server = pool.server
+        request = f"GET {server.prefix}/metrics HTTP/1.1\r\nhost: {server.authority}\r\naccept: text/plain\r\n\r\n"
+        connection.send(request.encode(), page)
+        try:
+            body = await page.done
+        except BaseException:
+            connection.abandon()
+            raise
+        if page.reusable:
+            connection.answered()
+            pool.give_back(connection, self._monotonic())
+        else:
+            connection.close()
+        return body

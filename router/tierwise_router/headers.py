@@ -1,0 +1,73 @@
+"""Decides which headers travel: from a client to a replica or a provider, and what is said about an answer.
+
+Nothing that belongs to one connection travels, nor what a client's Connection header names. Keys never do: ours goes
+to a provider, nobody's to a replica. A provider gets only what it needs; who a tenant is, is none of its business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tierwise_router.upstream import Server
+
+_HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"expect",
+        b"host",
+        b"http2-settings",
+        b"keep-alive",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"content-length",
+    }
+)
+_OURS = frozenset(
+    {b"authorization", b"accept-encoding", b"api-key", b"cookie", b"x-request-id", b"content-type", b"forwarded"}
+)
+# X-data-parallel-rank chooses the engine within a replica.
+_PREFIXES = (b"proxy-", b"x-tierwise-", b"x-data-parallel-", b"x-forwarded-", b"x-api-key")
+_TO_PROVIDERS = frozenset({b"accept", b"traceparent", b"tracestate", b"openai-beta", b"idempotency-key"})
+
+
+def to_upstream(
+    headers: Iterable[tuple[bytes, bytes]], *, private: frozenset[bytes], external: bool
+) -> list[tuple[bytes, bytes]]:
+    """What of a client's headers goes upstream. `private` are names (lower case) that stay here, such as a tenant's."""
+    kept = list(headers)
+    named = {
+        part.strip().lower()
+        for name, value in kept
+        if name == b"connection"
+        for part in value.split(b",")
+        if part.strip()
+    }
+    if external:
+        return [(name, value) for name, value in kept if name in _TO_PROVIDERS and name not in named]
+    return [
+        (name, value)
+        for name, value in kept
+        if name not in _HOP_BY_HOP
+        and name not in _OURS
+        and name not in named
+        and name not in private
+        and not name.startswith(_PREFIXES)
+    ]
+
+
+def request_bytes(
+    server: Server, path: str, headers: Iterable[tuple[bytes, bytes]], body: bytes, request_id: str, key: str | None
+) -> bytes:
+    """A POST as it goes upstream. No compression: a compressed stream of events has no usage that could be read."""
+    lines = [
+        b"POST %b HTTP/1.1\r\nhost: %b\r\ncontent-type: application/json\r\naccept-encoding: identity\r\n"
+        b"x-request-id: %b\r\ncontent-length: %d\r\n"
+        % ((server.prefix + path).encode(), server.authority.encode(), request_id.encode(), len(body))
+    ]
+    if key is not None:
+        lines.append(b"authorization: Bearer %b\r\n" % key.encode())
+    lines += [b"%b: %b\r\n" % (name, value) for name, value in headers]
+    lines += [b"\r\n", body]
+    return b"".join(lines)

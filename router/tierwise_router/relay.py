@@ -1,0 +1,357 @@
+"""Takes one request through: read, choose a tier, choose a replica, relay, account.
+
+The order of trying comes from `tierwise.routing`; here is only the I/O between its choices. A request ends in exactly
+one of: an answer, an error that says what to do, or a client that has gone. Whatever happens, its place on a replica is
+given back and its money settled once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tierwise.routing.cost import NOTHING, Usage, cost, estimate
+from tierwise.routing.failover import Answer, Failure, Next, Verdict, after_answer, after_failure, retry_after_seconds
+from tierwise.routing.replica import Replica
+from tierwise.routing.request import RequestFacts
+from tierwise.routing.route import Priority
+from tierwise.routing.tier_choice import BUDGET, FALLBACK, SPILL, Candidate, choose_tiers
+from tierwise_router.attempt import Attempt, End, Result
+from tierwise_router.client_connection import Reply
+from tierwise_router.headers import request_bytes, to_upstream
+from tierwise_router.http_request import Request
+from tierwise_router.openai_error import ClientError
+from tierwise_router.purse import Hold
+from tierwise_router.record import Charge, Record
+from tierwise_router.request_body import Body, Shape, read, shape
+from tierwise_router.router_state import RouterState
+from tierwise_router.tier import QueueFull, QueueTimeout, Slot, Tier
+from tierwise_router.upstream import Connection, Server, UpstreamError
+
+_FORCED = frozenset({"/v1/chat/completions", "/v1/completions"})
+_PRIORITIES = {one.value: one for one in Priority}
+_BATCH_SERVICE_TIERS = frozenset({"flex", "batch"})
+
+
+@dataclass(slots=True)
+class _Job:
+    """One request on its way."""
+
+    request: Request
+    reply: Reply
+    record: Record
+    body: Body
+    shape: Shape
+    priority: Priority
+    until: float
+    error: ClientError | None = None
+    tried: list[Replica] = field(default_factory=list)
+
+
+class Relay:
+    """Answers OpenAI requests. `identify` returns the tenant of a request or raises ClientError."""
+
+    def __init__(self, state: RouterState, identify: Callable[[Request], str]) -> None:
+        self._state = state
+        self._identify = identify
+
+    async def __call__(self, request: Request, reply: Reply) -> None:
+        """Answer one request."""
+        state = self._state
+        record = Record(state.new_id(), state.monotonic(), path=request.path)
+        try:
+            record.tenant = self._identify(request)
+            await self._answer(request, reply, record)
+        except ClientError as error:
+            record.status = error.status
+            record.outcome = record.outcome or ("client_error" if error.status in (400, 401, 404, 413) else "refused")
+            if not reply.started:
+                reply.error(error, self._own_headers(record))
+        except asyncio.CancelledError:
+            record.outcome, record.status = "client_gone", 499
+            raise
+        finally:
+            state.ended(record)
+
+    async def _answer(self, request: Request, reply: Reply, record: Record) -> None:
+        state = self._state
+        body = read(bytes(request.body))
+        facts_of = shape(body.values)
+        record.model, record.stream = body.model, body.stream
+        priority = self._priority(request, body)
+        record.priority = priority.value
+        until = record.began_at + state.route.deadlines.request_seconds
+        job = _Job(request, reply, record, body, facts_of, priority, until)
+        candidates = self._candidates(job)
+        spent = False
+        position = 0
+        while position < len(candidates):
+            candidate = candidates[position]
+            position += 1
+            tier = state.tiers[candidate.tier.name]
+            if tier.resting(state.monotonic()):
+                job.error = job.error or _busy(429, "the provider has asked for a pause", 10, "provider_resting")
+                continue
+            record.tier, record.reason = tier.spec.name, candidate.reason
+            hold = self._hold(job, tier, candidate.reason)
+            if hold is None:
+                if not spent and state.spent_means_cheaper:
+                    spent = True
+                    candidates = candidates[:position] + state.cheaper_than(candidates[0].tier, BUDGET)
+                continue
+            if await self._try_tier(job, tier, hold):
+                return
+        raise job.error or _busy(503, "no tier of this route can answer now", 10, "no_tier_ready")
+
+    def _candidates(self, job: _Job) -> list[Candidate]:
+        state, record = self._state, job.record
+        wanted = state.rule_headers
+        facts = RequestFacts(
+            model=job.body.model,
+            prompt_tokens=job.shape.prompt_tokens,
+            max_tokens=job.shape.max_tokens,
+            tools=job.shape.tools,
+            images=job.shape.images,
+            response_format=job.shape.response_format,
+            stream=job.body.stream,
+            priority=job.priority,
+            headers={name: value for name in wanted if (value := job.request.header(name.encode())) is not None},
+            blocks=job.shape.blocks,
+        )
+        choice = choose_tiers(state.route, facts, state.saturated())
+        if not choice.candidates:
+            raise ClientError(
+                404, f"the model {job.body.model!r} does not exist on this route", code="model_not_found", param="model"
+            )
+        record.rule = choice.rule
+        first = choice.candidates[0]
+        wanted_tier = choice.candidates[1].tier if first.reason == SPILL else first.tier
+        state.tiers[wanted_tier.name].counts.wanted += 1
+        return list(choice.candidates)
+
+    def _hold(self, job: _Job, tier: Tier, reason: str) -> Hold | None:
+        """The money for one attempt at a tier, or None with the reason in `job.error`."""
+        spilled = reason in (SPILL, FALLBACK) and tier.spec.external
+        amount = estimate(job.shape.prompt_tokens, job.shape.max_tokens, tier.spec.tariff)
+        hold = self._state.purse.hold(amount, spilled)
+        if hold is None:
+            tier.counts.refuse("budget")
+            seconds = min(120.0, self._state.purse.seconds_until_renewed())
+            job.error = job.error or ClientError(
+                429,
+                "the budget of this route is spent; ask the owner of the route to raise spec.budget, or wait",
+                code="budget_spent",
+                headers={"retry-after": str(max(1, round(seconds))), "x-should-retry": "false"},
+            )
+        return hold
+
+    async def _try_tier(self, job: _Job, tier: Tier, hold: Hold) -> bool:
+        """Whether the request has been answered there (well or badly); `job.error` says why it was not."""
+        spent = NOTHING
+        before = len(job.record.charges)
+        try:
+            slot = await self._first_slot(job, tier)
+            while slot is not None:
+                verdict = await self._attempt(job, tier, slot)
+                if verdict is None:
+                    return True
+                slot = await self._after(job, tier, slot, verdict)
+            return False
+        finally:
+            spent = sum((charge.cost for charge in job.record.charges[before:]), spent)
+            self._state.purse.settle(hold, spent)
+
+    async def _first_slot(self, job: _Job, tier: Tier) -> Slot | None:
+        state = self._state
+        asked_at = state.monotonic()
+        try:
+            return await tier.take(job.priority, job.shape.blocks, state.route.queue, job.until)
+        except QueueFull:
+            job.error = _busy(429, "too many requests are waiting", tier.retry_after_seconds(), "queue_full")
+        except QueueTimeout as late:
+            if late.ready:
+                job.error = _busy(429, "no replica was free in time", tier.retry_after_seconds(), "queue_timeout")
+            else:
+                job.error = _busy(503, "no replica is ready; the tier may be starting", 30, "no_replica_ready")
+        finally:
+            job.record.waited_seconds += state.monotonic() - asked_at
+        return None
+
+    async def _after(self, job: _Job, tier: Tier, slot: Slot, verdict: Verdict) -> Slot | None:
+        """The place for the next attempt at this tier, or None."""
+        state = self._state
+        now = state.monotonic()
+        if now >= job.until or verdict.next is Next.PASS:
+            return None
+        free = verdict.next is Next.SAME and not verdict.wait_seconds  # a kept connection: the replica is not at fault
+        if not free and not state.retry_allowed(now):
+            return None
+        if verdict.next is Next.SAME:
+            if len(job.tried) > 1:
+                return None
+            await asyncio.sleep(verdict.wait_seconds)
+            return tier.try_take(
+                job.priority, job.shape.blocks, [one for one in job.tried if one is not slot.pick.replica]
+            )
+        return None if verdict.next is Next.TIER else tier.try_take(job.priority, job.shape.blocks, job.tried)
+
+    async def _attempt(self, job: _Job, tier: Tier, slot: Slot) -> Verdict | None:
+        """One attempt. None when the client has its answer; otherwise what should follow."""
+        state, record = self._state, job.record
+        replica = slot.pick.replica
+        record.attempts += 1
+        record.replica, record.matched_blocks = replica.key, slot.pick.matched
+        started = state.monotonic()
+        attempt: Attempt | None = None
+        pool = tier.pool(replica)
+        try:
+            connection = (None if replica in job.tried else pool.take(started)) or await pool.connect()
+            attempt = self._prepared(job, connection)
+            with state.watched(attempt, job.until):
+                attempt.send(self._request_bytes(job, tier, pool.server))
+                result = await attempt.done
+        except UpstreamError as error:
+            result = Result(End.FAILED, error.failure)
+        except asyncio.CancelledError:
+            replica.breaker.given_up()
+            partial = Result(End.FAILED) if attempt is None else attempt.abandon()
+            record.first_content_at = partial.first_content_at
+            self._charge(job, tier, partial, tier.release(slot))
+            raise
+        if attempt is not None and attempt.reusable:
+            connection.answered()
+            pool.give_back(connection, state.monotonic())
+        elif attempt is not None:
+            connection.close()
+        self._charge(job, tier, result, tier.release(slot))
+        job.tried.append(replica)
+        if result.first_content_at is not None and job.body.stream:
+            replica.first_token_after(result.first_content_at - started)
+            record.first_content_at = result.first_content_at
+        self._learn(tier, slot, result)
+        return self._judge(job, tier, replica, result)
+
+    def _prepared(self, job: _Job, connection: Connection) -> Attempt:
+        return Attempt(
+            connection,
+            job.reply,
+            lambda: self._own_headers(job.record),
+            stream=job.body.stream,
+            drop_usage=self._forces_usage(job),
+        )
+
+    def _request_bytes(self, job: _Job, tier: Tier, server: Server) -> bytes:
+        headers = to_upstream(job.request.headers, private=self._state.private_headers, external=tier.spec.external)
+        body = job.body.upstream(tier.spec.model, self._forces_usage(job))
+        return request_bytes(server, job.request.path, headers, body, job.record.id, self._state.key_of(tier.spec))
+
+    @staticmethod
+    def _forces_usage(job: _Job) -> bool:
+        return job.body.stream and job.request.path in _FORCED and not job.body.wants_usage
+
+    # --- what came of it --------------------------------------------------------------------------------------------
+
+    def _charge(self, job: _Job, tier: Tier, result: Result, replica_seconds: float) -> None:
+        usage = result.usage
+        if usage is None:
+            worked = result.end in (End.ANSWERED, End.BROKEN)
+            usage = Usage(job.shape.prompt_tokens, output=result.output_events, estimated=True) if worked else Usage()
+        money = cost(usage, tier.spec.tariff, replica_seconds)
+        if money or usage.prompt or usage.output:
+            job.record.charges.append(Charge(tier.spec.name, usage, money))
+
+    def _learn(self, tier: Tier, slot: Slot, result: Result) -> None:
+        replica = slot.pick.replica
+        if result.usage is not None and not tier.spec.external:
+            tier.index.correct(replica.key, slot.pick.matched, result.usage.cached_input)
+        if result.response_id:
+            self._state.remember(result.response_id, tier.spec.name, replica.key)
+
+    def _judge(self, job: _Job, tier: Tier, replica: Replica, result: Result) -> Verdict | None:
+        state, record = self._state, job.record
+        now = state.monotonic()
+        external = tier.spec.external
+        if result.end is End.ANSWERED:
+            replica.breaker.succeeded()
+            record.status, record.outcome = result.status, "ok"
+            return None
+        if result.end is End.BROKEN:
+            replica.breaker.failed(now)
+            record.status, record.outcome = result.status, "broken"
+            state.ledger.failures[tier.spec.name, (result.failure or Failure.RESET).value] += 1
+            return None
+        failure = result.failure or Failure.RESET
+        if result.end is End.FAILED:
+            verdict = after_failure(failure, external)
+            status = 504 if failure is Failure.TIMEOUT else 502
+            job.error = ClientError(status, _SENTENCES[failure], code=f"upstream_{failure.value}")
+        else:
+            verdict = after_answer(_answer(result, state), external)
+            if verdict.next is Next.PASS:
+                replica.breaker.succeeded()
+                self._pass_on(job, result)
+                return None
+            job.error = _refused(result, state)
+        state.ledger.failures[tier.spec.name, failure.value] += 1
+        if verdict.blame:
+            replica.breaker.failed(now)
+        else:
+            replica.breaker.given_up()
+        if verdict.rest_seconds:
+            replica.breaker.rest(now, verdict.rest_seconds)
+        return verdict
+
+    def _pass_on(self, job: _Job, result: Result) -> None:
+        record = job.record
+        record.status, record.outcome = result.status, "client_error"
+        headers = [(name, result.headers[name]) for name in ("content-type",) if name in result.headers]
+        job.reply.whole(result.status, headers + self._own_headers(record), result.body)
+
+    def _own_headers(self, record: Record) -> list[tuple[str, str]]:
+        said = [("x-request-id", record.id), ("x-tierwise-request-id", record.id)]
+        if record.tier:
+            said += [("x-tierwise-tier", record.tier), ("x-tierwise-reason", record.reason)]
+        return said
+
+    def _priority(self, request: Request, body: Body) -> Priority:
+        said = request.header(self._state.route.clients.priority_header.encode()) or ""
+        if said in _PRIORITIES:
+            return _PRIORITIES[said]
+        batch = body.values.get("service_tier") in _BATCH_SERVICE_TIERS
+        return Priority.BATCH if batch else Priority.INTERACTIVE
+
+
+_SENTENCES = {
+    Failure.CONNECT: "the replica could not be reached",
+    Failure.RESET_IDLE: "the replica closed the connection",
+    Failure.RESET: "the replica closed the connection before it answered",
+    Failure.TIMEOUT: "no token came in time",
+    Failure.PROTOCOL: "the replica's answer is not valid HTTP",
+    Failure.STATUS: "the replica answered with an error",
+    Failure.STREAM_ERROR: "the replica answered with an error",
+}
+
+
+def _busy(status: int, message: str, seconds: int, code: str) -> ClientError:
+    return ClientError(status, f"{message}; try again later", code=code, headers={"retry-after": str(seconds)})
+
+
+def _answer(result: Result, state: RouterState) -> Answer:
+    error = result.values.get("error")
+    said = error if isinstance(error, dict) else result.values
+    code, kind = said.get("code"), said.get("type")
+    return Answer(
+        status=result.status,
+        code=code if isinstance(code, str) else "",
+        type=kind if isinstance(kind, str) else "",
+        retry_after=retry_after_seconds(result.headers, state.now()),
+    )
+
+
+def _refused(result: Result, state: RouterState) -> ClientError:
+    seconds = retry_after_seconds(result.headers, state.now())
+    wait = max(1, min(120, round(seconds if seconds is not None else 5)))
+    if result.status in (429, 503):
+        return _busy(result.status, "every tier that may answer is at its limit", wait, "upstream_limited")
+    return ClientError(502, f"the tier answered with status {result.status}", code="upstream_error")

@@ -1,0 +1,268 @@
+"""Reads a route from a file: what `tierwise router --file` serves.
+
+A file is written by a person, so an unknown word in it is an error, and so is everything that would only fail with the
+first request: a default tier that is not there, a key file that cannot be read, a time zone that nobody knows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import yaml
+from pydantic import Field, StringConstraints, ValidationError
+
+from tierwise.api.base import Model, Money
+from tierwise.api.external import TokenPrices
+from tierwise.api.modelroute import (
+    HeaderName,
+    ModelName,
+    Policy,
+    Queue,
+    RouteBudget,
+    RouteDeadlines,
+    RouteOverflow,
+    RouteRule,
+    TierName,
+)
+from tierwise.errors import Invalid
+from tierwise.routing import route as values
+
+_URL = r"^https?://[A-Za-z0-9.\[\]:-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$"
+Url = Annotated[str, StringConstraints(pattern=_URL, max_length=512)]
+_HASH = re.compile(r"[0-9a-f]{64}")
+
+
+class FileProvider(Model):
+    """An external OpenAI-compatible API."""
+
+    base_url: Url = Field(alias="baseURL", description="Up to and including /v1.")
+    api_key_file: str | None = Field(default=None, description="File that holds the key; read again when it changes.")
+
+
+class FileTier(Model):
+    """One tier: servers of ours, or a provider."""
+
+    name: TierName
+    model: ModelName = Field(description="What the servers call the model.")
+    use: Literal["Always", "Overflow"] = "Always"
+    servers: list[Url] = Field(default_factory=list, max_length=256)
+    provider: FileProvider | None = None
+    concurrency: int = Field(default=256, ge=1, le=100_000, description="Requests at a time for one server.")
+    context_length: int | None = Field(default=None, ge=16)
+    keep_alive_seconds: float = Field(
+        default=4.0, ge=0, le=3600, description="Idle connections are kept so long; must be less than the server's."
+    )
+    prices: TokenPrices | None = Field(default=None, description="US dollars per million tokens.")
+    service_tier_prices: dict[str, TokenPrices] = Field(
+        default_factory=dict, description="Other prices for answers with this service_tier (flex, batch, priority)."
+    )
+    replica_hour: Money | None = Field(default=None, description="US dollars for one server for one hour.")
+
+
+class FileClients(Model):
+    """Who may ask."""
+
+    keys_directory: str | None = Field(
+        default=None, description="One file per tenant, named as the tenant, with SHA-256 hashes of its keys."
+    )
+    tenant_header: HeaderName | None = Field(default=None, description="Names the tenant where no key does.")
+
+
+class RouteFile(Model):
+    """A route."""
+
+    name: TierName = "route"
+    model_names: list[ModelName] = Field(default_factory=list, max_length=16)
+    direct_access: bool = True
+    tiers: list[FileTier] = Field(min_length=1, max_length=8)
+    policy: Policy = Policy()
+    overflow: RouteOverflow = RouteOverflow()
+    queue: Queue = Queue()
+    deadlines: RouteDeadlines = RouteDeadlines()
+    budget: RouteBudget | None = None
+    clients: FileClients = FileClients()
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A route, and the keys of its providers by the file that holds each."""
+
+    route: values.Route
+    keys: Mapping[str, str]
+
+
+def load(path: Path) -> Loaded:
+    """Read a route and the files that it names. Raises Invalid, with every mistake in one sentence each."""
+    try:
+        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Invalid(f"the route file {path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise Invalid(f"the route file {path} is not YAML: {error}") from error
+    try:
+        file = RouteFile.model_validate(given, extra="forbid")
+    except ValidationError as error:
+        raise Invalid(f"the route file {path}: {_mistakes(error)}") from error
+    base = path.parent
+    route = to_route(file, _tenants(file, base))
+    return Loaded(route, read_keys(route, base))
+
+
+def key_files(route: values.Route) -> list[str]:
+    """The files that hold providers' keys."""
+    return sorted({t.provider.api_key_file for t in route.tiers if t.provider is not None and t.provider.api_key_file})
+
+
+def to_route(file: RouteFile, tenant_by_key_hash: Mapping[str, str]) -> values.Route:
+    """The route that the file says. Raises Invalid where its parts do not fit together."""
+    names = [tier.name for tier in file.tiers]
+    if len(set(names)) != len(names):
+        raise Invalid("two tiers have the same name; give each its own")
+    always = next((tier.name for tier in file.tiers if tier.use == "Always"), None)
+    default = file.policy.default_tier or always
+    if default is None:
+        raise Invalid("every tier has use Overflow; one must have use Always")
+    for wanted in [default, *(rule.tier for rule in file.policy.rules)]:
+        if wanted not in names:
+            raise Invalid(f"there is no tier {wanted!r}; the tiers are {', '.join(names)}")
+    if file.overflow.stop_percent > file.overflow.start_percent:
+        raise Invalid("overflow.stopPercent must not be above overflow.startPercent")
+    return values.Route(
+        name=file.name,
+        model_names=tuple(file.model_names) or (file.name,),
+        tiers=tuple(_tier(tier) for tier in file.tiers),
+        default_tier=default,
+        rules=tuple(_rule(rule) for rule in file.policy.rules),
+        direct_access=file.direct_access,
+        overflow=values.Overflow(
+            file.overflow.start_percent,
+            file.overflow.stop_percent,
+            None if file.overflow.max_cost_per_hour is None else Decimal(file.overflow.max_cost_per_hour),
+        ),
+        queue=values.QueueLimits(
+            file.queue.max_requests, file.queue.timeout_seconds, file.queue.startup_timeout_seconds
+        ),
+        deadlines=values.Deadlines(
+            file.deadlines.request_seconds, file.deadlines.first_token_seconds, file.deadlines.token_gap_seconds
+        ),
+        budget=_budget(file.budget),
+        clients=values.Clients(
+            tenant_by_key_hash, None if file.clients.tenant_header is None else file.clients.tenant_header.lower()
+        ),
+    )
+
+
+def _tier(tier: FileTier) -> values.RouteTier:
+    if (tier.provider is None) == (not tier.servers):
+        raise Invalid(f"tier {tier.name!r} needs exactly one of servers and provider")
+    if tier.prices is not None and tier.replica_hour is not None:
+        raise Invalid(f"tier {tier.name!r} is paid by token or by replica: set one of prices and replicaHour")
+    provider = None
+    if tier.provider is not None:
+        provider = values.Provider(tier.provider.base_url, tier.provider.api_key_file)
+    return values.RouteTier(
+        name=tier.name,
+        model=tier.model,
+        use=values.Use(tier.use),
+        provider=provider,
+        urls=tuple(tier.servers),
+        concurrency=tier.concurrency,
+        context_length=tier.context_length,
+        tariff=values.Tariff(
+            None if tier.prices is None else rates(tier.prices),
+            {name: rates(prices) for name, prices in sorted(tier.service_tier_prices.items())},
+            None if tier.replica_hour is None else Decimal(tier.replica_hour),
+        ),
+        keep_alive_seconds=tier.keep_alive_seconds,
+    )
+
+
+def rates(prices: TokenPrices) -> values.TokenRates:
+    """The four rates; a cached or written token costs what any input token costs where nothing else is said."""
+    ordinary = Decimal(prices.input)
+    return values.TokenRates(
+        input=ordinary,
+        cached_input=ordinary if prices.cached_input is None else Decimal(prices.cached_input),
+        cache_write=ordinary if prices.cache_write is None else Decimal(prices.cache_write),
+        output=Decimal(prices.output),
+    )
+
+
+def _rule(rule: RouteRule) -> values.Rule:
+    match = rule.match
+    return values.Rule(
+        name=rule.name,
+        tier=rule.tier,
+        min_prompt_tokens=match.min_prompt_tokens,
+        max_prompt_tokens=match.max_prompt_tokens,
+        tools=match.tools,
+        images=match.images,
+        response_format=match.response_format,
+        header=None if match.header is None else (match.header.name.lower(), match.header.value),
+        model=match.model,
+    )
+
+
+def _budget(budget: RouteBudget | None) -> values.Budget | None:
+    if budget is None:
+        return None
+    try:
+        ZoneInfo(budget.time_zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise Invalid(f"budget.timeZone {budget.time_zone!r} is no IANA time zone, such as Europe/Berlin") from error
+    return values.Budget(Decimal(budget.amount), budget.period, budget.time_zone, values.WhenSpent(budget.when_spent))
+
+
+def _tenants(file: RouteFile, base: Path) -> dict[str, str]:
+    if file.clients.keys_directory is None:
+        return {}
+    return read_tenants(base / file.clients.keys_directory)
+
+
+def read_tenants(directory: Path) -> dict[str, str]:
+    """The tenant of each key hash. A mounted Secret looks like this: one file per tenant. Raises Invalid."""
+    found: dict[str, str] = {}
+    try:
+        files = sorted(one for one in directory.iterdir() if not one.name.startswith(".") and one.is_file())
+        texts = {one.name: one.read_text(encoding="utf-8") for one in files}
+    except (OSError, UnicodeDecodeError) as error:
+        raise Invalid(f"the client keys in {directory} cannot be read: {type(error).__name__}") from error
+    for tenant, text in texts.items():
+        for word in text.split():
+            if not _HASH.fullmatch(word):
+                raise Invalid(f"{directory / tenant} must hold SHA-256 hashes (64 hexadecimal digits), not keys")
+            found[word] = tenant
+    if not found:
+        raise Invalid(
+            f"there is no client key in {directory}: nobody could ask; remove clients.keysDirectory to open it"
+        )
+    return found
+
+
+def _secret(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Invalid(f"the key file {path} cannot be read: {type(error).__name__}") from error
+    if not text or not text.isascii() or not text.isprintable() or " " in text:
+        raise Invalid(f"the key file {path} must hold one key and nothing else")
+    return text
+
+
+def _mistakes(error: ValidationError) -> str:
+    said = []
+    for mistake in error.errors(include_url=False, include_input=False):
+        where = ".".join(str(part) for part in mistake["loc"]) or "the file"
+        said.append(f"{where}: {mistake['msg'][:1].lower()}{mistake['msg'][1:]}")
+    return "; ".join(said)
+
+
+def read_keys(route: values.Route, base: Path) -> dict[str, str]:
+    """The keys of a route's providers, read anew. Raises Invalid."""
+    return {name: _secret(base / name) for name in key_files(route)}

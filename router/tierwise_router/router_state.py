@@ -1,0 +1,179 @@
+"""Holds what the router knows: the route, its tiers, money, counters, and the attempts under way.
+
+One value that every request reads. A new route replaces the old one; tiers that stay keep their replicas, connections
+and caches.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from tierwise.routing.breaker import RetryBudget
+from tierwise.routing.route import Route, RouteTier, WhenSpent
+from tierwise.routing.saturation import Spill
+from tierwise.routing.tier_choice import Candidate
+from tierwise_router.attempt import Attempt
+from tierwise_router.purse import Purse
+from tierwise_router.record import Ledger, Record
+from tierwise_router.tier import Tier
+
+MOST_RESPONSES = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """Where time and names come from."""
+
+    monotonic: Callable[[], float]
+    now: Callable[[], datetime]
+    new_id: Callable[[], str]
+
+
+@dataclass(slots=True)
+class RouterState:
+    """All of it. `keys` are the providers' keys, by the file that holds them; `log` gets a record when it has ended."""
+
+    route: Route
+    tiers: dict[str, Tier]
+    clocks: Clocks
+    purse: Purse
+    keys: dict[str, str] = field(default_factory=dict)
+    log: Callable[[Record, float], None] = lambda record, ended_at: None
+    ledger: Ledger = field(default_factory=Ledger)
+    retries: RetryBudget = field(default_factory=RetryBudget)
+    attempts: dict[Attempt, float] = field(default_factory=dict)
+    rule_headers: frozenset[str] = frozenset()
+    private_headers: frozenset[bytes] = frozenset()
+    _spills: dict[str, Spill] = field(default_factory=dict)
+    _owners: OrderedDict[str, tuple[str, str]] = field(default_factory=OrderedDict)
+
+    @classmethod
+    def of(cls, route: Route, clocks: Clocks, purse: Purse, keys: dict[str, str] | None = None) -> RouterState:
+        """For a route, with nothing known of its replicas but what the route says."""
+        tiers = {spec.name: Tier(spec, clocks.monotonic) for spec in route.tiers}
+        state = cls(route, tiers, clocks, purse, dict(keys or {}))
+        state._apply(route)
+        return state
+
+    @property
+    def monotonic(self) -> Callable[[], float]:
+        """A clock that only grows, in seconds."""
+        return self.clocks.monotonic
+
+    @property
+    def now(self) -> Callable[[], datetime]:
+        """The time of day."""
+        return self.clocks.now
+
+    @property
+    def new_id(self) -> Callable[[], str]:
+        """Makes names of requests."""
+        return self.clocks.new_id
+
+    @property
+    def spent_means_cheaper(self) -> bool:
+        """Whether a request that the budget forbids goes to a cheaper tier."""
+        budget = self.route.budget
+        return budget is not None and budget.when_spent is WhenSpent.CHEAPER_TIER
+
+    def model_names(self) -> list[str]:
+        """What a client may ask for: the route's names, then its tiers'."""
+        direct = [spec.name for spec in self.route.tiers] if self.route.direct_access else []
+        return list(dict.fromkeys([*self.route.model_names, *direct]))
+
+    def replace(self, route: Route, keys: dict[str, str]) -> None:
+        """Serve another route from now on. Tiers that stay keep what is known of them; a request that has begun ends
+        where it began."""
+        monotonic = self.clocks.monotonic
+        tiers = {}
+        for spec in route.tiers:
+            tier = self.tiers.get(spec.name)
+            if tier is None:
+                tier = Tier(spec, monotonic)
+            else:
+                tier.respecify(spec)
+            tiers[spec.name] = tier
+        for name, gone in self.tiers.items():
+            if name not in tiers:
+                gone.set_replicas({})
+        self.tiers, self.keys = tiers, keys
+        self._apply(route)
+
+    def _apply(self, route: Route) -> None:
+        self.route = route
+        self.rule_headers = frozenset(rule.header[0] for rule in route.rules if rule.header is not None)
+        clients = route.clients
+        names = [clients.priority_header, *([clients.tenant_header] if clients.tenant_header else [])]
+        self.private_headers = frozenset(name.encode() for name in names)
+
+    def cheaper_than(self, tier: RouteTier, reason: str) -> list[Candidate]:
+        """The tiers before `tier` on the ladder, the dearest of them first."""
+        names = [spec.name for spec in self.route.tiers]
+        index = names.index(tier.name)
+        return [Candidate(spec, reason) for spec in reversed(self.route.tiers[:index])]
+
+    def saturated(self) -> dict[str, bool]:
+        """By tier: whether it is left now."""
+        now = self.monotonic()
+        full = {}
+        for name, tier in self.tiers.items():
+            spill = self._spills.setdefault(name, Spill())
+            full[name] = tier.resting(now) or spill.update(tier.fullness(), self.route.overflow)
+        return full
+
+    def retry_allowed(self, now: float) -> bool:
+        """Whether one more attempt may be made for a request."""
+        allowed = self.retries.take(now)
+        if allowed:
+            self.ledger.retries += 1
+        else:
+            self.ledger.retries_denied += 1
+        return allowed
+
+    def key_of(self, spec: RouteTier) -> str | None:
+        """The key that a provider is asked with."""
+        if spec.provider is None or spec.provider.api_key_file is None:
+            return None
+        return self.keys.get(spec.provider.api_key_file)
+
+    def remember(self, response_id: str, tier: str, replica: str) -> None:
+        """A replica keeps this response; the oldest are forgotten."""
+        self._owners[response_id] = (tier, replica)
+        if len(self._owners) > MOST_RESPONSES:
+            self._owners.popitem(last=False)
+
+    def owner(self, response_id: str) -> tuple[str, str] | None:
+        """The tier and the key of the replica that keeps a response."""
+        return self._owners.get(response_id)
+
+    @contextmanager
+    def watched(self, attempt: Attempt, until: float) -> Iterator[None]:
+        """While an attempt is under way, its deadlines are looked after (`sweep`)."""
+        self.attempts[attempt] = until
+        try:
+            yield
+        finally:
+            del self.attempts[attempt]
+
+    def sweep(self) -> None:
+        """Look after deadlines and idle connections; call it a few times a second."""
+        now = self.monotonic()
+        deadlines = self.route.deadlines
+        for attempt, until in list(self.attempts.items()):
+            if now >= until:
+                attempt.expire()
+            else:
+                attempt.check(now, deadlines.first_token_seconds, deadlines.token_gap_seconds)
+        for tier in self.tiers.values():
+            tier.sweep(now)
+
+    def ended(self, record: Record) -> None:
+        """A request has ended."""
+        ended_at = self.monotonic()
+        self.retries.request()
+        self.ledger.add(record, ended_at)
+        self.log(record, ended_at)

@@ -1,0 +1,240 @@
+"""Connects to replicas and providers, and keeps idle connections as long as the other side surely does.
+
+A server closes an idle connection just when a request is on its way, and the request is lost: so connections are kept
+for less long than the server keeps them. The newest idle connection is taken first; the others grow old and are closed.
+Connections belong to a replica, not to an address: addresses of pods are used again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from dataclasses import dataclass
+from typing import Protocol, cast
+from urllib.parse import urlsplit
+
+from tierwise.routing.failover import Failure
+from tierwise_router.http_response import ProtocolError, ResponseParser, ResponseSink
+
+CONNECT_SECONDS = 5.0
+MOST_IDLE = 256  # per server
+
+
+class UpstreamError(Exception):
+    """An attempt has failed before or while it was answered; `failure` says how."""
+
+    def __init__(self, failure: Failure, message: str) -> None:
+        super().__init__(message)
+        self.failure = failure
+
+
+class Exchange(ResponseSink, Protocol):
+    """Who waits for an answer: told of it as it comes, and of its failure."""
+
+    def failed(self, error: UpstreamError) -> None:
+        """The connection has ended or is no use; nothing more comes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where a server is."""
+
+    host: str
+    port: int
+    tls: bool
+    prefix: str
+    """The path before /v1/..., without a slash at its end."""
+
+    @classmethod
+    def of(cls, url: str) -> Server:
+        """Of its base URL; a path that ends with /v1 is what OpenAI's clients call the base URL. Raises ValueError."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"{url!r} is no http or https URL")
+        tls = parts.scheme == "https"
+        return cls(parts.hostname, parts.port or (443 if tls else 80), tls, parts.path.rstrip("/").removesuffix("/v1"))
+
+    @property
+    def authority(self) -> str:
+        """The Host header."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
+
+
+class Connection(asyncio.Protocol):
+    """One connection to a server; one request at a time."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._parser = ResponseParser()
+        self._exchange: Exchange | None = None
+        self._received = False
+        self._used = False
+        self._paused = False
+        self.idle_since = 0.0
+        self.open = False
+
+    # --- asyncio.Protocol -------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It is open."""
+        self._transport = cast(asyncio.Transport, transport)
+        self.open = True
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            _keep_alive(sock)
+
+    def data_received(self, data: bytes) -> None:
+        """Upstream has sent something."""
+        self._received = True
+        try:
+            self._parser.feed(data)
+        except ProtocolError as error:
+            self.close()
+            self._fail(Failure.PROTOCOL, str(error))
+            return
+        if self._parser.surplus:
+            self.close()
+
+    def eof_received(self) -> None:
+        """Upstream sends no more: asyncio closes the connection then."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It has ended."""
+        self.open = False
+        if self._parser.ended():
+            self._exchange = None
+            return
+        failure = Failure.RESET_IDLE if self._used and not self._received else Failure.RESET
+        self._fail(failure, "upstream closed the connection before its answer was complete")
+
+    # --- what the router does with it -------------------------------------------------------------------------------
+
+    @property
+    def usable(self) -> bool:
+        """Whether another request may be sent on it."""
+        return self.open and self._exchange is None and self._transport is not None and not self._transport.is_closing()
+
+    @property
+    def fresh(self) -> bool:
+        """Whether no request was sent on it before."""
+        return not self._used
+
+    def send(self, request: bytes, exchange: Exchange) -> None:
+        """Send a request; its answer is told to `exchange`."""
+        self._exchange = exchange
+        self._received = False
+        self._parser.expect(exchange)
+        if self._transport is not None:
+            self._transport.write(request)
+
+    def answered(self) -> None:
+        """The answer has come whole: the connection is free again."""
+        self._exchange = None
+        self._used = True
+        self.resume()
+
+    def pause(self) -> None:
+        """Read no more for now: whoever gets the answer is slower."""
+        if not self._paused and self.open and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._paused and self._transport is not None:
+            self._paused = False
+            if self.open:
+                self._transport.resume_reading()
+
+    def close(self) -> None:
+        """End it at once; upstream sees that nobody waits for the answer any more."""
+        self.open = False
+        if self._transport is not None:
+            # Not close(): over TLS that waits for the other side, on uvloop for up to 30 s.
+            self._transport.abort()
+
+    def abandon(self) -> None:
+        """The answer is no longer wanted: nothing is told to the exchange, and upstream can stop."""
+        self._exchange = None
+        self._parser = ResponseParser()
+        self.close()
+
+    def _fail(self, failure: Failure, message: str) -> None:
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.failed(UpstreamError(failure, message))
+
+
+class Pool:
+    """The connections to one server."""
+
+    def __init__(self, url: str, keep_seconds: float, tls: ssl.SSLContext | None = None) -> None:
+        self.server = Server.of(url)
+        self._keep = keep_seconds
+        self._tls = tls or (default_tls() if self.server.tls else None)
+        self._idle: list[Connection] = []
+
+    def take(self, now: float) -> Connection | None:
+        """An idle connection that is surely still open on the other side."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.usable and now - connection.idle_since < self._keep:
+                return connection
+            connection.close()
+        return None
+
+    async def connect(self) -> Connection:
+        """A new connection. Raises UpstreamError."""
+        server = self.server
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                _, connection = await loop.create_connection(
+                    Connection,
+                    server.host,
+                    server.port,
+                    ssl=self._tls,
+                    server_hostname=server.host if self._tls else None,
+                )
+        except (OSError, TimeoutError, ssl.SSLError) as error:
+            raise UpstreamError(Failure.CONNECT, f"no connection: {type(error).__name__}") from error
+        return connection
+
+    def give_back(self, connection: Connection, now: float) -> None:
+        """Keep it for the next request."""
+        if not connection.usable or self._keep <= 0 or len(self._idle) >= MOST_IDLE:
+            connection.close()
+            return
+        connection.idle_since = now
+        self._idle.append(connection)
+
+    def sweep(self, now: float) -> None:
+        """Close what has been idle for too long. The oldest come first."""
+        while self._idle and (now - self._idle[0].idle_since >= self._keep or not self._idle[0].usable):
+            self._idle.pop(0).close()
+
+    def close(self) -> None:
+        """Close all that are idle."""
+        while self._idle:
+            self._idle.pop().close()
+
+
+def default_tls() -> ssl.SSLContext:
+    """For providers: the system's authorities, and HTTP/1.1 only."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _keep_alive(sock: socket.socket) -> None:
+    """So that a peer that has vanished is noticed in a minute and a half."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+            if hasattr(socket, name):
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    except OSError:
+        return  # a pair of local sockets has no such option
