@@ -97,8 +97,8 @@ class Attempt:
         """End it if it has not ended, so that upstream stops working on it; what has come of it so far."""
         self._reply.on_pause(None)
         self._connection.abandon()
-        self._resolve(End.BROKEN, None)
-        return self.done.result()
+        # Not through the future: whoever was cancelled while waiting for it has cancelled it as well.
+        return self._result(End.BROKEN, None)
 
     def check(self, now: float, first_token_seconds: float, token_gap_seconds: float) -> None:
         """Fail where upstream takes too long. A client that reads too slowly is not upstream's fault."""
@@ -228,21 +228,28 @@ class Attempt:
         body: bytes = b"",
         usage: Usage | None = None,
     ) -> None:
-        if self.done.done():
-            return
+        if not self.done.done():
+            self._reply.on_pause(None)
+            self.done.set_result(self._result(end, failure, values, body, usage))
+
+    def _result(
+        self,
+        end: End,
+        failure: Failure | None,
+        values: dict[str, Any] | None = None,
+        body: bytes = b"",
+        usage: Usage | None = None,
+    ) -> Result:
         reader = self._reader if self._streaming else None
-        self._reply.on_pause(None)
-        self.done.set_result(
-            Result(
-                end=end,
-                failure=failure,
-                status=self._status,
-                headers=self._headers,
-                body=body,
-                values=values or {},
-                usage=usage if reader is None else reader.usage,
-                output_events=0 if reader is None else reader.output_events,
-                response_id=str((values or {}).get("id", "")) if reader is None else reader.response_id,
-                first_content_at=self._first_content_at,
-            )
+        return Result(
+            end=end,
+            failure=failure,
+            status=self._status,
+            headers=self._headers,
+            body=body,
+            values=values or {},
+            usage=usage if reader is None else reader.usage,
+            output_events=0 if reader is None else reader.output_events,
+            response_id=str((values or {}).get("id", "")) if reader is None else reader.response_id,
+            first_content_at=self._first_content_at,
         )

@@ -329,5 +329,6 @@ class ClientConnection(asyncio.Protocol):
         reply, task = self._reply, self._task
         if reply is not None:
             reply.gone = True
-        if task is not None:
+        # An answer that was cut short ends the connection itself; its task has still to account for it.
+        if task is not None and (reply is None or not reply.ended):
             task.cancel()

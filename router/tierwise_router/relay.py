@@ -204,6 +204,7 @@ class Relay:
         record.replica, record.matched_blocks = replica.key, slot.pick.matched
         started = state.monotonic()
         attempt: Attempt | None = None
+        result: Result | None = None
         pool = tier.pool(replica)
         try:
             connection = (None if replica in job.tried else pool.take(started)) or await pool.connect()
@@ -211,20 +212,21 @@ class Relay:
             with state.watched(attempt, job.until):
                 attempt.send(self._request_bytes(job, tier, pool.server))
                 result = await attempt.done
+            if attempt.reusable:
+                connection.answered()
+                pool.give_back(connection, state.monotonic())
+            else:
+                connection.close()
         except UpstreamError as error:
             result = Result(End.FAILED, error.failure)
-        except asyncio.CancelledError:
-            replica.breaker.given_up()
-            partial = Result(End.FAILED) if attempt is None else attempt.abandon()
-            record.first_content_at = partial.first_content_at
-            self._charge(job, tier, partial, tier.release(slot))
-            raise
-        if attempt is not None and attempt.reusable:
-            connection.answered()
-            pool.give_back(connection, state.monotonic())
-        elif attempt is not None:
-            connection.close()
-        self._charge(job, tier, result, tier.release(slot))
+        finally:
+            used = tier.release(slot)
+            if result is None:  # the client has gone
+                replica.breaker.given_up()
+                partial = Result(End.FAILED) if attempt is None else attempt.abandon()
+                record.first_content_at = partial.first_content_at
+                self._charge(job, tier, partial, used)
+        self._charge(job, tier, result, used)
         job.tried.append(replica)
         if result.first_content_at is not None and job.body.stream:
             replica.first_token_after(result.first_content_at - started)

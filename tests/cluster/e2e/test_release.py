@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from playground.release import Release
-from tests.cluster.e2e.tiers import external, tier
+from tests.cluster.e2e.tiers import UNINSTALLED, external, tier
 from tests.cluster.kubectl import Kubectl, eventually
 
 pytestmark = pytest.mark.cluster
@@ -57,7 +57,7 @@ def test_after_an_uninstallation_every_namespace_can_be_deleted_at_once(
     (A namespace with running engines goes when they have drained: Kubernetes ends its pods first, and looks again after
     half their grace period. That is its doing, not ours.)
     """
-    kubectl = new_namespace("leaving")
+    kubectl = new_namespace(UNINSTALLED)
     kubectl.apply(tier("stopped", replicas=0), external("bought"))
     eventually(lambda: kubectl.get("deployment", "stopped-predictor"), bool, 60, "the stopped tier has its children")
     assert all("finalizers" not in seen["metadata"] for seen in kubectl.find("modeltiers"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+UNINSTALLED = "leaving"
+"""The namespace whose test takes the operator away, and its rights before it has ended."""
 L4 = {"nvidia.com/gpu.product": "NVIDIA-L4"}
 
 

@@ -1,0 +1,79 @@
+"""The router as a real process: `tierwise router --file`, on free loopback ports."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_LISTENING = re.compile(r"OpenAI endpoint on (http://[^/]+)/v1, metrics and probes on port (\d+)")
+
+
+class RouterProcess:
+    """A running router; it ends with its context."""
+
+    def __init__(self, process: subprocess.Popen[str], url: str, metrics_port: int, folder: Path) -> None:
+        self.process = process
+        self.url = url
+        self.metrics_url = f"http://127.0.0.1:{metrics_port}"
+        self.folder = folder
+
+    def log(self) -> list[dict[str, Any]]:
+        """The access log so far."""
+        return [json.loads(line) for line in (self.folder / "access.log").read_text().splitlines()]
+
+    def metrics(self) -> dict[str, float]:
+        """All series, by name and labels as they are written."""
+        with urllib.request.urlopen(self.metrics_url + "/metrics", timeout=5) as page:
+            lines = page.read().decode().splitlines()
+        pairs = (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
+        return {name: float(value) for name, value in pairs}
+
+    def rewrite(self, route: dict[str, Any]) -> None:
+        """Put another route into its file."""
+        beside = self.folder / "route.new"
+        beside.write_text(yaml.safe_dump(route))
+        beside.replace(self.folder / "route.yaml")
+
+    def terminate(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@contextmanager
+def router(route: dict[str, Any], folder: Path, *options: str, wait_seconds: float = 20) -> Iterator[RouterProcess]:
+    """Start it and wait until it listens."""
+    (folder / "route.yaml").write_text(yaml.safe_dump(route))
+    command = [*([] if "--port" in options else ["--port", "0"]), "--metrics-port", "0", *options]
+    with (folder / "access.log").open("a") as log, (folder / "errors.log").open("w") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tierwise_operator", "router", "--file", str(folder / "route.yaml"), *command],
+            stdout=log,
+            stderr=errors,
+            text=True,
+        )
+    until = time.monotonic() + wait_seconds
+    try:
+        found = None
+        while found is None and process.poll() is None and time.monotonic() < until:
+            found = _LISTENING.search((folder / "errors.log").read_text())
+            time.sleep(0.02)
+        assert found is not None, (folder / "errors.log").read_text()
+        yield RouterProcess(process, found.group(1), int(found.group(2)), folder)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
