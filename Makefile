@@ -60,7 +60,7 @@ unit: venv ## Tests that need no cluster, with branch coverage of controllers/ (
 	@$(VENV)/bin/coverage report --skip-covered --fail-under=95
 
 # Tracing makes a run half as fast again, so it is done where the library itself is tested.
-UNTRACED := tests/unit/faults tests/unit/versions tests/unit/operator tests/unit/playground tests/unit/project tests/unit/properties \
+UNTRACED := tests/unit/faults tests/unit/router tests/unit/versions tests/unit/operator tests/unit/playground tests/unit/project tests/unit/properties \
   tests/unit/simulator tests/unit/test_pod_template_hash.py $(patsubst %,tests/unit/engines/test_%.py,check_properties injection shape)
 API := tests/unit/api tests/unit/decide
 TRACED = COVERAGE_FILE=.coverage.$@ $(PYTEST) -q --cov --cov-branch --cov-report=
