@@ -7,6 +7,7 @@ dropped and counted rather than requests held. There is no prompt, no answer and
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import BinaryIO
@@ -27,26 +28,29 @@ class AccessLog:
         self._out = out
         self._ledger = ledger
         self._now = now
-        self._lines: list[bytes] = []
+        self._records: list[tuple[Record, float]] = []
 
     def __call__(self, record: Record, ended_at: float) -> None:
         """A request has ended."""
-        if len(self._lines) >= MOST_LINES:
+        if len(self._records) < MOST_LINES:
+            self._records.append((record, ended_at))
+        else:
             self._ledger.lines_dropped += 1
-            return
-        self._lines.append(orjson.dumps(record.line(ended_at, rfc3339(self._now().timestamp()))) + b"\n")
 
     async def run(self) -> None:
         """Until cancelled; what is left is then written."""
         try:
             while True:
                 await asyncio.sleep(PERIOD_SECONDS)
-                if self._lines:
-                    lines, self._lines = self._lines, []
-                    await asyncio.to_thread(self._write, lines)
+                if self._records:
+                    records, self._records = self._records, []
+                    await asyncio.to_thread(self._write, records)
         finally:
-            self._write(self._lines)
+            self._write(self._records)
 
-    def _write(self, lines: list[bytes]) -> None:
-        self._out.write(b"".join(lines))
+    def _write(self, records: list[tuple[Record, float]]) -> None:
+        now, monotonic = self._now().timestamp(), time.monotonic()
+        for record, ended_at in records:
+            line = record.line(ended_at, rfc3339(now - (monotonic - ended_at)))
+            self._out.write(orjson.dumps(line) + b"\n")
         self._out.flush()

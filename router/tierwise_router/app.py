@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry
 
 from tierwise.errors import Invalid
 from tierwise.runtime import health_server
+from tierwise.runtime.garbage import GarbageCollection
 from tierwise.runtime.supervision import supervise
 from tierwise_router import route_file
 from tierwise_router.access_log import AccessLog
@@ -34,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 0.25
 RELOAD_SECONDS = 2.0
+GARBAGE_ROUNDS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +109,12 @@ def _purse(settings: RouterSettings, loaded: route_file.Loaded, clocks: Clocks) 
 
 
 async def _sweep(state: RouterState, health: health_server.Health, server: Server) -> None:
+    garbage, rounds = GarbageCollection(), 0
     while True:
         await asyncio.sleep(SWEEP_SECONDS)
+        rounds += 1
+        if rounds % GARBAGE_ROUNDS == 0:
+            garbage.after_cycle()
         state.sweep()
         health.finished("draining" if server.draining else "")
 

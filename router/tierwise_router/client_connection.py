@@ -64,8 +64,12 @@ class Reply:
         self.started = self.ended = self.gone = False
         self.sent_bytes = 0
 
-    def start(self, status: int, headers: list[tuple[str, str]], length: int | None = None) -> None:
-        """Send the head. Without a length the body is chunked, or ends with the connection on HTTP/1.0."""
+    def start(self, status: int, headers: list[tuple[str, str]]) -> None:
+        """Send the head of an answer whose length is not known: chunked, or to the end of the connection on
+        HTTP/1.0."""
+        self._write(self._head(status, headers, None))
+
+    def _head(self, status: int, headers: list[tuple[str, str]], length: int | None) -> bytes:
         self.started = True
         request = self.request
         if length is None and (request.version == "1.0" or not request.keep_alive):
@@ -82,7 +86,7 @@ class Reply:
             lines.append("connection: close")
         elif request.version == "1.0":
             lines.append("connection: keep-alive")
-        self._write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
     def write(self, data: bytes) -> None:
         """Send some of the body."""
@@ -98,9 +102,12 @@ class Reply:
 
     def whole(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
         """Send an answer of which everything is known."""
-        self.start(status, headers, len(body))
-        self.write(body)
-        self.end()
+        head = self._head(status, headers, len(body))
+        self.ended = True
+        if self._head_only:
+            body = b""
+        self.sent_bytes += len(body)
+        self._write(head + body)
 
     def error(self, error: ClientError, headers: list[tuple[str, str]]) -> None:
         """Send an error."""

@@ -16,7 +16,15 @@ from tierwise.routing.failover import Answer, Failure, Next, Verdict, after_answ
 from tierwise.routing.replica import Replica
 from tierwise.routing.request import RequestFacts
 from tierwise.routing.route import Priority
-from tierwise.routing.tier_choice import BUDGET, FALLBACK, SPILL, Candidate, choose_tiers
+from tierwise.routing.tier_choice import (
+    BUDGET,
+    FALLBACK,
+    PREVIOUS_RESPONSE,
+    SPILL,
+    Candidate,
+    TierChoice,
+    choose_tiers,
+)
 from tierwise_router.attempt import Attempt, End, Result
 from tierwise_router.client_connection import Reply
 from tierwise_router.headers import request_bytes, to_upstream
@@ -47,6 +55,14 @@ class _Job:
     until: float
     error: ClientError | None = None
     tried: list[Replica] = field(default_factory=list)
+    kept_by: str = ""
+    """The replica that keeps the response which this one continues: no other can."""
+
+    def without(self, tier: Tier) -> list[Replica]:
+        """The replicas of a tier that cannot answer, or have tried."""
+        if self.kept_by:
+            return [one for one in tier.replicas if one.key != self.kept_by or one in self.tried]
+        return self.tried
 
 
 class Relay:
@@ -119,7 +135,7 @@ class Relay:
             headers={name: value for name in wanted if (value := job.request.header(name.encode())) is not None},
             blocks=job.shape.blocks,
         )
-        choice = choose_tiers(state.route, facts, state.saturated())
+        choice = self._of_previous(job) or choose_tiers(state.route, facts, state.saturated())
         if not choice.candidates:
             raise ClientError(
                 404, f"the model {job.body.model!r} does not exist on this route", code="model_not_found", param="model"
@@ -129,6 +145,25 @@ class Relay:
         wanted_tier = choice.candidates[1].tier if first.reason == SPILL else first.tier
         state.tiers[wanted_tier.name].counts.wanted += 1
         return list(choice.candidates)
+
+    def _of_previous(self, job: _Job) -> TierChoice | None:
+        """Where the response that this one continues was made, if that is known. An engine keeps responses in its own
+        memory, a provider in its account."""
+        state = self._state
+        previous = job.body.values.get("previous_response_id")
+        owner = state.owner(previous) if isinstance(previous, str) else None
+        tier = state.tiers.get(owner[0]) if owner is not None else None
+        if owner is None or tier is None:
+            return None
+        if not any(one.key == owner[1] and not one.draining for one in tier.replicas):
+            raise ClientError(
+                404,
+                "the replica that kept the previous response is gone; send the whole conversation instead",
+                code="previous_response_not_found",
+                param="previous_response_id",
+            )
+        job.kept_by = owner[1]
+        return TierChoice((Candidate(tier.spec, PREVIOUS_RESPONSE),))
 
     def _hold(self, job: _Job, tier: Tier, reason: str) -> Hold | None:
         """The money for one attempt at a tier, or None with the reason in `job.error`."""
@@ -166,7 +201,7 @@ class Relay:
         state = self._state
         asked_at = state.monotonic()
         try:
-            return await tier.take(job.priority, job.shape.blocks, state.route.queue, job.until)
+            return await tier.take(job.priority, job.shape.blocks, state.route.queue, job.until, job.without(tier))
         except QueueFull:
             job.error = _busy(429, "too many requests are waiting", tier.retry_after_seconds(), "queue_full")
         except QueueTimeout as late:
@@ -194,7 +229,7 @@ class Relay:
             return tier.try_take(
                 job.priority, job.shape.blocks, [one for one in job.tried if one is not slot.pick.replica]
             )
-        return None if verdict.next is Next.TIER else tier.try_take(job.priority, job.shape.blocks, job.tried)
+        return None if verdict.next is Next.TIER else tier.try_take(job.priority, job.shape.blocks, job.without(tier))
 
     async def _attempt(self, job: _Job, tier: Tier, slot: Slot) -> Verdict | None:
         """One attempt. None when the client has its answer; otherwise what should follow."""

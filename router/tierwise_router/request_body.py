@@ -33,13 +33,14 @@ class Body:
     model: str
     stream: bool
     wants_usage: bool
-    has_messages: bool
+    model_at: Span | None
+    """Where the model's name stands, if it was found quickly."""
 
     def upstream(self, model: str, force_usage: bool) -> bytes:
         """The body to send: with the model's name of the tier, and with usage asked for."""
         changes: dict[Span, bytes] = {}
         options = self.values.get("stream_options")
-        fast = model_span(self.raw)
+        fast = self.model_at
         must_find = fast is None or (force_usage and options is not None)
         found = members(self.raw, _WANTED) if must_find else {}
         span = fast or found["model"]
@@ -66,7 +67,8 @@ def read(raw: bytes) -> Body:
     model = values.get("model")
     if not isinstance(model, str) or not model:
         raise ClientError(400, "you must provide a model parameter", param="model", code="missing_required_parameter")
-    if model_span(raw) is None:
+    model_at = model_span(raw)
+    if model_at is None:
         try:
             members(raw, _WANTED)
         except NotAnObject as error:
@@ -80,7 +82,7 @@ def read(raw: bytes) -> Body:
         model=model,
         stream=values.get("stream") is True,
         wants_usage=bool(options and options.get("include_usage")),
-        has_messages="messages" in values,
+        model_at=model_at,
     )
 
 

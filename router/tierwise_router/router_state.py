@@ -22,6 +22,7 @@ from tierwise_router.record import Ledger, Record
 from tierwise_router.tier import Tier
 
 MOST_RESPONSES = 100_000
+SATURATION_SECONDS = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ class RouterState:
     rule_headers: frozenset[str] = frozenset()
     private_headers: frozenset[bytes] = frozenset()
     _spills: dict[str, Spill] = field(default_factory=dict)
+    _saturated: dict[str, bool] = field(default_factory=dict)
+    _saturated_at: float = float("-inf")
     _owners: OrderedDict[str, tuple[str, str]] = field(default_factory=OrderedDict)
 
     @classmethod
@@ -101,6 +104,7 @@ class RouterState:
             if name not in tiers:
                 gone.set_replicas({})
         self.tiers, self.keys = tiers, keys
+        self._saturated_at = float("-inf")
         self._apply(route)
 
     def _apply(self, route: Route) -> None:
@@ -117,12 +121,15 @@ class RouterState:
         return [Candidate(spec, reason) for spec in reversed(self.route.tiers[:index])]
 
     def saturated(self) -> dict[str, bool]:
-        """By tier: whether it is left now."""
+        """By tier: whether it is left now. Looked at again after some milliseconds, not for every request."""
         now = self.monotonic()
+        if now - self._saturated_at < SATURATION_SECONDS:
+            return self._saturated
         full = {}
         for name, tier in self.tiers.items():
             spill = self._spills.setdefault(name, Spill())
             full[name] = tier.resting(now) or spill.update(tier.fullness(), self.route.overflow)
+        self._saturated, self._saturated_at = full, now
         return full
 
     def retry_allowed(self, now: float) -> bool:

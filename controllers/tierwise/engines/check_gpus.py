@@ -210,7 +210,10 @@ def _dtype(question: _Question, gpu: GPU) -> Iterator[_Finding]:
             )
         else:
             yield _Finding(
-                LESS_PRECISION, f"the engine {instead}, with twice the memory and less speed", has, fatal=False
+                LESS_PRECISION,
+                f"model.uri: the engine {instead}, with twice the memory and less speed",
+                has,
+                fatal=False,
             )
     elif asked == "auto" and (shape is None or shape.dtype != "float16"):
         needs = "the engine computes a bfloat16 model in float16 below compute capability 8.0 (extraArgs: --dtype)"

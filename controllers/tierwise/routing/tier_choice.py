@@ -20,6 +20,7 @@ CONTEXT_LENGTH = "ContextLength"
 SPILL = "Spill"
 FALLBACK = "Fallback"
 BUDGET = "Budget"
+PREVIOUS_RESPONSE = "PreviousResponse"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Measures the router beside others: `python -m tools.bench_router`."""
