@@ -143,7 +143,7 @@ def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | No
 def _until(text: str, now: datetime) -> float:
     try:
         then = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter: a year or an offset that no integer of C holds
         return -1.0
     if then.tzinfo is None:  # "-0000": UTC, of a clock whose zone is not known
         then = then.replace(tzinfo=UTC)
