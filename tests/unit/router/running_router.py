@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -267,6 +267,14 @@ class Client:
     def vanish(self) -> None:
         """End the connection at once."""
         self.writer.transport.abort()
+
+    def read_nothing(self) -> None:
+        """Leave everything in the buffers of the kernel."""
+        cast(asyncio.Transport, self.writer.transport).pause_reading()
+
+    def read_again(self) -> None:
+        """Take what has come."""
+        cast(asyncio.Transport, self.writer.transport).resume_reading()
 
     async def close(self) -> None:
         """End the connection."""
