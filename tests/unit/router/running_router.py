@@ -200,8 +200,9 @@ class Client:
         self.writer = writer
 
     def say(self, raw: bytes) -> None:
-        """Send bytes."""
-        self.writer.write(raw)
+        """Send bytes, if the other side has not ended the connection."""
+        if not self.writer.transport.is_closing():
+            self.writer.write(raw)
 
     async def ask(self, raw: bytes, head_only: bool = False) -> Answered:
         """Send bytes and read one answer."""
@@ -262,7 +263,8 @@ class Client:
 
     def half_close(self) -> None:
         """Send no more."""
-        self.writer.write_eof()
+        if not self.writer.transport.is_closing():
+            self.writer.write_eof()
 
     def vanish(self) -> None:
         """End the connection at once."""

@@ -116,10 +116,10 @@ def test_only_comments_tell_nothing() -> None:
 
 
 KINDS = ["", "stop", "error", "response.x", "response.failed", "x"]
-KEYS = """
-    choices delta index finish_reason usage error type response id prompt_tokens prompt_tokens_details cached_tokens
-    message content service_tier
-""".split()
+KEYS = [
+    *("choices", "delta", "index", "finish_reason", "usage", "error", "type", "response", "id", "prompt_tokens"),
+    *("prompt_tokens_details", "cached_tokens", "message", "content", "service_tier"),
+]
 LEAVES = [st.none(), st.booleans(), st.integers(-(2**60), 2**60), st.floats(allow_nan=False), st.sampled_from(KINDS)]
 JSON = st.recursive(
     st.one_of(LEAVES),
