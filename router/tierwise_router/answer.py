@@ -2,7 +2,8 @@
 
 An answer is committed with its first content: text, reasoning, a tool call, a refusal. A role, an empty delta and a
 comment are none, so that an attempt that fails before it can be made again elsewhere. `[DONE]` alone is not success:
-vLLM sends it after an error too. And an end without `finish_reason` or `[DONE]` is a failure, whatever HTTP says.
+vLLM sends it after an error too. And an end without `[DONE]`, or a `finish_reason` for every choice that has begun, is
+a failure, whatever HTTP says.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from typing import Any
 import orjson
 
 from tierwise.routing.cost import Usage, read_usage
-from tierwise_router.sse import EventSplitter, data_of
+from tierwise_router.sse import EventSplitter, data_of, ends_with_blank_line
 
 _DONE = b"[DONE]"
 _RESPONSE_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
-_RESPONSE_BEGINS = frozenset({"response.created", "response.in_progress", "response.queued"})
+_RESPONSE_IDLE = (".created", ".in_progress", ".queued", ".added", ".done")  # they frame the deltas, or repeat them
+BYTES_PER_TOKEN = 4
 
 
 class Kind(Enum):
@@ -36,14 +38,17 @@ class StreamReader:
     """Of one streamed answer. `drop_usage`: the client has not asked for the event with usage."""
 
     __slots__ = (
+        "_begun",
         "_drop_usage",
+        "_ended",
+        "_response_ended",
         "_splitter",
         "committed",
         "done",
         "error",
-        "finished",
         "output_events",
         "response_id",
+        "told_events",
         "usage",
     )
 
@@ -52,38 +57,80 @@ class StreamReader:
         self._splitter = EventSplitter()
         self.committed = False
         self.done = False
-        self.finished = False
+        self._begun: set[int] = set()
+        self._ended: set[int] = set()
+        self._response_ended = False
         self.error: dict[str, Any] | None = None
         self.usage: Usage | None = None
         self.output_events = 0
+        self.told_events = 0
+        """All but comments and what else keeps a connection open without saying anything."""
         self.response_id = ""
 
     def feed(self, data: bytes) -> bytes:
         """What of it the client gets now."""
+        torn = self._splitter.oversized
         events = self._splitter.feed(data)
         if not events:
             return b""
+        if torn or self._splitter.oversized:
+            return self._feed_pieces(events, torn)
         if len(events) == 1:
-            return b"" if self._read(events[0]) is Kind.USAGE_ONLY and self._drop_usage else events[0]
-        return b"".join([one for one in events if not (self._read(one) is Kind.USAGE_ONLY and self._drop_usage)])
+            return b"" if self._dropped(events[0]) else events[0]
+        return b"".join([one for one in events if not self._dropped(one)])
 
-    def rest(self) -> bytes:
-        """What is left at the end of the stream: the beginning of an event that never ended."""
-        return self._splitter.rest()
+    def end(self) -> bytes:
+        """The stream has ended: what is left of it. An event that lacks only its blank line counts, half an event does
+        not."""
+        rest = self._splitter.rest()
+        if not rest or self._splitter.oversized:
+            return rest
+        data = data_of(rest)
+        if data is None or not (ends_with_blank_line(rest) or data == _DONE or _is_json(data)):
+            return rest
+        return b"" if self._dropped(rest) else rest
+
+    @property
+    def torn(self) -> bool:
+        """Whether the client has got the beginning of an event and not its end."""
+        return self._splitter.oversized
+
+    @property
+    def finished(self) -> bool:
+        """Whether every choice that has begun has said why it ended."""
+        return self._response_ended or (bool(self._ended) and self._begun <= self._ended)
 
     @property
     def well_ended(self) -> bool:
         """Whether the answer is complete."""
         return self.error is None and (self.done or self.finished)
 
-    def _read(self, event: bytes) -> Kind:
-        kind = Kind.CONTENT if self._splitter.oversized else self._kind(event)
+    def _feed_pieces(self, events: list[bytes], torn: bool) -> bytes:
+        kept = []
+        last = len(events) - 1
+        for position, event in enumerate(events):
+            if torn and position == 0:
+                self.told_events += 1
+            elif self._splitter.oversized and position == last:
+                self._note(Kind.CONTENT)
+            elif self._dropped(event):
+                continue
+            kept.append(event)
+        return b"".join(kept)
+
+    def _dropped(self, event: bytes) -> bool:
+        kind = self._kind(event)
+        self._note(kind)
+        return kind is Kind.USAGE_ONLY and self._drop_usage
+
+    def _note(self, kind: Kind) -> None:
+        if kind is not Kind.IDLE:
+            self.told_events += 1
         if kind is Kind.CONTENT:
             self.output_events += 1
             self.committed = True
         elif kind is Kind.END:
             self.committed = True
-        return kind
 
     def _kind(self, event: bytes) -> Kind:
         data = data_of(event)
@@ -98,11 +145,12 @@ class StreamReader:
             return Kind.CONTENT  # not ours to judge: it is passed on
         if not isinstance(values, dict):
             return Kind.CONTENT
-        if isinstance(values.get("type"), str) and values["type"].startswith("response."):
-            return self._response_kind(values)
-        if values.get("error"):
-            error = values["error"]
-            self.error = error if isinstance(error, dict) else {"message": str(error)}
+        kind = values.get("type")
+        if isinstance(kind, str) and kind.startswith("response."):
+            return self._response_kind(kind, values)
+        error = values.get("error")
+        if error or kind == "error":  # the latter is how /v1/responses says it
+            self.error = error if isinstance(error, dict) else values if kind == "error" else {"message": str(error)}
             return Kind.ERROR
         return self._chunk_kind(values)
 
@@ -118,33 +166,46 @@ class StreamReader:
         for choice in choices:
             if not isinstance(choice, dict):
                 return Kind.CONTENT
-            delta = choice.get("delta")
-            if isinstance(delta, dict):
-                if any(value for name, value in delta.items() if name != "role"):
-                    kind = Kind.CONTENT
-            elif choice.get("text"):
+            index = choice.get("index")
+            number = index if isinstance(index, int) else 0
+            if _has_content(choice):
                 kind = Kind.CONTENT
+                self._begun.add(number)
             if choice.get("finish_reason"):
-                self.finished = True
+                self._ended.add(number)
                 kind = Kind.END if kind is Kind.IDLE else kind
             if choice.get("usage"):  # inside the choice: seen of one provider
                 self.usage = read_usage(choice["usage"], values.get("service_tier")) or self.usage
         return kind
 
-    def _response_kind(self, values: dict[str, Any]) -> Kind:
-        kind = values["type"]
+    def _response_kind(self, kind: str, values: dict[str, Any]) -> Kind:
         response = values.get("response")
         if isinstance(response, dict) and isinstance(response.get("id"), str):
             self.response_id = response["id"]
         if kind in _RESPONSE_ENDS:
             if isinstance(response, dict):
                 self.usage = read_usage(response.get("usage"), response.get("service_tier")) or self.usage
-            self.finished = True
+            self._response_ended = True
             if kind == "response.failed":
                 error = response.get("error") if isinstance(response, dict) else None
                 self.error = error if isinstance(error, dict) else {"message": "the response has failed"}
             return Kind.END
-        return Kind.IDLE if kind in _RESPONSE_BEGINS else Kind.CONTENT
+        return Kind.IDLE if kind.endswith(_RESPONSE_IDLE) else Kind.CONTENT
+
+
+def _has_content(choice: dict[str, Any]) -> bool:
+    delta = choice.get("delta")
+    if isinstance(delta, dict):
+        return any(value for name, value in delta.items() if name != "role")
+    return bool(choice.get("text"))
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def read_whole(body: bytes) -> tuple[Usage | None, dict[str, Any]]:
@@ -156,3 +217,15 @@ def read_whole(body: bytes) -> tuple[Usage | None, dict[str, Any]]:
     if not isinstance(values, dict):
         return None, {}
     return read_usage(values.get("usage"), values.get("service_tier")), values
+
+
+def output_tokens(values: dict[str, Any]) -> int:
+    """A guess for an answer in one piece that does not say its usage: a token for every four bytes of its texts."""
+    choices = values.get("choices")
+    size = 0
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict):
+            message = choice.get("message")
+            said = list(message.values()) if isinstance(message, dict) else [choice.get("text")]
+            size += sum(len(text.encode()) for text in said if isinstance(text, str))
+    return -(-size // BYTES_PER_TOKEN)

@@ -15,12 +15,15 @@ from typing import Any
 
 from tierwise.routing.cost import Usage
 from tierwise.routing.failover import Failure
-from tierwise_router.answer import StreamReader, read_whole
+from tierwise_router.answer import StreamReader, output_tokens, read_whole
 from tierwise_router.client_connection import Reply
+from tierwise_router.openai_error import error_json
 from tierwise_router.upstream import Connection, UpstreamError
 
 MOST_WHOLE_BYTES = 64 << 20
-PASSED_ON = ("content-type", "content-encoding", "openai-processing-ms", "openai-version")
+_ANSWERS = frozenset({"choices", "data", "object", "output"})
+_LENGTHS = frozenset({"content-length", "transfer-encoding"})
+PASSED_ON = ("content-type", "openai-processing-ms", "openai-version")
 
 
 class End(Enum):
@@ -76,9 +79,11 @@ class Attempt:
         self._parts: list[bytes] = []
         self._size = 0
         self._first_content_at: float | None = None
-        self._last_data_at = 0.0
+        self._told_events = 0
+        self._last_token_at = 0.0
         self._started_at = 0.0
         self._client_slow = False
+        self._unreadable = False
         self.reusable = False
         self.done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
 
@@ -89,7 +94,7 @@ class Attempt:
 
     def send(self, request: bytes) -> None:
         """Begin."""
-        self._started_at = self._last_data_at = time.monotonic()
+        self._started_at = self._last_token_at = time.monotonic()
         self._reply.on_pause(self._client_paused)
         self._connection.send(request, self)
 
@@ -97,6 +102,8 @@ class Attempt:
         """End it if it has not ended, so that upstream stops working on it; what has come of it so far."""
         self._reply.on_pause(None)
         self._connection.abandon()
+        if self.done.done() and not self.done.cancelled():
+            return self.done.result()  # it ended just before
         # Not through the future: whoever was cancelled while waiting for it has cancelled it as well.
         return self._result(End.BROKEN, None)
 
@@ -106,22 +113,25 @@ class Attempt:
             return
         # An answer in one piece has no first token to wait for; its deadline is the request's.
         late = self._stream and not self.committed and now - self._started_at > first_token_seconds
-        if late or (self.committed and now - self._last_data_at > token_gap_seconds):
-            self._connection.abandon()
-            self.failed(UpstreamError(Failure.TIMEOUT, "no token in time"))
+        if late or (self.committed and now - self._last_token_at > token_gap_seconds):
+            self._give_up(Failure.TIMEOUT, "no token in time")
 
     def expire(self) -> None:
         """Fail: the request's deadline has passed."""
         if not self.done.done():
-            self._connection.abandon()
-            self.failed(UpstreamError(Failure.TIMEOUT, "the deadline of the request has passed"))
+            self._give_up(Failure.TIMEOUT, "the deadline of the request has passed")
 
     # --- what the connection calls ----------------------------------------------------------------------------------
 
     def head_came(self, status: int, headers: dict[str, str]) -> None:
         """The head of the answer."""
         self._status, self._headers = status, headers
-        events = headers.get("content-type", "").startswith("text/event-stream")
+        if headers.get("content-encoding", "identity").lower() != "identity":
+            if status < 400:
+                self._give_up(Failure.PROTOCOL, "upstream compresses its answer, though it was asked not to")
+                return
+            self._unreadable = True
+        events = headers.get("content-type", "").lower().startswith("text/event-stream")
         self._streaming = self._stream and status == 200 and events
 
     def body_came(self, data: bytes) -> None:
@@ -129,27 +139,21 @@ class Attempt:
         if self.done.done():
             return
         if not self._streaming:
-            self._size += len(data)
-            if self._size > MOST_WHOLE_BYTES:
-                self._connection.abandon()
-                self.failed(UpstreamError(Failure.PROTOCOL, "the answer is too large"))
-                return
-            self._parts.append(data)
+            self._keep(data)
             return
         out = self._reader.feed(data)
+        if self._reader.told_events != self._told_events:  # a comment is no token
+            self._told_events = self._reader.told_events
+            self._last_token_at = time.monotonic()
         if self.committed:
-            self._last_data_at = time.monotonic()
             self._reply.write(out)
         elif self._reader.error is not None:
             self._connection.abandon()
             self._resolve(End.FAILED, Failure.STREAM_ERROR, self._reader.error)
         else:
-            self._parts.append(out)
-            if self._reader.committed:
-                self._commit()
-                self._reply.start(200, self._passed_on())
-                self._reply.write(b"".join(self._parts))
-                self._parts.clear()
+            self._keep(out)
+            if self._reader.committed and not self.done.done():
+                self._begin()
 
     def answer_ended(self, reusable: bool) -> None:
         """The answer is complete, as HTTP sees it."""
@@ -158,55 +162,91 @@ class Attempt:
         self.reusable = reusable
         if self._streaming:
             self._stream_ended()
-            return
-        body = b"".join(self._parts)
-        if self._status >= 400:
-            self._resolve(End.REFUSED, Failure.STATUS, read_whole(body)[1], body)
-            return
-        usage, values = read_whole(body)
-        if self._commit():
-            self._reply.whole(self._status, self._passed_on(), body)
-        self._resolve(End.ANSWERED, None, values, usage=usage)
+        else:
+            self._whole_ended(b"".join(self._parts))
 
     def failed(self, error: UpstreamError) -> None:
         """There will be no (more) answer."""
+        if self.done.done():
+            return
         if not self.committed:
             self._resolve(End.FAILED, error.failure)
-            return
-        self._pass_on_rest()
-        self._broken(error.failure, str(error))
+        elif self._reader.done and self._reader.error is None:
+            self._stream_ended()  # all was said; only the end of the message is missing
+        else:
+            self._broken(error.failure, str(error))
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
+    def _keep(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > MOST_WHOLE_BYTES:
+            self._give_up(Failure.PROTOCOL, "the answer is too large")
+        elif not self._unreadable:
+            self._parts.append(data)
+
+    def _give_up(self, failure: Failure, message: str) -> None:
+        self._connection.abandon()
+        self.failed(UpstreamError(failure, message))
+
+    def _begin(self) -> None:
+        """The first content of a stream has come."""
+        self._commit()
+        self._reply.start(200, self._passed_on())
+        self._reply.write(b"".join(self._parts))
+        self._parts.clear()
+
+    def _whole_ended(self, body: bytes) -> None:
+        usage, values = read_whole(body)
+        if self._unreadable:
+            body = error_json(self._status, "upstream's error is compressed and cannot be read")
+            self._headers = {**self._headers, "content-type": "application/json"}
+        if self._status >= 400:
+            self._resolve(End.REFUSED, Failure.STATUS, values, body)
+        elif self._status >= 300:
+            self._resolve(End.FAILED, Failure.PROTOCOL)  # nobody here follows it, and the client must not
+        elif not values and self._delimited_by_eof:
+            self._resolve(End.FAILED, Failure.RESET)
+        elif values.get("error") and not _ANSWERS & values.keys():
+            self._resolve(End.FAILED, Failure.STREAM_ERROR, values)
+        else:
+            if self._commit():
+                self._reply.whole(self._status, self._passed_on(), body)
+            self._resolve(End.ANSWERED, None, values, usage=usage)
+
+    @property
+    def _delimited_by_eof(self) -> bool:
+        return not _LENGTHS & self._headers.keys() and self._status != 204
+
     def _stream_ended(self) -> None:
+        rest = self._reader.end()
+        if not self.committed and self._reader.error is None and self._reader.committed:
+            self._begin()
         if not self.committed:
             # Nothing was said; the client is told so elsewhere.
             self._resolve(End.FAILED, Failure.STREAM_ERROR, self._reader.error or {})
-            return
-        self._pass_on_rest()
-        if self._reader.well_ended:
+        elif self._reader.well_ended:
+            self._reply.write(rest)
             self._reply.end()
             self._resolve(End.ANSWERED, None)
         elif self._reader.error is not None:
             # The error is in the stream, as upstream sent it.
+            self._reply.write(rest)
             self._reply.end()
             self._resolve(End.BROKEN, Failure.STREAM_ERROR)
         else:
             self._broken(Failure.RESET, "upstream ended its answer before it was complete")
 
-    def _pass_on_rest(self) -> None:
-        self._reply.write(self._reader.rest())
-
     def _broken(self, failure: Failure, message: str) -> None:
-        """Say within the stream that it has failed, and end without the terminator: no client takes it for complete."""
-        if not self.done.done():
-            event = b'data: {"error":{"message":"%b","type":"server_error","param":null,"code":"upstream_error"}}\n\n'
-            self._reply.write(event % message.encode())
-            self._reply.cut()
+        """Say within the stream that it has failed, and end without the terminator: no client takes it for complete.
+        Half an event that came last is left out; it would make the error unreadable."""
+        said = error_json(502, message, "upstream_error")
+        self._reply.write(b"%bdata: %b\n\n" % (b"\n\n" if self._reader.torn else b"", said))
+        self._reply.cut()
         self._resolve(End.BROKEN, failure)
 
     def _commit(self) -> bool:
-        self._first_content_at = self._last_data_at = time.monotonic()
+        self._first_content_at = self._last_token_at = time.monotonic()
         return not self._reply.started
 
     def _passed_on(self) -> list[tuple[str, str]]:
@@ -217,7 +257,7 @@ class Attempt:
         if paused:
             self._connection.pause()
         else:
-            self._last_data_at = time.monotonic()
+            self._last_token_at = time.monotonic()
             self._connection.resume()
 
     def _resolve(
@@ -249,7 +289,7 @@ class Attempt:
             body=body,
             values=values or {},
             usage=usage if reader is None else reader.usage,
-            output_events=0 if reader is None else reader.output_events,
+            output_events=output_tokens(values or {}) if reader is None else reader.output_events,
             response_id=str((values or {}).get("id", "")) if reader is None else reader.response_id,
             first_content_at=self._first_content_at,
         )

@@ -2,141 +2,48 @@
 
 Reading never pauses, since a paused transport sees neither the end nor the reset of a connection, and a client that is
 gone must be noticed at once: what comes too early is kept up to a bound. A client that does not read its answer is
-noticed by its own clock. A client that has closed its sending side counts as gone, as it does for the engines behind.
+noticed by a clock of its own, also when the connection is already closing: a transport waits for ever to write what is
+left. A client that has closed its sending side counts as gone, as it does for the engines behind.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any, cast
 
 from tierwise_router.http_request import Request, RequestParser
 from tierwise_router.openai_error import ClientError
+from tierwise_router.reply import Reply as Reply
+
+logger = logging.getLogger(__name__)
 
 MOST_EARLY_BYTES = 65_536
 MOST_EARLY_REQUESTS = 128
 WRITE_HIGH_BYTES, WRITE_LOW_BYTES = 262_144, 65_536
 SEND_BUFFER_BYTES = 131_072  # megabytes otherwise, for each client that does not read
+PROGRESS_BYTES = 16_384
+"""A client that takes so much of its answer within the time for reading is slow, not stalled."""
 LINGER_SECONDS = 2.0
 FIRST_REQUEST_SECONDS = 1.0
 """How long a new connection may take to send its request while the server drains."""
 
-_REASONS = {status.value: status.phrase for status in HTTPStatus}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Of a client connection, in seconds: for a head, for a body, between requests, and for reading what was sent."""
+    """Of a client connection, in seconds: for a head, for a body, between requests, and for reading some of what was
+    sent."""
 
     head: float = 10.0
     body: float = 60.0
     idle: float = 75.0
     write: float = 30.0
-
-
-class Reply:
-    """The answer to one request."""
-
-    __slots__ = (
-        "_chunked",
-        "_connection",
-        "_head_only",
-        "_on_pause",
-        "ended",
-        "gone",
-        "request",
-        "sent_bytes",
-        "started",
-    )
-
-    def __init__(self, connection: ClientConnection, request: Request) -> None:
-        self._connection = connection
-        self._chunked = False
-        self._head_only = request.method == "HEAD"
-        self._on_pause: Callable[[bool], None] | None = None
-        self.request = request
-        self.started = self.ended = self.gone = False
-        self.sent_bytes = 0
-
-    def start(self, status: int, headers: list[tuple[str, str]]) -> None:
-        """Send the head of an answer whose length is not known: chunked, or to the end of the connection on
-        HTTP/1.0."""
-        self._write(self._head(status, headers, None))
-
-    def _head(self, status: int, headers: list[tuple[str, str]], length: int | None) -> bytes:
-        self.started = True
-        request = self.request
-        if length is None and (request.version == "1.0" or not request.keep_alive):
-            request.keep_alive = False
-        self._chunked = length is None and request.version == "1.1"
-        lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}"]
-        lines += [f"{name}: {value}" for name, value in headers]
-        if length is not None:
-            lines.append(f"content-length: {length}")
-        elif self._chunked:
-            lines.append("transfer-encoding: chunked")
-        if not request.keep_alive or self._connection.closing:
-            request.keep_alive = False
-            lines.append("connection: close")
-        elif request.version == "1.0":
-            lines.append("connection: keep-alive")
-        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
-
-    def write(self, data: bytes) -> None:
-        """Send some of the body."""
-        if data and not self._head_only:
-            self.sent_bytes += len(data)
-            self._write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
-
-    def end(self) -> None:
-        """The body is complete."""
-        self.ended = True
-        if self._chunked and not self._head_only:
-            self._write(b"0\r\n\r\n")
-
-    def whole(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        """Send an answer of which everything is known."""
-        head = self._head(status, headers, len(body))
-        self.ended = True
-        if self._head_only:
-            body = b""
-        self.sent_bytes += len(body)
-        self._write(head + body)
-
-    def error(self, error: ClientError, headers: list[tuple[str, str]]) -> None:
-        """Send an error."""
-        if error.close:
-            self.request.keep_alive = False
-        extra = [*headers, *error.headers.items(), ("content-type", "application/json")]
-        self.whole(error.status, extra, error.body())
-
-    def cut(self) -> None:
-        """End the connection within the answer, when what is written has gone out: without the last chunk the client
-        sees that it is not complete."""
-        self.request.keep_alive = False
-        self.ended = True
-        self._connection.end()
-
-    def on_pause(self, told: Callable[[bool], None] | None) -> None:
-        """`told(True)` when the client reads more slowly than it is written to, `told(False)` when it caught up."""
-        self._on_pause = told
-        if told is not None and self._connection.paused:
-            told(True)
-
-    def paused(self, paused: bool) -> None:
-        """The connection's buffer has become full, or empty."""
-        if self._on_pause is not None:
-            self._on_pause(paused)
-
-    def _write(self, data: bytes) -> None:
-        if not self.gone:
-            self._connection.write(data)
 
 
 Handler = Callable[[Request, Reply], Coroutine[Any, Any, None]]
@@ -159,7 +66,10 @@ class ClientConnection(asyncio.Protocol):
         self._early_bytes = 0
         self._reply: Reply | None = None
         self._task: asyncio.Task[None] | None = None
-        self._since = self._loop.time()  # of the present state: idle, head, body, or the paused writing
+        self._since = self._loop.time()  # of the present state: idle, head, body, or the last progress in writing
+        self._unsent = 0
+        self._owes_continue: Request | None = None
+        self._cut_off = False
         self._lingering = False
         self._asked = False
         self.closing = False
@@ -183,17 +93,19 @@ class ClientConnection(asyncio.Protocol):
         if self._reply is not None:
             self._early_bytes += len(data)
             if self._early_bytes > MOST_EARLY_BYTES:
-                self.closing = True
+                self.closing = self._cut_off = True
                 self._early.clear()
             else:
                 self._early.append(data)
             return
-        if not (self._parser.in_head or self._parser.in_body):
-            self._since = self._loop.time()
+        idle = not (self._parser.in_head or self._parser.in_body)
         self._feed(data)
+        if idle and self._parser.in_head:
+            self._since = self._loop.time()
 
     def eof_received(self) -> None:
-        """The client sends no more."""
+        """The client sends no more; the transport closes then."""
+        self._mark()
         self._gone()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -204,7 +116,7 @@ class ClientConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client reads more slowly than it is sent to."""
         self.paused = True
-        self._since = self._loop.time()
+        self._mark()
         if self._reply is not None:
             self._reply.paused(True)
 
@@ -219,8 +131,12 @@ class ClientConnection(asyncio.Protocol):
     def head_came(self, request: Request) -> None:
         """A head is complete: the client may be waiting for the word to send its body."""
         self._since = self._loop.time()
-        if request.expects_continue and self._reply is None and not self._waiting:
+        if not request.expects_continue:
+            return
+        if self._reply is None and not self._waiting:
             self.write(_CONTINUE)
+        else:
+            self._owes_continue = request
 
     def request_came(self, request: Request) -> None:
         """A request is complete."""
@@ -228,10 +144,15 @@ class ClientConnection(asyncio.Protocol):
         if len(self._waiting) < MOST_EARLY_REQUESTS:
             self._waiting.append(request)
         else:
-            self.closing = True
+            self.closing = self._cut_off = True
         self._next()
 
     # --- the server -------------------------------------------------------------------------------------------------
+
+    @property
+    def task(self) -> asyncio.Task[None] | None:
+        """What answers a request now."""
+        return self._task
 
     @property
     def answering(self) -> bool:
@@ -251,6 +172,7 @@ class ClientConnection(asyncio.Protocol):
     def end(self) -> None:
         """End it when what is written has gone out."""
         if self._transport is not None:
+            self._mark()
             self._transport.close()
 
     def abort(self) -> None:
@@ -261,26 +183,24 @@ class ClientConnection(asyncio.Protocol):
     def drain(self, now: float) -> None:
         """Take no further request: an idle connection ends, a busy one says so in its answer."""
         self.closing = True
-        idle = not self.busy and (self._asked or now - self._since > FIRST_REQUEST_SECONDS)
-        if idle and self._transport is not None:
-            self._transport.close()
+        ended = self._lingering or self._transport is None or self._transport.is_closing()
+        if not ended and not self.busy and (self._asked or now - self._since > FIRST_REQUEST_SECONDS):
+            self.end()
 
     def check(self, now: float) -> None:
         """End it where a bound has passed."""
         waited = now - self._since
-        if self._lingering:
-            if waited > LINGER_SECONDS:
-                self.abort()
-        elif self.paused:
-            if waited > self._timeouts.write:
-                self.abort()
+        if self._transport is None:
+            return
+        if self.paused or self._lingering or self._transport.is_closing():
+            self._check_writing(now, self._transport)
         elif self._reply is not None:
             return
         elif self._parser.in_body or self._parser.in_head:
             if waited > (self._timeouts.body if self._parser.in_body else self._timeouts.head):
                 self._refuse(ClientError(408, "the request did not come in time", code="request_timeout", close=True))
-        elif waited > self._timeouts.idle and self._transport is not None:
-            self._transport.close()
+        elif waited > self._timeouts.idle:
+            self.end()
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
@@ -292,7 +212,7 @@ class ClientConnection(asyncio.Protocol):
             if self._reply is None:
                 self._refuse(error)
             else:
-                self.closing = True  # the one before is answered; what follows it is not read
+                self.closing = self._cut_off = True  # the one before is answered; what follows it is not read
 
     def _next(self) -> None:
         if self._reply is not None or not self._waiting or self._transport is None or self._transport.is_closing():
@@ -306,31 +226,69 @@ class ClientConnection(asyncio.Protocol):
         reply, self._reply, self._task = self._reply, None, None
         if reply is None or self._transport is None:
             return
-        failed = task.cancelled() or task.exception() is not None
-        if failed or not reply.ended:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            logger.error("a request has failed within the router", exc_info=error)
+            if not reply.started:
+                reply.error(ClientError(500, "the router has failed", code="internal_error", close=True), [])
+        if not reply.ended:
             self.abort()
             return
         self._since = self._loop.time()
         if self.closing or not reply.request.keep_alive:
-            self._transport.close()
+            if self._cut_off or self._parser.in_head or self._parser.in_body:
+                self._linger()
+            else:
+                self.end()
             return
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Take what has come while a request was answered."""
         early, self._early, self._early_bytes = self._early, [], 0
         self._next()
+        owed, self._owes_continue = self._owes_continue, None
+        if owed is not None and not owed.complete and not self.answering:
+            self.write(_CONTINUE)
         for position, data in enumerate(early):
             if self.answering:
-                self._early = early[position:] + self._early
+                self._early = early[position:]
                 self._early_bytes = sum(map(len, self._early))
+                return
+            if self._lingering:
                 return
             self._feed(data)
 
     def _refuse(self, error: ClientError) -> None:
-        """Answer what is no request, and read for a while what still comes: a reset would take the answer with it."""
+        """Answer what is no request."""
+        if self._transport is None or self._transport.is_closing():
+            return
         reply = Reply(self, Request("POST", "", "", "1.1", [], keep_alive=False))
         reply.error(error, [])
+        self._linger()
+
+    def _linger(self) -> None:
+        """End it, but read for a while what still comes: a reset would take the answer with it."""
+        if self._transport is None or self._transport.is_closing():
+            return
         self._lingering = True
-        self._since = self._loop.time()
-        if self._transport is not None and self._transport.can_write_eof():
+        self._mark()
+        if self._transport.can_write_eof():
             self._transport.write_eof()
+
+    def _mark(self) -> None:
+        """From now on something has to happen: the client reads what was sent to it."""
+        self._since = self._loop.time()
+        if self._transport is not None:
+            self._unsent = self._transport.get_write_buffer_size()
+
+    def _check_writing(self, now: float, transport: asyncio.Transport) -> None:
+        unsent = transport.get_write_buffer_size()
+        if unsent <= self._unsent - PROGRESS_BYTES or (self._unsent and not unsent):
+            self._since, self._unsent = now, unsent
+        self._unsent = max(self._unsent, unsent)
+        if now - self._since > (self._timeouts.write if unsent else LINGER_SECONDS):
+            self.abort()
 
     def _gone(self) -> None:
         reply, task = self._reply, self._task

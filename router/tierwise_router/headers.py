@@ -24,8 +24,18 @@ _HOP_BY_HOP = frozenset(
         b"content-length",
     }
 )
+# What is said of the body's coding is not true of what goes upstream: it has been read as JSON.
 _OURS = frozenset(
-    {b"authorization", b"accept-encoding", b"api-key", b"cookie", b"x-request-id", b"content-type", b"forwarded"}
+    {
+        b"authorization",
+        b"accept-encoding",
+        b"api-key",
+        b"content-encoding",
+        b"content-type",
+        b"cookie",
+        b"forwarded",
+        b"x-request-id",
+    }
 )
 # X-data-parallel-rank chooses the engine within a replica.
 _PREFIXES = (b"proxy-", b"x-tierwise-", b"x-data-parallel-", b"x-forwarded-", b"x-api-key")

@@ -1,8 +1,9 @@
 """Reads HTTP/1.1 answers of upstream servers with llhttp, and knows when one has ended.
 
 httptools' parser of answers takes an informational answer (1xx) for the answer, never ends one that is delimited by the
-end of the connection, waits for the body of an answer to HEAD, and reads whatever follows as the next answer. We never
-send HEAD; the rest is handled here: a connection that says more than it was asked for is not used again.
+end of the connection, waits for the body of an answer to HEAD, and reads whatever follows as the next answer. It also
+keeps a header without end, and of several Transfer-Encodings believes the last. We never send HEAD; the rest is handled
+here: a connection that says more than it was asked for is not used again.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ import httptools
 
 MOST_HEADERS = 256
 MOST_HEAD_BYTES = 65_536
+MOST_QUIET_BYTES = 1 << 20
+"""Of what is neither a head nor a body: one endless header, chunk extensions, trailers."""
+_BLANKS = " \t"
 
 
 class ProtocolError(Exception):
@@ -43,6 +47,7 @@ class ResponseParser:
         self._parser = httptools.HttpResponseParser(self)
         self._headers: dict[str, str] = {}
         self._head_bytes = 0
+        self._quiet_bytes = 0
         self._head_done = False
         self._by_eof = False
         self._reusable = False
@@ -51,13 +56,20 @@ class ResponseParser:
     def expect(self, sink: ResponseSink) -> None:
         """The next answer goes to `sink`."""
         self._sink = sink
+        self._quiet_bytes = 0
         self._head_done = self._by_eof = False
+
+    @property
+    def waiting(self) -> bool:
+        """Whether an answer is due, or has begun and not ended."""
+        return self._sink is not None
 
     def feed(self, data: bytes) -> None:
         """Take what has come. Raises ProtocolError."""
         if self._sink is None:
             self.surplus = True
             return
+        self._quiet_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -66,10 +78,15 @@ class ResponseParser:
             cause = error.__context__ or error.__cause__
             raise (cause if isinstance(cause, ProtocolError) else ProtocolError("bad answer")) from cause
         except httptools.HttpParserError:
+            if not self.waiting:  # what follows the answer is no answer
+                self.surplus = True
+                return
             raise ProtocolError("upstream's answer is not valid HTTP/1.1") from None
+        if self._quiet_bytes > MOST_QUIET_BYTES:
+            raise ProtocolError("upstream's headers, or what frames its answer, are too large")
 
     def ended(self) -> bool:
-        """The connection has ended: whether that completes the answer."""
+        """The other side has ended the connection: whether that completes the answer."""
         sink = self._sink
         if sink is None:
             return True
@@ -92,19 +109,26 @@ class ResponseParser:
         self._head_bytes += len(name) + len(value)
         if len(self._headers) >= MOST_HEADERS or self._head_bytes > MOST_HEAD_BYTES:
             raise ProtocolError("upstream's headers are too large")
-        if not self._head_done:
-            self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        if self._head_done:
+            return
+        key = name.decode("latin-1").lower()
+        if key == "transfer-encoding" and key in self._headers:
+            raise ProtocolError("upstream uses an unknown transfer coding")
+        self._headers[key] = value.decode("latin-1").rstrip(_BLANKS)
 
     def on_headers_complete(self) -> None:
         """The head is complete."""
         if self._sink is None:
             return
         status = self._parser.get_status_code()
+        if self._parser.get_http_version() not in ("1.1", "1.0") or not 100 <= status <= 599:
+            raise ProtocolError("upstream's answer is not valid HTTP/1.1")
         if status == 101:
             raise ProtocolError("upstream wants another protocol")
         if status < 200:
             return
         self._head_done = True
+        self._quiet_bytes = 0
         headers = self._headers
         chunked = headers.get("transfer-encoding", "").lower() == "chunked"
         if "transfer-encoding" in headers and not chunked:
@@ -116,6 +140,7 @@ class ResponseParser:
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""
         if self._sink is not None and self._head_done:
+            self._quiet_bytes = 0
             self._sink.body_came(data)
 
     def on_message_complete(self) -> None:

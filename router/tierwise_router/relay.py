@@ -55,6 +55,8 @@ class _Job:
     until: float
     error: ClientError | None = None
     tried: list[Replica] = field(default_factory=list)
+    stale: bool = False
+    """A kept connection was closed under it: the next attempt takes a new one, whichever replica it goes to."""
     kept_by: str = ""
     """The replica that keeps the response which this one continues: no other can."""
 
@@ -242,7 +244,8 @@ class Relay:
         result: Result | None = None
         pool = tier.pool(replica)
         try:
-            connection = (None if replica in job.tried else pool.take(started)) or await pool.connect()
+            new = job.stale or replica in job.tried
+            connection = (None if new else pool.take(started)) or await pool.connect()
             attempt = self._prepared(job, connection)
             with state.watched(attempt, job.until):
                 attempt.send(self._request_bytes(job, tier, pool.server))
@@ -263,6 +266,7 @@ class Relay:
                 self._charge(job, tier, partial, used)
         self._charge(job, tier, result, used)
         job.tried.append(replica)
+        job.stale = result.failure is Failure.RESET_IDLE
         if result.first_content_at is not None and job.body.stream:
             replica.first_token_after(result.first_content_at - started)
             record.first_content_at = result.first_content_at

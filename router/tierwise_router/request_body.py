@@ -12,42 +12,41 @@ from typing import Any
 import orjson
 
 from tierwise.routing.prefix import block_hashes
-from tierwise_router.json_scan import NotAnObject, Span, members, model_span, splice
+from tierwise_router.json_scan import NotAnObject, Span, members, splice, without_strings
 from tierwise_router.openai_error import ClientError
 
-# orjson takes about 0.2 µs for a container; this bounds how long one body can keep the others waiting (40 ms).
-MOST_CONTAINERS = 200_000
+# All other requests wait while a body is read, so its size in bytes is not the only bound: orjson takes 0.2 µs for a
+# container or a key and 0.02 µs for a number. Text is cheap. A million tokens of text have fewer of each.
+MOST_CONTAINERS = 100_000
+MOST_QUOTES = 400_000
+MOST_COMMAS = 1_000_000
+MOST_PARTS = 100_000
 BYTES_PER_TOKEN = 4
 IMAGE_TOKENS = 1_000  # of an image, roughly; only rules and estimates use it
 _USAGE = b'"stream_options":{"include_usage":true},'
-_OPTIONS = frozenset({"stream_options"})
-_WANTED = frozenset({"model", "stream_options"})
+_WANTED = ("model", "stream_options")
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A request's body and what was read of it. `prompt` is what an engine would cache, in a fixed form."""
+    """A request's body and what was read of it. `places` says where `model` and `stream_options` stand in it."""
 
     raw: bytes
     values: dict[str, Any]
     model: str
     stream: bool
     wants_usage: bool
-    model_at: Span | None
-    """Where the model's name stands, if it was found quickly."""
+    places: dict[str, Span]
+    options: bytes
+    """What stands in place of the `stream_options` when usage is asked for."""
 
     def upstream(self, model: str, force_usage: bool) -> bytes:
         """The body to send: with the model's name of the tier, and with usage asked for."""
         changes: dict[Span, bytes] = {}
-        options = self.values.get("stream_options")
-        fast = self.model_at
-        must_find = fast is None or (force_usage and options is not None)
-        found = members(self.raw, _WANTED) if must_find else {}
-        span = fast or found["model"]
         if model != self.model:
-            changes[span] = orjson.dumps(model)
-        if force_usage and options is not None:
-            changes[found["stream_options"]] = orjson.dumps({**options, "include_usage": True})
+            changes[self.places["model"]] = orjson.dumps(model)
+        if force_usage and "stream_options" in self.places:
+            changes[self.places["stream_options"]] = self.options
         elif force_usage:
             opening = self.raw.index(b"{") + 1
             changes[Span(opening, opening)] = _USAGE
@@ -56,34 +55,58 @@ class Body:
 
 def read(raw: bytes) -> Body:
     """Read a body. Raises ClientError (400) where it is no JSON object with a model's name."""
-    if raw.count(b"{") + raw.count(b"[") > MOST_CONTAINERS:
-        raise ClientError(400, "the body has too many objects and lists", code="body_too_complex")
+    values = _values(raw)
+    model = values.get("model")
+    if not isinstance(model, str) or not model:
+        raise ClientError(400, "you must provide a model parameter", param="model", code="missing_required_parameter")
+    options = values.get("stream_options")
+    if options is not None and not isinstance(options, dict):
+        raise ClientError(400, "stream_options must be an object", param="stream_options")
+    stream = values.get("stream")
+    if stream is not None and not isinstance(stream, bool):
+        # An engine may take 1 or "true" for a wish to stream, and its answer would be read as one piece.
+        raise ClientError(400, "stream must be true or false", param="stream")
+    try:
+        places = members(raw, values, _WANTED)
+        with_usage = orjson.dumps({**(options or {}), "include_usage": True})
+    except NotAnObject as error:
+        raise ClientError(400, str(error), code="duplicate_key") from None
+    except orjson.JSONEncodeError:
+        raise ClientError(400, "stream_options is too deep", param="stream_options") from None
+    return Body(
+        raw=raw,
+        values=values,
+        model=model,
+        stream=stream is True,
+        wants_usage=bool(options and options.get("include_usage")),
+        places=places,
+        options=with_usage,
+    )
+
+
+def _values(raw: bytes) -> dict[str, Any]:
+    if len(raw) > MOST_CONTAINERS and _too_complex(raw):
+        raise ClientError(400, "the body has too many objects, lists, texts or numbers", code="body_too_complex")
     try:
         values = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise ClientError(400, f"the body is not valid JSON: {error}", code="invalid_json") from None
     if not isinstance(values, dict):
         raise ClientError(400, "the body must be a JSON object", code="invalid_json")
-    model = values.get("model")
-    if not isinstance(model, str) or not model:
-        raise ClientError(400, "you must provide a model parameter", param="model", code="missing_required_parameter")
-    model_at = model_span(raw)
-    if model_at is None:
-        try:
-            members(raw, _WANTED)
-        except NotAnObject as error:
-            raise ClientError(400, str(error), code="duplicate_key") from None
-    options = values.get("stream_options")
-    if options is not None and not isinstance(options, dict):
-        raise ClientError(400, "stream_options must be an object", param="stream_options")
-    return Body(
-        raw=raw,
-        values=values,
-        model=model,
-        stream=values.get("stream") is True,
-        wants_usage=bool(options and options.get("include_usage")),
-        model_at=model_at,
-    )
+    return values
+
+
+def _too_complex(raw: bytes) -> bool:
+    if _within(raw) and raw.count(b'"') <= MOST_QUOTES:
+        return False
+    # A quote behind a backslash is text; where it ends a string instead, the string's other one is still counted.
+    if raw.count(b'"') - raw.count(b'\\"') > MOST_QUOTES:
+        return True
+    return not _within(without_strings(raw))
+
+
+def _within(raw: bytes) -> bool:
+    return raw.count(b"{") + raw.count(b"[") <= MOST_CONTAINERS and raw.count(b",") <= MOST_COMMAS
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,24 +124,28 @@ class Shape:
 def shape(values: dict[str, Any]) -> Shape:
     """The facts of a body of chat completions, completions, embeddings or responses."""
     pieces: list[str] = []
-    images = 0
+    images = tokens = 0
     messages = values.get("messages")
     if isinstance(messages, list):
         for message in messages:
             if isinstance(message, dict):
-                pieces.append(str(message.get("role", "")))
+                if isinstance(role := message.get("role"), str):
+                    pieces.append(role)
                 images += _texts(message.get("content"), pieces)
                 if calls := message.get("tool_calls"):
                     pieces.append(_compact(calls))
     else:
-        pieces.append(str(values.get("instructions") or ""))
-        images += _texts(values.get("prompt", values.get("input")), pieces)
+        if isinstance(instructions := values.get("instructions"), str):
+            pieces.append(instructions)
+        prompted = values.get("prompt", values.get("input"))
+        tokens = _token_ids(prompted)
+        images += 0 if tokens else _texts(prompted, pieces)
     prompt = "\n".join(pieces).encode("utf-8", "surrogatepass")
     tools = values.get("tools") or values.get("functions")
     seed = _compact(tools).encode() if tools else b""
-    if salt := values.get("cache_salt"):
-        seed += str(salt).encode("utf-8", "surrogatepass")
-    size = (len(prompt) + len(seed)) // BYTES_PER_TOKEN + images * IMAGE_TOKENS
+    if isinstance(salt := values.get("cache_salt"), str):
+        seed += salt.encode("utf-8", "surrogatepass")
+    size = (len(prompt) + len(seed)) // BYTES_PER_TOKEN + images * IMAGE_TOKENS + tokens
     return Shape(
         prompt_tokens=max(1, size),
         max_tokens=_limit(values),
@@ -136,7 +163,7 @@ def _texts(content: object, pieces: list[str]) -> int:
         return 0
     images = 0
     if isinstance(content, list):
-        for part in content:
+        for part in content[:MOST_PARTS]:
             if isinstance(part, str):
                 pieces.append(part)
             elif isinstance(part, dict):
@@ -147,6 +174,15 @@ def _texts(content: object, pieces: list[str]) -> int:
                 elif "content" in part:  # an item of /v1/responses
                     images += _texts(part["content"], pieces)
     return images
+
+
+def _token_ids(prompt: object) -> int:
+    """How many tokens a prompt has that is given as tokens already: one list of numbers, or several."""
+    if not isinstance(prompt, list) or not prompt:
+        return 0
+    if isinstance(prompt[0], list):
+        return sum(len(one) for one in prompt if isinstance(one, list))
+    return len(prompt) if isinstance(prompt[0], int) else 0
 
 
 def _limit(values: dict[str, Any]) -> int | None:
@@ -166,4 +202,7 @@ def _format(values: dict[str, Any]) -> str:
 
 
 def _compact(value: object) -> str:
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS).decode()
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    except orjson.JSONEncodeError:
+        return ""  # deeper than orjson writes; it only names a cache

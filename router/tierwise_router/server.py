@@ -6,6 +6,7 @@ One timer looks at all connections each second: a timer for each would cost more
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 import time
 from typing import cast
@@ -13,9 +14,12 @@ from typing import cast
 from tierwise_router.client_connection import ClientConnection, Handler, Timeouts
 from tierwise_router.http_request import MOST_BODY_BYTES
 
+logger = logging.getLogger(__name__)
+
 # asyncio's own 100 makes a burst of new connections wait for seconds (measured: 14 s at 1,500).
 BACKLOG = 4_096
 MOST_CONNECTIONS = 20_000
+CLOSE_SECONDS = 2.0
 
 
 class Server:
@@ -64,8 +68,11 @@ class Server:
             self._sweeper.cancel()
         if self._server is not None:
             self._server.close()
+        ending = [task for one in self.connections if (task := one.task) is not None]
         for connection in list(self.connections):
             connection.abort()
+        if ending:
+            await asyncio.wait(ending, timeout=CLOSE_SECONDS)
         await asyncio.sleep(0)
 
     def _accepted(self) -> asyncio.Protocol:
@@ -81,7 +88,12 @@ class Server:
             await asyncio.sleep(1.0)
             now = loop.time()
             for connection in list(self.connections):
-                connection.check(now)
+                try:
+                    connection.check(now)
+                except Exception:
+                    # One connection's fault must not end the looking after all others.
+                    logger.exception("a client connection cannot be looked after; it is ended")
+                    connection.abort()
 
 
 class _Refused(asyncio.Protocol):

@@ -12,13 +12,15 @@ import re
 MOST_EVENT_BYTES = 1 << 20
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
-_BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r)(?:\r\n|\n|\r)")
+# Atomic: a CRLF is one end of a line, and never a CR with an empty line behind it.
+_BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 
 
 class EventSplitter:
     """Feed bytes, get whole events, each with the blank line that ends it.
 
-    An event that was too long comes in pieces; `oversized` is then true until its end has come."""
+    An event that was too long comes in pieces. `oversized` says whether one is under way: if it is before `feed`, the
+    first piece belongs to it, and if it is afterwards, the last."""
 
     __slots__ = ("_carriage", "_rest", "oversized")
 
@@ -29,23 +31,34 @@ class EventSplitter:
 
     def feed(self, data: bytes) -> list[bytes]:
         """The events that are complete now."""
-        if self._rest:
+        known = len(self._rest)
+        if known:
             data = self._rest + data
             self._rest = b""
-        if not self._carriage and b"\r" not in data:
-            # Almost every engine and provider: LF only.
-            if data.endswith(b"\n\n") and data.find(b"\n\n") == len(data) - 2 and not self.oversized:
-                return [data]
-            end = data.rfind(b"\n\n")
-            if end < 0:
-                return self._keep(data)
-            events = [piece + b"\n\n" for piece in data[:end].split(b"\n\n")]
+        if self._carriage or b"\r" in data:
+            self._carriage = True
+            return self._with_carriage_returns(data, known)
+        # Almost every engine and provider: LF only.
+        end = data.rfind(b"\n\n", max(0, known - 1))
+        if end < 0:
+            return self._keep(data)
+        if end == len(data) - 2 and data.find(b"\n\n") == end:
             self.oversized = False
-            return events + self._keep(data[end + 2 :])
-        self._carriage = True
+            return [data]
+        events = [piece + b"\n\n" for piece in data[:end].split(b"\n\n")]
+        self.oversized = False
+        return events + self._keep(data[end + 2 :])
+
+    def rest(self) -> bytes:
+        """What has come of an event that never ended."""
+        rest, self._rest = self._rest, b""
+        return rest
+
+    def _with_carriage_returns(self, data: bytes, known: int) -> list[bytes]:
         events = []
         at = 0
-        for blank in _BLANK_LINE.finditer(data):
+        # The blank line may have begun in what was known; nothing before its last three bytes can be part of one.
+        for blank in _BLANK_LINE.finditer(data, max(0, known - 3)):
             # A CR at the very end may be half of a CRLF: its LF must stay with it.
             if blank.end() == len(data) and data.endswith(b"\r"):
                 break
@@ -54,19 +67,19 @@ class EventSplitter:
             self.oversized = False
         return events + self._keep(data[at:])
 
-    def rest(self) -> bytes:
-        """What has come of an event that never ended."""
-        rest, self._rest = self._rest, b""
-        return rest
-
     def _keep(self, rest: bytes) -> list[bytes]:
         if self.oversized or len(rest) > MOST_EVENT_BYTES:
             self.oversized = True
-            # The last two bytes may be the beginning of the blank line.
-            self._rest = rest[-2:]
-            return [rest[:-2]] if len(rest) > 2 else []
+            # The last three bytes may be the beginning of the blank line.
+            self._rest = rest[-3:]
+            return [rest[:-3]] if len(rest) > 3 else []
         self._rest = rest
         return []
+
+
+def ends_with_blank_line(event: bytes) -> bool:
+    """Whether what is left at the end of a stream is whole: it was kept since the LF of its last CR could come."""
+    return event.endswith(b"\r") and _BLANK_LINE.search(event, max(0, len(event) - 3)) is not None
 
 
 def data_of(event: bytes) -> bytes | None:

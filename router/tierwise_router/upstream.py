@@ -73,6 +73,7 @@ class Connection(asyncio.Protocol):
         self._received = False
         self._used = False
         self._paused = False
+        self._aborted = False
         self.idle_since = 0.0
         self.open = False
 
@@ -104,11 +105,11 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It has ended."""
         self.open = False
-        if self._parser.ended():
+        # Only an orderly end by the other side ends an answer that has no length.
+        if not self._parser.waiting or (exc is None and not self._aborted and self._parser.ended()):
             self._exchange = None
             return
-        failure = Failure.RESET_IDLE if self._used and not self._received else Failure.RESET
-        self._fail(failure, "upstream closed the connection before its answer was complete")
+        self._fail_ended()
 
     # --- what the router does with it -------------------------------------------------------------------------------
 
@@ -127,8 +128,11 @@ class Connection(asyncio.Protocol):
         self._exchange = exchange
         self._received = False
         self._parser.expect(exchange)
-        if self._transport is not None:
+        if self.open and self._transport is not None and not self._transport.is_closing():
             self._transport.write(request)
+        else:
+            # It has ended since it was taken, and will not say so again.
+            asyncio.get_running_loop().call_soon(self._fail_ended)
 
     def answered(self) -> None:
         """The answer has come whole: the connection is free again."""
@@ -152,6 +156,7 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """End it at once; upstream sees that nobody waits for the answer any more."""
         self.open = False
+        self._aborted = True
         if self._transport is not None:
             # Not close(): over TLS that waits for the other side, on uvloop for up to 30 s.
             self._transport.abort()
@@ -161,6 +166,10 @@ class Connection(asyncio.Protocol):
         self._exchange = None
         self._parser = ResponseParser()
         self.close()
+
+    def _fail_ended(self) -> None:
+        failure = Failure.RESET_IDLE if self._used and not self._received else Failure.RESET
+        self._fail(failure, "upstream closed the connection before its answer was complete")
 
     def _fail(self, failure: Failure, message: str) -> None:
         exchange, self._exchange = self._exchange, None
@@ -176,6 +185,7 @@ class Pool:
         self._keep = keep_seconds
         self._tls = tls or (default_tls() if self.server.tls else None)
         self._idle: list[Connection] = []
+        self._closed = False
 
     def take(self, now: float) -> Connection | None:
         """An idle connection that is surely still open on the other side."""
@@ -188,6 +198,7 @@ class Pool:
 
     async def connect(self) -> Connection:
         """A new connection. Raises UpstreamError."""
+        self._closed = False
         server = self.server
         loop = asyncio.get_running_loop()
         try:
@@ -199,13 +210,13 @@ class Pool:
                     ssl=self._tls,
                     server_hostname=server.host if self._tls else None,
                 )
-        except (OSError, TimeoutError, ssl.SSLError) as error:
+        except (OSError, TimeoutError, UnicodeError) as error:  # UnicodeError: a name that no resolver takes
             raise UpstreamError(Failure.CONNECT, f"no connection: {type(error).__name__}") from error
         return connection
 
     def give_back(self, connection: Connection, now: float) -> None:
         """Keep it for the next request."""
-        if not connection.usable or self._keep <= 0 or len(self._idle) >= MOST_IDLE:
+        if not connection.usable or self._closed or self._keep <= 0 or len(self._idle) >= MOST_IDLE:
             connection.close()
             return
         connection.idle_since = now
@@ -217,7 +228,8 @@ class Pool:
             self._idle.pop(0).close()
 
     def close(self) -> None:
-        """Close all that are idle."""
+        """Close all that are idle, and those in use when they become idle, until another one is made."""
+        self._closed = True
         while self._idle:
             self._idle.pop().close()
 
