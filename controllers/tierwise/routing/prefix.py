@@ -8,13 +8,14 @@ Some beginnings are everybody's: an instruction of 8 KiB before every conversati
 the prompts that left what was known after its last block. A conversation that goes on makes one at a time, in places of
 its own; an instruction makes one with every conversation, always in the same place.
 
-Hashes are BLAKE2b, not Python's own: routers that never talk must find the same home for the same prompt.
+Hashes are XXH3, not Python's own: routers that never talk must find the same home for the same prompt.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from hashlib import blake2b
+
+from xxhash import xxh3_64_intdigest
 
 BLOCK_BYTES = 256
 BLOCK_TOKENS = 64
@@ -25,11 +26,11 @@ MOST_FORKS = 8_192
 
 def block_hashes(prompt: bytes, seed: bytes = b"") -> tuple[int, ...]:
     """The chained hashes of the whole blocks of `prompt`; `seed` is whatever else separates caches (tools, a salt)."""
-    previous = blake2b(seed, digest_size=8).digest()
+    previous = xxh3_64_intdigest(seed)
     hashes = []
     for start in range(0, min(len(prompt) - BLOCK_BYTES + 1, MOST_BLOCKS * BLOCK_BYTES), BLOCK_BYTES):
-        previous = blake2b(prompt[start : start + BLOCK_BYTES], key=previous, digest_size=8).digest()
-        hashes.append(int.from_bytes(previous, "big"))
+        previous = xxh3_64_intdigest(prompt[start : start + BLOCK_BYTES], previous)
+        hashes.append(previous)
     return tuple(hashes)
 
 
@@ -123,5 +124,4 @@ class PrefixIndex:
 def home(key: int, replicas: Iterable[str]) -> str:
     """The replica that a prompt belongs to which nobody has seen: rendezvous hashing, so that every router finds the
     same one, and one replica more or less moves only what must move. `replicas` must not be empty."""
-    seed = key.to_bytes(8, "big")
-    return max(replicas, key=lambda name: (blake2b(name.encode(), key=seed, digest_size=8).digest(), name))
+    return max(replicas, key=lambda name: (xxh3_64_intdigest(name.encode(), key), name))

@@ -197,7 +197,7 @@ def test_one_instruction_before_all_conversations_does_not_bring_them_all_to_one
     parts = Counter[str]()
     for (key, _), count in outcome.picks.items():
         parts[key] += count
-    assert all(0.15 < parts[key] / parts.total() < 0.35 for key in keys())
+    assert all(0.12 < parts[key] / parts.total() < 0.38 for key in keys())
     assert outcome.hit_rate > 0.8
 
 
