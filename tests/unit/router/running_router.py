@@ -101,8 +101,9 @@ async def running(
     most_body_bytes: int = 1 << 25,
     most_connections: int = 20_000,
 ) -> AsyncIterator[Router]:
-    """A router for a route; at the end nothing of any request may be left."""
+    """A router for a route; at the end nothing of any request may be left, and no callback may have failed."""
     before = asyncio.all_tasks()
+    faults = unheard()
     numbers = count()
     clocks = Clocks(time.monotonic, lambda: datetime.now(UTC), lambda: f"req_{next(numbers)}")
     purse = Purse(served.budget, served.overflow, clocks.now, clocks.monotonic)
@@ -132,8 +133,17 @@ async def running(
         await server.close()
         for one in state.tiers.values():
             one.close()
-        await asyncio.sleep(0.01)
+    with contextlib.suppress(AssertionError):
+        await until(lambda: not leaks(state, server, before), 1.0)
     assert leaks(state, server, before) == []
+    assert faults == []
+
+
+def unheard() -> list[str]:
+    """What goes wrong in callbacks from now on: the loop only logs it."""
+    faults: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(repr(context)))
+    return faults
 
 
 def leaks(state: RouterState, server: Server, before: set[asyncio.Task[Any]]) -> list[str]:
@@ -162,7 +172,7 @@ async def until(true: Any, seconds: float = 2.0) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "it did not come"
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(0.001)
 
 
 async def _sweep(state: RouterState, seconds: float) -> None:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 import tierwise_router.server
-from tests.unit.router.running_router import Client, until
+from tests.unit.router.running_router import Client, unheard, until
 from tierwise_router.client_connection import ClientConnection, Handler, Reply, Timeouts
 from tierwise_router.http_request import Request
 from tierwise_router.openai_error import ClientError
@@ -29,8 +29,9 @@ async def _short(request: Request, reply: Reply) -> None:
 async def serving(
     handler: Handler, timeouts: Timeouts | None = None, most: int = 100
 ) -> AsyncIterator[tuple[Server, int]]:
-    """A server with this handler; at the end no connection and no task may be left."""
+    """A server with this handler; at the end no connection and no task may be left, and no callback has failed."""
     before = asyncio.all_tasks()
+    faults = unheard()
     server = Server(handler, timeouts=timeouts, most_connections=most)
     port = await server.start("127.0.0.1", 0)
     try:
@@ -39,6 +40,7 @@ async def serving(
     finally:
         await server.close()
     await until(lambda: not server.connections and asyncio.all_tasks() <= before)
+    assert faults == []
 
 
 @contextlib.asynccontextmanager
