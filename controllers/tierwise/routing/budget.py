@@ -74,7 +74,8 @@ class Account:
 
 
 class HourlyCap:
-    """Spending of the last sixty minutes, in minutes, against a cap: what spilling may cost."""
+    """Spending of the last hour, by minutes, against a cap: what spilling may cost. A minute counts until all of it is
+    an hour ago, so that no hour has more than the cap, wherever it begins."""
 
     def __init__(self) -> None:
         self._minutes: dict[int, Decimal] = {}
@@ -91,15 +92,19 @@ class HourlyCap:
     def settle(self, now: float, reserved: Decimal, cost: Decimal) -> None:
         """Replace what was set aside by what it cost."""
         self._reserved -= reserved
+        self._forget(now)
         minute = int(now // 60)
         self._minutes[minute] = self._minutes.get(minute, NOTHING) + cost
 
     def spent(self, now: float) -> Decimal:
         """US dollars of the last hour."""
-        oldest = int(now // 60) - 59
+        self._forget(now)
+        return sum(self._minutes.values(), NOTHING)
+
+    def _forget(self, now: float) -> None:
+        oldest = int(now // 60) - 60
         for gone in [minute for minute in self._minutes if minute < oldest]:
             del self._minutes[gone]
-        return sum(self._minutes.values(), NOTHING)
 
 
 def next_period(at: datetime, budget: Budget) -> datetime:

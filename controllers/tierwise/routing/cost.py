@@ -16,6 +16,8 @@ from tierwise.routing.route import Tariff, TokenRates
 MILLION = Decimal(1_000_000)
 HOUR = Decimal(3600)
 NOTHING = Decimal(0)
+MOST_TOKENS = 100_000_000
+"""More than any request has; a larger number is a mistake that would spend a month's budget at once."""
 _NANOSECONDS = Decimal("1e-9")
 _PICODOLLARS = Decimal("1e-12")
 
@@ -61,7 +63,7 @@ def read_usage(usage: object, service_tier: object = "") -> Usage | None:
 def _count(values: Mapping[str, object], *names: str) -> int | None:
     for name in names:
         value = values.get(name)
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_TOKENS:
             return value
     return None
 

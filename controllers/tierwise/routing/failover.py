@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
 
@@ -28,6 +28,8 @@ EXHAUSTED_REST_SECONDS = 300.0
 LONGEST_REST_SECONDS = 300.0
 DEFAULT_REST_SECONDS = 5.0
 WORTH_WAITING_SECONDS = 2.0
+SHORTEST_WAIT_SECONDS = 0.1
+LONGEST_RETRY_AFTER_SECONDS = 86_400.0
 
 
 class Failure(Enum):
@@ -85,23 +87,29 @@ def after_failure(failure: Failure, external: bool) -> Verdict:
 def after_answer(answer: Answer, external: bool) -> Verdict:
     """After an answer with an error status."""
     status = answer.status
-    if status == 429:
-        return _limited(answer) if external else Verdict(Next.REPLICA)
-    if status == 503:
-        rest = min(answer.retry_after or 0.0, LONGEST_REST_SECONDS)
-        return Verdict(Next.TIER, blame=True, rest_seconds=rest) if external else Verdict(Next.REPLICA)
-    if status >= 500:
-        return Verdict(Next.TIER if external else Next.REPLICA, blame=True)
     if external:
-        if answer.code in EXHAUSTED or status == 402:
-            return Verdict(Next.TIER, rest_seconds=EXHAUSTED_REST_SECONDS)
-        # Our key, our account, our model name: the client has done nothing wrong.
-        if status in (401, 403, 404):
-            return Verdict(Next.TIER, blame=True)
-        if status == 408:
-            return Verdict(Next.TIER, blame=True)
-    elif status == 404:
-        return Verdict(Next.REPLICA, blame=True)  # another pod has got this address
+        return _from_provider(answer)
+    if status in (429, 503):
+        return Verdict(Next.REPLICA)
+    # vLLM says so of a response id that it does not know, which is the client's; of a model it says NotFoundError.
+    if status == 404 and answer.type == "invalid_request_error":
+        return Verdict(Next.PASS)
+    if status == 404 or status >= 500:  # 404: another pod has got this address
+        return Verdict(Next.REPLICA, blame=True)
+    return Verdict(Next.PASS)
+
+
+def _from_provider(answer: Answer) -> Verdict:
+    status = answer.status
+    if status == 429:
+        return _limited(answer)
+    if status >= 500:
+        return Verdict(Next.TIER, blame=True, rest_seconds=min(answer.retry_after or 0.0, LONGEST_REST_SECONDS))
+    if answer.code in EXHAUSTED or status == 402:
+        return Verdict(Next.TIER, rest_seconds=EXHAUSTED_REST_SECONDS)
+    # Our key, our account, our model name: the client has done nothing wrong. 408: it was too slow.
+    if status in (401, 403, 404, 408):
+        return Verdict(Next.TIER, blame=True)
     return Verdict(Next.PASS)
 
 
@@ -111,13 +119,14 @@ def _limited(answer: Answer) -> Verdict:
     if answer.retry_after is None:
         return Verdict(Next.TIER, rest_seconds=DEFAULT_REST_SECONDS)
     if answer.retry_after <= WORTH_WAITING_SECONDS:
-        return Verdict(Next.SAME, wait_seconds=answer.retry_after)
+        # Never 0: a retry without a pause is the one after a closed connection, which no budget counts.
+        return Verdict(Next.SAME, wait_seconds=max(answer.retry_after, SHORTEST_WAIT_SECONDS))
     return Verdict(Next.TIER, rest_seconds=min(answer.retry_after, LONGEST_REST_SECONDS))
 
 
 def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | None:
-    """What `retry-after-ms` and `retry-after` (seconds or a date) say; None where they say nothing, or nonsense.
-    Names are in lower case."""
+    """What `retry-after-ms` and `retry-after` (seconds or a date) say, at most a day; None where they say nothing, or
+    nonsense. Names are in lower case; `now` has a time zone."""
     for name, factor in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         text = headers.get(name, "").strip()
         if not text:
@@ -126,16 +135,16 @@ def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | No
             seconds = float(text) * factor
         except ValueError:
             seconds = _until(text, now)
-        if 0 <= seconds < 86_400:
-            return seconds
+        if 0 <= seconds < float("inf"):
+            return min(seconds, LONGEST_RETRY_AFTER_SECONDS)
     return None
 
 
 def _until(text: str, now: datetime) -> float:
     try:
         then = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter: a year or an offset that no integer of C holds
         return -1.0
-    if then.tzinfo is None:  # "-0000" in the date
-        then = then.replace(tzinfo=now.tzinfo)
+    if then.tzinfo is None:  # "-0000": UTC, of a clock whose zone is not known
+        then = then.replace(tzinfo=UTC)
     return max(0.0, (then - now).total_seconds())

@@ -4,6 +4,13 @@ score = 3 · cached part of the prompt + 2 · (1 − queue) + 2 · (1 − KV usa
 The queue is what the engine said a second ago plus what this router has sent and not seen ended, counted at the pick:
 a load that is only measured lets a burst fall on one replica. Where queues differ too much the shortest wins whatever
 is cached (SGLang's rule). A prompt that no replica has seen goes to its home, so that routers agree without talking.
+
+A beginning that many prompts share (`PrefixIndex.common`) says nothing of where a prompt belongs: every replica counts
+as having it, and has it after one prompt. So a prompt of which no more than that is known goes to the home of its first
+block of its own. That block is the same in every turn of a conversation, so a router that never saw it still finds the
+replica that did. Without this rule one instruction before all conversations pulled all of them to the replica that had
+it first. The rule costs one prefill of the shared part per replica, and begins when four prompts per replica have
+shared it: at most a quarter of a prefill for each of them.
 """
 
 from __future__ import annotations
@@ -24,12 +31,11 @@ SLOW_START_SECONDS = 30.0
 SLOW_FACTOR = 3.0
 """A replica whose average time to first token is so many times its siblings' is slow..."""
 SLOW_SHARE = 4
-"""...and gets this fraction (a quarter) of its requests."""
+"""...and is given at most this fraction (a quarter) of the requests at a time that others are."""
 SLOW_SAMPLES = 5
 AVERAGE_WEIGHT = 0.2
-HOME_DEPTH = 4
-"""The block that names a prompt's home: 1 KiB in, or the last whole one of a shorter prompt. What lies before is often
-an instruction that all prompts share."""
+FORKS_PER_REPLICA = 4
+"""A beginning is everybody's when so many prompts for each replica have gone on otherwise after it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -68,6 +74,9 @@ class Replica:
         """The request has ended: the seconds of the replica that it used, shared with those beside it."""
         self._share(now)
         self.in_flight -= 1
+        if not self.in_flight:
+            # Nothing is on it, so neither is a probe: one that ended without a word must not keep everybody away.
+            self.breaker.given_up()
         return self.busy_share - mark
 
     def _share(self, now: float) -> None:
@@ -113,14 +122,14 @@ def slow_above(replicas: Iterable[Replica]) -> float:
 def open_replicas(
     replicas: Sequence[Replica], concurrency: int, now: float, without: Collection[Replica] = (), external: bool = False
 ) -> list[Replica]:
-    """Those that may be given a request now. When the breakers of more than half are open, they are not believed: it
-    is then more likely that something else is broken. A provider's is: another tier can answer."""
-    alive = [one for one in replicas if not one.draining and one not in without]
+    """Those that may be given a request now. When the breakers of more than half of the tier are open, they are not
+    believed: it is then more likely that something else is broken. A provider's is: another tier can answer."""
+    alive = [one for one in replicas if not one.draining]
     closed = [one for one in alive if one.breaker.allows(now)]
     if 2 * len(closed) < len(alive) and not external:
         closed = alive
-    slow = slow_above(closed) if len(closed) > 1 else float("inf")
-    return [one for one in closed if one.in_flight < limit(one, concurrency, slow, now)]
+    slow = slow_above(closed)
+    return [one for one in closed if one not in without and one.in_flight < limit(one, concurrency, slow, now)]
 
 
 def pick(
@@ -132,25 +141,26 @@ def pick(
         return None
     if len(candidates) == 1:
         only = candidates[0]
-        return Pick(only, index.matched(only.key, blocks) if blocks else 0, "Only")
+        return Pick(only, index.matched(only.key, blocks), "Only")
     loads = [one.load for one in candidates]
     least, most = min(loads), max(loads)
     unbalanced = most - least > min(IMBALANCE_GAP, max(1, concurrency // 2)) and most > IMBALANCE_RATIO * least
-    matches = [index.matched(one.key, blocks) for one in candidates] if blocks else [0] * len(candidates)
+    matches = [index.matched(one.key, blocks) for one in candidates]
     if unbalanced:
         chosen = loads.index(least)
         return Pick(candidates[chosen], matches[chosen], "Balance")
-    if blocks and not any(matches):
-        named = home(blocks[min(HOME_DEPTH, len(blocks)) - 1], [one.key for one in candidates])
-        replica = next(one for one in candidates if one.key == named)
-        return Pick(replica, 0, "Home")
+    common = index.common(blocks, FORKS_PER_REPLICA * len(candidates))
+    if common < len(blocks) and max(matches) <= common:
+        named = home(blocks[common], [one.key for one in candidates])
+        chosen = next(place for place, one in enumerate(candidates) if one.key == named)
+        return Pick(candidates[chosen], matches[chosen], "Home")
     best, chosen = float("-inf"), 0
     count, length = len(candidates), len(blocks) or 1
     for step in range(count):
         position = (turn + step) % count
         one = candidates[position]
         score = (
-            PREFIX_WEIGHT * matches[position] / length
+            PREFIX_WEIGHT * max(common, matches[position]) / length
             - QUEUE_WEIGHT * min(1.0, loads[position] / concurrency)
             - KV_WEIGHT * one.kv_usage
         )

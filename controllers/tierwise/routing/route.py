@@ -17,7 +17,7 @@ class Use(Enum):
 
     ALWAYS = "Always"
     OVERFLOW = "Overflow"
-    """Only for spilling and falling back; rules and the default cannot choose it."""
+    """Only for spilling and falling back: a rule that names it is passed over, and so is a default."""
 
 
 class Priority(Enum):

@@ -2,7 +2,8 @@
 
 The first is what the model's name, a rule or the default says. Then come the dearer tiers of the ladder, since whoever
 can answer a hard request can answer an easy one; a cheaper tier never stands in for a dearer one unless a spent budget
-says so. Who asks for a tier by its own name gets that tier or an error: a name is a promise.
+says so. Who asks for a tier by its own name gets that tier or an error: a name is a promise. A tier with use Overflow
+comes first only when the others are full or too short.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ class TierChoice:
 
 
 def choose_tiers(route: Route, facts: RequestFacts, saturated: Mapping[str, bool] | None = None) -> TierChoice:
-    """The order in which tiers are tried. `saturated` says, by name, which tiers are full (`Saturation`); these are
-    passed over for a later one that is not, and kept as the last resort: their queue is better than an error."""
+    """The order in which tiers are tried. `saturated` says, by name, which tiers are full (`Spill`). Where the first is
+    full, the next one that is not comes before it; the others stay, since a queue is better than an error."""
     full = saturated or {}
     if facts.model not in route.model_names:
         direct = route.tier(facts.model) if route.direct_access else None
@@ -62,22 +63,25 @@ def choose_tiers(route: Route, facts: RequestFacts, saturated: Mapping[str, bool
 def _first(route: Route, facts: RequestFacts) -> tuple[RouteTier, str, str]:
     for rule in route.rules:
         tier = route.tier(rule.tier)
-        if tier is not None and matches(rule, facts):
+        if tier is not None and tier.use is Use.ALWAYS and matches(rule, facts):
             return tier, RULE, rule.name
-    tier = route.tier(route.default_tier)
-    if tier is None:  # a route whose default is gone still answers
-        tier = next((one for one in route.tiers if one.use is Use.ALWAYS), route.tiers[0])
-    return tier, DEFAULT, ""
+    always = [one for one in route.tiers if one.use is Use.ALWAYS]
+    if not always:  # nothing to fall back from, but the route still answers
+        return route.tiers[0], FALLBACK, ""
+    return next((one for one in always if one.name == route.default_tier), always[0]), DEFAULT, ""
 
 
 def _fitting(candidates: list[Candidate], facts: RequestFacts) -> list[Candidate]:
-    """Without the tiers whose context is too short; all of them when none is long enough, for the engine knows the
-    exact number of tokens and says so."""
-    need = facts.prompt_tokens
-    fitting = [one for one in candidates if one.tier.context_length is None or need < one.tier.context_length]
+    """Without the tiers whose context is too short for prompt and answer; all of them when none is long enough, for the
+    engine knows the exact number of tokens and says so."""
+    need = facts.prompt_tokens + (facts.max_tokens or 1)
+    fitting = [one for one in candidates if one.tier.context_length is None or need <= one.tier.context_length]
     if not fitting or fitting[0] is candidates[0]:
         return fitting or candidates
-    return [Candidate(fitting[0].tier, CONTEXT_LENGTH), *fitting[1:]]
+    longer = next((one for one in fitting if one.tier.use is Use.ALWAYS), None)
+    if longer is None:
+        return fitting
+    return [Candidate(longer.tier, CONTEXT_LENGTH), *(one for one in fitting if one is not longer)]
 
 
 def matches(rule: Rule, facts: RequestFacts) -> bool:

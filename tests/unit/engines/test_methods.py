@@ -134,7 +134,8 @@ def test_a_method_that_takes_only_bfloat16() -> None:
 def test_a_model_that_is_computed_in_float32_on_an_old_gpu() -> None:
     words = advice(T4, shape=GEMMA)
     assert words.reason == reasons.LESS_PRECISION
-    assert words.message.startswith("model.uri: the engine computes gemma3 models in float32 below compute capability 8.0")
+    expected = "model.uri: the engine computes gemma3 models in float32 below compute capability 8.0"
+    assert words.message.startswith(expected)
     found = refusal(T4, shape=GEMMA, quantization={"method": "fp8_per_tensor"})
     assert found.reason == reasons.WRONG_GPU
     assert "quantization.method fp8_per_tensor does not compute in float32" in found.message

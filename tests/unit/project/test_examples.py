@@ -10,8 +10,10 @@ import pytest
 from tests.render.goldens import REPO, examples
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.engines import check
+from tierwise_router import route_file
 
 TIERS = list(examples())
+ROUTE_FILES = sorted((REPO / "examples").glob("*/route.yaml"))
 FOLDERS = sorted(path for path in (REPO / "examples").iterdir() if path.is_dir())
 
 
@@ -22,10 +24,19 @@ def _as_text(value: Any) -> Any:
     return [_as_text(item) for item in value] if isinstance(value, list) else str(value)
 
 
-def test_every_folder_has_a_tier_and_is_in_the_index() -> None:
-    assert {path.parent for path, _ in TIERS} == {folder.relative_to(REPO) for folder in FOLDERS}
+def test_every_folder_has_a_tier_or_a_route_file_and_is_in_the_index() -> None:
+    routed = {path.parent.relative_to(REPO) for path in ROUTE_FILES}
+    assert {path.parent for path, _ in TIERS} | routed == {folder.relative_to(REPO) for folder in FOLDERS}
     index = (REPO / "examples/README.md").read_text(encoding="utf-8")
     assert [folder.name for folder in FOLDERS if f"]({folder.name})" not in index] == []
+
+
+@pytest.mark.parametrize("path", ROUTE_FILES, ids=lambda path: path.parent.name)
+def test_a_route_file_is_understood_and_its_readme_says_how_to_serve_it(path: Path) -> None:
+    route = route_file.load(path).route
+    assert all(route.tier(rule.tier) is not None for rule in route.rules)
+    readme = (path.parent / "README.md").read_text(encoding="utf-8")
+    assert f"tierwise router --file {path.relative_to(REPO)}" in readme
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,53 @@
+"""Makes replicas and indexes for tests of routing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hypothesis import strategies as st
+
+from tierwise.routing.prefix import PrefixIndex
+from tierwise.routing.replica import Replica
+
+
+def replica(
+    key: str = "a",
+    *,
+    in_flight: int = 0,
+    waiting: int = 0,
+    kv: float = 0.0,
+    draining: bool = False,
+    first_token: float | None = None,
+    broken: bool = False,
+) -> Replica:
+    """One with so much load; `first_token` is the average of five answers."""
+    made = Replica(key, f"http://{key}:8000", in_flight=in_flight, waiting=waiting, kv_usage=kv, draining=draining)
+    for _ in range(5 if first_token is not None else 0):
+        made.first_token_after(first_token or 0.0)
+    for _ in range(3 if broken else 0):
+        made.breaker.failed(0.0)
+    return made
+
+
+def several(count: int, load: Callable[[int], int] = lambda place: 0) -> list[Replica]:
+    return [replica("abcdefgh"[place], in_flight=load(place)) for place in range(count)]
+
+
+def index_of(**prompts: tuple[int, ...]) -> PrefixIndex:
+    index = PrefixIndex()
+    for key, blocks in prompts.items():
+        index.add(key, blocks)
+    return index
+
+
+replicas = st.builds(
+    replica,
+    st.just("a"),
+    in_flight=st.integers(0, 9),
+    waiting=st.integers(0, 9),
+    kv=st.floats(0, 1),
+    draining=st.booleans(),
+    first_token=st.none() | st.floats(0.1, 9),
+    broken=st.booleans(),
+)
+"""Any of key a, at a moment when broken breakers are open (before 5 s)."""

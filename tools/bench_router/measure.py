@@ -1,0 +1,205 @@
+"""Measures one contender: latency and requests per second with wrk, many streams with a client of its own.
+
+wrk is C and takes next to nothing; CPU and memory are those of the contender's own processes, from /proc, so that the
+engines and the load do not count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from tools.bench_router.contenders import MODEL, Running
+
+PROMPT = ("You are a helpful assistant. Answer briefly and truthfully. " * 40)[:2048]
+_TICKS = os.sysconf("SC_CLK_TCK")
+_UNITS = {"us": 1e-3, "ms": 1.0, "s": 1000.0}
+OPENING_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """Of whole answers with so many connections. Times in milliseconds, CPU in microseconds per request."""
+
+    connections: int
+    per_second: float
+    p50_ms: float
+    p99_ms: float
+    cpu_us: float
+    errors: int
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """Of so many streams at once. CPU in microseconds per event, gaps in milliseconds, memory in KiB per stream."""
+
+    streams: int
+    errors: int
+    events: int
+    cpu_us: float
+    gap_p50_ms: float
+    gap_p99_ms: float
+    memory_kib: float
+
+
+def requests(target: Running, connections: int, seconds: int, folder: Path) -> Requests:
+    """Ask as fast as it answers."""
+    body = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": PROMPT}], "max_tokens": 64})
+    script = folder / "post.lua"
+    script.write_text(f'wrk.method="POST"\nwrk.headers["content-type"]="application/json"\nwrk.body=[==[{body}]==]\n')
+    before = cpu_seconds(target.pids)
+    shown = subprocess.run(
+        [
+            "wrk",
+            f"-c{connections}",
+            "-t1",
+            f"-d{seconds}s",
+            "--latency",
+            "-s",
+            str(script),
+            f"{target.url}/v1/chat/completions",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    used = cpu_seconds(target.pids) - before
+    count = int(_found(r"(\d+) requests in", shown))
+    bad = re.search(r"Non-2xx or 3xx responses: (\d+)", shown)
+    broken = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", shown)
+    return Requests(
+        connections,
+        float(_found(r"Requests/sec:\s+([\d.]+)", shown)),
+        _milliseconds(_found(r"50%\s+(\S+)", shown)),
+        _milliseconds(_found(r"99%\s+(\S+)", shown)),
+        1e6 * used / max(1, count),
+        (int(bad[1]) if bad else 0) + (sum(map(int, broken.groups())) if broken else 0),
+    )
+
+
+async def streams(target: Running, count: int, events: int, gap_ms: int) -> Streams:
+    """So many streams side by side, opened evenly over some seconds."""
+    loop = asyncio.get_running_loop()
+    idle = memory_kib(target.pids)
+    before = cpu_seconds(target.pids)
+    body = json.dumps(
+        {
+            "model": MODEL,
+            "messages": [{"role": "user", "content": "hello"}],
+            "stream": True,
+            "chunks": events,
+            "gap_ms": gap_ms,
+        }
+    )
+    request = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n"
+        f"content-length: {len(body)}\r\n\r\n{body}"
+    ).encode()
+    host, _, port = target.url.removeprefix("http://").partition(":")
+    clients = [_Stream(request, loop) for _ in range(count)]
+    peak = idle
+
+    async def one(number: int, client: _Stream) -> None:
+        await asyncio.sleep(OPENING_SECONDS * number / count)
+        try:
+            await loop.create_connection(lambda: client, host, int(port))
+            await asyncio.wait_for(client.done, 60 + OPENING_SECONDS + 2 * events * gap_ms / 1000)
+        except (OSError, TimeoutError):
+            client.failed = True
+
+    running = asyncio.gather(*(one(number, client) for number, client in enumerate(clients)))
+    while not running.done():
+        await asyncio.sleep(0.5)
+        peak = max(peak, memory_kib(target.pids))
+    await running
+    used = cpu_seconds(target.pids) - before
+    gaps = sorted(gap for client in clients for gap in client.gaps)
+    total = sum(client.events for client in clients)
+    good = sum(not client.failed and client.complete for client in clients)
+    return Streams(
+        count,
+        count - good,
+        total,
+        1e6 * used / max(1, total),
+        1000 * gaps[len(gaps) // 2] if gaps else 0.0,
+        1000 * gaps[len(gaps) * 99 // 100] if gaps else 0.0,
+        (peak - idle) / count,
+    )
+
+
+class _Stream(asyncio.Protocol):
+    """One stream: counts its events and the pauses between them."""
+
+    def __init__(self, request: bytes, loop: asyncio.AbstractEventLoop) -> None:
+        self._request = request
+        self._at = 0.0
+        self._tail = b""
+        self._transport: asyncio.Transport | None = None
+        self.done: asyncio.Future[None] = loop.create_future()
+        self.gaps: list[float] = []
+        self.events = 0
+        self.failed = self.complete = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Ask."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        """Some events."""
+        now = time.monotonic()
+        count = data.count(b"data: {")
+        if count and self._at:
+            self.gaps.append(now - self._at)
+        if count:
+            self._at = now
+        self.events += count
+        self._tail = (self._tail + data)[-64:]
+        if self._tail.endswith(b"0\r\n\r\n") and b"[DONE]" in self._tail:
+            self.complete = True
+            self._end()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It has ended."""
+        self._end()
+
+    def _end(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+        if not self.done.done():
+            self.done.set_result(None)
+
+
+def cpu_seconds(pids: Sequence[int]) -> float:
+    """What the processes have used."""
+    fields = (Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split() for pid in pids)
+    return sum(int(each[11]) + int(each[12]) for each in fields) / _TICKS
+
+
+def memory_kib(pids: Sequence[int]) -> int:
+    """What they hold: their own pages."""
+    total = 0
+    for pid in pids:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        total += sum(int(number) for number in re.findall(r"^Private_\w+:\s+(\d+) kB", text, re.MULTILINE))
+    return total
+
+
+def _found(pattern: str, text: str) -> str:
+    found = re.search(pattern, text)
+    if found is None:
+        raise RuntimeError(f"wrk has not said {pattern}:\n{text}")
+    return found[1]
+
+
+def _milliseconds(text: str) -> float:
+    number, unit = re.fullmatch(r"([\d.]+)(us|ms|s)", text).groups()  # type: ignore[union-attr]
+    return float(number) * _UNITS[unit]
