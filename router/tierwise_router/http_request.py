@@ -208,7 +208,8 @@ class RequestParser:
         except httptools.HttpParserUpgrade as stopped:
             return data[stopped.args[0] :]
         except httptools.HttpParserCallbackError as error:
-            raise _cause(error) from None
+            # Our own refusal, or a fault of ours: that one is no fault of the client's.
+            raise error.__context__ or error from None
         except httptools.HttpParserError:
             raise _bad("this is not a valid HTTP/1.1 request") from None
         return None
@@ -260,8 +261,3 @@ def _too_large() -> ClientError:
 
 def _too_long(most: int) -> ClientError:
     return ClientError(413, f"the body is larger than {most} bytes", code="body_too_large", close=True)
-
-
-def _cause(error: BaseException) -> ClientError:
-    cause = error.__context__ or error.__cause__
-    return cause if isinstance(cause, ClientError) else _bad("this is not a valid HTTP/1.1 request")

@@ -89,6 +89,9 @@ class Relay:
         except asyncio.CancelledError:
             record.outcome, record.status = "client_gone", 499
             raise
+        except Exception:
+            record.outcome, record.status = "internal_error", 500
+            raise
         finally:
             state.ended(record)
 
@@ -107,7 +110,9 @@ class Relay:
         while position < len(candidates):
             candidate = candidates[position]
             position += 1
-            tier = state.tiers[candidate.tier.name]
+            tier = state.tiers.get(candidate.tier.name)
+            if tier is None:
+                continue  # the route has changed meanwhile
             if tier.resting(state.monotonic()):
                 job.error = job.error or _busy(429, "the provider has asked for a pause", 10, "provider_resting")
                 continue

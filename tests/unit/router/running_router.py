@@ -45,7 +45,8 @@ def route(*tiers: RouteTier, **changes: Any) -> Route:
         "queue": QueueLimits(100, 1.0, 0.2),
         "deadlines": Deadlines(10.0, 5.0, 5.0),
     }
-    return Route(name="auto", model_names=("auto",), tiers=tiers, default_tier=tiers[0].name, **(given | changes))
+    given |= {"model_names": ("auto",), "default_tier": tiers[0].name}
+    return Route(name="auto", tiers=tiers, **(given | changes))
 
 
 @dataclass

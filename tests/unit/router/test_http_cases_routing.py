@@ -34,9 +34,10 @@ from tests.unit.router.scripted_upstream import (
     word,
 )
 from tierwise.routing.cost import Usage
-from tierwise.routing.route import Budget, Deadlines, Overflow, QueueLimits, RouteTier
+from tierwise.routing.route import Budget, Deadlines, Overflow, QueueLimits, RouteTier, Tariff, TokenRates, WhenSpent
 
 PINGS: list[Step] = [chunk(b": ping\n\n"), 0.02] * 200
+PRICES_TIMES_TEN = TokenRates(*map(Decimal, (10, 10, 10, 20)))
 ENOUGH_FOR_ONE = Budget(Decimal("0.0021"))  # 1 + 1,024 tokens at 2 dollars per million
 
 
@@ -239,23 +240,49 @@ async def test_case_26_a_long_pause_is_kept_and_bounded_and_nonsense_is_none(
 
 
 async def test_case_40_keys_change_under_load_and_no_request_fails_and_none_is_written_down() -> None:
-    script: Script = [0.003, COMPLETION]
-    async with upstream(default=script) as up:
+    going = asyncio.Event()
+    raw = post(chat(), extra="Authorization: Bearer client-secret\r\n")
+    async with upstream(default=[going, COMPLETION]) as up:
         served = route(tier("a", up, provider=True))
         async with running(served, keys={"key": "sk-old-secret"}) as router:
-
-            async def ask(number: int) -> int:
-                await asyncio.sleep(number / 2_000)
-                return (await router.ask(post(chat(), extra="Authorization: Bearer client-secret\r\n"))).status
-
-            asking = asyncio.gather(*(ask(number) for number in range(60)))
-            await until(lambda: len(up.seen) > 10)
+            asking = asyncio.gather(*(router.ask(raw) for _ in range(20)))
+            await until(lambda: len(up.seen) == 20)
             router.state.replace(served, {"key": "sk-new-secret"})
-            assert set(await asking) == {200}
+            going.set()
+            also = await asyncio.gather(*(router.ask(raw) for _ in range(20)))
+            assert {one.status for one in [*await asking, *also]} == {200}
             keys = [seen.headers["authorization"] for seen in up.seen]
-            assert set(keys) == {"Bearer sk-old-secret", "Bearer sk-new-secret"}
-            assert keys == sorted(keys, reverse=True)
+            assert keys == ["Bearer sk-old-secret"] * 20 + ["Bearer sk-new-secret"] * 20
+            assert len(router.lines) == 40
             assert "secret" not in "".join(router.lines)
+
+
+async def test_a_tier_that_goes_while_another_is_tried_is_no_fault() -> None:
+    going = asyncio.Event()
+    async with upstream(default=[going, Do.RESET]) as up, upstream(default=[COMPLETION]) as other:
+        both = tier("a", up), tier("b", other)
+        async with running(route(*both)) as router:
+            asking = asyncio.create_task(router.ask(post(chat())))
+            await up.asked.wait()
+            router.state.replace(route(both[0]), {})
+            going.set()
+            got = await asking
+            assert (got.status, got.code) == (502, "upstream_reset")
+            assert other.seen == []
+
+
+async def test_a_tier_that_goes_while_the_budget_is_spent_is_no_fault() -> None:
+    going = asyncio.Event()
+    budget = Budget(Decimal("0.0035"), when_spent=WhenSpent.CHEAPER_TIER)
+    async with upstream(default=[going, Do.RESET]) as up, upstream(default=[COMPLETION]) as other:
+        cheap, dear = tier("a", other), tier("b", up)
+        third = tier("c", other, tariff=Tariff(PRICES_TIMES_TEN))
+        async with running(route(cheap, dear, third, default_tier="b", budget=budget)) as router:
+            asking = asyncio.create_task(router.ask(post(chat())))
+            await up.asked.wait()
+            router.state.replace(route(cheap, third, budget=budget), {})
+            going.set()
+            assert (await asking).status in (200, 502)
 
 
 @pytest.mark.parametrize(
@@ -334,3 +361,4 @@ async def test_a_failure_of_ours_gives_everything_back(monkeypatch: pytest.Monke
         monkeypatch.setattr("tierwise_router.relay.request_bytes", broken)
         got = await router.ask(post(chat()))
         assert (got.status, got.code) == (500, "internal_error")
+        assert [(record.outcome, record.status) for record in router.records] == [("internal_error", 500)]

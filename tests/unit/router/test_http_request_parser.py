@@ -153,3 +153,12 @@ def test_trailers_are_dropped() -> None:
     data = b"0\r\nAuthorization: x\r\nHost: b\r\n\r\n"
     request = _only(GET + b"Transfer-Encoding: chunked\r\n\r\n" + data)
     assert [name for name, _ in request.headers] == [b"host", b"transfer-encoding"]
+
+
+def test_a_fault_of_ours_is_not_called_a_fault_of_the_request() -> None:
+    class Faulty(Sink):
+        def request_came(self, request: Request) -> None:
+            raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        RequestParser(Faulty()).feed(GET + b"\r\n")

@@ -150,6 +150,18 @@ def test_more_than_was_asked_for_is_told_to_nobody(behind: bytes, cut_at: int) -
     assert (told.body, told.ended, parser.surplus, refused) == (b"hi", True, True, False)
 
 
+def test_a_fault_of_ours_is_logged_and_ends_the_answer(caplog: pytest.LogCaptureFixture) -> None:
+    class Faulty(Told):
+        def body_came(self, data: bytes) -> None:
+            raise KeyError("x")
+
+    parser = ResponseParser()
+    parser.expect(Faulty())
+    with pytest.raises(ProtocolError):
+        parser.feed(OK + b"Content-Length: 2\r\n\r\nhi")
+    assert "KeyError" in caplog.text
+
+
 @st.composite
 def answers(draw: st.DrawFn) -> bytes:
     """An answer, well framed or not."""
