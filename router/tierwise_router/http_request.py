@@ -5,7 +5,7 @@ and each of these has let one server see a request that another did not: a trans
 HTTP/1.0, no Host or two, HTTP/0.9, `Transfer_Encoding`, unbounded URLs, headers and chunk extensions. It also takes a
 request with `Upgrade` for one without a body, and the body for the next request; here the body is read by a second
 parser and belongs to the request it came with. Trailers are dropped. What stays accepted, since no request is read
-twice for it: empty lines before a request, more spaces than one after the method, `RTSP/1.0` in place of `HTTP/1.0`.
+twice for it: empty lines before a request, more spaces than one in its first line, `RTSP/1.0` for `HTTP/1.0`.
 """
 
 from __future__ import annotations

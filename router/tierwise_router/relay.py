@@ -55,8 +55,7 @@ class _Job:
     until: float
     error: ClientError | None = None
     tried: list[Replica] = field(default_factory=list)
-    stale: bool = False
-    """A kept connection was closed under it: the next attempt takes a new one, whichever replica it goes to."""
+    stale: bool = False  # a kept connection was closed under it: the next attempt takes a new one, to any replica
     kept_by: str = ""
     """The replica that keeps the response which this one continues: no other can."""
 
@@ -190,7 +189,6 @@ class Relay:
 
     async def _try_tier(self, job: _Job, tier: Tier, hold: Hold) -> bool:
         """Whether the request has been answered there (well or badly); `job.error` says why it was not."""
-        spent = NOTHING
         before = len(job.record.charges)
         try:
             slot = await self._first_slot(job, tier)
@@ -201,7 +199,7 @@ class Relay:
                 slot = await self._after(job, tier, slot, verdict)
             return False
         finally:
-            spent = sum((charge.cost for charge in job.record.charges[before:]), spent)
+            spent = sum((charge.cost for charge in job.record.charges[before:]), NOTHING)
             self._state.purse.settle(hold, spent)
 
     async def _first_slot(self, job: _Job, tier: Tier) -> Slot | None:
@@ -249,8 +247,7 @@ class Relay:
         result: Result | None = None
         pool = tier.pool(replica)
         try:
-            new = job.stale or replica in job.tried
-            connection = (None if new else pool.take(started)) or await pool.connect()
+            connection = (None if job.stale or replica in job.tried else pool.take(started)) or await pool.connect()
             attempt = self._prepared(job, connection)
             with state.watched(attempt, job.until):
                 attempt.send(self._request_bytes(job, tier, pool.server))

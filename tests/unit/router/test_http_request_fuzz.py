@@ -74,6 +74,7 @@ def _lower_coding(name: bytes, value: bytes) -> bytes:
     [],
 )
 @example((b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n") * 2, [70])
+@example(b"POST   /   RTSP/1.0\r\nHost: a\r\nContent-Length: 1\r\n\r\nx", [])
 def test_what_is_taken_for_a_request_is_one_for_an_independent_reader_too(data: bytes, places: list[int]) -> None:
     _agrees(data, places)
 
