@@ -5,7 +5,7 @@ and each of these has let one server see a request that another did not: a trans
 HTTP/1.0, no Host or two, HTTP/0.9, `Transfer_Encoding`, unbounded URLs, headers and chunk extensions. It also takes a
 request with `Upgrade` for one without a body, and the body for the next request; here the body is read by a second
 parser and belongs to the request it came with. Trailers are dropped. What stays accepted, since no request is read
-twice for it: empty lines before a request, more spaces than one after the method, `RTSP/1.0` in place of `HTTP/1.0`.
+twice for it: empty lines before a request, more spaces than one in its first line, `RTSP/1.0` for `HTTP/1.0`.
 """
 
 from __future__ import annotations
@@ -208,7 +208,8 @@ class RequestParser:
         except httptools.HttpParserUpgrade as stopped:
             return data[stopped.args[0] :]
         except httptools.HttpParserCallbackError as error:
-            raise _cause(error) from None
+            # Our own refusal, or a fault of ours: that one is no fault of the client's.
+            raise error.__context__ or error from None
         except httptools.HttpParserError:
             raise _bad("this is not a valid HTTP/1.1 request") from None
         return None
@@ -260,8 +261,3 @@ def _too_large() -> ClientError:
 
 def _too_long(most: int) -> ClientError:
     return ClientError(413, f"the body is larger than {most} bytes", code="body_too_large", close=True)
-
-
-def _cause(error: BaseException) -> ClientError:
-    cause = error.__context__ or error.__cause__
-    return cause if isinstance(cause, ClientError) else _bad("this is not a valid HTTP/1.1 request")

@@ -8,9 +8,12 @@ here: a connection that says more than it was asked for is not used again.
 
 from __future__ import annotations
 
+import logging
 from typing import Protocol
 
 import httptools
+
+logger = logging.getLogger(__name__)
 
 MOST_HEADERS = 256
 MOST_HEAD_BYTES = 65_536
@@ -75,8 +78,11 @@ class ResponseParser:
         except httptools.HttpParserUpgrade:
             raise ProtocolError("upstream wants another protocol") from None
         except httptools.HttpParserCallbackError as error:
-            cause = error.__context__ or error.__cause__
-            raise (cause if isinstance(cause, ProtocolError) else ProtocolError("bad answer")) from cause
+            cause = error.__context__
+            if isinstance(cause, ProtocolError):
+                raise cause from None
+            logger.error("reading an answer has failed", exc_info=cause)
+            raise ProtocolError("upstream's answer cannot be read") from cause
         except httptools.HttpParserError:
             if not self.waiting:  # what follows the answer is no answer
                 self.surplus = True

@@ -46,7 +46,7 @@ class Record:
     stream: bool = False
     status: int = 0
     outcome: str = ""
-    """ok, refused, upstream_error, broken (within the answer), client_gone, client_error."""
+    """ok, refused, upstream_error, broken (within the answer), client_gone, client_error, internal_error."""
     attempts: int = 0
     matched_blocks: int = 0
     waited_seconds: float = 0.0

@@ -55,8 +55,7 @@ class _Job:
     until: float
     error: ClientError | None = None
     tried: list[Replica] = field(default_factory=list)
-    stale: bool = False
-    """A kept connection was closed under it: the next attempt takes a new one, whichever replica it goes to."""
+    stale: bool = False  # a kept connection was closed under it: the next attempt takes a new one, to any replica
     kept_by: str = ""
     """The replica that keeps the response which this one continues: no other can."""
 
@@ -89,6 +88,9 @@ class Relay:
         except asyncio.CancelledError:
             record.outcome, record.status = "client_gone", 499
             raise
+        except Exception:
+            record.outcome, record.status = "internal_error", 500
+            raise
         finally:
             state.ended(record)
 
@@ -107,7 +109,9 @@ class Relay:
         while position < len(candidates):
             candidate = candidates[position]
             position += 1
-            tier = state.tiers[candidate.tier.name]
+            tier = state.tiers.get(candidate.tier.name)
+            if tier is None:
+                continue  # the route has changed meanwhile
             if tier.resting(state.monotonic()):
                 job.error = job.error or _busy(429, "the provider has asked for a pause", 10, "provider_resting")
                 continue
@@ -185,7 +189,6 @@ class Relay:
 
     async def _try_tier(self, job: _Job, tier: Tier, hold: Hold) -> bool:
         """Whether the request has been answered there (well or badly); `job.error` says why it was not."""
-        spent = NOTHING
         before = len(job.record.charges)
         try:
             slot = await self._first_slot(job, tier)
@@ -196,7 +199,7 @@ class Relay:
                 slot = await self._after(job, tier, slot, verdict)
             return False
         finally:
-            spent = sum((charge.cost for charge in job.record.charges[before:]), spent)
+            spent = sum((charge.cost for charge in job.record.charges[before:]), NOTHING)
             self._state.purse.settle(hold, spent)
 
     async def _first_slot(self, job: _Job, tier: Tier) -> Slot | None:
@@ -244,8 +247,7 @@ class Relay:
         result: Result | None = None
         pool = tier.pool(replica)
         try:
-            new = job.stale or replica in job.tried
-            connection = (None if new else pool.take(started)) or await pool.connect()
+            connection = (None if job.stale or replica in job.tried else pool.take(started)) or await pool.connect()
             attempt = self._prepared(job, connection)
             with state.watched(attempt, job.until):
                 attempt.send(self._request_bytes(job, tier, pool.server))

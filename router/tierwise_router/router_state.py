@@ -117,7 +117,7 @@ class RouterState:
     def cheaper_than(self, tier: RouteTier, reason: str) -> list[Candidate]:
         """The tiers before `tier` on the ladder, the dearest of them first."""
         names = [spec.name for spec in self.route.tiers]
-        index = names.index(tier.name)
+        index = names.index(tier.name) if tier.name in names else 0  # the route may have changed meanwhile
         return [Candidate(spec, reason) for spec in reversed(self.route.tiers[:index])]
 
     def saturated(self) -> dict[str, bool]:

@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 BACKLOG = 4_096
 MOST_CONNECTIONS = 20_000
 CLOSE_SECONDS = 2.0
+SWEEP_SECONDS = 1.0
 
 
 class Server:
@@ -85,7 +86,7 @@ class Server:
     async def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(SWEEP_SECONDS)
             now = loop.time()
             for connection in list(self.connections):
                 try:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 SLOW_INPUTS = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 
 
-def fuzz(default: int = 200) -> settings:
+def fuzz(default: int) -> settings:
     """The settings of one property."""
     return settings(
         max_examples=int(os.environ.get("TIERWISE_FUZZ", default)),

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 import h11
 
-_SPACES = re.compile(rb"\A([A-Z-]+) +(?=/)")
+_SPACES = re.compile(rb"\A([A-Z-]+) +(/[^ \r\n]*) +(?=[A-Z])")
 _RTSP = re.compile(rb"\A([^\r\n]* )(?:RTSP|ICE)/")
-_ZEROS = re.compile(rb"(?m)^0+(?=[0-9A-Fa-f])")
 
 
 @dataclass(frozen=True)
@@ -29,10 +28,10 @@ class Reference:
 
 
 def forgiven(data: bytes) -> bytes:
-    """`data` without what the router reads though h11 does not: empty lines before, spaces after the method, another
-    protocol's name; none of them changes where a request ends."""
+    """`data` without what the router reads though h11 does not: empty lines before, more spaces than one in the first
+    line, another protocol's name; none of them changes where a request ends."""
     data = data.lstrip(b"\r\n")
-    return _RTSP.sub(rb"\1HTTP/", _SPACES.sub(rb"\1 ", data))
+    return _RTSP.sub(rb"\1HTTP/", _SPACES.sub(rb"\1 \2 ", data))
 
 
 def read(data: bytes) -> Reference | None:

@@ -45,7 +45,8 @@ def route(*tiers: RouteTier, **changes: Any) -> Route:
         "queue": QueueLimits(100, 1.0, 0.2),
         "deadlines": Deadlines(10.0, 5.0, 5.0),
     }
-    return Route(name="auto", model_names=("auto",), tiers=tiers, default_tier=tiers[0].name, **(given | changes))
+    given |= {"model_names": ("auto",), "default_tier": tiers[0].name}
+    return Route(name="auto", tiers=tiers, **(given | changes))
 
 
 @dataclass
@@ -101,8 +102,9 @@ async def running(
     most_body_bytes: int = 1 << 25,
     most_connections: int = 20_000,
 ) -> AsyncIterator[Router]:
-    """A router for a route; at the end nothing of any request may be left."""
+    """A router for a route; at the end nothing of any request may be left, and no callback may have failed."""
     before = asyncio.all_tasks()
+    faults = unheard()
     numbers = count()
     clocks = Clocks(time.monotonic, lambda: datetime.now(UTC), lambda: f"req_{next(numbers)}")
     purse = Purse(served.budget, served.overflow, clocks.now, clocks.monotonic)
@@ -132,8 +134,17 @@ async def running(
         await server.close()
         for one in state.tiers.values():
             one.close()
-        await asyncio.sleep(0.01)
+    with contextlib.suppress(AssertionError):
+        await until(lambda: not leaks(state, server, before), 1.0)
     assert leaks(state, server, before) == []
+    assert faults == []
+
+
+def unheard() -> list[str]:
+    """What goes wrong in callbacks from now on: the loop only logs it."""
+    faults: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(repr(context)))
+    return faults
 
 
 def leaks(state: RouterState, server: Server, before: set[asyncio.Task[Any]]) -> list[str]:
@@ -162,7 +173,7 @@ async def until(true: Any, seconds: float = 2.0) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "it did not come"
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(0.001)
 
 
 async def _sweep(state: RouterState, seconds: float) -> None:

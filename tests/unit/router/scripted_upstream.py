@@ -187,7 +187,7 @@ async def upstream(
         for one in connections:
             if one._transport is not None:
                 one._transport.abort()
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.001)
     assert state.complaints == []
 
 
