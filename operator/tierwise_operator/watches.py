@@ -10,7 +10,7 @@ Tiers do not wait for them: there are no routes in the World until each of these
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -21,6 +21,7 @@ from tierwise.kube.objects import (
     DEPLOYMENTS,
     INFERENCE_SERVICES,
     KSERVE_API,
+    ROUTE_LABEL,
     ROUTER_CHILDREN,
     SELECT_OURS,
     SELECT_ROUTERS,
@@ -28,7 +29,8 @@ from tierwise.kube.objects import (
 from tierwise.kube.reflector import Reflector, Source
 from tierwise.observe import World, gpu_inventory, records
 from tierwise.observe.model_metadata_cache import ModelMetadataCache
-from tierwise.observe.route_object import child_record, route_object
+from tierwise.observe.object_fields import mapping
+from tierwise.observe.route_object import RouteChildRecord, child_record, route_object
 from tierwise.observe.tier_object import tier_object
 from tierwise.runtime.turns import in_turns
 from tierwise.types.model_metadata import NOTHING
@@ -36,10 +38,18 @@ from tierwise_operator.informer import Informer
 from tierwise_operator.kopf_handlers import WatchedKind
 from tierwise_operator.settings import Settings
 
+
+def _deployment(body: Mapping[str, Any]) -> records.DeploymentRecord | RouteChildRecord:
+    """A Deployment of ours: of a route's routers, or of a tier's engines."""
+    if ROUTE_LABEL in mapping(body, "metadata", "labels"):
+        return child_record(DEPLOYMENTS, body)
+    return records.deployment_record(body)
+
+
 KINDS = (
     WatchedKind("tiers", MODEL_TIER.api_version, MODEL_TIER.plural, tier_object),
     WatchedKind("pods", "v1", "pods", records.pod_record, SELECT_OURS),
-    WatchedKind("deployments", APPS_API, DEPLOYMENTS, records.deployment_record, SELECT_OURS),
+    WatchedKind("deployments", APPS_API, DEPLOYMENTS, _deployment, SELECT_OURS),
     WatchedKind("endpoint_slices", "discovery.k8s.io/v1", "endpointslices", records.endpoint_slice_record, SELECT_OURS),
     WatchedKind("scalers", "autoscaling/v2", "horizontalpodautoscalers", records.scaler_record),
 )
@@ -50,6 +60,7 @@ ROUTES = WatchedKind("routes", MODEL_ROUTE.api_version, MODEL_ROUTE.plural, rout
 ROUTE_CHILDREN = tuple(
     WatchedKind(f"route_{plural}", api_version, plural, partial(child_record, plural), SELECT_ROUTERS)
     for plural, (api_version, _) in ROUTER_CHILDREN.items()
+    if plural != DEPLOYMENTS  # they come with those of the tiers
 )
 NODES = WatchedKind("nodes", "v1", "nodes", gpu_inventory.node_record)
 
@@ -113,10 +124,11 @@ class Watches:
         if self._catalogue is not None:
             await in_turns(self._catalogue.want_in_turns(found["tiers"]))
         known = all(each.present is not None for each in (*self._routes, *self._route_children))
+        routers = [each for each in found["deployments"] if isinstance(each, RouteChildRecord)]
         return World(
             tiers=found["tiers"],
             pods=found["pods"],
-            deployments=found["deployments"],
+            deployments=[each for each in found["deployments"] if isinstance(each, records.DeploymentRecord)],
             endpoint_slices=found["endpoint_slices"],
             scalers=(*found["scalers"], *_all(self._keda)),
             inference_services=_all(self._services),
@@ -124,7 +136,7 @@ class Watches:
             nodes=_all(self._nodes),
             publications=self._catalogue.publications if self._catalogue is not None else NOTHING,
             routes=_all(self._routes) if known else (),
-            route_children=_all(self._route_children) if known else (),
+            route_children=(*_all(self._route_children), *routers) if known else (),
         )
 
 
