@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 import time
@@ -15,7 +16,7 @@ import openai
 import pytest
 
 from playground.handle import Playground
-from tests.cluster.e2e.tiers import cheap, route
+from tests.cluster.e2e.tiers import cheap, external, route
 from tests.cluster.kubectl import Kubectl, Object, conditions, eventually, has, ready
 from tests.faults.streams import Order, Seen
 
@@ -180,6 +181,22 @@ def test_a_tier_shrinks_under_open_streams_and_none_is_cut(
     assert Counter(each.kind for each in seen)["stream"] == 8
 
 
+def test_routers_are_replaced_under_open_streams_and_none_is_cut(
+    playground: Playground, kubectl: Kubectl, tmp_path: Path
+) -> None:
+    before = {pod["metadata"]["name"] for pod in kubectl.find("pods", "tierwise.io/route=chat")}
+    clients = _Streams(playground, kubectl, tmp_path, {"model": "large", "streams": [500] * 6, "users": 2})
+    clients.all_open()
+    kubectl("rollout", "restart", "deployment", "chat-router")
+    kubectl("rollout", "status", "deployment", "chat-router", "--timeout=90s", timeout=100)
+    seen = clients.end(120)
+    assert _faults(seen) == Counter()
+    assert Counter(each.kind for each in seen)["stream"] == 6
+    served(kubectl)
+    after = {pod["metadata"]["name"] for pod in kubectl.find("pods", "tierwise.io/route=chat") if _answers(pod)}
+    assert not before & after
+
+
 def _alive(kubectl: Kubectl, tier: str) -> list[Object]:
     return [pod for pod in kubectl.pods(tier) if "deletionTimestamp" not in pod["metadata"]]
 
@@ -229,6 +246,46 @@ def test_the_routers_ask_for_nothing_that_they_may_not(playground: Playground, k
         (["modelroutes"], ["list", "watch"]),
         (["endpointslices"], ["list", "watch"]),
     ]
+
+
+def test_with_client_keys_only_those_who_have_one_are_answered(kubectl: Kubectl, client: openai.OpenAI) -> None:
+    key = "client-key-1"
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    kubectl.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys"}, "stringData": {"blue": digest}})
+    kubectl.apply(route("locked", "large", clients={"secretName": "keys"}, replicas=1))
+    url = served(kubectl, "locked", 1)["status"]["url"]
+    with pytest.raises(openai.AuthenticationError):
+        _ask(client.with_options(base_url=url), "locked")
+    assert _ask(client.with_options(base_url=url, api_key=key), "locked") == ("large", "large")
+    kubectl("delete", "modelroute", "locked")
+
+
+def test_a_secret_that_is_missing_keeps_new_routers_from_starting_and_old_ones_serve(
+    kubectl: Kubectl, client: openai.OpenAI
+) -> None:
+    served(kubectl)
+    kubectl.apply(external("bought"), route("chat", "small", "large", "bought", policy={"rules": [TOOLS]}))
+    eventually(
+        lambda: kubectl.find("pods", "tierwise.io/route=chat"),
+        lambda pods: len(pods) == 3 and sum(not _answers(pod) for pod in pods) == 1,
+        60,
+        "a third router waits for the Secret",
+    )
+    assert _ask(client, "chat") == ("small", "small")
+    kubectl.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "api-key"}, "stringData": {"token": "k"}})
+    eventually(
+        lambda: [model.id for model in client.models.list()],
+        lambda models: models == ["chat", "small", "large", "bought"],
+        120,
+        "the routers with the Secret serve the third tier",
+    )
+    served(kubectl)
+    kubectl.apply(route("chat", "small", "large", policy={"rules": [TOOLS]}))
+
+
+def _answers(pod: Object) -> bool:
+    found = pod.get("status", {}).get("conditions") or []
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in found)
 
 
 def test_a_route_says_what_is_wrong_and_serves_the_rest(kubectl: Kubectl, client: openai.OpenAI) -> None:
