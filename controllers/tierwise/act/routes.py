@@ -16,7 +16,7 @@ from tierwise import reasons
 from tierwise.act.error_mapping import to_action_error
 from tierwise.act.guarded_client import GuardedClient
 from tierwise.act.managed_fields import describe_edit
-from tierwise.act.render import lacking, render_router
+from tierwise.act.render import RouterParts, lacking, render_router
 from tierwise.act.write_state import WriteKey, WriteState
 from tierwise.api.kinds import MODEL_ROUTE
 from tierwise.errors import TierwiseError
@@ -112,8 +112,8 @@ async def _children(view: RouteView, plan: RoutePlan, shared: _Routes, written: 
     written.account = _uid(known.manifest) if known is not None else ""
     first: ActionError | None = None
     for plural in ROUTER_CHILDREN:
-        # Rendered one by one: what the pods are depends on the ServiceAccount that was just made.
-        wanted = dict(render_router(route, spec, plan.ladder, shared.pod, written.account))[plural]
+        # What the pods are depends on the ServiceAccount, which may have just been made.
+        wanted = render_router(RouterParts(route, spec, plan.ladder, shared.pod, written.account), plural)
         child = view.child(plural)
         if child is not None and (child.deleting or not lacking(wanted, child.manifest)):
             shared.write_state.went_well(WorkloadKey(route.key, plural))

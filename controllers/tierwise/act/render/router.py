@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tierwise.api.base import API_VERSION
@@ -44,21 +45,24 @@ MARGIN_SECONDS = 30  # for that, and for the end of the process
 NAME_LABEL = "app.kubernetes.io/name"
 
 
-def render_router(
-    route: RouteObject, spec: ModelRouteSpec, ladder: Sequence[LadderTier], pod: RouterPod, account: str
-) -> Iterator[tuple[str, Manifest]]:
-    """The objects of a route, as manifests for server-side apply, by plural and in the order in which to apply them.
+@dataclass(frozen=True, slots=True)
+class RouterParts:
+    """What the objects of a route are rendered from. `spec` is the route's own.
 
-    `spec` is the route's own. `account`: the UID of its ServiceAccount. Pods hold a token of the one that there was
-    when they started, which is worth nothing once that was deleted, so another one replaces them."""
-    yield SERVICE_ACCOUNTS, _object(route, SERVICE_ACCOUNTS, {"automountServiceAccountToken": False})
-    yield ROLE_BINDINGS, _object(route, ROLE_BINDINGS, _role_binding(route, pod))
-    ports = [{"name": "http", "port": 80, "protocol": "TCP", "targetPort": "http"}]
-    service = {"ports": ports, "selector": _selector(route), "type": "ClusterIP"}
-    yield SERVICES, _object(route, SERVICES, {"spec": service})
-    budget = {"maxUnavailable": 1, "selector": {"matchLabels": _selector(route)}}
-    yield DISRUPTION_BUDGETS, _object(route, DISRUPTION_BUDGETS, {"spec": budget})
-    yield DEPLOYMENTS, _object(route, DEPLOYMENTS, {"spec": _deployment(route, spec, ladder, pod, account)})
+    `account`: the UID of its ServiceAccount. Pods hold a token of the one that there was when they started, which is
+    worth nothing once that was deleted, so another one replaces them."""
+
+    route: RouteObject
+    spec: ModelRouteSpec
+    ladder: Sequence[LadderTier]
+    pod: RouterPod
+    account: str
+
+
+def render_router(parts: RouterParts, plural: str) -> Manifest:
+    """The object of this kind of a route, as a manifest for server-side apply. `plural` is one of ROUTER_CHILDREN,
+    whose order is the one in which to apply them."""
+    return _object(parts.route, plural, _BODIES[plural](parts))
 
 
 def child_name(route: str, plural: str) -> str:
@@ -96,25 +100,41 @@ def _selector(route: RouteObject) -> dict[str, str]:
     return {MANAGED_BY_LABEL: MANAGED_BY, ROUTE_LABEL: route.key.name}
 
 
-def _role_binding(route: RouteObject, pod: RouterPod) -> Manifest:
-    account = {"kind": "ServiceAccount", "name": route.key.name + ROUTER_SUFFIX, "namespace": route.key.namespace}
-    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": pod.cluster_role}
+def _service_account(_: RouterParts) -> Manifest:
+    return {"automountServiceAccountToken": False}
+
+
+def _role_binding(parts: RouterParts) -> Manifest:
+    key = parts.route.key
+    account = {"kind": "ServiceAccount", "name": key.name + ROUTER_SUFFIX, "namespace": key.namespace}
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": parts.pod.cluster_role}
     return {"roleRef": role, "subjects": [account]}
 
 
-def _deployment(
-    route: RouteObject, spec: ModelRouteSpec, ladder: Sequence[LadderTier], pod: RouterPod, account: str
-) -> Manifest:
-    labels = {**_selector(route), NAME_LABEL: "tierwise-router"}
-    return {
-        "replicas": spec.replicas,
+def _service(parts: RouterParts) -> Manifest:
+    ports = [{"name": "http", "port": 80, "protocol": "TCP", "targetPort": "http"}]
+    return {"spec": {"ports": ports, "selector": _selector(parts.route), "type": "ClusterIP"}}
+
+
+def _disruption_budget(parts: RouterParts) -> Manifest:
+    return {"spec": {"maxUnavailable": 1, "selector": {"matchLabels": _selector(parts.route)}}}
+
+
+def _deployment(parts: RouterParts) -> Manifest:
+    route = parts.route
+    spec = {
+        "replicas": parts.spec.replicas,
         "selector": {"matchLabels": _selector(route)},
         "strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}, "type": "RollingUpdate"},
         "template": {
-            "metadata": {"annotations": _annotations(spec, account), "labels": labels},
-            "spec": _pod(route, spec, ladder, pod),
+            "metadata": {
+                "annotations": _annotations(parts.spec, parts.account),
+                "labels": {**_selector(route), NAME_LABEL: "tierwise-router"},
+            },
+            "spec": _pod(parts),
         },
     }
+    return {"spec": spec}
 
 
 def _annotations(spec: ModelRouteSpec, account: str) -> dict[str, str]:
@@ -126,8 +146,9 @@ def _annotations(spec: ModelRouteSpec, account: str) -> dict[str, str]:
     return said
 
 
-def _pod(route: RouteObject, spec: ModelRouteSpec, ladder: Sequence[LadderTier], pod: RouterPod) -> Manifest:
-    secrets = _secrets(spec, ladder)
+def _pod(parts: RouterParts) -> Manifest:
+    route, spec, pod = parts.route, parts.spec, parts.pod
+    secrets = _secrets(spec, parts.ladder)
     rendered: Manifest = {
         "automountServiceAccountToken": True,
         "containers": [_container(route, spec, secrets, pod)],
@@ -213,3 +234,12 @@ def _secrets(spec: ModelRouteSpec, ladder: Sequence[LadderTier]) -> list[tuple[M
         clients = {"name": CLIENTS, "secret": {"secretName": spec.clients.secret_name}}
         found.append((clients, f"{ROUTER_SECRETS}/{CLIENTS}"))
     return found
+
+
+_BODIES: Mapping[str, Callable[[RouterParts], Manifest]] = {
+    SERVICE_ACCOUNTS: _service_account,
+    ROLE_BINDINGS: _role_binding,
+    SERVICES: _service,
+    DISRUPTION_BUDGETS: _disruption_budget,
+    DEPLOYMENTS: _deployment,
+}

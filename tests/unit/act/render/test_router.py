@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from tests.builders.routes import POD, external, route, snapshot, spec, tier
-from tierwise.act.render import lacking, render_router
+from tierwise.act.render import RouterParts, lacking, render_router
 from tierwise.act.render.router import digest
 from tierwise.api.modelroute import ModelRouteSpec
 from tierwise.decide.routes import plan_routes
+from tierwise.kube.objects import ROUTER_CHILDREN
 
 TIERS = [external("bought"), tier("small")]
 
@@ -18,7 +19,8 @@ def rendered(given: ModelRouteSpec | None = None, account: str = "account-1", **
     given = spec("small") if given is None else given
     seen = route(given=given)
     (plan,) = plan_routes(snapshot(TIERS, seen))
-    return dict(render_router(seen, given, plan.ladder, replace(POD, **pod), account))
+    parts = RouterParts(seen, given, plan.ladder, replace(POD, **pod), account)
+    return {plural: render_router(parts, plural) for plural in ROUTER_CHILDREN}
 
 
 def pod_of(manifests: dict[str, Any]) -> dict[str, Any]:
