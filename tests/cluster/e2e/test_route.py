@@ -21,7 +21,7 @@ from tests.cluster.kubectl import Kubectl, Object, conditions, eventually, has, 
 from tests.faults.streams import Order, Seen
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("release")]
-START = 90.0
+START, AWAY_SECONDS = 90.0, 15.0
 TOOLS = {"name": "tools", "match": {"tools": True}, "tier": "large"}
 TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
 CHILDREN = (
@@ -195,6 +195,25 @@ def test_routers_are_replaced_under_open_streams_and_none_is_cut(
     served(kubectl)
     after = {pod["metadata"]["name"] for pod in kubectl.find("pods", "tierwise.io/route=chat") if _answers(pod)}
     assert not before & after
+
+
+def test_while_the_api_server_is_away_everybody_is_answered(
+    playground: Playground, kubectl: Kubectl, tmp_path: Path
+) -> None:
+    clients = _Streams(playground, kubectl, tmp_path, {"model": "small", "streams": [400] * 2, "users": 4})
+    clients.all_open()
+    playground.control("stop", "kube-apiserver")
+    try:
+        time.sleep(AWAY_SECONDS)
+    finally:
+        playground.control("start", "kube-apiserver")
+    seen = clients.end(90)
+    assert _faults(seen) == Counter()
+    assert len(seen) > 20
+    served(kubectl)
+    kubectl("delete", "pod", _alive(kubectl, "small")[0]["metadata"]["name"], "--wait=false")
+    ready(kubectl, "small", 1, START)
+    served(kubectl)
 
 
 def _alive(kubectl: Kubectl, tier: str) -> list[Object]:

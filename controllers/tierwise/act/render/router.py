@@ -65,7 +65,7 @@ def render_router(parts: RouterParts, plural: str) -> Manifest:
     return _object(parts.route, plural, _BODIES[plural](parts))
 
 
-def child_name(route: str, plural: str) -> str:
+def _child_name(route: str, plural: str) -> str:
     """The name of a route's child of this kind."""
     return route if plural == SERVICES else route + ROUTER_SUFFIX
 
@@ -79,7 +79,7 @@ def _object(route: RouteObject, plural: str, body: Manifest) -> Manifest:
     api_version, kind = ROUTER_CHILDREN[plural]
     metadata = {
         "labels": {MANAGED_BY_LABEL: MANAGED_BY, NAME_LABEL: "tierwise-router", ROUTE_LABEL: route.key.name},
-        "name": child_name(route.key.name, plural),
+        "name": _child_name(route.key.name, plural),
         "namespace": route.key.namespace,
         "ownerReferences": [
             {

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.builders.routes import POD, external, route, snapshot, spec, tier
+from tests.render import route_goldens
+from tests.render.goldens import REPO
 from tierwise.act.render import RouterParts, lacking, render_router
 from tierwise.act.render.router import digest
 from tierwise.api.modelroute import ModelRouteSpec
@@ -25,6 +30,14 @@ def rendered(given: ModelRouteSpec | None = None, account: str = "account-1", **
 
 def pod_of(manifests: dict[str, Any]) -> dict[str, Any]:
     return dict(manifests["deployments"]["spec"]["template"]["spec"])
+
+
+GOLDENS = route_goldens.files()
+
+
+@pytest.mark.parametrize("path", GOLDENS, ids=[path.stem for path in GOLDENS])
+def test_a_route_renders_as_its_golden_file_says(path: Path) -> None:
+    assert (REPO / path).read_text() == GOLDENS[path], "run `make verify` and look at the difference"
 
 
 def test_every_object_belongs_to_the_route_and_says_so() -> None:
