@@ -51,7 +51,7 @@ def manifests() -> dict[str, list[dict[str, Any]]]:
     for path in sorted((REPO / "examples").glob("*/*.yaml")):
         folder = path.parent.relative_to(REPO)
         for document in yaml.safe_load_all(path.read_text(encoding="utf-8")):
-            if not document or document["kind"] != "ModelRoute":
+            if not document or document.get("kind") != "ModelRoute":
                 continue
             document["metadata"] |= {"namespace": "models", "uid": UID}
             route = route_object(document)

@@ -15,7 +15,7 @@ from tierwise.observe.route_object import route_object
 from tierwise_router import route_file
 
 TIERS = list(examples())
-ROUTE_FILES = sorted((REPO / "examples").glob("*/route.yaml"))
+ROUTE_FILES = sorted(path for path in (REPO / "examples").glob("*/route.yaml") if "apiVersion" not in path.read_text())
 FOLDERS = sorted(path for path in (REPO / "examples").iterdir() if path.is_dir())
 
 
@@ -45,7 +45,7 @@ ROUTES = [
     (path.relative_to(REPO), document)
     for path in sorted((REPO / "examples").glob("*/*.yaml"))
     for document in yaml.safe_load_all(path.read_text(encoding="utf-8"))
-    if document and document["kind"] == "ModelRoute"
+    if document and document.get("kind") == "ModelRoute"
 ]
 
 
