@@ -112,10 +112,19 @@ def _served(ref: RouteTierRef, workload: str, spec: ModelTierSpec | None, batchi
         use=ref.use,
         model=ALIAS,
         service=workload + PREDICTOR_SUFFIX,
-        concurrency=batching.max_sequences,
+        concurrency=_concurrency(batching),
         keep_alive_seconds=KEEP_ALIVE_SECONDS,
         replica_hour=_replica_hour(spec) if spec is not None else None,
     )
+
+
+def _concurrency(batching: Batching) -> int:
+    """Requests that a router gives one replica at a time: those that it decodes together, and as many that wait.
+
+    The target of a tier counts what waits in its engines (`decide.demand`). A router that kept all that waits to itself
+    would keep the tier from growing."""
+    most = batching.max_queued_requests
+    return batching.max_sequences + (batching.max_sequences if most is None else min(most, batching.max_sequences))
 
 
 def _replica_hour(spec: ModelTierSpec) -> str | None:

@@ -39,13 +39,23 @@ def test_a_served_tier_is_reached_at_its_service_by_the_alias_of_every_engine() 
             use="Always",
             model="tierwise",
             service="small-predictor",
-            concurrency=32,
+            concurrency=64,
             context_length=8192,
             keep_alive_seconds=4,
             replica_hour="4.98",
         ),
     )
     assert (plan.serve, plan.invalid, plan.ready) == (True, None, ("small",))
+
+
+@pytest.mark.parametrize(("most", "given"), [(None, 64), (10, 42), (32, 64), (33, 64), (500, 64)])
+def test_a_replica_is_given_what_it_decodes_and_as_many_that_wait_or_what_its_own_queue_holds(
+    most: int | None, given: int
+) -> None:
+    """What waits in engines makes a tier grow, so some of it must wait there."""
+    batching = {"maxSequences": 32} | ({} if most is None else {"maxQueuedRequests": most})
+    made = ModelTierSpec.model_validate(PRICED | {"batching": batching})
+    assert only(snapshot([tier("small", made)], route())).ladder[0].concurrency == given
 
 
 def test_an_external_tier_is_reached_at_its_provider_and_always_answers() -> None:
