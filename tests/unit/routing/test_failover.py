@@ -131,6 +131,7 @@ def test_what_is_exhausted_is_not_waited_for(code: str, status: int) -> None:
 
 
 def test_a_rate_limit_without_a_word_is_kept_for_five_seconds() -> None:
+    assert Answer(429) == Answer(429, "", "", None)
     assert after_answer(Answer(429), external=True) == Verdict(Next.TIER, rest_seconds=5.0)
 
 
