@@ -58,6 +58,9 @@ async def run(
             return await _run(snapshot, cluster, clock, state, limit_seconds * WRITE_SHARE)
     except TimeoutError:
         logger.warning("not everything about the routes was written in this cycle: the API server does not answer")
+    except Exception:
+        # A defect that a route meets must not take the tiers' cycle with it: the process would be restarted for it.
+        logger.exception("the routes are left as they are in this cycle: a defect")
     return ()
 
 

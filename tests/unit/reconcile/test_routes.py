@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.builders.routes import POD
 from tests.unit.act.store import Store
 from tests.unit.observe import test_route_object as objects
-from tierwise import reconcile
+from tierwise import reconcile, route_cycle
 from tierwise.api.kinds import MODEL_ROUTE
 from tierwise.errors import Transient
 from tierwise.kube.objects import ROUTER_CHILDREN
@@ -106,6 +108,21 @@ async def test_a_route_that_is_gone_is_forgotten() -> None:
     await reconcile.run(World(), Samples(), scene.store, scene.clock, scene.kept, writing=True)
     assert not scene.kept.routes.statuses.writes
     assert not scene.kept.routes.write_state.refused
+
+
+async def test_a_defect_that_a_route_meets_is_logged_and_ends_no_cycle(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("a defect")
+
+    scene = Scene()
+    with monkeypatch.context() as patched:
+        patched.setattr(route_cycle, "plan_routes", broken)
+        result = await scene.cycle()
+    assert result.routes == ()
+    assert "a defect" in caplog.text
+    assert (await scene.cycle()).routes, "the next cycle serves it"
 
 
 async def test_the_children_are_no_tiers() -> None:
