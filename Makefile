@@ -149,7 +149,7 @@ crds: venv ## The CRDs, from the models: crds/ and charts/tierwise-crds
 	@$(PY) -m tools.crds
 
 .PHONY: docs
-docs: venv ## The reference pages, from the models, reasons and engine tables: docs/{modeltier,conditions,engines,validity}.md
+docs: venv ## The reference pages, from the models, reasons and engine tables: docs/{modeltier,modelroute,conditions,engines,validity}.md
 	@$(PY) -m tools.api_docs
 	@$(PY) -m tools.engines_page
 	@$(PY) -m tools.validity_page

@@ -14,6 +14,7 @@ from tests.chart.helm import goldens
 from tests.faults import table as faults
 from tests.mutants import page as mutants
 from tests.render import goldens as renderings
+from tests.render import route_goldens
 from tests.versions import table as versions
 from tierwise.api import crd
 from tools import api_docs, engines_page, validity_page
@@ -31,6 +32,7 @@ GENERATORS = (
     mutants.files,
     goldens,
     renderings.goldens,
+    route_goldens.files,
 )
 
 

@@ -1,7 +1,8 @@
 """Generates the reference pages from the models and the reasons.
 
-docs/modeltier.md is written from the structural schema, so it says what the API server enforces (types, bounds,
-defaults, rules), and docs/conditions.md from the one table of reasons. Nothing on these pages is written by hand.
+docs/modeltier.md and docs/modelroute.md are written from the structural schemas, so they say what the API server
+enforces (types, bounds, defaults, rules), and docs/conditions.md from the one table of reasons. Nothing on these pages
+is written by hand.
 
     python -m tools.api_docs [--check] [--root DIR]
 """
@@ -28,23 +29,24 @@ _SIZES = {
     "maxProperties": "at most {} entries",
 }
 _CONDITIONS = {
-    "Accepted": "The spec can be served by this engine version.",
+    "Accepted": "The spec can be served: a tier's by its engine version, a route's by the tiers that there are.",
     "Provisioned": "All child objects exist as rendered, and no pod is stuck.",
     "MetricsAvailable": "Every ready replica has fresh metrics. Without them a target can rise but not fall.",
     "ScalingActive": "Replicas follow the load: they are not pinned, advisory or scaled by another autoscaler.",
     "ScalingLimited": "A limit keeps the target from what the load asks for. False is the normal state.",
-    "Ready": "At least one replica answers requests. `status.ready` shows ready and desired replicas, e.g. 2/3.",
+    "Ready": "At least one replica answers requests; of a route, a router and one of its tiers. `status.ready` shows "
+    "ready and desired replicas or routers, e.g. 2/3.",
 }
 _STATES = (
-    ("Ready", "All desired replicas answer."),
+    ("Ready", "All desired replicas answer; of a route, the routers and all tiers."),
     ("Scaling", "Some replicas answer, more are starting, nothing is wrong."),
-    ("Degraded", "Some replicas answer, but something is wrong. REASON is that of Provisioned."),
+    ("Degraded", "Some replicas, or some tiers of a route, answer, but something is wrong. REASON says what."),
     ("Unmeasured", "All replicas answer, but metrics are missing. REASON is that of MetricsAvailable."),
     ("Starting", "No replica answers yet, nothing is wrong."),
-    ("Failed", "No replica answers, and something is wrong. REASON is that of Provisioned."),
+    ("Failed", "No replica, or no tier of a route, answers, and something is wrong. REASON says what."),
     ("Stopped", "`spec.replicas` is 0."),
     ("Rejected", "The spec is not accepted; what ran before keeps running."),
-    ("Deleting", "The tier, or its namespace, is being deleted."),
+    ("Deleting", "The tier or route, or its namespace, is being deleted."),
     ("External", "Requests go to an external API."),
 )
 

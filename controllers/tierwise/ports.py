@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
-from tierwise.api.kinds import Kind
+from tierwise.api.kinds import MODEL_TIER, Kind
 from tierwise.types import PendingScale
 
 
@@ -31,7 +31,7 @@ class ObjectRef:
 
 @dataclass(frozen=True, slots=True)
 class EventRecord:
-    """One Kubernetes Event about a ModelTier. `warning` makes it a Warning.
+    """One Kubernetes Event about an object of ours. `warning` makes it a Warning.
 
     `at`: when it happened (seconds since the epoch), for one that may be written again: the same Event, written a
     second time, is then refused as existing (Conflict). None: now."""
@@ -44,6 +44,7 @@ class EventRecord:
     action: str
     warning: bool = False
     at: float | None = None
+    kind: str = MODEL_TIER.name
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field, replace
 
 from tierwise.api.kinds import MODEL_TIER
 from tierwise.api.modeltier_status import ModelTierStatus
-from tierwise.errors import Conflict, Gone, TierwiseError, Transient
+from tierwise.errors import Conflict, TierwiseError, Transient
 from tierwise.outbox import Outbox
-from tierwise.ports import Clock, Cluster, ObjectRef
+from tierwise.ports import Clock, Cluster
 from tierwise.report import Report, TierReport, should_write
+from tierwise.status_writer import StatusWriter
 from tierwise.types import Outcome, Snapshot, TierKey, TierObject, TierView
 
 logger = logging.getLogger(__name__)
@@ -25,28 +26,17 @@ logger = logging.getLogger(__name__)
 PARALLEL = 8
 
 
-@dataclass(frozen=True, slots=True)
-class _StatusWrite:
-    """A status that this process wrote: on which versions of the tier, one after the other and from the one that the
-    informer showed last, which version that made, and when (monotonic)."""
-
-    onto: tuple[str, ...]
-    version: str
-    status: ModelTierStatus
-    at: float
-
-
 @dataclass(slots=True)
 class Publisher:
     """What this process wrote, and what it has still to tell. Tiers are known by UID: a namesake starts afresh."""
 
     outbox: Outbox = field(default_factory=Outbox)
-    writes: dict[str, _StatusWrite] = field(default_factory=dict)
+    statuses: StatusWriter[ModelTierStatus] = field(default_factory=lambda: StatusWriter(MODEL_TIER))
 
     def forget(self, alive: Iterable[str], now: float) -> None:
         """Drop what belongs to tiers that are gone."""
         uids = set(alive)
-        self.writes = {uid: write for uid, write in self.writes.items() if uid in uids}
+        self.statuses.forget(uids)
         self.outbox.forget(uids, now)
 
     def with_own_writes(self, snapshot: Snapshot) -> Snapshot:
@@ -54,15 +44,9 @@ class Publisher:
         return replace(snapshot, tiers=tuple(map(self._with_own_write, snapshot.tiers)))
 
     def _with_own_write(self, view: TierView) -> TierView:
-        write, version = self.writes.get(view.tier.uid), view.tier.resource_version
+        write = self.statuses.own(view.tier.uid, view.tier.resource_version)
         if write is None:
             return view
-        if version == write.version and write.onto:
-            self.writes[view.tier.uid] = replace(write, onto=())
-        if version not in write.onto:
-            return view
-        passed = write.onto.index(version)
-        self.writes[view.tier.uid] = replace(write, onto=write.onto[passed:])
         return replace(view, tier=replace(view.tier, resource_version=write.version, status=write.status))
 
     def with_untold(self, snapshot: Snapshot) -> Snapshot:
@@ -94,39 +78,27 @@ class Publisher:
 
         async def events(tier: TierObject) -> None:
             async with gate:
-                await self._write_events(tier, cluster)
+                await write_events(self.outbox, tier.uid, tier.key, cluster)
 
         await asyncio.gather(*(status(each) for each in report.tiers))
         await asyncio.gather(*(events(tier) for tier in tiers.values() if tier.uid in self.outbox.events))
 
-    async def _write_events(self, tier: TierObject, cluster: Cluster) -> None:
-        """Those of one tier, in their order. When nobody answers, they wait for the next cycle."""
-        for event in self.outbox.events[tier.uid]:
-            try:
-                await cluster.record_event(event)
-            except Conflict:  # it was written before, and we have not heard of it
-                pass
-            except TierwiseError as error:
-                logger.warning("an Event was not written: %s", error.message, extra={"tier": str(tier.key)})
-                if isinstance(error, Transient):
-                    return
-            self.outbox.told_event(event)
-
     async def _write_status(self, report: TierReport, tier: TierObject, cluster: Cluster, clock: Clock) -> None:
-        before = self.writes.get(tier.uid)
-        age = None if before is None else clock.monotonic() - before.at
-        if not should_write(tier.status, report.status, age):
+        if not should_write(tier.status, report.status, self.statuses.age(tier.uid, clock)):
             return
-        ref = ObjectRef.of(MODEL_TIER, tier.key.namespace, tier.key.name)
-        body = report.status.model_dump(mode="json", by_alias=True, exclude_none=True)
-        try:
-            version = await cluster.patch_status(ref, body, resource_version=tier.resource_version)
-        except (Conflict, Gone) as error:  # it changed or went while we thought about it: the next cycle sees that
-            logger.debug("%s", error.message, extra={"tier": str(tier.key)})
-        except TierwiseError as error:
-            logger.warning("a status was not written: %s", error.message, extra={"tier": str(tier.key)})
-        else:
+        if await self.statuses.write(tier.key, tier.uid, tier.resource_version, report.status, cluster, clock):
             self.outbox.told(tier.uid)
-            chain = before.onto if before is not None and before.version == tier.resource_version else ()
-            onto = (*chain, tier.resource_version)
-            self.writes[tier.uid] = _StatusWrite(onto, version, report.status, clock.monotonic())
+
+
+async def write_events(outbox: Outbox, uid: str, key: TierKey, cluster: Cluster) -> None:
+    """Those of one object, in their order. When nobody answers, they wait for the next cycle."""
+    for event in outbox.events[uid]:
+        try:
+            await cluster.record_event(event)
+        except Conflict:  # it was written before, and we have not heard of it
+            pass
+        except TierwiseError as error:
+            logger.warning("an Event was not written: %s", error.message, extra={"about": str(key)})
+            if isinstance(error, Transient):
+                return
+        outbox.told_event(event)

@@ -2,11 +2,11 @@
 
     observe → decide → act → report → publish
 
-One cycle serves all tiers, because they share GPUs and budgets. What is carried over (`OperatorState`) is this
-process's own: the states of decisions, which a restarted operator restores from the statuses; what writes taught; what
-was written a moment ago and what was done and is not told yet (`publisher`, `outbox`). Standbys run the full cycle but
-write nothing, so that they know everything when they take over. A cycle may be given up at any moment while it waits,
-so nothing that must not be lost waits to be kept.
+One cycle serves all tiers, because they share GPUs and budgets, and then the routes over them (`route_cycle`). What is
+carried over (`OperatorState`) is this process's own: the states of decisions, which a restarted operator restores from
+the statuses; what writes taught; what was written a moment ago and what was done and is not told yet (`publisher`,
+`outbox`). Standbys run the full cycle but write nothing, so that they know everything when they take over. A cycle may
+be given up at any moment while it waits, so nothing that must not be lost waits to be kept.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ import logging
 from collections.abc import Container, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from tierwise import route_cycle
 from tierwise.act.apply import CYCLE_SECONDS, WriteState, act
 from tierwise.decide import SpecChecks, decide_in_turns, remember, resume
 from tierwise.observe import Observer, Samples, World
 from tierwise.outbox import Outbox
 from tierwise.ports import Clock, Cluster
 from tierwise.publisher import Publisher
-from tierwise.report import Report, TierReport, report_tier
+from tierwise.report import Report, RouteReport, TierReport, report_tier
 from tierwise.runtime.turns import in_turns
 from tierwise.settled import Settled, SettledTiers
 from tierwise.types import Outcome, Plan, Snapshot, TierKey, TierObject, TierOutcome, TierPlan, TierState
@@ -40,6 +41,7 @@ class OperatorState:
     observer: Observer = field(default_factory=Observer)
     settled: SettledTiers = field(default_factory=SettledTiers)
     checks: SpecChecks = field(default_factory=SpecChecks)
+    routes: route_cycle.RouteState = field(default_factory=route_cycle.RouteState)
 
     def forget(self, alive: Iterable[str], now: float) -> None:
         """Drop what belongs to tiers that are gone."""
@@ -57,6 +59,7 @@ class CycleResult:
     plan: Plan
     outcome: Outcome
     report: Report
+    routes: tuple[RouteReport, ...] = ()
 
 
 async def run(
@@ -101,7 +104,10 @@ async def run(
     made = _quiet(open_plan, outcome, report, publisher.outbox)
     await in_turns(tiers_settled.settle_in_turns(snapshot, before, made, writing=writing))
     await asyncio.sleep(0)
-    return _with_settled(CycleResult(snapshot, plan, outcome, report), settled)
+    routes: tuple[RouteReport, ...] = ()
+    if writing:
+        routes = await route_cycle.run(snapshot, cluster, clock, state.routes, limit_seconds=limit_seconds)
+    return _with_settled(CycleResult(snapshot, plan, outcome, report, routes), settled)
 
 
 def _states(snapshot: Snapshot, state: OperatorState, settled: Container[TierKey]) -> dict[TierKey, TierState]:

@@ -72,6 +72,7 @@ async def run(settings: Settings, stop: asyncio.Event, *, listening: Callable[[i
             health=health,
             clock=clock,
             after_cycle=GarbageCollection().after_cycle,
+            router=settings.router,
         )
         loop = Loop(parts, settings.tick_seconds * CYCLE_TICKS)
         stack.push_async_callback(leader.release)  # first of all at the end: what follows may take seconds

@@ -1,7 +1,7 @@
 """Defines the command line.
 
     tierwise run        the operator itself
-    tierwise router     one OpenAI endpoint over tiers, from a file
+    tierwise router     one OpenAI endpoint over tiers, from a ModelRoute or a file
     tierwise explain    why a tier has the replicas it has, and what to do about what is wrong
     tierwise crds       the CustomResourceDefinitions, for kubectl apply
     tierwise version
@@ -60,8 +60,8 @@ def parser() -> argparse.ArgumentParser:
     add_options(running)
     routing = commands.add_parser(
         "router",
-        help="serve a route from a file",
-        description="One OpenAI endpoint over tiers, without Kubernetes.",
+        help="serve a route: one OpenAI endpoint over tiers",
+        description="One OpenAI endpoint over tiers, from a ModelRoute or without Kubernetes.",
         epilog=router_cli.EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

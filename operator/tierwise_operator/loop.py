@@ -16,8 +16,10 @@ from tierwise import reconcile
 from tierwise.observe import Samples, World
 from tierwise.ports import Clock, Cluster
 from tierwise.report.metrics import OperatorMetrics
+from tierwise.route_cycle import RouteState
 from tierwise.runtime.health_server import Health
 from tierwise.runtime.turns import in_turns
+from tierwise.types import RouterPod
 from tierwise_operator.debounce import Debouncer
 
 logger = logging.getLogger(__name__)
@@ -26,7 +28,8 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Dependencies:
     """What the loop is made of. `world` is None while the cluster is not known, `problem` then says why; `leading`
-    tells whether this process may write; `after_cycle` is called when nothing of a cycle is at work any more."""
+    tells whether this process may write; `after_cycle` is called when nothing of a cycle is at work any more;
+    `router`: how routers run here, if anybody has said it."""
 
     world: Callable[[], Awaitable[World | None]]
     problem: Callable[[], str]
@@ -37,6 +40,7 @@ class Dependencies:
     health: Health
     clock: Clock
     after_cycle: Callable[[], None] = lambda: None
+    router: RouterPod | None = None
 
 
 class Loop:
@@ -46,7 +50,7 @@ class Loop:
         """`limit_seconds`: how long a cycle may take."""
         self._parts = parts
         self._limit = limit_seconds
-        self._kept = reconcile.OperatorState()
+        self._kept = reconcile.OperatorState(routes=RouteState(parts.router))
         self._resting = asyncio.Event()
         self._resting.set()
         self._ending = False

@@ -7,6 +7,7 @@ are read once and frozen: a change is a restart, which loses nothing (what must 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import socket
@@ -15,9 +16,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from tierwise.errors import Invalid
+from tierwise.types import RouterPod
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOG_FORMATS = ("text", "json")
+PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _HUB_URL = re.compile(r"https?://[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]{1,5})?(/(?!\.)[A-Za-z0-9._~-]+)*/?")
 
@@ -65,8 +68,30 @@ class Settings:
     lease_retry_seconds: float = 2.0
     identity: str = ""
 
+    # How the routers of ModelRoutes run. Without an image each route says that it is missing.
+    router_image: str = ""
+    router_pull_policy: str = "IfNotPresent"
+    router_pull_secrets: tuple[str, ...] = ()
+    router_resources: str = "{}"
+    router_role: str = "tierwise-router"
+
     log_level: str = "INFO"
     log_format: str = "text"
+
+    @property
+    def router(self) -> RouterPod | None:
+        """How routers run here; None without an image. Raises Invalid for resources that are no JSON object."""
+        if not self.router_image:
+            return None
+        try:
+            resources = json.loads(self.router_resources)
+        except ValueError:
+            resources = None
+        if not isinstance(resources, dict):
+            raise Invalid('the router\'s resources are a JSON object, such as {"requests": {"cpu": "100m"}}')
+        return RouterPod(
+            self.router_image, self.router_role, self.router_pull_policy, self.router_pull_secrets, resources
+        )
 
     def __post_init__(self) -> None:
         if not 0 < self.lease_retry_seconds < self.lease_renew_deadline_seconds < self.lease_seconds:
@@ -77,6 +102,9 @@ class Settings:
             raise Invalid("the scrape interval and the query timeout must be above 0")
         if self.hub_url and not _HUB_URL.fullmatch(self.hub_url):
             raise Invalid("the hub URL is http(s)://HOST[:PORT][/PATH], without user, query or '..'; empty: none")
+        if self.router_pull_policy not in PULL_POLICIES:
+            raise Invalid(f"the router's pull policy is one of {', '.join(PULL_POLICIES)}")
+        _ = self.router
         if self.log_level not in LOG_LEVELS or self.log_format not in LOG_FORMATS:
             raise Invalid(f"log level is one of {', '.join(LOG_LEVELS)}; log format one of {', '.join(LOG_FORMATS)}")
 
@@ -142,6 +170,28 @@ OPTIONS = (
     ),
     Option("lease_retry_seconds", "--lease-retry-seconds", "TIERWISE_LEASE_RETRY_SECONDS", "between two renewals", "S"),
     Option("identity", "--identity", "POD_NAME", "name of this process in the Lease and in Events"),
+    Option("router_image", "--router-image", "TIERWISE_ROUTER_IMAGE", "image of the routers of ModelRoutes", "IMAGE"),
+    Option(
+        "router_pull_policy",
+        "--router-pull-policy",
+        "TIERWISE_ROUTER_PULL_POLICY",
+        f"when it is pulled: {', '.join(PULL_POLICIES)}",
+    ),
+    Option(
+        "router_pull_secrets",
+        "--router-pull-secrets",
+        "TIERWISE_ROUTER_PULL_SECRETS",
+        "Secrets in the namespace of a route to pull it with, by comma",
+        "NAME,NAME",
+    ),
+    Option(
+        "router_resources",
+        "--router-resources",
+        "TIERWISE_ROUTER_RESOURCES",
+        "requests and limits of a router, as in a pod",
+        "JSON",
+    ),
+    Option("router_role", "--router-role", "TIERWISE_ROUTER_ROLE", "ClusterRole that is bound for the routers", "NAME"),
     Option("log_level", "--log-level", "TIERWISE_LOG_LEVEL", ", ".join(LOG_LEVELS)),
     Option("log_format", "--log-format", "TIERWISE_LOG_FORMAT", "text for people, json for machines"),
 )

@@ -3,19 +3,34 @@
 Kinds that always exist come through the informer (kopf), kinds that may be absent through reflectors; together they are
 the World. There is no World until each of them has answered once, because what is not listed yet must not look deleted.
 Nodes and model metadata may stay unknown: nobody waits for a second try.
+
+Routes and what they are made of come through reflectors too, since a cluster may be older than the kind ModelRoute.
+Tiers do not wait for them: there are no routes in the World until each of these kinds has answered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from itertools import chain
 from typing import Any
 
-from tierwise.api.kinds import MODEL_TIER
-from tierwise.kube.objects import APPS_API, DEPLOYMENTS, INFERENCE_SERVICES, KSERVE_API, SELECT_OURS
+from tierwise.api.kinds import MODEL_ROUTE, MODEL_TIER
+from tierwise.kube.objects import (
+    APPS_API,
+    DEPLOYMENTS,
+    INFERENCE_SERVICES,
+    KSERVE_API,
+    ROUTE_LABEL,
+    ROUTER_CHILDREN,
+    SELECT_OURS,
+    SELECT_ROUTERS,
+)
 from tierwise.kube.reflector import Reflector, Source
 from tierwise.observe import World, gpu_inventory, records
 from tierwise.observe.model_metadata_cache import ModelMetadataCache
+from tierwise.observe.object_fields import mapping
+from tierwise.observe.route_object import RouteChildRecord, child_record, route_object
 from tierwise.observe.tier_object import tier_object
 from tierwise.runtime.turns import in_turns
 from tierwise.types.model_metadata import NOTHING
@@ -23,16 +38,30 @@ from tierwise_operator.informer import Informer
 from tierwise_operator.kopf_handlers import WatchedKind
 from tierwise_operator.settings import Settings
 
+
+def _deployment(body: Mapping[str, Any]) -> records.DeploymentRecord | RouteChildRecord:
+    """A Deployment of ours: of a route's routers, or of a tier's engines."""
+    if ROUTE_LABEL in mapping(body, "metadata", "labels"):
+        return child_record(DEPLOYMENTS, body)
+    return records.deployment_record(body)
+
+
 KINDS = (
     WatchedKind("tiers", MODEL_TIER.api_version, MODEL_TIER.plural, tier_object),
     WatchedKind("pods", "v1", "pods", records.pod_record, SELECT_OURS),
-    WatchedKind("deployments", APPS_API, DEPLOYMENTS, records.deployment_record, SELECT_OURS),
+    WatchedKind("deployments", APPS_API, DEPLOYMENTS, _deployment, SELECT_OURS),
     WatchedKind("endpoint_slices", "discovery.k8s.io/v1", "endpointslices", records.endpoint_slice_record, SELECT_OURS),
     WatchedKind("scalers", "autoscaling/v2", "horizontalpodautoscalers", records.scaler_record),
 )
 # The label again: a stranger's InferenceService of the same name is found when it is about to be written.
 SERVICES = WatchedKind("services", KSERVE_API, INFERENCE_SERVICES, records.inference_service_record, SELECT_OURS)
 KEDA = WatchedKind("keda", "keda.sh/v1alpha1", "scaledobjects", records.scaler_record)
+ROUTES = WatchedKind("routes", MODEL_ROUTE.api_version, MODEL_ROUTE.plural, route_object)
+ROUTE_CHILDREN = tuple(
+    WatchedKind(f"route_{plural}", api_version, plural, partial(child_record, plural), SELECT_ROUTERS)
+    for plural, (api_version, _) in ROUTER_CHILDREN.items()
+    if plural != DEPLOYMENTS  # they come with those of the tiers
+)
 NODES = WatchedKind("nodes", "v1", "nodes", gpu_inventory.node_record)
 
 
@@ -51,10 +80,11 @@ class Watches:
         the models."""
         namespaces = settings.namespaces or ("",)
         self._informer = Informer(settings, KINDS, wake_safely)
-        self._services, self._keda = (
+        self._services, self._keda, self._routes, *children = (
             [Reflector(source, kind.ref(each), kind.record, wake, selector=kind.selector) for each in namespaces]
-            for kind in (SERVICES, KEDA)
+            for kind in (SERVICES, KEDA, ROUTES, *ROUTE_CHILDREN)
         )
+        self._route_children = [each for kind in children for each in kind]
         watched = (NODES,) if settings.watch_nodes else ()
         self._nodes = [Reflector(source, each.ref(""), each.record, wake, optional=True) for each in watched]
         self._catalogue = catalogue
@@ -62,12 +92,14 @@ class Watches:
     def parts(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
         """What runs for ever in the loop of the caller."""
         parts: list[tuple[str, Callable[[], Awaitable[None]]]] = [
-            (f"reflector-{number}", each.run) for number, each in enumerate(self._reflectors)
+            (f"reflector-{number}", each.run)
+            for number, each in enumerate([*self._reflectors, *self._routes, *self._route_children])
         ]
         return parts + ([("catalogue", self._catalogue.run)] if self._catalogue is not None else [])
 
     @property
     def _reflectors(self) -> list[Reflector[Any]]:
+        """Those without which there is no World."""
         return [*self._services, *self._keda, *self._nodes]
 
     def start(self) -> None:
@@ -91,16 +123,20 @@ class Watches:
             return None
         if self._catalogue is not None:
             await in_turns(self._catalogue.want_in_turns(found["tiers"]))
+        known = all(each.present is not None for each in (*self._routes, *self._route_children))
+        routers = [each for each in found["deployments"] if isinstance(each, RouteChildRecord)]
         return World(
             tiers=found["tiers"],
             pods=found["pods"],
-            deployments=found["deployments"],
+            deployments=[each for each in found["deployments"] if isinstance(each, records.DeploymentRecord)],
             endpoint_slices=found["endpoint_slices"],
             scalers=(*found["scalers"], *_all(self._keda)),
             inference_services=_all(self._services),
             kserve_present=any(each.present for each in self._services),
             nodes=_all(self._nodes),
             publications=self._catalogue.publications if self._catalogue is not None else NOTHING,
+            routes=_all(self._routes) if known else (),
+            route_children=(*_all(self._route_children), *routers) if known else (),
         )
 
 

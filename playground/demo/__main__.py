@@ -43,7 +43,8 @@ def parser() -> argparse.ArgumentParser:
 
 def watch(stage: Stage, load: scenario.Load, report: Path, out: TextIO, *, plain: bool) -> dict[str, list[TierSample]]:
     """Send the load and look until it is answered and the tiers are small again; the samples of each tier."""
-    urls = {tier.name: (stage.address(tier.name), tier.model) for tier in scenario.tiers()}
+    # The name of a tier, sent as the model, reaches that tier through the route.
+    urls = {tier.name: (stage.address(), tier.name) for tier in scenario.tiers()}
     orders = report.with_suffix(".orders")
     drive.write_orders(orders, report, urls, load.arrivals)
     samples: dict[str, list[TierSample]] = {tier.name: [] for tier in scenario.tiers()}

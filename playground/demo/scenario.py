@@ -32,6 +32,7 @@ TRACE_SECONDS = 3480.0
 TRACE_RATE = 5.56  # requests per second of the Azure 2023 conversation trace
 SMALL_SHARE = 0.7
 SEED = 20231116  # the day the trace was recorded
+ROUTE = "chat"
 NAMESPACE = "chat"
 SCRAPE_SECONDS = 2
 # Two to three minutes for a replica to start, and the default window of 300 s, in the trace's time.
@@ -87,6 +88,20 @@ def tiers() -> tuple[Tier, ...]:
     )
 
 
+def route() -> dict[str, Any]:
+    """One endpoint over both tiers. Waiting is allowed for as long as an engine may take to start under this load."""
+    return {
+        "apiVersion": "tierwise.io/v1alpha1",
+        "kind": "ModelRoute",
+        "metadata": {"name": ROUTE, "namespace": NAMESPACE},
+        "spec": {
+            "tiers": [{"name": tier.name} for tier in tiers()],
+            "queue": {"maxRequests": 1000, "timeoutSeconds": 120},
+            "drainSeconds": 20,
+        },
+    }
+
+
 def helm_values() -> dict[str, Any]:
     """The chart's values: short intervals, since time is compressed."""
     return {
@@ -137,7 +152,7 @@ def load(environment: Mapping[str, str], seconds: float = TRACE_SECONDS) -> Load
         )
         trace = synthetic_conversation(TRACE_SECONDS, TRACE_RATE, SEED)
     kept = compress(thin(window(trace, 0, seconds), KEPT, SEED), ARRIVALS_FASTER)
-    # There is no router yet: chance decides which tier a request goes to.
+    # Nothing chooses by content yet: chance decides which tier a request names.
     chance = Random(SEED)  # noqa: S311 - a repeatable workload, no secret
     names = [tiers()[0].name if chance.random() < SMALL_SHARE else tiers()[1].name for _ in kept]
     arrivals = {
@@ -155,6 +170,6 @@ def explanation(chosen: Load) -> str:
         f"{ENGINES_FASTER} times faster than the GPUs they stand for, 1 request in {round(1 / KEPT)} is kept: "
         f"{chosen.requests} requests in {chosen.seconds:.0f} s. An engine loads its model in {LOAD_SECONDS} s, the "
         f"scale-down window is {SCALE_DOWN_WINDOW_SECONDS} s instead of 300 s.\n"
-        f"Simulated: the engines (there is no GPU here). Real: everything else. No router yet: chance sends "
-        f"{SMALL_SHARE:.0%} of the requests to the small tier."
+        f"Simulated: the engines (there is no GPU here). Real: everything else. All requests go to one ModelRoute; "
+        f"each names its tier, {SMALL_SHARE:.0%} of them the small one, by chance: nothing chooses by content yet."
     )

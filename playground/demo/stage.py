@@ -15,7 +15,7 @@ from typing import Any
 import requests
 
 from playground.demo.account import TierSample
-from playground.demo.scenario import NAMESPACE, Tier, helm_values
+from playground.demo.scenario import NAMESPACE, ROUTE, Tier, helm_values, route
 from playground.errors import PlaygroundError
 from playground.handle import Playground
 from playground.release import Release
@@ -48,7 +48,7 @@ class Stage:
     release: Release
 
     def set_up(self, tiers: Sequence[Tier], say: Say) -> None:
-        """Install Tierwise, apply the tiers, wait until they answer. Raises PlaygroundError."""
+        """Install Tierwise, apply the tiers and the route, wait until they answer. Raises PlaygroundError."""
         for name in (self.release.namespace, NAMESPACE):
             labels = {"name": name, "labels": _RESTRICTED}
             self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": labels})
@@ -58,8 +58,11 @@ class Stage:
         say("the operator runs as a pod under its own ServiceAccount (helm, charts/tierwise)")
         self.apply(*(dict(tier.manifest) for tier in tiers))
         say(f"applied: {', '.join(f'modeltier {tier.name}' for tier in tiers)}; waiting for their first replicas")
-        self._until_ready({tier.name for tier in tiers})
+        self._until_ready("mt", {tier.name for tier in tiers})
         say("every tier answers")
+        self.apply(route())
+        self._until_ready("mr", {ROUTE})
+        say(f"modelroute {ROUTE}: its routers answer")
 
     def apply(self, *manifests: Mapping[str, Any]) -> None:
         """`kubectl apply` these manifests."""
@@ -67,20 +70,21 @@ class Stage:
         self.playground.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(items))
 
     def table(self) -> str:
-        """What `kubectl get mt` prints."""
-        return self.playground.kubectl("get", "mt", "-n", NAMESPACE).rstrip()
+        """What `kubectl get mt` and `kubectl get mr` print."""
+        tables = (self.playground.kubectl("get", kind, "-n", NAMESPACE).rstrip() for kind in ("mt", "mr"))
+        return "\n\n".join(tables)
 
     def tiers(self) -> list[Object]:
         """The ModelTiers."""
-        return list(json.loads(self.playground.kubectl("get", "mt", "-n", NAMESPACE, "-o", "json"))["items"])
+        return self._found("mt")
 
     def sample(self, at: float) -> dict[str, TierSample]:
         """One look at every tier."""
         return {tier["metadata"]["name"]: sample_of(tier.get("status", {}), at) for tier in self.tiers()}
 
-    def address(self, tier: str) -> str:
-        """Where a client in the cluster reaches a tier: its Service's ClusterIP."""
-        service = ("get", "service", "-n", NAMESPACE, f"{tier}-predictor", "-o", "jsonpath={.spec.clusterIP}")
+    def address(self) -> str:
+        """Where a client in the cluster reaches the route: its Service's ClusterIP."""
+        service = ("get", "service", "-n", NAMESPACE, ROUTE, "-o", "jsonpath={.spec.clusterIP}")
         return f"http://{self.playground.kubectl(*service)}"
 
     def scale_events(self) -> list[ScaleEvent]:
@@ -106,20 +110,23 @@ class Stage:
             raise PlaygroundError("Prometheus refuses a query", str(answer))
         return {series["metric"]["tierwise_io_tier"]: float(series["value"][1]) for series in answer["data"]["result"]}
 
-    def _until_ready(self, names: set[str]) -> None:
+    def _found(self, kind: str) -> list[Object]:
+        return list(json.loads(self.playground.kubectl("get", kind, "-n", NAMESPACE, "-o", "json"))["items"])
+
+    def _until_ready(self, kind: str, names: set[str]) -> None:
         deadline = time.monotonic() + READY_SECONDS
         while True:
-            ready = {tier["metadata"]["name"] for tier in self.tiers() if _is_ready(tier)}
+            ready = {found["metadata"]["name"] for found in self._found(kind) if _is_ready(found)}
             if names <= ready:
                 return
             if time.monotonic() > deadline:
-                said = self.playground.kubectl("describe", "mt", "-n", NAMESPACE)
+                said = self.playground.kubectl("describe", kind, "-n", NAMESPACE)
                 raise PlaygroundError(f"not ready after {READY_SECONDS:.0f} s: {sorted(names - ready)}", said)
             time.sleep(0.5)
 
 
-def _is_ready(tier: Object) -> bool:
-    conditions = tier.get("status", {}).get("conditions", [])
+def _is_ready(found: Object) -> bool:
+    conditions = found.get("status", {}).get("conditions", [])
     return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
 

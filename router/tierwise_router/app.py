@@ -7,11 +7,11 @@ answer, and ends when none is left or the time is up.
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +22,6 @@ from tierwise.errors import Invalid
 from tierwise.runtime import health_server
 from tierwise.runtime.garbage import GarbageCollection
 from tierwise.runtime.supervision import supervise
-from tierwise_router import route_file
 from tierwise_router.access_log import AccessLog
 from tierwise_router.engine_metrics import LoadPoller
 from tierwise_router.gateway import Gateway
@@ -30,11 +29,9 @@ from tierwise_router.metrics import RouterCollector
 from tierwise_router.purse import Purse
 from tierwise_router.router_state import Clocks, RouterState
 from tierwise_router.server import Server
-
-logger = logging.getLogger(__name__)
+from tierwise_router.source import Loaded, RouteSource
 
 SWEEP_SECONDS = 0.25
-RELOAD_SECONDS = 2.0
 GARBAGE_ROUNDS = 40
 
 
@@ -42,7 +39,6 @@ GARBAGE_ROUNDS = 40
 class RouterSettings:
     """Of one process. Port 0 is any free one; `spending_file` None forgets what was spent with the process."""
 
-    file: Path
     host: str = "127.0.0.1"
     port: int = 8080
     metrics_port: int = 9090
@@ -58,46 +54,78 @@ class Ports:
     metrics: int
 
 
-async def run(settings: RouterSettings, stop: asyncio.Event, listening: Callable[[Ports], None]) -> None:
+async def run(
+    settings: RouterSettings, source: RouteSource, stop: asyncio.Event, listening: Callable[[Ports], None]
+) -> None:
     """Serve until `stop` is set, then drain. Raises Invalid for a bad route, OSError where a port is taken."""
     clocks = Clocks(time.monotonic, lambda: datetime.now(UTC), lambda: "req_" + secrets.token_hex(12))
-    loaded = route_file.load(settings.file)
-    purse = _purse(settings, loaded, clocks)
-    state = RouterState.of(loaded.route, clocks, purse, dict(loaded.keys))
-    log = AccessLog(sys.stdout.buffer, state.ledger, clocks.now)
-    state.log = log
     health = health_server.Health(time.monotonic, SWEEP_SECONDS * 20)
-    health.finished()
     registry = CollectorRegistry()
-    registry.register(RouterCollector(state))
-    server = Server(Gateway(state, lambda: (not server.draining, "draining" if server.draining else "ready")))
-    port = await server.start(settings.host, settings.port)
-    runner, metrics_port = await health_server.serve(
-        health_server.application(health, registry), settings.host, settings.metrics_port
-    )
-    poller = LoadPoller(lambda: state.tiers.values(), time.monotonic)
-    parts = {
-        "the sweep": lambda: _sweep(state, health, server),
-        "the engines' load": poller.run,
-        "the access log": log.run,
-        "the route file": lambda: _follow(settings.file, state),
-    }
-    tasks = [asyncio.create_task(supervise(name, part), name=name) for name, part in parts.items()]
-    try:
+    async with AsyncExitStack() as stack:
+        runner, metrics_port = await health_server.serve(
+            health_server.application(health, registry), settings.host, settings.metrics_port
+        )
+        stack.push_async_callback(runner.cleanup)
+        parts = _Parts()
+        stack.push_async_callback(parts.end)
+        for name, part in source.parts.items():
+            parts.start(name, part)
+        loaded = await _first(source, stop, health)
+        if loaded is None:
+            return
+        state = RouterState.of(loaded.route, clocks, _purse(settings, loaded, clocks), dict(loaded.keys))
+        stack.callback(_close_tiers, state)
+        log = AccessLog(sys.stdout.buffer, state.ledger, clocks.now)
+        state.log = log
+        registry.register(RouterCollector(state))
+        server = Server(Gateway(state, lambda: (not server.draining, "draining" if server.draining else "ready")))
+        stack.push_async_callback(server.close)
+        port = await server.start(settings.host, settings.port)
+        health.finished()
+        parts.start("the sweep", lambda: _sweep(state, health, server))
+        parts.start("the engines' load", LoadPoller(lambda: state.tiers.values(), time.monotonic).run)
+        parts.start("the access log", log.run)
+        parts.start("the route", lambda: source.follow(state))
         listening(Ports(port, metrics_port))
         await stop.wait()
         await server.drain(settings.drain_seconds)
-    finally:
-        await server.close()
-        for task in tasks:
+
+
+class _Parts:
+    """What runs for ever beside the server."""
+
+    def __init__(self) -> None:
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self, name: str, part: Callable[[], Awaitable[None]]) -> None:
+        self._tasks.append(asyncio.create_task(supervise(name, part), name=name))
+
+    async def end(self) -> None:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for tier in state.tiers.values():
-            tier.close()
-        await runner.cleanup()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-def _purse(settings: RouterSettings, loaded: route_file.Loaded, clocks: Clocks) -> Purse:
+async def _first(source: RouteSource, stop: asyncio.Event, health: health_server.Health) -> Loaded | None:
+    """The route; None when the process is told to stop before there is one. Meanwhile it is alive and not ready."""
+    reading = asyncio.create_task(source.first())
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        while not (reading.done() or stopping.done()):
+            health.finished("the route has not been read")
+            await asyncio.wait({reading, stopping}, timeout=SWEEP_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        return reading.result() if reading.done() else None
+    finally:
+        reading.cancel()
+        stopping.cancel()
+
+
+def _close_tiers(state: RouterState) -> None:
+    for tier in state.tiers.values():
+        tier.close()
+
+
+def _purse(settings: RouterSettings, loaded: Loaded, clocks: Clocks) -> Purse:
     route = loaded.route
     try:
         return Purse(route.budget, route.overflow, clocks.now, clocks.monotonic, settings.spending_file)
@@ -117,26 +145,3 @@ async def _sweep(state: RouterState, health: health_server.Health, server: Serve
             garbage.after_cycle()
         state.sweep()
         health.finished("draining" if server.draining else "")
-
-
-async def _follow(path: Path, state: RouterState) -> None:
-    """Serve what the file and the key files say, when they change. A bad file changes nothing."""
-    loaded = await asyncio.to_thread(route_file.load, path)
-    complaint = ""
-    while True:
-        await asyncio.sleep(RELOAD_SECONDS)
-        try:
-            found = await asyncio.to_thread(route_file.load, path)
-        except Invalid as error:
-            if error.message != complaint:
-                complaint = error.message
-                logger.error("%s; the route that is served stays as it was", complaint)
-            continue
-        complaint = ""
-        if found == loaded:
-            continue
-        if found.route.budget != state.route.budget:
-            logger.warning("the budget has changed; it counts when the router is started again")
-        loaded = found
-        state.replace(found.route, dict(found.keys))
-        logger.info("the route has changed and is served")

@@ -6,22 +6,40 @@ import argparse
 import asyncio
 import signal
 import sys
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 
 import uvloop
 
+from tierwise.errors import Invalid
+from tierwise.kube.objects import ROUTER_SECRETS
 from tierwise.runtime import logs
 from tierwise_router import app
+from tierwise_router.file_source import FileSource
+from tierwise_router.kubernetes_source import kubernetes_source
+from tierwise_router.source import RouteSource
 
 EXAMPLE = """\
-example:
+examples:
   tierwise router --file route.yaml
+  tierwise router --route models/chat --kubeconfig ~/.kube/config
   curl http://127.0.0.1:8080/v1/models"""
 
 
 def add_options(made: argparse.ArgumentParser) -> None:
     """The options of `tierwise router`."""
-    made.add_argument("--file", type=Path, required=True, metavar="FILE", help="the route (docs/routing.md)")
+    where = made.add_mutually_exclusive_group(required=True)
+    where.add_argument("--file", type=Path, metavar="FILE", help="the route, without Kubernetes (docs/routing.md)")
+    where.add_argument("--route", metavar="NAMESPACE/NAME", help="the ModelRoute to serve, on Kubernetes")
+    made.add_argument("--kubeconfig", type=Path, metavar="FILE", help="with --route; in a pod: its own")
+    made.add_argument("--context", help="context of the kubeconfig")
+    made.add_argument(
+        "--secrets",
+        type=Path,
+        default=Path(ROUTER_SECRETS),
+        metavar="DIR",
+        help=f"with --route: where its Secrets are mounted (default: {ROUTER_SECRETS})",
+    )
     made.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     made.add_argument("--port", type=int, default=8080, help="port of the OpenAI endpoint (default: 8080)")
     made.add_argument(
@@ -47,18 +65,27 @@ def run(given: argparse.Namespace) -> int:
     """Run the router until it gets SIGTERM or SIGINT; its exit code."""
     logs.configure(given.log_level, given.log_format)
     settings = app.RouterSettings(
-        file=given.file,
         host=given.host,
         port=given.port,
         metrics_port=given.metrics_port,
         drain_seconds=given.drain_seconds,
         spending_file=given.spending_file,
     )
-    uvloop.run(_until_signal(settings))
+    uvloop.run(_until_signal(settings, given))
     return 0
 
 
-async def _until_signal(settings: app.RouterSettings) -> None:
+def _source(given: argparse.Namespace) -> AbstractAsyncContextManager[RouteSource]:
+    """Where the route comes from. Raises Invalid for a name without namespace."""
+    if given.file is not None:
+        return nullcontext(FileSource(given.file))
+    namespace, _, name = given.route.partition("/")
+    if not namespace or not name or "/" in name:
+        raise Invalid("--route is NAMESPACE/NAME of a ModelRoute")
+    return kubernetes_source(namespace, name, given.secrets, given.kubeconfig, given.context)
+
+
+async def _until_signal(settings: app.RouterSettings, given: argparse.Namespace) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -71,4 +98,5 @@ async def _until_signal(settings: app.RouterSettings) -> None:
             flush=True,
         )
 
-    await app.run(settings, stop, listening)
+    async with _source(given) as source:
+        await app.run(settings, source, stop, listening)

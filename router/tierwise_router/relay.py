@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tierwise.routing.cost import NOTHING, Usage, cost, estimate
-from tierwise.routing.failover import Answer, Failure, Next, Verdict, after_answer, after_failure, retry_after_seconds
+from tierwise.routing.failover import Failure, Next, Verdict, after_answer, after_failure
 from tierwise.routing.replica import Replica
 from tierwise.routing.request import RequestFacts
 from tierwise.routing.route import Priority
@@ -32,10 +32,11 @@ from tierwise_router.http_request import Request
 from tierwise_router.openai_error import ClientError
 from tierwise_router.purse import Hold
 from tierwise_router.record import Charge, Record
+from tierwise_router.relay_errors import SENTENCES, answer_of, busy, refused
 from tierwise_router.request_body import Body, Shape, read, shape
 from tierwise_router.router_state import RouterState
 from tierwise_router.tier import QueueFull, QueueTimeout, Slot, Tier
-from tierwise_router.upstream import Connection, Server, UpstreamError
+from tierwise_router.upstream import Connection, Pool, Server, UpstreamError
 
 _FORCED = frozenset({"/v1/chat/completions", "/v1/completions"})
 _PRIORITIES = {one.value: one for one in Priority}
@@ -77,6 +78,7 @@ class Relay:
         """Answer one request."""
         state = self._state
         record = Record(state.new_id(), state.monotonic(), path=request.path)
+        state.retries.request()
         try:
             record.tenant = self._identify(request)
             await self._answer(request, reply, record)
@@ -113,7 +115,7 @@ class Relay:
             if tier is None:
                 continue  # the route has changed meanwhile
             if tier.resting(state.monotonic()):
-                job.error = job.error or _busy(429, "the provider has asked for a pause", 10, "provider_resting")
+                job.error = job.error or busy(429, "the provider has asked for a pause", 10, "provider_resting")
                 continue
             record.tier, record.reason = tier.spec.name, candidate.reason
             hold = self._hold(job, tier, candidate.reason)
@@ -124,7 +126,7 @@ class Relay:
                 continue
             if await self._try_tier(job, tier, hold):
                 return
-        raise job.error or _busy(503, "no tier of this route can answer now", 10, "no_tier_ready")
+        raise job.error or busy(503, "no tier of this route can answer now", 10, "no_tier_ready")
 
     def _candidates(self, job: _Job) -> list[Candidate]:
         state, record = self._state, job.record
@@ -208,12 +210,12 @@ class Relay:
         try:
             return await tier.take(job.priority, job.shape.blocks, state.route.queue, job.until, job.without(tier))
         except QueueFull:
-            job.error = _busy(429, "too many requests are waiting", tier.retry_after_seconds(), "queue_full")
+            job.error = busy(429, "too many requests are waiting", tier.retry_after_seconds(), "queue_full")
         except QueueTimeout as late:
             if late.ready:
-                job.error = _busy(429, "no replica was free in time", tier.retry_after_seconds(), "queue_timeout")
+                job.error = busy(429, "no replica was free in time", tier.retry_after_seconds(), "queue_timeout")
             else:
-                job.error = _busy(503, "no replica is ready; the tier may be starting", 30, "no_replica_ready")
+                job.error = busy(503, "no replica is ready; the tier may be starting", 30, "no_replica_ready")
         finally:
             job.record.waited_seconds += state.monotonic() - asked_at
         return None
@@ -247,18 +249,17 @@ class Relay:
         result: Result | None = None
         pool = tier.pool(replica)
         try:
-            connection = (None if job.stale or replica in job.tried else pool.take(started)) or await pool.connect()
-            attempt = self._prepared(job, connection)
-            with state.watched(attempt, job.until):
-                attempt.send(self._request_bytes(job, tier, pool.server))
-                result = await attempt.done
-            if attempt.reusable:
-                connection.answered()
-                pool.give_back(connection, state.monotonic())
-            else:
-                connection.close()
-        except UpstreamError as error:
-            result = Result(End.FAILED, error.failure)
+            try:
+                connection = (None if job.stale or replica in job.tried else pool.take(started)) or await pool.connect()
+                attempt = self._prepared(job, connection)
+                with state.watched(attempt, job.until):
+                    attempt.send(self._request_bytes(job, tier, pool.server))
+                    result = await attempt.done
+                self._give_back(pool, connection, attempt)
+            except UpstreamError as error:
+                result = Result(End.FAILED, error.failure)
+            # Before the place is free: whoever waits must not get a replica that has just failed.
+            verdict = self._judge(job, tier, replica, result)
         finally:
             used = tier.release(slot)
             if result is None:  # the client has gone
@@ -273,7 +274,14 @@ class Relay:
             replica.first_token_after(result.first_content_at - started)
             record.first_content_at = result.first_content_at
         self._learn(tier, slot, result)
-        return self._judge(job, tier, replica, result)
+        return verdict
+
+    def _give_back(self, pool: Pool, connection: Connection, attempt: Attempt) -> None:
+        if attempt.reusable:
+            connection.answered()
+            pool.give_back(connection, self._state.monotonic())
+        else:
+            connection.close()
 
     def _prepared(self, job: _Job, connection: Connection) -> Attempt:
         return Attempt(
@@ -328,14 +336,14 @@ class Relay:
         if result.end is End.FAILED:
             verdict = after_failure(failure, external)
             status = 504 if failure is Failure.TIMEOUT else 502
-            job.error = ClientError(status, _SENTENCES[failure], code=f"upstream_{failure.value}")
+            job.error = ClientError(status, SENTENCES[failure], code=f"upstream_{failure.value}")
         else:
-            verdict = after_answer(_answer(result, state), external)
+            verdict = after_answer(answer_of(result, state.now()), external)
             if verdict.next is Next.PASS:
                 replica.breaker.succeeded()
                 self._pass_on(job, result)
                 return None
-            job.error = _refused(result, state)
+            job.error = refused(result, state.now())
         state.ledger.failures[tier.spec.name, failure.value] += 1
         if verdict.blame:
             replica.breaker.failed(now)
@@ -363,38 +371,3 @@ class Relay:
             return _PRIORITIES[said]
         batch = body.values.get("service_tier") in _BATCH_SERVICE_TIERS
         return Priority.BATCH if batch else Priority.INTERACTIVE
-
-
-_SENTENCES = {
-    Failure.CONNECT: "the replica could not be reached",
-    Failure.RESET_IDLE: "the replica closed the connection",
-    Failure.RESET: "the replica closed the connection before it answered",
-    Failure.TIMEOUT: "no token came in time",
-    Failure.PROTOCOL: "the replica's answer is not valid HTTP",
-    Failure.STATUS: "the replica answered with an error",
-    Failure.STREAM_ERROR: "the replica answered with an error",
-}
-
-
-def _busy(status: int, message: str, seconds: int, code: str) -> ClientError:
-    return ClientError(status, f"{message}; try again later", code=code, headers={"retry-after": str(seconds)})
-
-
-def _answer(result: Result, state: RouterState) -> Answer:
-    error = result.values.get("error")
-    said = error if isinstance(error, dict) else result.values
-    code, kind = said.get("code"), said.get("type")
-    return Answer(
-        status=result.status,
-        code=code if isinstance(code, str) else "",
-        type=kind if isinstance(kind, str) else "",
-        retry_after=retry_after_seconds(result.headers, state.now()),
-    )
-
-
-def _refused(result: Result, state: RouterState) -> ClientError:
-    seconds = retry_after_seconds(result.headers, state.now())
-    wait = max(1, min(120, round(seconds if seconds is not None else 5)))
-    if result.status in (429, 503):
-        return _busy(result.status, "every tier that may answer is at its limit", wait, "upstream_limited")
-    return ClientError(502, f"the tier answered with status {result.status}", code="upstream_error")

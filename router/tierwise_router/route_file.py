@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 from pydantic import Field, StringConstraints, ValidationError
@@ -27,11 +25,13 @@ from tierwise.api.modelroute import (
     RouteBudget,
     RouteDeadlines,
     RouteOverflow,
-    RouteRule,
     TierName,
 )
 from tierwise.errors import Invalid
 from tierwise.routing import route as values
+from tierwise_router import route_values
+from tierwise_router.route_values import rates
+from tierwise_router.source import Loaded
 
 _URL = r"^https?://[A-Za-z0-9.\[\]:-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$"
 Url = Annotated[str, StringConstraints(pattern=_URL, max_length=512)]
@@ -89,14 +89,6 @@ class RouteFile(Model):
     clients: FileClients = FileClients()
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A route, and the keys of its providers by the file that holds each."""
-
-    route: values.Route
-    keys: Mapping[str, str]
-
-
 def load(path: Path) -> Loaded:
     """Read a route and the files that it names. Raises Invalid, with every mistake in one sentence each."""
     try:
@@ -121,41 +113,8 @@ def key_files(route: values.Route) -> list[str]:
 
 def to_route(file: RouteFile, tenant_by_key_hash: Mapping[str, str]) -> values.Route:
     """The route that the file says. Raises Invalid where its parts do not fit together."""
-    names = [tier.name for tier in file.tiers]
-    if len(set(names)) != len(names):
-        raise Invalid("two tiers have the same name; give each its own")
-    always = next((tier.name for tier in file.tiers if tier.use == "Always"), None)
-    default = file.policy.default_tier or always
-    if default is None:
-        raise Invalid("every tier has use Overflow; one must have use Always")
-    for wanted in [default, *(rule.tier for rule in file.policy.rules)]:
-        if wanted not in names:
-            raise Invalid(f"there is no tier {wanted!r}; the tiers are {', '.join(names)}")
-    if file.overflow.stop_percent > file.overflow.start_percent:
-        raise Invalid("overflow.stopPercent must not be above overflow.startPercent")
-    return values.Route(
-        name=file.name,
-        model_names=tuple(file.model_names) or (file.name,),
-        tiers=tuple(_tier(tier) for tier in file.tiers),
-        default_tier=default,
-        rules=tuple(_rule(rule) for rule in file.policy.rules),
-        direct_access=file.direct_access,
-        overflow=values.Overflow(
-            file.overflow.start_percent,
-            file.overflow.stop_percent,
-            None if file.overflow.max_cost_per_hour is None else Decimal(file.overflow.max_cost_per_hour),
-        ),
-        queue=values.QueueLimits(
-            file.queue.max_requests, file.queue.timeout_seconds, file.queue.startup_timeout_seconds
-        ),
-        deadlines=values.Deadlines(
-            file.deadlines.request_seconds, file.deadlines.first_token_seconds, file.deadlines.token_gap_seconds
-        ),
-        budget=_budget(file.budget),
-        clients=values.Clients(
-            tenant_by_key_hash, None if file.clients.tenant_header is None else file.clients.tenant_header.lower()
-        ),
-    )
+    who = route_values.clients(tenant_by_key_hash, file.clients.tenant_header)
+    return route_values.to_route(file.name, file, [_tier(tier) for tier in file.tiers], who)
 
 
 def _tier(tier: FileTier) -> values.RouteTier:
@@ -181,42 +140,6 @@ def _tier(tier: FileTier) -> values.RouteTier:
         ),
         keep_alive_seconds=tier.keep_alive_seconds,
     )
-
-
-def rates(prices: TokenPrices) -> values.TokenRates:
-    """The four rates; a cached or written token costs what any input token costs where nothing else is said."""
-    ordinary = Decimal(prices.input)
-    return values.TokenRates(
-        input=ordinary,
-        cached_input=ordinary if prices.cached_input is None else Decimal(prices.cached_input),
-        cache_write=ordinary if prices.cache_write is None else Decimal(prices.cache_write),
-        output=Decimal(prices.output),
-    )
-
-
-def _rule(rule: RouteRule) -> values.Rule:
-    match = rule.match
-    return values.Rule(
-        name=rule.name,
-        tier=rule.tier,
-        min_prompt_tokens=match.min_prompt_tokens,
-        max_prompt_tokens=match.max_prompt_tokens,
-        tools=match.tools,
-        images=match.images,
-        response_format=match.response_format,
-        header=None if match.header is None else (match.header.name.lower(), match.header.value),
-        model=match.model,
-    )
-
-
-def _budget(budget: RouteBudget | None) -> values.Budget | None:
-    if budget is None:
-        return None
-    try:
-        ZoneInfo(budget.time_zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise Invalid(f"budget.timeZone {budget.time_zone!r} is no IANA time zone, such as Europe/Berlin") from error
-    return values.Budget(Decimal(budget.amount), budget.period, budget.time_zone, values.WhenSpent(budget.when_spent))
 
 
 def _tenants(file: RouteFile, base: Path) -> dict[str, str]:

@@ -181,6 +181,5 @@ class RouterState:
     def ended(self, record: Record) -> None:
         """A request has ended."""
         ended_at = self.monotonic()
-        self.retries.request()
         self.ledger.add(record, ended_at)
         self.log(record, ended_at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -130,8 +131,32 @@ def test_the_hub_is_asked_or_not_and_the_policy_lets_it_through() -> None:
 
 def test_a_pod_monitor_is_made_where_the_kind_exists() -> None:
     assert _of("PodMonitor", template(*WITH_IMAGE, apis=()).stdout) == []
-    assert len(_of("PodMonitor", template(*WITH_IMAGE, "--set", "podMonitor.enabled=true", apis=()).stdout)) == 1
+    assert len(_of("PodMonitor", template(*WITH_IMAGE, "--set", "podMonitor.enabled=true", apis=()).stdout)) == 2
     assert _of("PodMonitor", template(*WITH_IMAGE, "--set", "podMonitor.enabled=false", apis=APIS).stdout) == []
+
+
+def test_the_routers_run_the_operators_image_unless_another_is_named() -> None:
+    usual = _environment(template(*WITH_IMAGE, "--set", "image.tag=v9").stdout)
+    assert usual["TIERWISE_ROUTER_IMAGE"] == "registry.example.com/tierwise/operator:v9"
+    assert usual["TIERWISE_ROUTER_PULL_POLICY"] == "IfNotPresent"
+    assert json.loads(usual["TIERWISE_ROUTER_RESOURCES"])["limits"] == {"memory": "1Gi"}
+    named = ("router.image.repository=r.example.com/router", "router.image.tag=v2", "router.image.pullSecrets={b,a}")
+    other = _environment(template(*WITH_IMAGE, *(part for each in named for part in ("--set", each))).stdout)
+    assert other["TIERWISE_ROUTER_IMAGE"] == "r.example.com/router:v2"
+    assert other["TIERWISE_ROUTER_PULL_SECRETS"] == "a,b"
+
+
+def test_the_operator_binds_the_role_of_the_routers_and_writes_no_role() -> None:
+    rendered = template(*WITH_IMAGE).stdout
+    name = _environment(rendered)["TIERWISE_ROUTER_ROLE"]
+    (role,) = [role for role in _of("ClusterRole", rendered) if role["metadata"]["name"] == name]
+    assert [(rule["resources"], rule["verbs"]) for rule in role["rules"]] == [
+        (["modelroutes"], ["list", "watch"]),
+        (["endpointslices"], ["list", "watch"]),
+    ]
+    rules = [rule for each in _of("ClusterRole", rendered) + _of("Role", rendered) for rule in each["rules"]]
+    about_roles = [rule for rule in rules if {"roles", "clusterroles"} & set(rule["resources"])]
+    assert [(rule["resourceNames"], rule["verbs"]) for rule in about_roles] == [([name], ["bind"])]
 
 
 def test_the_default_values_say_what_is_required_and_how_to_get_it() -> None:

@@ -23,8 +23,8 @@ WAIT = 60.0
 EXPIRED_SECONDS = 25.0
 # Of these OURS are watched by ourselves, the others through kopf. The latter are listed again every 2 s, and every 5 s
 # beside that for what was deleted unnoticed: 3.5 lists a second.
-KINDS = 7
-OURS = ("inferenceservices", "nodes")
+KINDS = 11
+OURS = ("inferenceservices", "nodes", "poddisruptionbudgets", "rolebindings", "serviceaccounts", "services")
 MOST_LISTS_A_SECOND = 4.5
 
 

@@ -41,6 +41,16 @@ def _run(*command: str | Path, cwd: Path, environment: Mapping[str, str] | None 
     return done.stdout
 
 
+def test_the_build_gets_every_package_of_the_wheel() -> None:
+    project = tomllib.loads((REPO / "pyproject.toml").read_text())
+    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    folders = {Path(package).parts[0] for package in packages}
+    copied = {word.rstrip("/") for line in _instructions("COPY") for word in line.split()}
+    sent = {line.removeprefix("!") for line in (REPO / ".dockerignore").read_text().splitlines()}
+    assert folders <= copied
+    assert folders <= sent
+
+
 @pytest.fixture(scope="session")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The environment that the Dockerfile makes at /opt/tierwise."""

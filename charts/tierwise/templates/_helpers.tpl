@@ -49,6 +49,23 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
+{{/* The image of the routers of ModelRoutes: the operator's own, unless router.image says otherwise. */}}
+{{- define "tierwise.routerImage" -}}
+{{- with .Values.router.image -}}
+{{- if not .repository -}}
+{{- include "tierwise.image" $ -}}
+{{- else if .digest -}}
+{{- printf "%s@%s" .repository .digest -}}
+{{- else -}}
+{{- printf "%s:%s" .repository (default $.Chart.AppVersion .tag) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "tierwise.routerRole" -}}
+{{- printf "%s-router" (include "tierwise.fullname" .) | trunc 63 -}}
+{{- end -}}
+
 {{/* restricted, as the Pod Security Standards call it */}}
 {{- define "tierwise.podSecurityContext" -}}
 runAsNonRoot: true
@@ -70,17 +87,32 @@ capabilities:
 {{/* What the operator does in a namespace whose tiers it serves: the verbs that its code uses, and no others. */}}
 {{- define "tierwise.rules" -}}
 - apiGroups: [tierwise.io]
-  resources: [modeltiers]
+  resources: [modeltiers, modelroutes]
   verbs: [get, list, watch]
 - apiGroups: [tierwise.io]
-  resources: [modeltiers/status]
+  resources: [modeltiers/status, modelroutes/status]
   verbs: [patch]
 - apiGroups: [serving.kserve.io]
   resources: [inferenceservices]
   verbs: [get, list, watch, create, patch]
+# create, patch: the routers of ModelRoutes; the engines' Deployments are KServe's
 - apiGroups: [apps]
   resources: [deployments]
-  verbs: [get, list, watch]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [""]
+  resources: [services, serviceaccounts]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch]
+# A router's rights are those of one ClusterRole of this chart: the operator binds it, and can write no role.
+- apiGroups: [rbac.authorization.k8s.io]
+  resources: [rolebindings]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [rbac.authorization.k8s.io]
+  resources: [clusterroles]
+  resourceNames: [{{ include "tierwise.routerRole" . }}]
+  verbs: [bind]
 - apiGroups: [apps]
   resources: [deployments/scale]
   verbs: [patch]

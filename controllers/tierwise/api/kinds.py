@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tierwise.api.base import API_VERSION, GROUP, Model
+from tierwise.api.modelroute_status import ModelRoute
 from tierwise.api.modeltier_status import ModelTier
 
 
@@ -76,4 +77,21 @@ MODEL_TIER = Kind(
     },
 )
 
-KINDS: tuple[Kind, ...] = (MODEL_TIER,)
+MODEL_ROUTE = Kind(
+    name="ModelRoute",
+    plural="modelroutes",
+    singular="modelroute",
+    short_names=("mr",),
+    model=ModelRoute,
+    columns=(
+        Column("URL", ".status.url"),
+        Column("Tiers", ".status.tiers"),
+        Column("Ready", ".status.ready"),
+        Column("Status", ".status.state"),
+        Column("Reason", ".status.reason"),
+        Column("Model Names", ".status.modelNames", wide=True),
+        Column("Age", ".metadata.creationTimestamp", "date"),
+    ),
+)
+
+KINDS: tuple[Kind, ...] = (MODEL_TIER, MODEL_ROUTE)

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from tierwise.api.base import NAME_LENGTH, NAME_PATTERN, Model, Money
+from tierwise.api.base import NAME_LENGTH, NAME_PATTERN, DNSName, Model, Money, Rule
 
 TierName = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=NAME_LENGTH)]
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$", max_length=128)]
@@ -62,6 +62,14 @@ class Policy(Model):
 class RouteOverflow(Model):
     """When requests leave a full tier for a dearer one."""
 
+    cel = (
+        Rule(
+            expression="self.stopPercent <= self.startPercent",
+            message="overflow.stopPercent must not be above overflow.startPercent",
+            field_path=".stopPercent",
+        ),
+    )
+
     start_percent: int = Field(default=100, ge=10, le=1000, description="A tier is left at this saturation.")
     stop_percent: int = Field(default=70, ge=1, le=1000, description="It is used again below this saturation.")
     max_cost_per_hour: Money | None = Field(
@@ -99,4 +107,79 @@ class RouteBudget(Model):
     )
     when_spent: Literal["CheaperTier", "Refuse"] = Field(
         default="Refuse", description="What happens to a request that no longer fits."
+    )
+
+
+class RouteTierRef(Model):
+    """One tier of a route."""
+
+    name: TierName = Field(description="Name of a ModelTier in the namespace of the route.")
+    use: Literal["Always", "Overflow"] = Field(
+        default="Always", description="Overflow: only for requests that spill or fall back from another tier."
+    )
+
+
+class RouteClients(Model):
+    """Who may ask."""
+
+    secret_name: DNSName | None = Field(
+        default=None,
+        description="Secret with the SHA-256 hashes of the client keys, one entry per tenant. Unset: open to everybody "
+        "who reaches the Service.",
+    )
+    tenant_header: HeaderName | None = Field(
+        default=None, description="Header that names the tenant of a request where no client key does."
+    )
+
+
+class ModelRouteSpec(Model):
+    """One OpenAI endpoint over tiers of its namespace, cheapest first."""
+
+    cel = (
+        Rule(
+            expression="self.tiers.all(t, self.tiers.exists_one(u, u.name == t.name))",
+            message="each tier may stand once in spec.tiers",
+            field_path=".tiers",
+        ),
+        Rule(
+            expression="self.tiers.exists(t, t.use == 'Always')",
+            message="at least one of spec.tiers must have use Always",
+            field_path=".tiers",
+        ),
+        Rule(
+            expression="!has(self.policy.defaultTier) || self.tiers.exists(t, t.name == self.policy.defaultTier)",
+            message="policy.defaultTier must name one of spec.tiers",
+            field_path=".policy.defaultTier",
+        ),
+        Rule(
+            expression="!has(self.policy.rules) || self.policy.rules.all(r, self.tiers.exists(t, t.name == r.tier))",
+            message="each of policy.rules must name one of spec.tiers",
+            field_path=".policy.rules",
+        ),
+    )
+
+    model_names: list[ModelName] = Field(
+        default_factory=list,
+        max_length=16,
+        description="Model names that clients send to be routed by the policy. Default: the name of the route.",
+    )
+    direct_access: bool = Field(
+        default=True, description="Whether the name of a tier, sent as the model, reaches that tier directly."
+    )
+    tiers: list[RouteTierRef] = Field(min_length=1, max_length=8, description="The tiers, cheapest first.")
+    policy: Policy = Field(default_factory=Policy, description="Which tier answers a request.")
+    overflow: RouteOverflow = Field(
+        default_factory=RouteOverflow, description="When requests leave a full tier. Each router counts for itself."
+    )
+    queue: Queue = Field(default_factory=Queue, description="Requests that wait in one router.")
+    deadlines: RouteDeadlines = Field(default_factory=RouteDeadlines, description="Time limits of one request.")
+    budget: RouteBudget | None = Field(
+        default=None,
+        description="What may be spent on external tiers. Each router may spend an equal share of it, and a router "
+        "that is replaced counts from nothing.",
+    )
+    clients: RouteClients = Field(default_factory=RouteClients, description="Who may ask.")
+    replicas: int = Field(default=2, ge=1, le=20, description="Routers that run side by side.")
+    drain_seconds: int = Field(
+        default=300, ge=0, le=3600, description="How long a router that ends may finish open answers, in seconds."
     )

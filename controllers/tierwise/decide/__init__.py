@@ -1,4 +1,4 @@
-"""Decides how many replicas each tier has, and why.
+"""Decides how many replicas each tier has, and why, and how the tiers of a route are reached.
 
 It is pure: the same snapshot and the same state give the same plan, to the last byte, on any machine and at any time.
 """
@@ -6,8 +6,9 @@ It is pure: the same snapshot and the same state give the same plan, to the last
 from __future__ import annotations
 
 from tierwise.decide.plan import decide, decide_in_turns
+from tierwise.decide.routes import plan_routes
 from tierwise.decide.spec_checks import SpecChecks
 from tierwise.decide.standing import again, stands
 from tierwise.decide.state_codec import remember, resume
 
-__all__ = ["SpecChecks", "again", "decide", "decide_in_turns", "remember", "resume", "stands"]
+__all__ = ["SpecChecks", "again", "decide", "decide_in_turns", "plan_routes", "remember", "resume", "stands"]

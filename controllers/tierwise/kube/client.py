@@ -98,7 +98,7 @@ class KubernetesCluster:
         return str(made["metadata"]["resourceVersion"])
 
     async def record_event(self, event: EventRecord) -> None:
-        """Create an Event about a ModelTier."""
+        """Create an Event."""
         body = event_body(event, self._clock.now(), self._instance)
         await self.create(ObjectRef("events.k8s.io/v1", "events", event.namespace, ""), body)
 
@@ -171,7 +171,7 @@ def event_body(event: EventRecord, now: float, instance: str) -> dict[str, Any]:
         "type": "Warning" if event.warning else "Normal",
         "regarding": {
             "apiVersion": API_VERSION,
-            "kind": "ModelTier",
+            "kind": event.kind,
             "namespace": event.namespace,
             "name": event.name,
             "uid": event.uid,

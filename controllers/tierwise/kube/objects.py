@@ -14,7 +14,26 @@ PREDICTOR_SUFFIX = "-predictor"  # KServe's name for the Deployment and the Serv
 FIELD_MANAGER = "tierwise"
 MANAGED_BY_LABEL, MANAGED_BY = "app.kubernetes.io/managed-by", "tierwise"
 TIER_LABEL = "tierwise.io/tier"
+ROUTE_LABEL = "tierwise.io/route"
 SELECT_OURS = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
+SELECT_ROUTERS = f"{SELECT_OURS},{ROUTE_LABEL}"
+
+ROUTER_SUFFIX = "-router"  # of what is made for a route, but for its Service, which has the route's own name
+SERVICES, SERVICE_ACCOUNTS, ROLE_BINDINGS = "services", "serviceaccounts", "rolebindings"
+DISRUPTION_BUDGETS = "poddisruptionbudgets"
+# What is made for a route: API version and kind, by plural, in the order in which one needs the other.
+ROUTER_CHILDREN = {
+    SERVICE_ACCOUNTS: ("v1", "ServiceAccount"),
+    ROLE_BINDINGS: ("rbac.authorization.k8s.io/v1", "RoleBinding"),
+    SERVICES: ("v1", "Service"),
+    DISRUPTION_BUDGETS: ("policy/v1", "PodDisruptionBudget"),
+    DEPLOYMENTS: (APPS_API, "Deployment"),
+}
+# What was rendered, as a digest: a field that is no longer rendered shows here and nowhere else.
+RENDERED = "tierwise.io/rendered"
+# Where a router finds the keys of providers and the hashes of client keys, below its folder of secrets.
+ROUTER_SECRETS = "/etc/tierwise"
+PROVIDERS, CLIENTS = "providers", "clients"
 
 AUTOSCALER_CLASS = "serving.kserve.io/autoscalerClass"
 DEPLOYMENT_MODE = "serving.kserve.io/deploymentMode"

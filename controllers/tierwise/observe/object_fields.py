@@ -53,3 +53,8 @@ def time(body: Mapping[str, Any], name: str) -> float | None:
 def condition(body: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
     """The condition of this type in `status.conditions`; empty when there is none."""
     return next((each for each in items(body, "status", "conditions") if each.get("type") == kind), {})
+
+
+def controller(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The owner that controls the object; empty when there is none."""
+    return next((owner for owner in items(metadata, "ownerReferences") if owner.get("controller")), {})

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tierwise.kube.objects import AUTOSCALER_CLASS, DELETION_COST
-from tierwise.observe.object_fields import condition, items, mapping, number, optional_number, text, time
+from tierwise.observe.object_fields import condition, controller, items, mapping, number, optional_number, text, time
 from tierwise.pod_template_hash import fingerprint
 from tierwise.types import DeploymentFacts, InferenceServiceFacts, PodFacts
 
@@ -77,7 +77,7 @@ def pod_record(body: Mapping[str, Any]) -> PodRecord:
     good_ends = [time(_end(each), "finishedAt") for each in first if _ended_well(each)]
     scheduled, ready = condition(body, "PodScheduled"), condition(body, "Ready")
     is_ready = ready.get("status") == "True"
-    owner = _controller(metadata)
+    owner = controller(metadata)
     replica_set = text(owner, "name") if text(owner, "kind") == "ReplicaSet" else ""
     facts = PodFacts(
         name=text(metadata, "name"),
@@ -138,7 +138,7 @@ def _runs(status: Mapping[str, Any]) -> bool:
 def deployment_record(body: Mapping[str, Any]) -> DeploymentRecord:
     """A Deployment as a record. An absent `spec.replicas` is 1, as the API server reads it."""
     metadata, spec, status = mapping(body, "metadata"), mapping(body, "spec"), mapping(body, "status")
-    failure, owner = condition(body, "ReplicaFailure"), _controller(metadata)
+    failure, owner = condition(body, "ReplicaFailure"), controller(metadata)
     wanted = optional_number(spec.get("replicas"))
     is_child = text(owner, "kind") == "InferenceService"
     facts = DeploymentFacts(
@@ -173,7 +173,7 @@ def endpoint_slice_record(body: Mapping[str, Any]) -> EndpointSliceRecord:
         for endpoint in items(body, "endpoints")
         if mapping(endpoint, "targetRef").get("kind") == "Pod" and _receives(mapping(endpoint, "conditions"))
     )
-    owner, named = _controller(metadata), text(mapping(metadata, "labels"), SERVICE_LABEL)
+    owner, named = controller(metadata), text(mapping(metadata, "labels"), SERVICE_LABEL)
     agreed = text(owner, "kind") == "Service" and text(owner, "name") == named
     return EndpointSliceRecord(text(metadata, "namespace"), named if agreed else "", ready)
 
@@ -215,7 +215,7 @@ def inference_service_record(body: Mapping[str, Any]) -> InferenceServiceRecord:
         deleting=bool(metadata.get("deletionTimestamp")),
         problem=_kserve_problem(body),
     )
-    return InferenceServiceRecord(text(metadata, "namespace"), text(_controller(metadata), "uid"), facts)
+    return InferenceServiceRecord(text(metadata, "namespace"), text(controller(metadata), "uid"), facts)
 
 
 def _kserve_problem(body: Mapping[str, Any]) -> str:
@@ -225,7 +225,3 @@ def _kserve_problem(body: Mapping[str, Any]) -> str:
         return ""
     failure = mapping(model, "lastFailureInfo")
     return text(failure, "message") or text(failure, "reason") or "KServe calls the spec invalid"
-
-
-def _controller(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
-    return next((owner for owner in items(metadata, "ownerReferences") if owner.get("controller")), {})

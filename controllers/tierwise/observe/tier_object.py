@@ -39,7 +39,7 @@ def _spec(raw: object) -> tuple[ModelTierSpec | None, str]:
     try:
         spec = ModelTierSpec.model_validate(raw if raw is not None else {})
     except ValidationError as error:
-        return None, _sentence(error)
+        return None, sentence(error)
     if (spec.model is None) == (spec.external is None):
         return None, "set exactly one of spec.model (served here) and spec.external (an API)"
     if spec.scaling.min_replicas > spec.scaling.max_replicas:
@@ -54,7 +54,7 @@ def _status(raw: object) -> ModelTierStatus:
         return ModelTierStatus()  # nothing remembered: replicas are held for one window
 
 
-def _sentence(error: ValidationError) -> str:
+def sentence(error: ValidationError) -> str:
     """Field and complaint of the first errors; never the value, which may be long or secret."""
     found = error.errors(include_url=False, include_input=False, include_context=False)
     said = [f"{'.'.join(['spec', *map(str, each['loc'])])}: {each['msg']}" for each in found[:_SHOWN_ERRORS]]

@@ -24,6 +24,7 @@ from tierwise.observe.records import (
     PodRecord,
     ScalerRecord,
 )
+from tierwise.observe.route_object import RouteChildRecord, route_views
 from tierwise.observe.signals import (
     PodReadings,
     Samples,
@@ -38,6 +39,7 @@ from tierwise.runtime.turns import at_once
 from tierwise.types import (
     DeploymentFacts,
     InferenceServiceFacts,
+    RouteObject,
     Snapshot,
     TierKey,
     TierObject,
@@ -63,6 +65,8 @@ class World:
     kserve_present: bool = True
     nodes: Collection[NodeRecord] = ()
     publications: ModelMetadataSet = NOTHING
+    routes: Collection[RouteObject] = ()
+    route_children: Collection[RouteChildRecord] = ()
 
 
 def observe(world: World, samples: Samples, now: float) -> Snapshot:
@@ -98,7 +102,8 @@ class Observer:
             views.append(TierView(tier, known.workloads, known.signals, *known.learned, times))
             yield
         self._seen = seen
-        return Snapshot(now, tuple(views), health(samples, now), world.kserve_present)
+        routes = route_views(world.routes, world.route_children, world.pods) if world.routes else ()
+        return Snapshot(now, tuple(views), health(samples, now), world.kserve_present, routes)
 
     def _look(self, tier: TierObject, samples: Samples, now: float, settled: bool) -> _Seen:
         joins, key = self._joins, tier.key

@@ -40,14 +40,14 @@ KSERVE_REFUSED = reason(
 APPLY_REFUSED = reason(
     "ApplyRefused",
     (PROVISIONED,),
-    "The API server refused the InferenceService, or a policy of the cluster changes it back after every write.",
+    "The API server refused a child object, or a policy of the cluster changes it back after every write.",
     "Change what the message names.",
 )
 NOT_OURS = reason(
     "NotOurs",
     (PROVISIONED,),
-    "An InferenceService of this name exists and belongs to somebody else.",
-    "Rename the tier, or delete that InferenceService.",
+    "A child object of this name exists and belongs to somebody else.",
+    "Rename the tier or route, or delete that object.",
 )
 FORBIDDEN = reason(
     "Forbidden",
@@ -134,10 +134,10 @@ POD_REFUSED = reason(
 INTERNAL_ERROR = reason(
     "InternalError",
     (PROVISIONED,),
-    "A defect in the operator; other tiers are not affected.",
+    "A defect in the operator; other tiers and routes are not affected.",
     "Report it with the operator's log.",
 )
-DELETING = reason("Deleting", (PROVISIONED,), "The tier, or its namespace, is being deleted.")
+DELETING = reason("Deleting", (PROVISIONED,), "The tier or route, or its namespace, is being deleted.")
 
 # MetricsAvailable
 METRICS_OK = reason("MetricsFound", (METRICS_AVAILABLE,), "Every ready replica has fresh metrics.")
@@ -258,7 +258,9 @@ EXTERNAL_READY = reason("ExternalAPI", (READY,), "Requests go to an external API
 SCALED_UP = reason("ScaledUp", ("Event",), "The number of replicas was raised.")
 SCALED_DOWN = reason("ScaledDown", ("Event",), "The number of replicas was lowered.")
 HEALED = reason("Healed", ("Event",), "A child object that was changed or deleted by hand has been restored.")
-CREATED = reason("Created", ("Event",), "The InferenceService was created.")
+CREATED = reason("Created", ("Event",), "The InferenceService of a tier, or what a route is made of, was created.")
 UPDATED = reason(
-    "Updated", ("Event",), "The InferenceService was updated to the spec, or to the last spec that served."
+    "Updated",
+    ("Event",),
+    "The child objects were updated to the spec, or to the last spec of the tier that served.",
 )

@@ -1,14 +1,26 @@
 """Turns what happened into statuses, Events, metrics and an explanation.
 
-`report_tier` is the door; `change` and `scaled` tell of one change of replicas; `should_write` and `EventDeduplicator`
-decide what of it reaches the API server.
+`report_tier` and `report_route` are the doors; `change` and `scaled` tell of one change of replicas; `should_write` and
+`EventDeduplicator` decide what of it reaches the API server.
 """
 
 from __future__ import annotations
 
 from tierwise.report.build import Report, TierReport, report_tier
 from tierwise.report.events import EventDeduplicator, scaled
+from tierwise.report.routes import RouteReport, report_route
 from tierwise.report.status import DECISIONS, change
 from tierwise.report.throttle import should_write
 
-__all__ = ["DECISIONS", "EventDeduplicator", "Report", "TierReport", "change", "report_tier", "scaled", "should_write"]
+__all__ = [
+    "DECISIONS",
+    "EventDeduplicator",
+    "Report",
+    "RouteReport",
+    "TierReport",
+    "change",
+    "report_route",
+    "report_tier",
+    "scaled",
+    "should_write",
+]

@@ -11,13 +11,14 @@ from collections.abc import Iterable, Set
 
 from tierwise import reasons
 from tierwise.api.conditions import Condition
+from tierwise.api.kinds import MODEL_TIER
 from tierwise.api.modeltier_status import AdviceStatus, DecisionStatus, ModelTierStatus
 from tierwise.ports import EventRecord
 from tierwise.report.conditions import find
 from tierwise.report.messages import message_for
 from tierwise.report.report_context import ReportContext
 from tierwise.text_sanitize import truncate
-from tierwise.types import TierObject
+from tierwise.types import RouteObject, TierObject
 
 REPEAT_SECONDS = 600.0
 SCALE, APPLY, OBSERVE = "Scale", "Apply", "Observe"
@@ -35,7 +36,7 @@ def scaled(tier: TierObject, change: DecisionStatus) -> EventRecord:
     """The event of one change of replicas."""
     up = change.to_replicas > change.from_replicas
     said = f"{change.from_replicas} → {change.to_replicas}: {change.reason}: {change.message}"
-    return _record(tier, reasons.SCALED_UP if up else reasons.SCALED_DOWN, said, SCALE)
+    return record(tier, reasons.SCALED_UP if up else reasons.SCALED_DOWN, said, SCALE)
 
 
 class EventDeduplicator:
@@ -67,7 +68,7 @@ def _written(case: ReportContext) -> Iterable[EventRecord]:
         if done.event:
             why = f" ({done.detail})" if done.detail else ""
             said = f"InferenceService {done.name}: {done.event.lower()}{why}"
-            yield _record(case.view.tier, done.event, message_for(done.event, said), APPLY)
+            yield record(case.view.tier, done.event, message_for(done.event, said), APPLY)
 
 
 def _scaled(case: ReportContext, new: ModelTierStatus) -> Iterable[EventRecord]:
@@ -81,12 +82,12 @@ def _turned(case: ReportContext, conditions: Iterable[Condition]) -> Iterable[Ev
         if after is None or (before is not None and (before.status, before.reason) == (after.status, after.reason)):
             continue
         if after.status == "False" and after.reason not in _PASSING:
-            yield _record(case.view.tier, after.reason, after.message, OBSERVE, warning=True)
+            yield record(case.view.tier, after.reason, after.message, OBSERVE, warning=True)
         elif after.status == "True" and before is not None and before.status == "False" and kind != reasons.PROVISIONED:
-            yield _record(case.view.tier, after.reason, after.message, OBSERVE)
+            yield record(case.view.tier, after.reason, after.message, OBSERVE)
     before, after = find(case.old.conditions, reasons.READY), find(conditions, reasons.READY)
     if after is not None and after.status == "True" and (before is None or before.status != "True"):
-        yield _record(case.view.tier, after.reason, after.message, OBSERVE)
+        yield record(case.view.tier, after.reason, after.message, OBSERVE)
 
 
 def _advised(case: ReportContext, advice: Iterable[AdviceStatus]) -> Iterable[EventRecord]:
@@ -94,16 +95,26 @@ def _advised(case: ReportContext, advice: Iterable[AdviceStatus]) -> Iterable[Ev
     known = {each.reason for each in case.old.advice}
     for each in advice:
         if each.reason not in known:
-            yield _record(case.view.tier, each.reason, each.message, OBSERVE)
+            yield record(case.view.tier, each.reason, each.message, OBSERVE)
 
 
-def _record(tier: TierObject, reason: str, message: str, action: str, *, warning: bool = False) -> EventRecord:
+def record(
+    about: TierObject | RouteObject,
+    reason: str,
+    message: str,
+    action: str,
+    *,
+    warning: bool = False,
+    kind: str = MODEL_TIER.name,
+) -> EventRecord:
+    """An Event about a tier, or an object of another kind."""
     return EventRecord(
-        namespace=tier.key.namespace,
-        name=tier.key.name,
-        uid=tier.uid,
+        namespace=about.key.namespace,
+        name=about.key.name,
+        uid=about.uid,
         reason=reason,
         message=truncate(message, _NOTE),
         action=action,
         warning=warning,
+        kind=kind,
     )

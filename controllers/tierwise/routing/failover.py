@@ -129,8 +129,6 @@ def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | No
     nonsense. Names are in lower case; `now` has a time zone."""
     for name, factor in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         text = headers.get(name, "").strip()
-        if not text:
-            continue
         try:
             seconds = float(text) * factor
         except ValueError:

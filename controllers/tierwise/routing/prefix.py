@@ -70,15 +70,14 @@ class PrefixIndex:
     def add(self, replica: str, blocks: tuple[int, ...]) -> None:
         """The replica was given this prompt."""
         known = self._blocks.setdefault(replica, {})
-        capacity = self._capacity.get(replica, DEFAULT_CAPACITY_BLOCKS)
         matched = self.matched(replica, blocks)
         if 0 < matched < len(blocks):
             self._fork(blocks[matched - 1])
         # From the end to the beginning: the beginning is then the most recent, and the last to be forgotten.
-        for block in reversed(blocks[:capacity]):
+        for block in reversed(blocks):
             known.pop(block, None)
             known[block] = None
-        self._shorten(known, capacity)
+        self._shorten(known, self._capacity.get(replica, DEFAULT_CAPACITY_BLOCKS))
 
     def correct(self, replica: str, believed_blocks: int, cached_tokens: int) -> None:
         """The engine has said how much of a prompt was cached. Much less than believed means that the replica has

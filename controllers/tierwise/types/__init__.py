@@ -8,6 +8,16 @@ from __future__ import annotations
 from tierwise.types.capabilities import GPU, UNKNOWN, Facts, ModelShape
 from tierwise.types.outcome import ActionError, Outcome, PendingScale, TierOutcome, WorkloadOutcome
 from tierwise.types.plan import Advice, Decision, NamedSignal, Plan, Rollout, Step, TierPlan, WorkloadPlan
+from tierwise.types.route import (
+    ChildEvent,
+    RouteChild,
+    RouteKey,
+    RouteObject,
+    RouteOutcome,
+    RoutePlan,
+    RouterPod,
+    RouteView,
+)
 from tierwise.types.snapshot import (
     MISSING,
     DeploymentFacts,
@@ -34,6 +44,7 @@ __all__ = [
     "UNKNOWN",
     "ActionError",
     "Advice",
+    "ChildEvent",
     "Decision",
     "DeploymentFacts",
     "Facts",
@@ -48,6 +59,13 @@ __all__ = [
     "PodFacts",
     "PodSample",
     "Rollout",
+    "RouteChild",
+    "RouteKey",
+    "RouteObject",
+    "RouteOutcome",
+    "RoutePlan",
+    "RouteView",
+    "RouterPod",
     "SampleTimes",
     "Signal",
     "Snapshot",

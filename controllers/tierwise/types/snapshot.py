@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.api.modeltier_status import ModelTierStatus
 from tierwise.types.capabilities import UNKNOWN, Facts
+
+if TYPE_CHECKING:
+    from tierwise.types.route import RouteView
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -245,9 +248,10 @@ class TierView:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The world at one moment; the input of every decision. `tiers` is sorted by key."""
+    """The world at one moment; the input of every decision. `tiers` and `routes` are sorted by key."""
 
     at: float
     tiers: tuple[TierView, ...]
     metrics: MetricsHealth
     kserve_present: bool = True
+    routes: tuple[RouteView, ...] = ()

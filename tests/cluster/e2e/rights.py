@@ -65,6 +65,11 @@ def used(requests: Iterable[Request], rights: set[Right]) -> tuple[set[Right], s
             needed |= fitting
             if not fitting:
                 uncovered.add(request)
+        if request.resource == "rolebindings" and request.writes:
+            # Who binds a role must hold what it grants, or have the right to bind it: that is asked for inside.
+            needed |= {
+                right for right in rights if right.verb == "bind" and right.place in (EVERYWHERE, request.namespace)
+            }
     return needed, uncovered
 
 

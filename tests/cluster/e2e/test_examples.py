@@ -129,6 +129,27 @@ def test_05_an_external_tier_needs_nothing_here(new_namespace: Callable[[str], K
     assert kubectl.find("pods") == []
 
 
+def test_06_rules_choose_the_tier_behind_one_endpoint(
+    playground: Playground, new_namespace: Callable[[str], Kubectl]
+) -> None:
+    kubectl = new_namespace("example-06")
+    _apply(kubectl, "06-route-by-rules")
+
+    def shown() -> Object:
+        found = kubectl.get("modelroute", "chat")
+        assert found is not None
+        return found
+
+    route = eventually(shown, lambda route: has(route, "Ready", "True", "RouteReady"), START, "the route is ready")
+    url, proxies = f"{route['status']['url']}/chat/completions", {"http": playground.proxy_url}
+    body = {"model": "chat", "messages": [{"role": "user", "content": "Why?"}], "max_tokens": 8}
+    tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
+    for fields, tier in (({}, "fast"), ({"tools": [tool]}, "strong"), ({"model": "strong"}, "strong")):
+        answer = requests.post(url, json={**body, **fields}, proxies=proxies, timeout=60)
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["x-tierwise-tier"] == tier
+
+
 def test_every_example_has_a_test_here() -> None:
     numbers = {path.name[:2] for path in EXAMPLES.iterdir() if path.is_dir()}
     tested = {name[5:7] for name in globals() if name.startswith("test_0")}

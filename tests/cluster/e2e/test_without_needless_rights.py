@@ -19,8 +19,8 @@ from playground.release import Release
 from tests.cluster.e2e.audit import AuditLog
 from tests.cluster.e2e.canaries import CANARIES, WITNESSES, ask, assert_by_reference, look, plant, wait_for_trouble
 from tests.cluster.e2e.rights import Right, granted, used
-from tests.cluster.e2e.tiers import UNINSTALLED, cheap
-from tests.cluster.kubectl import Kubectl, Object, eventually, ready
+from tests.cluster.e2e.tiers import UNINSTALLED, cheap, route
+from tests.cluster.kubectl import Kubectl, Object, eventually, has, ready
 
 pytestmark = pytest.mark.cluster
 OURS, SECRETS = "rights-by-name", "canaries"
@@ -45,7 +45,7 @@ def _keda() -> Object:
 
 
 def _do_everything(kubectl: Kubectl) -> None:
-    """Create a child, scale up, scale down by deletion cost, heal."""
+    """Create a child, scale up, scale down by deletion cost, heal; the same of a route."""
     kubectl.apply(cheap("all", replicas=2))
     ready(kubectl, "all", 2, 120)
     kubectl("scale", "modeltier", "all", "--replicas=1")
@@ -53,6 +53,26 @@ def _do_everything(kubectl: Kubectl) -> None:
     kubectl("delete", "inferenceservice", "all", "--wait=false")
     eventually(lambda: kubectl.get("inferenceservice", "all"), bool, 90, "the child is made again")
     ready(kubectl, "all", 1, 120)
+    kubectl.apply(route("routed", "all", replicas=1))
+    _routed(kubectl)
+    kubectl("delete", "service", "routed", "--wait=false")
+    eventually(lambda: kubectl.get("service", "routed"), bool, 60, "the route's Service is made again")
+    kubectl("scale", "deployment", "routed-router", "--replicas=2")
+    eventually(
+        lambda: kubectl("get", "deployment", "routed-router", "-o", "jsonpath={.spec.replicas}"),
+        lambda replicas: replicas == "1",
+        60,
+        "the Deployment is put back",
+    )
+
+
+def _routed(kubectl: Kubectl) -> None:
+    def shown() -> Object:
+        found = kubectl.get("modelroute", "routed")
+        assert found is not None
+        return found
+
+    eventually(shown, lambda seen: has(seen, "Ready", "True"), 90, "the route is ready")
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +111,16 @@ def test_the_rights_are_those_that_are_used(
     log = AuditLog(release.playground.audit_log, release.user, whole=True)
     eventually(lambda: _watches_keda(log), bool, 90, "KEDA's kind is watched soon after it came")
     assert _differences(log, granted(admin, release.name, release.namespace)) == []
+
+
+def test_a_router_has_exactly_the_rights_that_it_uses(release: Release, admin: Kubectl) -> None:
+    user = "system:serviceaccount:rights:routed-router"
+    log = AuditLog(release.playground.audit_log, user, whole=True)
+    rights = granted(admin, "routed-router", "rights")
+    assert {(right.place, right.resource, right.verb) for right in rights} == {
+        ("rights", resource, verb) for resource in ("modelroutes", "endpointslices") for verb in ("list", "watch")
+    }
+    assert _differences(log, rights) == []
 
 
 @pytest.fixture(scope="module")

@@ -51,3 +51,13 @@ def external(name: str) -> dict[str, Any]:
             }
         },
     }
+
+
+def route(name: str, *tiers: str, **spec: Any) -> dict[str, Any]:
+    """A ModelRoute over these tiers, cheapest first; `spec` adds fields."""
+    return {
+        "apiVersion": "tierwise.io/v1alpha1",
+        "kind": "ModelRoute",
+        "metadata": {"name": name},
+        "spec": {"tiers": [{"name": each} for each in tiers], "drainSeconds": 60, **spec},
+    }

@@ -13,7 +13,7 @@ from tests.unit.api.structural import walk
 from tierwise.api import crd
 from tierwise.api.base import Model, Rule
 from tierwise.api.crd import definition, structural, to_yaml
-from tierwise.api.kinds import MODEL_TIER
+from tierwise.api.kinds import KINDS, MODEL_TIER
 
 REPO = Path(__file__).resolve().parents[3]
 CRD = definition(MODEL_TIER)
@@ -160,10 +160,13 @@ def test_yaml_is_stable_has_no_anchors_and_says_the_same_as_the_dict() -> None:
 
 
 def test_the_chart_keeps_the_crds_when_it_is_uninstalled() -> None:
-    plain, chart = (yaml.safe_load(text) for text in sorted(crd.files().values(), key=len))
-    assert chart["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
-    del chart["metadata"]["annotations"]
-    assert chart == plain
+    files = {path: yaml.safe_load(text) for path, text in crd.files().items()}
+    for kind in KINDS:
+        name = f"tierwise.io_{kind.plural}.yaml"
+        plain, chart = files[Path("crds") / name], files[Path("charts/tierwise-crds/templates") / name]
+        assert chart["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+        del chart["metadata"]["annotations"]
+        assert chart == plain
 
 
 def test_the_files_in_the_repository_are_fresh() -> None:

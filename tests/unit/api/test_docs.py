@@ -7,7 +7,7 @@ import re
 from tests.unit.api.structural import walk
 from tierwise import reasons
 from tierwise.api.crd import definition
-from tierwise.api.kinds import MODEL_TIER
+from tierwise.api.kinds import KINDS, MODEL_TIER
 from tierwise.report import ready_condition
 from tierwise.report.conditions import ConditionUpdate
 from tools.api_docs import conditions_page, kind_page
@@ -48,7 +48,7 @@ def test_every_reason_is_listed_where_it_occurs() -> None:
 
 
 def test_a_table_has_as_many_cells_in_every_row() -> None:
-    for page in (kind_page(MODEL_TIER), conditions_page()):
+    for page in (*map(kind_page, KINDS), conditions_page()):
         for block in re.findall(r"(?:^\|.*\n)+", page, re.MULTILINE):
             assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1
 

@@ -82,3 +82,32 @@ def test_the_help_names_variables_and_defaults() -> None:
     for option in OPTIONS:
         assert option.flag in text
         assert option.variable in text.replace("\n", "").replace(" ", "") or option.variable in text
+
+
+def test_how_routers_run_is_known_once_their_image_is() -> None:
+    assert resolve({}, {}).router is None
+    variables = {
+        "TIERWISE_ROUTER_IMAGE": "r.example.com/router:1",
+        "TIERWISE_ROUTER_PULL_SECRETS": "b, a",
+        "TIERWISE_ROUTER_RESOURCES": '{"limits": {"memory": "1Gi"}}',
+        "TIERWISE_ROUTER_ROLE": "tw-router",
+    }
+    router = resolve({}, variables).router
+    assert router is not None
+    assert (router.image, router.cluster_role, router.pull_policy) == (
+        "r.example.com/router:1",
+        "tw-router",
+        "IfNotPresent",
+    )
+    assert (router.pull_secrets, router.resources) == (("a", "b"), {"limits": {"memory": "1Gi"}})
+
+
+@pytest.mark.parametrize("variables", [{"TIERWISE_ROUTER_RESOURCES": "[]"}, {"TIERWISE_ROUTER_RESOURCES": "{"}])
+def test_resources_that_are_no_object_are_refused_at_the_start(variables: dict[str, str]) -> None:
+    with pytest.raises(Invalid, match="JSON object"):
+        resolve({}, {"TIERWISE_ROUTER_IMAGE": "r:1", **variables})
+
+
+def test_a_pull_policy_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(Invalid, match="pull policy"):
+        resolve({}, {"TIERWISE_ROUTER_PULL_POLICY": "Sometimes"})

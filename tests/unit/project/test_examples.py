@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.render.goldens import REPO, examples
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.engines import check
+from tierwise.observe.route_object import route_object
 from tierwise_router import route_file
 
 TIERS = list(examples())
-ROUTE_FILES = sorted((REPO / "examples").glob("*/route.yaml"))
+ROUTE_FILES = sorted(path for path in (REPO / "examples").glob("*/route.yaml") if "apiVersion" not in path.read_text())
 FOLDERS = sorted(path for path in (REPO / "examples").iterdir() if path.is_dir())
 
 
@@ -37,6 +39,27 @@ def test_a_route_file_is_understood_and_its_readme_says_how_to_serve_it(path: Pa
     assert all(route.tier(rule.tier) is not None for rule in route.rules)
     readme = (path.parent / "README.md").read_text(encoding="utf-8")
     assert f"tierwise router --file {path.relative_to(REPO)}" in readme
+
+
+ROUTES = [
+    (path.relative_to(REPO), document)
+    for path in sorted((REPO / "examples").glob("*/*.yaml"))
+    for document in yaml.safe_load_all(path.read_text(encoding="utf-8"))
+    if document and document.get("kind") == "ModelRoute"
+]
+
+
+@pytest.mark.parametrize(("path", "document"), ROUTES, ids=[str(path) for path, _ in ROUTES])
+def test_a_route_is_understood_in_full_and_told_by_its_readme(path: Path, document: dict[str, Any]) -> None:
+    read = route_object(document)
+    assert read.spec is not None, read.invalid
+    written = read.spec.model_dump(by_alias=True, exclude_unset=True)
+    assert _as_text(written) == _as_text(document["spec"])
+    readme = (REPO / path.parent / "README.md").read_text(encoding="utf-8")
+    assert path.name in readme
+    assert f"modelroute.tierwise.io/{document['metadata']['name']} created" in readme
+    tiers = {each["metadata"]["name"] for file, each in TIERS if file.parent == path.parent}
+    assert {tier.name for tier in read.spec.tiers} <= tiers
 
 
 @pytest.mark.parametrize(

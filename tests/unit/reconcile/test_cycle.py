@@ -155,7 +155,7 @@ async def test_what_only_follows_the_load_is_not_written_every_time() -> None:
     scene.add()
     await scene.settle()
     uid = scene.store.seen(tier_ref())["metadata"]["uid"]
-    assert uid in scene.kept.publisher.writes
+    assert uid in scene.kept.publisher.statuses.writes
     await scene.cycle(pass_=1)
     assert scene.store.writes == []
 
@@ -169,7 +169,7 @@ async def test_what_is_kept_goes_with_the_tier_and_a_namesake_starts_afresh() ->
     scene.store.drop(service_ref())
     scene.store.drop(deployment_ref())
     await scene.cycle()
-    assert (scene.kept.tiers, scene.kept.publisher.writes, scene.kept.publisher.outbox.empty) == ({}, {}, True)
+    assert (scene.kept.tiers, scene.kept.publisher.statuses.writes, scene.kept.publisher.outbox.empty) == ({}, {}, True)
     scene.add()
     await scene.cycle()
     assert not before & set(scene.kept.tiers)

@@ -234,5 +234,5 @@ async def test_what_was_written_is_forgotten_once_the_informer_has_passed_it(lat
         scene.behind = replace(scene.world(), tiers=worlds[-1 - late].tiers)
         await scene.cycle()
     assert scene.store.writes.count(("status", "chat")) == 50
-    (written,) = scene.kept.publisher.writes.values()
+    (written,) = scene.kept.publisher.statuses.writes.values()
     assert len(written.onto) <= late + 1

@@ -13,20 +13,25 @@ from typing import Any
 
 import pytest
 
+from tests.builders.routes import route, snapshot, tier
+from tests.builders.routes import spec as routed
 from tests.unit.decide import make
 from tests.unit.decide.test_facts import EIGHT, L4, T4, new
 from tests.unit.report import (
     test_metrics_condition,
     test_provisioned_condition,
     test_ready_condition,
+    test_routes,
     test_scaling_conditions,
 )
 from tests.unit.report.cases import case, spec
 from tierwise import reasons
+from tierwise.decide.routes import plan_routes
 from tierwise.reasons import CONDITION_TYPES, table
 from tierwise.report.report_context import ReportContext
+from tierwise.report.routes import evaluate_route
 from tierwise.report.status import evaluate_conditions
-from tierwise.types import TierKey, TierState, TierView
+from tierwise.types import RouteOutcome, TierKey, TierState, TierView
 from tierwise.types.capabilities import GPU, UNKNOWN, Facts, ModelShape
 
 WHERE = {reason.word: reason.where for reason in table()}
@@ -83,12 +88,23 @@ BY_DECISION: dict[tuple[str, str], ReportContext] = {
 }
 
 
+TAKEN = snapshot([tier("small")], route("a", created_at=1.0, given=routed("small", modelNames=["b"])), route("b"))
+
+
 def said(cases: list[ReportContext]) -> set[tuple[str, str]]:
     return {(verdict.type, verdict.reason) for each in cases for verdict in evaluate_conditions(each)}
 
 
+def said_of_routes() -> set[tuple[str, str]]:
+    found = {(verdict.type, verdict.reason) for case, _ in test_routes.CASES.values() for verdict in case.verdicts()}
+    for view, plan in zip(TAKEN.routes, plan_routes(TAKEN), strict=True):
+        verdicts = evaluate_route(view, plan, RouteOutcome(plan.key))
+        found |= {(verdict.type, verdict.reason) for verdict in verdicts}
+    return found
+
+
 def test_every_verdict_uses_a_reason_of_its_condition() -> None:
-    found = said([*CASES, *BY_DECISION.values()])
+    found = said([*CASES, *BY_DECISION.values()]) | said_of_routes()
     assert [(kind, reason) for kind, reason in sorted(found) if kind not in WHERE[reason]] == []
 
 
@@ -99,7 +115,7 @@ def test_what_is_decided_is_the_reason_of_its_condition(pair: tuple[str, str], g
 
 def test_every_reason_of_a_condition_occurs_in_some_case() -> None:
     listed = {(kind, word) for word, where in WHERE.items() for kind in where if kind in CONDITION_TYPES}
-    assert sorted(listed - said([*CASES, *BY_DECISION.values()])) == []
+    assert sorted(listed - said([*CASES, *BY_DECISION.values()]) - said_of_routes()) == []
 
 
 def test_every_reason_is_given_somewhere() -> None:

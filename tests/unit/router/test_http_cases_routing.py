@@ -220,7 +220,7 @@ async def test_case_26_a_short_pause_is_waited_for(headers: str) -> None:
     ("headers", "least", "most"),
     [
         ("retry-after: 30\r\n", 28, 30),
-        (f"retry-after: {email.utils.formatdate(time.time() + 60, usegmt=True)}\r\n", 40, 60),
+        ("retry-after: IN A MINUTE\r\n", 40, 60),
         ("retry-after: 86000\r\n", 298, 300),
         ("retry-after: soon\r\n", 3, 5),
         ("retry-after: -5\r\n", 3, 5),
@@ -233,7 +233,8 @@ async def test_case_26_a_short_pause_is_waited_for(headers: str) -> None:
 async def test_case_26_a_long_pause_is_kept_and_bounded_and_nonsense_is_none(
     headers: str, least: int, most: int
 ) -> None:
-    got, asked, rests = await _after_limit(headers)
+    then = email.utils.formatdate(time.time() + 60, usegmt=True)
+    got, asked, rests = await _after_limit(headers.replace("IN A MINUTE", then))
     assert (got.status, asked) == (429, 1)
     assert 1 <= int(got.headers["retry-after"]) <= 120
     assert least <= rests <= most

@@ -31,7 +31,9 @@ def test_chat_completions_say_prompt_and_completion() -> None:
         "prompt_tokens_details": {"cached_tokens": 60, "cache_write_tokens": 30},
         "completion_tokens_details": {"reasoning_tokens": 15},
     }
-    assert read_usage(said, "flex") == Usage(10, 60, 30, 20, "flex")
+    usage = read_usage(said, "flex")
+    assert usage == Usage(10, 60, 30, 20, "flex")
+    assert usage.prompt == 100
 
 
 def test_responses_say_input_and_output() -> None:
@@ -66,6 +68,7 @@ def test_what_is_no_number_of_tokens_is_not_counted(count: object) -> None:
 
 @pytest.mark.parametrize("count", [0, 1, MOST_TOKENS])
 def test_from_nothing_to_a_hundred_million_tokens_are_counted(count: int) -> None:
+    assert MOST_TOKENS == 100_000_000
     assert read_usage({"prompt_tokens": count, "completion_tokens": count}) == Usage(count, output=count)
 
 
@@ -178,6 +181,7 @@ def test_a_share_is_rounded_so_that_sums_stay_short() -> None:
 
 
 def test_what_has_no_price_costs_nothing() -> None:
+    assert token_cost(Usage(), SOL) == 0
     assert cost(Usage(input=100, output=5), Tariff(), 3600.0) == 0
     assert cost(Usage(input=100, service_tier="flex"), Tariff(), 3600.0) == 0
 

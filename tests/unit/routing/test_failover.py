@@ -22,6 +22,19 @@ from tierwise.routing.failover import (
 
 NOW = datetime(2026, 11, 29, 12, 0, 0, tzinfo=UTC)
 
+
+def test_failures_keep_their_names_which_are_metric_labels() -> None:
+    assert {one.value for one in Failure} == {
+        "connect",
+        "protocol",
+        "reset",
+        "reset_idle",
+        "status",
+        "stream_error",
+        "timeout",
+    }
+
+
 # --- without an answer ----------------------------------------------------------------------------------------------
 
 
@@ -58,6 +71,10 @@ def test_a_replica_that_does_not_know_its_model_is_another_pod_at_this_address(k
 def test_a_response_id_that_nobody_knows_is_the_clients_mistake() -> None:
     """Three of them would otherwise open the breaker of a healthy replica."""
     assert after_answer(Answer(404, type="invalid_request_error"), external=False) == Verdict(Next.PASS)
+
+
+def test_a_broken_replica_is_blamed_whatever_it_calls_it() -> None:
+    assert after_answer(Answer(500, type="invalid_request_error"), external=False).blame
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 405, 408, 409, 413, 415, 422, 499])
@@ -111,6 +128,11 @@ def test_what_is_exhausted_is_not_waited_for(code: str, status: int) -> None:
     assert code in EXHAUSTED
     answer = Answer(status, code=code, type="requests", retry_after=0.5)
     assert after_answer(answer, external=True) == EXHAUSTED_VERDICT
+
+
+def test_a_rate_limit_without_a_word_is_kept_for_five_seconds() -> None:
+    assert Answer(429) == Answer(429, "", "", None)
+    assert after_answer(Answer(429), external=True) == Verdict(Next.TIER, rest_seconds=5.0)
 
 
 def test_a_provider_that_wants_to_be_paid_is_exhausted() -> None:

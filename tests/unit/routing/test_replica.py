@@ -17,6 +17,12 @@ INFINITE = float("inf")
 # --- one replica ----------------------------------------------------------------------------------------------------
 
 
+def test_of_a_new_one_nothing_is_known() -> None:
+    one = Replica("a", "http://a")
+    assert (one.load, one.in_flight, one.kv_usage, one.busy_share) == (0, 0, 0.0, 0.0)
+    assert (one.draining, one.first_token_average, one.first_token_samples) == (False, 0.0, 0)
+
+
 def test_its_load_is_what_runs_and_what_waits() -> None:
     assert replica(in_flight=3, waiting=4).load == 7
 

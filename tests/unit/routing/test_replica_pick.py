@@ -52,11 +52,21 @@ def test_a_full_cache_weighs_as_much_as_a_queue(kv: float, best: str) -> None:
 def test_above_its_places_a_queue_weighs_no_more() -> None:
     tier = [replica("a", waiting=130), replica("b", waiting=100)]
     assert [picked(tier, NOWHERE, (), turn=turn)[0] for turn in range(2)] == ["a", "b"]
+    tier = [replica("a", waiting=99), replica("b", waiting=95)]
+    assert [picked(tier, NOWHERE, (), turn=turn)[0] for turn in range(2)] == ["b", "b"]
 
 
 def test_equals_take_turns() -> None:
     found = [picked(several(3), NOWHERE, (), turn=turn) for turn in range(6)]
     assert found == [(key, 0, "Load") for key in "abcabc"]
+    worse = [replica("a", kv=0.5), *several(3)[1:]]
+    assert [picked(worse, NOWHERE, (), turn=turn)[0] for turn in range(4)] == ["b", "b", "c", "b"]
+
+
+def test_without_a_turn_the_first_of_equals_is_picked() -> None:
+    found = pick(several(3), NOWHERE, (), 9)
+    assert found is not None
+    assert found.replica.key == "a"
 
 
 def test_the_reason_tells_whether_something_was_cached() -> None:
@@ -71,6 +81,7 @@ def test_the_reason_tells_whether_something_was_cached() -> None:
     [
         (64, 0, 256, "Prefix"),  # 64 apart
         (65, 0, 256, "Balance"),
+        (60, 30, 256, "Prefix"),
         (193, 129, 256, "Prefix"),
         (195, 130, 256, "Prefix"),  # one and a half times
         (196, 130, 256, "Balance"),

@@ -7,7 +7,21 @@ from decimal import Decimal
 
 import pytest
 
-from tierwise.routing.route import Deadlines, Overflow, Provider, QueueLimits, Route, RouteTier, Tariff, TokenRates, Use
+from tierwise.routing.route import (
+    Budget,
+    Deadlines,
+    Overflow,
+    Priority,
+    Provider,
+    QueueLimits,
+    Route,
+    RouteTier,
+    Rule,
+    Tariff,
+    TokenRates,
+    Use,
+    WhenSpent,
+)
 
 ORDINARY, FLEX = (TokenRates(*(Decimal(price) for price in prices)) for prices in ("2345", "1111"))
 
@@ -41,7 +55,10 @@ def test_a_route_is_replaced_and_never_changed() -> None:
 
 def test_what_nobody_says_is_as_documented() -> None:
     tier = RouteTier("a", "m")
-    assert (tier.use, tier.concurrency, tier.context_length, tier.keep_alive_seconds) == (Use.ALWAYS, 256, None, 4.0)
+    assert tier == RouteTier("a", "m", Use.ALWAYS, None, (), None, 256, None, Tariff(None, {}, None), 4.0)
+    assert Rule("r", "a") == Rule("r", "a", None, None, None, None, None, None, None)
+    assert Budget(Decimal(5)) == Budget(Decimal(5), "Month", "UTC", WhenSpent.REFUSE)
+    assert Provider("https://api.example.com/v1").api_key_file is None
     assert Overflow() == Overflow(100, 70, None)
     assert QueueLimits() == QueueLimits(100, 30.0, 300.0)
     assert Deadlines() == Deadlines(600.0, 120.0, 60.0)
@@ -49,3 +66,9 @@ def test_what_nobody_says_is_as_documented() -> None:
     assert route.direct_access
     assert (route.rules, route.budget, route.clients.tenant_header) == ((), None, None)
     assert route.clients.priority_header == "x-tierwise-priority"
+
+
+def test_the_words_are_those_that_people_write() -> None:
+    assert [one.value for one in Use] == ["Always", "Overflow"]
+    assert [one.value for one in Priority] == ["interactive", "batch"]
+    assert [one.value for one in WhenSpent] == ["CheaperTier", "Refuse"]

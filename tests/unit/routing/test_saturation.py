@@ -58,7 +58,7 @@ def test_a_tier_is_never_less_full_with_more_to_do(tier: list[Replica], concurre
 def test_a_tier_is_left_when_it_is_full_and_used_again_when_it_is_clearly_not() -> None:
     spill = Spill()
     assert not spill.active
-    seen = [spill.update(one, Overflow()) for one in (0.99, 1.0, 0.9, 0.7, 0.69, 0.7, 0.99, float("inf"), 0.0)]
+    seen = [spill.update(one, Overflow()) for one in (0.995, 1.0, 0.9, 0.7, 0.69, 0.7, 0.99, float("inf"), 0.0)]
     assert seen == [False, True, True, True, False, False, False, True, False]
     assert spill.active is False
 

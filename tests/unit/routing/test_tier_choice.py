@@ -75,7 +75,9 @@ def test_where_the_default_is_gone_or_only_for_overflow_the_first_of_the_others_
 
 def test_a_route_with_nothing_but_overflow_falls_back_to_it() -> None:
     other = replace(LARGE, use=Use.OVERFLOW)
-    assert order(replace(ROUTE, tiers=(CLOUD, other))) == [("cloud", "Fallback"), ("large", "Fallback")]
+    route = replace(ROUTE, tiers=(CLOUD, other))
+    assert order(route) == [("cloud", "Fallback"), ("large", "Fallback")]
+    assert choose_tiers(route, RequestFacts("chat")).rule == ""
 
 
 # --- by rule --------------------------------------------------------------------------------------------------------

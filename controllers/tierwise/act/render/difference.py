@@ -72,20 +72,27 @@ def differences(rendered: Mapping[str, Any], live: Mapping[str, Any]) -> tuple[s
     return tuple(sorted(found))
 
 
+def lacking(rendered: Mapping[str, Any], live: Mapping[str, Any]) -> tuple[str, ...]:
+    """The paths at which a live object of Kubernetes' own kinds lacks what was rendered, sorted. Their lists merge by
+    key and their defaults are many, so whatever else is in them is left alone."""
+    return tuple(sorted(set(_map("", "", rendered, live, strict=None))))
+
+
 def _predictor(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
     spec = manifest.get("spec")
     predictor = spec.get("predictor") if isinstance(spec, Mapping) else None
     return predictor if isinstance(predictor, Mapping) else {}
 
 
-def _any(path: str, field: str, wanted: Any, found: Any, *, strict: bool) -> Iterator[str]:
-    strict = strict or field in _ATOMIC
+def _any(path: str, field: str, wanted: Any, found: Any, *, strict: bool | None) -> Iterator[str]:
+    """`strict`: whether nothing may be beside what is wanted; None never becomes True further below."""
+    strict = strict if strict is None else strict or field in _ATOMIC
     if _same(wanted, found):
         return
     if isinstance(wanted, Mapping):
         yield from _map(path, field, wanted, found, strict=strict)
     elif isinstance(wanted, list) and field in _KEYS:
-        yield from _keyed(path, _KEYS[field], wanted, found, strict=strict)
+        yield from _keyed(path, _key(field, wanted), wanted, found, strict=strict)
     elif json.dumps(wanted, sort_keys=True) != json.dumps(found, sort_keys=True):
         yield path
 
@@ -101,7 +108,7 @@ def _same(wanted: Any, found: Any) -> bool:
     return bool(wanted == found)
 
 
-def _map(path: str, field: str, wanted: Mapping[str, Any], found: Any, *, strict: bool) -> Iterator[str]:
+def _map(path: str, field: str, wanted: Mapping[str, Any], found: Any, *, strict: bool | None) -> Iterator[str]:
     if not isinstance(found, Mapping):
         yield path or "."
         return
@@ -118,7 +125,13 @@ def _map(path: str, field: str, wanted: Mapping[str, Any], found: Any, *, strict
         yield from (f"{path}.{name}" for name in found if name not in wanted and found[name] not in _EMPTY)
 
 
-def _keyed(path: str, key: str, wanted: Sequence[Any], found: Any, *, strict: bool) -> Iterator[str]:
+def _key(field: str, wanted: Sequence[Any]) -> str:
+    """What names an item: a port of a Service has no containerPort."""
+    key = _KEYS[field]
+    return key if all(key in item for item in wanted) else "port"
+
+
+def _keyed(path: str, key: str, wanted: Sequence[Any], found: Any, *, strict: bool | None) -> Iterator[str]:
     items = found if isinstance(found, list) else []
     by_key = {str(item.get(key)): item for item in items if isinstance(item, Mapping)}
     names = [str(item[key]) for item in wanted]

@@ -1,0 +1,245 @@
+"""Renders what a route is made of: the Deployment of its routers, their Service, and what both need.
+
+A change of the pod template replaces all routers, one after the other and each drained, so nothing may stand in it that
+the routers read by themselves: policy, limits and tiers they take from the ModelRoute. The budget is the exception,
+since a router counts money from its start on.
+
+Secrets are mounted, not read: a missing one keeps the new pods from starting, which shows, while the old ones serve on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tierwise.api.base import API_VERSION
+from tierwise.api.modelroute import ModelRouteSpec
+from tierwise.api.modelroute_status import LadderTier
+from tierwise.kube.objects import (
+    CLIENTS,
+    DEPLOYMENTS,
+    DISRUPTION_BUDGETS,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    PROVIDERS,
+    RENDERED,
+    ROLE_BINDINGS,
+    ROUTE_LABEL,
+    ROUTER_CHILDREN,
+    ROUTER_SECRETS,
+    ROUTER_SUFFIX,
+    SERVICE_ACCOUNTS,
+    SERVICES,
+)
+from tierwise.types import RouteObject, RouterPod
+
+Manifest = dict[str, Any]
+CONTAINER = "router"
+USER = 65532  # as in the image
+OPENAI_PORT, METRICS_PORT = 8080, 9090
+PRE_STOP_SECONDS = 5  # until every endpoint list has dropped the pod
+MARGIN_SECONDS = 30  # for that, and for the end of the process
+NAME_LABEL = "app.kubernetes.io/name"
+
+
+@dataclass(frozen=True, slots=True)
+class RouterParts:
+    """What the objects of a route are rendered from. `spec` is the route's own.
+
+    `account`: the UID of its ServiceAccount. Pods hold a token of the one that there was when they started, which is
+    worth nothing once that was deleted, so another one replaces them."""
+
+    route: RouteObject
+    spec: ModelRouteSpec
+    ladder: Sequence[LadderTier]
+    pod: RouterPod
+    account: str
+
+
+def render_router(parts: RouterParts, plural: str) -> Manifest:
+    """The object of this kind of a route, as a manifest for server-side apply. `plural` is one of ROUTER_CHILDREN,
+    whose order is the one in which to apply them."""
+    return _object(parts.route, plural, _BODIES[plural](parts))
+
+
+def _child_name(route: str, plural: str) -> str:
+    """The name of a route's child of this kind."""
+    return route if plural == SERVICES else route + ROUTER_SUFFIX
+
+
+def digest(value: object) -> str:
+    """Sixteen characters that change with the value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _object(route: RouteObject, plural: str, body: Manifest) -> Manifest:
+    api_version, kind = ROUTER_CHILDREN[plural]
+    metadata = {
+        "labels": {MANAGED_BY_LABEL: MANAGED_BY, NAME_LABEL: "tierwise-router", ROUTE_LABEL: route.key.name},
+        "name": _child_name(route.key.name, plural),
+        "namespace": route.key.namespace,
+        "ownerReferences": [
+            {
+                "apiVersion": API_VERSION,
+                "blockOwnerDeletion": False,
+                "controller": True,
+                "kind": "ModelRoute",
+                "name": route.key.name,
+                "uid": route.uid,
+            }
+        ],
+    }
+    rendered = {"apiVersion": api_version, "kind": kind, "metadata": metadata, **body}
+    return {**rendered, "metadata": {**metadata, "annotations": {RENDERED: digest(rendered)}}}
+
+
+def _selector(route: RouteObject) -> dict[str, str]:
+    return {MANAGED_BY_LABEL: MANAGED_BY, ROUTE_LABEL: route.key.name}
+
+
+def _service_account(_: RouterParts) -> Manifest:
+    return {"automountServiceAccountToken": False}
+
+
+def _role_binding(parts: RouterParts) -> Manifest:
+    key = parts.route.key
+    account = {"kind": "ServiceAccount", "name": key.name + ROUTER_SUFFIX, "namespace": key.namespace}
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": parts.pod.cluster_role}
+    return {"roleRef": role, "subjects": [account]}
+
+
+def _service(parts: RouterParts) -> Manifest:
+    ports = [{"name": "http", "port": 80, "protocol": "TCP", "targetPort": "http"}]
+    return {"spec": {"ports": ports, "selector": _selector(parts.route), "type": "ClusterIP"}}
+
+
+def _disruption_budget(parts: RouterParts) -> Manifest:
+    return {"spec": {"maxUnavailable": 1, "selector": {"matchLabels": _selector(parts.route)}}}
+
+
+def _deployment(parts: RouterParts) -> Manifest:
+    route = parts.route
+    spec = {
+        "replicas": parts.spec.replicas,
+        "selector": {"matchLabels": _selector(route)},
+        "strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}, "type": "RollingUpdate"},
+        "template": {
+            "metadata": {
+                "annotations": _annotations(parts.spec, parts.account),
+                "labels": {**_selector(route), NAME_LABEL: "tierwise-router"},
+            },
+            "spec": _pod(parts),
+        },
+    }
+    return {"spec": spec}
+
+
+def _annotations(spec: ModelRouteSpec, account: str) -> dict[str, str]:
+    said = {"kubectl.kubernetes.io/default-container": CONTAINER, "tierwise.io/service-account": account}
+    if spec.budget is not None:
+        # Each router has a share of it.
+        budget = [spec.budget.model_dump(mode="json"), spec.replicas]
+        said["tierwise.io/budget"] = digest(budget)
+    return said
+
+
+def _pod(parts: RouterParts) -> Manifest:
+    route, spec, pod = parts.route, parts.spec, parts.pod
+    secrets = _secrets(spec, parts.ladder)
+    rendered: Manifest = {
+        "automountServiceAccountToken": True,
+        "containers": [_container(route, spec, secrets, pod)],
+        "enableServiceLinks": False,
+        "securityContext": {
+            "fsGroup": USER,
+            "runAsGroup": USER,
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "serviceAccountName": route.key.name + ROUTER_SUFFIX,
+        "terminationGracePeriodSeconds": spec.drain_seconds + MARGIN_SECONDS,
+        "topologySpreadConstraints": [
+            {
+                "labelSelector": {"matchLabels": _selector(route)},
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "ScheduleAnyway",
+            }
+        ],
+        "volumes": [{"emptyDir": {}, "name": "tmp"}, *(volume for volume, _ in secrets)],
+    }
+    if pod.pull_secrets:
+        rendered["imagePullSecrets"] = [{"name": name} for name in pod.pull_secrets]
+    return rendered
+
+
+def _container(
+    route: RouteObject, spec: ModelRouteSpec, secrets: Sequence[tuple[Manifest, str]], pod: RouterPod
+) -> Manifest:
+    alive = {"httpGet": {"path": "/healthz", "port": "metrics", "scheme": "HTTP"}, "timeoutSeconds": 5}
+    ready = {"httpGet": {"path": "/readyz", "port": "metrics", "scheme": "HTTP"}, "timeoutSeconds": 5}
+    mounts = [{"mountPath": path, "name": volume["name"], "readOnly": True} for volume, path in secrets]
+    return {
+        "args": [
+            "router",
+            f"--route={route.key}",
+            "--host=0.0.0.0",
+            f"--port={OPENAI_PORT}",
+            f"--metrics-port={METRICS_PORT}",
+            f"--drain-seconds={spec.drain_seconds}",
+            f"--secrets={ROUTER_SECRETS}",
+            "--log-format=json",
+        ],
+        "image": pod.image,
+        "imagePullPolicy": pod.pull_policy,
+        "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},
+        "livenessProbe": {**alive, "failureThreshold": 3, "periodSeconds": 10},
+        "name": CONTAINER,
+        "ports": [
+            {"containerPort": OPENAI_PORT, "name": "http", "protocol": "TCP"},
+            {"containerPort": METRICS_PORT, "name": "metrics", "protocol": "TCP"},
+        ],
+        "readinessProbe": {**ready, "failureThreshold": 2, "periodSeconds": 2},
+        "resources": dict(pod.resources),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+            "runAsNonRoot": True,
+        },
+        "startupProbe": {**alive, "failureThreshold": 60, "periodSeconds": 1},
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [{"mountPath": "/tmp", "name": "tmp"}, *mounts],  # noqa: S108  (the place itself)
+    }
+
+
+def _secrets(spec: ModelRouteSpec, ladder: Sequence[LadderTier]) -> list[tuple[Manifest, str]]:
+    """The volumes of Secrets, each with where it is mounted: of a provider's Secret only the key that is needed."""
+    found: list[tuple[Manifest, str]] = []
+    for tier in ladder:
+        if tier.provider is not None:
+            key = tier.provider.secret_key
+            secret: Mapping[str, Any] = {
+                "items": [{"key": key, "path": key}],
+                "secretName": tier.provider.secret_name,
+            }
+            found.append(
+                ({"name": f"provider-{tier.name}", "secret": secret}, f"{ROUTER_SECRETS}/{PROVIDERS}/{tier.name}")
+            )
+    if spec.clients.secret_name is not None:
+        clients = {"name": CLIENTS, "secret": {"secretName": spec.clients.secret_name}}
+        found.append((clients, f"{ROUTER_SECRETS}/{CLIENTS}"))
+    return found
+
+
+_BODIES: Mapping[str, Callable[[RouterParts], Manifest]] = {
+    SERVICE_ACCOUNTS: _service_account,
+    ROLE_BINDINGS: _role_binding,
+    SERVICES: _service,
+    DISRUPTION_BUDGETS: _disruption_budget,
+    DEPLOYMENTS: _deployment,
+}

@@ -1,0 +1,94 @@
+"""Defines the status of a ModelRoute: what users read, and what the routers act on.
+
+The operator resolves the tiers of a route here (where each is, what it is asked for, what it costs), so that a router
+needs to watch nothing else of the operator's, and a person can read what it acts on. Everything is bounded.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from tierwise.api.base import NAME_LENGTH, NAME_PATTERN, Model, Rule
+from tierwise.api.conditions import Condition
+from tierwise.api.external import TokenPrices
+from tierwise.api.modelroute import ModelRouteSpec
+
+
+class LadderProvider(Model):
+    """The external API that serves a tier, and where its key is."""
+
+    base_url: str = Field(alias="baseURL", max_length=512, description="Base URL up to and including /v1.")
+    secret_name: str = Field(max_length=253, description="Secret that holds the key.")
+    secret_key: str = Field(max_length=253, description="Key in that Secret.")
+
+
+class LadderTier(Model):
+    """One tier as a router acts on it."""
+
+    name: str = Field(max_length=NAME_LENGTH, description="Name of the ModelTier.")
+    use: Literal["Always", "Overflow"] = Field(description="As in spec.tiers.")
+    model: str = Field(max_length=128, description="What upstream is asked for.")
+    service: str | None = Field(
+        default=None, max_length=63, description="Service whose endpoints are its replicas; absent for an external API."
+    )
+    provider: LadderProvider | None = Field(default=None, description="The external API, if one serves the tier.")
+    concurrency: int = Field(ge=1, description="Requests that one replica is given at a time.")
+    context_length: int | None = Field(
+        default=None, ge=1, description="Longest prompt plus answer in tokens, where it is known."
+    )
+    keep_alive_seconds: int = Field(ge=0, description="How long an idle connection to a replica is kept.")
+    prices: TokenPrices | None = Field(default=None, description="US dollars per million tokens of an external API.")
+    replica_hour: str | None = Field(
+        default=None, max_length=32, description="US dollars for one replica for one hour: price times GPUs."
+    )
+
+
+class ModelRouteStatus(Model):
+    """The observed state: shown by `kubectl get modelroutes`, read by the routers."""
+
+    observed_generation: int = Field(default=0, ge=0, description="Generation of the spec this status is about.")
+    url: str = Field(default="", max_length=512, description="Address of the OpenAI endpoint in the cluster.")
+    model_names: str = Field(
+        default="", max_length=2112, description="Model names that the policy routes, separated by commas."
+    )
+    tiers: str = Field(default="", max_length=16, description="Ready of all tiers, e.g. 2/3.")
+    ready: str = Field(default="", max_length=16, description="Ready of desired routers, e.g. 2/2.")
+    state: str = Field(
+        default="",
+        max_length=32,
+        description="One word for the whole route: Ready, Degraded, Starting, Failed, Rejected or Deleting.",
+    )
+    reason: str = Field(default="", max_length=64, description="Reason of the condition that `state` stands for.")
+    ladder: list[LadderTier] = Field(
+        default_factory=list, max_length=8, description="The tiers as the routers act on them, cheapest first."
+    )
+    conditions: list[Condition] = Field(
+        default_factory=list,
+        max_length=8,
+        description="Conditions as in metav1, one of each type.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
+
+
+class ModelRoute(Model):
+    """One OpenAI endpoint over tiers: which tier and which replica answers, and what happens when one cannot."""
+
+    cel = (
+        Rule(
+            expression=f"self.metadata.name.size() <= {NAME_LENGTH}",
+            message=f"the name of a route has at most {NAME_LENGTH} characters",
+        ),
+        Rule(
+            expression=f"self.metadata.name.matches('{NAME_PATTERN}')",
+            message="the name of a route is lower-case letters, digits and dashes, and starts with a letter",
+        ),
+        Rule(
+            expression="!self.metadata.name.endsWith('-predictor')",
+            message="the name of a route must not end with -predictor: KServe names the Services of tiers so",
+        ),
+    )
+
+    spec: ModelRouteSpec = Field(description="The desired state.")
+    status: ModelRouteStatus = Field(default_factory=ModelRouteStatus, description="The observed state.")

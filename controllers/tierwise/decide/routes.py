@@ -1,0 +1,141 @@
+"""Resolves the tiers of each route into the ladder that its routers act on, and says whether it is served.
+
+A tier that does not exist, or whose spec is not understood, keeps its place in the ladder: its requests wait for it or
+go to another tier as the route says, and nothing of the others changes. Of two routes of a namespace that claim the
+same model name the older one keeps it. The other is not accepted: no child is made for it, and what runs stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+
+from tierwise import reasons
+from tierwise.api.modelroute import RouteTierRef
+from tierwise.api.modelroute_status import LadderProvider, LadderTier
+from tierwise.api.modeltier import ModelTierSpec
+from tierwise.api.serving import Batching
+from tierwise.engines import ALIAS
+from tierwise.kube.objects import PREDICTOR_SUFFIX
+from tierwise.types import RouteObject, RoutePlan, RouteView, Snapshot, TierKey, TierView
+
+# The engine closes a connection that was idle for 5 s: a router must do so before.
+KEEP_ALIVE_SECONDS = 4
+# A provider limits requests by rules of its own, and says so.
+PROVIDER_CONCURRENCY = 256
+
+Claims = Mapping[tuple[str, str], RouteObject]
+
+
+def plan_routes(snapshot: Snapshot) -> tuple[RoutePlan, ...]:
+    """What shall be done for each route, sorted by key."""
+    tiers = {view.tier.key: view for view in snapshot.tiers}
+    claims = _claims(view.route for view in snapshot.routes)
+    return tuple(_plan(view, tiers, claims) for view in sorted(snapshot.routes, key=lambda view: view.route.key))
+
+
+def _claims(routes: Iterable[RouteObject]) -> Claims:
+    """Whose each model name is, by namespace and name."""
+    found: dict[tuple[str, str], RouteObject] = {}
+    for route in sorted(routes, key=lambda route: (route.created_at, route.key)):
+        if route.spec is not None and not route.deleting:
+            for name in route.model_names:
+                found.setdefault((route.key.namespace, name), route)
+    return found
+
+
+def _plan(view: RouteView, tiers: Mapping[TierKey, TierView], claims: Claims) -> RoutePlan:
+    route, spec = view.route, view.route.spec
+    if spec is None:
+        return RoutePlan(route.key, tuple(route.status.ladder), invalid=(reasons.INVALID_SPEC, route.invalid))
+    before = {each.name: each for each in route.status.ladder}
+    found = {ref.name: tiers.get(TierKey(route.key.namespace, ref.name)) for ref in spec.tiers}
+    ladder = tuple(_ladder_tier(ref, found[ref.name], before.get(ref.name)) for ref in spec.tiers)
+    ready = tuple(ref.name for ref in spec.tiers if _answers(found[ref.name]))
+    if route.deleting:
+        return RoutePlan(route.key, ladder, ready=ready)
+    taken = _taken(route, claims)
+    if taken is not None:
+        return RoutePlan(route.key, ladder, invalid=(reasons.MODEL_NAME_TAKEN, taken), ready=ready)
+    missing = [name for name, tier in found.items() if tier is None]
+    invalid = (reasons.TIER_NOT_FOUND, _missing(missing)) if missing else None
+    return RoutePlan(route.key, ladder, serve=True, invalid=invalid, ready=ready)
+
+
+def _taken(route: RouteObject, claims: Claims) -> str | None:
+    for name in route.model_names:
+        owner = claims.get((route.key.namespace, name), route)
+        if owner.uid != route.uid:
+            return f"the model name {name} belongs to the older ModelRoute {owner.key.name}"
+    return None
+
+
+def _missing(names: list[str]) -> str:
+    return f"there is no ModelTier {' and no ModelTier '.join(names)} in this namespace; the other tiers are served"
+
+
+def _answers(view: TierView | None) -> bool:
+    if view is None or view.tier.deleting or view.tier.spec is None:
+        return False
+    return view.tier.spec.external is not None or bool(view.ready_endpoints)
+
+
+def _ladder_tier(ref: RouteTierRef, view: TierView | None, before: LadderTier | None) -> LadderTier:
+    spec = view.tier.spec if view is not None else None
+    if view is None or spec is None:
+        # As it was, or as it will be made: the Service of a new tier has this name.
+        return (
+            before.model_copy(update={"use": ref.use})
+            if before is not None
+            else _served(ref, ref.name, None, Batching())
+        )
+    if spec.external is not None:
+        key = spec.external.api_key_secret_ref
+        return LadderTier(
+            name=ref.name,
+            use=ref.use,
+            model=spec.external.model,
+            provider=LadderProvider.model_validate(
+                {"baseURL": spec.external.base_url, "secretName": key.name, "secretKey": key.key}
+            ),
+            concurrency=PROVIDER_CONCURRENCY,
+            keep_alive_seconds=KEEP_ALIVE_SECONDS,
+            prices=spec.external.prices,
+        )
+    made = _served(ref, view.workloads[0].name, spec, spec.batching)
+    return made.model_copy(update={"context_length": _context_length(view, spec, made, before)})
+
+
+def _served(ref: RouteTierRef, workload: str, spec: ModelTierSpec | None, batching: Batching) -> LadderTier:
+    return LadderTier(
+        name=ref.name,
+        use=ref.use,
+        model=ALIAS,
+        service=workload + PREDICTOR_SUFFIX,
+        concurrency=_concurrency(batching),
+        keep_alive_seconds=KEEP_ALIVE_SECONDS,
+        replica_hour=_replica_hour(spec) if spec is not None else None,
+    )
+
+
+def _concurrency(batching: Batching) -> int:
+    """Requests that a router gives one replica at a time: those that it decodes together, and as many that wait.
+
+    The target of a tier counts what waits in its engines (`decide.demand`). A router that kept all that waits to itself
+    would keep the tier from growing."""
+    most = batching.max_queued_requests
+    return batching.max_sequences + (batching.max_sequences if most is None else min(most, batching.max_sequences))
+
+
+def _replica_hour(spec: ModelTierSpec) -> str | None:
+    return None if spec.price is None else format(Decimal(spec.price.gpu_hour) * spec.resources.gpus, "f")
+
+
+def _context_length(view: TierView, spec: ModelTierSpec, made: LadderTier, before: LadderTier | None) -> int | None:
+    """What the spec says, else what the model was trained for. While that is being asked for, as it was known."""
+    if spec.context_length is not None:
+        return spec.context_length
+    if view.facts.model is not None:
+        return view.facts.model.default_context or view.facts.model.context_length
+    asked = view.metadata_pending and before is not None and before.service == made.service
+    return before.context_length if asked and before is not None else None

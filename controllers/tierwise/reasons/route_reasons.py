@@ -1,0 +1,41 @@
+"""Defines the reasons about a route that no tier has."""
+
+from __future__ import annotations
+
+from tierwise.reasons.table import ACCEPTED, PROVISIONED, READY, reason
+
+TIER_NOT_FOUND = reason(
+    "TierNotFound",
+    (ACCEPTED,),
+    "spec.tiers of a route names a ModelTier that does not exist; the other tiers are served.",
+    "Create it, or remove it from spec.tiers.",
+)
+MODEL_NAME_TAKEN = reason(
+    "ModelNameTaken",
+    (ACCEPTED,),
+    "An older ModelRoute of the namespace has one of the model names of this one.",
+    "Choose other modelNames, or delete one of the two routes.",
+)
+ROUTER_EXISTS = reason("RouterExists", (PROVISIONED,), "All objects of the route exist as rendered.")
+ROUTER_IMAGE_MISSING = reason(
+    "RouterImageMissing",
+    (PROVISIONED,),
+    "The operator was not told which image the routers run.",
+    "Set the chart value router.image.repository, or image.repository.",
+)
+ROUTER_STARTING = reason(
+    "RouterStarting",
+    (READY,),
+    "No router is ready yet.",
+    "If it lasts, look at the pods of the route: a Secret that does not exist keeps them in ContainerCreating.",
+)
+NO_TIER_READY = reason(
+    "NoTierReady", (READY,), "The routers answer, and no tier of the route does.", "Look at its ModelTiers."
+)
+ROUTE_READY = reason("RouteReady", (READY,), "The routers and all tiers of the route answer.")
+SOME_TIERS_READY = reason(
+    "SomeTiersReady",
+    (READY,),
+    "Some tiers of the route do not answer; requests for them wait, or go to another tier.",
+    "Look at the ModelTiers that the message names.",
+)

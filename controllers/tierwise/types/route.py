@@ -1,0 +1,111 @@
+"""Holds what is observed of a route, what shall be done for it, and what became of that.
+
+A route has no state of its own between decisions: its ladder follows from the tiers as they are now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tierwise.api.modelroute import ModelRouteSpec
+from tierwise.api.modelroute_status import LadderTier, ModelRouteStatus
+from tierwise.types.outcome import ActionError
+from tierwise.types.snapshot import PodFacts, TierKey
+
+
+class RouteKey(TierKey):
+    """Namespace and name of a ModelRoute."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RouteObject:
+    """One ModelRoute as the API server has it. `spec` is None when it cannot be used; `invalid` then says why."""
+
+    key: RouteKey
+    uid: str
+    generation: int
+    resource_version: str
+    created_at: float
+    spec: ModelRouteSpec | None
+    status: ModelRouteStatus
+    invalid: str = ""
+    deleting: bool = False
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """The names that its policy routes."""
+        given = tuple(self.spec.model_names) if self.spec is not None else ()
+        return given or (self.key.name,)
+
+
+@dataclass(frozen=True, slots=True)
+class RouteChild:
+    """One object that was made for a route: of which kind (its plural), its manifest as read, and of a Deployment how
+    many replicas are ready and why it could not make one (empty: it could)."""
+
+    plural: str
+    name: str
+    manifest: Mapping[str, Any]
+    deleting: bool = False
+    ready_replicas: int = 0
+    failed_create: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteView:
+    """One route with all that is known of it: the objects that it controls, and the pods of its routers by name."""
+
+    route: RouteObject
+    children: tuple[RouteChild, ...] = ()
+    pods: tuple[PodFacts, ...] = ()
+
+    def child(self, plural: str) -> RouteChild | None:
+        """The child of this kind; a route has at most one of each."""
+        return next((each for each in self.children if each.plural == plural), None)
+
+
+@dataclass(frozen=True, slots=True)
+class RoutePlan:
+    """What shall be done for one route.
+
+    `serve`: its children shall exist as rendered; otherwise they are left as they are. `invalid` (a reason and a
+    message) says why the spec is not accepted. `ready` are the names of the tiers that answer."""
+
+    key: RouteKey
+    ladder: tuple[LadderTier, ...]
+    serve: bool = False
+    invalid: tuple[str, str] | None = None
+    ready: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RouterPod:
+    """How routers run in this installation: settings of the operator, not of a route."""
+
+    image: str
+    cluster_role: str
+    pull_policy: str = "IfNotPresent"
+    pull_secrets: tuple[str, ...] = ()
+    resources: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ChildEvent:
+    """A child that was written: what a person should hear of it (a reason), which it is, and why."""
+
+    reason: str
+    child: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteOutcome:
+    """What was done for one route."""
+
+    key: RouteKey
+    written: tuple[ChildEvent, ...] = ()
+    error: ActionError | None = None

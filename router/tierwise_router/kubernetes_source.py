@@ -1,0 +1,195 @@
+"""Follows a route that a ModelRoute says, and the replicas of its tiers.
+
+What the operator has found out about the tiers stands in the status of the ModelRoute; the replicas come from the
+EndpointSlices of the tiers' Services, since the operator must not be between a replica and its requests. While the API
+server is away everything stays as it was heard last. Keys come from mounted files, which are read again and again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from tierwise.api.kinds import MODEL_ROUTE
+from tierwise.api.modelroute import ModelRouteSpec
+from tierwise.api.modelroute_status import LadderTier
+from tierwise.errors import Invalid
+from tierwise.kube import connection
+from tierwise.kube.client import KubernetesCluster
+from tierwise.kube.objects import CLIENTS, PROVIDERS
+from tierwise.kube.reflector import Reflector, Source
+from tierwise.kube.transport import ApiTransport
+from tierwise.observe.records import SERVICE_LABEL
+from tierwise.observe.route_object import route_object
+from tierwise.ports import ObjectRef
+from tierwise.routing import route as values
+from tierwise.runtime.clock import SystemClock
+from tierwise.runtime.supervision import supervise
+from tierwise.types import RouteObject
+from tierwise_router import route_values
+from tierwise_router.endpoints import Endpoint, endpoints, replicas
+from tierwise_router.route_file import read_keys, read_tenants
+from tierwise_router.router_state import RouterState
+from tierwise_router.source import RELOAD_SECONDS, Loaded
+
+logger = logging.getLogger(__name__)
+
+SLICES_API, SLICES = "discovery.k8s.io/v1", "endpointslices"
+
+
+class KubernetesSource:
+    """The route of a ModelRoute. `secrets`: the folder in which its Secrets are mounted."""
+
+    def __init__(self, cluster: Source, namespace: str, name: str, secrets: Path) -> None:
+        self._cluster = cluster
+        self._namespace = namespace
+        self._name = name
+        self._secrets = secrets
+        self._changed = asyncio.Event()
+        ref = ObjectRef.of(MODEL_ROUTE, namespace, "")
+        self._routes = Reflector(cluster, ref, self._record, self._changed.set)
+        self._route: RouteObject | None = None
+        self._loaded: Loaded | None = None
+        self._slices: dict[str, tuple[Reflector[tuple[Endpoint, ...]], asyncio.Task[None]]] = {}
+        self._complaint = ""
+
+    @property
+    def parts(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
+        """The watch of the ModelRoute."""
+        return {"the ModelRoute": self._routes.run}
+
+    async def first(self) -> Loaded:
+        """The route, as soon as the API server tells of it and the operator has resolved its tiers."""
+        while True:
+            loaded = await self._load()
+            if loaded is not None:
+                self._loaded = loaded
+                return loaded
+            await self._pause()
+
+    async def follow(self, state: RouterState) -> None:
+        """Serve what the ModelRoute, the mounted files and the EndpointSlices say."""
+        try:
+            while True:
+                await self._bring(state)
+                await self._pause()
+        finally:
+            for _, task in self._slices.values():
+                task.cancel()
+            self._slices = {}
+
+    async def _pause(self) -> None:
+        """Until something has changed, or files may have."""
+        try:
+            async with asyncio.timeout(RELOAD_SECONDS):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
+        self._changed.clear()
+
+    async def _bring(self, state: RouterState) -> None:
+        found = await self._load()
+        if found is not None and found != self._loaded:
+            self._loaded = found
+            state.replace(found.route, dict(found.keys))
+            logger.info("the route has changed and is served")
+        services = {tier.service for tier in state.route.tiers if tier.service is not None}
+        self._watch(services)
+        for tier in state.tiers.values():
+            if tier.spec.service is None:
+                continue
+            reflector, _ = self._slices[tier.spec.service]
+            if reflector.present:
+                known = {one.key: (one.url, one.draining) for one in tier.replicas}
+                urls, draining = replicas(reflector.records.values(), known)
+                if known != {key: (url, key in draining) for key, url in urls.items()}:
+                    tier.set_replicas(urls, draining=draining)
+
+    async def _load(self) -> Loaded | None:
+        """The route as it is now; None while that is not known or cannot be served."""
+        self._route = next(iter(self._routes.records.values()), self._route)
+        if self._route is None:
+            return None
+        try:
+            return await asyncio.to_thread(load, self._route, self._secrets)
+        except Invalid as error:
+            if error.message != self._complaint:
+                logger.warning("%s; what was served before stays", error.message)
+                self._complaint = error.message
+            return None
+
+    def _watch(self, services: set[str]) -> None:
+        """Follow the EndpointSlices of exactly these Services."""
+        for service in self._slices.keys() - services:
+            self._slices.pop(service)[1].cancel()
+        for service in services - self._slices.keys():
+            reflector = Reflector(
+                self._cluster,
+                ObjectRef(SLICES_API, SLICES, self._namespace, ""),
+                endpoints,
+                self._changed.set,
+                selector=f"{SERVICE_LABEL}={service}",
+            )
+            name = f"the endpoints of {service}"
+            self._slices[service] = reflector, asyncio.create_task(supervise(name, reflector.run), name=name)
+
+    def _record(self, body: Mapping[str, Any]) -> RouteObject | None:
+        return route_object(body) if body["metadata"]["name"] == self._name else None
+
+
+@asynccontextmanager
+async def kubernetes_source(
+    namespace: str, name: str, secrets: Path, kubeconfig: Path | None, context: str | None
+) -> AsyncIterator[KubernetesSource]:
+    """The source over a connection of its own. Raises Invalid when there is no API server to ask."""
+    configuration = await connection.load(kubeconfig, context)
+    async with connection.client(configuration) as client:
+        cluster = KubernetesCluster(ApiTransport(client), SystemClock(), instance="router")
+        yield KubernetesSource(cluster, namespace, name, secrets)
+
+
+def load(route: RouteObject, secrets: Path) -> Loaded:
+    """The route that a ModelRoute says, with the keys from the mounted files. Raises Invalid where it cannot be
+    served."""
+    if route.spec is None:
+        raise Invalid(f"the spec of ModelRoute {route.key} cannot be used: {route.invalid}")
+    tenants = read_tenants(secrets / CLIENTS) if route.spec.clients.secret_name is not None else {}
+    made = to_route(route, route.spec, tenants)
+    return Loaded(made, read_keys(made, secrets))
+
+
+def to_route(route: RouteObject, spec: ModelRouteSpec, tenant_by_key_hash: Mapping[str, str]) -> values.Route:
+    """The route, of the spec and the ladder in the status. Raises Invalid while the two do not fit together."""
+    ladder = {tier.name: tier for tier in route.status.ladder}
+    missing = [ref.name for ref in spec.tiers if ref.name not in ladder]
+    if missing:
+        raise Invalid(f"the operator has not resolved the tier {missing[0]} of ModelRoute {route.key} yet")
+    tiers = [_tier(ladder[ref.name], values.Use(ref.use)) for ref in spec.tiers]
+    who = route_values.clients(tenant_by_key_hash, spec.clients.tenant_header)
+    return route_values.to_route(route.key.name, spec, tiers, who, routers=spec.replicas)
+
+
+def _tier(tier: LadderTier, use: values.Use) -> values.RouteTier:
+    provider = None
+    if tier.provider is not None:
+        key_file = f"{PROVIDERS}/{tier.name}/{tier.provider.secret_key}"
+        provider = values.Provider(tier.provider.base_url, key_file)
+    return values.RouteTier(
+        name=tier.name,
+        model=tier.model,
+        use=use,
+        provider=provider,
+        service=tier.service,
+        concurrency=tier.concurrency,
+        context_length=tier.context_length,
+        tariff=values.Tariff(
+            rates=None if tier.prices is None else route_values.rates(tier.prices),
+            replica_hour=None if tier.replica_hour is None else Decimal(tier.replica_hour),
+        ),
+        keep_alive_seconds=float(tier.keep_alive_seconds),
+    )

@@ -1,0 +1,49 @@
+"""Says what became of a request that no tier answered: as OpenAI's errors, with a Retry-After that means something."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from tierwise.routing.failover import Answer, Failure, retry_after_seconds
+from tierwise_router.attempt import Result
+from tierwise_router.openai_error import ClientError
+
+LONGEST_RETRY_AFTER_SECONDS = 120  # clients of OpenAI give up where more is asked of them
+DEFAULT_RETRY_AFTER_SECONDS = 5.0
+
+SENTENCES = {
+    Failure.CONNECT: "the replica could not be reached",
+    Failure.RESET_IDLE: "the replica closed the connection",
+    Failure.RESET: "the replica closed the connection before it answered",
+    Failure.TIMEOUT: "no token came in time",
+    Failure.PROTOCOL: "the replica's answer is not valid HTTP",
+    Failure.STATUS: "the replica answered with an error",
+    Failure.STREAM_ERROR: "the replica answered with an error",
+}
+
+
+def busy(status: int, message: str, seconds: int, code: str) -> ClientError:
+    """A refusal for now: the client may ask again after so many seconds."""
+    return ClientError(status, f"{message}; try again later", code=code, headers={"retry-after": str(seconds)})
+
+
+def answer_of(result: Result, now: datetime) -> Answer:
+    """What upstream said, as far as deciding needs it."""
+    error = result.values.get("error")
+    said = error if isinstance(error, dict) else result.values
+    code, kind = said.get("code"), said.get("type")
+    return Answer(
+        status=result.status,
+        code=code if isinstance(code, str) else "",
+        type=kind if isinstance(kind, str) else "",
+        retry_after=retry_after_seconds(result.headers, now),
+    )
+
+
+def refused(result: Result, now: datetime) -> ClientError:
+    """What the client is told when nobody else answers after this refusal."""
+    seconds = retry_after_seconds(result.headers, now)
+    wait = max(1, min(LONGEST_RETRY_AFTER_SECONDS, round(DEFAULT_RETRY_AFTER_SECONDS if seconds is None else seconds)))
+    if result.status in (429, 503):
+        return busy(result.status, "every tier that may answer is at its limit", wait, "upstream_limited")
+    return ClientError(502, f"the tier answered with status {result.status}", code="upstream_error")

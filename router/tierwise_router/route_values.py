@@ -1,0 +1,144 @@
+"""Turns what people write about a route into the values that routing works with.
+
+A file and a ModelRoute say most of it in the same words; what they say differently is where the tiers are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Protocol
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from tierwise.api.external import TokenPrices
+from tierwise.api.modelroute import Policy, Queue, RouteBudget, RouteDeadlines, RouteOverflow, RouteRule
+from tierwise.errors import Invalid
+from tierwise.routing import route as values
+
+
+class RouteText(Protocol):
+    """The words that a file and a ModelRoute have in common."""
+
+    @property
+    def model_names(self) -> list[str]:
+        """What clients send."""
+        ...
+
+    @property
+    def direct_access(self) -> bool:
+        """Whether a tier's name reaches it."""
+        ...
+
+    @property
+    def policy(self) -> Policy:
+        """Which tier answers."""
+        ...
+
+    @property
+    def overflow(self) -> RouteOverflow:
+        """When a full tier is left."""
+        ...
+
+    @property
+    def queue(self) -> Queue:
+        """How many wait, and how long."""
+        ...
+
+    @property
+    def deadlines(self) -> RouteDeadlines:
+        """Time limits."""
+        ...
+
+    @property
+    def budget(self) -> RouteBudget | None:
+        """What may be spent."""
+        ...
+
+
+def to_route(
+    name: str,
+    said: RouteText,
+    tiers: Sequence[values.RouteTier],
+    clients: values.Clients,
+    *,
+    routers: int = 1,
+) -> values.Route:
+    """The route over these tiers. Raises Invalid where its parts do not fit together.
+
+    `routers`: how many of them serve it without talking to each other. Each gets an equal share of the money."""
+    names = [tier.name for tier in tiers]
+    if len(set(names)) != len(names):
+        raise Invalid("two tiers have the same name; give each its own")
+    always = next((tier.name for tier in tiers if tier.use is values.Use.ALWAYS), None)
+    default = said.policy.default_tier or always
+    if default is None:
+        raise Invalid("every tier has use Overflow; one must have use Always")
+    for wanted in [default, *(rule.tier for rule in said.policy.rules)]:
+        if wanted not in names:
+            raise Invalid(f"there is no tier {wanted!r}; the tiers are {', '.join(names)}")
+    if said.overflow.stop_percent > said.overflow.start_percent:
+        raise Invalid("overflow.stopPercent must not be above overflow.startPercent")
+    cap = said.overflow.max_cost_per_hour
+    return values.Route(
+        name=name,
+        model_names=tuple(said.model_names) or (name,),
+        tiers=tuple(tiers),
+        default_tier=default,
+        rules=tuple(map(_rule, said.policy.rules)),
+        direct_access=said.direct_access,
+        overflow=values.Overflow(
+            said.overflow.start_percent,
+            said.overflow.stop_percent,
+            None if cap is None else Decimal(cap) / routers,
+        ),
+        queue=values.QueueLimits(
+            said.queue.max_requests, said.queue.timeout_seconds, said.queue.startup_timeout_seconds
+        ),
+        deadlines=values.Deadlines(
+            said.deadlines.request_seconds, said.deadlines.first_token_seconds, said.deadlines.token_gap_seconds
+        ),
+        budget=_budget(said.budget, routers),
+        clients=clients,
+    )
+
+
+def clients(tenant_by_key_hash: Mapping[str, str], tenant_header: str | None) -> values.Clients:
+    """Who may ask."""
+    return values.Clients(tenant_by_key_hash, None if tenant_header is None else tenant_header.lower())
+
+
+def rates(prices: TokenPrices) -> values.TokenRates:
+    """The four rates; a cached or written token costs what any input token costs where nothing else is said."""
+    ordinary = Decimal(prices.input)
+    return values.TokenRates(
+        input=ordinary,
+        cached_input=ordinary if prices.cached_input is None else Decimal(prices.cached_input),
+        cache_write=ordinary if prices.cache_write is None else Decimal(prices.cache_write),
+        output=Decimal(prices.output),
+    )
+
+
+def _rule(rule: RouteRule) -> values.Rule:
+    match = rule.match
+    return values.Rule(
+        name=rule.name,
+        tier=rule.tier,
+        min_prompt_tokens=match.min_prompt_tokens,
+        max_prompt_tokens=match.max_prompt_tokens,
+        tools=match.tools,
+        images=match.images,
+        response_format=match.response_format,
+        header=None if match.header is None else (match.header.name.lower(), match.header.value),
+        model=match.model,
+    )
+
+
+def _budget(budget: RouteBudget | None, routers: int) -> values.Budget | None:
+    if budget is None:
+        return None
+    try:
+        ZoneInfo(budget.time_zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise Invalid(f"budget.timeZone {budget.time_zone!r} is no IANA time zone, such as Europe/Berlin") from error
+    amount = Decimal(budget.amount) / routers
+    return values.Budget(amount, budget.period, budget.time_zone, values.WhenSpent(budget.when_spent))

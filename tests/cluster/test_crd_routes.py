@@ -1,0 +1,113 @@
+"""The CRD of ModelRoute against a real API server: its rules, their cost, and its columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from playground.handle import Playground
+from tests.cluster.kubectl import Kubectl, Refused
+from tests.unit.api.structural import walk
+from tierwise.api.crd import definition
+from tierwise.api.kinds import MODEL_ROUTE
+
+pytestmark = pytest.mark.cluster
+NAMESPACE = "crd-routes"
+ROOT = definition(MODEL_ROUTE)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+MESSAGES = {rule["message"] for _, node in walk(ROOT) for rule in node.get("x-kubernetes-validations", ())}
+SMALL, LARGE = {"name": "small"}, {"name": "large", "use": "Overflow"}
+RULE = {"name": "r", "match": {"tools": True}, "tier": "large"}
+
+# One object for each rule, that only this rule refuses.
+REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
+    "each tier may stand once in spec.tiers": ("chat", {"tiers": [SMALL, SMALL]}),
+    "at least one of spec.tiers must have use Always": ("chat", {"tiers": [LARGE]}),
+    "policy.defaultTier must name one of spec.tiers": ("chat", {"tiers": [SMALL], "policy": {"defaultTier": "x"}}),
+    "each of policy.rules must name one of spec.tiers": ("chat", {"tiers": [SMALL], "policy": {"rules": [RULE]}}),
+    "overflow.stopPercent must not be above overflow.startPercent": (
+        "chat",
+        {"tiers": [SMALL], "overflow": {"startPercent": 50, "stopPercent": 60}},
+    ),
+    "the name of a route has at most 40 characters": ("x" * 41, {"tiers": [SMALL]}),
+    "the name of a route is lower-case letters, digits and dashes, and starts with a letter": (
+        "1st",
+        {"tiers": [SMALL]},
+    ),
+    "the name of a route must not end with -predictor: KServe names the Services of tiers so": (
+        "chat-predictor",
+        {"tiers": [SMALL]},
+    ),
+}
+ACCEPTED: dict[str, dict[str, Any]] = {
+    "the plainest": {"tiers": [SMALL]},
+    "everything": {
+        "modelNames": ["chat", "gpt-4.1"],
+        "directAccess": False,
+        "tiers": [SMALL, LARGE],
+        "policy": {"defaultTier": "small", "rules": [RULE]},
+        "overflow": {"startPercent": 110, "stopPercent": 60, "maxCostPerHour": "1.50"},
+        "queue": {"maxRequests": 10, "timeoutSeconds": 5, "startupTimeoutSeconds": 60},
+        "deadlines": {"requestSeconds": 60, "firstTokenSeconds": 10, "tokenGapSeconds": 5},
+        "budget": {"amount": "100", "period": "Day", "timeZone": "Europe/Berlin", "whenSpent": "CheaperTier"},
+        "clients": {"secretName": "keys", "tenantHeader": "X-Team"},
+        "replicas": 3,
+        "drainSeconds": 60,
+    },
+    "every list full": {
+        "modelNames": [f"m{number}" for number in range(16)],
+        "tiers": [{"name": f"t{number}"} for number in range(8)],
+        "policy": {"rules": [{**RULE, "name": f"r{number}", "tier": "t7"} for number in range(32)]},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def kubectl(playground: Playground) -> Iterator[Kubectl]:
+    """kubectl in a namespace of these tests, on a cluster that has the CRD."""
+    admin = Kubectl(playground.binaries / "kubectl", playground.kubeconfig)
+    installed = admin.get("crd", MODEL_ROUTE.crd_name) is not None
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+    admin.apply(namespace, *([] if installed else [definition(MODEL_ROUTE)]))
+    admin("wait", "--for=condition=Established", f"crd/{MODEL_ROUTE.crd_name}", "--timeout=30s")
+    yield admin.within(NAMESPACE)
+    admin("delete", "namespace", NAMESPACE, "--wait=false")
+    if not installed:
+        admin("delete", "crd", MODEL_ROUTE.crd_name, "--wait=false")
+
+
+def _send(kubectl: Kubectl, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    body = {"apiVersion": MODEL_ROUTE.api_version, "kind": "ModelRoute", "metadata": {"name": name}, "spec": spec}
+    done = kubectl("create", "--dry-run=server", "-f", "-", "-o", "json", stdin=json.dumps(body))
+    return dict(json.loads(done))
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_a_rule_refuses_with_its_message_and_nothing_else_does(kubectl: Kubectl, message: str) -> None:
+    name, spec = REFUSED[message]
+    with pytest.raises(Refused) as refusal:
+        _send(kubectl, name, spec)
+    assert {each for each in MESSAGES if each in str(refusal.value)} == {message}
+
+
+def test_every_rule_has_a_case() -> None:
+    assert set(REFUSED) == MESSAGES
+
+
+@pytest.mark.parametrize("case", ACCEPTED)
+def test_what_is_right_is_accepted(kubectl: Kubectl, case: str) -> None:
+    assert _send(kubectl, "chat", ACCEPTED[case])["spec"]["replicas"] in (2, 3)
+
+
+def test_defaults_are_filled_in(kubectl: Kubectl) -> None:
+    spec = _send(kubectl, "chat", {"tiers": [SMALL]})["spec"]
+    assert spec["tiers"] == [{"name": "small", "use": "Always"}]
+    assert (spec["directAccess"], spec["drainSeconds"], spec["queue"]["maxRequests"]) == (True, 300, 100)
+    assert "budget" not in spec
+
+
+def test_its_short_name_and_category_are_known(kubectl: Kubectl) -> None:
+    for kind in ("mr", "modelroute", "tierwise"):
+        kubectl("get", kind)

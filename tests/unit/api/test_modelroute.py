@@ -1,0 +1,76 @@
+"""The CRD of ModelRoute: the same habits as that of ModelTier."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.unit.api.structural import walk
+from tierwise.api.crd import definition
+from tierwise.api.kinds import MODEL_ROUTE
+from tierwise.api.modelroute import ModelRouteSpec
+from tierwise.api.modelroute_status import ModelRouteStatus
+
+CRD = definition(MODEL_ROUTE)
+VERSION = CRD["spec"]["versions"][0]
+ROOT = VERSION["schema"]["openAPIV3Schema"]
+FIELDS = [
+    (path, node)
+    for path, node in walk(ROOT)
+    if path.startswith((".spec", ".status")) and not path.endswith(("[]", ".*"))
+]
+
+
+@pytest.mark.parametrize(("path", "node"), FIELDS, ids=[path for path, _ in FIELDS])
+def test_every_field_has_a_description_and_bounds(path: str, node: dict[str, Any]) -> None:
+    assert node["description"].endswith((".", ":"))
+    match node["type"]:
+        case "string":
+            assert "maxLength" in node or "enum" in node
+        case "array":
+            assert node["maxItems"] <= 32
+        case "integer":
+            assert "minimum" in node
+            assert "maximum" in node or path.startswith(".status")
+        case other:
+            assert other in ("object", "boolean")
+
+
+def test_columns_are_those_that_have_something_to_show_and_point_at_their_type() -> None:
+    nodes = dict(walk(ROOT))
+    columns = VERSION["additionalPrinterColumns"]
+    assert [(column["name"].upper(), column.get("priority", 0)) for column in columns] == [
+        ("URL", 0), ("TIERS", 0), ("READY", 0), ("STATUS", 0), ("REASON", 0), ("MODEL NAMES", 1), ("AGE", 0),
+    ]  # fmt: skip
+    for column in columns:
+        if column["type"] != "date":
+            assert nodes[column["jsonPath"]]["type"] == column["type"]
+
+
+def test_names_of_the_kind() -> None:
+    names = CRD["spec"]["names"]
+    assert (names["shortNames"], names["plural"], CRD["spec"]["scope"]) == (["mr"], "modelroutes", "Namespaced")
+    assert VERSION["subresources"] == {"status": {}}
+
+
+def test_rules_name_a_field_that_exists_and_have_messages_of_their_own() -> None:
+    messages = []
+    for _, node in walk(ROOT):
+        for rule in node.get("x-kubernetes-validations", ()):
+            messages.append(rule["message"])
+            schema = node
+            for part in filter(None, rule.get("fieldPath", "").split(".")):
+                schema = schema["properties"][part]
+    assert len(messages) == len(set(messages)) == 8
+
+
+def test_a_spec_needs_nothing_but_a_tier() -> None:
+    spec = ModelRouteSpec.model_validate({"tiers": [{"name": "small"}]})
+    assert (spec.replicas, spec.drain_seconds, spec.direct_access, spec.tiers[0].use) == (2, 300, True, "Always")
+    assert VERSION["schema"]["openAPIV3Schema"]["properties"]["spec"]["required"] == ["tiers"]
+
+
+def test_a_status_of_the_longest_names_fits() -> None:
+    names = ", ".join(["m" * 128] * 16)
+    assert ModelRouteStatus(model_names=names).model_names == names

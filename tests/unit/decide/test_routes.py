@@ -1,0 +1,202 @@
+"""The ladder of a route, and which routes are served."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.builders.routes import external, route, snapshot, spec, tier
+from tierwise import reasons
+from tierwise.api.modelroute_status import LadderTier
+from tierwise.api.modeltier import ModelTierSpec
+from tierwise.decide.routes import plan_routes
+from tierwise.types import RoutePlan, RouteView, Snapshot, TierView
+from tierwise.types.capabilities import Facts, ModelShape
+
+PRICED = {
+    "model": {"name": "m", "uri": "hf://org/m"},
+    "resources": {"gpus": 2},
+    "parallelism": {"tensor": 2},
+    "price": {"gpuHour": "2.49"},
+    "contextLength": 8192,
+    "batching": {"maxSequences": 32},
+}
+
+
+def only(seen: Snapshot) -> RoutePlan:
+    (plan,) = plan_routes(seen)
+    return plan
+
+
+def test_a_served_tier_is_reached_at_its_service_by_the_alias_of_every_engine() -> None:
+    plan = only(snapshot([tier("small", ModelTierSpec.model_validate(PRICED))], route()))
+    assert plan.ladder == (
+        LadderTier(
+            name="small",
+            use="Always",
+            model="tierwise",
+            service="small-predictor",
+            concurrency=64,
+            context_length=8192,
+            keep_alive_seconds=4,
+            replica_hour="4.98",
+        ),
+    )
+    assert (plan.serve, plan.invalid, plan.ready) == (True, None, ("small",))
+
+
+@pytest.mark.parametrize(("most", "given"), [(None, 64), (10, 42), (32, 64), (33, 64), (500, 64)])
+def test_a_replica_is_given_what_it_decodes_and_as_many_that_wait_or_what_its_own_queue_holds(
+    most: int | None, given: int
+) -> None:
+    """What waits in engines makes a tier grow, so some of it must wait there."""
+    batching = {"maxSequences": 32} | ({} if most is None else {"maxQueuedRequests": most})
+    made = ModelTierSpec.model_validate(PRICED | {"batching": batching})
+    assert only(snapshot([tier("small", made)], route())).ladder[0].concurrency == given
+
+
+def test_an_external_tier_is_reached_at_its_provider_and_always_answers() -> None:
+    plan = only(snapshot([external("bought")], route(given=spec("bought"))))
+    (found,) = plan.ladder
+    assert found.provider is not None
+    assert (found.provider.base_url, found.provider.secret_name, found.provider.secret_key) == (
+        "https://api.example.com/v1",
+        "provider",
+        "token",
+    )
+    assert (found.model, found.service, found.replica_hour) == ("big-1", None, None)
+    assert found.prices is not None
+    assert found.prices.output == "10"
+    assert plan.ready == ("bought",)
+
+
+def test_a_tier_without_a_price_costs_what_nobody_knows() -> None:
+    assert only(snapshot([tier("small")], route())).ladder[0].replica_hour is None
+
+
+def test_the_order_and_the_use_are_those_of_the_route() -> None:
+    given = spec(tiers=[{"name": "small"}, {"name": "bought", "use": "Overflow"}])
+    plan = only(snapshot([external("bought"), tier("small")], route(given=given)))
+    assert [(each.name, each.use) for each in plan.ladder] == [("small", "Always"), ("bought", "Overflow")]
+
+
+def test_a_tier_that_does_not_exist_keeps_its_place_and_the_others_are_served() -> None:
+    plan = only(snapshot([tier("small")], route(given=spec("small", "absent"))))
+    assert plan.serve
+    assert plan.invalid is not None
+    assert plan.invalid[0] == reasons.TIER_NOT_FOUND
+    assert "absent" in plan.invalid[1]
+    assert "small" not in plan.invalid[1]
+    assert [(each.name, each.service) for each in plan.ladder] == [
+        ("small", "small-predictor"),
+        ("absent", "absent-predictor"),
+    ]
+    assert plan.ready == ("small",)
+
+
+def test_a_tier_that_is_gone_stays_as_it_was_known() -> None:
+    before = only(snapshot([external("bought")], route(given=spec("bought")))).ladder
+    status = {"ladder": [each.model_dump(by_alias=True) for each in before]}
+    assert only(snapshot([], route(given=spec("bought"), status=status))).ladder == before
+
+
+def test_a_tier_of_another_namespace_is_none_of_this_one() -> None:
+    seen = tier("small")
+    elsewhere = replace(seen, tier=replace(seen.tier, key=replace(seen.tier.key, namespace="other")))
+    plan = only(snapshot([elsewhere], route()))
+    assert plan.invalid is not None
+    assert plan.ready == ()
+
+
+@pytest.mark.parametrize(
+    "silent",
+    [
+        tier("small", ready=False),
+        replace(tier("small"), tier=replace(tier("small").tier, deleting=True)),
+        replace(tier("small"), tier=replace(tier("small").tier, spec=None, invalid="no")),
+    ],
+    ids=["no replica", "deleting", "not understood"],
+)
+def test_a_tier_that_does_not_answer_is_not_ready_and_no_reason_to_stop(silent: TierView) -> None:
+    plan = only(snapshot([silent], route()))
+    assert (plan.serve, plan.invalid, plan.ready) == (True, None, ())
+
+
+def test_the_context_is_what_the_spec_says_then_what_the_model_says_then_what_was_known() -> None:
+    shape = Facts(model=ModelShape(context_length=4096, default_context=2048))
+    assert only(snapshot([tier("small")], route())).ladder[0].context_length is None
+    known = only(snapshot([tier("small", facts=shape)], route()))
+    assert known.ladder[0].context_length == 2048
+    long = Facts(model=ModelShape(context_length=4096))
+    assert only(snapshot([tier("small", facts=long)], route())).ladder[0].context_length == 4096
+    said = tier("small", ModelTierSpec.model_validate(PRICED), facts=shape)
+    assert only(snapshot([said], route())).ladder[0].context_length == 8192
+    status = {"ladder": [each.model_dump(by_alias=True) for each in known.ladder]}
+    asking = tier("small", metadata_pending=True)
+    assert only(snapshot([asking], route(status=status))).ladder[0].context_length == 2048
+    assert only(snapshot([tier("small")], route(status=status))).ladder[0].context_length is None
+    other = {"ladder": [{**status["ladder"][0], "service": "other-predictor"}]}
+    assert only(snapshot([asking], route(status=other))).ladder[0].context_length is None
+
+
+def test_the_older_route_keeps_a_model_name_and_the_other_is_left_as_it_is() -> None:
+    old, young = route("zoo", created_at=1.0), route("a", spec(modelNames=["zoo"]), created_at=2.0)
+    plans = {plan.key.name: plan for plan in plan_routes(snapshot([tier("small")], young, old))}
+    assert (plans["zoo"].serve, plans["zoo"].invalid) == (True, None)
+    invalid = plans["a"].invalid
+    assert invalid is not None
+    assert (plans["a"].serve, invalid[0]) == (False, reasons.MODEL_NAME_TAKEN)
+    assert "ModelRoute zoo" in invalid[1]
+    assert len(plans["a"].ladder) == 1
+
+
+def test_of_two_of_one_age_the_first_name_keeps_it() -> None:
+    one, two = route("a", spec(modelNames=["x"])), route("b", spec(modelNames=["y", "x"]))
+    assert [plan.serve for plan in plan_routes(snapshot([tier("small")], two, one))] == [True, False]
+
+
+def test_names_of_another_namespace_of_a_deleted_and_of_a_bad_route_are_free() -> None:
+    mine = route("mine", spec(modelNames=["x"]), created_at=9.0)
+    key = replace(mine.key, namespace="other")
+    others = [
+        replace(mine, key=key, uid="1", created_at=1.0),
+        route("gone", spec(modelNames=["x"]), deleting=True),
+        replace(route("x"), spec=None, invalid="spec.tiers: missing"),
+    ]
+    plans = {plan.key: plan for plan in plan_routes(snapshot([tier("small")], mine, *others))}
+    assert plans[mine.key].serve
+
+
+def test_a_spec_that_is_not_understood_changes_nothing() -> None:
+    before = only(snapshot([tier("small")], route())).ladder
+    status = {"ladder": [each.model_dump(by_alias=True) for each in before]}
+    bad = replace(route(status=status), spec=None, invalid="spec.tiers: missing")
+    plan = only(snapshot([tier("small")], bad))
+    assert plan == RoutePlan(bad.key, before, invalid=(reasons.INVALID_SPEC, "spec.tiers: missing"))
+
+
+def test_a_route_that_is_being_deleted_is_not_brought_about() -> None:
+    assert not only(snapshot([tier("small")], route(deleting=True))).serve
+
+
+NAMES = st.sampled_from(["a", "b", "c", "d"])
+
+
+@given(st.lists(st.tuples(NAMES, st.lists(NAMES, unique=True, max_size=3), st.integers(0, 2)), max_size=4))
+def test_each_model_name_has_one_served_route_and_the_order_of_the_input_does_not_matter(
+    drawn: list[tuple[str, list[str], int]],
+) -> None:
+    routes = {name: route(name, spec(modelNames=names), created_at=float(age)) for name, names, age in drawn}
+    plans = plan_routes(snapshot([tier("small")], *routes.values()))
+    assert plans == plan_routes(snapshot([tier("small")], *reversed(routes.values())))
+    claimed = [name for plan in plans if plan.serve for name in routes[plan.key.name].model_names]
+    assert len(claimed) == len(set(claimed))
+    assert all(
+        view.route.key == plan.key
+        for view, plan in zip(
+            sorted((RouteView(each) for each in routes.values()), key=lambda view: view.route.key), plans, strict=True
+        )
+    )

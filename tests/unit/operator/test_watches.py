@@ -1,0 +1,112 @@
+"""What the process knows of the cluster while a kind is absent or not listed yet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import pytest
+
+from tests.unit.observe import bodies
+from tests.unit.observe.test_route_object import body, child
+from tierwise.errors import Gone, Transient
+from tierwise.observe import World
+from tierwise.observe.records import pod_record
+from tierwise.observe.tier_object import tier_object
+from tierwise.ports import ObjectRef
+from tierwise_operator import watches
+from tierwise_operator.settings import Settings
+from tierwise_operator.watches import KINDS, Watches
+
+(DEPLOYMENTS,) = [kind for kind in KINDS if kind.name == "deployments"]
+
+
+def router() -> dict[str, Any]:
+    """The Deployment of a route's routers, as the watch of all our Deployments delivers it."""
+    found = child(readyReplicas=1)
+    found["metadata"]["labels"] = {"tierwise.io/route": "chat"}
+    return found
+
+
+class _Informer:
+    """What kopf would have told."""
+
+    problem = ""
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    async def records(self) -> Mapping[str, tuple[Any, ...]]:
+        return {
+            "tiers": (tier_object(bodies.tier()),),
+            "pods": (pod_record(bodies.pod("a")),),
+            "deployments": (DEPLOYMENTS.record(bodies.deployment()), DEPLOYMENTS.record(router())),
+            "endpoint_slices": (),
+            "scalers": (),
+        }
+
+
+class _Api:
+    """Lists objects by plural; what is in `gone` does not exist, what is in `silent` does not answer."""
+
+    def __init__(self, *, gone: tuple[str, ...] = (), silent: tuple[str, ...] = ()) -> None:
+        self._gone, self._silent = gone, silent
+        self._objects = {"modelroutes": [body()]}
+
+    async def pages(
+        self, ref: ObjectRef, *, selector: str = ""
+    ) -> AsyncIterator[tuple[tuple[Mapping[str, Any], ...], str]]:
+        if ref.plural in self._gone:
+            raise Gone("no such kind", status=404)
+        if ref.plural in self._silent:
+            raise Transient("nobody answers")
+        yield tuple(self._objects.get(ref.plural, ())), "1"
+
+    async def watch(self, ref: ObjectRef, *, since: str, selector: str = "") -> AsyncIterator[Mapping[str, Any]]:
+        await asyncio.sleep(3600)
+        yield {}
+
+
+async def seen(monkeypatch: pytest.MonkeyPatch, api: _Api) -> World | None:
+    monkeypatch.setattr(watches, "Informer", _Informer)
+    made = Watches(Settings(watch_nodes=False), api, lambda: None, lambda: None)
+
+    async def run(part: Any) -> None:
+        await part()
+
+    tasks = [asyncio.create_task(run(part)) for _, part in made.parts()]
+    await asyncio.sleep(0.05)
+    try:
+        return await made.world()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_routers_deployment_is_no_tiers(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await seen(monkeypatch, _Api())
+    assert world is not None
+    assert [each.facts.name for each in world.deployments] == ["chat-predictor"]
+    assert [each.child.name for each in world.route_children] == ["chat-router"]
+    assert [route.key.name for route in world.routes] == ["chat"]
+
+
+async def test_a_cluster_without_the_kind_modelroute_serves_its_tiers(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await seen(monkeypatch, _Api(gone=("modelroutes",)))
+    assert world is not None
+    assert (len(world.tiers), world.routes) == (1, ())
+
+
+@pytest.mark.parametrize("plural", ["modelroutes", "services", "rolebindings"])
+async def test_tiers_do_not_wait_for_what_routes_need_and_nothing_looks_deleted(
+    monkeypatch: pytest.MonkeyPatch, plural: str
+) -> None:
+    world = await seen(monkeypatch, _Api(silent=(plural,)))
+    assert world is not None
+    assert (len(world.tiers), world.routes, world.route_children) == (1, (), ())
+
+
+async def test_tiers_wait_for_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await seen(monkeypatch, _Api(silent=("inferenceservices",))) is None

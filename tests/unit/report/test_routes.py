@@ -1,0 +1,131 @@
+"""What is told about a route: conditions, one word, Events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from tests.builders.routes import route, snapshot, spec, tier
+from tests.unit.report.cases import pod
+from tierwise import reasons
+from tierwise.decide.routes import plan_routes
+from tierwise.report.routes import RouteReport, evaluate_route, report_route, route_state
+from tierwise.types import ActionError, ChildEvent, RouteChild, RouteOutcome, RoutePlan, RouteView, TierView
+
+NOW = 1_800_000_000.0
+TIERS = [tier("small"), tier("large")]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A route over two tiers with two routers, all well."""
+
+    view: RouteView = field(default_factory=lambda: RouteView(route(given=spec("small", "large")), (deployment(),)))
+    tiers: tuple[TierView, ...] = (TIERS[0], TIERS[1])
+    outcome: RouteOutcome | None = None
+
+    @property
+    def plan(self) -> RoutePlan:
+        (plan,) = plan_routes(snapshot(list(self.tiers), self.view))
+        return plan
+
+    def verdicts(self) -> Any:
+        return evaluate_route(self.view, self.plan, self.outcome or RouteOutcome(self.plan.key))
+
+    def report(self) -> RouteReport:
+        return report_route(self.view, self.plan, self.outcome or RouteOutcome(self.plan.key), NOW)
+
+
+def deployment(ready: int = 2, **fields: Any) -> RouteChild:
+    return RouteChild("deployments", "chat-router", {}, ready_replicas=ready, **fields)
+
+
+def failed(reason: str, message: str = "because") -> Case:
+    well = Case()
+    return Case(outcome=RouteOutcome(well.plan.key, error=ActionError(reason, message)))
+
+
+def seen(**changes: Any) -> RouteView:
+    return replace(Case().view, **changes)
+
+
+WAITING = pod("chat-router-1", ready=False, waiting_reason="ImagePullBackOff", waiting_message="no such image")
+SILENT = (tier("small", ready=False), tier("large", ready=False))
+CASES: dict[str, tuple[Case, tuple[str, str]]] = {
+    "well": (Case(), ("Ready", reasons.ROUTE_READY)),
+    "one tier is silent": (Case(tiers=(TIERS[0], SILENT[1])), ("Degraded", reasons.SOME_TIERS_READY)),
+    "all tiers are silent": (Case(tiers=SILENT), ("Failed", reasons.NO_TIER_READY)),
+    "starting": (Case(view=seen(children=(deployment(0),))), ("Starting", reasons.ROUTER_STARTING)),
+    "no children yet": (Case(view=seen(children=())), ("Starting", reasons.ROUTER_STARTING)),
+    "no image": (failed(reasons.ROUTER_IMAGE_MISSING, ""), ("Degraded", reasons.ROUTER_IMAGE_MISSING)),
+    "a stranger": (failed(reasons.NOT_OURS), ("Degraded", reasons.NOT_OURS)),
+    "forbidden": (failed(reasons.FORBIDDEN), ("Degraded", reasons.FORBIDDEN)),
+    "refused and nothing runs": (
+        Case(view=seen(children=()), outcome=failed(reasons.APPLY_REFUSED).outcome),
+        ("Failed", reasons.APPLY_REFUSED),
+    ),
+    "a quota": (
+        Case(view=seen(children=(deployment(0, failed_create="exceeded quota"),))),
+        ("Failed", reasons.POD_REFUSED),
+    ),
+    "a tier is missing": (Case(tiers=(TIERS[0],)), ("Degraded", reasons.TIER_NOT_FOUND)),
+    "the spec is not understood": (
+        Case(view=seen(route=replace(Case().view.route, spec=None, invalid="no tiers"))),
+        ("Rejected", reasons.INVALID_SPEC),
+    ),
+    "deleting": (Case(view=seen(route=replace(Case().view.route, deleting=True))), ("Deleting", reasons.DELETING)),
+}
+
+
+@pytest.mark.parametrize(("case", "expected"), CASES.values(), ids=list(CASES))
+def test_the_word_and_its_reason(case: Case, expected: tuple[str, str]) -> None:
+    assert route_state({verdict.type: verdict for verdict in case.verdicts()}) == expected
+    status = case.report().status
+    assert (status.state, status.reason) == expected
+
+
+def test_a_write_that_somebody_else_overtook_is_tried_again_and_no_news() -> None:
+    assert failed(reasons.CONFLICT).report().status.state == "Ready"
+
+
+def test_the_figures() -> None:
+    status = Case(tiers=(TIERS[0], SILENT[1])).report().status
+    assert (status.url, status.model_names) == ("http://chat.team.svc.cluster.local/v1", "chat")
+    assert (status.tiers, status.ready, status.observed_generation) == ("1/2", "2/2", 1)
+    assert [each.name for each in status.ladder] == ["small", "large"]
+
+
+def test_a_status_that_is_told_is_told_again_in_the_same_bytes() -> None:
+    first = Case()
+    told = first.report().status
+    again = replace(first, view=replace(first.view, route=replace(first.view.route, status=told)))
+    later = report_route(again.view, again.plan, RouteOutcome(again.plan.key), NOW + 100)
+    assert later.status == told
+    assert later.events == ()
+
+
+def test_why_a_pod_waits_is_said_and_who_must_act() -> None:
+    (ready,) = [v for v in Case(view=seen(children=(deployment(0),), pods=(WAITING,))).verdicts() if v.type == "Ready"]
+    assert "ImagePullBackOff: no such image" in ready.message
+
+
+def test_one_event_names_all_children_that_were_made() -> None:
+    case = Case(view=seen(children=()))
+    written = (ChildEvent(reasons.CREATED, "Service chat"), ChildEvent(reasons.CREATED, "Deployment chat-router"))
+    (event,) = replace(case, outcome=RouteOutcome(case.plan.key, written)).report().events
+    assert (event.kind, event.reason, event.warning) == ("ModelRoute", reasons.CREATED, False)
+    assert event.message.startswith("Service chat, Deployment chat-router: created")
+
+
+def test_a_change_for_the_worse_is_a_warning_and_recovery_is_told() -> None:
+    well = Case()
+    told = well.report().status
+    before = replace(well.view, route=replace(well.view.route, status=told))
+    (warning,) = replace(well, view=before, tiers=SILENT).report().events
+    assert (warning.reason, warning.warning) == (reasons.NO_TIER_READY, True)
+    ill = replace(well, view=before, tiers=SILENT).report().status
+    after = replace(well.view, route=replace(well.view.route, status=ill))
+    (event,) = replace(well, view=after).report().events
+    assert (event.reason, event.warning) == (reasons.ROUTE_READY, False)
