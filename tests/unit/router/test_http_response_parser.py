@@ -235,7 +235,7 @@ def _reference(data: bytes) -> tuple[int, bytes] | None:
 PLACES = st.lists(st.integers(0, 500), max_size=8)
 
 
-@fuzz(100)
+@fuzz(60)
 @given(st.one_of(spoilt(), st.binary(max_size=80)), PLACES, st.booleans())
 @example(OK + b"Content-Length: 2\r\n\r\nhi" + b"\x80", [], False)
 def test_whatever_comes_only_a_protocol_error_is_raised_and_cuts_change_nothing(
@@ -246,7 +246,7 @@ def test_whatever_comes_only_a_protocol_error_is_raised_and_cuts_change_nothing(
     assert (whole, refused) == (pieces, also)
 
 
-@fuzz(100)
+@fuzz(60)
 @given(spoilt())
 @example(b"HTTP/1.1 200 \x00OK\r\nContent-Length: 0\r\n\r\n")
 def test_an_answer_that_is_taken_is_one_for_an_independent_reader_too(data: bytes) -> None:
