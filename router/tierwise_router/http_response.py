@@ -75,19 +75,11 @@ class ResponseParser:
         self._quiet_bytes += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            raise ProtocolError("upstream wants another protocol") from None
-        except httptools.HttpParserCallbackError as error:
-            cause = error.__context__
-            if isinstance(cause, ProtocolError):
-                raise cause from None
-            logger.error("reading an answer has failed", exc_info=cause)
-            raise ProtocolError("upstream's answer cannot be read") from cause
-        except httptools.HttpParserError:
-            if not self.waiting:  # what follows the answer is no answer
-                self.surplus = True
-                return
-            raise ProtocolError("upstream's answer is not valid HTTP/1.1") from None
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if self.waiting:
+                raise _refusal(error) from None
+            self.surplus = True  # what follows the answer is no answer
+            return
         if self._quiet_bytes > MOST_QUIET_BYTES:
             raise ProtocolError("upstream's headers, or what frames its answer, are too large")
 
@@ -156,3 +148,15 @@ class ResponseParser:
             return  # informational, or nothing that was asked for
         self._sink = None
         sink.answer_ended(self._reusable)
+
+
+def _refusal(error: Exception) -> ProtocolError:
+    if isinstance(error, httptools.HttpParserUpgrade):
+        return ProtocolError("upstream wants another protocol")
+    if not isinstance(error, httptools.HttpParserCallbackError):
+        return ProtocolError("upstream's answer is not valid HTTP/1.1")
+    cause = error.__context__
+    if isinstance(cause, ProtocolError):
+        return cause
+    logger.error("reading an answer has failed", exc_info=cause)
+    return ProtocolError("upstream's answer cannot be read")

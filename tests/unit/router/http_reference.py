@@ -69,7 +69,8 @@ def read_all(data: bytes) -> list[Reference]:
     found = []
     while (one := read(data)) is not None:
         found.append(one)
-        if any(name == b"connection" and b"close" in value.lower() for name, value in one.headers):
+        options = [value.lower().split(b",") for name, value in one.headers if name == b"connection"]
+        if any(option.strip() == b"close" for listed in options for option in listed):
             break
         data = one.left
     return found

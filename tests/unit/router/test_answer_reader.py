@@ -128,7 +128,7 @@ JSON = st.recursive(
 )
 
 
-@fuzz(100)
+@fuzz(60)
 @given(JSON, st.binary(max_size=20))
 def test_whatever_an_event_holds_it_is_read_without_a_fault(values: Any, junk: bytes) -> None:
     reader = _after(values, junk)

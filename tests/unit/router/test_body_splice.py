@@ -37,7 +37,7 @@ def _read(raw: bytes) -> Body | ClientError:
         return error
 
 
-@fuzz(60)
+@fuzz(40)
 @given(BODIES, SEEDS, st.booleans(), st.sampled_from(["m", 'a"b\\c', "é"]))
 def test_only_the_model_and_the_wish_for_usage_change_and_every_other_byte_stays(
     pairs: Pairs, seed: int, force: bool, name: str
@@ -81,7 +81,7 @@ def _bad_options(values: dict[str, Any]) -> bool:
     return not isinstance(options, dict | None) or not isinstance(stream, bool | None)
 
 
-@fuzz(60)
+@fuzz(40)
 @given(BODIES, SEEDS)
 def test_members_are_where_a_descent_finds_them(pairs: Pairs, seed: int) -> None:
     raw = text(pairs, seed)
@@ -98,7 +98,7 @@ def test_members_are_where_a_descent_finds_them(pairs: Pairs, seed: int) -> None
             assert (span.start, span.end) == (start, end)
 
 
-@fuzz(60)
+@fuzz(40)
 @given(st.one_of(st.binary(max_size=200), st.builds(text, st.one_of(BODIES, VALUES), SEEDS)), SEEDS, st.integers(0, 3))
 @example(b'{"model":"a","stream_options":{"x":[' + b"[" * 300 + b"]" * 300 + b"]}}", 0, 0)
 @example(b'{"model":"a","tools":' + b"[" * 300 + b"]" * 300 + b"}", 0, 0)
@@ -146,7 +146,7 @@ SHAPED = [
 ]
 
 
-@fuzz(60)
+@fuzz(40)
 @given(st.dictionaries(st.sampled_from(SHAPED), CONTENT, max_size=5))
 def test_the_facts_of_a_body_are_found_whatever_stands_where(values: dict[str, Any]) -> None:
     facts = shape(values)

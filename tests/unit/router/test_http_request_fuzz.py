@@ -66,7 +66,7 @@ def _lower_coding(name: bytes, value: bytes) -> bytes:
     return value.lower() if name == b"transfer-encoding" else value  # h11 writes it so
 
 
-@fuzz(100)
+@fuzz(60)
 @given(spoilt(), st.lists(st.integers(0, 2_000), max_size=12))
 @example(
     b"POST / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: Upgrade\r\nContent-Length: 5\r\n\r\nhello"
@@ -79,7 +79,7 @@ def test_what_is_taken_for_a_request_is_one_for_an_independent_reader_too(data: 
     _agrees(data, places)
 
 
-@fuzz(100)
+@fuzz(60)
 @given(spoilt(), st.lists(st.integers(0, 2_000), max_size=12))
 def test_the_same_requests_are_read_however_the_bytes_are_cut(data: bytes, places: list[int]) -> None:
     whole, refused = parse([data])
@@ -90,7 +90,7 @@ def test_the_same_requests_are_read_however_the_bytes_are_cut(data: bytes, place
     assert (refused is None) == (also is None)
 
 
-@fuzz(100)
+@fuzz(60)
 @given(st.lists(st.binary(max_size=60), max_size=8))
 def test_noise_is_refused_or_waited_for_and_nothing_else_is_raised(pieces: list[bytes]) -> None:
     requests, _ = parse(pieces)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -140,7 +141,13 @@ def test_what_is_no_answer_is_refused(data: bytes) -> None:
     assert _read([data[i : i + 50_000] for i in range(0, len(data), 50_000)])[2]
 
 
-@pytest.mark.parametrize("behind", [OK, b"x", b"\r\nx", b"HTTP/1.1 100 C\r\n\r\n", OK + b"Content-Length: 0\r\n\r\n"])
+SURPLUS = [
+    *(OK, b"x", b"\r\nx", b"HTTP/1.1 100 C\r\n\r\n", OK + b"Content-Length: 0\r\n\r\n"),
+    *(b"HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n", OK + b"X: y\r\n" * 20_000),
+]
+
+
+@pytest.mark.parametrize("behind", SURPLUS)
 @pytest.mark.parametrize("cut_at", [0, 1, 2])
 def test_more_than_was_asked_for_is_told_to_nobody(behind: bytes, cut_at: int) -> None:
     first = OK + b"Content-Length: 2\r\n\r\nhi"
@@ -194,12 +201,21 @@ def spoilt(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
+# What llhttp takes and h11 does not: any letters in a reason, which nobody reads, and empty lines before an answer.
+_REASON = re.compile(rb"(?m)^(HTTP/1\.[01] \d{3} )[^\r\n]*")
+
+
+_EMPTY = re.compile(rb"\A((?:HTTP/1\.[01] 1\d\d[^\r\n]*\r\n(?:[^\r\n]+\r\n)*\r\n)*)[\r\n]+")
+
+
 def _reference(data: bytes) -> tuple[int, bytes] | None:
     """The first final answer as h11 reads it, where it is complete without the end of the connection."""
     connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=1 << 20)
     connection.send(h11.Request(method="POST", target="/", headers=[("Host", "a"), ("Content-Length", "0")]))
     connection.send(h11.EndOfMessage())
-    connection.receive_data(data.lstrip(b"\r\n"))
+    while (forgiven := _EMPTY.sub(rb"\1", data)) != data:
+        data = forgiven
+    connection.receive_data(_REASON.sub(rb"\1X", data))
     status, body = 0, b""
     try:
         while True:
@@ -219,7 +235,7 @@ def _reference(data: bytes) -> tuple[int, bytes] | None:
 PLACES = st.lists(st.integers(0, 500), max_size=8)
 
 
-@fuzz(100)
+@fuzz(60)
 @given(st.one_of(spoilt(), st.binary(max_size=80)), PLACES, st.booleans())
 @example(OK + b"Content-Length: 2\r\n\r\nhi" + b"\x80", [], False)
 def test_whatever_comes_only_a_protocol_error_is_raised_and_cuts_change_nothing(
@@ -230,8 +246,9 @@ def test_whatever_comes_only_a_protocol_error_is_raised_and_cuts_change_nothing(
     assert (whole, refused) == (pieces, also)
 
 
-@fuzz(100)
+@fuzz(60)
 @given(spoilt())
+@example(b"HTTP/1.1 200 \x00OK\r\nContent-Length: 0\r\n\r\n")
 def test_an_answer_that_is_taken_is_one_for_an_independent_reader_too(data: bytes) -> None:
     told, _, refused = _read([data])
     if told.ended is not None and not refused:

@@ -75,7 +75,7 @@ STREAMS = st.lists(st.tuples(LINES, ENDS), max_size=14).map(lambda lines: b"".jo
 PLACES = st.lists(st.integers(0, 400), max_size=20)
 
 
-@fuzz(100)
+@fuzz(60)
 @given(st.one_of(STREAMS, st.text("\r\n\r\nad: ", max_size=30).map(str.encode)), PLACES)
 @example(b"data: a\r\ndata: b\r\n\r\n", [])
 @example(b"data: a\r\ndata: b\r\n\r\ndata: c\r\r", [8, 9, 10, 17, 18, 19])
