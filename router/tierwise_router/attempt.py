@@ -64,6 +64,7 @@ class Attempt:
         connection: Connection,
         reply: Reply,
         own_headers: Callable[[], list[tuple[str, str]]],
+        on_commit: Callable[[], None],
         *,
         stream: bool,
         drop_usage: bool,
@@ -71,6 +72,7 @@ class Attempt:
         self._connection = connection
         self._reply = reply
         self._own_headers = own_headers
+        self._on_commit = on_commit
         self._stream = stream
         self._reader = StreamReader(drop_usage)
         self._streaming = False
@@ -119,7 +121,7 @@ class Attempt:
     def expire(self) -> None:
         """Fail: the request's deadline has passed."""
         if not self.done.done():
-            self._give_up(Failure.TIMEOUT, "the deadline of the request has passed")
+            self._give_up(Failure.DEADLINE, "the deadline of the request has passed")
 
     # --- what the connection calls ----------------------------------------------------------------------------------
 
@@ -247,6 +249,7 @@ class Attempt:
 
     def _commit(self) -> bool:
         self._first_content_at = self._last_token_at = time.monotonic()
+        self._on_commit()
         return not self._reply.started
 
     def _passed_on(self) -> list[tuple[str, str]]:

@@ -56,6 +56,7 @@ class KubernetesSource:
         self._route: RouteObject | None = None
         self._loaded: Loaded | None = None
         self._slices: dict[str, tuple[Reflector[tuple[Endpoint, ...]], asyncio.Task[None]]] = {}
+        self._listed: set[str] = set()
         self._complaint = ""
 
     @property
@@ -95,8 +96,8 @@ class KubernetesSource:
     async def _bring(self, state: RouterState) -> None:
         found = await self._load()
         if found is not None and found != self._loaded:
-            self._loaded = found
             state.replace(found.route, dict(found.keys))
+            self._loaded = found
             logger.info("the route has changed and is served")
         services = {tier.service for tier in state.route.tiers if tier.service is not None}
         self._watch(services)
@@ -108,7 +109,9 @@ class KubernetesSource:
                 known = {one.key: (one.url, one.draining) for one in tier.replicas}
                 urls, draining = replicas(reflector.records.values(), known)
                 if known != {key: (url, key in draining) for key, url in urls.items()}:
-                    tier.set_replicas(urls, draining=draining)
+                    # What was there before this router is not new: it needs no slow start.
+                    tier.set_replicas(urls, draining=draining, started=tier.spec.service not in self._listed)
+                self._listed.add(tier.spec.service)
 
     async def _load(self) -> Loaded | None:
         """The route as it is now; None while that is not known or cannot be served."""

@@ -55,14 +55,25 @@ class Purse:
             self._mark = _spent_before(path, period)
             self.account = Account(budget.amount, period, self._mark)
 
+    def limit_spilling(self, overflow: Overflow) -> None:
+        """The route says something else about spilling."""
+        self._overflow = overflow
+
+    def spill_fits(self, estimate: Decimal) -> bool:
+        """Whether a spilled request of this cost is within the hour's cap."""
+        return self.cap.fits(self._monotonic(), estimate, self._overflow.max_cost_per_hour)
+
     def hold(self, estimate: Decimal, spilled: bool) -> Hold | None:
         """Set `estimate` aside; None where the budget, or the cap of spilling, does not allow it.
         Raises OSError where what is spent cannot be written down."""
-        if spilled and not self.cap.fits(self._monotonic(), estimate, self._overflow.max_cost_per_hour):
+        if spilled and not self.spill_fits(estimate):
             return None
         reservation = None
         if self.account is not None and self._budget is not None and estimate:
+            before = self.account.period
             self.account.enter(period_start(self._now(), self._budget))
+            if self.account.period != before:
+                self._mark = NOTHING  # what the file says is of the period before
             reservation = self.account.reserve(estimate)
             if reservation is None:
                 return None

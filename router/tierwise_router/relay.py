@@ -35,11 +35,13 @@ from tierwise_router.record import Charge, Record
 from tierwise_router.relay_errors import SENTENCES, answer_of, busy, refused
 from tierwise_router.request_body import Body, Shape, read, shape
 from tierwise_router.router_state import RouterState
-from tierwise_router.tier import QueueFull, QueueTimeout, Slot, Tier
+from tierwise_router.tier import QueueFull, QueueTimeout, Slot, Tier, Wish
 from tierwise_router.upstream import Connection, Pool, Server, UpstreamError
 
+_RESPONSES = "/v1/responses"
 _FORCED = frozenset({"/v1/chat/completions", "/v1/completions"})
 _PRIORITIES = {one.value: one for one in Priority}
+_MAYBE_BILLED = frozenset({Failure.DEADLINE, Failure.TIMEOUT, Failure.RESET})
 _BATCH_SERVICE_TIERS = frozenset({"flex", "batch"})
 
 
@@ -57,14 +59,13 @@ class _Job:
     error: ClientError | None = None
     tried: list[Replica] = field(default_factory=list)
     stale: bool = False  # a kept connection was closed under it: the next attempt takes a new one, to any replica
+    capped: bool = False
     kept_by: str = ""
     """The replica that keeps the response which this one continues: no other can."""
 
-    def without(self, tier: Tier) -> list[Replica]:
-        """The replicas of a tier that cannot answer, or have tried."""
-        if self.kept_by:
-            return [one for one in tier.replicas if one.key != self.kept_by or one in self.tried]
-        return self.tried
+    def wish(self, *, only: str = "") -> Wish:
+        """What it wants of a tier."""
+        return Wish(self.priority, self.shape.blocks, tuple(self.tried), only or self.kept_by)
 
 
 class Relay:
@@ -111,6 +112,8 @@ class Relay:
         while position < len(candidates):
             candidate = candidates[position]
             position += 1
+            if job.error is not None and state.monotonic() >= until:
+                break
             tier = state.tiers.get(candidate.tier.name)
             if tier is None:
                 continue  # the route has changed meanwhile
@@ -120,7 +123,7 @@ class Relay:
             record.tier, record.reason = tier.spec.name, candidate.reason
             hold = self._hold(job, tier, candidate.reason)
             if hold is None:
-                if not spent and state.spent_means_cheaper:
+                if not spent and not job.capped and state.spent_means_cheaper:
                     spent = True
                     candidates = candidates[:position] + state.cheaper_than(candidates[0].tier, BUDGET)
                 continue
@@ -143,11 +146,12 @@ class Relay:
             headers={name: value for name in wanted if (value := job.request.header(name.encode())) is not None},
             blocks=job.shape.blocks,
         )
-        choice = self._of_previous(job) or choose_tiers(state.route, facts, state.saturated())
+        choice = choose_tiers(state.route, facts, state.saturated())
         if not choice.candidates:
             raise ClientError(
                 404, f"the model {job.body.model!r} does not exist on this route", code="model_not_found", param="model"
             )
+        choice = self._of_previous(job) or choice
         record.rule = choice.rule
         first = choice.candidates[0]
         wanted_tier = choice.candidates[1].tier if first.reason == SPILL else first.tier
@@ -158,7 +162,7 @@ class Relay:
         """Where the response that this one continues was made, if that is known. An engine keeps responses in its own
         memory, a provider in its account."""
         state = self._state
-        previous = job.body.values.get("previous_response_id")
+        previous = job.body.values.get("previous_response_id") if job.request.path == _RESPONSES else None
         owner = state.owner(previous) if isinstance(previous, str) else None
         tier = state.tiers.get(owner[0]) if owner is not None else None
         if owner is None or tier is None:
@@ -177,10 +181,18 @@ class Relay:
         """The money for one attempt at a tier, or None with the reason in `job.error`."""
         spilled = reason in (SPILL, FALLBACK) and tier.spec.external
         amount = estimate(job.shape.prompt_tokens, job.shape.max_tokens, tier.spec.tariff)
-        hold = self._state.purse.hold(amount, spilled)
+        purse = self._state.purse
+        job.capped = spilled and not purse.spill_fits(amount)
+        if job.capped:
+            tier.counts.refuse("spill_cap")
+            job.error = job.error or busy(
+                429, "spilling has cost as much as it may in this hour", 60, "spill_cap_reached"
+            )
+            return None
+        hold = purse.hold(amount, spilled)
         if hold is None:
             tier.counts.refuse("budget")
-            seconds = min(120.0, self._state.purse.seconds_until_renewed())
+            seconds = min(120.0, purse.seconds_until_renewed())
             job.error = job.error or ClientError(
                 429,
                 "the budget of this route is spent; ask the owner of the route to raise spec.budget, or wait",
@@ -193,7 +205,7 @@ class Relay:
         """Whether the request has been answered there (well or badly); `job.error` says why it was not."""
         before = len(job.record.charges)
         try:
-            slot = await self._first_slot(job, tier)
+            slot = await self._slot(job, tier, job.wish())
             while slot is not None:
                 verdict = await self._attempt(job, tier, slot)
                 if verdict is None:
@@ -204,11 +216,11 @@ class Relay:
             spent = sum((charge.cost for charge in job.record.charges[before:]), NOTHING)
             self._state.purse.settle(hold, spent)
 
-    async def _first_slot(self, job: _Job, tier: Tier) -> Slot | None:
+    async def _slot(self, job: _Job, tier: Tier, wish: Wish, *, again: bool = False) -> Slot | None:
         state = self._state
         asked_at = state.monotonic()
         try:
-            return await tier.take(job.priority, job.shape.blocks, state.route.queue, job.until, job.without(tier))
+            return await tier.take(wish, state.route.queue, job.until, again=again)
         except QueueFull:
             job.error = busy(429, "too many requests are waiting", tier.retry_after_seconds(), "queue_full")
         except QueueTimeout as late:
@@ -229,14 +241,19 @@ class Relay:
         free = verdict.next is Next.SAME and not verdict.wait_seconds  # a kept connection: the replica is not at fault
         if not free and not state.retry_allowed(now):
             return None
+        replica = slot.pick.replica
         if verdict.next is Next.SAME:
-            if len(job.tried) > 1:
+            if job.tried.count(replica) > 1:
                 return None
             await asyncio.sleep(verdict.wait_seconds)
-            return tier.try_take(
-                job.priority, job.shape.blocks, [one for one in job.tried if one is not slot.pick.replica]
-            )
-        return None if verdict.next is Next.TIER else tier.try_take(job.priority, job.shape.blocks, job.without(tier))
+            wish = Wish(job.priority, job.shape.blocks, (), replica.key)
+        elif verdict.next is Next.REPLICA and not job.kept_by:
+            wish = job.wish()
+            if not any(not one.draining and one not in wish.without for one in tier.replicas):
+                return None
+        else:
+            return None
+        return await self._slot(job, tier, wish, again=True)
 
     async def _attempt(self, job: _Job, tier: Tier, slot: Slot) -> Verdict | None:
         """One attempt. None when the client has its answer; otherwise what should follow."""
@@ -251,7 +268,7 @@ class Relay:
         try:
             try:
                 connection = (None if job.stale or replica in job.tried else pool.take(started)) or await pool.connect()
-                attempt = self._prepared(job, connection)
+                attempt = self._prepared(job, connection, replica)
                 with state.watched(attempt, job.until):
                     attempt.send(self._request_bytes(job, tier, pool.server))
                     result = await attempt.done
@@ -269,11 +286,11 @@ class Relay:
                 self._charge(job, tier, partial, used)
         self._charge(job, tier, result, used)
         job.tried.append(replica)
-        job.stale = result.failure is Failure.RESET_IDLE
+        job.stale = job.stale or result.failure is Failure.RESET_IDLE
         if result.first_content_at is not None and job.body.stream:
             replica.first_token_after(result.first_content_at - started)
             record.first_content_at = result.first_content_at
-        self._learn(tier, slot, result)
+        self._learn(job, tier, slot, result)
         return verdict
 
     def _give_back(self, pool: Pool, connection: Connection, attempt: Attempt) -> None:
@@ -283,11 +300,12 @@ class Relay:
         else:
             connection.close()
 
-    def _prepared(self, job: _Job, connection: Connection) -> Attempt:
+    def _prepared(self, job: _Job, connection: Connection, replica: Replica) -> Attempt:
         return Attempt(
             connection,
             job.reply,
             lambda: self._own_headers(job.record),
+            replica.breaker.succeeded,
             stream=job.body.stream,
             drop_usage=self._forces_usage(job),
         )
@@ -306,17 +324,20 @@ class Relay:
     def _charge(self, job: _Job, tier: Tier, result: Result, replica_seconds: float) -> None:
         usage = result.usage
         if usage is None:
-            worked = result.end in (End.ANSWERED, End.BROKEN)
+            # What reached a provider may be on its bill, answered or not.
+            worked = result.end in (End.ANSWERED, End.BROKEN) or (
+                tier.spec.external and result.failure in _MAYBE_BILLED
+            )
             usage = Usage(job.shape.prompt_tokens, output=result.output_events, estimated=True) if worked else Usage()
         money = cost(usage, tier.spec.tariff, replica_seconds)
         if money or usage.prompt or usage.output:
             job.record.charges.append(Charge(tier.spec.name, usage, money))
 
-    def _learn(self, tier: Tier, slot: Slot, result: Result) -> None:
+    def _learn(self, job: _Job, tier: Tier, slot: Slot, result: Result) -> None:
         replica = slot.pick.replica
         if result.usage is not None and not tier.spec.external:
             tier.index.correct(replica.key, slot.pick.matched, result.usage.cached_input)
-        if result.response_id:
+        if result.response_id and job.request.path == _RESPONSES:
             self._state.remember(result.response_id, tier.spec.name, replica.key)
 
     def _judge(self, job: _Job, tier: Tier, replica: Replica, result: Result) -> Verdict | None:
@@ -328,14 +349,17 @@ class Relay:
             record.status, record.outcome = result.status, "ok"
             return None
         if result.end is End.BROKEN:
-            replica.breaker.failed(now)
+            if result.failure is Failure.DEADLINE:
+                replica.breaker.succeeded()
+            else:
+                replica.breaker.failed(now)
             record.status, record.outcome = result.status, "broken"
             state.ledger.failures[tier.spec.name, (result.failure or Failure.RESET).value] += 1
             return None
         failure = result.failure or Failure.RESET
         if result.end is End.FAILED:
             verdict = after_failure(failure, external)
-            status = 504 if failure is Failure.TIMEOUT else 502
+            status = 504 if failure in (Failure.TIMEOUT, Failure.DEADLINE) else 502
             job.error = ClientError(status, SENTENCES[failure], code=f"upstream_{failure.value}")
         else:
             verdict = after_answer(answer_of(result, state.now()), external)

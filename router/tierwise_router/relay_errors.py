@@ -16,6 +16,7 @@ SENTENCES = {
     Failure.RESET_IDLE: "the replica closed the connection",
     Failure.RESET: "the replica closed the connection before it answered",
     Failure.TIMEOUT: "no token came in time",
+    Failure.DEADLINE: "the time of the request is over",
     Failure.PROTOCOL: "the replica's answer is not valid HTTP",
     Failure.STATUS: "the replica answered with an error",
     Failure.STREAM_ERROR: "the replica answered with an error",

@@ -22,6 +22,7 @@ MOST_QUOTES = 400_000
 MOST_COMMAS = 1_000_000
 MOST_PARTS = 100_000
 BYTES_PER_TOKEN = 4
+MOST_MODEL_CHARACTERS = 256  # it stands in logs and errors, where nothing else of a body may
 IMAGE_TOKENS = 1_000  # of an image, roughly; only rules and estimates use it
 _USAGE = b'"stream_options":{"include_usage":true},'
 _WANTED = ("model", "stream_options")
@@ -59,6 +60,8 @@ def read(raw: bytes) -> Body:
     model = values.get("model")
     if not isinstance(model, str) or not model:
         raise ClientError(400, "you must provide a model parameter", param="model", code="missing_required_parameter")
+    if len(model) > MOST_MODEL_CHARACTERS:
+        raise ClientError(400, "the model's name is too long", param="model", code="invalid_model")
     options = values.get("stream_options")
     if options is not None and not isinstance(options, dict):
         raise ClientError(400, "stream_options must be an object", param="stream_options")

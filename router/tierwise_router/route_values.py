@@ -14,6 +14,7 @@ from tierwise.api.external import TokenPrices
 from tierwise.api.modelroute import Policy, Queue, RouteBudget, RouteDeadlines, RouteOverflow, RouteRule
 from tierwise.errors import Invalid
 from tierwise.routing import route as values
+from tierwise_router.upstream import Server
 
 
 class RouteText(Protocol):
@@ -66,6 +67,12 @@ def to_route(
     """The route over these tiers. Raises Invalid where its parts do not fit together.
 
     `routers`: how many of them serve it without talking to each other. Each gets an equal share of the money."""
+    for tier in tiers:
+        for url in (*tier.urls, *([tier.provider.base_url] if tier.provider is not None else [])):
+            try:
+                Server.of(url)
+            except ValueError as error:
+                raise Invalid(f"tier {tier.name!r}: {url!r} is no address of a server: {error}") from error
     names = [tier.name for tier in tiers]
     if len(set(names)) != len(names):
         raise Invalid("two tiers have the same name; give each its own")

@@ -44,12 +44,21 @@ class Slot:
     mark: float
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a request wants of a tier. `without`: replicas that have failed it. `only`: the key of the one replica that
+    can answer it."""
+
+    priority: Priority = Priority.INTERACTIVE
+    blocks: tuple[int, ...] = ()
+    without: Collection[Replica] = ()
+    only: str = ""
+
+
 @dataclass(slots=True, eq=False)
 class _Waiter:
     future: asyncio.Future[Slot]
-    blocks: tuple[int, ...]
-    without: Collection[Replica]
-    priority: Priority
+    wish: Wish
 
 
 @dataclass(slots=True)
@@ -77,6 +86,7 @@ class Tier:
         self._pools: dict[str, Pool] = {}
         self._queues: dict[Priority, deque[_Waiter]] = {Priority.INTERACTIVE: deque(), Priority.BATCH: deque()}
         self._turn = 0
+        self._bound = 0
         self._last_end: float | None = None
         self._seconds_per_request = 1.0
         self.respecify(spec)
@@ -133,8 +143,9 @@ class Tier:
         return self.spec.external and not any(one.breaker.allows(now) for one in self._replicas.values())
 
     def fullness(self) -> float:
-        """1.0 is full (`tierwise.routing.saturation`)."""
-        return saturation(list(self._replicas.values()), self.spec.concurrency)
+        """1.0 is full (`tierwise.routing.saturation`); so is a tier at which anybody waits."""
+        found = saturation(list(self._replicas.values()), self.spec.concurrency)
+        return max(1.0, found) if self.waiting else found
 
     # --- places -----------------------------------------------------------------------------------------------------
 
@@ -147,36 +158,37 @@ class Tier:
         """Those of one class."""
         return len(self._queues[priority])
 
-    def try_take(self, priority: Priority, blocks: tuple[int, ...], without: Collection[Replica] = ()) -> Slot | None:
+    def try_take(self, wish: Wish) -> Slot | None:
         """A place on the best replica that is free now. Who waits comes first."""
-        ahead = self._queues[Priority.INTERACTIVE] or (priority is Priority.BATCH and self._queues[Priority.BATCH])
-        return None if ahead else self._take(priority, blocks, without)
+        if not wish.only:
+            ahead = [self._queues[Priority.INTERACTIVE]]
+            ahead += [self._queues[Priority.BATCH]] if wish.priority is Priority.BATCH else []
+            if any(not waiter.wish.only for queue in ahead for waiter in queue):
+                return None
+        return self._take(wish)
 
-    async def take(
-        self,
-        priority: Priority,
-        blocks: tuple[int, ...],
-        limits: QueueLimits,
-        until: float,
-        without: Collection[Replica] = (),
-    ) -> Slot:
-        """A place, when there is one. Raises QueueFull or QueueTimeout; `until` is of `monotonic`."""
-        slot = self.try_take(priority, blocks, without)
+    async def take(self, wish: Wish, limits: QueueLimits, until: float, *, again: bool = False) -> Slot:
+        """A place, when there is one. Raises QueueFull or QueueTimeout; `until` is of `monotonic`. `again`: the request
+        has had a place and comes before those that had none."""
+        slot = self.try_take(wish)
         if slot is not None:
             return slot
-        if self.waiting >= limits.max_requests and not self._displace(priority):
+        if self.waiting >= limits.max_requests and not again and not self._displace(wish.priority):
             self.counts.refuse("queue_full")
             raise QueueFull
         allowed = limits.timeout_seconds if self.ready else limits.startup_timeout_seconds
-        waiter = _Waiter(asyncio.get_running_loop().create_future(), blocks, without, priority)
-        queue = self._queues[priority]
-        queue.append(waiter)
+        waiter = _Waiter(asyncio.get_running_loop().create_future(), wish)
+        queue = self._queues[wish.priority]
+        if again:
+            queue.appendleft(waiter)
+        else:
+            queue.append(waiter)
+        self._bound += bool(wish.only)
         try:
             async with asyncio.timeout_at(min(until, self._monotonic() + allowed)):
                 return await waiter.future
         except BaseException as error:
-            if waiter in queue:
-                queue.remove(waiter)
+            self._forget(queue, waiter)
             if waiter.future.done() and not waiter.future.cancelled() and waiter.future.exception() is None:
                 self.release(waiter.future.result())  # it came as we left
             if isinstance(error, TimeoutError):
@@ -195,17 +207,31 @@ class Tier:
         return used
 
     def wake(self) -> None:
-        """Give the free places to those who wait."""
+        """Give the free places to those who wait. One that waits for a single replica holds nobody up."""
         for priority in (Priority.INTERACTIVE, Priority.BATCH):
             queue = self._queues[priority]
-            while queue:
-                waiter = queue[0]
-                slot = None if waiter.future.done() else self._take(priority, waiter.blocks, waiter.without)
-                if slot is None and not waiter.future.done():
-                    return
-                queue.popleft()
-                if slot is not None:
+            blocked = False
+            for waiter in list(queue):
+                if blocked and not self._bound:
+                    break
+                wish = waiter.wish
+                if waiter.future.done():
+                    self._forget(queue, waiter)
+                elif wish.only and wish.only not in self._replicas:
+                    self._forget(queue, waiter)
+                    waiter.future.set_exception(QueueTimeout(self.ready))
+                elif (wish.only or not blocked) and (slot := self._take(wish)) is not None:
+                    self._forget(queue, waiter)
                     waiter.future.set_result(slot)
+                else:
+                    blocked = blocked or not wish.only
+            if blocked:
+                return
+
+    def _forget(self, queue: deque[_Waiter], waiter: _Waiter) -> None:
+        if waiter in queue:
+            queue.remove(waiter)
+            self._bound -= bool(waiter.wish.only)
 
     def retry_after_seconds(self) -> int:
         """When it may be worth to ask again: what waits, times how long one takes; 1 to 60."""
@@ -223,18 +249,20 @@ class Tier:
         for pool in self._pools.values():
             pool.close()
 
-    def _take(self, priority: Priority, blocks: tuple[int, ...], without: Collection[Replica]) -> Slot | None:
+    def _take(self, wish: Wish) -> Slot | None:
         now = self._monotonic()
         concurrency = self.spec.concurrency
-        if priority is Priority.BATCH:
+        if wish.priority is Priority.BATCH:
             concurrency = max(1, concurrency // BATCH_SHARE)
-        candidates = open_replicas(list(self._replicas.values()), concurrency, now, without, self.spec.external)
+        candidates = open_replicas(list(self._replicas.values()), concurrency, now, wish.without, self.spec.external)
+        if wish.only:
+            candidates = [one for one in candidates if one.key == wish.only]
         self._turn += 1
-        picked = pick(candidates, self.index, blocks, self.spec.concurrency, self._turn)
+        picked = pick(candidates, self.index, wish.blocks, self.spec.concurrency, self._turn)
         if picked is None:
             return None
-        if blocks:
-            self.index.add(picked.replica.key, blocks)
+        if wish.blocks:
+            self.index.add(picked.replica.key, wish.blocks)
         return Slot(picked, picked.replica.begin(now))
 
     def _displace(self, priority: Priority) -> bool:
@@ -242,7 +270,11 @@ class Tier:
         queue = self._queues[Priority.BATCH]
         if priority is Priority.BATCH or not queue:
             return False
-        gone = queue.pop()
-        self.counts.refuse("displaced")
-        gone.future.set_exception(QueueFull())
+        while queue:
+            gone = queue[-1]
+            self._forget(queue, gone)
+            if not gone.future.done():  # its client may have gone in this very moment
+                self.counts.refuse("displaced")
+                gone.future.set_exception(QueueFull())
+                break
         return True

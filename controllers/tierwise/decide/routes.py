@@ -64,7 +64,7 @@ def _plan(view: RouteView, tiers: Mapping[TierKey, TierView], claims: Claims) ->
 
 def _taken(route: RouteObject, claims: Claims) -> str | None:
     for name in route.model_names:
-        owner = claims.get((route.key.namespace, name), route)
+        owner = claims[route.key.namespace, name]
         if owner.uid != route.uid:
             return f"the model name {name} belongs to the older ModelRoute {owner.key.name}"
     return None

@@ -41,6 +41,8 @@ class Failure(Enum):
     RESET = "reset"
     TIMEOUT = "timeout"
     """No first token in time."""
+    DEADLINE = "deadline"
+    """The time of the request is over, wherever it was spent: says nothing about the replica."""
     PROTOCOL = "protocol"
     STATUS = "status"
     STREAM_ERROR = "stream_error"
@@ -81,6 +83,8 @@ def after_failure(failure: Failure, external: bool) -> Verdict:
     """After an attempt without an answer."""
     if failure is Failure.RESET_IDLE:
         return Verdict(Next.SAME)
+    if failure is Failure.DEADLINE:
+        return Verdict(Next.TIER)
     return Verdict(Next.TIER if external else Next.REPLICA, blame=True)
 
 
@@ -94,7 +98,11 @@ def after_answer(answer: Answer, external: bool) -> Verdict:
     # vLLM says so of a response id that it does not know, which is the client's; of a model it says NotFoundError.
     if status == 404 and answer.type == "invalid_request_error":
         return Verdict(Next.PASS)
-    if status == 404 or status >= 500:  # 404: another pod has got this address
+    if (
+        status == 404
+    ):  # another pod has got this address, or no engine has this path: no blame, a client could ask for it
+        return Verdict(Next.REPLICA)
+    if status >= 500:
         return Verdict(Next.REPLICA, blame=True)
     return Verdict(Next.PASS)
 
@@ -107,9 +115,10 @@ def _from_provider(answer: Answer) -> Verdict:
         return Verdict(Next.TIER, blame=True, rest_seconds=min(answer.retry_after or 0.0, LONGEST_REST_SECONDS))
     if answer.code in EXHAUSTED or status == 402:
         return Verdict(Next.TIER, rest_seconds=EXHAUSTED_REST_SECONDS)
-    # Our key, our account, our model name: the client has done nothing wrong. 408: it was too slow.
+    # Our key: nobody gets an answer with it. The others may be about this one request: no client may take a provider
+    # away from everybody.
     if status in (401, 403, 404, 408):
-        return Verdict(Next.TIER, blame=True)
+        return Verdict(Next.TIER, blame=status == 401)
     return Verdict(Next.PASS)
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.builders.routes import external, route, snapshot, spec, tier
 from tierwise import reasons
+from tierwise.api.modelroute import ModelRouteSpec
 from tierwise.api.modelroute_status import LadderTier
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.decide.routes import plan_routes
@@ -101,6 +102,20 @@ def test_a_tier_that_is_gone_stays_as_it_was_known() -> None:
     before = only(snapshot([external("bought")], route(given=spec("bought")))).ladder
     status = {"ladder": [each.model_dump(by_alias=True) for each in before]}
     assert only(snapshot([], route(given=spec("bought"), status=status))).ladder == before
+    overflow = ModelRouteSpec.model_validate({"tiers": [{"name": "small"}, {"name": "bought", "use": "Overflow"}]})
+    found = only(snapshot([tier("small")], route(given=overflow, status=status))).ladder[1]
+    assert found == before[0].model_copy(update={"use": "Overflow"}), "the use is the route's, known or not"
+
+
+def test_every_tier_that_does_not_exist_is_named() -> None:
+    plan = only(snapshot([tier("small")], route(given=spec("small", "a", "b"))))
+    said = "there is no ModelTier a and no ModelTier b in this namespace; the other tiers are served"
+    assert plan.invalid == (reasons.TIER_NOT_FOUND, said)
+
+
+def test_a_tiny_price_is_written_without_an_exponent() -> None:
+    made = ModelTierSpec.model_validate(PRICED | {"price": {"gpuHour": "0.000000001"}})
+    assert only(snapshot([tier("small", made)], route())).ladder[0].replica_hour == "0.000000002"
 
 
 def test_a_tier_of_another_namespace_is_none_of_this_one() -> None:
@@ -151,6 +166,7 @@ def test_the_older_route_keeps_a_model_name_and_the_other_is_left_as_it_is() -> 
     assert (plans["a"].serve, invalid[0]) == (False, reasons.MODEL_NAME_TAKEN)
     assert "ModelRoute zoo" in invalid[1]
     assert len(plans["a"].ladder) == 1
+    assert plans["a"].ready == ("small",)
 
 
 def test_of_two_of_one_age_the_first_name_keeps_it() -> None:
@@ -163,8 +179,8 @@ def test_names_of_another_namespace_of_a_deleted_and_of_a_bad_route_are_free() -
     key = replace(mine.key, namespace="other")
     others = [
         replace(mine, key=key, uid="1", created_at=1.0),
-        route("gone", spec(modelNames=["x"]), deleting=True),
-        replace(route("x"), spec=None, invalid="spec.tiers: missing"),
+        route("gone", spec(modelNames=["x"]), deleting=True, created_at=1.0),
+        replace(route("x", created_at=1.0), spec=None, invalid="spec.tiers: missing"),
     ]
     plans = {plan.key: plan for plan in plan_routes(snapshot([tier("small")], mine, *others))}
     assert plans[mine.key].serve
@@ -179,7 +195,9 @@ def test_a_spec_that_is_not_understood_changes_nothing() -> None:
 
 
 def test_a_route_that_is_being_deleted_is_not_brought_about() -> None:
-    assert not only(snapshot([tier("small")], route(deleting=True))).serve
+    kept = only(snapshot([tier("small")], route())).ladder
+    plan = only(snapshot([tier("small")], route(deleting=True)))
+    assert plan == RoutePlan(route().key, kept, ready=("small",))
 
 
 NAMES = st.sampled_from(["a", "b", "c", "d"])

@@ -291,7 +291,7 @@ async def test_a_tier_that_goes_while_the_budget_is_spent_is_no_fault() -> None:
     [
         ([Do.HOLD], Deadlines(10.0, 0.05, 5.0), "upstream_timeout"),
         ([STREAM_HEAD, *PINGS], Deadlines(10.0, 0.1, 5.0), "upstream_timeout"),
-        ([Do.HOLD], Deadlines(0.05, 5.0, 5.0), "upstream_timeout"),
+        ([Do.HOLD], Deadlines(0.05, 5.0, 5.0), "upstream_deadline"),
     ],
     ids=["first token", "comments are no token", "deadline"],
 )

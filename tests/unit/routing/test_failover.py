@@ -26,6 +26,7 @@ NOW = datetime(2026, 11, 29, 12, 0, 0, tzinfo=UTC)
 def test_failures_keep_their_names_which_are_metric_labels() -> None:
     assert {one.value for one in Failure} == {
         "connect",
+        "deadline",
         "protocol",
         "reset",
         "reset_idle",
@@ -43,7 +44,12 @@ def test_a_kept_connection_that_was_closed_is_nobodys_fault(external: bool) -> N
     assert after_failure(Failure.RESET_IDLE, external) == Verdict(Next.SAME)
 
 
-@pytest.mark.parametrize("failure", [one for one in Failure if one is not Failure.RESET_IDLE])
+@pytest.mark.parametrize("external", [False, True])
+def test_a_request_whose_time_is_over_is_no_replicas_fault(external: bool) -> None:
+    assert after_failure(Failure.DEADLINE, external) == Verdict(Next.TIER)
+
+
+@pytest.mark.parametrize("failure", sorted(set(Failure) - {Failure.RESET_IDLE, Failure.DEADLINE}, key=str))
 def test_any_other_failure_is_blamed_and_tried_elsewhere(failure: Failure) -> None:
     assert after_failure(failure, external=False) == Verdict(Next.REPLICA, blame=True)
     assert after_failure(failure, external=True) == Verdict(Next.TIER, blame=True)
@@ -65,7 +71,8 @@ def test_a_replica_that_breaks_is_blamed_and_another_is_asked(status: int) -> No
 
 @pytest.mark.parametrize("kind", ["NotFoundError", ""])
 def test_a_replica_that_does_not_know_its_model_is_another_pod_at_this_address(kind: str) -> None:
-    assert after_answer(Answer(404, type=kind), external=False) == Verdict(Next.REPLICA, blame=True)
+    """Or it has no such path, for which any client could ask: nobody is blamed."""
+    assert after_answer(Answer(404, type=kind), external=False) == Verdict(Next.REPLICA)
 
 
 def test_a_response_id_that_nobody_knows_is_the_clients_mistake() -> None:
@@ -92,9 +99,10 @@ def test_a_clients_mistake_is_passed_on(status: int) -> None:
 
 @pytest.mark.parametrize("status", [401, 403, 404, 408])
 def test_what_is_wrong_between_us_and_the_provider_is_not_the_clients(status: int) -> None:
-    """Our key, our rights, our model's name, its slowness."""
+    """Our key, our rights, our model's name, its slowness. Only the key is wrong for everybody: what one client asks
+    for must not take a provider away from the others."""
     answer = Answer(status, code="model_not_found", type="invalid_request_error")
-    assert after_answer(answer, external=True) == Verdict(Next.TIER, blame=True)
+    assert after_answer(answer, external=True) == Verdict(Next.TIER, blame=status == 401)
 
 
 @pytest.mark.parametrize(

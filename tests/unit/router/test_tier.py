@@ -1,0 +1,148 @@
+"""Checks the places of a tier: who gets one, who waits, and that nobody waits for what will not come."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from tierwise.routing.route import Budget, Overflow, Priority, QueueLimits, RouteTier
+from tierwise_router.purse import Purse
+from tierwise_router.tier import QueueFull, QueueTimeout, Slot, Tier, Wish
+
+LIMITS = QueueLimits(max_requests=2, timeout_seconds=1.0, startup_timeout_seconds=1.0)
+
+
+def tier(*urls: str, concurrency: int = 1) -> Tier:
+    spec = RouteTier("small", "m", urls=tuple(urls), concurrency=concurrency)
+    return Tier(spec, asyncio.get_running_loop().time)
+
+
+def until() -> float:
+    return asyncio.get_running_loop().time() + 5
+
+
+async def started(found: Tier, wish: Wish, limits: QueueLimits = LIMITS, *, again: bool = False) -> asyncio.Task[Slot]:
+    task = asyncio.create_task(found.take(wish, limits, until(), again=again))
+    await asyncio.sleep(0)
+    return task
+
+
+async def test_who_waits_for_one_replica_holds_nobody_up() -> None:
+    found = tier("http://a", "http://b")
+    first = found.try_take(Wish(only="http://a"))
+    assert first is not None
+    bound = await started(found, Wish(only="http://a"))
+    other = await found.take(Wish(), LIMITS, until())
+    assert other.pick.replica.key == "http://b"
+    unbound = await started(found, Wish())
+    found.release(other)
+    assert (await unbound).pick.replica.key == "http://b"
+    found.release(first)
+    assert (await bound).pick.replica.key == "http://a"
+
+
+async def test_who_waits_for_a_replica_that_goes_is_told_at_once() -> None:
+    found = tier("http://a", "http://b")
+    assert found.try_take(Wish(only="http://a")) is not None
+    bound = await started(found, Wish(only="http://a"))
+    found.set_replicas({"http://b": "http://b", "http://c": "http://c"})
+    with pytest.raises(QueueTimeout):
+        await bound
+    assert found.waiting == 0
+
+
+async def test_who_has_failed_once_comes_before_those_that_had_no_place() -> None:
+    found = tier("http://a")
+    held = found.try_take(Wish())
+    assert held is not None
+    late = await started(found, Wish())
+    again = await started(found, Wish(), again=True)
+    found.release(held)
+    slot = await again
+    assert not late.done()
+    found.release(slot)
+    await late
+
+
+async def test_a_full_queue_refuses_but_for_who_had_a_place() -> None:
+    found = tier("http://a")
+    assert found.try_take(Wish()) is not None
+    waiting = [await started(found, Wish()) for _ in range(2)]
+    with pytest.raises(QueueFull):
+        await found.take(Wish(), LIMITS, until())
+    waiting.append(await started(found, Wish(), again=True))
+    assert found.waiting == 3
+    for one in waiting:
+        one.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert found.waiting == 0
+
+
+async def test_an_interactive_request_displaces_the_youngest_batch_request() -> None:
+    found = tier("http://a")
+    assert found.try_take(Wish()) is not None
+    batch = [await started(found, Wish(Priority.BATCH)) for _ in range(2)]
+    interactive = await started(found, Wish())
+    with pytest.raises(QueueFull):
+        await batch[1]
+    assert not batch[0].done()
+    interactive.cancel()
+    batch[0].cancel()
+    await asyncio.gather(interactive, batch[0], return_exceptions=True)
+
+
+async def test_a_batch_request_whose_client_goes_as_it_is_displaced_harms_nobody() -> None:
+    found = tier("http://a")
+    assert found.try_take(Wish()) is not None
+    batch = [await started(found, Wish(Priority.BATCH)) for _ in range(2)]
+    batch[1].cancel()  # its future is cancelled now, its task runs later
+    interactive = await started(found, Wish())
+    assert not interactive.done()
+    interactive.cancel()
+    batch[0].cancel()
+    await asyncio.gather(interactive, *batch, return_exceptions=True)
+    assert found.waiting == 0
+
+
+async def test_a_tier_at_which_anybody_waits_is_full() -> None:
+    found = tier("http://a", concurrency=4)
+    found.set_replicas({"http://a": "http://a", "http://b": "http://b"})
+    assert found.fullness() < 1
+    held = [found.try_take(Wish(only="http://b"))]
+    waiting = await started(found, Wish(only="http://b"))
+    assert held[0] is not None
+    assert found.fullness() >= 1
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+
+
+def test_what_is_spent_in_a_new_period_is_written_down_as_well(tmp_path: Path) -> None:
+    now = datetime(2026, 11, 1, 12, tzinfo=UTC)
+    path, budget = tmp_path / "spent", Budget(Decimal(100), "Day")
+
+    def purse() -> Purse:
+        return Purse(budget, Overflow(), lambda: now, lambda: 0.0, path)
+
+    first = purse()
+    hold = first.hold(Decimal(90), spilled=False)
+    assert hold is not None
+    first.settle(hold, Decimal(90))
+    now = datetime(2026, 11, 2, 12, tzinfo=UTC)
+    hold = first.hold(Decimal(80), spilled=False)
+    assert hold is not None
+    again = purse()
+    assert again.account is not None
+    assert again.account.spent >= 80
+    assert again.hold(Decimal(30), spilled=False) is None
+
+
+def test_a_changed_cap_of_spilling_counts_from_now_on() -> None:
+    purse = Purse(None, Overflow(), lambda: datetime.now(UTC), lambda: 0.0)
+    assert purse.hold(Decimal(5), spilled=True) is not None
+    purse.limit_spilling(Overflow(max_cost_per_hour=Decimal(1)))
+    assert purse.hold(Decimal(5), spilled=True) is None
+    assert purse.hold(Decimal(5), spilled=False) is not None
