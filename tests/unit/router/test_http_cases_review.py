@@ -1,0 +1,58 @@
+"""What a reader of the router feared, case by case, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.unit.router.running_router import chat, post, route, running, tier
+from tests.unit.router.scripted_upstream import COMPLETION, Do, upstream
+from tierwise.routing.route import Deadlines, QueueLimits
+
+NOT_FOUND = b"HTTP/1.1 404 Not Found\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
+
+
+async def test_a_request_whose_time_is_over_is_sent_to_no_further_tier_and_blames_nobody() -> None:
+    deadlines = Deadlines(0.1, 5.0, 5.0)
+    async with (
+        upstream(default=[Do.HOLD]) as one,
+        upstream(default=[COMPLETION]) as two,
+        running(route(tier("a", one), tier("b", two), deadlines=deadlines), sweep_seconds=0.01) as router,
+    ):
+        for _ in range(4):
+            got = await router.ask(post(chat()))
+            assert (got.status, got.code) == (504, "upstream_deadline")
+        assert len(two.seen) == 0
+        (replica,) = router.state.tiers["a"].replicas
+        assert replica.breaker.allows(router.state.monotonic())
+
+
+async def test_a_failed_request_waits_for_the_other_replica_instead_of_failing() -> None:
+    going = asyncio.Event()
+    async with (
+        upstream(default=[Do.RESET]) as broken,
+        upstream(default=[going, COMPLETION]) as busy,
+        running(route(tier("a", broken, busy, concurrency=1), queue=QueueLimits(10, 5.0, 5.0))) as router,
+    ):
+        asked = [asyncio.create_task(router.ask(post(chat()))) for _ in range(2)]
+        while not busy.seen:
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(0.05)
+        going.set()
+        assert [(await one).status for one in asked] == [200, 200]
+
+
+async def test_no_client_takes_a_provider_away_from_the_others_by_asking_for_what_it_has_not() -> None:
+    async with (
+        upstream(*[[NOT_FOUND]] * 4, default=[COMPLETION]) as up,
+        running(route(tier("a", up, provider=True))) as router,
+    ):
+        for _ in range(4):
+            assert (await router.ask(post(chat()))).status == 502
+        assert (await router.ask(post(chat()))).status == 200
+
+
+async def test_a_model_of_any_length_is_not_echoed_or_written_down() -> None:
+    async with upstream(default=[COMPLETION]) as up, running(route(tier("a", up))) as router:
+        got = await router.ask(post(b'{"model": "' + b"secret" * 1000 + b'", "messages": []}'))
+        assert (got.status, got.code) == (400, "invalid_model")
+        assert b"secret" not in got.body
