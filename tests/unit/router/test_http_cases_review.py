@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.unit.router.running_router import chat, post, route, running, tier
+from tests.unit.router.running_router import chat, post, route, running, tier, until
 from tests.unit.router.scripted_upstream import COMPLETION, Do, upstream
 from tierwise.routing.route import Deadlines, QueueLimits
 
@@ -34,8 +34,7 @@ async def test_a_failed_request_waits_for_the_other_replica_instead_of_failing()
         running(route(tier("a", broken, busy, concurrency=1), queue=QueueLimits(10, 5.0, 5.0))) as router,
     ):
         asked = [asyncio.create_task(router.ask(post(chat()))) for _ in range(2)]
-        while not busy.seen:
-            await asyncio.sleep(0.005)
+        await until(lambda: busy.seen)
         await asyncio.sleep(0.05)
         going.set()
         assert [(await one).status for one in asked] == [200, 200]
