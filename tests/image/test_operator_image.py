@@ -104,15 +104,15 @@ def test_the_image_knows_its_version(image: Path) -> None:
     assert VERSION in _as_image(image, "version")
 
 
-def test_the_crd_comes_out_of_the_wheel(image: Path) -> None:
-    (crd,) = yaml.safe_load_all(_as_image(image, "crds"))
-    assert crd["metadata"]["name"] == "modeltiers.tierwise.io"
+def test_the_crds_come_out_of_the_wheel(image: Path) -> None:
+    names = [crd["metadata"]["name"] for crd in yaml.safe_load_all(_as_image(image, "crds"))]
+    assert names == ["modeltiers.tierwise.io", "modelroutes.tierwise.io"]
 
 
 def test_every_module_of_the_wheel_imports_without_the_development_packages(image: Path) -> None:
     script = (
-        "import importlib, pkgutil, tierwise, tierwise_operator, tierwise_sim\n"
-        "for package in (tierwise, tierwise_operator, tierwise_sim):\n"
+        "import importlib, pkgutil, tierwise, tierwise_operator, tierwise_router, tierwise_sim\n"
+        "for package in (tierwise, tierwise_operator, tierwise_router, tierwise_sim):\n"
         "    for module in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):\n"
         "        if not module.name.endswith('__main__'):\n"
         "            importlib.import_module(module.name)\n"

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 import requests
+import yaml
 
 from playground.handle import Playground
 from tests.cluster.e2e.audit import AuditLog
 from tests.cluster.e2e.record import recorded
 from tests.cluster.kubectl import Kubectl, Object, conditions, eventually, has, ready
+from tests.unit.router.router_process import router
+from tests.unit.simulator.processes import vllm
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("release")]
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
@@ -148,6 +151,25 @@ def test_06_rules_choose_the_tier_behind_one_endpoint(
         answer = requests.post(url, json={**body, **fields}, proxies=proxies, timeout=60)
         assert answer.status_code == 200, answer.text
         assert answer.headers["x-tierwise-tier"] == tier
+
+
+def test_09_a_route_from_a_file_is_served_without_a_cluster(tmp_path: Path) -> None:
+    """The example's own file, with the addresses of engines that run here in place of its fixed ports."""
+    given = yaml.safe_load((EXAMPLES / "09-router-from-a-file/route.yaml").read_text(encoding="utf-8"))
+    with vllm() as one, vllm() as two, vllm() as three:
+        urls = iter([one.url, two.url, three.url])
+        for tier in given["tiers"]:
+            tier |= {"servers": [next(urls) for _ in tier["servers"]], "model": "chat"}
+        with router(given, tmp_path) as process:
+            body = {"model": "chat", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 5}
+            long = {"messages": [{"role": "user", "content": "word " * 4000}]}
+            for fields, tier in (({}, "small"), (long, "large"), ({"model": "large"}, "large")):
+                answer = requests.post(f"{process.url}/v1/chat/completions", json={**body, **fields}, timeout=60)
+                assert (answer.status_code, answer.headers["x-tierwise-tier"]) == (200, tier), answer.text
+            one.process.kill()
+            again = [requests.post(f"{process.url}/v1/chat/completions", json=body, timeout=60) for _ in range(4)]
+            assert [answer.status_code for answer in again] == [200] * 4
+            assert process.metrics()['tierwise_router_cost_usd_total{tier="small"}'] > 0
 
 
 def test_every_example_has_a_test_here() -> None:
