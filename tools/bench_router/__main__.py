@@ -26,7 +26,7 @@ from rich.table import Table
 from tools.bench_router import contenders, measure
 from tools.bench_router.contenders import Contender, Running
 
-OPEN_FILES = 32_768
+OTHER_FILES = 1_000
 COMMAND = "python -m tools.bench_router"
 CONTENDERS: dict[str, Callable[[], Contender]] = {
     "tierwise": contenders.ours,
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=int, default=5, help="of load per figure and round (default: 5)")
     parser.add_argument("--streams", type=int, nargs="*", default=[2_000, 10_000], help="at once (default: 2000 10000)")
     given = parser.parse_args(arguments)
-    _many_files()
+    _many_files(max(given.streams, default=0))
     wanted = given.only or ["direct", *CONTENDERS]
     rows = []
     with tempfile.TemporaryDirectory() as made, contenders.engines(2, Path(made)) as engines:
@@ -118,14 +118,15 @@ def _machine() -> dict[str, Any]:
     return {"commit": commit, "cpus": cpus, "python": platform.python_version(), "system": platform.system()}
 
 
-def _many_files() -> None:
-    """Two sockets for each stream, in every process."""
+def _many_files(streams: int) -> None:
+    """A router has two sockets for each stream."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = max(most, OPEN_FILES)
+    needed = 2 * streams + OTHER_FILES
+    wanted = max(most, needed)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
     except (OSError, ValueError):
-        sys.exit(f"10,000 streams need {OPEN_FILES} open files; the limit is {most} (ulimit -Hn)")
+        sys.exit(f"{streams:,} streams need {needed:,} open files; the limit is {most:,} (ulimit -Hn)")
 
 
 def _tell(text: str) -> None:

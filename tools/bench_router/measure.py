@@ -78,8 +78,8 @@ def requests(target: Running, connections: int, seconds: int, folder: Path) -> R
     return Requests(
         connections,
         float(_found(r"Requests/sec:\s+([\d.]+)", shown)),
-        _milliseconds(_found(r"50%\s+(\S+)", shown)),
-        _milliseconds(_found(r"99%\s+(\S+)", shown)),
+        _milliseconds(_found(r"^\s+50%\s+(\S+)", shown)),
+        _milliseconds(_found(r"^\s+99%\s+(\S+)", shown)),
         1e6 * used / max(1, count),
         (int(bad[1]) if bad else 0) + (sum(map(int, broken.groups())) if broken else 0),
     )
@@ -194,7 +194,7 @@ def memory_kib(pids: Sequence[int]) -> int:
 
 
 def _found(pattern: str, text: str) -> str:
-    found = re.search(pattern, text)
+    found = re.search(pattern, text, re.MULTILINE)
     if found is None:
         raise RuntimeError(f"wrk has not said {pattern}:\n{text}")
     return found[1]
