@@ -111,3 +111,5 @@ def test_defaults_are_filled_in(kubectl: Kubectl) -> None:
 def test_its_short_name_and_category_are_known(kubectl: Kubectl) -> None:
     for kind in ("mr", "modelroute", "tierwise"):
         kubectl("get", kind)
+    known = kubectl("api-resources", "--api-group=tierwise.io", "--categories=tierwise", "--no-headers")
+    assert ["modelroutes", "mr"] in [line.split()[:2] for line in known.splitlines()]

@@ -247,7 +247,7 @@ def test_what_is_edited_is_put_back(kubectl: Kubectl) -> None:
     served(kubectl)
     kubectl("patch", "service", "chat", "--type=merge", "-p", '{"spec": {"selector": {"tierwise.io/route": "nobody"}}}')
     kubectl("scale", "deployment", "chat-router", "--replicas=1")
-    eventually(
+    healed = eventually(
         lambda: [kubectl.get("service", "chat"), kubectl.get("deployment", "chat-router")],
         lambda seen: (
             [each["spec"].get("replicas", each["spec"]["selector"].get("tierwise.io/route")) for each in seen if each]
@@ -256,6 +256,7 @@ def test_what_is_edited_is_put_back(kubectl: Kubectl) -> None:
         60,
         "both are as rendered",
     )
+    assert all(each is not None and each["metadata"]["ownerReferences"][0]["name"] == "chat" for each in healed)
 
 
 def test_the_routers_ask_for_nothing_that_they_may_not(playground: Playground, kubectl: Kubectl) -> None:

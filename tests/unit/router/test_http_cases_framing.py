@@ -66,7 +66,7 @@ def _raw(headers: str, body: bytes, version: str = "1.1") -> bytes:
     ],
 )
 async def test_case_03_a_length_and_a_transfer_coding_in_either_order_are_refused(raw: bytes) -> None:
-    await _is_refused(raw)
+    assert await _answer_to(raw) == REFUSED
 
 
 @pytest.mark.parametrize(
@@ -80,17 +80,19 @@ async def test_case_03_a_length_and_a_transfer_coding_in_either_order_are_refuse
     ],
 )
 async def test_case_04_two_lengths_other_codings_and_codings_on_http_1_0_are_refused(raw: bytes) -> None:
-    await _is_refused(raw)
+    assert await _answer_to(raw) == REFUSED
 
 
-async def _is_refused(raw: bytes, status: int = 400) -> None:
+REFUSED = (400, "close", b"", 0)
+
+
+async def _answer_to(raw: bytes) -> tuple[int, str, bytes, int]:
+    """The status, what the answer says of the connection, what comes after it, and how many requests upstream saw."""
     async with upstream(default=[COMPLETION]) as up, running(route(tier("a", up))) as router:
         async with router.client() as client:
             got = await client.ask(raw)
-            assert got.status == status
-            assert got.headers["connection"] == "close"
-            assert await client.rest() == b""
-        assert up.seen == []
+            after = await client.rest()
+        return got.status, got.headers["connection"], after, len(up.seen)
 
 
 @pytest.mark.parametrize(
@@ -281,7 +283,8 @@ async def test_case_38_a_query_does_not_travel() -> None:
 
 @pytest.mark.parametrize("hosts", ["", "Host: a\r\nHost: a\r\n", "Host: a/b\r\n", "Host: a, b\r\n", "Host: a@b\r\n"])
 async def test_case_38_no_host_two_hosts_and_a_strange_host_are_refused(hosts: str) -> None:
-    await _is_refused(f"POST {CHAT} HTTP/1.1\r\n{hosts}Content-Length: {len(BODY)}\r\n\r\n".encode() + BODY)
+    raw = f"POST {CHAT} HTTP/1.1\r\n{hosts}Content-Length: {len(BODY)}\r\n\r\n".encode() + BODY
+    assert await _answer_to(raw) == REFUSED
 
 
 async def test_case_39_an_answer_to_head_has_no_body_and_the_connection_goes_on() -> None:

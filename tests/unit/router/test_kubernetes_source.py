@@ -191,6 +191,7 @@ async def test_replicas_come_and_drain_and_go(tmp_path: Path) -> None:
         await until(lambda: keys_of(state) == {"a": True, "b": False})
         api.put("endpointslices", slice_of("small-predictor", endpoint("b", "10.0.0.2")))
         await until(lambda: keys_of(state) == {"b": False})
+        assert [replica.key for replica in state.tiers["small"].replicas] == ["b"]
 
 
 async def test_a_router_is_there_before_any_replica_is(tmp_path: Path) -> None:
