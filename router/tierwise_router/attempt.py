@@ -151,7 +151,7 @@ class Attempt:
             self._reply.write(out)
         elif self._reader.error is not None:
             self._connection.abandon()
-            self._resolve(End.FAILED, Failure.STREAM_ERROR, self._reader.error)
+            self._resolve(self._result(End.FAILED, Failure.STREAM_ERROR, self._reader.error))
         else:
             self._keep(out)
             if self._reader.committed and not self.done.done():
@@ -172,7 +172,7 @@ class Attempt:
         if self.done.done():
             return
         if not self.committed:
-            self._resolve(End.FAILED, error.failure)
+            self._resolve(self._result(End.FAILED, error.failure))
         elif self._reader.done and self._reader.error is None:
             self._stream_ended()  # all was said; only the end of the message is missing
         else:
@@ -204,17 +204,17 @@ class Attempt:
             body = error_json(self._status, "upstream's error is compressed and cannot be read")
             self._headers = {**self._headers, "content-type": "application/json"}
         if self._status >= 400:
-            self._resolve(End.REFUSED, Failure.STATUS, values, body)
+            self._resolve(self._result(End.REFUSED, Failure.STATUS, values, body))
         elif self._status >= 300:
-            self._resolve(End.FAILED, Failure.PROTOCOL)  # nobody here follows it, and the client must not
+            self._resolve(self._result(End.FAILED, Failure.PROTOCOL))  # nobody here follows it, and the client must not
         elif not values and self._delimited_by_eof:
-            self._resolve(End.FAILED, Failure.RESET)
+            self._resolve(self._result(End.FAILED, Failure.RESET))
         elif values.get("error") and not _ANSWERS & values.keys():
-            self._resolve(End.FAILED, Failure.STREAM_ERROR, values)
+            self._resolve(self._result(End.FAILED, Failure.STREAM_ERROR, values))
         else:
             if self._commit():
                 self._reply.whole(self._status, self._passed_on(), body)
-            self._resolve(End.ANSWERED, None, values, usage=usage)
+            self._resolve(self._result(End.ANSWERED, None, values, usage=usage))
 
     @property
     def _delimited_by_eof(self) -> bool:
@@ -226,16 +226,16 @@ class Attempt:
             self._begin()
         if not self.committed:
             # Nothing was said; the client is told so elsewhere.
-            self._resolve(End.FAILED, Failure.STREAM_ERROR, self._reader.error or {})
+            self._resolve(self._result(End.FAILED, Failure.STREAM_ERROR, self._reader.error or {}))
         elif self._reader.well_ended:
             self._reply.write(rest)
             self._reply.end()
-            self._resolve(End.ANSWERED, None)
+            self._resolve(self._result(End.ANSWERED, None))
         elif self._reader.error is not None:
             # The error is in the stream, as upstream sent it.
             self._reply.write(rest)
             self._reply.end()
-            self._resolve(End.BROKEN, Failure.STREAM_ERROR)
+            self._resolve(self._result(End.BROKEN, Failure.STREAM_ERROR))
         else:
             self._broken(Failure.RESET, "upstream ended its answer before it was complete")
 
@@ -245,7 +245,7 @@ class Attempt:
         said = error_json(502, message, "upstream_error")
         self._reply.write(b"%bdata: %b\n\n" % (b"\n\n" if self._reader.torn else b"", said))
         self._reply.cut()
-        self._resolve(End.BROKEN, failure)
+        self._resolve(self._result(End.BROKEN, failure))
 
     def _commit(self) -> bool:
         self._first_content_at = self._last_token_at = time.monotonic()
@@ -263,17 +263,10 @@ class Attempt:
             self._last_token_at = time.monotonic()
             self._connection.resume()
 
-    def _resolve(
-        self,
-        end: End,
-        failure: Failure | None,
-        values: dict[str, Any] | None = None,
-        body: bytes = b"",
-        usage: Usage | None = None,
-    ) -> None:
+    def _resolve(self, result: Result) -> None:
         if not self.done.done():
             self._reply.on_pause(None)
-            self.done.set_result(self._result(end, failure, values, body, usage))
+            self.done.set_result(result)
 
     def _result(
         self,
