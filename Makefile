@@ -55,14 +55,15 @@ lint: venv ## ruff, mypy strict (tests too) and the import contracts
 .PHONY: unit
 unit: venv ## Tests that need no cluster, with branch coverage of controllers/ (at least 95 %); about a minute
 	@rm -f .coverage .coverage.*
-	@$(MAKE) --jobs=3 --output-sync=target unit-programs unit-api unit-rooms
+	@$(MAKE) --jobs=3 --output-sync=target unit-programs unit-api unit-rooms unit-router
 	@$(VENV)/bin/coverage combine -q
 	@$(VENV)/bin/coverage report --skip-covered --fail-under=95
 
 # Tracing makes a run half as fast again, so it is done where the library itself is tested.
-UNTRACED := tests/unit/faults tests/unit/router tests/unit/versions tests/unit/operator tests/unit/playground tests/unit/project tests/unit/properties \
+UNTRACED := tests/unit/faults tests/unit/versions tests/unit/operator tests/unit/playground tests/unit/project tests/unit/properties \
   tests/unit/simulator tests/unit/test_pod_template_hash.py $(patsubst %,tests/unit/engines/test_%.py,check_properties injection shape)
 API := tests/unit/api tests/unit/decide
+ROUTER := tests/unit/router
 TRACED = COVERAGE_FILE=.coverage.$@ $(PYTEST) -q --cov --cov-branch --cov-report=
 
 .PHONY: unit-programs
@@ -75,7 +76,11 @@ unit-api: venv ## ... of the API types and of deciding
 
 .PHONY: unit-rooms
 unit-rooms: venv ## ... of the other rooms, and whatever is new
-	@$(TRACED) tests/unit $(UNTRACED:%=--ignore=%) $(API:%=--ignore=%)
+	@$(TRACED) tests/unit $(UNTRACED:%=--ignore=%) $(API:%=--ignore=%) --ignore=$(ROUTER)
+
+.PHONY: unit-router
+unit-router: venv ## ... of the router's process, over real sockets
+	@$(PYTEST) -q $(ROUTER)
 
 # --- the whole -------------------------------------------------------------------------------------------------------
 
@@ -97,16 +102,23 @@ test-image: venv ## What the operator's image holds: its entrypoint runs from th
 
 .PHONY: test-cluster
 test-cluster: binaries ## End to end on the playground
-	@echo "two halves side by side, each with a playground of its own; each is printed when it has ended"
-	@$(MAKE) --jobs=2 --output-sync=target test-parts test-end-to-end
+	@echo "three parts side by side, each with a playground of its own; each is printed when it has ended"
+	@$(MAKE) --jobs=3 --output-sync=target test-parts test-end-to-end test-routes
+
+# These tests wait far more than they compute: a third of two cores with two playgrounds.
+ROUTES := $(patsubst %,tests/cluster/e2e/test_%.py,route examples)
 
 .PHONY: test-end-to-end
-test-end-to-end: binaries ## ... the half in which the operator is installed with helm
-	@$(PYTEST) -q tests/cluster/e2e
+test-end-to-end: binaries ## ... the part in which the operator is installed with helm
+	@$(PYTEST) -q --durations=5 tests/cluster/e2e $(addprefix --ignore=,$(ROUTES))
+
+.PHONY: test-routes
+test-routes: binaries ## ... the part in which requests pass a ModelRoute's routers, and the examples
+	@$(PYTEST) -q --durations=5 $(ROUTES)
 
 .PHONY: test-parts
-test-parts: binaries ## ... the half about single parts: the playground, the CRD, the loop, its adapters
-	@$(PYTEST) -q tests/cluster --ignore=tests/cluster/e2e
+test-parts: binaries ## ... the part about single pieces: the playground, the CRD, the loop, its adapters
+	@$(PYTEST) -q --durations=5 tests/cluster --ignore=tests/cluster/e2e
 
 .PHONY: test-vllm
 test-vllm: binaries ## The real vLLM 0.32 and 0.30 on the CPU, in pods and alone (6 GB the first time); not part of `make test`
