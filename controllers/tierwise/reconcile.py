@@ -77,19 +77,24 @@ async def run(
     now, publisher, tiers_settled = clock.now(), state.publisher, state.settled
     observed = await in_turns(state.observer.observe_in_turns(world, samples, now, tiers_settled.tiers))
     snapshot = publisher.with_own_writes(observed)
+    await asyncio.sleep(0)  # what is done for all tiers at once is short, and not so short together
     # As the API server has them. Taken before the next lines: what is not told yet must not look told.
     tiers = {view.tier.key: view.tier for view in snapshot.tiers}
     state.forget((tier.uid for tier in tiers.values()), now)
+    await asyncio.sleep(0)
     snapshot = publisher.with_untold(snapshot)
-    await asyncio.sleep(0)  # what is done for all tiers at once is short, and not so short together
+    await asyncio.sleep(0)
     settled = await in_turns(tiers_settled.check_in_turns(snapshot, state.tiers, writing=writing))
     views = (view if view.tier.key in settled else state.observer.dated(view, samples, now) for view in snapshot.tiers)
     snapshot = replace(snapshot, tiers=tuple(views))
+    await asyncio.sleep(0)
     before = _states(snapshot, state, settled)
     standing = {key: each.plan for key, each in settled.items()}
+    await asyncio.sleep(0)
     plan = await in_turns(decide_in_turns(snapshot, before, standing, state.checks))
     await asyncio.sleep(0)
     _keep(plan, tiers, state)
+    await asyncio.sleep(0)
     # For a settled tier nothing is to be done. It is only part of the result.
     open_plan = Plan(tuple(each for each in plan.tiers if each.key not in settled))
     outcome = Outcome(())
@@ -100,13 +105,16 @@ async def run(
     report = Report(await in_turns(_report_in_turns(snapshot, open_plan, outcome)))
     if writing:
         publisher.collect(report, outcome, tiers, clock.now())
+        await asyncio.sleep(0)
         await publisher.publish(report, tiers, cluster, clock)
     made = _quiet(open_plan, outcome, report, publisher.outbox)
+    await asyncio.sleep(0)
     await in_turns(tiers_settled.settle_in_turns(snapshot, before, made, writing=writing))
     await asyncio.sleep(0)
     routes: tuple[RouteReport, ...] = ()
     if writing:
         routes = await route_cycle.run(snapshot, cluster, clock, state.routes, limit_seconds=limit_seconds)
+    await asyncio.sleep(0)
     return _with_settled(CycleResult(snapshot, plan, outcome, report, routes), settled)
 
 
