@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from tests.builders.routes import POD, route, snapshot, spec, tier
 from tests.unit.act.store import Store
 from tierwise import reasons
-from tierwise.act.routes import act_routes
+from tierwise.act.routes import PARALLEL, act_routes
 from tierwise.act.write_state import WriteState
 from tierwise.api.kinds import MODEL_ROUTE
 from tierwise.decide.routes import plan_routes
@@ -209,3 +210,76 @@ async def test_what_something_changes_back_is_not_written_for_ever(monkeypatch: 
     outcome = await scene.cycle()
     assert outcome.error is not None
     assert (outcome.error.reason, scene.store.writes) == (reasons.APPLY_REFUSED, [])
+
+
+class Crowd:
+    """Routes of which some are never answered: their writes hang, as behind a webhook that is away."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, hanging: int) -> None:
+        self.store, self.state = Store(), WriteState()
+        self.hang = {f"a{number}": "serviceaccounts" for number in range(hanging)}
+        self.routes = [route(name) for name in (*self.hang, "well")]
+        for each in self.routes:
+            body = {"metadata": {"uid": each.uid, "generation": each.generation}}
+            self.store.put(ObjectRef.of(MODEL_ROUTE, "team", each.key.name), body)
+        original = self.store.apply
+
+        async def apply(at: ObjectRef, *given: Any, **how: Any) -> Any:
+            if self.hang.get(at.name.removesuffix("-router")) == at.plural:
+                await asyncio.Event().wait()
+            await asyncio.sleep(0)
+            return await original(at, *given, **how)
+
+        monkeypatch.setattr(self.store, "apply", apply)
+
+    async def cycle(self, at: float) -> dict[str, RouteOutcome]:
+        records = [
+            child_record(kept.plural, body)
+            for kept, body in self.store._objects.items()
+            if kept.plural in ROUTER_CHILDREN
+        ]
+        views = route_views(self.routes, records, [])
+        seen = replace(snapshot([tier("small")], *views), at=at)
+        done = await act_routes(seen, plan_routes(seen), self.store, self.state, POD, limit_seconds=0.4)
+        return {each.key.name: each for each in done}
+
+    def made(self, name: str) -> int:
+        return sum(1 for kept in self.store._objects if kept.name in (name, f"{name}-router")) - 1
+
+
+async def test_routes_whose_writes_hang_leave_time_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    crowd = Crowd(monkeypatch, PARALLEL)
+    done = await crowd.cycle(1000.0)
+    assert (done["well"].error, crowd.made("well")) == (None, len(ROUTER_CHILDREN))
+    assert list(done) == sorted(done)
+    for name in crowd.hang:
+        error = done[name].error
+        assert error is not None
+        assert (error.reason, error.transient) == (reasons.API_UNAVAILABLE, True)
+        assert "the ServiceAccount was not written in time" in error.message
+
+
+async def test_routes_whose_writes_hung_come_after_the_others_in_the_next_cycle(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    crowd = Crowd(monkeypatch, 2 * PARALLEL)
+    error = (await crowd.cycle(1000.0))["well"].error
+    assert error is not None
+    assert "what was asked for other routes took all of it" in error.message
+    assert crowd.made("well") == 0
+    assert (await crowd.cycle(1010.0))["well"].error is None
+    assert crowd.made("well") == len(ROUTER_CHILDREN)
+    crowd.hang.clear()
+    done = await crowd.cycle(1020.0)
+    assert [each.error for each in done.values()] == [None] * len(done)
+    assert not crowd.state.failed_at
+
+
+async def test_a_child_whose_write_hangs_keeps_its_siblings_from_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    crowd = Crowd(monkeypatch, 1)
+    crowd.hang["a0"] = "rolebindings"
+    await crowd.cycle(1000.0)
+    assert crowd.made("a0") == 1
+    done = await crowd.cycle(1010.0)
+    assert done["a0"].error is not None
+    assert crowd.made("a0") == len(ROUTER_CHILDREN) - 1
