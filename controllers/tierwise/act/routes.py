@@ -17,13 +17,14 @@ from typing import Any
 
 from tierwise import reasons
 from tierwise.act.error_mapping import to_action_error
+from tierwise.act.former_bindings import former_bindings, let_go
 from tierwise.act.guarded_client import GuardedClient
 from tierwise.act.managed_fields import describe_edit
-from tierwise.act.render import RouterParts, lacking, render_router
+from tierwise.act.render import RouterParts, child_name, lacking, render_router
 from tierwise.act.write_state import WriteKey, WriteState
 from tierwise.api.kinds import MODEL_ROUTE
-from tierwise.errors import TierwiseError
-from tierwise.kube.objects import DEPLOYMENTS, FIELD_MANAGER, RENDERED, ROUTER_CHILDREN, SERVICE_ACCOUNTS
+from tierwise.errors import Conflict, TierwiseError
+from tierwise.kube.objects import DEPLOYMENTS, FIELD_MANAGER, RENDERED, ROLE_BINDINGS, ROUTER_CHILDREN, SERVICE_ACCOUNTS
 from tierwise.ports import Cluster, ObjectRef
 from tierwise.types import (
     ActionError,
@@ -144,13 +145,41 @@ async def _children(view: RouteView, plan: RoutePlan, shared: _Routes, written: 
         written.writing = plural
         # What the pods are depends on the ServiceAccount, which may have just been made.
         wanted = render_router(RouterParts(route, spec, plan.ladder, shared.pod, written.account), plural)
-        child = view.child(plural)
+        child = view.child(plural, wanted["metadata"]["name"])
         if child is not None and (child.deleting or not lacking(wanted, child.manifest)):
             shared.write_state.went_well(WorkloadKey(route.key, plural))
         elif plural != DEPLOYMENTS or written.account:
             error = await _child(view, wanted, cluster, shared, written)
             first = first or error
-    return first
+    return first or await _let_go(view, cluster, shared, written)
+
+
+async def _let_go(
+    view: RouteView, cluster: GuardedClient, shared: _Routes, written: _Written
+) -> ActionError | None:
+    """See to it that the rights of another ClusterRole end, once all that the routers need is there."""
+    state, name = shared.write_state, child_name(view.route.key.name, ROLE_BINDINGS, shared.pod)
+    for child in former_bindings(view, name):
+        key, called = WorkloadKey(view.route.key, f"{ROLE_BINDINGS}/{child.name}"), f"RoleBinding {child.name}"
+        mark = WriteKey(view.route.uid, view.route.generation, child.name)
+        refusal = state.refused.get(key)
+        if refusal is not None and refusal.stands(mark, shared.at):
+            return refusal.error
+        written.writing = ROLE_BINDINGS
+        try:
+            gone = await let_go(view, child, cluster)
+            error = None if gone else ActionError(reasons.APPLY_REFUSED, f"{called}: something keeps it the route's")
+        except Conflict:
+            continue  # it has changed or is gone, and the watch is about to say so
+        except TierwiseError as refused:
+            error = to_action_error(refused)
+        if error is not None:
+            state.went_wrong(key, mark, error, shared.at)
+            return error
+        state.went_well(key)
+        now_bound = f"the routers have the rights of the ClusterRole {shared.pod.cluster_role} now"
+        written.events.append(ChildEvent(reasons.UPDATED, called, f"to be garbage collected: {now_bound}"))
+    return None
 
 
 async def _child(

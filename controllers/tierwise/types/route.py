@@ -63,9 +63,10 @@ class RouteView:
     children: tuple[RouteChild, ...] = ()
     pods: tuple[PodFacts, ...] = ()
 
-    def child(self, plural: str) -> RouteChild | None:
-        """The child of this kind; a route has at most one of each."""
-        return next((each for each in self.children if each.plural == plural), None)
+    def child(self, plural: str, name: str = "") -> RouteChild | None:
+        """The child of this kind, and of this name where one is given. Only of RoleBindings a route may have several:
+        one for each ClusterRole that its routers have had."""
+        return next((each for each in self.children if each.plural == plural and name in ("", each.name)), None)
 
 
 @dataclass(frozen=True, slots=True)

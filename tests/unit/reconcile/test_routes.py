@@ -12,6 +12,7 @@ from tests.builders.routes import POD
 from tests.unit.act.store import Store
 from tests.unit.observe import test_route_object as objects
 from tierwise import reconcile, route_cycle
+from tierwise.act.render import child_name
 from tierwise.api.kinds import MODEL_ROUTE
 from tierwise.decide import routes as decide_routes
 from tierwise.errors import Transient
@@ -52,7 +53,7 @@ class Scene:
         self.clock.seconds += 10
         children = []
         for plural, (api_version, _) in ROUTER_CHILDREN.items():
-            name = "chat" if plural == "services" else "chat-router"
+            name = child_name("chat", plural, POD)
             body = self.store._objects.get(ObjectRef(api_version, plural, "team", name))
             if body is not None:
                 children.append(child_record(plural, body))
