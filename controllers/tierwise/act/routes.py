@@ -154,9 +154,7 @@ async def _children(view: RouteView, plan: RoutePlan, shared: _Routes, written: 
     return first or await _let_go(view, cluster, shared, written)
 
 
-async def _let_go(
-    view: RouteView, cluster: GuardedClient, shared: _Routes, written: _Written
-) -> ActionError | None:
+async def _let_go(view: RouteView, cluster: GuardedClient, shared: _Routes, written: _Written) -> ActionError | None:
     """See to it that the rights of another ClusterRole end, once all that the routers need is there."""
     state, name = shared.write_state, child_name(view.route.key.name, ROLE_BINDINGS, shared.pod)
     for child in former_bindings(view, name):
