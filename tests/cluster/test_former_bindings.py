@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -110,7 +111,8 @@ async def test_a_binding_to_a_role_that_is_gone_is_deleted_by_the_garbage_collec
     assert body is not None
     child = child_record(ROLE_BINDINGS, body).child
     assert await let_go(RouteView(route, (child,)), child, operator)
-    eventually(
+    await asyncio.to_thread(
+        eventually,
         lambda: kubectl.get("rolebinding", ref(former).name),
         lambda seen: seen is None,
         60,
