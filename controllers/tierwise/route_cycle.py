@@ -46,6 +46,15 @@ class RouteState:
     untold: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class RouteCycle:
+    """What was decided, done and told about routes in one cycle; nothing where it was given up."""
+
+    plans: tuple[RoutePlan, ...] = ()
+    outcomes: tuple[RouteOutcome, ...] = ()
+    reports: tuple[RouteReport, ...] = ()
+
+
 async def run(
     snapshot: Snapshot,
     cluster: Cluster,
@@ -53,14 +62,14 @@ async def run(
     state: RouteState,
     *,
     limit_seconds: float,
-) -> tuple[RouteReport, ...]:
+) -> RouteCycle:
     """Serve the routes of the snapshot. `limit_seconds`: of the whole cycle."""
     uids = {view.route.uid for view in snapshot.routes}
     state.statuses.forget(uids)
     state.outbox.forget(uids, clock.now())
     state.untold = {uid: at for uid, at in state.untold.items() if uid in uids}
     if not snapshot.routes:
-        return ()
+        return RouteCycle()
     try:
         async with asyncio.timeout(limit_seconds * TOTAL_SHARE):
             return await _run(snapshot, cluster, clock, state, limit_seconds)
@@ -69,12 +78,12 @@ async def run(
     except Exception:
         # A defect that a route meets must not take the tiers' cycle with it: the process would be restarted for it.
         logger.exception("the routes are left as they are in this cycle: a defect")
-    return ()
+    return RouteCycle()
 
 
 async def _run(
     snapshot: Snapshot, cluster: Cluster, clock: Clock, state: RouteState, limit_seconds: float
-) -> tuple[RouteReport, ...]:
+) -> RouteCycle:
     snapshot = replace(snapshot, routes=tuple(_with_own_write(view, state) for view in snapshot.routes))
     views = {view.route.key: view for view in snapshot.routes}
     plans = plan_routes(snapshot)
@@ -86,7 +95,7 @@ async def _run(
     reports = _reports(views, plans, {each.key: each for each in outcomes}, snapshot.at)
     state.outbox.take_events(reports, clock.now(), {view.route.uid for view in snapshot.routes})
     await _tell(reports, views, cluster, clock, state, limit_seconds * TELL_SHARE)
-    return reports
+    return RouteCycle(plans, outcomes, reports)
 
 
 def _reports(

@@ -79,7 +79,7 @@ async def test_a_route_is_made_told_and_then_left_in_peace() -> None:
 
 async def test_a_standby_writes_nothing() -> None:
     scene = Scene()
-    await scene.cycle(writing=False)
+    assert (await scene.cycle(writing=False)).routes is None
     assert (scene.store.writes, scene.store.events) == ([], [])
 
 
@@ -124,16 +124,16 @@ async def test_a_defect_that_a_route_meets_is_logged_and_ends_no_cycle(
     with monkeypatch.context() as patched:
         patched.setattr(route_cycle, "plan_routes", broken)
         result = await scene.cycle()
-    assert result.routes == ()
+    assert result.routes == route_cycle.RouteCycle()
     assert "a defect" in caplog.text
-    assert (await scene.cycle()).routes, "the next cycle serves it"
+    assert (await scene.cycle()).routes.reports, "the next cycle serves it"
 
 
 async def test_the_children_are_no_tiers() -> None:
     scene = Scene()
     result = await scene.cycle()
     assert result.snapshot.tiers == ()
-    assert [report.key.name for report in result.routes] == ["chat"]
+    assert [report.key.name for report in result.routes.reports] == ["chat"]
 
 
 class Pair(Scene):
@@ -191,7 +191,7 @@ async def test_a_defect_that_one_route_meets_is_that_routes_alone(
     with monkeypatch.context() as patched:
         patched.setattr(module, function, broken)
         result = await scene.both()
-    assert [report.key.name for report in result.routes] == ["well"]
+    assert [report.key.name for report in result.routes.reports] == ["well"]
     assert scene.told() == ["well"]
     (line,) = [record for record in caplog.records if record.levelname == "ERROR"]
     assert (line.__dict__["route"], said in line.message) == ("team/ill", True)
@@ -220,7 +220,7 @@ async def test_a_status_that_is_not_answered_for_keeps_no_other_route_from_being
     with monkeypatch.context() as patched:
         patched.setattr(scene.store, "patch_status", hang)
         result = await scene.both(5.0)
-        assert len(result.routes) == len(scene.names), "what was decided and done is known all the same"
+        assert len(result.routes.reports) == len(scene.names), "what was decided and done is known all the same"
         assert scene.told() == []
         await scene.both(5.0)
         assert scene.told() == ["well"]
