@@ -24,7 +24,7 @@ _TRUTHS = ("True", "False", "Unknown")
 
 
 class OperatorMetrics:
-    """The `tierwise_*` series, with those about routes in `routes`. `monotonic`: the process's monotonic clock, seconds."""
+    """The `tierwise_*` series; those of routes are in `routes`. `monotonic`: the process's monotonic clock, seconds."""
 
     def __init__(self, registry: CollectorRegistry, monotonic: Callable[[], float]) -> None:
         self.routes = RouteMetrics(registry)
