@@ -23,7 +23,7 @@ from tierwise.observe import Observer, Samples, World
 from tierwise.outbox import Outbox
 from tierwise.ports import Clock, Cluster
 from tierwise.publisher import Publisher
-from tierwise.report import Report, RouteReport, TierReport, report_tier
+from tierwise.report import Report, TierReport, report_tier
 from tierwise.runtime.turns import in_turns
 from tierwise.settled import Settled, SettledTiers
 from tierwise.types import Outcome, Plan, Snapshot, TierKey, TierObject, TierOutcome, TierPlan, TierState
@@ -53,13 +53,13 @@ class OperatorState:
 
 @dataclass(frozen=True, slots=True)
 class CycleResult:
-    """One cycle: what was seen, decided, done and told."""
+    """One cycle: what was seen, decided, done and told. `routes`: None in a process that does not write."""
 
     snapshot: Snapshot
     plan: Plan
     outcome: Outcome
     report: Report
-    routes: tuple[RouteReport, ...] = ()
+    routes: route_cycle.RouteCycle | None = None
 
 
 async def run(
@@ -111,11 +111,11 @@ async def run(
     await asyncio.sleep(0)
     await in_turns(tiers_settled.settle_in_turns(snapshot, before, made, writing=writing))
     await asyncio.sleep(0)
-    routes: tuple[RouteReport, ...] = ()
+    routes: route_cycle.RouteCycle | None = None
     if writing:
         routes = await route_cycle.run(snapshot, cluster, clock, state.routes, limit_seconds=limit_seconds)
     await asyncio.sleep(0)
-    return _with_settled(CycleResult(snapshot, plan, outcome, report, routes), settled)
+    return await in_turns(_with_settled_in_turns(CycleResult(snapshot, plan, outcome, report, routes), settled))
 
 
 def _states(snapshot: Snapshot, state: OperatorState, settled: Container[TierKey]) -> dict[TierKey, TierState]:
@@ -162,13 +162,22 @@ def _quiet(
             yield plans[told.key], outcomes.get(told.key), told
 
 
-def _with_settled(result: CycleResult, settled: Mapping[TierKey, Settled]) -> CycleResult:
+def _with_settled_in_turns(
+    result: CycleResult, settled: Mapping[TierKey, Settled]
+) -> Generator[None, None, CycleResult]:
     """The result of a cycle with the tiers for which nothing was to be done."""
-    outcomes = {key: each.outcome for key, each in settled.items()} | {each.key: each for each in result.outcome.tiers}
-    reports = {key: each.report for key, each in settled.items()} | {each.key: each for each in result.report.tiers}
-    keys = [view.tier.key for view in result.snapshot.tiers]
-    return replace(
-        result,
-        outcome=Outcome(tuple(each for each in map(outcomes.get, keys) if each is not None)),
-        report=Report(tuple(reports[key] for key in keys if key in reports)),
-    )
+    outcomes = {each.key: each for each in result.outcome.tiers}
+    reports = {each.key: each for each in result.report.tiers}
+    done: list[TierOutcome] = []
+    told: list[TierReport] = []
+    for view in result.snapshot.tiers:
+        key = view.tier.key
+        stands = settled.get(key)
+        outcome = outcomes.get(key, stands.outcome if stands is not None else None)
+        report = reports.get(key, stands.report if stands is not None else None)
+        if outcome is not None:
+            done.append(outcome)
+        if report is not None:
+            told.append(report)
+        yield
+    return replace(result, outcome=Outcome(tuple(done)), report=Report(tuple(told)))
