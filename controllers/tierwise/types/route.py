@@ -75,8 +75,8 @@ class RoutePlan:
 
     `serve`: its children shall exist as rendered; otherwise they are left as they are. `invalid` (a reason and a
     message) says why the spec is not accepted. `ready` are the names of the tiers that answer, `asleep` of those that
-    are at zero until somebody wants them. `failure`: the traceback of a defect that this route met; it then keeps what it
-    has, and nothing is told of it."""
+    are at zero until somebody wants them. `failure`: the traceback of a defect that this route met; it then keeps what
+    it has, and nothing is told of it."""
 
     key: RouteKey
     ladder: tuple[LadderTier, ...]
