@@ -195,7 +195,8 @@ def test_an_unknown_number_wants_nothing() -> None:
 
 
 def _unmeasured(kind: str, state: State) -> TierView:
-    return seen(quiet(), replace(quiet(name="router-1", wanted=0.0), **{kind: Signal(state)}))
+    changed: dict[str, Any] = {kind: Signal(state)}
+    return seen(quiet(), replace(quiet(name="router-1", wanted=0.0), **changed))
 
 
 DOUBTS: dict[str, tuple[TierView, str]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -180,7 +181,8 @@ def test_absurd_numbers_stay_finite() -> None:
 @pytest.mark.parametrize("kind", ["wanted", "waiting", "in_flight"])
 @pytest.mark.parametrize("state", [State.MISSING, State.STALE, State.INVALID])
 def test_a_ready_router_that_is_not_measured_forbids_lowering_and_is_named(kind: str, state: State) -> None:
-    broken = replace(router("b"), **{kind: Signal(state)})
+    changed: dict[str, Any] = {kind: Signal(state)}
+    broken = replace(router("b"), **changed)
     unheard = seen(5, 5, said=heard(router("a"), broken))
     found = decision(unheard, TierState(recommended=1))
     assert (found.target, found.limited_by) == (5, reasons.NO_ROUTER_METRICS)
