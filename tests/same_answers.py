@@ -103,10 +103,14 @@ RESPONSES: dict[str, dict[str, Any]] = {
 }
 
 
+def plain(value: Any) -> Any:
+    """An object of the Python client as a dictionary; what the Node client brings is one already."""
+    return value.model_dump(warnings=False) if isinstance(value, BaseModel) else value
+
+
 def same(value: Any) -> Any:
     """A value without what is new in every answer."""
-    if isinstance(value, BaseModel):
-        value = value.model_dump(warnings=False)
+    value = plain(value)
     if isinstance(value, dict):
         return {name: same(each) for name, each in value.items() if name not in ANEW}
     return [same(each) for each in value] if isinstance(value, list) else value
@@ -124,7 +128,7 @@ def response_fields(fields: dict[str, Any]) -> dict[str, Any]:
 
 def merged(chunks: Iterable[Any]) -> dict[str, Any]:
     """What a stream of chat completions or of completions says, choice by choice."""
-    kept = [chunk.model_dump(warnings=False) for chunk in chunks]
+    kept = [plain(chunk) for chunk in chunks]
     choices: dict[int, list[dict[str, Any]]] = {}
     for choice in (choice for chunk in kept for choice in chunk["choices"]):
         choices.setdefault(choice["index"], []).append(choice)
@@ -166,7 +170,7 @@ def _merged_calls(parts: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
 
 def merged_response(events: Iterable[Any]) -> list[Any]:
     """What a stream of a response says, its deltas joined; each event must have the number of its place."""
-    kept = [event.model_dump(warnings=False) for event in events]
+    kept = [plain(event) for event in events]
     assert [event["sequence_number"] for event in kept] == list(range(len(kept)))
     said: list[Any] = []
     for event in kept:

@@ -6,6 +6,7 @@ Every question of tests/same_answers.py is put to both, and what they say must b
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ from tests.same_answers import (
     response_fields,
     same,
 )
+from tests.unit.simulator.processes import vllm
 from tests.vllm.routed import Served, served
 from tests.vllm.tiers import ANSWER_SECONDS, cycle
 
@@ -181,7 +183,10 @@ def test_what_the_router_counts_is_what_the_engine_says(serving: Served) -> None
     stream = chats.create(model="mixed", stream=True, **asked)
     list(stream.parse())
     response = responses.create(model="mixed", input="Hello", max_output_tokens=17, temperature=0)
-    said = [whole.parse().usage.prompt_tokens] * 2 + [response.parse().usage.input_tokens]
+    used, used_by_response = whole.parse().usage, response.parse().usage
+    assert used is not None
+    assert used_by_response is not None
+    said = [used.prompt_tokens] * 2 + [used_by_response.input_tokens]
     lines = serving.route.log_of(*(raw.headers["x-request-id"] for raw in (whole, stream, response)))
     charges = [charge for line in lines for charge in line["charges"]]
     prompt = ("inputTokens", "cachedInputTokens", "cacheWriteTokens")
@@ -233,6 +238,37 @@ def test_a_client_that_gives_up_frees_the_engine(serving: Served) -> None:
     with pytest.raises(openai.APITimeoutError):
         client.responses.create(model="mixed", input="a", max_output_tokens=LONG, extra_body={"ignore_eos": True})
     assert _until_it_rests(serving, made) < 2 * LONG
+
+
+def fields(value: Any, path: str = "") -> set[str]:
+    """The names of all fields, with where they are; what a client sent itself is left out."""
+    if isinstance(value, dict):
+        below = (fields(each, f"{path}.{name}") for name, each in value.items() if name not in ("tools", "text"))
+        return {f"{path}.{name}" for name in value}.union(*below)
+    return set().union(*(fields(each, f"{path}[]") for each in value)) if isinstance(value, list) else set()
+
+
+@pytest.mark.parametrize("name", ["plain", "tools, one is required", "an object by a schema"])
+def test_the_simulated_engine_has_the_shapes_of_the_real_one(serving: Served, name: str) -> None:
+    chat, response = chat_fields(CHAT[name]), response_fields(RESPONSES[name])
+
+    def ask(url: str, model: str) -> tuple[set[str], set[str], list[str]]:
+        def post(path: str, body: dict[str, Any]) -> requests.Response:
+            sent = {**body, **body.get("extra_body", {}), "model": model}
+            sent.pop("extra_body", None)
+            return requests.post(f"{url}/v1/{path}", json=sent, timeout=ANSWER_SECONDS)
+
+        lines = post("responses", {**response, "stream": True}).text.splitlines()
+        events = [line.removeprefix("event: ") for line in lines if line.startswith("event: ")]
+        kinds = [kind for kind, _ in itertools.groupby(events)]
+        return fields(post("chat/completions", chat).json()), fields(post("responses", response).json()), kinds
+
+    with vllm(VERSION="0.32.0", wait_seconds=120) as simulated:
+        chat_of_it, response_of_it, events_of_it = ask(simulated.url, "chat")
+    chat_of_real, response_of_real, events_of_real = ask(serving.url, "m")
+    assert chat_of_it - chat_of_real == set()
+    assert response_of_it - response_of_real == set()
+    assert events_of_it == events_of_real
 
 
 def test_the_body_is_the_engines_byte_for_byte(serving: Served) -> None:
