@@ -95,6 +95,20 @@ def test_a_streamed_chat_says_the_same(serving: Served, name: str, usage: bool) 
     assert bool(through[-1].usage) is usage
 
 
+def test_usage_of_every_chunk_comes_only_where_usage_was_asked_for(serving: Served) -> None:
+    def counts(client: openai.OpenAI, model: str, usage: bool) -> list[int]:
+        options: Any = {"include_usage": usage, "continuous_usage_stats": True}
+        asked = chat_fields({"max_tokens": 6}) | {"stream": True, "stream_options": options}
+        chunks = client.chat.completions.create(model=model, **asked)
+        return [chunk.usage.completion_tokens for chunk in chunks if chunk.usage]
+
+    plain, through = serving.both(lambda client, model: counts(client, model, False))
+    assert through == plain == []
+    plain, through = serving.both(lambda client, model: counts(client, model, True))
+    assert through[-1] == plain[-1] == 6
+    assert len(through) > 1
+
+
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("name", COMPLETED)
 def test_a_completion_is_the_same(serving: Served, name: str, stream: bool) -> None:

@@ -5,14 +5,17 @@ A generating model becomes one that embeds by an option of the engine, so this i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from tests.same_answers import EMBEDDINGS, refused, same
 from tests.vllm.routed import Served, served
+from tests.vllm.tiers import ANSWER_SECONDS
 
 pytestmark = pytest.mark.vllm
 EMBEDS = ("--runner=pooling", "--convert=embed")
@@ -46,3 +49,17 @@ def test_the_prompts_tokens_are_counted(embedding: Served) -> None:
     (charge,) = line["charges"]
     assert charge["inputTokens"] == raw.parse().usage.prompt_tokens
     assert (charge["outputTokens"], charge["estimated"]) == (0, False)
+
+
+@pytest.mark.parametrize("form", ["bytes", "bytes_only"])
+def test_vectors_in_bytes_come_with_what_says_how_to_read_them(embedding: Served, form: str) -> None:
+    def ask(url: str, model: str) -> tuple[int, str, bytes, Any]:
+        body = {"model": model, "input": ["one two", "three"], "encoding_format": form}
+        answer = requests.post(f"{url}/v1/embeddings", json=body, timeout=ANSWER_SECONDS)
+        told = json.loads(answer.headers.get("metadata", "{}"))
+        return answer.status_code, answer.headers["content-type"], answer.content, same(told)
+
+    plain = ask(embedding.url, "m")
+    assert ask(embedding.route.url, "mixed") == plain
+    assert len(plain[2]) == 2 * 256 * 4
+    assert bool(plain[3]) is (form == "bytes")
