@@ -111,6 +111,12 @@ def both(direct: Client, routed: Client, method: str, body: dict[str, Any], **ho
     return plain, through
 
 
+def test_the_lock_names_a_hash_for_every_package_and_no_registry() -> None:
+    packages = json.loads((HERE / "package-lock.json").read_text())["packages"]
+    assert all(each.get("integrity", "").startswith("sha512-") for name, each in packages.items() if name)
+    assert not any("resolved" in each for each in packages.values())
+
+
 @pytest.mark.parametrize("name", CHAT)
 def test_a_chat_is_the_same(direct: Client, routed: Client, name: str) -> None:
     plain, through = both(direct, routed, "chat", chat_fields(CHAT[name]))

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 import openai
@@ -30,7 +31,7 @@ from tests.same_answers import (
     same,
 )
 from tests.unit.router.router_process import RouterProcess, router
-from tests.unit.simulator.processes import Vllm, vllm
+from tests.unit.simulator.processes import Vllm, free_port, vllm
 
 
 @pytest.fixture(scope="module")
@@ -289,3 +290,27 @@ def test_the_router_says_who_it_is_to_probes(route: RouterProcess) -> None:
     for path in ("/healthz", "/readyz"):
         assert requests.get(route.url + path, timeout=5).status_code == 200
         assert requests.get(route.metrics_url + path, timeout=5).status_code == 200
+
+
+def test_the_client_asks_again_after_a_failure_and_not_when_the_budget_is_spent(
+    engines: tuple[Vllm, Vllm], tmp_path: Path
+) -> None:
+    prices = {"input": "1000", "output": "1000"}
+    tiers = [
+        {"name": "dear", "model": "chat", "servers": [engines[0].url], "prices": prices},
+        {"name": "away", "model": "chat", "servers": [f"http://127.0.0.1:{free_port()}"]},
+    ]
+    spec = {"modelNames": ["mixed"], "tiers": tiers, "budget": {"amount": "0.000001", "period": "Day"}}
+    asked: Any = {"messages": USER, "max_tokens": 2}
+    with (
+        router(spec, tmp_path) as route,
+        openai.OpenAI(base_url=f"{route.url}/v1", api_key="none", max_retries=1) as client,
+    ):
+        with pytest.raises(openai.RateLimitError) as spent:
+            client.chat.completions.create(model="dear", **asked)
+        with pytest.raises(openai.InternalServerError) as away:
+            client.chat.completions.create(model="away", **asked)
+        route.log_of(spent.value.response.headers["x-request-id"], away.value.response.headers["x-request-id"])
+        assert [line["tier"] for line in route.log()] == ["dear", "away", "away"]
+    assert (spent.value.code, spent.value.response.headers["x-should-retry"]) == ("budget_spent", "false")
+    assert away.value.code == "upstream_connect"
