@@ -58,6 +58,31 @@ def test_each_promise_that_is_broken_is_named(account: TierAccount, context: dic
     assert what in failed
 
 
+BOUGHT = replace(
+    GOOD,
+    tier="bought",
+    requests=7,
+    engine_prompt_tokens=0,
+    engine_completion_tokens=0,
+    replica_seconds=0.0,
+    most_replicas=0,
+    share=0.07,
+    spilled=6,
+    external=True,
+)
+
+
+def test_an_external_tier_has_no_engines_to_compare_with_and_no_replicas() -> None:
+    checks = check([GOOD, BOUGHT], 107, {"small": 1, "bought": 0}, 0)
+    assert [each.what for each in checks if not each.holds] == []
+    out = io.StringIO()
+    show(replace(_summary(), accounts=(GOOD, BOUGHT)), Console(file=out, width=120))
+    lines = {line.strip().split("  ")[0]: line for line in out.getvalue().splitlines() if line.strip()}
+    assert lines["share of all requests"].split()[-2:] == ["0.0%", "7.0%"]
+    assert lines["... that spilled or fell back to it"].split()[-2:] == ["0", "6"]
+    assert lines["replicas, at most"].split()[-1] == "3"
+
+
 def test_a_gap_from_missed_scrapes_is_shown_and_explained() -> None:
     checks = check([replace(GOOD, engine_completion_tokens=9_500)], 100, {"small": 1}, 0)
     (tokens,) = [each for each in checks if "tokens" in each.what]
