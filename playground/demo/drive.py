@@ -2,8 +2,8 @@
 
     python -m playground.demo.drive ORDERS.json
 
-The orders name the route's address, the model that each tier's requests ask for, and every request; each result is appended to the report as one JSON line as soon as
-it is there, so that the screen can follow.
+The orders name the route's address, the model that each tier's requests ask for, and every request; each result is
+appended to the report as one JSON line as soon as it is there, so that the screen can follow.
 """
 
 from __future__ import annotations

@@ -139,9 +139,8 @@ def _figures(summary: Summary) -> Table:
         ("... of the most replicas all the time", "{0.cost_of_most:.3f}"),
     )
     for name, form in rows:
-        table.add_row(
-            name, *("" if _of_engines(name, account) else form.format(account) for account in summary.accounts)
-        )
+        cells = ["" if _of_engines(name, account) else form.format(account) for account in summary.accounts]
+        table.add_row(name, *cells)
     return table
 
 

@@ -77,10 +77,12 @@ def test_an_external_tier_has_no_engines_to_compare_with_and_no_replicas() -> No
     assert [each.what for each in checks if not each.holds] == []
     out = io.StringIO()
     show(replace(_summary(), accounts=(GOOD, BOUGHT)), Console(file=out, width=120))
-    lines = {line.strip().split("  ")[0]: line for line in out.getvalue().splitlines() if line.strip()}
-    assert lines["share of all requests"].split()[-2:] == ["0.0%", "7.0%"]
-    assert lines["... that spilled or fell back to it"].split()[-2:] == ["0", "6"]
-    assert lines["replicas, at most"].split()[-1] == "3"
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.getvalue().splitlines() if "│" in line]
+    cells = {name: row for name, *row in rows}
+    assert cells["share of all requests"] == ["0.0%", "7.0%"]
+    assert cells["... that spilled or fell back to it"] == ["0", "6"]
+    assert cells["replicas, at most"] == ["3", ""]
+    assert cells["tokens, by the engines"] == ["100,000", ""]
 
 
 def test_a_gap_from_missed_scrapes_is_shown_and_explained() -> None:
