@@ -23,6 +23,8 @@ from tierwise.runtime import health_server
 from tierwise.runtime.garbage import GarbageCollection
 from tierwise.runtime.supervision import supervise
 from tierwise_router.access_log import AccessLog
+from tierwise_router.bodies import MOST_BYTES, Bodies
+from tierwise_router.client_connection import Shared
 from tierwise_router.engine_metrics import LoadPoller
 from tierwise_router.gateway import Gateway
 from tierwise_router.metrics import RouterCollector
@@ -44,6 +46,7 @@ class RouterSettings:
     metrics_port: int = 9090
     drain_seconds: float = 300.0
     spending_file: Path | None = None
+    body_memory_bytes: int = MOST_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +80,10 @@ async def run(
         stack.callback(_close_tiers, state)
         log = AccessLog(sys.stdout.buffer, state.ledger, clocks.now)
         state.log = log
-        registry.register(RouterCollector(state))
-        server = Server(Gateway(state, lambda: (not server.draining, "draining" if server.draining else "ready")))
+        gateway = Gateway(state, lambda: (not server.draining, "draining" if server.draining else "ready"))
+        bodies = Bodies(settings.body_memory_bytes)
+        registry.register(RouterCollector(state, bodies))
+        server = Server(Shared(gateway, gateway.admit, bodies=bodies))
         stack.push_async_callback(server.close)
         port = await server.start(settings.host, settings.port)
         health.finished()

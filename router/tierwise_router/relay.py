@@ -81,7 +81,7 @@ class Relay:
         record = Record(state.new_id(), state.monotonic(), path=request.path)
         state.retries.request()
         try:
-            record.tenant = self._identify(request)
+            record.tenant = self._identify(request) if request.tenant is None else request.tenant
             await self._answer(request, reply, record)
         except ClientError as error:
             record.status = error.status
@@ -99,7 +99,9 @@ class Relay:
 
     async def _answer(self, request: Request, reply: Reply, record: Record) -> None:
         state = self._state
-        body = read(bytes(request.body))
+        raw = bytes(request.body)
+        request.body.clear()  # once in memory is enough
+        body = read(raw)
         facts_of = shape(body.values)
         record.model, record.stream = body.model, body.stream
         priority = self._priority(request, body)
@@ -107,6 +109,7 @@ class Relay:
         until = record.began_at + state.route.deadlines.request_seconds
         job = _Job(request, reply, record, body, facts_of, priority, until)
         candidates = self._candidates(job)
+        body.values.clear()  # they take more memory than the body itself, and all that is needed of them is read
         spent = False
         position = 0
         while position < len(candidates):

@@ -11,8 +11,7 @@ import ssl
 import time
 from typing import cast
 
-from tierwise_router.client_connection import ClientConnection, Handler, Timeouts
-from tierwise_router.http_request import MOST_BODY_BYTES
+from tierwise_router.client_connection import ClientConnection, Shared
 
 logger = logging.getLogger(__name__)
 
@@ -26,22 +25,17 @@ SWEEP_SECONDS = 1.0
 class Server:
     """The listening socket and its connections. Use as: start, then `drain`, then `close`."""
 
-    def __init__(
-        self,
-        handler: Handler,
-        *,
-        timeouts: Timeouts | None = None,
-        most_body_bytes: int = MOST_BODY_BYTES,
-        most_connections: int = MOST_CONNECTIONS,
-    ) -> None:
-        self._handler = handler
-        self._timeouts = timeouts or Timeouts()
-        self._most_body = most_body_bytes
+    def __init__(self, shared: Shared, *, most_connections: int = MOST_CONNECTIONS) -> None:
+        self._shared = shared
         self._most = most_connections
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
-        self.connections: set[ClientConnection] = set()
         self.draining = False
+
+    @property
+    def connections(self) -> set[ClientConnection]:
+        """Those that are open."""
+        return self._shared.open
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Listen; the port that was got. Raises OSError."""
@@ -79,7 +73,7 @@ class Server:
     def _accepted(self) -> asyncio.Protocol:
         if len(self.connections) >= self._most:
             return _Refused()
-        connection = ClientConnection(self._handler, self.connections, self._timeouts, self._most_body)
+        connection = ClientConnection(self._shared)
         connection.closing = self.draining
         return connection
 
