@@ -13,6 +13,7 @@ import orjson
 
 from tierwise_router.client_connection import Reply
 from tierwise_router.http_request import Request
+from tierwise_router.kept_responses import PATH, KeptResponses
 from tierwise_router.openai_error import ClientError
 from tierwise_router.record import Record
 from tierwise_router.relay import Relay
@@ -31,6 +32,7 @@ class Gateway:
         self._state = state
         self._ready = ready
         self._relay = Relay(state, self.tenant)
+        self._kept = KeptResponses(state, self.tenant)
 
     def admit(self, request: Request) -> None:
         """Whether a body may follow this head. Raises ClientError (401) for a stranger's: it is not read. Only what is
@@ -53,6 +55,9 @@ class Gateway:
         path = request.path
         if path in RELAYED and request.method == "POST":
             await self._relay(request, reply)
+            return
+        if path.startswith(PATH):
+            await self._kept(request, reply)
             return
         try:
             self._other(request, reply)

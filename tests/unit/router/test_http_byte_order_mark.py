@@ -11,6 +11,7 @@ from tests.unit.router.scripted_upstream import (
     FINISH,
     ROLE,
     USAGE,
+    Step,
     answer,
     chunk,
     stream,
@@ -37,7 +38,7 @@ async def test_a_byte_order_mark_before_the_first_event_hides_nothing_of_it(firs
 async def test_a_byte_order_mark_may_be_cut_in_two(cut: int) -> None:
     first = BOM + word("Hel")
     head, *rest = stream(word("lo"), FINISH, USAGE, DONE)
-    script = [head, chunk(first[:cut]), 0.02, chunk(first[cut:]), *rest]
+    script: list[Step] = [head, chunk(first[:cut]), 0.02, chunk(first[cut:]), *rest]
     async with upstream(default=script) as up, running(route(tier("a", up))) as router:
         answered = await router.ask(post(chat(stream=True)))
         assert answered.body == word("Hel") + word("lo") + FINISH + DONE
