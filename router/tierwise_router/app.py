@@ -24,6 +24,7 @@ from tierwise.runtime.garbage import GarbageCollection
 from tierwise.runtime.supervision import supervise
 from tierwise_router.access_log import AccessLog
 from tierwise_router.bodies import MOST_BYTES, Bodies
+from tierwise_router.certificates import Certificates
 from tierwise_router.client_connection import Shared
 from tierwise_router.engine_metrics import LoadPoller
 from tierwise_router.gateway import Gateway
@@ -55,6 +56,7 @@ class Ports:
 
     openai: int
     metrics: int
+    tls: bool
 
 
 async def run(
@@ -85,13 +87,16 @@ async def run(
         registry.register(RouterCollector(state, bodies))
         server = Server(Shared(gateway, gateway.admit, bodies=bodies))
         stack.push_async_callback(server.close)
-        port = await server.start(settings.host, settings.port)
+        certificates = None if loaded.tls is None else await asyncio.to_thread(Certificates, loaded.tls)
+        port = await server.start(settings.host, settings.port, certificates and certificates.listener)
+        if certificates is not None:
+            parts.start("the certificate", certificates.follow)
         health.finished()
         parts.start("the sweep", lambda: _sweep(state, health, server))
         parts.start("the engines' load", LoadPoller(lambda: state.tiers.values(), time.monotonic).run)
         parts.start("the access log", log.run)
         parts.start("the route", lambda: source.follow(state))
-        listening(Ports(port, metrics_port))
+        listening(Ports(port, metrics_port, tls=certificates is not None))
         await stop.wait()
         await server.drain(settings.drain_seconds)
 

@@ -102,7 +102,8 @@ async def _until_signal(settings: app.RouterSettings, given: argparse.Namespace)
 
     def listening(ports: app.Ports) -> None:
         print(
-            f"OpenAI endpoint on http://{settings.host}:{ports.openai}/v1, metrics and probes on port {ports.metrics}",
+            f"OpenAI endpoint on {'https' if ports.tls else 'http'}://{settings.host}:{ports.openai}/v1, "
+            f"metrics and probes on port {ports.metrics}",
             file=sys.stderr,
             flush=True,
         )

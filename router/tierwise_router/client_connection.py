@@ -22,6 +22,7 @@ from tierwise_router.bodies import Bodies
 from tierwise_router.http_request import MOST_BODY_BYTES, Request, RequestParser
 from tierwise_router.openai_error import ClientError
 from tierwise_router.reply import Reply as Reply
+from tierwise_router.unsent import unsent
 
 logger = logging.getLogger(__name__)
 
@@ -195,7 +196,8 @@ class ClientConnection(asyncio.Protocol):
 
     def end(self) -> None:
         """End it when what is written has gone out."""
-        if self._transport is not None:
+        # Not twice: over TLS, asyncio takes the second close() for the end of all, and abort() for nothing.
+        if self._transport is not None and not self._transport.is_closing():
             self._mark()
             self._transport.close()
 
@@ -225,6 +227,8 @@ class ClientConnection(asyncio.Protocol):
         elif self._parser.in_head:
             if waited > self._timeouts.head:
                 self._too_slow()
+        elif unsent(self._transport):
+            self._check_writing(now, self._transport)
         elif waited > self._timeouts.idle:
             self.end()
 
@@ -343,14 +347,14 @@ class ClientConnection(asyncio.Protocol):
         """From now on something has to happen: the client reads what was sent to it."""
         self._since = self._loop.time()
         if self._transport is not None:
-            self._unsent = self._transport.get_write_buffer_size()
+            self._unsent = unsent(self._transport)
 
     def _check_writing(self, now: float, transport: asyncio.Transport) -> None:
-        unsent = transport.get_write_buffer_size()
-        if unsent <= self._unsent - PROGRESS_BYTES or (self._unsent and not unsent):
-            self._since, self._unsent = now, unsent
-        self._unsent = max(self._unsent, unsent)
-        if now - self._since > (self._timeouts.write if unsent else LINGER_SECONDS):
+        left = unsent(transport)
+        if left <= self._unsent - PROGRESS_BYTES or (self._unsent and not left):
+            self._since, self._unsent = now, left
+        self._unsent = max(self._unsent, left)
+        if now - self._since > (self._timeouts.write if left else LINGER_SECONDS):
             self.abort()
 
     def _gone(self) -> None:

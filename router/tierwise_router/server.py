@@ -9,7 +9,7 @@ import asyncio
 import logging
 import ssl
 import time
-from typing import cast
+from typing import Any, cast
 
 from tierwise_router.client_connection import ClientConnection, Shared
 
@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 BACKLOG = 4_096
 MOST_CONNECTIONS = 20_000
 CLOSE_SECONDS = 2.0
+HANDSHAKE_SECONDS = 10.0  # asyncio's 60 is too much for somebody who has not even said who they are
 SWEEP_SECONDS = 1.0
 
 
@@ -40,8 +41,11 @@ class Server:
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Listen; the port that was got. Raises OSError."""
         loop = asyncio.get_running_loop()
+        times: dict[str, Any] = {}
+        if tls is not None:
+            times = {"ssl_handshake_timeout": HANDSHAKE_SECONDS, "ssl_shutdown_timeout": CLOSE_SECONDS}
         self._server = await loop.create_server(
-            self._accepted, host, port, backlog=BACKLOG, ssl=tls, reuse_address=True
+            self._accepted, host, port, backlog=BACKLOG, ssl=tls, reuse_address=True, **times
         )
         self._sweeper = loop.create_task(self._sweep())
         return int(self._server.sockets[0].getsockname()[1])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -62,9 +63,9 @@ class Router:
     stopping: bool = False
 
     @contextlib.asynccontextmanager
-    async def client(self) -> AsyncIterator[Client]:
+    async def client(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[Client]:
         """A connection, closed at the end."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 24)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 24, ssl=tls)
         client = Client(reader, writer)
         try:
             yield client
@@ -103,6 +104,7 @@ async def running(
     most_body_bytes: int = 1 << 25,
     most_connections: int = 20_000,
     most_bodies_bytes: int = 1 << 27,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Router]:
     """A router for a route; at the end nothing of any request may be left, and no callback may have failed."""
     before = asyncio.all_tasks()
@@ -114,7 +116,7 @@ async def running(
     gateway = Gateway(state, lambda: (not server.draining, "draining" if server.draining else "ready"))
     shared = Shared(gateway, gateway.admit, timeouts or Timeouts(), most_body_bytes, Bodies(most_bodies_bytes))
     server = Server(shared, most_connections=most_connections)
-    router = Router(state, server, await server.start("127.0.0.1", 0))
+    router = Router(state, server, await server.start("127.0.0.1", 0, tls))
 
     def log(record: Record, ended_at: float) -> None:
         router.records.append(record)
@@ -293,7 +295,7 @@ class Client:
     async def close(self) -> None:
         """End the connection."""
         self.writer.close()
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
             await self.writer.wait_closed()
 
 

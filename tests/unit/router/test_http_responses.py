@@ -106,7 +106,7 @@ async def scene(engines: int = 4, routers: int = 2, provider: bool = False) -> A
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_any_router_continues_a_response_where_it_is_kept(streamed: bool) -> None:
     async with scene() as here:
-        more = {"stream": True} if streamed else {}
+        more: dict[str, Any] = {"stream": True} if streamed else {}
         for turn in range(6):
             first = await here.create(turn % 2, input=f"conversation {turn}", **more)
             (owner,) = [one for one in here.engines if len(one.kept)]

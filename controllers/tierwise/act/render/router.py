@@ -33,6 +33,9 @@ from tierwise.kube.objects import (
     ROUTER_SUFFIX,
     SERVICE_ACCOUNTS,
     SERVICES,
+    TLS,
+    TLS_CERTIFICATE,
+    TLS_KEY,
 )
 from tierwise.types import RouteObject, RouterPod
 
@@ -112,7 +115,8 @@ def _role_binding(parts: RouterParts) -> Manifest:
 
 
 def _service(parts: RouterParts) -> Manifest:
-    ports = [{"name": "http", "port": 80, "protocol": "TCP", "targetPort": "http"}]
+    name, port = ("http", 80) if parts.spec.tls is None else ("https", 443)
+    ports = [{"name": name, "port": port, "protocol": "TCP", "targetPort": "http"}]
     return {"spec": {"ports": ports, "selector": _selector(parts.route), "type": "ClusterIP"}}
 
 
@@ -235,6 +239,11 @@ def _secrets(spec: ModelRouteSpec, ladder: Sequence[LadderTier]) -> list[tuple[M
     if spec.clients.secret_name is not None:
         clients = {"name": CLIENTS, "secret": {"secretName": spec.clients.secret_name}}
         found.append((clients, f"{ROUTER_SECRETS}/{CLIENTS}"))
+    if spec.tls is not None:
+        items = [{"key": key, "path": key} for key in (TLS_CERTIFICATE, TLS_KEY)]
+        found.append(
+            ({"name": TLS, "secret": {"items": items, "secretName": spec.tls.secret_name}}, f"{ROUTER_SECRETS}/{TLS}")
+        )
     return found
 
 
