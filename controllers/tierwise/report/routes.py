@@ -43,9 +43,10 @@ def report_route(view: RouteView, plan: RoutePlan, outcome: RouteOutcome, now: f
     word, reason = route_state({update.type: update for update in updates})
     deployment = view.child(DEPLOYMENTS)
     desired = route.spec.replicas if route.spec is not None else 0
+    scheme = "http" if route.spec is None or route.spec.tls is None else "https"
     status = ModelRouteStatus(
         observed_generation=route.generation,
-        url=f"http://{route.key.name}.{route.key.namespace}.svc.cluster.local/v1",
+        url=f"{scheme}://{route.key.name}.{route.key.namespace}.svc.cluster.local/v1",
         model_names=truncate(", ".join(route.model_names), _NAMES),
         tiers=f"{len(plan.ready)}/{len(plan.ladder)}",
         ready=f"{deployment.ready_replicas if deployment is not None else 0}/{desired}",

@@ -94,6 +94,10 @@ class RouterPod:
     pull_policy: str = "IfNotPresent"
     pull_secrets: tuple[str, ...] = ()
     resources: Mapping[str, Any] = field(default_factory=dict)
+    body_memory_mib: int = 128
+    """What the bodies of all requests may take together in one router."""
+    env: tuple[Mapping[str, Any], ...] = ()
+    """Further variables of the container, as in a pod."""
 
 
 @dataclass(frozen=True, slots=True)
