@@ -188,7 +188,7 @@ mutants: venv ## Mutation tests of decide/: docs/results/mutants.json, docs/muta
 	nice -n 10 $(PY) -m tests.mutants
 
 .PHONY: demo
-demo: binaries ## Two tiers on a real control plane follow a real load, shown by `kubectl get mt`
+demo: binaries ## Two tiers on a real control plane follow a real load, shown by `kubectl get mt` and `mr`
 	@$(PY) -m playground.demo
 
 # --- what is shipped -------------------------------------------------------------------------------------------------

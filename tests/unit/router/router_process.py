@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-_LISTENING = re.compile(r"OpenAI endpoint on (http://[^/]+)/v1, metrics and probes on port (\d+)")
+_LISTENING = re.compile(r"OpenAI endpoint on (https?://[^/]+)/v1, metrics and probes on port (\d+)")
 
 
 class RouterProcess:
