@@ -135,6 +135,13 @@ def test_a_pod_monitor_is_made_where_the_kind_exists() -> None:
     assert _of("PodMonitor", template(*WITH_IMAGE, "--set", "podMonitor.enabled=false", apis=APIS).stdout) == []
 
 
+def test_rules_are_made_where_they_are_asked_for_or_the_kind_exists() -> None:
+    kind = ("monitoring.coreos.com/v1/PrometheusRule",)
+    for enabled, apis, made in (("false", kind, 0), ("auto", (), 0), ("auto", kind, 1), ("true", (), 1)):
+        rendered = template(*WITH_IMAGE, "--set", f"prometheusRule.enabled={enabled}", apis=apis).stdout
+        assert len(_of("PrometheusRule", rendered)) == made, (enabled, apis)
+
+
 def test_the_routers_run_the_operators_image_unless_another_is_named() -> None:
     usual = _environment(template(*WITH_IMAGE, "--set", "image.tag=v9").stdout)
     assert usual["TIERWISE_ROUTER_IMAGE"] == "registry.example.com/tierwise/operator:v9"
@@ -178,6 +185,8 @@ REFUSED = {
     "watch.namespaces=default": "got string, want array",
     "watch.namespaces={Team_A}": "does not match pattern",
     "podMonitor.enabled=maybe": "value must be one of",
+    "prometheusRule.enabled=maybe": "value must be one of",
+    "prometheusRule.runbookURL=two words": "does not match pattern",
     "operator.logLevel=loud": "value must be one of",
     "operator.tickSeconds=2": "minimum: got 2, want 3",
     "image.digest=sha256:12": "does not match pattern",
