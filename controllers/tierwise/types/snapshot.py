@@ -143,6 +143,7 @@ class PodFacts:
     last_exit_message: str = ""  # the engine's last lines (FallbackToLogsOnError)
     deletion_cost: int | None = None
     replica_set: str = ""  # that made it: one for each pod template of the Deployment
+    mounting: bool = False  # its kubelet says that it has no volumes or no network yet
     node_lost: bool = False  # its kubelet last said that it is ready, and Kubernetes has taken that back
 
 

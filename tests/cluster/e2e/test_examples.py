@@ -202,12 +202,13 @@ def test_07_what_does_not_fit_spills_to_the_external_api_until_the_cap_is_reache
         START,
         "the route is ready",
     )
-    eventually(lambda: kubectl.pods("small"), lambda pods: len(pods) == 1, START, "small has its replica")
+    kubectl("wait", "--for=condition=Ready", "pod/provider", "--timeout=60s", timeout=70)
     url, proxies = f"{route['status']['url']}/chat/completions", {"http": playground.proxy_url}
 
     def ask(model: str = "chat", max_tokens: int = 4) -> tuple[int, str | None, str | None]:
         body = {"model": model, "messages": [{"role": "user", "content": "Why?"}], "max_tokens": max_tokens}
         answer = requests.post(url, json=body, proxies=proxies, timeout=120)
+        print(answer.status_code, dict(answer.headers), "" if answer.ok else answer.text)
         return answer.status_code, answer.headers.get("x-tierwise-tier"), answer.headers.get("x-tierwise-reason")
 
     def refused_by_the_cap() -> float:
@@ -220,6 +221,7 @@ def test_07_what_does_not_fit_spills_to_the_external_api_until_the_cap_is_reache
         return sum(float(line.split()[-1]) for line in lines if line.startswith(told))
 
     assert ask() == (200, "small", "Default")
+    assert ask("hosted") == (200, "hosted", "Direct")
     with ThreadPoolExecutor(96) as pool:
         # By its own name: these never spill. One replica decodes 16 together, the rest waits there.
         filling = [pool.submit(ask, "small", 400) for _ in range(48)]
