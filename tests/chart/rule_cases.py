@@ -44,6 +44,11 @@ def _refused(reason: str) -> str:
     return _router("refused_total", f'tier="hosted", reason="{reason}"')
 
 
+def _of_route(name: str, labels: str = "") -> str:
+    return f'tierwise_route_{name}{{route_namespace="chat", route="auto"{labels}}}'
+
+
+NOT_READY, NOT_ACCEPTED = (_of_route("condition", f', type="{kind}", status="false"') for kind in ("Ready", "Accepted"))
 DESIRED = f"tierwise_tier_desired_replicas{{{TIER}}}"
 MAXIMUM = f'tierwise_decisions_total{{{TIER}, reason="MaxReplicas"}}'
 AGE = 'tierwise_cycle_age_seconds{namespace="tierwise-system", pod="tierwise-0"}'
@@ -71,6 +76,11 @@ FIRES: dict[str, Case] = {
         "TierwiseTierThrashing", "65m", {UP: "0+1x10 10x60", DOWN: "0+0x10 1+1x10 11x60"}
     ),
     "replicas that nobody uses": Case("TierwiseTierIdleCostly", "5h", {COST: "2.4x360", TOKENS: "900x360"}),
+    "a route without routers": Case("TierwiseRouteNotReady", "6m", {NOT_READY: "1x60"}),
+    "a route over a tier that is not there": Case("TierwiseRouteNotAccepted", "6m", {NOT_ACCEPTED: "1x60"}),
+    "a router that does not start": Case(
+        "TierwiseRouteRoutersMissing", "20m", {_of_route("ready_routers"): "1x60", _of_route("routers"): "2x60"}
+    ),
     "no router that answers": Case("TierwiseRouterDown", "3m", {TARGETS[0]: "0x60", TARGETS[1]: "0x60"}),
     "a tenth of the requests failing": Case(
         "TierwiseRouteErrorBudgetBurnFast", "20m", {OK: "0+90x400", FAILED: "0+10x400"}
@@ -110,6 +120,11 @@ SILENT: dict[str, Case] = {
     "a tier that only grows": Case("TierwiseTierThrashing", "65m", {UP: "0+1x10 10x60", DOWN: "0x80"}),
     "replicas that are used": Case("TierwiseTierIdleCostly", "5h", {COST: "2.4x360", TOKENS: "900+1x360"}),
     "an idle tier without replicas": Case("TierwiseTierIdleCostly", "5h", {COST: "0x360", TOKENS: "900x360"}),
+    "a route that is ready": Case("TierwiseRouteNotReady", "20m", {NOT_READY: "0x60"}),
+    "a route whose tier has come": Case("TierwiseRouteNotAccepted", "20m", {NOT_ACCEPTED: "1x3 0x60"}),
+    "a rollout of routers": Case(
+        "TierwiseRouteRoutersMissing", "30m", {_of_route("ready_routers"): "1x10 2x60", _of_route("routers"): "2x60"}
+    ),
     "one router of two": Case("TierwiseRouterDown", "20m", {TARGETS[0]: "0x60", TARGETS[1]: "1x60"}),
     "an engine that is down": Case("TierwiseRouterDown", "20m", {f"up{{{ENGINE}}}": "0x60"}),
     "requests that clients spoil": Case(

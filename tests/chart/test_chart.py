@@ -166,6 +166,45 @@ def test_the_operator_binds_the_role_of_the_routers_and_writes_no_role() -> None
     assert [(rule["resourceNames"], rule["verbs"]) for rule in about_roles] == [([name], ["bind"])]
 
 
+ROUTERS = {
+    "matchLabels": {"app.kubernetes.io/managed-by": "tierwise"},
+    "matchExpressions": [{"key": "tierwise.io/route", "operator": "Exists"}],
+}
+
+
+def test_the_routers_of_each_named_namespace_have_a_policy_that_selects_what_the_operator_makes() -> None:
+    on = ("--set", "router.networkPolicy.enabled=true")
+    policies = _of("NetworkPolicy", template(*WITH_IMAGE, *on, "--set", "watch.namespaces={b,a,b}").stdout)
+    assert [policy["metadata"]["namespace"] for policy in policies] == ["a", "b"]
+    for policy in policies:
+        assert policy["spec"]["podSelector"] == ROUTERS
+        assert [rule["ports"][0]["port"] for rule in policy["spec"]["ingress"]] == ["http", "metrics"]
+        assert "from" not in policy["spec"]["ingress"][0]
+        ports = [[port["port"] for port in rule["ports"]] for rule in policy["spec"]["egress"]]
+        assert ports == [[53, 53], [443, 6443], [8000], [443]]
+    named = ("--set", "watch.namespaces={a}", "--set", "router.networkPolicy.namespaces={c}")
+    (one,) = _of("NetworkPolicy", template(*WITH_IMAGE, *on, *named).stdout)
+    assert one["metadata"]["namespace"] == "c"
+    refused = template(*WITH_IMAGE, *on)
+    assert "router.networkPolicy.namespaces is required" in refused.stderr
+    assert _of("NetworkPolicy", template(*WITH_IMAGE).stdout) == []
+
+
+def test_the_policies_fit_the_pods_that_are_rendered() -> None:
+    """They select by labels and ports: those of the routers and engines that the operator renders."""
+    objects = yaml.safe_load_all((REPO / "tests/golden/route/06-route-by-rules-chat.yaml").read_text())
+    (routers,) = [each for each in objects if each["kind"] == "Deployment"]
+    pod = routers["spec"]["template"]
+    assert pod["metadata"]["labels"].items() >= ROUTERS["matchLabels"].items()
+    assert "tierwise.io/route" in pod["metadata"]["labels"]
+    assert [port["name"] for port in pod["spec"]["containers"][0]["ports"]] == ["http", "metrics"]
+    engine = yaml.safe_load((REPO / "tests/golden/render/example-06-route-by-rules-fast.yaml").read_text())
+    assert engine["metadata"]["labels"].items() >= ROUTERS["matchLabels"].items()
+    assert "tierwise.io/tier" in engine["metadata"]["labels"]
+    (container,) = engine["spec"]["predictor"]["containers"]
+    assert [(port["name"], port["containerPort"]) for port in container["ports"]] == [("http", 8000)]
+
+
 def test_the_default_values_say_what_is_required_and_how_to_get_it() -> None:
     done = template()
     assert done.returncode != 0
