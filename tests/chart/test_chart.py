@@ -166,7 +166,7 @@ def test_the_operator_binds_the_role_of_the_routers_and_writes_no_role() -> None
     assert [(rule["resourceNames"], rule["verbs"]) for rule in about_roles] == [([name], ["bind"])]
 
 
-ROUTERS = {
+ROUTERS: dict[str, Any] = {
     "matchLabels": {"app.kubernetes.io/managed-by": "tierwise"},
     "matchExpressions": [{"key": "tierwise.io/route", "operator": "Exists"}],
 }
