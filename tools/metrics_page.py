@@ -22,6 +22,7 @@ from tierwise.report.metrics import OperatorMetrics
 from tierwise.routing import tier_choice
 from tierwise.routing.failover import Failure
 from tierwise.routing.route import Budget, Overflow, Priority, Route, RouteTier
+from tierwise_router.bodies import Bodies
 from tierwise_router.metrics import RouterCollector
 from tierwise_router.purse import Purse
 from tierwise_router.record import TENANTS_SHOWN
@@ -42,7 +43,7 @@ _CHOICES = (
     tier_choice.PREVIOUS_RESPONSE,
 )
 OUTCOMES = ("ok", "refused", "client_error", "client_gone", "broken", "internal_error")
-REFUSALS = ("budget", "displaced", "queue_full", "queue_timeout", "spill_cap")
+REFUSALS = ("budget", "displaced", "queue_full", "queue_timeout", "spill_cap", "spilled")
 
 
 def _words(words: Iterator[str] | tuple[str, ...]) -> str:
@@ -98,7 +99,7 @@ class Family:
 
 def families() -> tuple[Family, ...]:
     """Every metric of our processes, sorted by its name within each."""
-    found = [*_of(OPERATOR, _registered()), *_of(ROUTER, RouterCollector(_router()).collect())]
+    found = [*_of(OPERATOR, _registered()), *_of(ROUTER, RouterCollector(_router(), Bodies()).collect())]
     return tuple(sorted(found, key=lambda each: (each.process, each.name)))
 
 

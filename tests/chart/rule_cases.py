@@ -48,7 +48,9 @@ def _of_route(name: str, labels: str = "") -> str:
     return f'tierwise_route_{name}{{route_namespace="chat", route="auto"{labels}}}'
 
 
-NOT_READY, NOT_ACCEPTED = (_of_route("condition", f', type="{kind}", status="false"') for kind in ("Ready", "Accepted"))
+NOT_READY, NOT_ACCEPTED, NOT_PROVISIONED = (
+    _of_route("condition", f', type="{kind}", status="false"') for kind in ("Ready", "Accepted", "Provisioned")
+)
 DESIRED = f"tierwise_tier_desired_replicas{{{TIER}}}"
 MAXIMUM = f'tierwise_decisions_total{{{TIER}, reason="MaxReplicas"}}'
 AGE = 'tierwise_cycle_age_seconds{namespace="tierwise-system", pod="tierwise-0"}'
@@ -78,6 +80,7 @@ FIRES: dict[str, Case] = {
     "replicas that nobody uses": Case("TierwiseTierIdleCostly", "5h", {COST: "2.4x360", TOKENS: "900x360"}),
     "a route without routers": Case("TierwiseRouteNotReady", "6m", {NOT_READY: "1x60"}),
     "a route over a tier that is not there": Case("TierwiseRouteNotAccepted", "6m", {NOT_ACCEPTED: "1x60"}),
+    "a route whose new routers do not start": Case("TierwiseRouteNotProvisioned", "20m", {NOT_PROVISIONED: "1x60"}),
     "a router that does not start": Case(
         "TierwiseRouteRoutersMissing", "20m", {_of_route("ready_routers"): "1x60", _of_route("routers"): "2x60"}
     ),
@@ -122,6 +125,7 @@ SILENT: dict[str, Case] = {
     "an idle tier without replicas": Case("TierwiseTierIdleCostly", "5h", {COST: "0x360", TOKENS: "900x360"}),
     "a route that is ready": Case("TierwiseRouteNotReady", "20m", {NOT_READY: "0x60"}),
     "a route whose tier has come": Case("TierwiseRouteNotAccepted", "20m", {NOT_ACCEPTED: "1x3 0x60"}),
+    "a route that is rolled out": Case("TierwiseRouteNotProvisioned", "10m", {NOT_PROVISIONED: "1x60"}),
     "a rollout of routers": Case(
         "TierwiseRouteRoutersMissing", "30m", {_of_route("ready_routers"): "1x10 2x60", _of_route("routers"): "2x60"}
     ),

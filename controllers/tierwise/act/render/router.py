@@ -35,6 +35,9 @@ from tierwise.kube.objects import (
     ROUTER_SUFFIX,
     SERVICE_ACCOUNTS,
     SERVICES,
+    TLS,
+    TLS_CERTIFICATE,
+    TLS_KEY,
 )
 from tierwise.types import RouteObject, RouterPod
 
@@ -116,7 +119,8 @@ def _role_binding(parts: RouterParts) -> Manifest:
 
 
 def _service(parts: RouterParts) -> Manifest:
-    ports = [{"name": "http", "port": 80, "protocol": "TCP", "targetPort": "http"}]
+    name, port = ("http", 80) if parts.spec.tls is None else ("https", 443)
+    ports = [{"name": name, "port": port, "protocol": "TCP", "targetPort": "http"}]
     return {"spec": {"ports": ports, "selector": _selector(parts.route), "type": "ClusterIP"}}
 
 
@@ -196,8 +200,10 @@ def _container(
             f"--metrics-port={METRICS_PORT}",
             f"--drain-seconds={spec.drain_seconds}",
             f"--secrets={ROUTER_SECRETS}",
+            f"--body-memory-mib={pod.body_memory_mib}",
             "--log-format=json",
         ],
+        **({"env": [dict(one) for one in pod.env]} if pod.env else {}),
         "image": pod.image,
         "imagePullPolicy": pod.pull_policy,
         "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},
@@ -237,6 +243,11 @@ def _secrets(spec: ModelRouteSpec, ladder: Sequence[LadderTier]) -> list[tuple[M
     if spec.clients.secret_name is not None:
         clients = {"name": CLIENTS, "secret": {"secretName": spec.clients.secret_name}}
         found.append((clients, f"{ROUTER_SECRETS}/{CLIENTS}"))
+    if spec.tls is not None:
+        items = [{"key": key, "path": key} for key in (TLS_CERTIFICATE, TLS_KEY)]
+        found.append(
+            ({"name": TLS, "secret": {"items": items, "secretName": spec.tls.secret_name}}, f"{ROUTER_SECRETS}/{TLS}")
+        )
     return found
 
 
