@@ -27,6 +27,7 @@ from tierwise_router.metrics import RouterCollector
 from tierwise_router.purse import Purse
 from tierwise_router.record import TENANTS_SHOWN
 from tierwise_router.router_state import Clocks, RouterState
+from tierwise_router.tier import REFUSALS
 from tools.generated import Files, main
 
 OPERATOR, ROUTER = "operator", "router"
@@ -43,7 +44,6 @@ _CHOICES = (
     tier_choice.PREVIOUS_RESPONSE,
 )
 OUTCOMES = ("ok", "refused", "client_error", "client_gone", "broken", "internal_error")
-REFUSALS = ("budget", "displaced", "queue_full", "queue_timeout", "spill_cap", "spilled")
 
 
 def _words(words: Iterator[str] | tuple[str, ...]) -> str:

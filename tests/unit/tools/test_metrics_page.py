@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from tierwise_router.tier import REFUSALS
 from tools.generated import stale
-from tools.metrics_page import BOUNDS, OUTCOMES, REFUSALS, families, files
+from tools.metrics_page import BOUNDS, OUTCOMES, families, files
 
 REPO = Path(__file__).resolve().parents[3]
 SOURCE = "\n".join(path.read_text(encoding="utf-8") for path in sorted((REPO / "router/tierwise_router").glob("*.py")))
