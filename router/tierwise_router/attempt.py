@@ -23,7 +23,7 @@ from tierwise_router.upstream import Connection, UpstreamError
 MOST_WHOLE_BYTES = 64 << 20
 _ANSWERS = frozenset({"choices", "data", "object", "output"})
 _LENGTHS = frozenset({"content-length", "transfer-encoding"})
-PASSED_ON = ("content-type", "openai-processing-ms", "openai-version")
+PASSED_ON = ("content-type", "metadata", "openai-processing-ms", "openai-version")
 
 
 class End(Enum):

@@ -1,6 +1,7 @@
 """Says which request goes where: OpenAI's paths to the relay, the probes, the list of models, everything else away.
 
-Paths are compared as they came: no percent-decoding, no `//`, no `..`, so that what is allowed is what is written here.
+Paths are compared as they came: no percent-decoding but of a model's name, no `//`, no `..`, so that what is allowed is
+what is written here.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
+from urllib.parse import unquote
 
 import orjson
 
@@ -103,7 +105,7 @@ class Gateway:
         if path == MODELS:
             _json(reply, {"object": "list", "data": [_model(name) for name in names]})
             return
-        name = path.removeprefix(MODELS + "/")
+        name = unquote(path.removeprefix(MODELS + "/"))  # clients write the / of a name as %2F; it is only compared
         if name not in names:
             raise ClientError(404, f"the model {name!r} does not exist on this route", code="model_not_found")
         _json(reply, _model(name))

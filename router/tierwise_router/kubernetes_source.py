@@ -197,4 +197,5 @@ def _tier(tier: LadderTier, use: values.Use) -> values.RouteTier:
             replica_hour=None if tier.replica_hour is None else Decimal(tier.replica_hour),
         ),
         keep_alive_seconds=float(tier.keep_alive_seconds),
+        startup_seconds=tier.startup_seconds,
     )

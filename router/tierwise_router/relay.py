@@ -159,7 +159,7 @@ class Relay:
         record.rule = choice.rule
         first = choice.candidates[0]
         wanted_tier = choice.candidates[1].tier if first.reason == SPILL else first.tier
-        state.tiers[wanted_tier.name].counts.wanted += 1
+        state.tiers[wanted_tier.name].counts.want(spilled=first.reason == SPILL)
         return list(choice.candidates)
 
     def _of_previous(self, job: _Job) -> TierChoice | None:
@@ -220,7 +220,8 @@ class Relay:
             if late.ready:
                 job.error = busy(429, "no replica was free in time", tier.retry_after_seconds(), "queue_timeout")
             else:
-                job.error = busy(503, "no replica is ready; the tier may be starting", 30, "no_replica_ready")
+                said = "no replica is ready; the tier may be starting"
+                job.error = busy(503, said, tier.retry_after_seconds(), "no_replica_ready")
         finally:
             job.record.waited_seconds += state.monotonic() - asked_at
         return None

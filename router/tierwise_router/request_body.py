@@ -81,7 +81,7 @@ def read(raw: bytes) -> Body:
         raise ClientError(400, "stream must be true or false", param="stream")
     try:
         places = members(raw, values, _WANTED)
-        with_usage = orjson.dumps({**(options or {}), "include_usage": True})
+        with_usage = orjson.dumps(_with_usage(options or {}))
     except NotAnObject as error:
         raise ClientError(400, str(error), code="duplicate_key") from None
     except orjson.JSONEncodeError:
@@ -96,6 +96,12 @@ def read(raw: bytes) -> Body:
         options=with_usage,
         names_itself="request_id" in values,
     )
+
+
+def _with_usage(options: dict[str, Any]) -> dict[str, Any]:
+    """Usage once, at the end. In every chunk, as vLLM says it on top, the client would see it."""
+    once = {"continuous_usage_stats": False} if options.get("continuous_usage_stats") else {}
+    return {**options, "include_usage": True, **once}
 
 
 def _values(raw: bytes) -> dict[str, Any]:

@@ -32,6 +32,16 @@ class RouterProcess:
         """The access log so far."""
         return [json.loads(line) for line in (self.folder / "access.log").read_text().splitlines()]
 
+    def log_of(self, *requests: str, seconds: float = 5) -> list[dict[str, Any]]:
+        """The lines of these requests, by the ids that the answers named: a line comes after its answer."""
+        until = time.monotonic() + seconds
+        while True:
+            lines = {line["id"]: line for line in self.log()}
+            if lines.keys() >= set(requests):
+                return [lines[request] for request in requests]
+            assert time.monotonic() < until, f"no line of {set(requests) - lines.keys()}"
+            time.sleep(0.02)
+
     def metrics(self) -> dict[str, float]:
         """All series, by name and labels as they are written."""
         with urllib.request.urlopen(self.metrics_url + "/metrics", timeout=5) as page:
@@ -54,7 +64,7 @@ class RouterProcess:
 
 
 @contextmanager
-def router(route: dict[str, Any], folder: Path, *options: str, wait_seconds: float = 20) -> Iterator[RouterProcess]:
+def router(route: dict[str, Any], folder: Path, *options: str, wait_seconds: float = 60) -> Iterator[RouterProcess]:
     """Start it and wait until it listens."""
     (folder / "route.yaml").write_text(yaml.safe_dump(route))
     command = [*([] if "--port" in options else ["--port", "0"]), "--metrics-port", "0", *options]
