@@ -221,8 +221,8 @@ COMPILE = $(UV) pip compile --quiet --upgrade --python-version 3.11 --generate-h
 .PHONY: lock
 lock: venv ## Pin the newest allowed Python packages, by hash, for Python 3.11 and newer
 	$(COMPILE) --universal --extra dev --no-emit-package tierwise -o requirements/dev.txt pyproject.toml
-	$(COMPILE) --universal -c requirements/dev.txt -o requirements/runtime.txt pyproject.toml
-	$(COMPILE) --universal -c requirements/dev.txt -o requirements/router.txt router/pyproject.toml
+	$(COMPILE) --universal -c requirements/dev.txt --extra tracing -o requirements/router.txt router/pyproject.toml
+	$(COMPILE) --universal -c requirements/dev.txt --extra tracing -o requirements/runtime.txt pyproject.toml
 	$(COMPILE) --universal -c requirements/dev.txt -o requirements/build.txt requirements/build.in
 	$(COMPILE) --universal -c requirements/dev.txt --no-deps -o requirements/uv.txt requirements/uv.in
 	$(COMPILE) --universal -c requirements/dev.txt -o requirements/mutants.txt requirements/mutants.in

@@ -32,7 +32,7 @@ from tierwise_router.http_request import Request
 from tierwise_router.kept_responses import choice_of_previous
 from tierwise_router.openai_error import ClientError
 from tierwise_router.purse import Hold
-from tierwise_router.record import Charge, Record
+from tierwise_router.record import Asked, Charge, Record
 from tierwise_router.relay_errors import SENTENCES, answer_of, busy, refused
 from tierwise_router.request_body import Body, Shape, read, shape
 from tierwise_router.router_state import RouterState
@@ -79,7 +79,7 @@ class Relay:
     async def __call__(self, request: Request, reply: Reply) -> None:
         """Answer one request."""
         state = self._state
-        record = Record(state.new_id(), state.monotonic(), path=request.path)
+        record = state.begin(request, request.path)
         state.retries.request()
         try:
             record.tenant = self._identify(request) if request.tenant is None else request.tenant
@@ -310,6 +310,10 @@ class Relay:
         if job.request.path == _RESPONSES and not tier.spec.external:
             name = response_ids.name(tier.spec.name, replica.key, job.record.tenant, self._state.clocks.chance())
         body = job.body.upstream(tier.spec.model, self._forces_usage(job), name)
+        if job.record.trace is not None:
+            spec, of = tier.spec, job.shape.max_tokens
+            asked = Asked(spec.name, spec.model, job.request.path, server.host, server.port, job.body.stream, of)
+            headers = job.record.trace.attempting(headers, asked)
         return request_bytes(server, job.request.path, headers, body, job.record.id, self._state.key_of(tier.spec))
 
     @staticmethod
@@ -327,6 +331,9 @@ class Relay:
             )
             usage = Usage(job.shape.prompt_tokens, output=result.output_events, estimated=True) if worked else Usage()
         money = cost(usage, tier.spec.tariff, replica_seconds)
+        if job.record.trace is not None:
+            failure = "" if result.failure is None else result.failure.value
+            job.record.trace.attempted(result.status, failure, usage, result.first_content_seconds)
         if money or usage.prompt or usage.output:
             job.record.charges.append(Charge(tier.spec.name, usage, money))
 
