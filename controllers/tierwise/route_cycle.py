@@ -18,7 +18,7 @@ from tierwise.decide import plan_routes
 from tierwise.outbox import Outbox
 from tierwise.ports import Clock, Cluster
 from tierwise.publisher import write_events
-from tierwise.report import RouteReport, report_route
+from tierwise.report import RouteReport, report_route, should_write_route
 from tierwise.status_writer import StatusWriter
 from tierwise.types import RouteObject, RouterPod, RouteView, Snapshot
 
@@ -76,7 +76,7 @@ async def _run(
     state.outbox.take_events(reports, clock.now(), {view.route.uid for view in snapshot.routes})
     for report in reports:
         route = views[report.key].route
-        if report.status != route.status:
+        if should_write_route(route.status, report.status, state.statuses.age(route.uid, clock)):
             await state.statuses.write(route.key, route.uid, route.resource_version, report.status, cluster, clock)
         if route.uid in state.outbox.events:
             await write_events(state.outbox, route.uid, route.key, cluster)

@@ -15,6 +15,7 @@ from tierwise.api.modelroute import RouteTierRef
 from tierwise.api.modelroute_status import LadderProvider, LadderTier
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.api.serving import Batching
+from tierwise.decide.route_money import with_leases
 from tierwise.engines import ALIAS
 from tierwise.kube.objects import PREDICTOR_SUFFIX
 from tierwise.types import RouteObject, RoutePlan, RouteView, Snapshot, TierKey, TierView
@@ -31,7 +32,8 @@ def plan_routes(snapshot: Snapshot) -> tuple[RoutePlan, ...]:
     """What shall be done for each route, sorted by key."""
     tiers = {view.tier.key: view for view in snapshot.tiers}
     claims = _claims(view.route for view in snapshot.routes)
-    return tuple(_plan(view, tiers, claims) for view in sorted(snapshot.routes, key=lambda view: view.route.key))
+    views = sorted(snapshot.routes, key=lambda view: view.route.key)
+    return tuple(with_leases(_plan(view, tiers, claims), view, snapshot.at) for view in views)
 
 
 def _claims(routes: Iterable[RouteObject]) -> Claims:
@@ -101,6 +103,7 @@ def _ladder_tier(ref: RouteTierRef, view: TierView | None, before: LadderTier | 
             concurrency=PROVIDER_CONCURRENCY,
             keep_alive_seconds=KEEP_ALIVE_SECONDS,
             prices=spec.external.prices,
+            service_tier_prices=spec.external.service_tier_prices,
         )
     made = _served(ref, view.workloads[0].name, spec, spec.batching)
     return made.model_copy(update={"context_length": _context_length(view, spec, made, before)})

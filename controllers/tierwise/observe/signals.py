@@ -55,6 +55,7 @@ class Samples:
     answered_at: float | None = None
     problem: str = ""
     interval_seconds: float = 10.0
+    routes: RouteReadings = field(default_factory=RouteReadings)
 
     @property
     def stale_after(self) -> float:

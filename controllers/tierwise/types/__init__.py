@@ -18,6 +18,7 @@ from tierwise.types.route import (
     RouterPod,
     RouteView,
 )
+from tierwise.types.route_signals import RouteSignals, WalletReport
 from tierwise.types.snapshot import (
     MISSING,
     DeploymentFacts,
@@ -64,6 +65,7 @@ __all__ = [
     "RouteObject",
     "RouteOutcome",
     "RoutePlan",
+    "RouteSignals",
     "RouteView",
     "RouterPod",
     "SampleTimes",
@@ -78,6 +80,7 @@ __all__ = [
     "TierSignals",
     "TierState",
     "TierView",
+    "WalletReport",
     "Workload",
     "WorkloadKey",
     "WorkloadOutcome",
