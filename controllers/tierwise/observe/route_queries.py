@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import NamedTuple
 
 from tierwise.observe.queries import RATIO_WINDOW, SERIES, Query, quote
+from tierwise.observe.route_readings import RouteReadings, RouterKey
 from tierwise.ports import Series
 from tierwise.types import RouteKey, RouteSignals, WalletReport
 
 ROUTE_LABEL = "tierwise_io_route"  # what Prometheus makes of the pod label tierwise.io/route
-WALLETS, TRAFFIC = "routers", "routes"
+WALLETS, TRAFFIC = "wallets", "traffic"
 ROUTE_QUERIES = frozenset({WALLETS, TRAFFIC})
 SPENT, RESERVED, LARGEST, PERIOD, AGE = "spent", "reserved", "largest", "period", "age"
 REQUESTS, BY_TIER, COST, WAITING, TTFT = "requests", "by_tier", "cost", "waiting", "ttft"
@@ -29,32 +28,6 @@ _BY_POD = f"namespace, pod, {ROUTE_LABEL}"
 _BY_ROUTE = f"namespace, {ROUTE_LABEL}"
 _TARGET = f"{_BY_POD}, job, instance"
 _PREFIX = "tierwise_router_"
-
-
-class RouterKey(NamedTuple):
-    """One router, by the labels that the scrape configuration sets."""
-
-    namespace: str
-    route: str
-    pod: str
-
-
-@dataclass(frozen=True, slots=True)
-class RouteReadings:
-    """The last answers: what each router says of its money, the traffic of each route by kind of series (and tier),
-    and when that was asked, in seconds since the epoch on this machine's clock."""
-
-    wallets: Mapping[RouterKey, WalletReport] = field(default_factory=dict)
-    traffic: Mapping[tuple[str, str], Mapping[tuple[str, str], float]] = field(default_factory=dict)
-    traffic_at: float = -math.inf
-
-    def moved(self, seconds: float) -> RouteReadings:
-        """In the time of a clock that is ahead by so many seconds."""
-        wallets = {
-            key: WalletReport(one.at + seconds, one.period, one.spent, one.reserved, one.largest)
-            for key, one in self.wallets.items()
-        }
-        return RouteReadings(wallets, self.traffic, self.traffic_at + seconds)
 
 
 def route_queries(matchers: Mapping[str, str] | None = None) -> tuple[Query, ...]:

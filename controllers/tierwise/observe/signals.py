@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from tierwise.observe.route_readings import RouteReadings
 from tierwise.types import MISSING, MetricsHealth, PodSample, SampleTimes, Signal, State, TierSignals
 
 RUNNING, WAITING, KV_USAGE, AGE, KV_CAPACITY = "running", "waiting", "kv_usage", "age", "kv_capacity"

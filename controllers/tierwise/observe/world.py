@@ -25,6 +25,7 @@ from tierwise.observe.records import (
     ScalerRecord,
 )
 from tierwise.observe.route_object import RouteChildRecord, route_views
+from tierwise.observe.route_queries import route_signals
 from tierwise.observe.signals import (
     PodReadings,
     Samples,
@@ -40,6 +41,7 @@ from tierwise.types import (
     DeploymentFacts,
     InferenceServiceFacts,
     RouteObject,
+    RouteView,
     Snapshot,
     TierKey,
     TierObject,
@@ -103,6 +105,7 @@ class Observer:
             yield
         self._seen = seen
         routes = route_views(world.routes, world.route_children, world.pods) if world.routes else ()
+        routes = tuple(_measured(view, samples, now) for view in routes)
         return Snapshot(now, tuple(views), health(samples, now), world.kserve_present, routes)
 
     def _look(self, tier: TierObject, samples: Samples, now: float, settled: bool) -> _Seen:
@@ -289,3 +292,8 @@ def _child_of(
     if found is None or found.owner != name or (service is not None and found.owner_uid != service.facts.uid):
         return None
     return found.facts
+
+
+def _measured(view: RouteView, samples: Samples, now: float) -> RouteView:
+    pods = [pod.name for pod in view.pods]
+    return replace(view, signals=route_signals(samples.routes, view.route.key, pods, now, samples.stale_after))

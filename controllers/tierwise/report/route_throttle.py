@@ -1,7 +1,7 @@
 """Decides whether the status of a route must be written now.
 
-Every router of the route and this operator are woken by a write. The ladder, the leases and the conditions are what they
-and people wait for, and are written at once; what only follows the load waits, as for tiers (`throttle`).
+Every router of the route and this operator are woken by a write. The ladder, the leases and the conditions are what
+they and people wait for, and are written at once; what only follows the load waits, as for tiers (`throttle`).
 """
 
 from __future__ import annotations
