@@ -82,7 +82,8 @@ def cost(usage: Usage, tariff: Tariff, replica_seconds: float) -> Decimal:
     """US dollars of one request: by its tokens, else by its share of a replica's time, else nothing.
 
     `replica_seconds` is what `Replica.end` returned: every second in which a replica worked on n requests is a share of
-    1/n seconds for each, so that the shares of all requests add up to the time in which it worked."""
+    1/n seconds for each, so that the shares of all requests add up to the time in which it worked, whichever router has
+    sent them."""
     rates = tariff.rates_for(usage.service_tier)
     if rates is not None:
         return token_cost(usage, rates)

@@ -29,7 +29,7 @@ def test_every_field_has_a_description_and_bounds(path: str, node: dict[str, Any
         case "string":
             assert "maxLength" in node or "enum" in node
         case "array":
-            assert node["maxItems"] <= 32
+            assert node["maxItems"] <= 64
         case "integer":
             assert "minimum" in node
             assert "maximum" in node or path.startswith(".status")
