@@ -26,7 +26,7 @@ BELIEVED_SECONDS = 3.0
 MOST_BYTES = 4 << 20
 
 _SERIES = re.compile(
-    rb"^vllm:(num_requests_waiting|num_requests_running|kv_cache_usage_perc|cache_config_info)(\{[^}]*\})? ([-+.0-9eE]+)",
+    rb"^vllm:(num_requests_(?:waiting|running)|kv_cache_usage_perc|cache_config_info)(\{[^}]*\})? ([-+.0-9eE]+)",
     re.M,
 )
 _SIZE = re.compile(rb'(block_size|num_gpu_blocks)="(\d+)"')
