@@ -18,7 +18,7 @@ from tierwise.kube.objects import ROUTER_SUFFIX
 from tierwise.observe.object_fields import condition, controller, mapping, number, text, time
 from tierwise.observe.records import PodRecord
 from tierwise.observe.tier_object import sentence
-from tierwise.types import PodFacts, RouteChild, RouteKey, RouteObject, RouteView
+from tierwise.types import PodFacts, RouteChild, RouteKey, RouteObject, RouteView, TierKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,3 +134,14 @@ def route_views(
 
 def _deployment(key: RouteKey) -> tuple[str, str]:
     return key.namespace, key.name + ROUTER_SUFFIX
+
+
+def routes_by_tier(routes: Collection[RouteObject]) -> Mapping[TierKey, tuple[str, ...]]:
+    """By tier: the names of the routes over it, sorted. A route whose spec cannot be used, or that is being deleted, is
+    over none."""
+    found: dict[TierKey, list[str]] = {}
+    for route in sorted(routes, key=lambda route: route.key):
+        if route.spec is not None and not route.deleting:
+            for ref in route.spec.tiers:
+                found.setdefault(TierKey(route.key.namespace, ref.name), []).append(route.key.name)
+    return {tier: tuple(names) for tier, names in found.items()}

@@ -11,12 +11,11 @@ import math
 from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal
 
-from tierwise.observe.queries import RATIO_WINDOW, SERIES, Query, quote
+from tierwise.observe.queries import RATIO_WINDOW, ROUTE_LABEL, SERIES, Query, quote
 from tierwise.observe.route_readings import RouteReadings, RouterKey
 from tierwise.ports import Series
 from tierwise.types import RouteKey, RouteSignals, WalletReport
 
-ROUTE_LABEL = "tierwise_io_route"  # what Prometheus makes of the pod label tierwise.io/route
 WALLETS, TRAFFIC = "wallets", "traffic"
 ROUTE_QUERIES = frozenset({WALLETS, TRAFFIC})
 SPENT, RESERVED, LARGEST, PERIOD, AGE = "spent", "reserved", "largest", "period", "age"

@@ -38,7 +38,9 @@ ROUTER_STARTING = reason(
 NO_TIER_READY = reason(
     "NoTierReady", (READY,), "The routers answer, and no tier of the route does.", "Look at its ModelTiers."
 )
-ROUTE_READY = reason("RouteReady", (READY,), "The routers and all tiers of the route answer.")
+ROUTE_READY = reason(
+    "RouteReady", (READY,), "The routers and all tiers of the route answer; one at zero does when it has started."
+)
 SOME_TIERS_READY = reason(
     "SomeTiersReady",
     (READY,),

@@ -45,9 +45,10 @@ def report_route(view: RouteView, plan: RoutePlan, outcome: RouteOutcome, now: f
     word, reason = route_state({update.type: update for update in updates})
     deployment = view.child(DEPLOYMENTS)
     desired = route.spec.replicas if route.spec is not None else 0
+    scheme = "http" if route.spec is None or route.spec.tls is None else "https"
     status = ModelRouteStatus(
         observed_generation=route.generation,
-        url=f"http://{route.key.name}.{route.key.namespace}.svc.cluster.local/v1",
+        url=f"{scheme}://{route.key.name}.{route.key.namespace}.svc.cluster.local/v1",
         model_names=truncate(", ".join(route.model_names), _NAMES),
         tiers=f"{len(plan.ready)}/{len(plan.ladder)}",
         ready=f"{deployment.ready_replicas if deployment is not None else 0}/{desired}",
@@ -115,13 +116,14 @@ def _ready(view: RouteView, plan: RoutePlan) -> ConditionUpdate:
     deployment = view.child(DEPLOYMENTS)
     if deployment is None or deployment.ready_replicas == 0:
         return condition_update(reasons.READY, "False", reasons.ROUTER_STARTING, _waits(view))
-    if not plan.ready:
+    if not (plan.ready or plan.asleep):
         return condition_update(reasons.READY, "False", reasons.NO_TIER_READY)
-    silent = [tier.name for tier in plan.ladder if tier.name not in plan.ready]
+    silent = [tier.name for tier in plan.ladder if tier.name not in (*plan.ready, *plan.asleep)]
     if silent:
         said = f"no replica answers of: {', '.join(silent)}"
         return condition_update(reasons.READY, "True", reasons.SOME_TIERS_READY, said)
-    return condition_update(reasons.READY, "True", reasons.ROUTE_READY)
+    asleep = f"the next request starts a replica of: {', '.join(plan.asleep)}" if plan.asleep else ""
+    return condition_update(reasons.READY, "True", reasons.ROUTE_READY, asleep)
 
 
 def _waits(view: RouteView) -> str:

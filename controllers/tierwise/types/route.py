@@ -77,15 +77,16 @@ class RoutePlan:
     """What shall be done for one route.
 
     `serve`: its children shall exist as rendered; otherwise they are left as they are. `invalid` (a reason and a
-    message) says why the spec is not accepted. `ready` are the names of the tiers that answer. `failure`: the traceback
-    of a defect that this route met; it then keeps what it has, and nothing is told of it. `budget` is what is spent and
-    leased; None without a budget."""
+    message) says why the spec is not accepted. `ready` are the names of the tiers that answer, `asleep` of those that
+    are at zero until somebody wants them. `failure`: the traceback of a defect that this route met; it then keeps what
+    it has, and nothing is told of it. `budget` is what is spent and leased; None without a budget."""
 
     key: RouteKey
     ladder: tuple[LadderTier, ...]
     serve: bool = False
     invalid: tuple[str, str] | None = None
     ready: tuple[str, ...] = ()
+    asleep: tuple[str, ...] = ()
     failure: str = ""
     budget: BudgetStatus | None = None
 
@@ -99,6 +100,10 @@ class RouterPod:
     pull_policy: str = "IfNotPresent"
     pull_secrets: tuple[str, ...] = ()
     resources: Mapping[str, Any] = field(default_factory=dict)
+    body_memory_mib: int = 128
+    """What the bodies of all requests may take together in one router."""
+    env: tuple[Mapping[str, Any], ...] = ()
+    """Further variables of the container, as in a pod."""
 
 
 @dataclass(frozen=True, slots=True)

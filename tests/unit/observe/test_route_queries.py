@@ -25,8 +25,8 @@ def series(kind: str, value: float, **labels: str) -> Series:
     return Series({**MINE, "series": kind, **labels}, value)
 
 
-def wallet(pod: str = "chat-router-1", **changed: float | None) -> list[Series]:
-    said = {**WALLET, **changed}
+def wallet(pod: str = "chat-router-1", changed: dict[str, float | None] | None = None) -> list[Series]:
+    said: dict[str, float | None] = {**WALLET, **(changed or {})}
     return [series(kind, value, pod=pod) for kind, value in said.items() if value is not None]
 
 
@@ -38,9 +38,9 @@ def test_a_router_says_what_it_has_spent_and_when_it_said_so() -> None:
 
 @pytest.mark.parametrize("missing", list(WALLET))
 def test_a_router_that_says_half_of_it_says_nothing(missing: str) -> None:
-    assert wallets_of(wallet(**{missing: None}), 100.0) == {}
-    assert wallets_of(wallet(**{missing: float("nan")}), 100.0) == {}
-    assert wallets_of(wallet(**{missing: -1.0}), 100.0) == {}
+    assert wallets_of(wallet(changed={missing: None}), 100.0) == {}
+    assert wallets_of(wallet(changed={missing: float("nan")}), 100.0) == {}
+    assert wallets_of(wallet(changed={missing: -1.0}), 100.0) == {}
 
 
 def traffic() -> list[Series]:

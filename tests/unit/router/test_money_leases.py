@@ -181,7 +181,8 @@ def billed(seen: Seen) -> Decimal:
 
 
 async def test_four_routers_stay_within_a_dollar_though_one_is_killed_and_one_replaced(tmp_path: Path) -> None:
-    chance, seen, load = random.Random(11), [], EngineLoad()
+    chance, load = random.Random(11), EngineLoad()
+    seen: Seen = []
     sent = iter(range(REQUESTS))
     events = {REQUESTS // 4: "kill", REQUESTS // 2: "replace"}
     lost: set[str] = set()
@@ -258,7 +259,8 @@ def expected(charge: dict[str, Any], rates: dict[str, str]) -> Decimal:
 
 
 async def test_a_replica_that_four_routers_share_is_paid_once(tmp_path: Path) -> None:
-    chance, seen, load = random.Random(2), [], EngineLoad()
+    chance, load = random.Random(2), EngineLoad()
+    seen: Seen = []
     async with scripted_engine(seen, load) as url, routers(url, tmp_path) as fleet:
         ends = time.monotonic() + 8
 

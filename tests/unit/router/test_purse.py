@@ -43,7 +43,7 @@ def test_a_new_day_begins_with_its_lease_and_an_older_lease_does_not_come_back()
     purse.follow(a_lease("2", day=2))
     purse.settle(old, Decimal("0.5"))
     assert purse.account is not None
-    assert (purse.account.spent, purse.account.reserved) == (0, 0)
+    assert (purse.account.spent, purse.account.reserved) == (Decimal(0), Decimal(0))
     assert purse.hold(Decimal(2), spilled=False) is not None
     purse.follow(a_lease("9"))
     assert purse.account.allowance == 0

@@ -35,6 +35,9 @@ from tierwise.kube.objects import (
     ROUTER_SUFFIX,
     SERVICE_ACCOUNTS,
     SERVICES,
+    TLS,
+    TLS_CERTIFICATE,
+    TLS_KEY,
 )
 from tierwise.types import RouteObject, RouterPod
 
@@ -45,6 +48,7 @@ OPENAI_PORT, METRICS_PORT = 8080, 9090
 PRE_STOP_SECONDS = 5  # until every endpoint list has dropped the pod
 MARGIN_SECONDS = 30  # for that, and for the end of the process
 NAME_LABEL = "app.kubernetes.io/name"
+_POD_UID = {"name": "POD_UID", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.uid"}}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,8 @@ def _role_binding(parts: RouterParts) -> Manifest:
 
 
 def _service(parts: RouterParts) -> Manifest:
-    ports = [{"name": "http", "port": 80, "protocol": "TCP", "targetPort": "http"}]
+    name, port = ("http", 80) if parts.spec.tls is None else ("https", 443)
+    ports = [{"name": name, "port": port, "protocol": "TCP", "targetPort": "http"}]
     return {"spec": {"ports": ports, "selector": _selector(parts.route), "type": "ClusterIP"}}
 
 
@@ -193,9 +198,10 @@ def _container(
             f"--secrets={ROUTER_SECRETS}",
             "--router-id=$(POD_UID)",
             "--spending-file=/tmp/spending.json",
+            f"--body-memory-mib={pod.body_memory_mib}",
             "--log-format=json",
         ],
-        "env": [{"name": "POD_UID", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.uid"}}}],
+        "env": [_POD_UID, *map(dict, pod.env)],
         "image": pod.image,
         "imagePullPolicy": pod.pull_policy,
         "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},
@@ -235,6 +241,11 @@ def _secrets(spec: ModelRouteSpec, ladder: Sequence[LadderTier]) -> list[tuple[M
     if spec.clients.secret_name is not None:
         clients = {"name": CLIENTS, "secret": {"secretName": spec.clients.secret_name}}
         found.append((clients, f"{ROUTER_SECRETS}/{CLIENTS}"))
+    if spec.tls is not None:
+        items = [{"key": key, "path": key} for key in (TLS_CERTIFICATE, TLS_KEY)]
+        found.append(
+            ({"name": TLS, "secret": {"items": items, "secretName": spec.tls.secret_name}}, f"{ROUTER_SECRETS}/{TLS}")
+        )
     return found
 
 
