@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from tierwise.types.route import RouteView
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class TierKey:
-    """Namespace and name of a ModelTier."""
+class TierKey(NamedTuple):
+    """Namespace and name of a ModelTier; a tuple, because it is hashed many times per tier and cycle."""
 
     namespace: str
     name: str
