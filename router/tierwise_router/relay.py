@@ -32,7 +32,7 @@ from tierwise_router.http_request import Request
 from tierwise_router.openai_error import ClientError
 from tierwise_router.purse import Hold
 from tierwise_router.record import Charge, Record
-from tierwise_router.relay_errors import SENTENCES, answer_of, busy, refused
+from tierwise_router.relay_errors import SENTENCES, answer_of, busy, refused, resting
 from tierwise_router.request_body import Body, Shape, read, shape
 from tierwise_router.router_state import RouterState
 from tierwise_router.tier import QueueFull, QueueTimeout, Slot, Tier, Wish
@@ -117,8 +117,8 @@ class Relay:
             tier = state.tiers.get(candidate.tier.name)
             if tier is None:
                 continue  # the route has changed meanwhile
-            if tier.resting(state.monotonic()):
-                job.error = job.error or busy(429, "the provider has asked for a pause", 10, "provider_resting")
+            if tier.resting(now := state.monotonic()):
+                job.error = job.error or resting(tier.rest_seconds(now))
                 continue
             record.tier, record.reason = tier.spec.name, candidate.reason
             hold = self._hold(job, tier, candidate.reason)

@@ -31,7 +31,8 @@ from tests.unit.simulator.processes import free_port, vllm
 OURS, THEIRS = 3, 4
 SEEDS = {"bought": [THEIRS], "spare": [OURS]}
 TOKENS, USERS = 10, 4
-FIRST_TOKEN_SECONDS, FAULT_SECONDS, BACK_SECONDS = 2, 8.0, 45.0
+FIRST_TOKEN_SECONDS, FAULT_SECONDS, BACK_SECONDS = 5, 12.0, 60.0
+START_SECONDS = 90.0
 PRICES = {"input": "2.50", "output": "10.00"}
 
 
@@ -80,7 +81,7 @@ def provider() -> Iterator[str]:
 
 
 def _until_answers(url: str) -> None:
-    until = time.monotonic() + 20
+    until = time.monotonic() + START_SECONDS
     while True:
         try:
             urllib.request.urlopen(url, timeout=5).close()
@@ -94,13 +95,16 @@ def _until_answers(url: str) -> None:
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Scene]:
     (tmp_path / "key").write_text("sk-stub")
-    with vllm("--max-num-seqs=16", SEED=str(OURS), TICK_SECONDS="0.05", SPEED="3") as engine, provider() as stub:
+    with (
+        vllm("--max-num-seqs=16", wait_seconds=START_SECONDS, SEED=str(OURS), TICK_SECONDS="0.05", SPEED="3") as engine,
+        provider() as stub,
+    ):
         bought = {"name": "bought", "model": "frontier", "prices": PRICES}
         bought |= {"provider": {"baseURL": f"{stub}/v1", "apiKeyFile": str(tmp_path / "key")}}
         spare = {"name": "spare", "model": "chat", "servers": [engine.url], "concurrency": 16}
-        deadlines = {"requestSeconds": 30, "firstTokenSeconds": FIRST_TOKEN_SECONDS, "tokenGapSeconds": 2}
+        deadlines = {"requestSeconds": 60, "firstTokenSeconds": FIRST_TOKEN_SECONDS, "tokenGapSeconds": 5}
         route = {"name": "chat", "tiers": [bought, spare], "deadlines": deadlines}
-        with router(route, tmp_path) as running:
+        with router(route, tmp_path, wait_seconds=START_SECONDS) as running:
             yield Scene(running, stub, tmp_path)
 
 
@@ -125,7 +129,7 @@ CASES = {
     "401": Case("401: our key is refused", Fault(401, {"code": "invalid_api_key"})),
     "429": Case("429 without Retry-After", limited(code="rate_limit_exceeded")),
     "429-soon": Case("429 with Retry-After: 1", limited("1", code="rate_limit_exceeded")),
-    "429-later": Case("429 with Retry-After: 12", limited("12", code="rate_limit_exceeded"), rests=3.0),
+    "429-later": Case("429 with Retry-After: 20", limited("20", code="rate_limit_exceeded"), rests=3.0),
     "quota": Case(
         "429 insufficient_quota",
         limited(code="insufficient_quota", type="insufficient_quota"),
@@ -151,7 +155,7 @@ def by_provider(told: list[Told], since: float = 0.0) -> list[Told]:
 def test_a_provider_fails_and_everybody_is_answered_or_told(scene: Scene, faults: Sheet, name: str) -> None:
     case = CASES[name]
     with scene.clients("chat") as routed, scene.clients("bought") as direct:
-        _until(lambda: len(by_provider(routed.told())) > 8, 20)
+        _until(lambda: len(by_provider(routed.told())) > 8, START_SECONDS)
         scene.be(case.fault)
         failed = time.time()
         time.sleep(FAULT_SECONDS)

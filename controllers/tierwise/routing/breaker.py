@@ -64,7 +64,11 @@ class Breaker:
 
     def is_open(self, now: float) -> bool:
         """Whether it keeps requests away now."""
-        return now < max(self._open_until, self._rest_until)
+        return self.seconds_left(now) > 0
+
+    def seconds_left(self, now: float) -> float:
+        """For how long it still keeps requests away; 0 when it does not."""
+        return max(0.0, self._open_until - now, self._rest_until - now)
 
 
 class RetryBudget:

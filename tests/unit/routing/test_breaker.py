@@ -118,6 +118,17 @@ def test_a_rest_keeps_everybody_away_for_so_long() -> None:
     assert breaker.allows(13.0)
 
 
+def test_it_says_for_how_long_it_still_keeps_requests_away() -> None:
+    breaker = Breaker()
+    assert breaker.seconds_left(10.0) == 0.0
+    breaker.rest(10.0, 3.0)
+    assert breaker.seconds_left(11.0) == 2.0
+    for _ in range(3):
+        breaker.failed(11.0)
+    assert breaker.seconds_left(11.0) == 5.0
+    assert breaker.seconds_left(17.0) == 0.0
+
+
 def test_a_shorter_rest_does_not_end_a_longer_one() -> None:
     breaker = Breaker()
     breaker.rest(10.0, 60.0)
