@@ -1,6 +1,6 @@
 """Runs clients that know exactly what each engine would answer, in a process of their own, and judges every answer.
 
-Called with one JSON argument, an `Order`. Three kinds of clients: `streams`, opened one after another; `users`, who ask
+Called with one JSON argument, an `Order`. Three kinds of clients: `streams`, all opened at the beginning; `users`, who ask
 again as soon as they are answered; `rate`, who ask at their own times whatever the answers do. Users and rate go on
 until the file `stop` appears. What became of each request is one line of the file `report`.
 """
@@ -203,10 +203,7 @@ async def run(order: Order, report: TextIO) -> None:
     clients = Clients(order, report)
     stopped = asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        for tokens in order.streams:
-            first = asyncio.Event()
-            asking = group.create_task(clients.ask("stream", tokens, first.set))
-            asking.add_done_callback(lambda _, first=first: first.set())  # type: ignore[misc]
+        for first in [_stream(clients, tokens, group) for tokens in order.streams]:
             await first.wait()
         clients.tell(Told("all open", "", "", 0, time.time()))
         _watch(Path(order.stop), stopped)
@@ -214,6 +211,13 @@ async def run(order: Order, report: TextIO) -> None:
             group.create_task(_user(clients, stopped))
         if order.rate:
             await _open_loop(clients, stopped, group)
+
+
+def _stream(clients: Clients, tokens: int, group: asyncio.TaskGroup) -> asyncio.Event:
+    """Open one; the event is set with its first content, or with its end."""
+    first = asyncio.Event()
+    group.create_task(clients.ask("stream", tokens, first.set)).add_done_callback(lambda _: first.set())
+    return first
 
 
 def _watch(file: Path, stopped: asyncio.Event) -> None:
