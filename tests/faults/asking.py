@@ -1,7 +1,7 @@
 """Runs clients that know exactly what each engine would answer, in a process of their own, and judges every answer.
 
-Called with one JSON argument, an `Order`. Three kinds of clients: `streams`, all opened at the beginning; `users`, who ask
-again as soon as they are answered; `rate`, who ask at their own times whatever the answers do. Users and rate go on
+Called with one JSON argument, an `Order`. Three kinds of clients: `streams`, all opened at the beginning; `users`, who
+ask again as soon as they are answered; `rate`, who ask at their own times whatever the answers do. Users and rate go on
 until the file `stop` appears. What became of each request is one line of the file `report`.
 """
 

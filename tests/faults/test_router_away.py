@@ -165,7 +165,7 @@ def test_a_clients_key_is_replaced_under_load(routes: Routes, faults: Sheet) -> 
         file.write_text("key-one", encoding="utf-8")
     routes.kubectl.apply(_hashed("key-one"), route("locked", "small", clients={"secretName": "keys"}))
     routes.served("locked")
-    asked = {"of": "locked", "model": "locked", "tokens": 10, "pause_seconds": 0.2}
+    asked: dict[str, Any] = {"of": "locked", "model": "locked", "tokens": 10, "pause_seconds": 0.2}
     with (
         routes.clients(users=USERS, key_file=str(key), **asked) as clients,
         routes.clients("old", users=2, key_file=str(old), **asked) as with_old,
