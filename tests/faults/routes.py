@@ -36,7 +36,7 @@ LARGE = "hf://Qwen/Qwen3-1.7B"  # the playground gives this model a seed of its 
 SEEDS = {"small": [0], "large": [17], "bought": [4]}
 STUB, STUB_NODE = "stub", "cpu-0"  # no test drains this node
 PRICES = {"input": "2.50", "output": "10.00"}
-ENGINE_PORT = 8000
+ENGINE_PORT, METRICS_PORT = 8000, 9090
 
 
 def installed(playground: Playground) -> Release:
@@ -142,6 +142,15 @@ class Routes:
         """The operator's wrong writes since the test began."""
         return self.ledger.wrong()
 
+    def metric(self, start: str) -> float:
+        """The sum of all series of all routers that begin with this."""
+        total = 0.0
+        for pod in self.routers():
+            url = f"http://{pod['status']['podIP']}:{METRICS_PORT}/metrics"
+            page = requests.get(url, proxies={"http": self.playground.proxy_url}, timeout=30).text
+            total += sum(float(line.rsplit(" ", 1)[1]) for line in page.splitlines() if line.startswith(start))
+        return total
+
     # --- what goes wrong --------------------------------------------------------------------------------------------
 
     def tell(self, pod: Object, path: str, body: Mapping[str, Any]) -> None:
@@ -230,6 +239,17 @@ def routed(
     finally:
         kubectl("delete", "modelroutes,modeltiers", "--all", "--wait=false")
         admin("delete", "namespace", namespace, "--wait=false")
+
+
+def restarted(routes: Routes, pod: Object, seconds: float = START) -> None:
+    """Wait until the one container of a pod has been started again and answers."""
+
+    def back(found: Object | None) -> bool:
+        status = (found or {}).get("status", {}).get("containerStatuses") or [{}]
+        return bool(status[0].get("ready")) and int(status[0].get("restartCount", 0)) > 0
+
+    name = str(pod["metadata"]["name"])
+    eventually(lambda: routes.kubectl.get("pod", name), back, seconds, f"{name} has started again")
 
 
 def told_until(clients: Clients, done: Callable[[list[Told]], bool], seconds: float, what: str) -> list[Told]:

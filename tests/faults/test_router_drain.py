@@ -24,15 +24,14 @@ from tests.faults import verdict
 from tests.faults.asking import Told
 from tests.faults.clients import Clients, count, wrong
 from tests.faults.results import Sheet
-from tests.faults.routes import ENGINE_PORT, LARGE, START, STUB_NODE, VALUES, Routes, routed
+from tests.faults.routes import ENGINE_PORT, LARGE, METRICS_PORT, START, STUB_NODE, VALUES, Routes, routed
 from tests.faults.test_drain import budget
 
 pytestmark = pytest.mark.cluster
 STREAMS, USERS, TOKENS = 50, 3, 5000
 DRAIN_SECONDS, END_SECONDS = 240, 420.0
-METRICS_PORT = 9090
 SEEDS = {"small": [17, 0]}  # before and after the change of the model
-_STREAMS = re.compile(r"^tierwise_router_streams (\d+)", re.M)
+_STREAMS = re.compile(r"^tierwise_router_streams (\d+)", re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
