@@ -305,7 +305,7 @@ class Relay:
             connection,
             job.reply,
             lambda: self._own_headers(job.record),
-            replica.breaker.succeeded,
+            replica.breaker.begun,
             stream=job.body.stream,
             drop_usage=self._forces_usage(job),
         )

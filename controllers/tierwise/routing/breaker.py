@@ -45,6 +45,12 @@ class Breaker:
         self._open_until = 0.0
         self._probing = False
 
+    def begun(self) -> None:
+        """Its answer has begun, and may still break. A probe is over, since whoever waits behind a long answer would
+        wait for minutes; but only an answer that has ended says that all is well: one failure more opens it again."""
+        self._failures = min(self._failures, FAILURES_TO_OPEN - 1)
+        self._probing = False
+
     def failed(self, now: float) -> None:
         """It failed. While the breaker is open that says nothing new: fifty requests that fail together are one."""
         self._probing = False

@@ -77,7 +77,7 @@ def test_half_open_it_lets_one_request_through() -> None:
     assert not breaker.allows(500.0)
 
 
-@pytest.mark.parametrize("end", ["succeeded", "given_up"])
+@pytest.mark.parametrize("end", ["succeeded", "begun", "given_up"])
 def test_when_that_one_ends_another_may_go(end: str) -> None:
     breaker, _ = opened()
     breaker.sent()
@@ -99,6 +99,36 @@ def test_a_probe_that_fails_opens_it_again() -> None:
     breaker.failed(6.0)
     assert not breaker.allows(15.9)
     assert breaker.allows(16.0)
+
+
+def test_answers_that_begin_and_break_open_it_like_those_that_never_begin() -> None:
+    breaker = Breaker()
+    for place in range(3):
+        assert breaker.allows(float(place))
+        breaker.sent()
+        breaker.begun()
+        breaker.failed(float(place))
+    assert not breaker.allows(6.9)
+    assert breaker.allows(7.0)
+
+
+def test_an_answer_that_has_begun_lets_many_through_and_opens_it_again_when_it_breaks() -> None:
+    breaker, _ = opened()
+    breaker.sent()
+    breaker.begun()
+    for _ in range(5):
+        assert breaker.allows(6.0)
+        breaker.sent()
+    breaker.failed(6.0)
+    assert not breaker.allows(15.9)
+    assert breaker.allows(16.0)
+
+
+def test_an_answer_that_has_begun_before_it_opened_does_not_close_it() -> None:
+    breaker, _ = opened()
+    breaker.begun()
+    assert not breaker.allows(4.9)
+    assert breaker.allows(5.0)
 
 
 def test_a_closed_breaker_lets_many_through() -> None:
