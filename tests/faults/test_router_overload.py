@@ -31,6 +31,7 @@ PEAK_SECONDS, BASE_SECONDS, TIMES = 15.0, 15.0, 10
 OVERLOAD_SECONDS = float(os.environ.get("TIERWISE_OVERLOAD_SECONDS", "120"))
 BACK_SECONDS = 60.0
 REFUSED_SECONDS = 0.05
+CALM = 200  # refusals while no process waited for a processor, of which 99 of 100 must be quick
 MEMORY_BYTES = 32 << 20
 LOOK_SECONDS, STOLEN_SECONDS = 0.1, 0.02
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -166,7 +167,7 @@ def test_ten_times_the_load_costs_no_goodput_and_refusals_are_quick(scene: Scene
     assert len(told) > 0.9 * TIMES * peak * OVERLOAD_SECONDS, "the load was sent"
     assert goodput > 0.9 * peak
     assert median(each.seconds for each in refused) < REFUSED_SECONDS
-    assert len(calm) > 0.2 * len(at_once), "a machine that is busy with something else cannot tell"
+    assert len(calm) > CALM, "a machine that is busy with something else cannot tell"
     assert quantile(calm, 0.99) < REFUSED_SECONDS
     assert all(1 <= int(each.retry_after) <= 60 for each in refused)
     assert shares["batch"] < 0.1 * shares["interactive"]
