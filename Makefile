@@ -85,12 +85,17 @@ unit-router: venv ## ... of the router's process, over real sockets
 # --- the whole -------------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: lint verify unit test-conformance test-chart test-image test-cluster ## Everything; under 20 minutes with built binaries
+test: lint verify unit test-node test-conformance test-chart test-image test-cluster ## Everything; under 20 minutes with built binaries
 
 .PHONY: test-conformance
 test-conformance: venv ## The kserve SDK and vLLM's own parser read what is rendered; each in an environment of its own
 	@$(PY) -m tests.conformance.environments
 	$(PYTEST) -q tests/conformance
+
+.PHONY: test-node
+test-node: venv ## The official Node client through the router, before the simulated engine; needs Node 20 and npm
+	@$(PY) -m tests.node.environment
+	$(PYTEST) -q tests/node
 
 .PHONY: test-chart
 test-chart: binaries ## The charts, rendered by the real helm
@@ -189,7 +194,7 @@ mutants: venv ## Mutation tests of decide/: docs/results/mutants.json, docs/muta
 	nice -n 10 $(PY) -m tests.mutants
 
 .PHONY: demo
-demo: binaries ## Two tiers on a real control plane follow a real load, shown by `kubectl get mt`
+demo: binaries ## Two tiers on a real control plane follow a real load, shown by `kubectl get mt` and `mr`
 	@$(PY) -m playground.demo
 
 # --- what is shipped -------------------------------------------------------------------------------------------------

@@ -115,7 +115,7 @@ def compare(
     `roots` are requirements of the project itself. A requirement that names an extra must find the extra in the lock:
     without it an installer that resolves would look for another release of the package.
     """
-    wanted = _by_name(pins)
+    wanted = {name: _with_own_extras(pin, installed.get(name)) for name, pin in _by_name(pins).items()}
     findings = [
         f"{file}: {pin.name}=={pin.version} is not installed"
         + (f", but {installed[pin.name].version} is" if pin.name in installed else "")
@@ -144,6 +144,18 @@ def _by_name(pins: Sequence[Pin]) -> dict[str, Pin]:
         before = found.get(pin.name, pin)
         found[pin.name] = replace(pin, extras=pin.extras | before.extras)
     return found
+
+
+def _with_own_extras(pin: Pin, found: Installed | None) -> Pin:
+    """An extra may ask for others of its own package (`image` for `opencv`); uv's lock names only the first."""
+    asked = [Requirement(text) for text in (found.requires if found is not None else ())]
+    own = [each for each in asked if canonicalize_name(each.name) == pin.name]
+    extras = pin.extras
+    while True:
+        more = {canonicalize_name(extra) for each in own if _asked(each, extras) for extra in each.extras}
+        if more <= extras:
+            return replace(pin, extras=extras)
+        extras |= more
 
 
 def _asked(requirement: Requirement, extras: frozenset[str]) -> bool:

@@ -23,7 +23,7 @@ from tierwise.observe import Observer, Samples, World
 from tierwise.outbox import Outbox
 from tierwise.ports import Clock, Cluster
 from tierwise.publisher import Publisher
-from tierwise.report import Report, RouteReport, TierReport, report_tier
+from tierwise.report import Report, TierReport, report_tier
 from tierwise.runtime.turns import in_turns
 from tierwise.settled import Settled, SettledTiers
 from tierwise.types import Outcome, Plan, Snapshot, TierKey, TierObject, TierOutcome, TierPlan, TierState
@@ -53,13 +53,13 @@ class OperatorState:
 
 @dataclass(frozen=True, slots=True)
 class CycleResult:
-    """One cycle: what was seen, decided, done and told."""
+    """One cycle: what was seen, decided, done and told. `routes`: None in a process that does not write."""
 
     snapshot: Snapshot
     plan: Plan
     outcome: Outcome
     report: Report
-    routes: tuple[RouteReport, ...] = ()
+    routes: route_cycle.RouteCycle | None = None
 
 
 async def run(
@@ -111,7 +111,7 @@ async def run(
     await asyncio.sleep(0)
     await in_turns(tiers_settled.settle_in_turns(snapshot, before, made, writing=writing))
     await asyncio.sleep(0)
-    routes: tuple[RouteReport, ...] = ()
+    routes: route_cycle.RouteCycle | None = None
     if writing:
         routes = await route_cycle.run(snapshot, cluster, clock, state.routes, limit_seconds=limit_seconds)
     await asyncio.sleep(0)

@@ -23,6 +23,9 @@ from tierwise.runtime import health_server
 from tierwise.runtime.garbage import GarbageCollection
 from tierwise.runtime.supervision import supervise
 from tierwise_router.access_log import AccessLog
+from tierwise_router.bodies import MOST_BYTES, Bodies
+from tierwise_router.certificates import Certificates
+from tierwise_router.client_connection import Shared
 from tierwise_router.engine_metrics import LoadPoller
 from tierwise_router.gateway import Gateway
 from tierwise_router.metrics import RouterCollector
@@ -44,6 +47,7 @@ class RouterSettings:
     metrics_port: int = 9090
     drain_seconds: float = 300.0
     spending_file: Path | None = None
+    body_memory_bytes: int = MOST_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class Ports:
 
     openai: int
     metrics: int
+    tls: bool
 
 
 async def run(
@@ -77,16 +82,21 @@ async def run(
         stack.callback(_close_tiers, state)
         log = AccessLog(sys.stdout.buffer, state.ledger, clocks.now)
         state.log = log
-        registry.register(RouterCollector(state))
-        server = Server(Gateway(state, lambda: (not server.draining, "draining" if server.draining else "ready")))
+        gateway = Gateway(state, lambda: (not server.draining, "draining" if server.draining else "ready"))
+        bodies = Bodies(settings.body_memory_bytes)
+        registry.register(RouterCollector(state, bodies))
+        server = Server(Shared(gateway, gateway.admit, bodies=bodies))
         stack.push_async_callback(server.close)
-        port = await server.start(settings.host, settings.port)
+        certificates = None if loaded.tls is None else await asyncio.to_thread(Certificates, loaded.tls)
+        port = await server.start(settings.host, settings.port, certificates and certificates.listener)
+        if certificates is not None:
+            parts.start("the certificate", certificates.follow)
         health.finished()
         parts.start("the sweep", lambda: _sweep(state, health, server))
         parts.start("the engines' load", LoadPoller(lambda: state.tiers.values(), time.monotonic).run)
         parts.start("the access log", log.run)
         parts.start("the route", lambda: source.follow(state))
-        listening(Ports(port, metrics_port))
+        listening(Ports(port, metrics_port, tls=certificates is not None))
         await stop.wait()
         await server.drain(settings.drain_seconds)
 

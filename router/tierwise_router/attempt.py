@@ -15,7 +15,7 @@ from typing import Any
 
 from tierwise.routing.cost import Usage
 from tierwise.routing.failover import Failure
-from tierwise_router.answer import StreamReader, output_tokens, read_whole
+from tierwise_router.answer import BOM, StreamReader, output_tokens, read_whole
 from tierwise_router.client_connection import Reply
 from tierwise_router.openai_error import error_json
 from tierwise_router.upstream import Connection, UpstreamError
@@ -23,7 +23,7 @@ from tierwise_router.upstream import Connection, UpstreamError
 MOST_WHOLE_BYTES = 64 << 20
 _ANSWERS = frozenset({"choices", "data", "object", "output"})
 _LENGTHS = frozenset({"content-length", "transfer-encoding"})
-PASSED_ON = ("content-type", "openai-processing-ms", "openai-version")
+PASSED_ON = ("content-type", "metadata", "openai-processing-ms", "openai-version")
 
 
 class End(Enum):
@@ -195,7 +195,7 @@ class Attempt:
         """The first content of a stream has come."""
         self._commit()
         self._reply.start(200, self._passed_on())
-        self._reply.write(b"".join(self._parts))
+        self._reply.write(b"".join(self._parts).removeprefix(BOM))
         self._parts.clear()
 
     def _whole_ended(self, body: bytes) -> None:

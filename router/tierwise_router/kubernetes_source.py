@@ -21,7 +21,7 @@ from tierwise.api.modelroute_status import LadderTier
 from tierwise.errors import Invalid
 from tierwise.kube import connection
 from tierwise.kube.client import KubernetesCluster
-from tierwise.kube.objects import CLIENTS, PROVIDERS
+from tierwise.kube.objects import CLIENTS, PROVIDERS, TLS, TLS_CERTIFICATE, TLS_KEY
 from tierwise.kube.reflector import Reflector, Source
 from tierwise.kube.transport import ApiTransport
 from tierwise.observe.records import SERVICE_LABEL
@@ -35,7 +35,7 @@ from tierwise_router import route_values
 from tierwise_router.endpoints import Endpoint, endpoints, replicas
 from tierwise_router.route_file import read_keys, read_tenants
 from tierwise_router.router_state import RouterState
-from tierwise_router.source import RELOAD_SECONDS, Loaded
+from tierwise_router.source import RELOAD_SECONDS, Loaded, TLSFiles
 
 logger = logging.getLogger(__name__)
 
@@ -163,7 +163,9 @@ def load(route: RouteObject, secrets: Path) -> Loaded:
         raise Invalid(f"the spec of ModelRoute {route.key} cannot be used: {route.invalid}")
     tenants = read_tenants(secrets / CLIENTS) if route.spec.clients.secret_name is not None else {}
     made = to_route(route, route.spec, tenants)
-    return Loaded(made, read_keys(made, secrets))
+    folder = secrets / TLS
+    tls = None if route.spec.tls is None else TLSFiles(folder / TLS_CERTIFICATE, folder / TLS_KEY)
+    return Loaded(made, read_keys(made, secrets), tls)
 
 
 def to_route(route: RouteObject, spec: ModelRouteSpec, tenant_by_key_hash: Mapping[str, str]) -> values.Route:
@@ -195,4 +197,5 @@ def _tier(tier: LadderTier, use: values.Use) -> values.RouteTier:
             replica_hour=None if tier.replica_hour is None else Decimal(tier.replica_hour),
         ),
         keep_alive_seconds=float(tier.keep_alive_seconds),
+        startup_seconds=tier.startup_seconds,
     )

@@ -13,6 +13,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from tierwise.routing.route import Priority
+from tierwise_router.bodies import Bodies
 from tierwise_router.record import Histogram
 from tierwise_router.router_state import RouterState
 
@@ -22,8 +23,9 @@ PREFIX = "tierwise_router_"
 class RouterCollector(Collector):
     """All series of one router."""
 
-    def __init__(self, state: RouterState) -> None:
+    def __init__(self, state: RouterState, bodies: Bodies) -> None:
         self._state = state
+        self._bodies = bodies
 
     def collect(self) -> Iterator[Metric]:
         """The series, as they are now."""
@@ -68,7 +70,9 @@ class RouterCollector(Collector):
         retries.add_metric(["denied"], ledger.retries_denied)
         dropped = _counter("log_lines_dropped", "Lines of the access log that were not written.")
         dropped.add_metric([], ledger.lines_dropped)
-        yield from (requests, choices, failures, tokens, estimated, refused, wanted, retries, dropped)
+        bodies = _counter("bodies_refused", "Bodies that there was no memory for.")
+        bodies.add_metric([], self._bodies.refused)
+        yield from (requests, choices, failures, tokens, estimated, refused, wanted, retries, dropped, bodies)
 
     def _money(self) -> Iterator[Metric]:
         ledger, purse = self._state.ledger, self._state.purse
@@ -105,7 +109,9 @@ class RouterCollector(Collector):
             blocks.add_metric([name], len(tier.index))
         streams = _gauge("streams", "Attempts under way.")
         streams.add_metric([], len(self._state.attempts))
-        yield from (waiting, in_flight, replicas, blocks, streams)
+        held = _gauge("body_bytes", "Bytes of the bodies of all requests that are in memory.")
+        held.add_metric([], self._bodies.used)
+        yield from (waiting, in_flight, replicas, blocks, streams, held)
 
 
 def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:

@@ -6,6 +6,7 @@ and caches.
 
 from __future__ import annotations
 
+import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,6 +33,8 @@ class Clocks:
     monotonic: Callable[[], float]
     now: Callable[[], datetime]
     new_id: Callable[[], str]
+    chance: Callable[[], str] = lambda: secrets.token_hex(16)
+    """Hexadecimal digits that nobody can guess."""
 
 
 @dataclass(slots=True)
@@ -52,7 +55,7 @@ class RouterState:
     _spills: dict[str, Spill] = field(default_factory=dict)
     _saturated: dict[str, bool] = field(default_factory=dict)
     _saturated_at: float = float("-inf")
-    _owners: OrderedDict[str, tuple[str, str]] = field(default_factory=OrderedDict)
+    _owners: OrderedDict[str, tuple[str, str, str]] = field(default_factory=OrderedDict)
 
     @classmethod
     def of(cls, route: Route, clocks: Clocks, purse: Purse, keys: dict[str, str] | None = None) -> RouterState:
@@ -148,14 +151,14 @@ class RouterState:
             return None
         return self.keys.get(spec.provider.api_key_file)
 
-    def remember(self, response_id: str, tier: str, replica: str) -> None:
+    def remember(self, response_id: str, tier: str, replica: str, tenant: str) -> None:
         """A replica keeps this response; the oldest are forgotten."""
-        self._owners[response_id] = (tier, replica)
+        self._owners[response_id] = (tier, replica, tenant)
         if len(self._owners) > MOST_RESPONSES:
             self._owners.popitem(last=False)
 
-    def owner(self, response_id: str) -> tuple[str, str] | None:
-        """The tier and the key of the replica that keeps a response."""
+    def owner(self, response_id: str) -> tuple[str, str, str] | None:
+        """The tier, the key of the replica and the tenant of a response that this router has passed on."""
         return self._owners.get(response_id)
 
     @contextmanager

@@ -140,10 +140,16 @@ def test_the_routers_run_the_operators_image_unless_another_is_named() -> None:
     assert usual["TIERWISE_ROUTER_IMAGE"] == "registry.example.com/tierwise/operator:v9"
     assert usual["TIERWISE_ROUTER_PULL_POLICY"] == "IfNotPresent"
     assert json.loads(usual["TIERWISE_ROUTER_RESOURCES"])["limits"] == {"memory": "1Gi"}
+    assert usual["TIERWISE_ROUTER_BODY_MEMORY_MIB"] == "128"
+    assert "TIERWISE_ROUTER_ENV" not in usual
     named = ("router.image.repository=r.example.com/router", "router.image.tag=v2", "router.image.pullSecrets={b,a}")
     other = _environment(template(*WITH_IMAGE, *(part for each in named for part in ("--set", each))).stdout)
     assert other["TIERWISE_ROUTER_IMAGE"] == "r.example.com/router:v2"
     assert other["TIERWISE_ROUTER_PULL_SECRETS"] == "a,b"
+    traced = ("--set", "router.env[0].name=OTEL_EXPORTER_OTLP_ENDPOINT", "--set", "router.env[0].value=http://c:4318")
+    assert json.loads(_environment(template(*WITH_IMAGE, *traced).stdout)["TIERWISE_ROUTER_ENV"]) == [
+        {"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://c:4318"}
+    ]
 
 
 def test_the_operator_binds_the_role_of_the_routers_and_writes_no_role() -> None:

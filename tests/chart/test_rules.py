@@ -17,16 +17,25 @@ CONDITION = 'tierwise_tier_condition{{{}, type="{}", status="false"}}'
 READY, METRICS = CONDITION.format(TIER, "Ready"), CONDITION.format(TIER, "MetricsAvailable")
 DESIRED = f"tierwise_tier_desired_replicas{{{TIER}}}"
 DECISIONS = f'tierwise_decisions_total{{{TIER}, reason="MaxReplicas"}}'
+ROUTE = 'tierwise_route_condition{{route_namespace="chat", route="chat", type="{}", status="false"}}'
 AGE = 'tierwise_cycle_age_seconds{namespace="tierwise-system", pod="tierwise-0"}'
 
 FIRES: dict[str, tuple[str, str, dict[str, str]]] = {
     "a loop that stands still": ("TierwiseStalled", "5m", {AGE: "0+60x60"}),
     "a tier that is not ready": ("TierwiseTierNotReady", "20m", {READY: "1x60", DESIRED: "2x60"}),
+    "a route that answers nobody": ("TierwiseRouteNotReady", "15m", {ROUTE.format("Ready"): "1x60"}),
+    "a route whose new routers do not start": (
+        "TierwiseRouteNotProvisioned",
+        "20m",
+        {ROUTE.format("Provisioned"): "1x60"},
+    ),
     "a tier that is not measured": ("TierwiseMetricsUnavailable", "15m", {METRICS: "1x60"}),
     "a tier that wants more than its maximum": ("TierwiseTierAtMaximum", "40m", {DECISIONS: "0+6x60"}),
 }
 SILENT: dict[str, tuple[str, str, dict[str, str]]] = {
     "a loop that turns": ("TierwiseStalled", "20m", {AGE: "3x60"}),
+    "a route that was away for a moment": ("TierwiseRouteNotReady", "40m", {ROUTE.format("Ready"): "1x5 0x55"}),
+    "a route that is rolled out": ("TierwiseRouteNotProvisioned", "10m", {ROUTE.format("Provisioned"): "1x60"}),
     "a tier at zero by intent": ("TierwiseTierNotReady", "40m", {READY: "1x60", DESIRED: "0x60"}),
     "a tier that has just started": ("TierwiseTierNotReady", "10m", {READY: "1x60", DESIRED: "2x60"}),
     "a tier that once touched its maximum": ("TierwiseTierAtMaximum", "59m", {DECISIONS: "0+6x10 60x50"}),

@@ -47,14 +47,15 @@ class RouteRule(Model):
 
     name: TierName = Field(description="Name of the rule, for logs and metrics.")
     match: RuleMatch = Field(description="When it applies.")
-    tier: TierName = Field(description="The tier that answers.")
+    tier: TierName = Field(description="The tier that answers; one with use Always.")
 
 
 class Policy(Model):
     """Which tier answers a request that names the route and no tier."""
 
     default_tier: TierName | None = Field(
-        default=None, description="Answers what no rule sends elsewhere. Default: the first tier with use Always."
+        default=None,
+        description="Answers what no rule sends elsewhere; a tier with use Always. Default: the first of these.",
     )
     rules: list[RouteRule] = Field(default_factory=list, max_length=32, description="Tried in order.")
 
@@ -132,6 +133,15 @@ class RouteClients(Model):
     )
 
 
+class RouteTLS(Model):
+    """How the endpoint speaks TLS."""
+
+    secret_name: DNSName = Field(
+        description="Secret of type kubernetes.io/tls (tls.crt with its chain, tls.key). When it is renewed, new "
+        "connections use the new certificate."
+    )
+
+
 class ModelRouteSpec(Model):
     """One OpenAI endpoint over tiers of its namespace, cheapest first."""
 
@@ -154,6 +164,20 @@ class ModelRouteSpec(Model):
         Rule(
             expression="!has(self.policy.rules) || self.policy.rules.all(r, self.tiers.exists(t, t.name == r.tier))",
             message="each of policy.rules must name one of spec.tiers",
+            field_path=".policy.rules",
+        ),
+        Rule(
+            expression="!has(self.policy.defaultTier) || "
+            "!self.tiers.exists(t, t.name == self.policy.defaultTier && t.use == 'Overflow')",
+            message="policy.defaultTier names a tier with use Overflow, which answers only what spills or falls back: "
+            "give that tier use Always, or name another",
+            field_path=".policy.defaultTier",
+        ),
+        Rule(
+            expression="!has(self.policy.rules) || !self.policy.rules.exists(r, "
+            "self.tiers.exists(t, t.name == r.tier && t.use == 'Overflow'))",
+            message="one of policy.rules names a tier with use Overflow, which answers only what spills or falls back: "
+            "give that tier use Always, or name another",
             field_path=".policy.rules",
         ),
     )
@@ -179,6 +203,9 @@ class ModelRouteSpec(Model):
         "that is replaced counts from nothing.",
     )
     clients: RouteClients = Field(default_factory=RouteClients, description="Who may ask.")
+    tls: RouteTLS | None = Field(
+        default=None, description="TLS on the endpoint, port 443 of its Service. Unset: plain HTTP on port 80."
+    )
     replicas: int = Field(default=2, ge=1, le=20, description="Routers that run side by side.")
     drain_seconds: int = Field(
         default=300, ge=0, le=3600, description="How long a router that ends may finish open answers, in seconds."

@@ -43,6 +43,12 @@ class LadderTier(Model):
     replica_hour: str | None = Field(
         default=None, max_length=32, description="US dollars for one replica for one hour: price times GPUs."
     )
+    startup_seconds: int | None = Field(
+        default=None,
+        ge=1,
+        description="From a replica's creation to its readiness, as measured last: what a client is told to wait that "
+        "finds no replica.",
+    )
 
 
 class ModelRouteStatus(Model):

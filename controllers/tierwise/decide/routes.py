@@ -3,10 +3,14 @@
 A tier that does not exist, or whose spec is not understood, keeps its place in the ladder: its requests wait for it or
 go to another tier as the route says, and nothing of the others changes. Of two routes of a namespace that claim the
 same model name the older one keeps it. The other is not accepted: no child is made for it, and what runs stays.
+
+A defect that one route meets is that route's alone: it keeps what it has, and its plan says what happened.
 """
 
 from __future__ import annotations
 
+import math
+import traceback
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
@@ -15,12 +19,17 @@ from tierwise.api.modelroute import RouteTierRef
 from tierwise.api.modelroute_status import LadderProvider, LadderTier
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.api.serving import Batching
-from tierwise.engines import ALIAS
+from tierwise.decide.from_zero import sleeps
+from tierwise.engines import ALIAS, KEEP_ALIVE_SECONDS
 from tierwise.kube.objects import PREDICTOR_SUFFIX
 from tierwise.types import RouteObject, RoutePlan, RouteView, Snapshot, TierKey, TierView
 
-# The engine closes a connection that was idle for 5 s: a router must do so before.
-KEEP_ALIVE_SECONDS = 4
+# A server closes a connection that was idle for too long, and a router must do so before. An engine is told how long to
+# keep one (90 s); servers of others keep one for 5 s, as far as is known.
+ENGINE_KEEP_ALIVE_SECONDS = 2 * KEEP_ALIVE_SECONDS // 3
+PROVIDER_KEEP_ALIVE_SECONDS = 4
+# So coarse, that two starts that take about as long write nothing.
+_STARTUP_STEP_SECONDS = 5
 # A provider limits requests by rules of its own, and says so.
 PROVIDER_CONCURRENCY = 256
 
@@ -31,7 +40,14 @@ def plan_routes(snapshot: Snapshot) -> tuple[RoutePlan, ...]:
     """What shall be done for each route, sorted by key."""
     tiers = {view.tier.key: view for view in snapshot.tiers}
     claims = _claims(view.route for view in snapshot.routes)
-    return tuple(_plan(view, tiers, claims) for view in sorted(snapshot.routes, key=lambda view: view.route.key))
+    return tuple(_isolated(view, tiers, claims) for view in sorted(snapshot.routes, key=lambda view: view.route.key))
+
+
+def _isolated(view: RouteView, tiers: Mapping[TierKey, TierView], claims: Claims) -> RoutePlan:
+    try:
+        return _plan(view, tiers, claims)
+    except Exception:
+        return RoutePlan(view.route.key, tuple(view.route.status.ladder), failure=traceback.format_exc())
 
 
 def _claims(routes: Iterable[RouteObject]) -> Claims:
@@ -52,14 +68,15 @@ def _plan(view: RouteView, tiers: Mapping[TierKey, TierView], claims: Claims) ->
     found = {ref.name: tiers.get(TierKey(route.key.namespace, ref.name)) for ref in spec.tiers}
     ladder = tuple(_ladder_tier(ref, found[ref.name], before.get(ref.name)) for ref in spec.tiers)
     ready = tuple(ref.name for ref in spec.tiers if _answers(found[ref.name]))
+    asleep = tuple(ref.name for ref in spec.tiers if _sleeps(found[ref.name]))
     if route.deleting:
         return RoutePlan(route.key, ladder, ready=ready)
     taken = _taken(route, claims)
     if taken is not None:
-        return RoutePlan(route.key, ladder, invalid=(reasons.MODEL_NAME_TAKEN, taken), ready=ready)
+        return RoutePlan(route.key, ladder, invalid=(reasons.MODEL_NAME_TAKEN, taken), ready=ready, asleep=asleep)
     missing = [name for name, tier in found.items() if tier is None]
     invalid = (reasons.TIER_NOT_FOUND, _missing(missing)) if missing else None
-    return RoutePlan(route.key, ladder, serve=True, invalid=invalid, ready=ready)
+    return RoutePlan(route.key, ladder, serve=True, invalid=invalid, ready=ready, asleep=asleep)
 
 
 def _taken(route: RouteObject, claims: Claims) -> str | None:
@@ -78,6 +95,10 @@ def _answers(view: TierView | None) -> bool:
     if view is None or view.tier.deleting or view.tier.spec is None:
         return False
     return view.tier.spec.external is not None or bool(view.ready_endpoints)
+
+
+def _sleeps(view: TierView | None) -> bool:
+    return view is not None and view.tier.spec is not None and not view.tier.deleting and sleeps(view, view.tier.spec)
 
 
 def _ladder_tier(ref: RouteTierRef, view: TierView | None, before: LadderTier | None) -> LadderTier:
@@ -99,11 +120,16 @@ def _ladder_tier(ref: RouteTierRef, view: TierView | None, before: LadderTier | 
                 {"baseURL": spec.external.base_url, "secretName": key.name, "secretKey": key.key}
             ),
             concurrency=PROVIDER_CONCURRENCY,
-            keep_alive_seconds=KEEP_ALIVE_SECONDS,
+            keep_alive_seconds=PROVIDER_KEEP_ALIVE_SECONDS,
             prices=spec.external.prices,
         )
     made = _served(ref, view.workloads[0].name, spec, spec.batching)
-    return made.model_copy(update={"context_length": _context_length(view, spec, made, before)})
+    return made.model_copy(
+        update={
+            "context_length": _context_length(view, spec, made, before),
+            "startup_seconds": _startup_seconds(view, spec, made, before),
+        }
+    )
 
 
 def _served(ref: RouteTierRef, workload: str, spec: ModelTierSpec | None, batching: Batching) -> LadderTier:
@@ -113,7 +139,7 @@ def _served(ref: RouteTierRef, workload: str, spec: ModelTierSpec | None, batchi
         model=ALIAS,
         service=workload + PREDICTOR_SUFFIX,
         concurrency=_concurrency(batching),
-        keep_alive_seconds=KEEP_ALIVE_SECONDS,
+        keep_alive_seconds=ENGINE_KEEP_ALIVE_SECONDS,
         replica_hour=_replica_hour(spec) if spec is not None else None,
     )
 
@@ -129,6 +155,17 @@ def _concurrency(batching: Batching) -> int:
 
 def _replica_hour(spec: ModelTierSpec) -> str | None:
     return None if spec.price is None else format(Decimal(spec.price.gpu_hour) * spec.resources.gpus, "f")
+
+
+def _startup_seconds(view: TierView, spec: ModelTierSpec, made: LadderTier, before: LadderTier | None) -> int | None:
+    """How long the quickest of the replicas took; while none is ready, as it was known. A pod that became ready again
+    much later tells nothing of its start: no start takes longer than it may."""
+    known = before.startup_seconds if before is not None and before.service == made.service else None
+    took = [pod.ready_at - pod.created_at for pod in view.pods if pod.ready_at is not None and pod.created_at]
+    starts = [seconds for seconds in took if 0 < seconds <= spec.startup_timeout_seconds]
+    if not starts:
+        return known
+    return _STARTUP_STEP_SECONDS * math.ceil(min(starts) / _STARTUP_STEP_SECONDS)
 
 
 def _context_length(view: TierView, spec: ModelTierSpec, made: LadderTier, before: LadderTier | None) -> int | None:

@@ -18,7 +18,7 @@ from tierwise.kube.objects import ROUTER_SUFFIX
 from tierwise.observe.object_fields import condition, controller, mapping, number, text, time
 from tierwise.observe.records import PodRecord
 from tierwise.observe.tier_object import sentence
-from tierwise.types import PodFacts, RouteChild, RouteKey, RouteObject, RouteView
+from tierwise.types import PodFacts, RouteChild, RouteKey, RouteObject, RouteView, TierKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,11 @@ def _problem(spec: ModelRouteSpec) -> str:
         return "policy.defaultTier must name one of spec.tiers"
     if any(rule.tier not in names for rule in spec.policy.rules):
         return "each of policy.rules must name one of spec.tiers"
+    overflow = {tier.name for tier in spec.tiers if tier.use == "Overflow"}
+    if spec.policy.default_tier in overflow:
+        return "policy.defaultTier names a tier with use Overflow, which answers only what spills or falls back"
+    if any(rule.tier in overflow for rule in spec.policy.rules):
+        return "one of policy.rules names a tier with use Overflow, which answers only what spills or falls back"
     if spec.overflow.stop_percent > spec.overflow.start_percent:
         return "overflow.stopPercent must not be above overflow.startPercent"
     return ""
@@ -119,3 +124,14 @@ def route_views(
 
 def _deployment(key: RouteKey) -> tuple[str, str]:
     return key.namespace, key.name + ROUTER_SUFFIX
+
+
+def routes_by_tier(routes: Collection[RouteObject]) -> Mapping[TierKey, tuple[str, ...]]:
+    """By tier: the names of the routes over it, sorted. A route whose spec cannot be used, or that is being deleted, is
+    over none."""
+    found: dict[TierKey, list[str]] = {}
+    for route in sorted(routes, key=lambda route: route.key):
+        if route.spec is not None and not route.deleting:
+            for ref in route.spec.tiers:
+                found.setdefault(TierKey(route.key.namespace, ref.name), []).append(route.key.name)
+    return {tier: tuple(names) for tier, names in found.items()}

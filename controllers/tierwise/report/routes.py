@@ -16,6 +16,7 @@ from tierwise.ports import EventRecord
 from tierwise.report.conditions import ConditionUpdate, condition_update, find, merge
 from tierwise.report.events import APPLY, OBSERVE, record
 from tierwise.report.messages import message_for
+from tierwise.report.router_pods import router_problem
 from tierwise.text_sanitize import sanitize, truncate
 from tierwise.types import RouteKey, RouteOutcome, RoutePlan, RouteView
 
@@ -38,13 +39,14 @@ class RouteReport:
 def report_route(view: RouteView, plan: RoutePlan, outcome: RouteOutcome, now: float) -> RouteReport:
     """The report on one route after one cycle. `now`: seconds since the epoch."""
     route = view.route
-    updates = evaluate_route(view, plan, outcome)
+    updates = evaluate_route(view, plan, outcome, now)
     word, reason = route_state({update.type: update for update in updates})
     deployment = view.child(DEPLOYMENTS)
     desired = route.spec.replicas if route.spec is not None else 0
+    scheme = "http" if route.spec is None or route.spec.tls is None else "https"
     status = ModelRouteStatus(
         observed_generation=route.generation,
-        url=f"http://{route.key.name}.{route.key.namespace}.svc.cluster.local/v1",
+        url=f"{scheme}://{route.key.name}.{route.key.namespace}.svc.cluster.local/v1",
         model_names=truncate(", ".join(route.model_names), _NAMES),
         tiers=f"{len(plan.ready)}/{len(plan.ladder)}",
         ready=f"{deployment.ready_replicas if deployment is not None else 0}/{desired}",
@@ -56,9 +58,9 @@ def report_route(view: RouteView, plan: RoutePlan, outcome: RouteOutcome, now: f
     return RouteReport(route.key, route.uid, status, (*_written(view, outcome), *_turned(view, status.conditions)))
 
 
-def evaluate_route(view: RouteView, plan: RoutePlan, outcome: RouteOutcome) -> tuple[ConditionUpdate, ...]:
-    """The three verdicts on a route, in the order in which a person should read them."""
-    return _accepted(plan), _provisioned(view, plan, outcome), _ready(view, plan)
+def evaluate_route(view: RouteView, plan: RoutePlan, outcome: RouteOutcome, now: float) -> tuple[ConditionUpdate, ...]:
+    """The three verdicts on a route, in the order in which a person should read them. `now`: seconds since 1970."""
+    return _accepted(plan), _provisioned(view, plan, outcome, now), _ready(view, plan)
 
 
 def route_state(verdicts: Mapping[str, ConditionUpdate]) -> tuple[str, str]:
@@ -84,7 +86,7 @@ def _accepted(plan: RoutePlan) -> ConditionUpdate:
     return condition_update(reasons.ACCEPTED, "True", reasons.VALID)
 
 
-def _provisioned(view: RouteView, plan: RoutePlan, outcome: RouteOutcome) -> ConditionUpdate:
+def _provisioned(view: RouteView, plan: RoutePlan, outcome: RouteOutcome, now: float) -> ConditionUpdate:
     if view.route.deleting:
         return _not_provisioned(reasons.DELETING)
     if not plan.serve:
@@ -96,6 +98,9 @@ def _provisioned(view: RouteView, plan: RoutePlan, outcome: RouteOutcome) -> Con
         return _not_provisioned(reasons.CREATING)
     if deployment.failed_create:
         return _not_provisioned(reasons.POD_REFUSED, deployment.failed_create)
+    problem = router_problem(view, plan, now)
+    if problem is not None:
+        return _not_provisioned(*problem)
     return condition_update(reasons.PROVISIONED, "True", reasons.ROUTER_EXISTS)
 
 
@@ -107,13 +112,14 @@ def _ready(view: RouteView, plan: RoutePlan) -> ConditionUpdate:
     deployment = view.child(DEPLOYMENTS)
     if deployment is None or deployment.ready_replicas == 0:
         return condition_update(reasons.READY, "False", reasons.ROUTER_STARTING, _waits(view))
-    if not plan.ready:
+    if not (plan.ready or plan.asleep):
         return condition_update(reasons.READY, "False", reasons.NO_TIER_READY)
-    silent = [tier.name for tier in plan.ladder if tier.name not in plan.ready]
+    silent = [tier.name for tier in plan.ladder if tier.name not in (*plan.ready, *plan.asleep)]
     if silent:
         said = f"no replica answers of: {', '.join(silent)}"
         return condition_update(reasons.READY, "True", reasons.SOME_TIERS_READY, said)
-    return condition_update(reasons.READY, "True", reasons.ROUTE_READY)
+    asleep = f"the next request starts a replica of: {', '.join(plan.asleep)}" if plan.asleep else ""
+    return condition_update(reasons.READY, "True", reasons.ROUTE_READY, asleep)
 
 
 def _waits(view: RouteView) -> str:

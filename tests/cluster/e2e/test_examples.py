@@ -153,6 +153,24 @@ def test_06_rules_choose_the_tier_behind_one_endpoint(
         assert answer.headers["x-tierwise-tier"] == tier
 
 
+def test_08_an_idle_tier_is_at_zero_and_a_request_starts_it(
+    playground: Playground, new_namespace: Callable[[str], Kubectl]
+) -> None:
+    kubectl = new_namespace("example-08")
+    _apply(kubectl, "08-from-zero")
+    ready(kubectl, "rare", 1, START)
+    route = eventually(
+        lambda: kubectl.get("modelroute", "chat") or {}, lambda seen: has(seen, "Ready", "True"), START, "the route"
+    )
+    kubectl("patch", "modeltier", "rare", "--type=merge", "-p", '{"spec": {"scaling": {"idleSeconds": 10}}}')
+    eventually(lambda: kubectl.tier("rare"), lambda tier: has(tier, "Ready", "False", "Idle"), START, "nobody wants it")
+    eventually(lambda: kubectl.pods("rare"), lambda pods: not pods, START, "no pods are left")
+    body = {"model": "chat", "messages": [{"role": "user", "content": "Why?"}], "max_tokens": 8}
+    url, proxies = f"{route['status']['url']}/chat/completions", {"http": playground.proxy_url}
+    answer = requests.post(url, json=body, proxies=proxies, timeout=START)
+    assert (answer.status_code, answer.headers.get("x-tierwise-tier")) == (200, "rare"), answer.text
+
+
 def test_09_a_route_from_a_file_is_served_without_a_cluster(tmp_path: Path) -> None:
     """The example's own file, with the addresses of engines that run here in place of its fixed ports."""
     given = yaml.safe_load((EXAMPLES / "09-router-from-a-file/route.yaml").read_text(encoding="utf-8"))

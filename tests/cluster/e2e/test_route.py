@@ -28,7 +28,7 @@ CHILDREN = (
     ("deployment", "chat-router"),
     ("service", "chat"),
     ("serviceaccount", "chat-router"),
-    ("rolebinding", "chat-router"),
+    ("rolebinding", "chat-router.tierwise-router"),
     ("poddisruptionbudget", "chat-router"),
 )
 
@@ -292,6 +292,14 @@ def test_a_secret_that_is_missing_keeps_new_routers_from_starting_and_old_ones_s
         60,
         "a third router waits for the Secret",
     )
+    said = eventually(
+        lambda: _route(kubectl, "chat"),
+        lambda seen: has(seen, "Provisioned", "False", "ConfigMissing"),
+        90,
+        "the condition says that a Secret may be missing",
+    )
+    assert "Secret api-key (key token)" in conditions(said)["Provisioned"]["message"]
+    assert (said["status"]["state"], has(said, "Ready", "True")) == ("Degraded", True)
     assert _ask(client, "chat") == ("small", "small")
     kubectl.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "api-key"}, "stringData": {"token": "k"}})
     eventually(

@@ -42,7 +42,7 @@ def test_a_served_tier_is_reached_at_its_service_by_the_alias_of_every_engine() 
             service="small-predictor",
             concurrency=64,
             context_length=8192,
-            keep_alive_seconds=4,
+            keep_alive_seconds=60,
             replica_hour="4.98",
         ),
     )

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-_LISTENING = re.compile(r"OpenAI endpoint on (http://[^/]+)/v1, metrics and probes on port (\d+)")
+_LISTENING = re.compile(r"OpenAI endpoint on (https?://[^/]+)/v1, metrics and probes on port (\d+)")
 
 
 class RouterProcess:
@@ -31,6 +31,16 @@ class RouterProcess:
     def log(self) -> list[dict[str, Any]]:
         """The access log so far."""
         return [json.loads(line) for line in (self.folder / "access.log").read_text().splitlines()]
+
+    def log_of(self, *requests: str, seconds: float = 5) -> list[dict[str, Any]]:
+        """The lines of these requests, by the ids that the answers named: a line comes after its answer."""
+        until = time.monotonic() + seconds
+        while True:
+            lines = {line["id"]: line for line in self.log()}
+            if lines.keys() >= set(requests):
+                return [lines[request] for request in requests]
+            assert time.monotonic() < until, f"no line of {set(requests) - lines.keys()}"
+            time.sleep(0.02)
 
     def metrics(self) -> dict[str, float]:
         """All series, by name and labels as they are written."""

@@ -24,6 +24,7 @@ from tierwise_router import kubernetes_source
 from tierwise_router.kubernetes_source import KubernetesSource, load
 from tierwise_router.purse import Purse
 from tierwise_router.router_state import Clocks, RouterState
+from tierwise_router.source import TLSFiles
 
 SERVED = {
     "name": "small",
@@ -93,6 +94,12 @@ def test_client_keys_come_from_the_mounted_secret(tmp_path: Path) -> None:
     made = load(given, tmp_path).route
     assert made.clients.tenant_by_key_hash == {"a" * 64: "blue"}
     assert made.clients.tenant_header == "x-team"
+
+
+def test_the_certificate_is_in_the_mounted_secret(tmp_path: Path) -> None:
+    assert load(route_object(model_route(SERVED)), tmp_path).tls is None
+    given = route_object(model_route(SERVED, tls={"secretName": "chat-tls"}))
+    assert load(given, tmp_path).tls == TLSFiles(tmp_path / "tls" / "tls.crt", tmp_path / "tls" / "tls.key")
 
 
 @pytest.mark.parametrize(

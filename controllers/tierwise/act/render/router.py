@@ -5,6 +5,8 @@ the routers read by themselves: policy, limits and tiers they take from the Mode
 since a router counts money from its start on.
 
 Secrets are mounted, not read: a missing one keeps the new pods from starting, which shows, while the old ones serve on.
+
+The role of a RoleBinding can never be changed, so its name has the ClusterRole's in it.
 """
 
 from __future__ import annotations
@@ -33,6 +35,9 @@ from tierwise.kube.objects import (
     ROUTER_SUFFIX,
     SERVICE_ACCOUNTS,
     SERVICES,
+    TLS,
+    TLS_CERTIFICATE,
+    TLS_KEY,
 )
 from tierwise.types import RouteObject, RouterPod
 
@@ -62,11 +67,13 @@ class RouterParts:
 def render_router(parts: RouterParts, plural: str) -> Manifest:
     """The object of this kind of a route, as a manifest for server-side apply. `plural` is one of ROUTER_CHILDREN,
     whose order is the one in which to apply them."""
-    return _object(parts.route, plural, _BODIES[plural](parts))
+    return _object(parts.route, plural, child_name(parts.route.key.name, plural, parts.pod), _BODIES[plural](parts))
 
 
-def _child_name(route: str, plural: str) -> str:
+def child_name(route: str, plural: str, pod: RouterPod) -> str:
     """The name of a route's child of this kind."""
+    if plural == ROLE_BINDINGS:
+        return f"{route}{ROUTER_SUFFIX}.{pod.cluster_role}"
     return route if plural == SERVICES else route + ROUTER_SUFFIX
 
 
@@ -75,11 +82,11 @@ def digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _object(route: RouteObject, plural: str, body: Manifest) -> Manifest:
+def _object(route: RouteObject, plural: str, name: str, body: Manifest) -> Manifest:
     api_version, kind = ROUTER_CHILDREN[plural]
     metadata = {
         "labels": {MANAGED_BY_LABEL: MANAGED_BY, NAME_LABEL: "tierwise-router", ROUTE_LABEL: route.key.name},
-        "name": _child_name(route.key.name, plural),
+        "name": name,
         "namespace": route.key.namespace,
         "ownerReferences": [
             {
@@ -112,7 +119,8 @@ def _role_binding(parts: RouterParts) -> Manifest:
 
 
 def _service(parts: RouterParts) -> Manifest:
-    ports = [{"name": "http", "port": 80, "protocol": "TCP", "targetPort": "http"}]
+    name, port = ("http", 80) if parts.spec.tls is None else ("https", 443)
+    ports = [{"name": name, "port": port, "protocol": "TCP", "targetPort": "http"}]
     return {"spec": {"ports": ports, "selector": _selector(parts.route), "type": "ClusterIP"}}
 
 
@@ -192,8 +200,10 @@ def _container(
             f"--metrics-port={METRICS_PORT}",
             f"--drain-seconds={spec.drain_seconds}",
             f"--secrets={ROUTER_SECRETS}",
+            f"--body-memory-mib={pod.body_memory_mib}",
             "--log-format=json",
         ],
+        **({"env": [dict(one) for one in pod.env]} if pod.env else {}),
         "image": pod.image,
         "imagePullPolicy": pod.pull_policy,
         "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},
@@ -233,6 +243,11 @@ def _secrets(spec: ModelRouteSpec, ladder: Sequence[LadderTier]) -> list[tuple[M
     if spec.clients.secret_name is not None:
         clients = {"name": CLIENTS, "secret": {"secretName": spec.clients.secret_name}}
         found.append((clients, f"{ROUTER_SECRETS}/{CLIENTS}"))
+    if spec.tls is not None:
+        items = [{"key": key, "path": key} for key in (TLS_CERTIFICATE, TLS_KEY)]
+        found.append(
+            ({"name": TLS, "secret": {"items": items, "secretName": spec.tls.secret_name}}, f"{ROUTER_SECRETS}/{TLS}")
+        )
     return found
 
 

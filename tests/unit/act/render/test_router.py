@@ -45,7 +45,9 @@ def test_every_object_belongs_to_the_route_and_says_so() -> None:
     assert list(found) == ["serviceaccounts", "rolebindings", "services", "poddisruptionbudgets", "deployments"]
     for plural, manifest in found.items():
         metadata = manifest["metadata"]
-        assert metadata["name"] == ("chat" if plural == "services" else "chat-router")
+        assert metadata["name"] == {"services": "chat", "rolebindings": "chat-router.tierwise-router"}.get(
+            plural, "chat-router"
+        )
         assert metadata["namespace"] == "team"
         assert metadata["labels"]["app.kubernetes.io/managed-by"] == "tierwise"
         assert metadata["labels"]["tierwise.io/route"] == "chat"
@@ -114,6 +116,19 @@ def test_of_a_providers_secret_only_its_key_is_mounted_and_a_missing_one_must_sh
     assert [volume["name"] for volume in pod_of(rendered())["volumes"]] == ["tmp"]
 
 
+def test_with_tls_the_service_is_https_and_only_certificate_and_key_are_mounted() -> None:
+    plain, secure = rendered(), rendered(spec("small", tls={"secretName": "chat-tls"}))
+    port = {"port": 80, "protocol": "TCP", "targetPort": "http"}
+    assert plain["services"]["spec"]["ports"] == [{**port, "name": "http"}]
+    assert secure["services"]["spec"]["ports"] == [{**port, "name": "https", "port": 443}]
+    (volume,) = pod_of(secure)["volumes"][1:]
+    items = [{"key": "tls.crt", "path": "tls.crt"}, {"key": "tls.key", "path": "tls.key"}]
+    assert volume == {"name": "tls", "secret": {"items": items, "secretName": "chat-tls"}}
+    (container,) = pod_of(secure)["containers"]
+    assert container["volumeMounts"][1] == {"mountPath": "/etc/tierwise/tls", "name": "tls", "readOnly": True}
+    assert container["readinessProbe"]["httpGet"]["scheme"] == "HTTP", "the probes' port has no TLS"
+
+
 def test_the_rights_are_one_cluster_role_bound_in_the_namespace() -> None:
     binding = rendered(cluster_role="tw-router")["rolebindings"]
     assert binding["roleRef"] == {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "tw-router"}
@@ -137,6 +152,7 @@ def test_only_what_a_router_does_not_read_by_itself_restarts_it() -> None:
     budget = template(budget={"amount": "10"})
     assert len({plain, budget, template(budget={"amount": "11"}), template(budget={"amount": "10"}, replicas=4)}) == 4
     assert template(drainSeconds=1) != plain
+    assert template(tls={"secretName": "a"}) != plain
 
 
 def test_another_service_account_replaces_the_pods_since_their_token_is_of_the_old_one() -> None:
