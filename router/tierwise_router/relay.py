@@ -298,13 +298,8 @@ class Relay:
         return Attempt(
             connection,
             job.reply,
-<<<<<<< HEAD
-            lambda: self._own_headers(job.record),
-            replica.breaker.begun,
-=======
             lambda: own(job.record),
-            replica.breaker.succeeded,
->>>>>>> 2d50925f7b0450ec5e9d402ea37331cf08f5e3bb
+            replica.breaker.begun,
             stream=job.body.stream,
             drop_usage=self._forces_usage(job),
         )

@@ -228,7 +228,13 @@ def routed(
         kubectl.apply(
             *bought(namespace),
             cheap("small", **small),
-            cheap("large", model={"name": "large", "uri": LARGE}, quantization=None, replicas=1),
+            cheap(
+                "large",
+                model={"name": "large", "uri": LARGE},
+                quantization=None,
+                replicas=1,
+                batching={"maxSequences": 4},
+            ),
             route("chat", "small", "large", "bought", **spec),
         )
         ready(kubectl, "small", int(small["replicas"]), START)

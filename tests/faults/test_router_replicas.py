@@ -25,7 +25,7 @@ FIRST_TOKEN_SECONDS, GAP_SECONDS, REQUEST_SECONDS = 10, 10, 60
 HANG_SECONDS, SLOW_SECONDS, FULL_SECONDS = 75.0, 45.0, 30.0
 QUEUE = 5
 FAILURES = "tierwise_router_attempt_failures_total{"
-USERS = 16
+USERS, FULL_USERS = 16, 150  # all replicas and queues of both routers hold 84
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +165,7 @@ def test_every_tier_is_full(routes: Routes, faults: Sheet) -> None:
     routes.provider(Fault(429, {"type": "rate_limit_error", "code": "rate_limit_exceeded"}, {"retry-after": "30"}))
     try:
         at = time.time()
-        with routes.clients(users=150, tokens=20, whole_share=0.25, pause_seconds=0.5) as clients:
+        with routes.clients(users=FULL_USERS, tokens=60, whole_share=0.25, pause_seconds=0.5) as clients:
             told_until(clients, lambda told: any(each.status == 429 for each in told), START, "somebody is refused")
             wait(FULL_SECONDS)
             over = time.time()
@@ -181,7 +181,7 @@ def test_every_tier_is_full(routes: Routes, faults: Sheet) -> None:
         detect_seconds=min(each.ended for each in refused) - at,
         recover_seconds=max(0.0, whole(after)[0].ended - over),
         wrong=routes.wrong(),
-        note=f"150 users: {count(told)}; by tier: {_tiers(told)}; refused: {_codes(refused)}",
+        note=f"{FULL_USERS} users: {count(told)}; by tier: {_tiers(told)}; refused: {_codes(refused)}",
     )
     assert wrong([*told, *after]) == []
     assert {each.verdict for each in told} == {verdict.WHOLE, verdict.REFUSED}, count(told)
