@@ -11,6 +11,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +29,8 @@ from tests.faults.routes import ENGINE_PORT, LARGE, METRICS_PORT, START, STUB_NO
 from tests.faults.test_drain import budget
 
 pytestmark = pytest.mark.cluster
-STREAMS, USERS, TOKENS = 50, 3, 5000
+STREAMS, USERS = 50, 3
+TOKENS, MANY_TOKENS = 5000, 8000  # 80 s, and 2 minutes where one thing is replaced after another
 DRAIN_SECONDS, END_SECONDS = 240, 420.0
 SEEDS = {"small": [17, 0]}  # before and after the change of the model
 _STREAMS = re.compile(r"^tierwise_router_streams (\d+)", re.MULTILINE)
@@ -91,13 +93,17 @@ class Drained:
 
 def drained(routes: Routes, change: Callable[[], object], tokens: int = TOKENS) -> Drained:
     """Fifty open streams, then the change; all that the clients told."""
-    with routes.clients(
-        model="small", seeds=SEEDS, streams=[tokens] * STREAMS, users=USERS, tokens=20, pause_seconds=0.3
-    ) as clients:
+    with (
+        routes.clients(
+            model="small", seeds=SEEDS, streams=[tokens] * STREAMS, users=USERS, tokens=20, pause_seconds=0.3
+        ) as clients,
+        ThreadPoolExecutor(1) as beside,
+    ):
         clients.all_open()
         began = time.time()
-        change()
+        changing = beside.submit(change)
         held = _watched(routes, clients)
+        changing.result()
         told = clients.end()
     return Drained(told, held, max(each.ended for each in told if each.kind == "stream") - began)
 
@@ -166,7 +172,7 @@ def test_three_replicas_become_one(routes: Routes, faults: Sheet) -> None:
 
 def test_the_model_changes(routes: Routes, faults: Sheet) -> None:
     change = {"model": {"name": "small", "uri": "hf://Qwen/Qwen3-0.6B"}}
-    seen = drained(routes, lambda: routes.patch("modeltier", "small", change))
+    seen = drained(routes, lambda: routes.patch("modeltier", "small", change), MANY_TOKENS)
     record(faults, routes, seen, "c", "the model changes under rollout: Surge")
     all_whole(seen)
     assert any(held_by(seen, "small"))
@@ -201,7 +207,7 @@ def test_a_node_is_drained(routes: Routes, faults: Sheet) -> None:
     assert nodes, f"all replicas are on {STUB_NODE}"
     node = max(sorted(nodes), key=lambda name: (name in on[1], on[0].count(name)))
     with _draining(routes, node) as drain:
-        seen = drained(routes, drain)
+        seen = drained(routes, drain, MANY_TOKENS)
     record(faults, routes, seen, "d", "a node that holds replicas and a router is drained")
     all_whole(seen)
     assert any(held_by(seen, "small"))
@@ -225,7 +231,7 @@ def test_the_release_is_upgraded(routes: Routes, faults: Sheet) -> None:
         "image": {"repository": "tierwise/operator", "tag": "after"},
         "router": {"resources": {"requests": {"cpu": "120m", "memory": "128Mi"}}},
     }
-    seen = drained(routes, lambda: routes.release.install(values))
+    seen = drained(routes, lambda: routes.release.install(values), MANY_TOKENS)
     record(faults, routes, seen, "g", "the release is upgraded with helm")
     all_whole(seen)
     assert sum(held_by(seen, "router")) > 0
