@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -88,7 +89,7 @@ def test_a_replica_is_killed_before_and_after_the_first_byte(routes: Routes, fau
 
 def test_a_replica_hangs_while_its_server_is_well(routes: Routes, faults: Sheet) -> None:
     """Its probes are answered and its engine computes nothing, for longer than a request may last."""
-    patience = {"silence_seconds": REQUEST_SECONDS + 20.0}  # what is not streamed may take so long
+    patience: dict[str, Any] = {"silence_seconds": REQUEST_SECONDS + 20.0}  # what is not streamed may take so long
     with routes.clients(model="small", users=USERS, tokens=30, whole_share=0.25, **patience) as clients:
         told_until(clients, warm, START, "clients are answered")
         at = time.time()
