@@ -132,10 +132,11 @@ test-vllm: binaries ## The real vLLM 0.32 and 0.30 on the CPU, in pods and alone
 	$(PYTEST) -q --capture=sys tests/vllm
 
 .PHONY: test-faults
-test-faults: binaries ## Faults in API server, KServe, Prometheus, pods and nodes; prints what each cost; under 40 minutes
+test-faults: binaries ## Faults in API server, KServe, Prometheus, pods, nodes and routes; prints what each cost; about an hour
 	@rm -f build/results/faults.json
 	@echo "three shards side by side, each with a playground of its own; each is printed when it has ended"
 	@$(MAKE) --jobs=3 --output-sync=target test-faults-control test-faults-replicas test-faults-measured
+	@$(MAKE) test-faults-router
 	@$(PY) -m tests.faults.table
 
 .PHONY: faults-results
@@ -144,6 +145,7 @@ faults-results: venv ## The last run of test-faults becomes docs/results/faults.
 
 CONTROL := $(patsubst %,tests/faults/test_%.py,api_away deleted killed kserve_down refusals size stale two_operators uninstalled)
 REPLICAS := $(patsubst %,tests/faults/test_%.py,drain nodes starts upgrade)
+ROUTER := $(wildcard tests/faults/test_router_*.py)
 
 .PHONY: test-faults-control
 test-faults-control: binaries ## ... the shard about the API server and the operator itself
@@ -155,7 +157,11 @@ test-faults-replicas: binaries ## ... the shard about replicas that start, end a
 
 .PHONY: test-faults-measured
 test-faults-measured: binaries ## ... the shard about measurements and strangers, and whatever is new
-	@$(PYTEST) -q --durations=0 tests/faults $(addprefix --ignore=,$(CONTROL) $(REPLICAS))
+	@$(PYTEST) -q --durations=0 tests/faults $(addprefix --ignore=,$(CONTROL) $(REPLICAS) $(ROUTER))
+
+.PHONY: test-faults-router
+test-faults-router: binaries ## ... the shard about one endpoint over tiers: faults, drains and overload through a router
+	@$(PYTEST) -q --durations=0 $(ROUTER)
 
 .PHONY: test-versions
 test-versions: binaries ## Rendering, examples, loop and load step on other KServe and Kubernetes releases; writes docs/results/versions.json

@@ -33,7 +33,7 @@ from tierwise_router.kept_responses import choice_of_previous
 from tierwise_router.openai_error import ClientError
 from tierwise_router.purse import Hold
 from tierwise_router.record import Asked, Charge, Record
-from tierwise_router.relay_errors import SENTENCES, answer_of, budget_spent, busy, refused
+from tierwise_router.relay_errors import SENTENCES, answer_of, budget_spent, busy, refused, resting
 from tierwise_router.request_body import Body, Shape, read, shape
 from tierwise_router.router_state import RouterState
 from tierwise_router.tier import QueueFull, QueueTimeout, Slot, Tier, Wish
@@ -121,8 +121,8 @@ class Relay:
             tier = state.tiers.get(candidate.tier.name)
             if tier is None:
                 continue  # the route has changed meanwhile
-            if tier.resting(state.monotonic()):
-                job.error = job.error or busy(429, "the provider has asked for a pause", 10, "provider_resting")
+            if tier.resting(now := state.monotonic()):
+                job.error = job.error or resting(tier.rest_seconds(now))
                 continue
             record.tier, record.reason = tier.spec.name, candidate.reason
             hold = self._hold(job, tier, candidate.reason)
@@ -295,7 +295,7 @@ class Relay:
             connection,
             job.reply,
             lambda: own(job.record),
-            replica.breaker.succeeded,
+            replica.breaker.begun,
             stream=job.body.stream,
             drop_usage=self._forces_usage(job),
         )
