@@ -16,6 +16,8 @@ import orjson
 from tierwise.routing.cost import Usage, read_usage
 from tierwise_router.sse import EventSplitter, data_of, ends_with_blank_line
 
+BOM = b"\xef\xbb\xbf"
+"""May begin a stream of events, and means nothing; clients that do not know it would miss the first event."""
 _DONE = b"[DONE]"
 _RESPONSE_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 _RESPONSE_IDLE = (".created", ".in_progress", ".queued", ".added", ".done")  # they frame the deltas, or repeat them
@@ -134,6 +136,8 @@ class StreamReader:
 
     def _kind(self, event: bytes) -> Kind:
         data = data_of(event)
+        if data is None and not self.told_events and event.startswith(BOM):
+            data = data_of(event[len(BOM) :])
         if data is None:
             return Kind.IDLE
         if data == _DONE:
@@ -211,7 +215,7 @@ def _is_json(data: bytes) -> bool:
 def read_whole(body: bytes) -> tuple[Usage | None, dict[str, Any]]:
     """The usage of an answer that came as one JSON object, and its values ({} where it is none)."""
     try:
-        values = orjson.loads(body)
+        values = orjson.loads(body.removeprefix(BOM))
     except orjson.JSONDecodeError:
         return None, {}
     if not isinstance(values, dict):

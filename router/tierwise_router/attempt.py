@@ -15,7 +15,7 @@ from typing import Any
 
 from tierwise.routing.cost import Usage
 from tierwise.routing.failover import Failure
-from tierwise_router.answer import StreamReader, output_tokens, read_whole
+from tierwise_router.answer import BOM, StreamReader, output_tokens, read_whole
 from tierwise_router.client_connection import Reply
 from tierwise_router.openai_error import error_json
 from tierwise_router.upstream import Connection, UpstreamError
@@ -23,7 +23,7 @@ from tierwise_router.upstream import Connection, UpstreamError
 MOST_WHOLE_BYTES = 64 << 20
 _ANSWERS = frozenset({"choices", "data", "object", "output"})
 _LENGTHS = frozenset({"content-length", "transfer-encoding"})
-PASSED_ON = ("content-type", "openai-processing-ms", "openai-version")
+PASSED_ON = ("content-type", "metadata", "openai-processing-ms", "openai-version")
 
 
 class End(Enum):
@@ -54,6 +54,12 @@ class Result:
     response_id: str = ""
     first_content_at: float | None = None
     """Of the monotonic clock."""
+    began_at: float = 0.0
+
+    @property
+    def first_content_seconds(self) -> float | None:
+        """From the beginning of the attempt."""
+        return None if self.first_content_at is None else self.first_content_at - self.began_at
 
 
 class Attempt:
@@ -195,7 +201,7 @@ class Attempt:
         """The first content of a stream has come."""
         self._commit()
         self._reply.start(200, self._passed_on())
-        self._reply.write(b"".join(self._parts))
+        self._reply.write(b"".join(self._parts).removeprefix(BOM))
         self._parts.clear()
 
     def _whole_ended(self, body: bytes) -> None:
@@ -288,4 +294,5 @@ class Attempt:
             output_events=output_tokens(values or {}) if reader is None else reader.output_events,
             response_id=str((values or {}).get("id", "")) if reader is None else reader.response_id,
             first_content_at=self._first_content_at,
+            began_at=self._started_at,
         )

@@ -1,6 +1,7 @@
 """Builds the status and the Events of a route.
 
-The ladder in it is what the routers act on, so a status is written as soon as that changes, and never when nothing has.
+The ladder and the leases in it are what the routers act on, so a status is written as soon as these change, and never
+when nothing has. What only follows the load can wait (`route_throttle`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from tierwise.ports import EventRecord
 from tierwise.report.conditions import ConditionUpdate, condition_update, find, merge
 from tierwise.report.events import APPLY, OBSERVE, record
 from tierwise.report.messages import message_for
+from tierwise.report.route_columns import columns
 from tierwise.report.router_pods import router_problem
 from tierwise.text_sanitize import sanitize, truncate
 from tierwise.types import RouteKey, RouteOutcome, RoutePlan, RouteView
@@ -43,15 +45,18 @@ def report_route(view: RouteView, plan: RoutePlan, outcome: RouteOutcome, now: f
     word, reason = route_state({update.type: update for update in updates})
     deployment = view.child(DEPLOYMENTS)
     desired = route.spec.replicas if route.spec is not None else 0
+    scheme = "http" if route.spec is None or route.spec.tls is None else "https"
     status = ModelRouteStatus(
         observed_generation=route.generation,
-        url=f"http://{route.key.name}.{route.key.namespace}.svc.cluster.local/v1",
+        url=f"{scheme}://{route.key.name}.{route.key.namespace}.svc.cluster.local/v1",
         model_names=truncate(", ".join(route.model_names), _NAMES),
         tiers=f"{len(plan.ready)}/{len(plan.ladder)}",
         ready=f"{deployment.ready_replicas if deployment is not None else 0}/{desired}",
         state=word,
         reason=reason,
         ladder=list(plan.ladder),
+        budget=plan.budget,
+        **columns(view, plan),
         conditions=merge(route.status.conditions, updates, route.generation, now),
     )
     return RouteReport(route.key, route.uid, status, (*_written(view, outcome), *_turned(view, status.conditions)))

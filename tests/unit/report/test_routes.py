@@ -134,6 +134,12 @@ def test_the_figures() -> None:
     assert [each.name for each in status.ladder] == ["small", "large"]
 
 
+def test_with_tls_the_address_says_so() -> None:
+    given = spec("small", "large", tls={"secretName": "chat-tls"})
+    secure = Case(RouteView(route(given=given), (deployment(),))).report().status
+    assert secure.url == "https://chat.team.svc.cluster.local/v1"
+
+
 def test_a_status_that_is_told_is_told_again_in_the_same_bytes() -> None:
     first = Case()
     told = first.report().status

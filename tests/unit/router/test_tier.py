@@ -143,7 +143,7 @@ def test_what_is_spent_in_a_new_period_is_written_down_as_well(tmp_path: Path) -
 def test_a_changed_cap_of_spilling_counts_from_now_on() -> None:
     purse = Purse(None, Overflow(), lambda: datetime.now(UTC), lambda: 0.0)
     assert purse.hold(Decimal(5), spilled=True) is not None
-    purse.limit_spilling(Overflow(max_cost_per_hour=Decimal(1)))
+    purse.serve(None, Overflow(max_cost_per_hour=Decimal(1)))
     assert purse.hold(Decimal(5), spilled=True) is None
     assert purse.hold(Decimal(5), spilled=False) is not None
 
