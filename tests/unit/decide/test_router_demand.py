@@ -217,6 +217,9 @@ def test_the_clock_of_the_window_stands_while_a_router_is_not_measured() -> None
 
 
 def test_headroom_counts_what_waits() -> None:
-    """Two replicas carry 30 requests of 40, and 16 more wait: with one of them fewer it would be 46 of 40."""
-    found = seen(30, 3, said=heard(router(waiting=16)))
-    assert (decision(found, TierState(recommended=3)).target, step(found, "headroom").replicas) == (3, 3)
+    """Twenty requests and 14 that wait fill 1.7 replicas: two of them would be above 80 % of their share."""
+    found = seen(20, 3, said=heard(router(waiting=14)))
+    assert step(found, "bounds", SETTLED).replicas == 2
+    assert decision(found, SETTLED).limited_by == reasons.HEADROOM
+    assert decision(found, SETTLED).target == 3
+    assert decision(seen(20, 3), SETTLED).target == 2
