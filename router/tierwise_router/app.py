@@ -7,6 +7,7 @@ answer, and ends when none is left or the time is up.
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import sys
 import time
@@ -33,6 +34,7 @@ from tierwise_router.purse import Purse
 from tierwise_router.router_state import Clocks, RouterState
 from tierwise_router.server import Server
 from tierwise_router.source import Loaded, RouteSource
+from tierwise_router.tracing import tracing
 
 SWEEP_SECONDS = 0.25
 GARBAGE_ROUNDS = 40
@@ -82,6 +84,9 @@ async def run(
             return
         state = RouterState.of(loaded.route, clocks, _purse(settings, loaded, clocks), dict(loaded.keys))
         stack.callback(_close_tiers, state)
+        if (spans := tracing(os.environ)) is not None:
+            state.tracing = spans
+            stack.push_async_callback(spans.end)
         log = AccessLog(sys.stdout.buffer, state.ledger, clocks.now)
         state.log = log
         gateway = Gateway(state, lambda: (not server.draining, "draining" if server.draining else "ready"))
@@ -90,7 +95,8 @@ async def run(
         server = Server(Shared(gateway, gateway.admit, bodies=bodies))
         stack.push_async_callback(server.close)
         certificates = None if loaded.tls is None else await asyncio.to_thread(Certificates, loaded.tls)
-        port = await server.start(settings.host, settings.port, certificates and certificates.listener)
+        context = None if certificates is None else certificates.listener
+        port = await server.start(settings.host, settings.port, context)
         if certificates is not None:
             parts.start("the certificate", certificates.follow)
         health.finished()

@@ -54,6 +54,12 @@ class Result:
     response_id: str = ""
     first_content_at: float | None = None
     """Of the monotonic clock."""
+    began_at: float = 0.0
+
+    @property
+    def first_content_seconds(self) -> float | None:
+        """From the beginning of the attempt."""
+        return None if self.first_content_at is None else self.first_content_at - self.began_at
 
 
 class Attempt:
@@ -288,4 +294,5 @@ class Attempt:
             output_events=output_tokens(values or {}) if reader is None else reader.output_events,
             response_id=str((values or {}).get("id", "")) if reader is None else reader.response_id,
             first_content_at=self._first_content_at,
+            began_at=self._started_at,
         )

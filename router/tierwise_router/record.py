@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
 from heapq import nlargest
+from typing import Protocol
 
 from tierwise.routing.cost import NOTHING, Usage
 
@@ -32,6 +33,39 @@ class Charge:
     tier: str
     usage: Usage
     cost: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Whom an attempt asks for what."""
+
+    tier: str
+    model: str
+    path: str
+    host: str
+    port: int
+    stream: bool
+    max_tokens: int | None
+
+
+class Trace(Protocol):
+    """Who is told of a request's way, besides its record."""
+
+    def attempting(self, headers: list[tuple[bytes, bytes]], asked: Asked) -> list[tuple[bytes, bytes]]:
+        """An attempt begins; the headers that go upstream."""
+        ...
+
+    def passing(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Something is asked for that is no attempt; the headers that go upstream."""
+        ...
+
+    def attempted(self, status: int, failure: str, usage: Usage, first_seconds: float | None) -> None:
+        """It has ended."""
+        ...
+
+    def ended(self, record: Record) -> None:
+        """The request has ended."""
+        ...
 
 
 @dataclass(slots=True)
@@ -57,6 +91,7 @@ class Record:
     waited_seconds: float = 0.0
     first_content_at: float | None = None
     charges: list[Charge] = field(default_factory=list)
+    trace: Trace | None = None
 
     @property
     def cost(self) -> Decimal:

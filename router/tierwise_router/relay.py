@@ -32,8 +32,8 @@ from tierwise_router.http_request import Request
 from tierwise_router.kept_responses import choice_of_previous
 from tierwise_router.openai_error import ClientError
 from tierwise_router.purse import Hold
-from tierwise_router.record import Charge, Record
-from tierwise_router.relay_errors import SENTENCES, answer_of, budget_spent, busy, refused
+from tierwise_router.record import Asked, Charge, Record
+from tierwise_router.relay_errors import SENTENCES, answer_of, budget_spent, busy, refused, resting
 from tierwise_router.request_body import Body, Shape, read, shape
 from tierwise_router.router_state import RouterState
 from tierwise_router.tier import QueueFull, QueueTimeout, Slot, Tier, Wish
@@ -79,7 +79,7 @@ class Relay:
     async def __call__(self, request: Request, reply: Reply) -> None:
         """Answer one request."""
         state = self._state
-        record = Record(state.new_id(), state.monotonic(), path=request.path)
+        record = state.begin(request, request.path)
         state.retries.request()
         try:
             record.tenant = self._identify(request) if request.tenant is None else request.tenant
@@ -121,8 +121,8 @@ class Relay:
             tier = state.tiers.get(candidate.tier.name)
             if tier is None:
                 continue  # the route has changed meanwhile
-            if tier.resting(state.monotonic()):
-                job.error = job.error or busy(429, "the provider has asked for a pause", 10, "provider_resting")
+            if tier.resting(now := state.monotonic()):
+                job.error = job.error or resting(tier.rest_seconds(now))
                 continue
             record.tier, record.reason = tier.spec.name, candidate.reason
             hold = self._hold(job, tier, candidate.reason)
@@ -295,7 +295,7 @@ class Relay:
             connection,
             job.reply,
             lambda: own(job.record),
-            replica.breaker.succeeded,
+            replica.breaker.begun,
             stream=job.body.stream,
             drop_usage=self._forces_usage(job),
         )
@@ -306,6 +306,10 @@ class Relay:
         if job.request.path == _RESPONSES and not tier.spec.external:
             name = response_ids.name(tier.spec.name, replica.key, job.record.tenant, self._state.clocks.chance())
         body = job.body.upstream(tier.spec.model, self._forces_usage(job), name)
+        if job.record.trace is not None:
+            spec, of = tier.spec, job.shape.max_tokens
+            asked = Asked(spec.name, spec.model, job.request.path, server.host, server.port, job.body.stream, of)
+            headers = job.record.trace.attempting(headers, asked)
         return request_bytes(server, job.request.path, headers, body, job.record.id, self._state.key_of(tier.spec))
 
     @staticmethod
@@ -323,6 +327,9 @@ class Relay:
             )
             usage = Usage(job.shape.prompt_tokens, output=result.output_events, estimated=True) if worked else Usage()
         money = cost(usage, tier.spec.tariff, replica_seconds)
+        if job.record.trace is not None:
+            failure = "" if result.failure is None else result.failure.value
+            job.record.trace.attempted(result.status, failure, usage, result.first_content_seconds)
         if money or usage.prompt or usage.output:
             job.record.charges.append(Charge(tier.spec.name, usage, money))
 

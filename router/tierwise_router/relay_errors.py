@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from math import ceil
 
 from tierwise.routing.failover import Answer, Failure, retry_after_seconds
 from tierwise_router.attempt import Result
@@ -37,6 +38,12 @@ def budget_spent(seconds: float, finally_: bool) -> ClientError:
         code="budget_spent",
         headers={"retry-after": str(max(1, round(seconds))), **final},
     )
+
+
+def resting(seconds: float) -> ClientError:
+    """The provider is left alone for so long; not known (0) while one request finds out whether it is well again."""
+    wait = max(1, min(LONGEST_RETRY_AFTER_SECONDS, ceil(seconds)))
+    return busy(429, "the provider has failed or has asked for a pause, and is left alone", wait, "provider_resting")
 
 
 def answer_of(result: Result, now: datetime) -> Answer:

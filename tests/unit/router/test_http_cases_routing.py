@@ -196,6 +196,19 @@ async def test_case_25_what_a_provider_calls_exhausted_goes_to_the_next_tier_and
         assert router.state.tiers["a"].resting(time.monotonic() + 200)
 
 
+@pytest.mark.parametrize(("said", "told"), [("40", range(35, 41)), ("4", range(1, 5)), ("1000", range(120, 121))])
+async def test_a_client_is_told_when_the_provider_is_asked_again(said: str, told: range) -> None:
+    async with (
+        upstream(default=[_limited("rate_limit_exceeded", f"retry-after: {said}\r\n")]) as one,
+        running(route(tier("a", one, provider=True))) as router,
+    ):
+        await router.ask(post(chat()))
+        got = await router.ask(post(chat()))
+        assert (got.status, got.code) == (429, "provider_resting")
+        assert int(got.headers["retry-after"]) in told
+        assert len(one.seen) == 1
+
+
 async def _after_limit(headers: str, code: str = "rate_limit_exceeded") -> tuple[Answered, int, float]:
     """The answer, how often the provider was asked, and how long it rests."""
     async with (
