@@ -58,7 +58,6 @@ def test_a_served_tier_is_reached_at_its_service_by_the_alias_of_every_engine() 
 def test_a_replica_is_given_what_it_decodes_and_as_many_that_wait_or_what_its_own_queue_holds(
     most: int | None, given: int
 ) -> None:
-    """What waits in engines makes a tier grow, so some of it must wait there."""
     batching = {"maxSequences": 32} | ({} if most is None else {"maxQueuedRequests": most})
     made = ModelTierSpec.model_validate(PRICED | {"batching": batching})
     assert only(snapshot([tier("small", made)], route())).ladder[0].concurrency == given
