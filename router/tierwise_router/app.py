@@ -42,13 +42,15 @@ GARBAGE_ROUNDS = 40
 
 @dataclass(frozen=True, slots=True)
 class RouterSettings:
-    """Of one process. Port 0 is any free one; `spending_file` None forgets what was spent with the process."""
+    """Of one process. Port 0 is any free one; `spending_file` None forgets what was spent with the process.
+    `leased`: it spends within the leases that its source brings, not within a budget of its own."""
 
     host: str = "127.0.0.1"
     port: int = 8080
     metrics_port: int = 9090
     drain_seconds: float = 300.0
     spending_file: Path | None = None
+    leased: bool = False
     body_memory_bytes: int = MOST_BYTES
 
 
@@ -144,7 +146,8 @@ def _close_tiers(state: RouterState) -> None:
 def _purse(settings: RouterSettings, loaded: Loaded, clocks: Clocks) -> Purse:
     route = loaded.route
     try:
-        return Purse(route.budget, route.overflow, clocks.now, clocks.monotonic, settings.spending_file)
+        file = settings.spending_file
+        return Purse(route.budget, route.overflow, clocks.now, clocks.monotonic, file, leased=settings.leased)
     except (OSError, ValueError, KeyError, ArithmeticError) as error:
         raise Invalid(
             f"the spending file {settings.spending_file} cannot be read ({type(error).__name__}); "

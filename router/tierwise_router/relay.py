@@ -33,7 +33,7 @@ from tierwise_router.kept_responses import choice_of_previous
 from tierwise_router.openai_error import ClientError
 from tierwise_router.purse import Hold
 from tierwise_router.record import Asked, Charge, Record
-from tierwise_router.relay_errors import SENTENCES, answer_of, busy, refused
+from tierwise_router.relay_errors import SENTENCES, answer_of, budget_spent, busy, refused, resting
 from tierwise_router.request_body import Body, Shape, read, shape
 from tierwise_router.router_state import RouterState
 from tierwise_router.tier import QueueFull, QueueTimeout, Slot, Tier, Wish
@@ -121,8 +121,8 @@ class Relay:
             tier = state.tiers.get(candidate.tier.name)
             if tier is None:
                 continue  # the route has changed meanwhile
-            if tier.resting(state.monotonic()):
-                job.error = job.error or busy(429, "the provider has asked for a pause", 10, "provider_resting")
+            if tier.resting(now := state.monotonic()):
+                job.error = job.error or resting(tier.rest_seconds(now))
                 continue
             record.tier, record.reason = tier.spec.name, candidate.reason
             hold = self._hold(job, tier, candidate.reason)
@@ -173,7 +173,9 @@ class Relay:
     def _hold(self, job: _Job, tier: Tier, reason: str) -> Hold | None:
         """The money for one attempt at a tier, or None with the reason in `job.error`."""
         spilled = reason in (SPILL, FALLBACK) and tier.spec.external
-        amount = estimate(job.shape.prompt_tokens, job.shape.max_tokens, tier.spec.tariff)
+        asked = job.body.values.get("service_tier")
+        billed_as = asked if isinstance(asked, str) else ""
+        amount = estimate(job.shape.prompt_tokens, job.shape.max_tokens, tier.spec.tariff, billed_as)
         purse = self._state.purse
         job.capped = spilled and not purse.spill_fits(amount)
         if job.capped:
@@ -185,13 +187,7 @@ class Relay:
         hold = purse.hold(amount, spilled)
         if hold is None:
             tier.counts.refuse("budget")
-            seconds = min(120.0, purse.seconds_until_renewed())
-            job.error = job.error or ClientError(
-                429,
-                "the budget of this route is spent; ask the owner of the route to raise spec.budget, or wait",
-                code="budget_spent",
-                headers={"retry-after": str(max(1, round(seconds))), "x-should-retry": "false"},
-            )
+            job.error = job.error or budget_spent(*purse.refusal())
         return hold
 
     async def _try_tier(self, job: _Job, tier: Tier, hold: Hold) -> bool:
@@ -299,7 +295,7 @@ class Relay:
             connection,
             job.reply,
             lambda: own(job.record),
-            replica.breaker.succeeded,
+            replica.breaker.begun,
             stream=job.body.stream,
             drop_usage=self._forces_usage(job),
             secret=key,

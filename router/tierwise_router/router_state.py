@@ -115,7 +115,7 @@ class RouterState:
 
     def _apply(self, route: Route) -> None:
         self.route = route
-        self.purse.limit_spilling(route.overflow)
+        self.purse.serve(route.budget, route.overflow)
         self.rule_headers = frozenset(rule.header[0] for rule in route.rules if rule.header is not None)
         clients = route.clients
         names = [clients.priority_header, *([clients.tenant_header] if clients.tenant_header else [])]

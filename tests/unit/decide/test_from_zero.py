@@ -8,7 +8,20 @@ from typing import Any
 import pytest
 
 from tests.builders.workloads import scale_to
-from tests.unit.decide.make import HEALTHY, NOW, decision, heard, pod, router, sample, spec, spread, value, view
+from tests.unit.decide.make import (
+    HEALTHY,
+    NOW,
+    decision,
+    heard,
+    measured_as,
+    pod,
+    router,
+    sample,
+    spec,
+    spread,
+    value,
+    view,
+)
 from tests.unit.decide.make import plan as make_plan
 from tests.unit.decide.test_replicas import reason_of
 from tierwise import reasons
@@ -195,7 +208,7 @@ def test_an_unknown_number_wants_nothing() -> None:
 
 
 def _unmeasured(kind: str, state: State) -> TierView:
-    return seen(quiet(), replace(quiet(name="router-1", wanted=0.0), **{kind: Signal(state)}))
+    return seen(quiet(), measured_as(quiet(name="router-1", wanted=0.0), kind, Signal(state)))
 
 
 DOUBTS: dict[str, tuple[TierView, str]] = {
