@@ -69,7 +69,7 @@ BOUNDS: dict[tuple[str, str], str] = {
     (ROUTER, "result"): "`made`, `denied`",
     (ROUTER, "kind"): "`input`, `cached_input`, `cache_write`, `output`",
     (ROUTER, "tenant"): f"the {TENANTS_SHOWN} tenants with the largest cost, and `other`",
-    (ROUTER, "part"): "`allowance`, `spent`, `reserved`",
+    (ROUTER, "part"): "`allowance` (of this router), `spent`, `reserved`, `largest`",
     (ROUTER, "priority"): _words(tuple(one.value for one in Priority)),
     (ROUTER, "state"): "`ready`, `broken` (its breaker is open, or a provider rests), `draining`",
     ("tierwise_router_choices", "reason"): _words(_CHOICES),

@@ -63,7 +63,7 @@ OK, FAILED, CUT = _requests("ok", 200), _requests("refused", 503), _requests("br
 CLIENTS_OWN, BUSY, FAULT = _requests("client_error", 400), _requests("refused", 429), _requests("internal_error", 500)
 READY = tuple(_router("replicas", 'tier="small", state="ready"', pod) for pod in PODS)
 WANTED = _router("wanted_total", 'tier="small"')
-ALLOWANCE, SPENT, RESERVED = (_router("budget_usd", f'part="{part}"') for part in ("allowance", "spent", "reserved"))
+BUDGET, SPENT = _of_route("budget_usd"), _of_route("spent_usd")
 ESTIMATED = _router("usage_estimated_total", 'tier="small"')
 DROPPED = _router("log_lines_dropped_total")
 
@@ -102,9 +102,9 @@ FIRES: dict[str, Case] = {
     "a tenth refused": Case("TierwiseRouteRefusing", "20m", {OK: "0+90x60", BUSY: "0+10x60"}),
     "a cap that is reached": Case("TierwiseRouteSpillCapReached", "20m", {_refused("spill_cap"): "0x15 3x60"}),
     "a budget of which 85 % are gone": Case(
-        "TierwiseRouteBudgetNearlySpent", "10m", {ALLOWANCE: "100x60", SPENT: "80x60", RESERVED: "5x60"}
+        "TierwiseRouteBudgetNearlySpent", "10m", {BUDGET: "100x60", SPENT: "85x60"}
     ),
-    "a budget that is spent": Case("TierwiseRouteBudgetSpent", "20m", {_refused("budget"): "0x15 1x60"}),
+    "a budget that is spent": Case("TierwiseRouteBudgetSpent", "21m", {_refused("budget"): "0x14 1x60"}),
     "answers without usage": Case("TierwiseRouteUsageEstimated", "95m", {OK: "0+10x120", ESTIMATED: "0+1x120"}),
     "a log that nobody reads": Case("TierwiseRouterLogDropped", "40m", {DROPPED: "0+5x60"}),
 }
@@ -159,9 +159,7 @@ SILENT: dict[str, Case] = {
     ),
     "one refusal in a hundred": Case("TierwiseRouteRefusing", "40m", {OK: "0+99x60", BUSY: "0+1x60"}),
     "a full queue": Case("TierwiseRouteSpillCapReached", "40m", {_refused("queue_full"): "0+3x60"}),
-    "half a budget": Case(
-        "TierwiseRouteBudgetNearlySpent", "40m", {ALLOWANCE: "100x60", SPENT: "50x60", RESERVED: "5x60"}
-    ),
+    "half a budget": Case("TierwiseRouteBudgetNearlySpent", "40m", {BUDGET: "100x60", SPENT: "50x60"}),
     "a cap, not a budget": Case("TierwiseRouteBudgetSpent", "40m", {_refused("spill_cap"): "0+3x60"}),
     "one answer in a hundred without usage": Case(
         "TierwiseRouteUsageEstimated", "119m", {OK: "0+100x120", ESTIMATED: "0+1x120"}
@@ -228,7 +226,7 @@ RECORDED: tuple[tuple[str, str, Mapping[str, str], Mapping[str, float]], ...] = 
     (
         "tierwise:route_budget_used:ratio",
         "10m",
-        {ALLOWANCE: "50x60", SPENT: "10x60", RESERVED: "5x60", ALLOWANCE.replace("-1", "-2"): "50x60"},
-        {_ROUTE: 0.15},
+        {BUDGET: "100x60", SPENT: "15x60"},
+        {'{route_namespace="chat", route="auto"}': 0.15},
     ),
 )

@@ -16,9 +16,10 @@ from tierwise import reasons
 from tierwise.api.modelroute import ModelRouteSpec
 from tierwise.api.modelroute_status import LadderTier
 from tierwise.api.modeltier import ModelTierSpec
+from tierwise.decide import routes
 from tierwise.decide.routes import plan_routes
 from tierwise.engines import environment
-from tierwise.types import RoutePlan, RouteView, Snapshot, TierView
+from tierwise.types import RouteObject, RoutePlan, RouteView, Snapshot, TierView
 from tierwise.types.capabilities import Facts, ModelShape
 
 PRICED = {
@@ -201,6 +202,24 @@ def test_a_route_that_is_being_deleted_is_not_brought_about() -> None:
     kept = only(snapshot([tier("small")], route())).ladder
     plan = only(snapshot([tier("small")], route(deleting=True)))
     assert plan == RoutePlan(route().key, kept, ready=("small",))
+
+
+def test_a_defect_that_one_route_meets_is_told_in_its_plan_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = only(snapshot([tier("small")], route())).ladder
+    status = {"ladder": [each.model_dump(by_alias=True) for each in before]}
+    ill, well = route("ill", status=status), route("well")
+    original = routes._taken
+
+    def broken(seen: RouteObject, claims: routes.Claims) -> str | None:
+        if seen.key.name == "ill":
+            raise KeyError("a defect")
+        return original(seen, claims)
+
+    monkeypatch.setattr(routes, "_taken", broken)
+    failed, planned = plan_routes(snapshot([tier("small")], ill, well))
+    assert (failed.key, failed.ladder, failed.serve, failed.invalid) == (ill.key, before, False, None)
+    assert "KeyError: 'a defect'" in failed.failure
+    assert (planned.key, planned.serve, planned.failure) == (well.key, True, "")
 
 
 NAMES = st.sampled_from(["a", "b", "c", "d"])

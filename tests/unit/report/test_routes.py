@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -78,6 +79,13 @@ def keyed() -> RouteObject:
     return route(given=spec("small", "large", clients={"secretName": "chat-clients"}))
 
 
+def poor() -> RouteObject:
+    """A route whose budget is spent, by routers that are gone."""
+    began = f"{datetime.fromtimestamp(NOW, UTC):%Y-%m-01T00:00:00Z}"
+    budget = {"period": began, "spent": "10", "vanished": "10"}
+    return route(given=spec("small", "large", budget={"amount": "10"}), status={"budget": budget})
+
+
 CASES: dict[str, tuple[Case, tuple[str, str]]] = {
     "well": (Case(), ("Ready", reasons.ROUTE_READY)),
     "one tier is silent": (Case(tiers=(TIERS[0], SILENT[1])), ("Degraded", reasons.SOME_TIERS_READY)),
@@ -107,6 +115,7 @@ CASES: dict[str, tuple[Case, tuple[str, str]]] = {
         ("Failed", reasons.ROUTER_STUCK),
     ),
     "a Secret is missing": (Case(view=seen(route=keyed(), pods=(MOUNTING,))), ("Degraded", reasons.SECRET_MISSING)),
+    "the budget is spent": (Case(view=seen(route=poor())), ("Degraded", reasons.BUDGET_SPENT)),
     "a tier is missing": (Case(tiers=(TIERS[0],)), ("Degraded", reasons.TIER_NOT_FOUND)),
     "the spec is not understood": (
         Case(view=seen(route=replace(Case().view.route, spec=None, invalid="no tiers"))),
