@@ -191,11 +191,14 @@ def test_a_budget_that_is_made_smaller_than_its_leases_hands_out_nothing_more() 
     assert status.left == "0"
 
 
-def test_a_status_that_was_not_written_by_us_does_no_harm() -> None:
-    lease = [RouterLease(router="a", amount="NaN", spent="x", expires="soon")]
-    before = BudgetStatus(period="yesterday", spent="?", vanished="-5", left="", leases=lease)
+@pytest.mark.parametrize("period", ["yesterday", rfc3339(TODAY)])
+@pytest.mark.parametrize("amount", ["NaN", "Infinity", "-3", "much"])
+def test_a_status_that_was_not_written_by_us_does_no_harm(period: str, amount: str) -> None:
+    leases = [RouterLease(router="a", amount=amount, spent="x", expires="soon")]
+    before = BudgetStatus(period=period, spent="?", vanished="-5", left="", leases=leases)
     status = renew(before, budget(), {"a": None}, 1, NOON)
     assert (amounts(status), status.vanished) == ({"a": "1"}, "0")
+    assert status.leases[0].expires == rfc3339(NOON + LEASE_SECONDS)
 
 
 def test_a_time_zone_that_nobody_knows_is_an_error() -> None:
