@@ -151,7 +151,7 @@ def _wants(one: _Wallet) -> Decimal:
 
 def _hand_out(wallets: Sequence[_Wallet], wants: Mapping[str, Decimal], left: Decimal) -> dict[str, Decimal]:
     """Who wants least first; each at most an equal share of what is then left, or else what one request needs."""
-    given = dict.fromkeys(wants, NOTHING)
+    given: dict[str, Decimal] = {}
     left = max(NOTHING, left)
     for place, one in enumerate(sorted(wallets, key=lambda one: (wants[one.uid], one.uid))):
         useful = one.largest - (one.amount - one.used)

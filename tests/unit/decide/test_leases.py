@@ -295,3 +295,26 @@ def test_more_routers_than_a_status_can_hold_get_no_lease_and_those_that_have_on
 
 def test_a_route_without_replicas_is_no_error() -> None:
     assert amounts(renew(None, budget(), {"a": None}, 0, NOON)) == {"a": "1"}
+
+
+def test_a_router_that_has_used_up_its_lease_and_says_nothing_gets_nothing_more() -> None:
+    after = renew(told(lease("a", "1", "0.9")), budget(), {"a": None}, 1, NOON)
+    assert amounts(after) == {"a": "1"}
+
+
+def test_what_is_left_is_shared_evenly_and_rounded_down() -> None:
+    after = renew(told(vanished="0.8"), budget("1"), dict.fromkeys("abc"), 1, NOON)
+    assert amounts(after) == {"a": "0.066666", "b": "0.066667", "c": "0.066667"}
+    assert after.left == "0"
+
+
+def test_a_router_gets_what_its_dearest_request_lacks_and_no_more_where_little_is_left() -> None:
+    before = told(lease("a", "0.49", "0.48"), lease("b", "0.49", "0.48"), vanished="0.01")
+    reports: dict[str, WalletReport | None] = {uid: says("0.48", largest="0.018") for uid in "ab"}
+    assert amounts(renew(before, budget("1"), reports, 2, NOON)) == {"a": "0.498", "b": "0.492"}
+
+
+def test_a_lease_that_becomes_smaller_is_rounded_down() -> None:
+    before = told(lease("a", "90", "1", NOON))
+    after = renew(before, budget(), {"a": says("1.0000006", at=NOON + 61)}, 1, NOON + 61)
+    assert amounts(after) == {"a": "2"}
