@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import ROUND_DOWN, Decimal, InvalidOperation
 
 from tierwise.api.modelroute import RouteBudget
@@ -49,6 +49,7 @@ SHOWN_SHARE = 1000
 """What is spent is told again when it has grown by this part of the budget."""
 NOTHING = Decimal(0)
 _STEP = Decimal("0.000001")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ def renew(
 def _began(before: BudgetStatus | None, budget: RouteBudget, now: float) -> float:
     """The start of the period that is counted. It never goes back: neither with a clock, nor with another kind of
     period that began earlier."""
-    at = datetime.fromtimestamp(now, UTC)
+    at = _EPOCH + timedelta(seconds=now)
     start = period_start(at, Budget(Decimal(budget.amount), budget.period, budget.time_zone)).timestamp()
     counted = None if before is None else seconds(before.period)
     return start if counted is None else max(start, counted)
@@ -128,7 +129,7 @@ def _base(total: Decimal, replicas: int) -> Decimal:
 def _wallet(uid: str, lease: RouterLease | None, report: WalletReport | None, base: Decimal, began: float) -> _Wallet:
     amount = NOTHING if lease is None else _money(lease.amount)
     spent = NOTHING if lease is None else _money(lease.spent)
-    expires = (None if lease is None else seconds(lease.expires)) or 0.0
+    expires = (None if lease is None else seconds(lease.expires)) or float("-inf")
     if report is None or report.period != began:
         return _Wallet(uid, amount, spent, spent, expires, base, NOTHING, None)
     said = max(spent, report.spent)
@@ -150,7 +151,7 @@ def _wants(one: _Wallet) -> Decimal:
 
 def _hand_out(wallets: Sequence[_Wallet], wants: Mapping[str, Decimal], left: Decimal) -> dict[str, Decimal]:
     """Who wants least first; each at most an equal share of what is then left, or else what one request needs."""
-    given = dict.fromkeys(wants, NOTHING)
+    given: dict[str, Decimal] = {}
     left = max(NOTHING, left)
     for place, one in enumerate(sorted(wallets, key=lambda one: (wants[one.uid], one.uid))):
         useful = one.largest - (one.amount - one.used)
@@ -190,7 +191,7 @@ def _money(text: str) -> Decimal:
         amount = Decimal(text)
     except InvalidOperation:
         return NOTHING
-    return amount if amount.is_finite() and amount > 0 else NOTHING
+    return max(NOTHING, amount) if amount.is_finite() else NOTHING
 
 
 def _text(amount: Decimal) -> str:

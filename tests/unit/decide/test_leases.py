@@ -191,11 +191,14 @@ def test_a_budget_that_is_made_smaller_than_its_leases_hands_out_nothing_more() 
     assert status.left == "0"
 
 
-def test_a_status_that_was_not_written_by_us_does_no_harm() -> None:
-    lease = [RouterLease(router="a", amount="NaN", spent="x", expires="soon")]
-    before = BudgetStatus(period="yesterday", spent="?", vanished="-5", left="", leases=lease)
+@pytest.mark.parametrize("period", ["yesterday", rfc3339(TODAY)])
+@pytest.mark.parametrize("amount", ["NaN", "Infinity", "-3", "much"])
+def test_a_status_that_was_not_written_by_us_does_no_harm(period: str, amount: str) -> None:
+    leases = [RouterLease(router="a", amount=amount, spent="x", expires="soon")]
+    before = BudgetStatus(period=period, spent="?", vanished="-5", left="", leases=leases)
     status = renew(before, budget(), {"a": None}, 1, NOON)
     assert (amounts(status), status.vanished) == ({"a": "1"}, "0")
+    assert status.leases[0].expires == rfc3339(NOON + LEASE_SECONDS)
 
 
 def test_a_time_zone_that_nobody_knows_is_an_error() -> None:
@@ -292,3 +295,26 @@ def test_more_routers_than_a_status_can_hold_get_no_lease_and_those_that_have_on
 
 def test_a_route_without_replicas_is_no_error() -> None:
     assert amounts(renew(None, budget(), {"a": None}, 0, NOON)) == {"a": "1"}
+
+
+def test_a_router_that_has_used_up_its_lease_and_says_nothing_gets_nothing_more() -> None:
+    after = renew(told(lease("a", "1", "0.9")), budget(), {"a": None}, 1, NOON)
+    assert amounts(after) == {"a": "1"}
+
+
+def test_what_is_left_is_shared_evenly_and_rounded_down() -> None:
+    after = renew(told(vanished="0.8"), budget("1"), dict.fromkeys("abc"), 1, NOON)
+    assert amounts(after) == {"a": "0.066666", "b": "0.066667", "c": "0.066667"}
+    assert after.left == "0"
+
+
+def test_a_router_gets_what_its_dearest_request_lacks_and_no_more_where_little_is_left() -> None:
+    before = told(lease("a", "0.49", "0.48"), lease("b", "0.49", "0.48"), vanished="0.01")
+    reports: dict[str, WalletReport | None] = {uid: says("0.48", largest="0.018") for uid in "ab"}
+    assert amounts(renew(before, budget("1"), reports, 2, NOON)) == {"a": "0.498", "b": "0.492"}
+
+
+def test_a_lease_that_becomes_smaller_is_rounded_down() -> None:
+    before = told(lease("a", "90", "1", NOON))
+    after = renew(before, budget(), {"a": says("1.0000006", at=NOON + 61)}, 1, NOON + 61)
+    assert amounts(after) == {"a": "2"}
