@@ -57,6 +57,8 @@ def look(view: TierView, state: TierState, metrics: MetricsHealth, now: float) -
     if view.replicas == 0:
         called = wanted or state.called
         return replace(state, wants=wants, wanted_at=None, heard_at=None, called=called), called
+    if view.routers.known and not view.routers.routes:  # nobody can ask for it, so it is not idle either
+        return replace(state, wants=wants, wanted_at=None, heard_at=None, called=False), wanted
     wanted_at, heard_at = state.wanted_at, state.heard_at
     complete = metrics.ok and not doubts(view)
     if wanted or wanted_at is None:

@@ -102,7 +102,7 @@ def test_a_time_zone_that_nobody_knows_is_said_and_forgets_nothing() -> None:
         "InvalidSpec",
         "budget.timeZone Nowhere/At-All is no IANA time zone, such as Europe/Berlin",
     )
-    assert not plan.serve
+    assert plan.serve is False
     assert plan.budget == route.status.budget
 
 
@@ -111,3 +111,11 @@ def test_another_reason_why_a_route_is_not_accepted_stays_the_first() -> None:
     plan = planned(view(route))
     assert plan.invalid is not None
     assert plan.invalid[0] == "TierNotFound"
+
+
+def test_what_was_spent_by_routers_that_are_gone_stays_spent() -> None:
+    first = view()
+    told = later(planned(first), first)
+    plan = planned(replace(told, pods=(pod("b"),)))
+    assert plan.budget is not None
+    assert (plan.budget.vanished, leased(plan)) == ("0.5", {"uid-b": "0.5"})
