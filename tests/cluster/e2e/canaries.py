@@ -134,10 +134,10 @@ def look(playground: Playground, kubectl: Kubectl, operator: Kubectl, log: Audit
     pairs = (("gated", "text"), ("imageless", "json"), ("toobig", "text"), ("keyless", "json"), ("careless", "text"))
     explained = [_explain(playground, kubectl.namespace, name, form) for name, form in pairs]
     address = operator("get", "service", "tierwise-metrics", "-o", "jsonpath={.spec.clusterIP}")
-    (router,) = kubectl.find("pods", "tierwise.io/route=chat")
+    router = kubectl.find("pods", "tierwise.io/route=chat")[0]
     return {
-        "the router's log": kubectl("logs", "deployment/chat-router", "--tail=-1"),
         "the router's metrics": _inside(playground, f"http://{router['status']['podIP']}:9090/metrics"),
+        "the router's log": kubectl("logs", router["metadata"]["name"], "--tail=-1"),
         "objects and their statuses": json.dumps(listed),
         "events": kubectl("get", "events", "-o", "yaml"),
         "the operator's log": operator("logs", "deployment/tierwise", "--tail=-1"),
