@@ -179,7 +179,7 @@ bench-router: venv ## The router beside vllm-router, LiteLLM and Envoy: docs/res
 	$(PY) -m tools.bench_router $(if $(OUT),--out $(OUT))
 
 .PHONY: mutants
-mutants: venv ## Mutation tests of decide/: docs/results/mutants.json, docs/mutants.md; under 10 minutes on 2 cores
+mutants: venv ## Mutation tests of decide/ and routing/: docs/results/mutants*.json, docs/mutants*.md; under 20 minutes on 2 cores
 	nice -n 10 $(PY) -m tests.mutants
 
 .PHONY: demo
