@@ -17,7 +17,7 @@ from tierwise.text_sanitize import last_words, pull_failure, sanitize
 from tierwise.types import PodFacts, Workload
 
 FINISHED = frozenset({"Succeeded", "Failed"})  # phases of a pod that was evicted, say: it stays in the API, and is past
-_IMAGE = frozenset(
+IMAGE_WAITS = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
     | {"RegistryUnavailable", "SignatureValidationFailed"}
 )
@@ -123,7 +123,7 @@ def _examine(pod: PodFacts, workload: Workload, spec: ModelTierSpec, at: float) 
         return _unscheduled(pod, workload, spec) if pod.unschedulable_message else None
     if pod.node_lost:
         return PodIssue(reasons.NODE_LOST, f"its node {pod.node} does not answer")
-    if pod.waiting_reason in _IMAGE:
+    if pod.waiting_reason in IMAGE_WAITS:
         return PodIssue(reasons.IMAGE_PULL, pull_failure(pod.waiting_message) or "the image cannot be pulled")
     if pod.waiting_reason == _CONFIG:
         return PodIssue(reasons.SECRET_MISSING, pod.waiting_message or "a Secret or ConfigMap is missing")

@@ -23,7 +23,7 @@ from tierwise.observe import Observer, Samples, World
 from tierwise.outbox import Outbox
 from tierwise.ports import Clock, Cluster
 from tierwise.publisher import Publisher
-from tierwise.report import Report, RouteReport, TierReport, report_tier
+from tierwise.report import Report, TierReport, report_tier
 from tierwise.runtime.turns import in_turns
 from tierwise.settled import Settled, SettledTiers
 from tierwise.types import Outcome, Plan, Snapshot, TierKey, TierObject, TierOutcome, TierPlan, TierState
@@ -53,13 +53,13 @@ class OperatorState:
 
 @dataclass(frozen=True, slots=True)
 class CycleResult:
-    """One cycle: what was seen, decided, done and told."""
+    """One cycle: what was seen, decided, done and told. `routes`: None in a process that does not write."""
 
     snapshot: Snapshot
     plan: Plan
     outcome: Outcome
     report: Report
-    routes: tuple[RouteReport, ...] = ()
+    routes: route_cycle.RouteCycle | None = None
 
 
 async def run(
@@ -77,19 +77,24 @@ async def run(
     now, publisher, tiers_settled = clock.now(), state.publisher, state.settled
     observed = await in_turns(state.observer.observe_in_turns(world, samples, now, tiers_settled.tiers))
     snapshot = publisher.with_own_writes(observed)
+    await asyncio.sleep(0)  # what is done for all tiers at once is short, and not so short together
     # As the API server has them. Taken before the next lines: what is not told yet must not look told.
     tiers = {view.tier.key: view.tier for view in snapshot.tiers}
     state.forget((tier.uid for tier in tiers.values()), now)
+    await asyncio.sleep(0)
     snapshot = publisher.with_untold(snapshot)
-    await asyncio.sleep(0)  # what is done for all tiers at once is short, and not so short together
+    await asyncio.sleep(0)
     settled = await in_turns(tiers_settled.check_in_turns(snapshot, state.tiers, writing=writing))
     views = (view if view.tier.key in settled else state.observer.dated(view, samples, now) for view in snapshot.tiers)
     snapshot = replace(snapshot, tiers=tuple(views))
+    await asyncio.sleep(0)
     before = _states(snapshot, state, settled)
     standing = {key: each.plan for key, each in settled.items()}
+    await asyncio.sleep(0)
     plan = await in_turns(decide_in_turns(snapshot, before, standing, state.checks))
     await asyncio.sleep(0)
     _keep(plan, tiers, state)
+    await asyncio.sleep(0)
     # For a settled tier nothing is to be done. It is only part of the result.
     open_plan = Plan(tuple(each for each in plan.tiers if each.key not in settled))
     outcome = Outcome(())
@@ -100,14 +105,17 @@ async def run(
     report = Report(await in_turns(_report_in_turns(snapshot, open_plan, outcome)))
     if writing:
         publisher.collect(report, outcome, tiers, clock.now())
+        await asyncio.sleep(0)
         await publisher.publish(report, tiers, cluster, clock)
     made = _quiet(open_plan, outcome, report, publisher.outbox)
+    await asyncio.sleep(0)
     await in_turns(tiers_settled.settle_in_turns(snapshot, before, made, writing=writing))
     await asyncio.sleep(0)
-    routes: tuple[RouteReport, ...] = ()
+    routes: route_cycle.RouteCycle | None = None
     if writing:
         routes = await route_cycle.run(snapshot, cluster, clock, state.routes, limit_seconds=limit_seconds)
-    return _with_settled(CycleResult(snapshot, plan, outcome, report, routes), settled)
+    await asyncio.sleep(0)
+    return await in_turns(_with_settled_in_turns(CycleResult(snapshot, plan, outcome, report, routes), settled))
 
 
 def _states(snapshot: Snapshot, state: OperatorState, settled: Container[TierKey]) -> dict[TierKey, TierState]:
@@ -154,13 +162,22 @@ def _quiet(
             yield plans[told.key], outcomes.get(told.key), told
 
 
-def _with_settled(result: CycleResult, settled: Mapping[TierKey, Settled]) -> CycleResult:
+def _with_settled_in_turns(
+    result: CycleResult, settled: Mapping[TierKey, Settled]
+) -> Generator[None, None, CycleResult]:
     """The result of a cycle with the tiers for which nothing was to be done."""
-    outcomes = {key: each.outcome for key, each in settled.items()} | {each.key: each for each in result.outcome.tiers}
-    reports = {key: each.report for key, each in settled.items()} | {each.key: each for each in result.report.tiers}
-    keys = [view.tier.key for view in result.snapshot.tiers]
-    return replace(
-        result,
-        outcome=Outcome(tuple(each for each in map(outcomes.get, keys) if each is not None)),
-        report=Report(tuple(reports[key] for key in keys if key in reports)),
-    )
+    outcomes = {each.key: each for each in result.outcome.tiers}
+    reports = {each.key: each for each in result.report.tiers}
+    done: list[TierOutcome] = []
+    told: list[TierReport] = []
+    for view in result.snapshot.tiers:
+        key = view.tier.key
+        stands = settled.get(key)
+        outcome = outcomes.get(key, stands.outcome if stands is not None else None)
+        report = reports.get(key, stands.report if stands is not None else None)
+        if outcome is not None:
+            done.append(outcome)
+        if report is not None:
+            told.append(report)
+        yield
+    return replace(result, outcome=Outcome(tuple(done)), report=Report(tuple(told)))

@@ -2,7 +2,7 @@
 
     tierwise run        the operator itself
     tierwise router     one OpenAI endpoint over tiers, from a ModelRoute or a file
-    tierwise explain    why a tier has the replicas it has, and what to do about what is wrong
+    tierwise explain    why a tier has the replicas it has, or what a route does, and what to do about what is wrong
     tierwise crds       the CustomResourceDefinitions, for kubectl apply
     tierwise version
 
@@ -13,26 +13,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
-
-from rich.console import Console
 
 from tierwise.api import crd
-from tierwise.api.kinds import KINDS, MODEL_TIER
-from tierwise.errors import Gone, Invalid, TierwiseError
-from tierwise.kube import connection
-from tierwise.kube.client import KubernetesCluster
-from tierwise.kube.transport import ApiTransport
-from tierwise.observe.tier_object import tier_object
-from tierwise.ports import ObjectRef
-from tierwise.report import explain
+from tierwise.api.kinds import KINDS
+from tierwise.errors import Invalid, TierwiseError
 from tierwise.runtime import logs
-from tierwise.runtime.clock import SystemClock
+from tierwise_operator import explain_command
 from tierwise_operator.settings import Settings, add_options, resolve
 from tierwise_router import cli as router_cli
 
@@ -42,6 +32,7 @@ examples:
   tierwise run --kubeconfig ~/.kube/config --prometheus-url http://localhost:9090
   tierwise router --file route.yaml
   tierwise explain chat -n models
+  tierwise explain route chat -n models
   tierwise explain chat -n models -o json"""
 
 
@@ -66,12 +57,14 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     router_cli.add_options(routing)
-    explaining = commands.add_parser("explain", help="why a tier has the replicas it has")
-    explaining.add_argument("tier", metavar="TIER", help="name of the ModelTier")
-    explaining.add_argument("-n", "--namespace", default="default", help="its namespace (default: default)")
-    explaining.add_argument("-o", "--output", choices=("text", "json"), default="text", help="for people or programs")
-    explaining.add_argument("--kubeconfig", type=Path, metavar="FILE", help="default: $KUBECONFIG, then ~/.kube/config")
-    explaining.add_argument("--context", help="context of the kubeconfig")
+    explaining = commands.add_parser(
+        "explain",
+        help="why a tier has the replicas it has; what a route does with requests",
+        description="Why a tier has the replicas it has; what a route does, and why a tier of it is not used.",
+        epilog=explain_command.EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    explain_command.add_options(explaining)
     commands.add_parser("crds", help="print the CustomResourceDefinitions")
     commands.add_parser("version", help="print the version")
     return made
@@ -87,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case "router":
                 return router_cli.run(given)
             case "explain":
-                return asyncio.run(_explain(given))
+                return asyncio.run(explain_command.run(given))
             case "crds":
                 print("---\n".join(crd.to_yaml(crd.definition(kind)) for kind in KINDS), end="")
             case _:
@@ -120,19 +113,3 @@ async def _until_signal(settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     await app.run(settings, stop, listening=lambda port: print(f"probes and metrics on port {port}", file=sys.stderr))
-
-
-async def _explain(given: argparse.Namespace) -> int:
-    clock = SystemClock()
-    configuration = await connection.load(given.kubeconfig, given.context)
-    async with connection.client(configuration) as client:
-        cluster = KubernetesCluster(ApiTransport(client), clock, instance="cli")
-        body = await cluster.get(ObjectRef.of(MODEL_TIER, given.namespace, given.tier))
-    if body is None:
-        raise Gone(f"there is no ModelTier {given.tier} in namespace {given.namespace}", status=404)
-    said = explain.explain(tier_object(body), clock.now())
-    if given.output == "json":
-        print(json.dumps(said, indent=2))
-    else:
-        Console().print(explain.as_text(said))
-    return 0

@@ -87,6 +87,12 @@ class Loop:
                 limit_seconds=self._limit,
             )
             await in_turns(parts.metrics.update_in_turns(done.snapshot, done.plan, done.outcome, done.report))
+            routes = done.routes
+            if routes is None:  # not ours to tell of
+                parts.metrics.routes.update((), (), (), ())
+            else:
+                alive = (view.route.key for view in done.snapshot.routes)
+                parts.metrics.routes.update(alive, routes.plans, routes.outcomes, routes.reports)
         parts.metrics.cycle_ended(parts.clock.monotonic() - began)
         parts.health.finished(parts.problem())
         parts.after_cycle()

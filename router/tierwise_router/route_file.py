@@ -113,6 +113,10 @@ def key_files(route: values.Route) -> list[str]:
 
 def to_route(file: RouteFile, tenant_by_key_hash: Mapping[str, str]) -> values.Route:
     """The route that the file says. Raises Invalid where its parts do not fit together."""
+    overflow = {tier.name for tier in file.tiers if tier.use == "Overflow"}
+    for wanted in [file.policy.default_tier, *(rule.tier for rule in file.policy.rules)]:
+        if wanted in overflow:
+            raise Invalid(f"policy names tier {wanted!r}, whose use Overflow is only for what spills or falls back")
     who = route_values.clients(tenant_by_key_hash, file.clients.tenant_header)
     return route_values.to_route(file.name, file, [_tier(tier) for tier in file.tiers], who)
 

@@ -27,6 +27,13 @@ REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
     "at least one of spec.tiers must have use Always": ("chat", {"tiers": [LARGE]}),
     "policy.defaultTier must name one of spec.tiers": ("chat", {"tiers": [SMALL], "policy": {"defaultTier": "x"}}),
     "each of policy.rules must name one of spec.tiers": ("chat", {"tiers": [SMALL], "policy": {"rules": [RULE]}}),
+    "policy.defaultTier names a tier with use Overflow, which answers only what spills or falls back: "
+    "give that tier use Always, or name another": (
+        "chat",
+        {"tiers": [SMALL, LARGE], "policy": {"defaultTier": "large"}},
+    ),
+    "one of policy.rules names a tier with use Overflow, which answers only what spills or falls back: "
+    "give that tier use Always, or name another": ("chat", {"tiers": [SMALL, LARGE], "policy": {"rules": [RULE]}}),
     "overflow.stopPercent must not be above overflow.startPercent": (
         "chat",
         {"tiers": [SMALL], "overflow": {"startPercent": 50, "stopPercent": 60}},
@@ -46,8 +53,8 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     "everything": {
         "modelNames": ["chat", "gpt-4.1"],
         "directAccess": False,
-        "tiers": [SMALL, LARGE],
-        "policy": {"defaultTier": "small", "rules": [RULE]},
+        "tiers": [SMALL, LARGE, {"name": "bought", "use": "Overflow"}],
+        "policy": {"defaultTier": "small", "rules": [{**RULE, "tier": "small"}]},
         "overflow": {"startPercent": 110, "stopPercent": 60, "maxCostPerHour": "1.50"},
         "queue": {"maxRequests": 10, "timeoutSeconds": 5, "startupTimeoutSeconds": 60},
         "deadlines": {"requestSeconds": 60, "firstTokenSeconds": 10, "tokenGapSeconds": 5},

@@ -47,14 +47,15 @@ class RouteRule(Model):
 
     name: TierName = Field(description="Name of the rule, for logs and metrics.")
     match: RuleMatch = Field(description="When it applies.")
-    tier: TierName = Field(description="The tier that answers.")
+    tier: TierName = Field(description="The tier that answers; one with use Always.")
 
 
 class Policy(Model):
     """Which tier answers a request that names the route and no tier."""
 
     default_tier: TierName | None = Field(
-        default=None, description="Answers what no rule sends elsewhere. Default: the first tier with use Always."
+        default=None,
+        description="Answers what no rule sends elsewhere; a tier with use Always. Default: the first of these.",
     )
     rules: list[RouteRule] = Field(default_factory=list, max_length=32, description="Tried in order.")
 
@@ -154,6 +155,20 @@ class ModelRouteSpec(Model):
         Rule(
             expression="!has(self.policy.rules) || self.policy.rules.all(r, self.tiers.exists(t, t.name == r.tier))",
             message="each of policy.rules must name one of spec.tiers",
+            field_path=".policy.rules",
+        ),
+        Rule(
+            expression="!has(self.policy.defaultTier) || "
+            "!self.tiers.exists(t, t.name == self.policy.defaultTier && t.use == 'Overflow')",
+            message="policy.defaultTier names a tier with use Overflow, which answers only what spills or falls back: "
+            "give that tier use Always, or name another",
+            field_path=".policy.defaultTier",
+        ),
+        Rule(
+            expression="!has(self.policy.rules) || !self.policy.rules.exists(r, "
+            "self.tiers.exists(t, t.name == r.tier && t.use == 'Overflow'))",
+            message="one of policy.rules names a tier with use Overflow, which answers only what spills or falls back: "
+            "give that tier use Always, or name another",
             field_path=".policy.rules",
         ),
     )

@@ -3,10 +3,13 @@
 A tier that does not exist, or whose spec is not understood, keeps its place in the ladder: its requests wait for it or
 go to another tier as the route says, and nothing of the others changes. Of two routes of a namespace that claim the
 same model name the older one keeps it. The other is not accepted: no child is made for it, and what runs stays.
+
+A defect that one route meets is that route's alone: it keeps what it has, and its plan says what happened.
 """
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
@@ -31,7 +34,14 @@ def plan_routes(snapshot: Snapshot) -> tuple[RoutePlan, ...]:
     """What shall be done for each route, sorted by key."""
     tiers = {view.tier.key: view for view in snapshot.tiers}
     claims = _claims(view.route for view in snapshot.routes)
-    return tuple(_plan(view, tiers, claims) for view in sorted(snapshot.routes, key=lambda view: view.route.key))
+    return tuple(_isolated(view, tiers, claims) for view in sorted(snapshot.routes, key=lambda view: view.route.key))
+
+
+def _isolated(view: RouteView, tiers: Mapping[TierKey, TierView], claims: Claims) -> RoutePlan:
+    try:
+        return _plan(view, tiers, claims)
+    except Exception:
+        return RoutePlan(view.route.key, tuple(view.route.status.ladder), failure=traceback.format_exc())
 
 
 def _claims(routes: Iterable[RouteObject]) -> Claims:

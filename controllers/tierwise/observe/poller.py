@@ -68,6 +68,8 @@ class Poller:
         # Kept in monotonic time and told in wall time, so that a wall clock that is set changes no age.
         self._answers: dict[str, Answer] = {}
         self._answered_at: float | None = None
+        # One answer is read at a time: the turns of several would add up to one long one.
+        self._reading = asyncio.Lock()
         self._offset = clock.now() - clock.monotonic()
         self._told = Samples(interval_seconds=pace.interval_seconds)
 
@@ -122,7 +124,8 @@ class Poller:
             except Exception as error:
                 logger.exception("the query %r failed", query.name)
                 return f"the query {query.name!r} failed: {type(error).__name__}"
-        self._answers[query.name] = await in_turns(_readings_in_turns(answer, started))
+        async with self._reading:
+            self._answers[query.name] = await in_turns(_readings_in_turns(answer, started))
         return ""
 
 

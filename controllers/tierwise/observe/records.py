@@ -102,6 +102,7 @@ def pod_record(body: Mapping[str, Any]) -> PodRecord:
         last_exit_message=text(ended, "message"),
         deletion_cost=optional_number(mapping(metadata, "annotations").get(DELETION_COST)),
         replica_set=replica_set,
+        mounting=condition(body, "PodReadyToStartContainers").get("status") == "False",
         # The node controller takes back Ready alone; the kubelet, which could say why, is not there.
         node_lost=not is_ready and condition(body, "ContainersReady").get("status") == "True",
     )

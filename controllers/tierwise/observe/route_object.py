@@ -66,6 +66,11 @@ def _problem(spec: ModelRouteSpec) -> str:
         return "policy.defaultTier must name one of spec.tiers"
     if any(rule.tier not in names for rule in spec.policy.rules):
         return "each of policy.rules must name one of spec.tiers"
+    overflow = {tier.name for tier in spec.tiers if tier.use == "Overflow"}
+    if spec.policy.default_tier in overflow:
+        return "policy.defaultTier names a tier with use Overflow, which answers only what spills or falls back"
+    if any(rule.tier in overflow for rule in spec.policy.rules):
+        return "one of policy.rules names a tier with use Overflow, which answers only what spills or falls back"
     if spec.overflow.stop_percent > spec.overflow.start_percent:
         return "overflow.stopPercent must not be above overflow.startPercent"
     return ""

@@ -23,11 +23,17 @@ ROUTER_IMAGE_MISSING = reason(
     "The operator was not told which image the routers run.",
     "Set the chart value router.image.repository, or image.repository.",
 )
+ROUTER_STUCK = reason(
+    "RouterStuck",
+    (PROVISIONED,),
+    "A router does not start; those that run serve on.",
+    "Look at the pod that the message names: its image, the nodes, its last line.",
+)
 ROUTER_STARTING = reason(
     "RouterStarting",
     (READY,),
     "No router is ready yet.",
-    "If it lasts, look at the pods of the route: a Secret that does not exist keeps them in ContainerCreating.",
+    "If it lasts, look at the condition Provisioned and at the pods of the route.",
 )
 NO_TIER_READY = reason(
     "NoTierReady", (READY,), "The routers answer, and no tier of the route does.", "Look at its ModelTiers."

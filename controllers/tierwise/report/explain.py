@@ -10,21 +10,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.padding import Padding
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tierwise.report.explain_parts import (
+    age,
+    conditions_said,
+    conditions_table,
+    duration,
+    new_table,
+    pairs_table,
+    sections,
+    state_text,
+)
 from tierwise.report.messages import remedy
-from tierwise.times import seconds
-from tierwise.types import TierObject
-
-_COLOUR = {"True": "green", "False": "red", "Unknown": "yellow"}
-_GOOD_WHEN_FALSE = frozenset({"ScalingLimited"})
+from tierwise.report.route_use import takes
+from tierwise.types import RouteObject, TierObject
 
 
-def explain(tier: TierObject, now: float) -> dict[str, Any]:
-    """Everything there is to say about one tier, as plain data. `now`: seconds since the epoch."""
+def explain(tier: TierObject, now: float, routes: Iterable[RouteObject] | None = ()) -> dict[str, Any]:
+    """Everything there is to say about one tier, as plain data. `now`: seconds since the epoch; `routes`: those of its
+    namespace, None where they could not be read."""
     status = tier.status
     return {
         "tier": str(tier.key),
@@ -38,25 +45,19 @@ def explain(tier: TierObject, now: float) -> dict[str, Any]:
             "desired": status.desired_replicas,
             "limitedBy": status.limited_by,
         },
+        "routes": None if routes is None else _served(tier, routes),
         "limits": _limits(tier),
         "cost": {"perHour": status.cost_per_hour, "perMillionTokens": status.cost_per_million_tokens},
         "speculation": None if status.speculation is None else status.speculation.model_dump(by_alias=True),
         "advice": [{**each.model_dump(by_alias=True), "remedy": remedy(each.reason)} for each in status.advice],
         "steps": [step.model_dump(by_alias=True) for step in status.scaling.steps],
         "signals": [
-            {**signal.model_dump(by_alias=True), "unchangedForSeconds": _age(signal.time, now)}
+            {**signal.model_dump(by_alias=True), "unchangedForSeconds": age(signal.time, now)}
             for signal in status.scaling.signals
         ],
-        "conditions": [
-            {
-                **condition.model_dump(by_alias=True),
-                "sinceSeconds": _age(condition.last_transition_time, now),
-                "remedy": remedy(condition.reason),
-            }
-            for condition in status.conditions
-        ],
+        "conditions": conditions_said(status.conditions, now),
         "decisions": [
-            {**decision.model_dump(by_alias=True), "agoSeconds": _age(decision.time, now)}
+            {**decision.model_dump(by_alias=True), "agoSeconds": age(decision.time, now)}
             for decision in status.scaling.decisions
         ],
     }
@@ -67,32 +68,31 @@ def as_text(said: Mapping[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [_headline(said)]
     if said["outdated"]:
         parts.append(Text("The spec has changed since; the operator has not looked at it yet.", style="yellow"))
-    for title, table in (
-        ("Conditions", _conditions(said["conditions"])),
-        ("What does not pay", _advice(said["advice"])),
-        ("The last decision, step by step", _steps(said["steps"])),
-        ("Made from", _signals(said["signals"])),
-        ("Limits", _pairs(said["limits"])),
-        ("Last changes", _decisions(said["decisions"])),
-    ):
-        if table.row_count:
-            parts += [Text(), Text(title, style="bold"), Padding(table, (0, 0, 0, 2))]
-    return Group(*parts)
+    return sections(
+        parts,
+        (
+            ("Conditions", conditions_table(said["conditions"])),
+            ("Routes that it serves", _routes(said["routes"] or ())),
+            ("What does not pay", _advice(said["advice"])),
+            ("The last decision, step by step", _steps(said["steps"])),
+            ("Made from", _signals(said["signals"])),
+            ("Limits", pairs_table(said["limits"])),
+            ("Last changes", _decisions(said["decisions"])),
+        ),
+    )
 
 
-def duration(seconds_: int | None) -> str:
-    """Seconds as people say them: 45s, 12m, 3h20m, 5d; empty for None."""
-    if seconds_ is None:
-        return ""
-    if seconds_ < 120:
-        return f"{seconds_}s"
-    minutes = seconds_ // 60
-    if minutes < 120:
-        return f"{minutes}m"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours}h{minutes}m" if minutes else f"{hours}h"
-    return f"{hours // 24}d"
+def _served(tier: TierObject, routes: Iterable[RouteObject]) -> list[dict[str, Any]]:
+    return [
+        {
+            "route": str(route.key),
+            "modelNames": list(route.model_names),
+            "state": route.status.state,
+            "takes": list(takes(route.spec, tier.key.name)),
+        }
+        for route in sorted(routes, key=lambda route: route.key)
+        if route.spec is not None and any(each.name == tier.key.name for each in route.spec.tiers)
+    ]
 
 
 def _limits(tier: TierObject) -> dict[str, Any]:
@@ -112,11 +112,6 @@ def _limits(tier: TierObject) -> dict[str, Any]:
     }
 
 
-def _age(time: str, now: float) -> int | None:
-    at = seconds(time)
-    return None if at is None else max(0, round(now - at))
-
-
 def _headline(said: Mapping[str, Any]) -> Text:
     replicas, cost = said["replicas"], said["cost"]
     line = Text.assemble((said["tier"], "bold"), f" serves {said['model']}" if said["model"] else "")
@@ -133,39 +128,30 @@ def _headline(said: Mapping[str, Any]) -> Text:
     return line
 
 
-def _conditions(conditions: Iterable[Mapping[str, Any]]) -> Table:
-    table = _table("CONDITION", "STATUS", "SINCE", "REASON", "WHAT HAPPENED, WHAT TO DO")
-    for each in conditions:
-        truth = each["status"]
-        colour = _COLOUR[truth]
-        if each["type"] in _GOOD_WHEN_FALSE and truth != "Unknown":
-            colour = "yellow" if truth == "True" else "green"
-        table.add_row(
-            each["type"],
-            Text(truth, style=colour),
-            duration(each["sinceSeconds"]),
-            each["reason"],
-            Text(each["message"]),
-        )
+def _routes(routes: Iterable[Mapping[str, Any]]) -> Table:
+    table = new_table("ROUTE", "MODEL NAMES", "STATE", "WHAT IT ANSWERS")
+    for each in routes:
+        answered = Text("; ".join(each["takes"]))
+        table.add_row(each["route"], ", ".join(each["modelNames"]), state_text(each["state"]), answered)
     return table
 
 
 def _advice(advice: Iterable[Mapping[str, Any]]) -> Table:
-    table = _table("ADVICE", "WHAT WAS FOUND, WHAT TO DO")
+    table = new_table("ADVICE", "WHAT WAS FOUND, WHAT TO DO")
     for each in advice:
         table.add_row(Text(each["reason"], style="yellow"), Text(each["message"]))
     return table
 
 
 def _steps(steps: Iterable[Mapping[str, Any]]) -> Table:
-    table = _table("STEP", "REPLICAS", "REASON", "WHY")
+    table = new_table("STEP", "REPLICAS", "REASON", "WHY")
     for each in steps:
         table.add_row(each["name"], str(each["replicas"]), each["reason"], Text(each["message"]))
     return table
 
 
 def _signals(signals: Iterable[Mapping[str, Any]]) -> Table:
-    table = _table("SIGNAL", "STATE", "VALUE", "UNCHANGED FOR")
+    table = new_table("SIGNAL", "STATE", "VALUE", "UNCHANGED FOR")
     for each in signals:
         style = "" if each["state"] == "Value" else "yellow"
         table.add_row(
@@ -175,23 +161,9 @@ def _signals(signals: Iterable[Mapping[str, Any]]) -> Table:
 
 
 def _decisions(decisions: Iterable[Mapping[str, Any]]) -> Table:
-    table = _table("AGO", "CHANGE", "REASON", "WHY")
+    table = new_table("AGO", "CHANGE", "REASON", "WHY")
     for each in decisions:
         table.add_row(
             duration(each["agoSeconds"]), f"{each['from']} → {each['to']}", each["reason"], Text(each["message"])
         )
-    return table
-
-
-def _pairs(pairs: Mapping[str, Any]) -> Table:
-    table = _table("FIELD", "VALUE")
-    for name, value in pairs.items():
-        table.add_row(name, str(value))
-    return table
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in columns:
-        table.add_column(column, overflow="fold")
     return table

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from tierwise.api.modeltier_status import ModelTierStatus
 from tierwise.report.build import Report
+from tierwise.report.route_metrics import RouteMetrics
 from tierwise.runtime.turns import at_once
 from tierwise.types import Outcome, Plan, Snapshot, TierKey, TierView
 
@@ -23,9 +24,10 @@ _TRUTHS = ("True", "False", "Unknown")
 
 
 class OperatorMetrics:
-    """The `tierwise_*` series. `monotonic` is the process's monotonic clock, in seconds."""
+    """The `tierwise_*` series; those of routes are in `routes`. `monotonic`: the process's monotonic clock, seconds."""
 
     def __init__(self, registry: CollectorRegistry, monotonic: Callable[[], float]) -> None:
+        self.routes = RouteMetrics(registry)
         self._monotonic = monotonic
         self._started = monotonic()
         self._finished: float | None = None

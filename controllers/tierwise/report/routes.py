@@ -16,6 +16,7 @@ from tierwise.ports import EventRecord
 from tierwise.report.conditions import ConditionUpdate, condition_update, find, merge
 from tierwise.report.events import APPLY, OBSERVE, record
 from tierwise.report.messages import message_for
+from tierwise.report.router_pods import router_problem
 from tierwise.text_sanitize import sanitize, truncate
 from tierwise.types import RouteKey, RouteOutcome, RoutePlan, RouteView
 
@@ -38,7 +39,7 @@ class RouteReport:
 def report_route(view: RouteView, plan: RoutePlan, outcome: RouteOutcome, now: float) -> RouteReport:
     """The report on one route after one cycle. `now`: seconds since the epoch."""
     route = view.route
-    updates = evaluate_route(view, plan, outcome)
+    updates = evaluate_route(view, plan, outcome, now)
     word, reason = route_state({update.type: update for update in updates})
     deployment = view.child(DEPLOYMENTS)
     desired = route.spec.replicas if route.spec is not None else 0
@@ -56,9 +57,9 @@ def report_route(view: RouteView, plan: RoutePlan, outcome: RouteOutcome, now: f
     return RouteReport(route.key, route.uid, status, (*_written(view, outcome), *_turned(view, status.conditions)))
 
 
-def evaluate_route(view: RouteView, plan: RoutePlan, outcome: RouteOutcome) -> tuple[ConditionUpdate, ...]:
-    """The three verdicts on a route, in the order in which a person should read them."""
-    return _accepted(plan), _provisioned(view, plan, outcome), _ready(view, plan)
+def evaluate_route(view: RouteView, plan: RoutePlan, outcome: RouteOutcome, now: float) -> tuple[ConditionUpdate, ...]:
+    """The three verdicts on a route, in the order in which a person should read them. `now`: seconds since 1970."""
+    return _accepted(plan), _provisioned(view, plan, outcome, now), _ready(view, plan)
 
 
 def route_state(verdicts: Mapping[str, ConditionUpdate]) -> tuple[str, str]:
@@ -84,7 +85,7 @@ def _accepted(plan: RoutePlan) -> ConditionUpdate:
     return condition_update(reasons.ACCEPTED, "True", reasons.VALID)
 
 
-def _provisioned(view: RouteView, plan: RoutePlan, outcome: RouteOutcome) -> ConditionUpdate:
+def _provisioned(view: RouteView, plan: RoutePlan, outcome: RouteOutcome, now: float) -> ConditionUpdate:
     if view.route.deleting:
         return _not_provisioned(reasons.DELETING)
     if not plan.serve:
@@ -96,6 +97,9 @@ def _provisioned(view: RouteView, plan: RoutePlan, outcome: RouteOutcome) -> Con
         return _not_provisioned(reasons.CREATING)
     if deployment.failed_create:
         return _not_provisioned(reasons.POD_REFUSED, deployment.failed_create)
+    problem = router_problem(view, plan, now)
+    if problem is not None:
+        return _not_provisioned(*problem)
     return condition_update(reasons.PROVISIONED, "True", reasons.ROUTER_EXISTS)
 
 

@@ -63,9 +63,10 @@ class RouteView:
     children: tuple[RouteChild, ...] = ()
     pods: tuple[PodFacts, ...] = ()
 
-    def child(self, plural: str) -> RouteChild | None:
-        """The child of this kind; a route has at most one of each."""
-        return next((each for each in self.children if each.plural == plural), None)
+    def child(self, plural: str, name: str = "") -> RouteChild | None:
+        """The child of this kind, and of this name where one is given. Only of RoleBindings a route may have several:
+        one for each ClusterRole that its routers have had."""
+        return next((each for each in self.children if each.plural == plural and name in ("", each.name)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +74,15 @@ class RoutePlan:
     """What shall be done for one route.
 
     `serve`: its children shall exist as rendered; otherwise they are left as they are. `invalid` (a reason and a
-    message) says why the spec is not accepted. `ready` are the names of the tiers that answer."""
+    message) says why the spec is not accepted. `ready` are the names of the tiers that answer. `failure`: the traceback
+    of a defect that this route met; it then keeps what it has, and nothing is told of it."""
 
     key: RouteKey
     ladder: tuple[LadderTier, ...]
     serve: bool = False
     invalid: tuple[str, str] | None = None
     ready: tuple[str, ...] = ()
+    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from tierwise.types.route import RouteView
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class TierKey:
-    """Namespace and name of a ModelTier."""
+class TierKey(NamedTuple):
+    """Namespace and name of a ModelTier; a tuple, because it is hashed many times per tier and cycle."""
 
     namespace: str
     name: str
@@ -144,6 +143,7 @@ class PodFacts:
     last_exit_message: str = ""  # the engine's last lines (FallbackToLogsOnError)
     deletion_cost: int | None = None
     replica_set: str = ""  # that made it: one for each pod template of the Deployment
+    mounting: bool = False  # its kubelet says that it has no volumes or no network yet
     node_lost: bool = False  # its kubelet last said that it is ready, and Kubernetes has taken that back
 
 

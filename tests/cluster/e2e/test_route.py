@@ -28,7 +28,7 @@ CHILDREN = (
     ("deployment", "chat-router"),
     ("service", "chat"),
     ("serviceaccount", "chat-router"),
-    ("rolebinding", "chat-router"),
+    ("rolebinding", "chat-router.tierwise-router"),
     ("poddisruptionbudget", "chat-router"),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 from tests.builders.routes import POD, route, snapshot, spec, tier
 from tests.unit.act.store import Store
 from tierwise import reasons
-from tierwise.act.routes import act_routes
+from tierwise.act.former_bindings import NOBODY
+from tierwise.act.render import child_name
+from tierwise.act.routes import PARALLEL, act_routes
 from tierwise.act.write_state import WriteState
 from tierwise.api.kinds import MODEL_ROUTE
 from tierwise.decide.routes import plan_routes
@@ -30,12 +33,13 @@ COMPLETE = {
         }
     ]
 }
-NAMES = ["chat-router", "chat-router", "chat", "chat-router", "chat-router"]
+BINDING = "chat-router.tierwise-router"
+NAMES = ["chat-router", BINDING, "chat", "chat-router", "chat-router"]
 
 
 def ref(plural: str, name: str = "") -> ObjectRef:
     api_version, _ = ROUTER_CHILDREN[plural]
-    return ObjectRef(api_version, plural, "team", name or ("chat" if plural == "services" else "chat-router"))
+    return ObjectRef(api_version, plural, "team", name or child_name("chat", plural, POD))
 
 
 class Scene:
@@ -51,11 +55,8 @@ class Scene:
         self.store.put(ObjectRef.of(MODEL_ROUTE, "team", "chat"), body)
 
     def seen(self) -> RouteView:
-        records = []
-        for plural in ROUTER_CHILDREN:
-            body = self.store._objects.get(ref(plural))
-            if body is not None:
-                records.append(child_record(plural, body))
+        kept = self.store._objects.items()
+        records = [child_record(at.plural, body) for at, body in kept if at.plural in ROUTER_CHILDREN]
         (view,) = route_views([self.route], records, [])
         return view
 
@@ -209,3 +210,131 @@ async def test_what_something_changes_back_is_not_written_for_ever(monkeypatch: 
     outcome = await scene.cycle()
     assert outcome.error is not None
     assert (outcome.error.reason, scene.store.writes) == (reasons.APPLY_REFUSED, [])
+
+
+OTHER = replace(POD, cluster_role="gateway-router")
+FORMER, PRESENT = ref("rolebindings"), ref("rolebindings", "chat-router.gateway-router")
+
+
+async def test_another_cluster_role_is_another_binding_and_the_former_one_is_left_to_the_garbage_collector() -> None:
+    scene = Scene(status=COMPLETE)
+    await scene.cycle()
+    before = scene.store.seen(FORMER)
+    outcome = await scene.cycle(OTHER)
+    assert outcome.error is None
+    assert scene.store.writes == [("apply", PRESENT.name), ("apply", FORMER.name)]
+    assert scene.store.seen(PRESENT)["roleRef"]["name"] == "gateway-router"
+    former = scene.store.seen(FORMER)
+    assert [owner["uid"] for owner in former["metadata"]["ownerReferences"]] == [NOBODY]
+    assert (former["roleRef"], former["subjects"]) == (before["roleRef"], before["subjects"]), "no right is needed"
+    said = {each.child: (each.reason, each.detail) for each in outcome.written}
+    assert said[f"RoleBinding {FORMER.name}"] == (
+        reasons.UPDATED,
+        "to be garbage collected: the routers have the rights of the ClusterRole gateway-router now",
+    )
+    outcome = await scene.cycle(OTHER)
+    assert (outcome.error, outcome.written, scene.store.writes) == (None, (), [])
+
+
+async def test_a_former_binding_stays_until_the_routers_have_the_other_rights() -> None:
+    scene = Scene(status=COMPLETE)
+    await scene.cycle()
+    scene.store.failing[f"apply {PRESENT.name}"] = Forbidden("user x cannot bind", status=403)
+    assert (await scene.cycle(OTHER)).error is not None
+    assert scene.store.writes == []
+
+
+async def test_a_former_binding_of_which_the_watch_is_behind_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(status=COMPLETE)
+    await scene.cycle()
+    seen = scene.seen()
+    await scene.cycle(OTHER)
+    known = (*scene.seen().children, *(child for child in seen.children if child.name == FORMER.name))
+    monkeypatch.setattr(scene, "seen", lambda: replace(seen, children=known))
+    outcome = await scene.cycle(OTHER)
+    assert (outcome.error, outcome.written, scene.store.writes) == (None, (), [])
+
+
+async def test_a_former_binding_that_is_refused_is_told_and_tried_again_later() -> None:
+    scene = Scene(status=COMPLETE)
+    await scene.cycle()
+    scene.store.failing[f"apply {FORMER.name}"] = Forbidden("a policy denied the request", status=403)
+    error = (await scene.cycle(OTHER)).error
+    assert error is not None
+    assert error.reason == reasons.APPLY_REFUSED
+    scene.store.failing.clear()
+    assert (await scene.cycle(OTHER)).error == error
+    assert (await scene.cycle(OTHER, at=2000.0)).error is None
+
+
+class Crowd:
+    """Routes of which some are never answered: their writes hang, as behind a webhook that is away."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, hanging: int) -> None:
+        self.store, self.state = Store(), WriteState()
+        self.hang = {f"a{number}": "serviceaccounts" for number in range(hanging)}
+        self.routes = [route(name) for name in (*self.hang, "well")]
+        for each in self.routes:
+            body = {"metadata": {"uid": each.uid, "generation": each.generation}}
+            self.store.put(ObjectRef.of(MODEL_ROUTE, "team", each.key.name), body)
+        original = self.store.apply
+
+        async def apply(at: ObjectRef, *given: Any, **how: Any) -> Any:
+            if self.hang.get(at.name.split("-router")[0]) == at.plural:
+                await asyncio.Event().wait()
+            await asyncio.sleep(0)
+            return await original(at, *given, **how)
+
+        monkeypatch.setattr(self.store, "apply", apply)
+
+    async def cycle(self, at: float) -> dict[str, RouteOutcome]:
+        records = [
+            child_record(kept.plural, body)
+            for kept, body in self.store._objects.items()
+            if kept.plural in ROUTER_CHILDREN
+        ]
+        views = route_views(self.routes, records, [])
+        seen = replace(snapshot([tier("small")], *views), at=at)
+        done = await act_routes(seen, plan_routes(seen), self.store, self.state, POD, limit_seconds=0.4)
+        return {each.key.name: each for each in done}
+
+    def made(self, name: str) -> int:
+        return sum(kept.plural in ROUTER_CHILDREN and kept.name.startswith(name) for kept in self.store._objects)
+
+
+async def test_routes_whose_writes_hang_leave_time_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    crowd = Crowd(monkeypatch, PARALLEL)
+    done = await crowd.cycle(1000.0)
+    assert (done["well"].error, crowd.made("well")) == (None, len(ROUTER_CHILDREN))
+    assert list(done) == sorted(done)
+    for name in crowd.hang:
+        error = done[name].error
+        assert error is not None
+        assert (error.reason, error.transient) == (reasons.API_UNAVAILABLE, True)
+        assert "the ServiceAccount was not written in time" in error.message
+
+
+async def test_routes_whose_writes_hung_come_after_the_others_in_the_next_cycle(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    crowd = Crowd(monkeypatch, 2 * PARALLEL)
+    error = (await crowd.cycle(1000.0))["well"].error
+    assert error is not None
+    assert "what was asked for other routes took all of it" in error.message
+    assert crowd.made("well") == 0
+    assert (await crowd.cycle(1010.0))["well"].error is None
+    assert crowd.made("well") == len(ROUTER_CHILDREN)
+    crowd.hang.clear()
+    done = await crowd.cycle(1020.0)
+    assert [each.error for each in done.values()] == [None] * len(done)
+    assert not crowd.state.failed_at
+
+
+async def test_a_child_whose_write_hangs_keeps_its_siblings_from_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    crowd = Crowd(monkeypatch, 1)
+    crowd.hang["a0"] = "rolebindings"
+    await crowd.cycle(1000.0)
+    assert crowd.made("a0") == 1
+    done = await crowd.cycle(1010.0)
+    assert done["a0"].error is not None
+    assert crowd.made("a0") == len(ROUTER_CHILDREN) - 1

@@ -120,7 +120,7 @@ def test_a_tiny_price_is_written_without_an_exponent() -> None:
 
 def test_a_tier_of_another_namespace_is_none_of_this_one() -> None:
     seen = tier("small")
-    elsewhere = replace(seen, tier=replace(seen.tier, key=replace(seen.tier.key, namespace="other")))
+    elsewhere = replace(seen, tier=replace(seen.tier, key=seen.tier.key._replace(namespace="other")))
     plan = only(snapshot([elsewhere], route()))
     assert plan.invalid is not None
     assert plan.ready == ()
@@ -176,7 +176,7 @@ def test_of_two_of_one_age_the_first_name_keeps_it() -> None:
 
 def test_names_of_another_namespace_of_a_deleted_and_of_a_bad_route_are_free() -> None:
     mine = route("mine", spec(modelNames=["x"]), created_at=9.0)
-    key = replace(mine.key, namespace="other")
+    key = mine.key._replace(namespace="other")
     others = [
         replace(mine, key=key, uid="1", created_at=1.0),
         route("gone", spec(modelNames=["x"]), deleting=True, created_at=1.0),

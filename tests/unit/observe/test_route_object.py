@@ -43,6 +43,9 @@ def child(name: str = "chat-router", uid: str = "uid-chat", **status: Any) -> di
     }
 
 
+OVERFLOWING = [{"name": "a"}, {"name": "b", "use": "Overflow"}]
+
+
 def test_a_route_is_read() -> None:
     found = route_object(body())
     assert (str(found.key), found.uid, found.generation, found.resource_version) == ("team/chat", "uid-chat", 2, "9")
@@ -62,6 +65,11 @@ def test_a_route_is_read() -> None:
         ({"tiers": [{"name": "a", "use": "Overflow"}]}, "Always"),
         ({"tiers": [{"name": "a"}], "policy": {"defaultTier": "b"}}, "policy.defaultTier"),
         ({"tiers": [{"name": "a"}], "policy": {"rules": [{"name": "r", "match": {}, "tier": "b"}]}}, "policy.rules"),
+        ({"tiers": OVERFLOWING, "policy": {"defaultTier": "b"}}, "policy.defaultTier names a tier with use Overflow"),
+        (
+            {"tiers": OVERFLOWING, "policy": {"rules": [{"name": "r", "match": {}, "tier": "b"}]}},
+            "one of policy.rules names a tier with use Overflow",
+        ),
         ({"tiers": [{"name": "a"}], "overflow": {"startPercent": 50, "stopPercent": 60}}, "stopPercent"),
     ],
 )

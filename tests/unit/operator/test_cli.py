@@ -91,6 +91,68 @@ async def test_explain_for_programs_and_for_people(tmp_path: Path, capsys: pytes
     assert "models/chat" in capsys.readouterr().out
 
 
+ROUTE = {
+    "metadata": {"name": "talk", "namespace": "models", "uid": "r", "generation": 1, "resourceVersion": "1"},
+    "spec": {"tiers": [{"name": "chat"}, {"name": "big"}]},
+    "status": {
+        "state": "Degraded",
+        "reason": "TierNotFound",
+        "observedGeneration": 1,
+        "ladder": [
+            {"name": name, "use": "Always", "model": "tierwise", "service": f"{name}-predictor"}
+            | {"concurrency": 64, "keepAliveSeconds": 4}
+            for name in ("chat", "big")
+        ],
+    },
+}
+
+
+async def _called(folder: Path, arguments: tuple[str, ...], *answers: Answer) -> tuple[int, list[str]]:
+    """The exit code of `tierwise explain`, and what it asked for."""
+    async with serving(*answers) as server:
+        config = kubeconfig(folder, server.url)
+        code = await asyncio.to_thread(
+            cli.main, ["explain", *arguments, "-n", "models", "--kubeconfig", str(config), "-o", "json"]
+        )
+        return code, [
+            seen.path.removeprefix("/apis/tierwise.io/v1alpha1/namespaces/models/") for seen in server.requests
+        ]
+
+
+async def test_a_route_is_explained_with_its_tiers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answers = Answer(200, ROUTE), Answer(200, TIER), status(404, "not found")
+    code, asked = await _called(tmp_path, ("route", "talk"), *answers)
+    assert (code, asked) == (0, ["modelroutes/talk", "modeltiers/chat", "modeltiers/big"])
+    said = json.loads(capsys.readouterr().out)
+    assert [(each["name"], each["state"]) for each in said["tiers"]] == [("chat", "Ready"), ("big", "Missing")]
+
+
+async def test_a_tier_is_explained_with_its_routes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, asked = await _called(tmp_path, ("tier/chat",), Answer(200, TIER), Answer(200, {"items": [ROUTE]}))
+    assert (code, asked) == (0, ["modeltiers/chat", "modelroutes"])
+    (route,) = json.loads(capsys.readouterr().out)["routes"]
+    assert (route["route"], route["takes"]) == ("models/talk", ["what no rule sends elsewhere", "model: chat"])
+
+
+@pytest.mark.parametrize(("answer", "routes"), [(status(404, "no such kind"), []), (status(403, "no"), None)])
+async def test_a_tier_is_explained_where_routes_cannot_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], answer: Answer, routes: object
+) -> None:
+    code, _ = await _called(tmp_path, ("chat",), Answer(200, TIER), answer)
+    assert (code, json.loads(capsys.readouterr().out)["routes"]) == (0, routes)
+
+
+async def test_a_route_that_is_not_there_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (await _called(tmp_path, ("mr", "talk"), status(404, "not found")))[0] == 1
+    assert "there is no ModelRoute talk in namespace models" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["pod/chat"], ["pod", "chat"], ["route", "a", "b"], ["route/"], ["route/a/b"]])
+def test_what_can_be_no_tier_and_no_route_is_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["explain", *words]) == 2
+    assert "is neither the name of a tier nor one of tier/NAME and route/NAME" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("answer", "message"),
     [

@@ -13,8 +13,10 @@ from prometheus_client import CollectorRegistry
 from tests.jumping import jumping
 from tests.unit.act.store import Store
 from tests.unit.act.worlds import MODEL, NAMESPACE
+from tests.unit.observe import test_route_object as routes
 from tierwise.api.modeltier import API_VERSION
 from tierwise.observe import Samples, World
+from tierwise.observe.route_object import route_object
 from tierwise.observe.tier_object import tier_object
 from tierwise.ports import ObjectRef
 from tierwise.report.metrics import OperatorMetrics
@@ -46,11 +48,12 @@ class Stage:
             problem=lambda: problem,
             samples=Samples,
             cluster=self.store,
-            leading=lambda: True,
+            leading=lambda: self.leading,
             metrics=OperatorMetrics(self.registry, clock.monotonic),
             health=self.health,
             clock=clock,
         )
+        self.leading = True
         self.loop = Loop(parts, limit)
         self.task: asyncio.Task[None] | None = None
 
@@ -186,3 +189,16 @@ async def test_the_end_does_not_wait_for_ever(caplog: pytest.LogCaptureFixture) 
     await asyncio.sleep(20)
     await stage.end(10)
     assert "did not end in time" in caplog.text
+
+
+async def test_the_metrics_of_routes_are_those_of_the_process_that_leads() -> None:
+    async def world() -> World:
+        return World(routes=[route_object(routes.body())])
+
+    stage = Stage(world)
+    labels = {"route_namespace": "team", "route": "chat"}
+    await stage.loop.once()
+    assert stage.registry.get_sample_value("tierwise_route_tiers", labels) == 1
+    stage.leading = False
+    await stage.loop.once()
+    assert stage.registry.get_sample_value("tierwise_route_tiers", labels) is None

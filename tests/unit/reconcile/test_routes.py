@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -10,7 +12,9 @@ from tests.builders.routes import POD
 from tests.unit.act.store import Store
 from tests.unit.observe import test_route_object as objects
 from tierwise import reconcile, route_cycle
+from tierwise.act.render import child_name
 from tierwise.api.kinds import MODEL_ROUTE
+from tierwise.decide import routes as decide_routes
 from tierwise.errors import Transient
 from tierwise.kube.objects import ROUTER_CHILDREN
 from tierwise.observe import Samples, World
@@ -49,7 +53,7 @@ class Scene:
         self.clock.seconds += 10
         children = []
         for plural, (api_version, _) in ROUTER_CHILDREN.items():
-            name = "chat" if plural == "services" else "chat-router"
+            name = child_name("chat", plural, POD)
             body = self.store._objects.get(ObjectRef(api_version, plural, "team", name))
             if body is not None:
                 children.append(child_record(plural, body))
@@ -75,7 +79,7 @@ async def test_a_route_is_made_told_and_then_left_in_peace() -> None:
 
 async def test_a_standby_writes_nothing() -> None:
     scene = Scene()
-    await scene.cycle(writing=False)
+    assert (await scene.cycle(writing=False)).routes is None
     assert (scene.store.writes, scene.store.events) == ([], [])
 
 
@@ -120,13 +124,106 @@ async def test_a_defect_that_a_route_meets_is_logged_and_ends_no_cycle(
     with monkeypatch.context() as patched:
         patched.setattr(route_cycle, "plan_routes", broken)
         result = await scene.cycle()
-    assert result.routes == ()
+    assert result.routes == route_cycle.RouteCycle()
     assert "a defect" in caplog.text
-    assert (await scene.cycle()).routes, "the next cycle serves it"
+    assert (await scene.cycle()).routes.reports, "the next cycle serves it"
 
 
 async def test_the_children_are_no_tiers() -> None:
     scene = Scene()
     result = await scene.cycle()
     assert result.snapshot.tiers == ()
-    assert [report.key.name for report in result.routes] == ["chat"]
+    assert [report.key.name for report in result.routes.reports] == ["chat"]
+
+
+class Pair(Scene):
+    """Two routes: ill, which meets what a test does to it, and well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store.drop(REF)
+        self.names: tuple[str, ...] = ("ill", "well")
+        for name in self.names:
+            body = objects.body()
+            body["metadata"] |= {"name": name, "uid": f"uid-{name}"}
+            self.store.put(self.ref(name), body)
+
+    @staticmethod
+    def ref(name: str) -> ObjectRef:
+        return ObjectRef.of(MODEL_ROUTE, "team", name)
+
+    async def both(self, limit_seconds: float = 40.0) -> Any:
+        self.store.writes.clear()
+        self.clock.seconds += 10
+        world = World(routes=[route_object(self.store.seen(self.ref(name))) for name in self.names])
+        return await reconcile.run(
+            world, Samples(), self.store, self.clock, self.kept, writing=True, limit_seconds=limit_seconds
+        )
+
+    def told(self) -> list[str]:
+        return [name for name in self.names if self.store.seen(self.ref(name)).get("status")]
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "which", "said"),
+    [
+        (decide_routes, "_plan", lambda view, *_: view.route.key.name, "keeps what it has"),
+        (route_cycle, "report_route", lambda view, *_: view.route.key.name, "is not told of"),
+    ],
+    ids=["decide", "report"],
+)
+async def test_a_defect_that_one_route_meets_is_that_routes_alone(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    module: ModuleType,
+    function: str,
+    which: Any,
+    said: str,
+) -> None:
+    original = getattr(module, function)
+
+    def broken(*given: Any) -> Any:
+        if which(*given) == "ill":
+            raise KeyError("a defect")
+        return original(*given)
+
+    scene = Pair()
+    with monkeypatch.context() as patched:
+        patched.setattr(module, function, broken)
+        result = await scene.both()
+    assert [report.key.name for report in result.routes.reports] == ["well"]
+    assert scene.told() == ["well"]
+    (line,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert (line.__dict__["route"], said in line.message) == ("team/ill", True)
+    await scene.both()
+    assert scene.told() == ["ill", "well"], "the next cycle serves it"
+
+
+async def test_a_status_that_is_not_answered_for_keeps_no_other_route_from_being_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene = Pair()
+    scene.names = (*(f"ill-{number}" for number in range(2 * route_cycle.PARALLEL)), "well")
+    for name in scene.names:
+        body = objects.body()
+        body["metadata"] |= {"name": name, "uid": f"uid-{name}"}
+        body["spec"]["modelNames"] = [name]
+        scene.store.put(scene.ref(name), body)
+    original = scene.store.patch_status
+
+    async def hang(at: ObjectRef, *given: Any, **how: Any) -> Any:
+        await asyncio.sleep(0)
+        if at.name.startswith("ill"):
+            await asyncio.Event().wait()
+        return await original(at, *given, **how)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(scene.store, "patch_status", hang)
+        result = await scene.both(5.0)
+        assert len(result.routes.reports) == len(scene.names), "what was decided and done is known all the same"
+        assert scene.told() == []
+        await scene.both(5.0)
+        assert scene.told() == ["well"]
+    await scene.both()
+    assert len(scene.told()) == len(scene.names)
+    assert not scene.kept.routes.untold

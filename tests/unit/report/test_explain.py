@@ -25,7 +25,8 @@ from tests.unit.report.cases import (
 )
 from tierwise import reasons
 from tierwise.api.modeltier import ModelTierSpec
-from tierwise.report.explain import as_text, duration, explain
+from tierwise.report.explain import as_text, explain
+from tierwise.report.explain_parts import duration
 from tierwise.report.report_context import ReportContext
 from tierwise.types import NamedSignal, Signal, State, Step, TierObject
 

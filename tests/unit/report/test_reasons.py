@@ -24,7 +24,7 @@ from tests.unit.report import (
     test_routes,
     test_scaling_conditions,
 )
-from tests.unit.report.cases import case, spec
+from tests.unit.report.cases import NOW, case, spec
 from tierwise import reasons
 from tierwise.decide.routes import plan_routes
 from tierwise.reasons import CONDITION_TYPES, table
@@ -98,7 +98,7 @@ def said(cases: list[ReportContext]) -> set[tuple[str, str]]:
 def said_of_routes() -> set[tuple[str, str]]:
     found = {(verdict.type, verdict.reason) for case, _ in test_routes.CASES.values() for verdict in case.verdicts()}
     for view, plan in zip(TAKEN.routes, plan_routes(TAKEN), strict=True):
-        verdicts = evaluate_route(view, plan, RouteOutcome(plan.key))
+        verdicts = evaluate_route(view, plan, RouteOutcome(plan.key), NOW)
         found |= {(verdict.type, verdict.reason) for verdict in verdicts}
     return found
 

@@ -8,13 +8,21 @@ from typing import Any
 import pytest
 
 from tests.builders.routes import route, snapshot, spec, tier
-from tests.unit.report.cases import pod
+from tests.unit.report.cases import NOW, pod, waiting
 from tierwise import reasons
 from tierwise.decide.routes import plan_routes
 from tierwise.report.routes import RouteReport, evaluate_route, report_route, route_state
-from tierwise.types import ActionError, ChildEvent, RouteChild, RouteOutcome, RoutePlan, RouteView, TierView
+from tierwise.types import (
+    ActionError,
+    ChildEvent,
+    RouteChild,
+    RouteObject,
+    RouteOutcome,
+    RoutePlan,
+    RouteView,
+    TierView,
+)
 
-NOW = 1_800_000_000.0
 TIERS = [tier("small"), tier("large")]
 
 
@@ -32,7 +40,7 @@ class Case:
         return plan
 
     def verdicts(self) -> Any:
-        return evaluate_route(self.view, self.plan, self.outcome or RouteOutcome(self.plan.key))
+        return evaluate_route(self.view, self.plan, self.outcome or RouteOutcome(self.plan.key), NOW)
 
     def report(self) -> RouteReport:
         return report_route(self.view, self.plan, self.outcome or RouteOutcome(self.plan.key), NOW)
@@ -53,6 +61,14 @@ def seen(**changes: Any) -> RouteView:
 
 WAITING = pod("chat-router-1", ready=False, waiting_reason="ImagePullBackOff", waiting_message="no such image")
 SILENT = (tier("small", ready=False), tier("large", ready=False))
+MOUNTING = waiting("chat-router-9", "ContainerCreating", mounting=True)
+
+
+def keyed() -> RouteObject:
+    """A route whose clients have keys."""
+    return route(given=spec("small", "large", clients={"secretName": "chat-clients"}))
+
+
 CASES: dict[str, tuple[Case, tuple[str, str]]] = {
     "well": (Case(), ("Ready", reasons.ROUTE_READY)),
     "one tier is silent": (Case(tiers=(TIERS[0], SILENT[1])), ("Degraded", reasons.SOME_TIERS_READY)),
@@ -70,6 +86,15 @@ CASES: dict[str, tuple[Case, tuple[str, str]]] = {
         Case(view=seen(children=(deployment(0, failed_create="exceeded quota"),))),
         ("Failed", reasons.POD_REFUSED),
     ),
+    "a new router cannot start, and the old ones serve on": (
+        Case(view=seen(pods=(waiting("chat-router-9", "ErrImagePull", "no such image"),))),
+        ("Degraded", reasons.ROUTER_STUCK),
+    ),
+    "no router can start": (
+        Case(view=seen(children=(deployment(0),), pods=(waiting("chat-router-9", "CrashLoopBackOff"),))),
+        ("Failed", reasons.ROUTER_STUCK),
+    ),
+    "a Secret is missing": (Case(view=seen(route=keyed(), pods=(MOUNTING,))), ("Degraded", reasons.SECRET_MISSING)),
     "a tier is missing": (Case(tiers=(TIERS[0],)), ("Degraded", reasons.TIER_NOT_FOUND)),
     "the spec is not understood": (
         Case(view=seen(route=replace(Case().view.route, spec=None, invalid="no tiers"))),

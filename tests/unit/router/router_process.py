@@ -54,7 +54,7 @@ class RouterProcess:
 
 
 @contextmanager
-def router(route: dict[str, Any], folder: Path, *options: str, wait_seconds: float = 20) -> Iterator[RouterProcess]:
+def router(route: dict[str, Any], folder: Path, *options: str, wait_seconds: float = 60) -> Iterator[RouterProcess]:
     """Start it and wait until it listens."""
     (folder / "route.yaml").write_text(yaml.safe_dump(route))
     command = [*([] if "--port" in options else ["--port", "0"]), "--metrics-port", "0", *options]

@@ -9,6 +9,6 @@ from __future__ import annotations
 
 from tierwise.act.render.difference import differences, lacking
 from tierwise.act.render.inference_service import Scaler, render
-from tierwise.act.render.router import RouterParts, render_router
+from tierwise.act.render.router import RouterParts, child_name, render_router
 
-__all__ = ["RouterParts", "Scaler", "differences", "lacking", "render", "render_router"]
+__all__ = ["RouterParts", "Scaler", "child_name", "differences", "lacking", "render", "render_router"]

@@ -5,6 +5,8 @@ the routers read by themselves: policy, limits and tiers they take from the Mode
 since a router counts money from its start on.
 
 Secrets are mounted, not read: a missing one keeps the new pods from starting, which shows, while the old ones serve on.
+
+The role of a RoleBinding can never be changed, so its name has the ClusterRole's in it.
 """
 
 from __future__ import annotations
@@ -62,11 +64,13 @@ class RouterParts:
 def render_router(parts: RouterParts, plural: str) -> Manifest:
     """The object of this kind of a route, as a manifest for server-side apply. `plural` is one of ROUTER_CHILDREN,
     whose order is the one in which to apply them."""
-    return _object(parts.route, plural, _BODIES[plural](parts))
+    return _object(parts.route, plural, child_name(parts.route.key.name, plural, parts.pod), _BODIES[plural](parts))
 
 
-def _child_name(route: str, plural: str) -> str:
+def child_name(route: str, plural: str, pod: RouterPod) -> str:
     """The name of a route's child of this kind."""
+    if plural == ROLE_BINDINGS:
+        return f"{route}{ROUTER_SUFFIX}.{pod.cluster_role}"
     return route if plural == SERVICES else route + ROUTER_SUFFIX
 
 
@@ -75,11 +79,11 @@ def digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _object(route: RouteObject, plural: str, body: Manifest) -> Manifest:
+def _object(route: RouteObject, plural: str, name: str, body: Manifest) -> Manifest:
     api_version, kind = ROUTER_CHILDREN[plural]
     metadata = {
         "labels": {MANAGED_BY_LABEL: MANAGED_BY, NAME_LABEL: "tierwise-router", ROUTE_LABEL: route.key.name},
-        "name": _child_name(route.key.name, plural),
+        "name": name,
         "namespace": route.key.namespace,
         "ownerReferences": [
             {

@@ -45,7 +45,9 @@ def test_every_object_belongs_to_the_route_and_says_so() -> None:
     assert list(found) == ["serviceaccounts", "rolebindings", "services", "poddisruptionbudgets", "deployments"]
     for plural, manifest in found.items():
         metadata = manifest["metadata"]
-        assert metadata["name"] == ("chat" if plural == "services" else "chat-router")
+        assert metadata["name"] == {"services": "chat", "rolebindings": "chat-router.tierwise-router"}.get(
+            plural, "chat-router"
+        )
         assert metadata["namespace"] == "team"
         assert metadata["labels"]["app.kubernetes.io/managed-by"] == "tierwise"
         assert metadata["labels"]["tierwise.io/route"] == "chat"
