@@ -117,10 +117,10 @@ class LoadPoller:
                 load = parse(await self._get(tier, replica))
         except (UpstreamError, TimeoutError, ValueError):
             if now - self._seen.get(replica, now) > BELIEVED_SECONDS:
-                replica.waiting, replica.kv_usage = 0, 0.0
+                replica.said(0, 0.0)
             return
         self._seen[replica] = now
-        replica.waiting, replica.kv_usage = load.waiting, load.kv_usage
+        replica.said(load.waiting, load.kv_usage)
         if load.cache_tokens is not None:
             tier.index.resize(replica.key, load.cache_tokens)
 

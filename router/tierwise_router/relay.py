@@ -65,7 +65,9 @@ class _Job:
 
     def wish(self, *, only: str = "") -> Wish:
         """What it wants of a tier."""
-        return Wish(self.priority, self.shape.blocks, tuple(self.tried), only or self.kept_by)
+        return Wish(
+            self.priority, self.shape.blocks, tuple(self.tried), only or self.kept_by, streamed=self.body.stream
+        )
 
 
 class Relay:
@@ -246,7 +248,7 @@ class Relay:
             if job.tried.count(replica) > 1:
                 return None
             await asyncio.sleep(verdict.wait_seconds)
-            wish = Wish(job.priority, job.shape.blocks, (), replica.key)
+            wish = Wish(job.priority, job.shape.blocks, (), replica.key, streamed=job.body.stream)
         elif verdict.next is Next.REPLICA and not job.kept_by:
             wish = job.wish()
             if not any(not one.draining and one not in wish.without for one in tier.replicas):
@@ -268,7 +270,7 @@ class Relay:
         try:
             try:
                 connection = (None if job.stale or replica in job.tried else pool.take(started)) or await pool.connect()
-                attempt = self._prepared(job, connection, replica)
+                attempt = self._prepared(job, connection, slot)
                 with state.watched(attempt, job.until):
                     attempt.send(self._request_bytes(job, tier, pool.server))
                     result = await attempt.done
@@ -300,12 +302,18 @@ class Relay:
         else:
             connection.close()
 
-    def _prepared(self, job: _Job, connection: Connection, replica: Replica) -> Attempt:
+    def _prepared(self, job: _Job, connection: Connection, slot: Slot) -> Attempt:
+        replica = slot.pick.replica
+
+        def begun() -> None:
+            replica.breaker.succeeded()
+            replica.computed(slot.mark)
+
         return Attempt(
             connection,
             job.reply,
             lambda: self._own_headers(job.record),
-            replica.breaker.succeeded,
+            begun,
             stream=job.body.stream,
             drop_usage=self._forces_usage(job),
         )

@@ -1,8 +1,8 @@
 """Makes the requests of the prefix benchmark: when each comes, what an engine sees of it, and what a router does.
 
-Two workloads. The Mooncake conversation trace names the 512-token blocks of every prompt; a block becomes 2 KiB of text
-that only its name decides, so that the router hashes real bytes. And conversations that are made here, with instructions
-that many of them share: no rule may be good for the trace alone.
+Two workloads. The Mooncake conversation trace names the 512-token blocks of every prompt; a block becomes 2 KiB of
+text that only its name decides, so that the router hashes real bytes. And conversations that are made here, with
+instructions that many of them share: no rule may be good for the trace alone.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from tierwise_sim.sequence import Request
 from tierwise_sim.workloads import PREFIX_BLOCK_TOKENS, Arrival
 
 BYTES_PER_TOKEN = 4
+TURNS = 7  # of a generated conversation, on average
 _SEED = 20261129
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request: seconds since the start, what the engine is given, and the hashes that a router makes of its text."""
+    """One request: seconds since the start, what the engine is given, and the hashes that a router makes of it."""
 
     at: float
     request: Request
@@ -65,9 +66,10 @@ def spread(arrivals: Sequence[Arrival]) -> list[Arrival]:
     return made
 
 
-def conversations(count: int, instructions: int = 12) -> list[Arrival]:
+def conversations(count: int, per_second: float, instructions: int = 12) -> list[Arrival]:
     """Generated: `count` conversations of 2 to 12 turns, each after one of a few instructions of 1,000 to 6,000 tokens,
-    some of which are much more popular than others. The next turn comes 5 to 60 s after the last."""
+    some of which are much more popular than others. About `per_second` requests a second: more at once, not faster
+    ones. The next turn comes 4 to 16 s after the last."""
     chance = Random(_SEED + 1)  # noqa: S311 - a repeatable workload, no secret
     names = iter(range(1 << 40))
     shared = [tuple(_take(names, chance.randint(2, 12))) for _ in range(instructions)]
@@ -75,9 +77,11 @@ def conversations(count: int, instructions: int = 12) -> list[Arrival]:
     due: list[tuple[float, int, int, tuple[int, ...], int]] = []
     at = 0.0
     for number in range(count):
-        at += chance.expovariate(1.0)
+        at += chance.expovariate(per_second / TURNS)
         (instruction,) = chance.choices(shared, popular)
-        heapq.heappush(due, (at, number, chance.randint(2, 12), instruction, len(instruction) * PREFIX_BLOCK_TOKENS))
+        heapq.heappush(
+            due, (at, number, chance.randint(2, 2 * TURNS - 2), instruction, len(instruction) * PREFIX_BLOCK_TOKENS)
+        )
     made = []
     while due:
         at, number, left, prefix, tokens = heapq.heappop(due)
@@ -88,7 +92,7 @@ def conversations(count: int, instructions: int = 12) -> list[Arrival]:
         if left > 1:
             # The answer continues the last block, so that a block not yet full gets another name.
             full = prefix[: tokens // PREFIX_BLOCK_TOKENS]
-            heapq.heappush(due, (at + chance.uniform(5, 60), number, left - 1, full, tokens + answer))
+            heapq.heappush(due, (at + chance.uniform(4, 16), number, left - 1, full, tokens + answer))
     return made
 
 

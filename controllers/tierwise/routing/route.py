@@ -79,6 +79,8 @@ class RouteTier:
     tariff: Tariff = Tariff()
     keep_alive_seconds: float = 4.0
     """How long an idle connection is kept; must stay below what the server keeps it (5 s where nobody has said)."""
+    routers: int = 1
+    """How many routers share its requests without talking to each other."""
 
     @property
     def external(self) -> bool:
