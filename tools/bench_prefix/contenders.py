@@ -17,7 +17,7 @@ from random import Random
 from typing import Protocol
 
 from tierwise.routing.prefix import PrefixIndex
-from tierwise.routing.replica import PREFIX_WEIGHT, Mark, Pick, Replica, open_replicas, pick, work
+from tierwise.routing.replica import PREFIX_WEIGHT, WORK_WEIGHT, Mark, Pick, Replica, open_replicas, pick, work
 from tierwise_sim.engine import Engine
 from tierwise_sim.sequence import Sequence as Running
 from tools.bench_prefix.workload import Asked
@@ -102,7 +102,7 @@ class PerfectKnowledge(RoundRobin):
         ahead = sum(one.tokens - one.computed for one in engine.running if not one.decoding)
         for one in engine.waiting:
             ahead += one.tokens - size * engine.pool.match(one.request.block_hashes, one.tokens // size)[0]
-        return PREFIX_WEIGHT * size * _cached(engine, asked) - ahead, -engine.unfinished
+        return PREFIX_WEIGHT * size * _cached(engine, asked) - WORK_WEIGHT * ahead, -engine.unfinished
 
 
 def _cached(engine: Engine, asked: Asked) -> int:

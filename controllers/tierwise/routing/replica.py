@@ -1,11 +1,12 @@
 """Chooses the replica of a tier that answers a request.
 
-score = 8 · cached part of the prompt − work ahead / prompt + 2 · (1 − queue) + 2 · (1 − KV usage). The work ahead of a
-request are the prompt tokens that a replica was given and has not computed: what this router has sent and not seen
-begin, counted at the pick, and what the engine said a second ago that others have waiting there. A load that is only
-measured lets a burst fall on one replica; requests that are only counted hide that one prompt is as long as a hundred.
-A cached token counts eight times, since all who wait behind it are spared its computation as well; measured in
-docs/design/0014-work-ahead.md. Where queues differ too much the shortest wins whatever is cached (SGLang's rule).
+score = 3 · cached part of the prompt + 2 · (1 − queue) + 2 · (1 − KV usage) − 3/8 · work ahead / prompt. The first
+three have the weights of llm-d's default profile. The queue is what the engine said a second ago plus what this router
+has sent and not seen ended, counted at the pick: a load that is only measured lets a burst fall on one replica. The
+work ahead are the prompt tokens that a replica was given and has not computed: requests that are only counted hide that
+one prompt is as long as a hundred. A cached token weighs as much as eight ahead, since all who wait behind it are
+spared its computation too; docs/design/0014-work-ahead.md has what was measured. Where queues differ too much the
+shortest wins whatever is cached (SGLang's rule).
 
 A prompt that no replica has seen has a home, which all routers compute alike: one of several routers counts it as
 cached there. A router that is alone remembers where it sent a prompt, and needs no home.
@@ -27,9 +28,10 @@ from statistics import median_low
 from tierwise.routing.breaker import Breaker
 from tierwise.routing.prefix import BLOCK_TOKENS, PrefixIndex, home
 
-PREFIX_WEIGHT = 8.0
+PREFIX_WEIGHT = 3.0
 QUEUE_WEIGHT = 2.0
 KV_WEIGHT = 2.0
+WORK_WEIGHT = PREFIX_WEIGHT / 8
 IMBALANCE_GAP = 64
 IMBALANCE_RATIO = 1.5
 SLOW_START_SECONDS = 30.0
@@ -39,7 +41,7 @@ SLOW_SHARE = 4
 """...and is given at most this fraction (a quarter) of the requests at a time that others are."""
 SLOW_SAMPLES = 5
 AVERAGE_WEIGHT = 0.2
-WORK_WEIGHT = 0.05  # of one request in the average work, which few long prompts make
+AVERAGE_WORK_WEIGHT = 0.05  # few long prompts make most of the work: the average is one of many
 FORKS_PER_REPLICA = 4
 """A beginning is everybody's when so many prompts for each replica have gone on otherwise after it."""
 
@@ -108,7 +110,7 @@ class Replica:
         if tokens:
             self._ahead += tokens
             self._unbegun += 1
-            self._average_work += (WORK_WEIGHT if self._average_work else 1.0) * (tokens - self._average_work)
+            self._average_work += (AVERAGE_WORK_WEIGHT if self._average_work else 1.0) * (tokens - self._average_work)
             if not streamed:
                 self._unseen.append(mark)
         return mark
@@ -226,7 +228,7 @@ def pick(
         one = candidates[position]
         score = (
             PREFIX_WEIGHT * cached[position] / length
-            - one.work / (length * BLOCK_TOKENS)
+            - WORK_WEIGHT * one.work / (length * BLOCK_TOKENS)
             - QUEUE_WEIGHT * min(1.0, loads[position] / concurrency)
             - KV_WEIGHT * one.kv_usage
         )
