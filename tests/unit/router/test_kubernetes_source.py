@@ -81,6 +81,7 @@ def test_the_routers_share_the_money(tmp_path: Path) -> None:
     made = load(route_object(model_route(SERVED, **money)), tmp_path).route
     assert made.budget is not None
     assert (made.budget.amount, made.overflow.max_cost_per_hour) == (Decimal("2.5"), Decimal("0.5"))
+    assert [tier.routers for tier in made.tiers] == [4]
 
 
 def test_client_keys_come_from_the_mounted_secret(tmp_path: Path) -> None:
