@@ -1,8 +1,8 @@
 """Defines what the playground's Prometheus scrapes, and under which labels.
 
-The first job yields what the Prometheus operator makes of Tierwise's PodMonitor (port `http`, path /metrics,
-podTargetLabels [tierwise.io/tier]), relabelling rule by rule, so that a query that works here works on a
-cluster with kube-prometheus-stack. The second scrapes annotated pods, as the operator's own pod is.
+The first two jobs yield what the Prometheus operator makes of Tierwise's PodMonitors (port `http`, path /metrics,
+podTargetLabels [tierwise.io/tier]; port `metrics`, [tierwise.io/route]), relabelling rule by rule, so that a query that
+works here works on a cluster with kube-prometheus-stack. The third scrapes annotated pods, as the operator's own is.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 from playground.layout import Layout
 
 ENGINE_JOB = "tierwise-system/tierwise"
+ROUTER_JOB = "tierwise-system/tierwise-routers"
 ANNOTATED_JOB = "annotated-pods"
 _POD = "__meta_kubernetes_pod"
 _MANAGED_BY = f"{_POD}_label_app_kubernetes_io_managed_by"
@@ -34,7 +35,13 @@ def configuration(layout: Layout, scrape_interval: float) -> dict[str, Any]:
                 "job_name": f"podMonitor/{ENGINE_JOB}/0",
                 "metrics_path": "/metrics",
                 "kubernetes_sd_configs": discovery,
-                "relabel_configs": _engine_rules(),
+                "relabel_configs": _pod_rules(ENGINE_JOB, "http", "tierwise_io_tier"),
+            },
+            {
+                "job_name": f"podMonitor/{ROUTER_JOB}/0",
+                "metrics_path": "/metrics",
+                "kubernetes_sd_configs": discovery,
+                "relabel_configs": _pod_rules(ROUTER_JOB, "metrics", "tierwise_io_route"),
             },
             {
                 "job_name": ANNOTATED_JOB,
@@ -45,17 +52,19 @@ def configuration(layout: Layout, scrape_interval: float) -> dict[str, Any]:
     }
 
 
-def _engine_rules() -> list[Rule]:
+def _pod_rules(job: str, port: str, label: str) -> list[Rule]:
+    """What a PodMonitor does that selects the pods with this label, and makes it one of their series."""
     return [
         _drop(f"{_POD}_phase", "(Failed|Succeeded)"),
         _keep(_MANAGED_BY, "tierwise"),
-        _keep(f"{_POD}_container_port_name", "http"),
+        _keep(f"{_POD}_labelpresent_{label}", "true"),
+        _keep(f"{_POD}_container_port_name", port),
         _copy("__meta_kubernetes_namespace", "namespace"),
         _copy(f"{_POD}_container_name", "container"),
         _copy(f"{_POD}_name", "pod"),
-        _copy(f"{_POD}_label_tierwise_io_tier", "tierwise_io_tier", "(.+)"),
-        {"target_label": "job", "replacement": ENGINE_JOB},
-        {"target_label": "endpoint", "replacement": "http"},
+        _copy(f"{_POD}_label_{label}", label, "(.+)"),
+        {"target_label": "job", "replacement": job},
+        {"target_label": "endpoint", "replacement": port},
     ]
 
 

@@ -45,6 +45,7 @@ _STATES = (
     ("Starting", "No replica answers yet, nothing is wrong."),
     ("Failed", "No replica, or no tier of a route, answers, and something is wrong. REASON says what."),
     ("Stopped", "`spec.replicas` is 0."),
+    ("Idle", "`scaling.minReplicas` is 0 and nobody wants the tier; the next request in a router starts it."),
     ("Rejected", "The spec is not accepted; what ran before keeps running."),
     ("Deleting", "The tier or route, or its namespace, is being deleted."),
     ("External", "Requests go to an external API."),

@@ -25,7 +25,8 @@ from packaging.utils import canonicalize_name
 
 REPO = Path(__file__).resolve().parents[1]
 REQUIREMENTS = REPO / "requirements"
-OWN_NAME = "tierwise"
+# The wheel of all, and the one of the router's image; an environment holds one of them.
+OWN_NAMES = frozenset({"tierwise", "tierwise-router"})
 # `python -m venv` brings them, whatever the lock says; nothing of ours calls them after uv is there.
 SEEDS = frozenset({"pip", "setuptools", "wheel"})
 
@@ -115,7 +116,7 @@ def compare(
     `roots` are requirements of the project itself. A requirement that names an extra must find the extra in the lock:
     without it an installer that resolves would look for another release of the package.
     """
-    wanted = _by_name(pins)
+    wanted = {name: _with_own_extras(pin, installed.get(name)) for name, pin in _by_name(pins).items()}
     findings = [
         f"{file}: {pin.name}=={pin.version} is not installed"
         + (f", but {installed[pin.name].version} is" if pin.name in installed else "")
@@ -125,7 +126,7 @@ def compare(
     findings += [
         f"{file}: {name} {distribution.version} is installed and not in the lock"
         for name, distribution in sorted(installed.items())
-        if name not in {*wanted, *SEEDS, OWN_NAME}
+        if name not in {*wanted, *SEEDS, *OWN_NAMES}
     ]
     for text in roots:
         findings += _unmet(file, "the project", Requirement(text), wanted, installed)
@@ -144,6 +145,18 @@ def _by_name(pins: Sequence[Pin]) -> dict[str, Pin]:
         before = found.get(pin.name, pin)
         found[pin.name] = replace(pin, extras=pin.extras | before.extras)
     return found
+
+
+def _with_own_extras(pin: Pin, found: Installed | None) -> Pin:
+    """An extra may ask for others of its own package (`image` for `opencv`); uv's lock names only the first."""
+    asked = [Requirement(text) for text in (found.requires if found is not None else ())]
+    own = [each for each in asked if canonicalize_name(each.name) == pin.name]
+    extras = pin.extras
+    while True:
+        more = {canonicalize_name(extra) for each in own if _asked(each, extras) for extra in each.extras}
+        if more <= extras:
+            return replace(pin, extras=extras)
+        extras |= more
 
 
 def _asked(requirement: Requirement, extras: frozenset[str]) -> bool:
@@ -227,7 +240,8 @@ def check_environment(lock: Path, python: Path | None = None) -> tuple[str, ...]
     if _WITHOUT_DEPENDENCIES.fullmatch(lock.name):
         return findings
     installed = distributions_of(python)
-    roots = tuple(text for text in installed.get(OWN_NAME, Installed(OWN_NAME, "")).requires if "extra ==" not in text)
+    ours = [installed[name] for name in sorted(OWN_NAMES & installed.keys())]
+    roots = tuple(text for each in ours for text in each.requires if "extra ==" not in text)
     return findings + compare(lock.name, pins, installed, roots)
 
 

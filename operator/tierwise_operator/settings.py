@@ -73,6 +73,8 @@ class Settings:
     router_pull_policy: str = "IfNotPresent"
     router_pull_secrets: tuple[str, ...] = ()
     router_resources: str = "{}"
+    router_body_memory_mib: int = 128
+    router_env: str = "[]"
     router_role: str = "tierwise-router"
 
     log_level: str = "INFO"
@@ -80,17 +82,25 @@ class Settings:
 
     @property
     def router(self) -> RouterPod | None:
-        """How routers run here; None without an image. Raises Invalid for resources that are no JSON object."""
+        """How routers run here; None without an image. Raises Invalid for resources that are no JSON object, and for
+        variables that are no list of them."""
         if not self.router_image:
             return None
-        try:
-            resources = json.loads(self.router_resources)
-        except ValueError:
-            resources = None
+        resources, env = _json(self.router_resources), _json(self.router_env)
         if not isinstance(resources, dict):
             raise Invalid('the router\'s resources are a JSON object, such as {"requests": {"cpu": "100m"}}')
+        if not isinstance(env, list) or not all(isinstance(one, dict) and one.get("name") for one in env):
+            raise Invalid('the router\'s variables are a JSON list, such as [{"name": "A", "value": "b"}]')
+        if self.router_body_memory_mib < 1:
+            raise Invalid("the memory for bodies in a router is at least 1 MiB")
         return RouterPod(
-            self.router_image, self.router_role, self.router_pull_policy, self.router_pull_secrets, resources
+            self.router_image,
+            self.router_role,
+            self.router_pull_policy,
+            self.router_pull_secrets,
+            resources,
+            self.router_body_memory_mib,
+            tuple(env),
         )
 
     def __post_init__(self) -> None:
@@ -191,10 +201,31 @@ OPTIONS = (
         "requests and limits of a router, as in a pod",
         "JSON",
     ),
+    Option(
+        "router_body_memory_mib",
+        "--router-body-memory-mib",
+        "TIERWISE_ROUTER_BODY_MEMORY_MIB",
+        "what the bodies of all requests in a router may take together",
+        "MIB",
+    ),
+    Option(
+        "router_env",
+        "--router-env",
+        "TIERWISE_ROUTER_ENV",
+        "further variables of a router's container, as in a pod",
+        "JSON",
+    ),
     Option("router_role", "--router-role", "TIERWISE_ROUTER_ROLE", "ClusterRole that is bound for the routers", "NAME"),
     Option("log_level", "--log-level", "TIERWISE_LOG_LEVEL", ", ".join(LOG_LEVELS)),
     Option("log_format", "--log-format", "TIERWISE_LOG_FORMAT", "text for people, json for machines"),
 )
+
+
+def _json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

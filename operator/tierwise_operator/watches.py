@@ -136,6 +136,7 @@ class Watches:
             nodes=_all(self._nodes),
             publications=self._catalogue.publications if self._catalogue is not None else NOTHING,
             routes=_all(self._routes) if known else (),
+            routes_known=known,
             route_children=(*_all(self._route_children), *routers) if known else (),
         )
 

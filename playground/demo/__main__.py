@@ -43,11 +43,11 @@ def parser() -> argparse.ArgumentParser:
 
 def watch(stage: Stage, load: scenario.Load, report: Path, out: TextIO, *, plain: bool) -> dict[str, list[TierSample]]:
     """Send the load and look until it is answered and the tiers are small again; the samples of each tier."""
-    # The name of a tier, sent as the model, reaches that tier through the route.
-    urls = {tier.name: (stage.address(), tier.name) for tier in scenario.tiers()}
+    served = [tier.name for tier in scenario.tiers()]
+    urls = {name: (stage.address(), scenario.asked(name)) for name in served}
     orders = report.with_suffix(".orders")
     drive.write_orders(orders, report, urls, load.arrivals)
-    samples: dict[str, list[TierSample]] = {tier.name: [] for tier in scenario.tiers()}
+    samples: dict[str, list[TierSample]] = {name: [] for name in (*served, scenario.BOUGHT)}
     began, wall = time.monotonic(), time.time()
     driver = stage.playground.start(sys.executable, "-m", "playground.demo.drive", str(orders))
     ended: float | None = None
@@ -63,7 +63,7 @@ def watch(stage: Stage, load: scenario.Load, report: Path, out: TextIO, *, plain
                     raise PlaygroundError(f"requests are still open {ANSWER_SECONDS:.0f} s after the last was sent")
                 if driver.poll() is not None:
                     ended = ended or at
-                    if all(seen[-1].replicas == 1 for seen in samples.values()) or at > ended + SHRINK_SECONDS:
+                    if all(samples[name][-1].replicas == 1 for name in served) or at > ended + SHRINK_SECONDS:
                         return samples
                 time.sleep(max(0.0, began + at + LOOK_SECONDS - time.monotonic()))
     finally:
@@ -109,7 +109,14 @@ def run(options: argparse.Namespace, environment: Mapping[str, str], out: TextIO
         time.sleep(2 * scenario.SCRAPE_SECONDS)  # the last answers' tokens are scraped
         answers, engines = drive.read_report(report), stage.served_tokens()
         accounts = tuple(
-            account.account(name, answers, seen, engines.get(name, (0.0, 0.0))) for name, seen in samples.items()
+            account.account(
+                name,
+                answers,
+                seen,
+                engines.get(name, (0.0, 0.0)),
+                scenario.PRICES if name == scenario.BOUGHT else None,
+            )
+            for name, seen in samples.items()
         )
         final = {name: seen[-1].replicas for name, seen in samples.items()}
         return summary.Summary(

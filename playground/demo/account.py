@@ -11,6 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+# Why a route sends a request to another tier than the one that its policy names.
+ELSEWHERE = frozenset({"Spill", "Fallback", "ContextLength"})
+
 
 @dataclass(frozen=True, slots=True)
 class TierSample:
@@ -26,7 +29,7 @@ class TierSample:
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What the client measured of one request. Seconds; tokens as the API's `usage` says; `lag` is how late it was
-    sent."""
+    sent. `tier` is the one that answered (that was asked for, where none did), `why` the route's reason for it."""
 
     tier: str
     ok: bool
@@ -36,11 +39,13 @@ class Answer:
     total: float
     lag: float = 0.0
     outcome: str = "ok"
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class TierAccount:
-    """The figures of one tier over the run. Seconds and US dollars."""
+    """The figures of one tier over the run. Seconds and US dollars. `share` is of all requests; `spilled` are those
+    that came because another tier was full, short or failing."""
 
     tier: str
     requests: int
@@ -55,6 +60,9 @@ class TierAccount:
     cost: float
     most_replicas: int
     cost_of_most: float  # had the dearest moment lasted all the time
+    share: float = 0.0
+    spilled: int = 0
+    external: bool = False
 
     @property
     def tokens(self) -> int:
@@ -88,11 +96,19 @@ def _duration(samples: Sequence[TierSample]) -> float:
 
 
 def account(
-    tier: str, answers: Iterable[Answer], samples: Sequence[TierSample], engine: tuple[float, float]
+    tier: str,
+    answers: Sequence[Answer],
+    samples: Sequence[TierSample],
+    engine: tuple[float, float],
+    prices: tuple[float, float] | None = None,
 ) -> TierAccount:
-    """The figures of one tier. `engine`: prompt and generated tokens by the engines' counters."""
+    """The figures of one tier. `engine`: prompt and generated tokens by the engines' counters; `prices`: of an external
+    API, US dollars per million of each."""
     mine = [answer for answer in answers if answer.tier == tier]
     good = [answer for answer in mine if answer.ok]
+    cost, of_most = integral(samples, "cost") / 3600, max((sample.cost for sample in samples), default=0.0)
+    if prices is not None:
+        cost = sum(each.prompt_tokens * prices[0] + each.completion_tokens * prices[1] for each in mine) / 1e6
     return TierAccount(
         tier=tier,
         requests=len(mine),
@@ -104,7 +120,10 @@ def account(
         ttft_p50=percentile((answer.ttft for answer in good), 50),
         ttft_p95=percentile((answer.ttft for answer in good), 95),
         replica_seconds=integral(samples, "replicas"),
-        cost=integral(samples, "cost") / 3600,
+        cost=cost,
         most_replicas=max((sample.replicas for sample in samples), default=0),
-        cost_of_most=max((sample.cost for sample in samples), default=0.0) * _duration(samples) / 3600,
+        cost_of_most=cost if prices is not None else of_most * _duration(samples) / 3600,
+        share=len(mine) / len(answers) if answers else 0.0,
+        spilled=sum(answer.why in ELSEWHERE for answer in mine),
+        external=prices is not None,
     )

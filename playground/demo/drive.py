@@ -2,8 +2,8 @@
 
     python -m playground.demo.drive ORDERS.json
 
-The orders name the tiers' Services and every request; each result is appended to the report as one JSON line as soon as
-it is there, so that the screen can follow.
+The orders name the route's address, the model that each tier's requests ask for, and every request; each result is
+appended to the report as one JSON line as soon as it is there, so that the screen can follow.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def read_report(path: Path) -> list[Answer]:
 
 def _answer(line: Mapping[str, Any]) -> Answer:
     return Answer(
-        tier=line["tier"],
+        tier=line["answered_by"] or line["tier"],
         ok=line["outcome"] == "ok",
         prompt_tokens=line["prompt_tokens"],
         completion_tokens=line["output_tokens"],
@@ -53,6 +53,7 @@ def _answer(line: Mapping[str, Any]) -> Answer:
         total=line["seconds"],
         lag=line["lag"],
         outcome=line["outcome"],
+        why=line["why"],
     )
 
 

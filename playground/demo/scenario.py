@@ -33,7 +33,11 @@ TRACE_RATE = 5.56  # requests per second of the Azure 2023 conversation trace
 SMALL_SHARE = 0.7
 SEED = 20231116  # the day the trace was recorded
 ROUTE = "chat"
+HARD = "chat-hard"  # the model's name in requests that the rule sends to the large tier
 NAMESPACE = "chat"
+BOUGHT, PROVIDER = "bought", "provider"
+PRICES = (2.50, 10.00)  # of the stub, US dollars per million tokens of prompt and answer
+SPILL_DOLLARS = "5"  # an hour, at most
 SCRAPE_SECONDS = 2
 # Two to three minutes for a replica to start, and the default window of 300 s, in the trace's time.
 LOAD_SECONDS = 3
@@ -88,14 +92,76 @@ def tiers() -> tuple[Tier, ...]:
     )
 
 
+def bought() -> dict[str, Any]:
+    """The tier that somebody else serves."""
+    address = f"http://{PROVIDER}.{NAMESPACE}.svc.cluster.local/v1"
+    external = {
+        "baseURL": address,
+        "model": "frontier",
+        "apiKeySecretRef": {"name": PROVIDER},
+        "prices": {"input": f"{PRICES[0]:.2f}", "output": f"{PRICES[1]:.2f}"},
+    }
+    return {
+        "apiVersion": "tierwise.io/v1alpha1",
+        "kind": "ModelTier",
+        "metadata": {"name": BOUGHT, "namespace": NAMESPACE},
+        "spec": {"external": external},
+    }
+
+
+def provider() -> tuple[dict[str, Any], ...]:
+    """A stub of an external API: one simulated engine that is fast and belongs to no tier, its Service, and a key."""
+    labels = {"app": PROVIDER}
+    container = {
+        "name": PROVIDER,
+        "image": "vllm/vllm-openai:v0.33.0",
+        "args": ["frontier/frontier-8b", "--served-model-name=frontier", "--port=8000"],
+        "ports": [{"name": "api", "containerPort": 8000}],
+        "readinessProbe": {"httpGet": {"path": "/health", "port": "api"}, "periodSeconds": 1},
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    pod = {
+        "automountServiceAccountToken": False,
+        "containers": [container],
+        "securityContext": {"runAsNonRoot": True, "runAsUser": 2000, "seccompProfile": {"type": "RuntimeDefault"}},
+    }
+    metadata = {"name": PROVIDER, "namespace": NAMESPACE}
+    template = {"metadata": {"labels": labels}, "spec": pod}
+    return (
+        {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"token": "the-key-of-the-stub"}},
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": metadata,
+            "spec": {"selector": labels, "ports": [{"name": "api", "port": 80, "targetPort": "api"}]},
+        },
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": metadata,
+            "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": template},
+        },
+    )
+
+
+def asked(tier: str) -> str:
+    """The model that this tier's requests name: the route's own, or the one that its rule knows."""
+    return ROUTE if tier == tiers()[0].name else HARD
+
+
 def route() -> dict[str, Any]:
-    """One endpoint over both tiers. Waiting is allowed for as long as an engine may take to start under this load."""
+    """One endpoint over both tiers, and over an external API for what they cannot take. Waiting is allowed for as long
+    as an engine may take to start under this load."""
+    small, large = (tier.name for tier in tiers())
     return {
         "apiVersion": "tierwise.io/v1alpha1",
         "kind": "ModelRoute",
         "metadata": {"name": ROUTE, "namespace": NAMESPACE},
         "spec": {
-            "tiers": [{"name": tier.name} for tier in tiers()],
+            "modelNames": [ROUTE, HARD],
+            "tiers": [{"name": small}, {"name": large}, {"name": BOUGHT, "use": "Overflow"}],
+            "policy": {"rules": [{"name": "hard", "match": {"model": HARD}, "tier": large}]},
+            "overflow": {"maxCostPerHour": SPILL_DOLLARS},
             "queue": {"maxRequests": 1000, "timeoutSeconds": 120},
             "drainSeconds": 20,
         },
@@ -115,7 +181,10 @@ def engine_config() -> dict[str, Any]:
     return {
         "speed": ENGINES_FASTER,
         "load_seconds": LOAD_SECONDS,
-        "models": {"*Qwen3-32B*": {"gpu": "NVIDIA-H100-80GB-HBM3"}},
+        "models": {
+            "*Qwen3-32B*": {"gpu": "NVIDIA-H100-80GB-HBM3"},
+            "frontier/*": {"gpu": "NVIDIA-H100-80GB-HBM3", "speed": 10 * ENGINES_FASTER},
+        },
     }
 
 
@@ -163,13 +232,15 @@ def load(environment: Mapping[str, str], seconds: float = TRACE_SECONDS) -> Load
 
 
 def explanation(chosen: Load) -> str:
-    """What is compressed, and what is simulated, in three lines."""
+    """What is compressed, what is simulated, and which way requests go, in three lines."""
     return (
         f"Load: {chosen.source}.\n"
         f"Compressed: requests arrive {ARRIVALS_FASTER} times faster than recorded, the engines work "
         f"{ENGINES_FASTER} times faster than the GPUs they stand for, 1 request in {round(1 / KEPT)} is kept: "
         f"{chosen.requests} requests in {chosen.seconds:.0f} s. An engine loads its model in {LOAD_SECONDS} s, the "
         f"scale-down window is {SCALE_DOWN_WINDOW_SECONDS} s instead of 300 s.\n"
-        f"Simulated: the engines (there is no GPU here). Real: everything else. All requests go to one ModelRoute; "
-        f"each names its tier, {SMALL_SHARE:.0%} of them the small one, by chance: nothing chooses by content yet."
+        f"Simulated: the engines (there is no GPU here). Real: everything else. All requests go to one ModelRoute: "
+        f"{SMALL_SHARE:.0%} of them name {ROUTE}, the others {HARD}, which a rule sends to the large tier (by chance: "
+        f"nothing chooses by content yet). What a full tier cannot take goes to the next, at last to a stub of an "
+        f"external API, for at most {SPILL_DOLLARS} dollars an hour."
     )

@@ -1,4 +1,4 @@
-"""Shows `kubectl get mt` again and again while the load runs.
+"""Shows `kubectl get mt` and `kubectl get mr` again and again while the load runs.
 
 On a terminal the table is redrawn in place; otherwise (a file, a pipe) it is printed now and then, one after another.
 What is drawn comes in as values, so that both ways show the same.
@@ -41,11 +41,9 @@ def headline(frame: Frame) -> str:
 
 
 def _drawn(frame: Frame) -> Group:
-    title, *rows = frame.table.split("\n")
     return Group(
-        Text("\n$ kubectl get modeltiers", style="dim"),
-        Text(title, style="bold"),
-        *(Text(row) for row in rows),
+        Text("\n$ kubectl get mt; kubectl get mr", style="dim"),
+        *(Text(row, style="bold" if row.startswith("NAME ") else "") for row in frame.table.split("\n")),
         Text(f"\n{headline(frame)}", style="cyan"),
         *(Text(event, style="green") for event in frame.events),
     )

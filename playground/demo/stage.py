@@ -15,7 +15,7 @@ from typing import Any
 import requests
 
 from playground.demo.account import TierSample
-from playground.demo.scenario import NAMESPACE, ROUTE, Tier, helm_values, route
+from playground.demo.scenario import BOUGHT, NAMESPACE, PROVIDER, ROUTE, Tier, bought, helm_values, provider, route
 from playground.errors import PlaygroundError
 from playground.handle import Playground
 from playground.release import Release
@@ -56,9 +56,11 @@ class Stage:
         say("the CRD is installed (helm, charts/tierwise-crds)")
         self.release.install(helm_values())
         say("the operator runs as a pod under its own ServiceAccount (helm, charts/tierwise)")
-        self.apply(*(dict(tier.manifest) for tier in tiers))
-        say(f"applied: {', '.join(f'modeltier {tier.name}' for tier in tiers)}; waiting for their first replicas")
-        self._until_ready("mt", {tier.name for tier in tiers})
+        self.apply(*provider(), *(dict(tier.manifest) for tier in tiers), bought())
+        names = [*(tier.name for tier in tiers), BOUGHT]
+        say(f"applied: {', '.join(f'modeltier {name}' for name in names)}; waiting for their first replicas")
+        self._until_ready("mt", set(names))
+        self._wait("deployment", PROVIDER)
         say("every tier answers")
         self.apply(route())
         self._until_ready("mr", {ROUTE})
@@ -112,6 +114,10 @@ class Stage:
 
     def _found(self, kind: str) -> list[Object]:
         return list(json.loads(self.playground.kubectl("get", kind, "-n", NAMESPACE, "-o", "json"))["items"])
+
+    def _wait(self, kind: str, name: str) -> None:
+        until = ("--for=condition=Available", f"--timeout={READY_SECONDS:.0f}s")
+        self.playground.kubectl("wait", f"{kind}/{name}", "-n", NAMESPACE, *until, timeout=READY_SECONDS + 10)
 
     def _until_ready(self, kind: str, names: set[str]) -> None:
         deadline = time.monotonic() + READY_SECONDS

@@ -61,6 +61,7 @@ def check(accounts: Sequence[TierAccount], planned: int, final: dict[str, int], 
             f"{account.tokens:,} and {account.engine_tokens:,}: {_gap(account)}",
         )
         for account in accounts
+        if not account.external
     ]
     moved = [
         Check(
@@ -69,6 +70,7 @@ def check(accounts: Sequence[TierAccount], planned: int, final: dict[str, int], 
             f"1 -> {account.most_replicas} -> {final.get(account.tier, 0)}",
         )
         for account in accounts
+        if not account.external
     ]
     alive = Check("the operator never restarted", restarts == 0, f"{restarts} restarts")
     return (answered, *tokens, *moved, alive)
@@ -126,6 +128,8 @@ def _figures(summary: Summary) -> Table:
         table.add_column(account.tier, justify="right")
     rows = (
         ("requests", "{0.requests:,}"),
+        ("share of all requests", "{0.share:.1%}"),
+        ("... that spilled or fell back to it", "{0.spilled:,}"),
         ("tokens, by the clients", "{0.tokens:,}"),
         ("tokens, by the engines", "{0.engine_tokens:,}"),
         ("TTFT p50 / p95, seconds", "{0.ttft_p50:.2f} / {0.ttft_p95:.2f}"),
@@ -135,8 +139,14 @@ def _figures(summary: Summary) -> Table:
         ("... of the most replicas all the time", "{0.cost_of_most:.3f}"),
     )
     for name, form in rows:
-        table.add_row(name, *(form.format(account) for account in summary.accounts))
+        cells = ["" if _of_engines(name, account) else form.format(account) for account in summary.accounts]
+        table.add_row(name, *cells)
     return table
+
+
+def _of_engines(name: str, account: TierAccount) -> bool:
+    """Whether the row says what only a tier with engines of ours has."""
+    return account.external and ("replica" in name or "engines" in name)
 
 
 def _events(summary: Summary) -> list[Text]:

@@ -16,6 +16,8 @@ import orjson
 from tierwise.routing.cost import Usage, read_usage
 from tierwise_router.sse import EventSplitter, data_of, ends_with_blank_line
 
+BOM = b"\xef\xbb\xbf"
+"""May begin a stream of events, and means nothing; clients that do not know it would miss the first event."""
 _DONE = b"[DONE]"
 _RESPONSE_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 _RESPONSE_IDLE = (".created", ".in_progress", ".queued", ".added", ".done")  # they frame the deltas, or repeat them
@@ -35,25 +37,30 @@ class Kind(Enum):
 
 
 class StreamReader:
-    """Of one streamed answer. `drop_usage`: the client has not asked for the event with usage."""
+    """Of one streamed answer. `drop_usage`: the client has not asked for the event with usage. `secret`: the key that
+    upstream was asked with; an error that repeats it is left out (`hidden`)."""
 
     __slots__ = (
         "_begun",
         "_drop_usage",
         "_ended",
         "_response_ended",
+        "_secret",
         "_splitter",
         "committed",
         "done",
         "error",
+        "hidden",
         "output_events",
         "response_id",
         "told_events",
         "usage",
     )
 
-    def __init__(self, drop_usage: bool) -> None:
+    def __init__(self, drop_usage: bool, secret: str | None = None) -> None:
         self._drop_usage = drop_usage
+        self._secret = secret
+        self.hidden = False
         self._splitter = EventSplitter()
         self.committed = False
         self.done = False
@@ -121,6 +128,9 @@ class StreamReader:
     def _dropped(self, event: bytes) -> bool:
         kind = self._kind(event)
         self._note(kind)
+        if kind is Kind.ERROR and repeats(event, self._secret):
+            self.hidden = True
+            return True
         return kind is Kind.USAGE_ONLY and self._drop_usage
 
     def _note(self, kind: Kind) -> None:
@@ -134,6 +144,8 @@ class StreamReader:
 
     def _kind(self, event: bytes) -> Kind:
         data = data_of(event)
+        if data is None and not self.told_events and event.startswith(BOM):
+            data = data_of(event[len(BOM) :])
         if data is None:
             return Kind.IDLE
         if data == _DONE:
@@ -193,6 +205,11 @@ class StreamReader:
         return Kind.IDLE if kind.endswith(_RESPONSE_IDLE) else Kind.CONTENT
 
 
+def repeats(said: bytes, secret: str | None) -> bool:
+    """Whether an error says the key again that upstream was asked with."""
+    return secret is not None and secret.encode() in said
+
+
 def _has_content(choice: dict[str, Any]) -> bool:
     delta = choice.get("delta")
     if isinstance(delta, dict):
@@ -211,7 +228,7 @@ def _is_json(data: bytes) -> bool:
 def read_whole(body: bytes) -> tuple[Usage | None, dict[str, Any]]:
     """The usage of an answer that came as one JSON object, and its values ({} where it is none)."""
     try:
-        values = orjson.loads(body)
+        values = orjson.loads(body.removeprefix(BOM))
     except orjson.JSONDecodeError:
         return None, {}
     if not isinstance(values, dict):

@@ -4,6 +4,8 @@ Reading never pauses, since a paused transport sees neither the end nor the rese
 gone must be noticed at once: what comes too early is kept up to a bound. A client that does not read its answer is
 noticed by a clock of its own, also when the connection is already closing: a transport waits for ever to write what is
 left. A client that has closed its sending side counts as gone, as it does for the engines behind.
+
+Who asks is found out when a head has come, so that a stranger cannot make the router read and keep a body.
 """
 
 from __future__ import annotations
@@ -13,12 +15,14 @@ import logging
 import socket
 from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
-from tierwise_router.http_request import Request, RequestParser
+from tierwise_router.bodies import Bodies
+from tierwise_router.http_request import MOST_BODY_BYTES, Request, RequestParser
 from tierwise_router.openai_error import ClientError
 from tierwise_router.reply import Reply as Reply
+from tierwise_router.unsent import unsent
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +33,8 @@ SEND_BUFFER_BYTES = 131_072  # megabytes otherwise, for each client that does no
 PROGRESS_BYTES = 16_384
 """A client that takes so much of its answer within the time for reading is slow, not stalled."""
 LINGER_SECONDS = 2.0
+LINGER_MOST_SECONDS = 10.0
+"""Of a client that goes on sending what is not read any more: most read the answer only when they have sent all."""
 FIRST_REQUEST_SECONDS = 1.0
 """How long a new connection may take to send its request while the server drains."""
 
@@ -37,11 +43,14 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Of a client connection, in seconds: for a head, for a body, between requests, and for reading some of what was
-    sent."""
+    """Of a client connection, in seconds: for a head, between requests, and for reading some of what was sent.
+
+    A body may take as long as it needs, but in any `body_window` seconds so many bytes of it must come as `body_rate`
+    (bytes a second) says: a large one over a slow line ends well, and one that only trickles does not."""
 
     head: float = 10.0
-    body: float = 60.0
+    body_window: float = 20.0
+    body_rate: float = 8192.0
     idle: float = 75.0
     write: float = 30.0
 
@@ -49,17 +58,33 @@ class Timeouts:
 Handler = Callable[[Request, Reply], Coroutine[Any, Any, None]]
 
 
-class ClientConnection(asyncio.Protocol):
-    """One connection. `connections` is where it stands while it is open."""
+def everybody(_: Request) -> None:
+    """Let every request in."""
 
-    def __init__(
-        self, handler: Handler, connections: set[ClientConnection], timeouts: Timeouts, most_body_bytes: int
-    ) -> None:
-        self._handler = handler
-        self._connections = connections
-        self._timeouts = timeouts
+
+@dataclass(slots=True)
+class Shared:
+    """What all client connections of a server have in common.
+
+    `admit` is asked when a head has come, before any of its body is read; it raises ClientError for a request that must
+    not come in, and may say of the request that its body is not kept. `open`: the connections that there are."""
+
+    handler: Handler
+    admit: Callable[[Request], None] = everybody
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    most_body_bytes: int = MOST_BODY_BYTES
+    bodies: Bodies = field(default_factory=Bodies)
+    open: set[ClientConnection] = field(default_factory=set)
+
+
+class ClientConnection(asyncio.Protocol):
+    """One connection."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._timeouts = shared.timeouts
         self._loop = asyncio.get_running_loop()
-        self._parser = RequestParser(self, most_body_bytes)
+        self._parser = RequestParser(self, shared.most_body_bytes, shared.bodies)
         self._transport: asyncio.Transport | None = None
         self._waiting: deque[Request] = deque()
         self._early: list[bytes] = []
@@ -68,9 +93,11 @@ class ClientConnection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._since = self._loop.time()  # of the present state: idle, head, body, or the last progress in writing
         self._unsent = 0
-        self._owes_continue: Request | None = None
+        self._body_seen = 0  # bytes of the body that had come at `_since`
+        self._unasked: Request | None = None  # its head came behind another request
         self._cut_off = False
         self._lingering = False
+        self._lingers_since = 0.0
         self._asked = False
         self.closing = False
         self.paused = False
@@ -81,7 +108,7 @@ class ClientConnection(asyncio.Protocol):
         """It is open."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(WRITE_HIGH_BYTES, WRITE_LOW_BYTES)
-        self._connections.add(self)
+        self._shared.open.add(self)
         sock = transport.get_extra_info("socket")
         if sock is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
@@ -89,6 +116,9 @@ class ClientConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """The client has sent something."""
         if self._lingering:
+            now = self._loop.time()
+            if now - self._lingers_since < LINGER_MOST_SECONDS:
+                self._since = now
             return
         if self._reply is not None:
             self._early_bytes += len(data)
@@ -110,7 +140,9 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It has ended."""
-        self._connections.discard(self)
+        self._shared.open.discard(self)
+        self._parser.stop()
+        self._forget_waiting()
         self._gone()
 
     def pause_writing(self) -> None:
@@ -129,14 +161,12 @@ class ClientConnection(asyncio.Protocol):
     # --- what the parser calls --------------------------------------------------------------------------------------
 
     def head_came(self, request: Request) -> None:
-        """A head is complete: the client may be waiting for the word to send its body."""
-        self._since = self._loop.time()
-        if not request.expects_continue:
-            return
+        """A head is complete: whether its body may follow, and the client may be waiting for the word to send it."""
+        self._since, self._body_seen = self._loop.time(), 0
         if self._reply is None and not self._waiting:
-            self.write(_CONTINUE)
+            self._let_in(request)
         else:
-            self._owes_continue = request
+            self._unasked = request
 
     def request_came(self, request: Request) -> None:
         """A request is complete."""
@@ -145,6 +175,7 @@ class ClientConnection(asyncio.Protocol):
             self._waiting.append(request)
         else:
             self.closing = self._cut_off = True
+            self._shared.bodies.give_back(request)
         self._next()
 
     # --- the server -------------------------------------------------------------------------------------------------
@@ -171,7 +202,8 @@ class ClientConnection(asyncio.Protocol):
 
     def end(self) -> None:
         """End it when what is written has gone out."""
-        if self._transport is not None:
+        # Not twice: over TLS, asyncio takes the second close() for the end of all, and abort() for nothing.
+        if self._transport is not None and not self._transport.is_closing():
             self._mark()
             self._transport.close()
 
@@ -196,9 +228,13 @@ class ClientConnection(asyncio.Protocol):
             self._check_writing(now, self._transport)
         elif self._reply is not None:
             return
-        elif self._parser.in_body or self._parser.in_head:
-            if waited > (self._timeouts.body if self._parser.in_body else self._timeouts.head):
-                self._refuse(ClientError(408, "the request did not come in time", code="request_timeout", close=True))
+        elif self._parser.in_body:
+            self._check_body(now, waited)
+        elif self._parser.in_head:
+            if waited > self._timeouts.head:
+                self._too_slow()
+        elif unsent(self._transport):
+            self._check_writing(now, self._transport)
         elif waited > self._timeouts.idle:
             self.end()
 
@@ -208,7 +244,7 @@ class ClientConnection(asyncio.Protocol):
         try:
             self._parser.feed(data)
         except ClientError as error:
-            self._waiting.clear()
+            self._forget_waiting()
             if self._reply is None:
                 self._refuse(error)
             else:
@@ -219,13 +255,14 @@ class ClientConnection(asyncio.Protocol):
             return
         request = self._waiting.popleft()
         self._reply = Reply(self, request)
-        self._task = self._loop.create_task(self._handler(request, self._reply))
+        self._task = self._loop.create_task(self._shared.handler(request, self._reply))
         self._task.add_done_callback(self._answered)
 
     def _answered(self, task: asyncio.Task[None]) -> None:
         reply, self._reply, self._task = self._reply, None, None
         if reply is None or self._transport is None:
             return
+        self._shared.bodies.give_back(reply.request)
         error = None if task.cancelled() else task.exception()
         if error is not None:
             logger.error("a request has failed within the router", exc_info=error)
@@ -247,9 +284,8 @@ class ClientConnection(asyncio.Protocol):
         """Take what has come while a request was answered."""
         early, self._early, self._early_bytes = self._early, [], 0
         self._next()
-        owed, self._owes_continue = self._owes_continue, None
-        if owed is not None and not owed.complete and not self.answering:
-            self.write(_CONTINUE)
+        if not self.answering:
+            self._ask_behind()
         for position, data in enumerate(early):
             if self.answering:
                 self._early = early[position:]
@@ -258,6 +294,43 @@ class ClientConnection(asyncio.Protocol):
             if self._lingering:
                 return
             self._feed(data)
+
+    def _let_in(self, request: Request) -> None:
+        """Raises ClientError for a request that must not come in, or whose body there is no room for."""
+        self._shared.admit(request)
+        if request.keeps_body and request.length:
+            self._shared.bodies.expect(request.length)
+        if request.expects_continue:
+            self.write(_CONTINUE)
+
+    def _ask_behind(self) -> None:
+        """The request whose head came behind another one is the next: what was not asked then."""
+        request, self._unasked = self._unasked, None
+        if request is None or request.complete:
+            return
+        try:
+            self._let_in(request)
+        except ClientError as error:
+            self._parser.stop()
+            self._refuse(error)
+
+    def _forget_waiting(self) -> None:
+        for request in self._waiting:
+            self._shared.bodies.give_back(request)
+        self._waiting.clear()
+
+    def _check_body(self, now: float, waited: float) -> None:
+        if waited <= self._timeouts.body_window:
+            return
+        come = self._parser.body_bytes - self._body_seen
+        if come < self._timeouts.body_rate * waited:
+            self._too_slow()
+        else:
+            self._since, self._body_seen = now, self._parser.body_bytes
+
+    def _too_slow(self) -> None:
+        self._parser.stop()
+        self._refuse(ClientError(408, "the request did not come in time", code="request_timeout", close=True))
 
     def _refuse(self, error: ClientError) -> None:
         """Answer what is no request."""
@@ -272,6 +345,7 @@ class ClientConnection(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             return
         self._lingering = True
+        self._lingers_since = self._loop.time()
         self._mark()
         if self._transport.can_write_eof():
             self._transport.write_eof()
@@ -280,14 +354,14 @@ class ClientConnection(asyncio.Protocol):
         """From now on something has to happen: the client reads what was sent to it."""
         self._since = self._loop.time()
         if self._transport is not None:
-            self._unsent = self._transport.get_write_buffer_size()
+            self._unsent = unsent(self._transport)
 
     def _check_writing(self, now: float, transport: asyncio.Transport) -> None:
-        unsent = transport.get_write_buffer_size()
-        if unsent <= self._unsent - PROGRESS_BYTES or (self._unsent and not unsent):
-            self._since, self._unsent = now, unsent
-        self._unsent = max(self._unsent, unsent)
-        if now - self._since > (self._timeouts.write if unsent else LINGER_SECONDS):
+        left = unsent(transport)
+        if left <= self._unsent - PROGRESS_BYTES or (self._unsent and not left):
+            self._since, self._unsent = now, left
+        self._unsent = max(self._unsent, left)
+        if now - self._since > (self._timeouts.write if left else LINGER_SECONDS):
             self.abort()
 
     def _gone(self) -> None:

@@ -1,17 +1,21 @@
 """Says which request goes where: OpenAI's paths to the relay, the probes, the list of models, everything else away.
 
-Paths are compared as they came: no percent-decoding, no `//`, no `..`, so that what is allowed is what is written here.
+Paths are compared as they came: no percent-decoding but of a model's name, no `//`, no `..`, so that what is allowed is
+what is written here.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
+from urllib.parse import unquote
 
 import orjson
 
 from tierwise_router.client_connection import Reply
 from tierwise_router.http_request import Request
+from tierwise_router.kept_responses import PATH, KeptResponses
 from tierwise_router.openai_error import ClientError
 from tierwise_router.relay import Relay
 from tierwise_router.router_state import RouterState
@@ -29,12 +33,32 @@ class Gateway:
         self._state = state
         self._ready = ready
         self._relay = Relay(state, self.tenant)
+        self._kept = KeptResponses(state, self.tenant)
+
+    def admit(self, request: Request) -> None:
+        """Whether a body may follow this head. Raises ClientError (401) for a stranger's: it is not read. Only what is
+        relayed is kept; without a body there is nothing to protect, and the request is answered in its turn."""
+        request.keeps_body = request.method == "POST" and request.path in RELAYED
+        if request.length == 0 or not request.keeps_body:
+            return
+        try:
+            request.tenant = self.tenant(request)
+        except ClientError as error:
+            state = self._state
+            record = state.begin(request, request.path)
+            record.outcome, record.status = "client_error", error.status
+            state.ended(record)
+            said = {"x-request-id": record.id, "x-tierwise-request-id": record.id}
+            raise replace(error, close=True, headers=said) from None
 
     async def __call__(self, request: Request, reply: Reply) -> None:
         """Answer one request."""
         path = request.path
         if path in RELAYED and request.method == "POST":
             await self._relay(request, reply)
+            return
+        if path.startswith(PATH):
+            await self._kept(request, reply)
             return
         try:
             self._other(request, reply)
@@ -81,7 +105,7 @@ class Gateway:
         if path == MODELS:
             _json(reply, {"object": "list", "data": [_model(name) for name in names]})
             return
-        name = path.removeprefix(MODELS + "/")
+        name = unquote(path.removeprefix(MODELS + "/"))  # clients write the / of a name as %2F; it is only compared
         if name not in names:
             raise ClientError(404, f"the model {name!r} does not exist on this route", code="model_not_found")
         _json(reply, _model(name))

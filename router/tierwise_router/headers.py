@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from tierwise_router.record import Record
 from tierwise_router.upstream import Server
 
 _HOP_BY_HOP = frozenset(
@@ -67,17 +68,35 @@ def to_upstream(
     ]
 
 
+def own(record: Record) -> list[tuple[str, str]]:
+    """What the router says of an answer."""
+    said = [("x-request-id", record.id), ("x-tierwise-request-id", record.id)]
+    if record.tier:
+        said += [("x-tierwise-tier", record.tier), ("x-tierwise-reason", record.reason)]
+    return said
+
+
 def request_bytes(
-    server: Server, path: str, headers: Iterable[tuple[bytes, bytes]], body: bytes, request_id: str, key: str | None
+    server: Server,
+    path: str,
+    headers: Iterable[tuple[bytes, bytes]],
+    body: bytes | None,
+    request_id: str,
+    key: str | None,
+    *,
+    method: str = "POST",
 ) -> bytes:
-    """A POST as it goes upstream. No compression: a compressed stream of events has no usage that could be read."""
+    """A request as it goes upstream. No compression: a compressed stream of events has no usage that could be read."""
     lines = [
-        b"POST %b HTTP/1.1\r\nhost: %b\r\ncontent-type: application/json\r\naccept-encoding: identity\r\n"
-        b"x-request-id: %b\r\ncontent-length: %d\r\n"
-        % ((server.prefix + path).encode(), server.authority.encode(), request_id.encode(), len(body))
+        b"%b %b HTTP/1.1\r\nhost: %b\r\naccept-encoding: identity\r\nx-request-id: %b\r\n"
+        % (method.encode(), (server.prefix + path).encode(), server.authority.encode(), request_id.encode())
     ]
+    if body is not None:
+        lines.append(b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body))
+    elif method != "GET":
+        lines.append(b"content-length: 0\r\n")
     if key is not None:
         lines.append(b"authorization: Bearer %b\r\n" % key.encode())
     lines += [b"%b: %b\r\n" % (name, value) for name, value in headers]
-    lines += [b"\r\n", body]
+    lines += [b"\r\n", body or b""]
     return b"".join(lines)

@@ -35,7 +35,11 @@ _ALIASES = frozenset({b"transfer_encoding", b"content_length"})
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """One request. `headers` in the order they came, names in lower case; `complete` when its body has come whole."""
+    """One request. `headers` in the order they came, names in lower case; `complete` when its body has come whole.
+
+    `length` is what its head says of its body: bytes, 0 for none, None for chunks. `keeps_body` False: the body is read
+    and dropped. `tenant`: who asks, where that was found out before the body was read. `held`: bytes of the body that
+    are counted as memory."""
 
     method: str
     path: str
@@ -46,6 +50,10 @@ class Request:
     expects_continue: bool = False
     body: bytearray = field(default_factory=bytearray)
     complete: bool = False
+    length: int | None = 0
+    keeps_body: bool = True
+    tenant: str | None = None
+    held: int = 0
 
     def header(self, name: bytes) -> str | None:
         """The last value of a header (name in lower case)."""
@@ -67,17 +75,42 @@ class Sink(Protocol):
         ...
 
 
+class Memory(Protocol):
+    """Where the memory of bodies is counted."""
+
+    def take(self, request: Request, size: int) -> None:
+        """So many bytes more of a body have come. Raises ClientError where there is no room for them."""
+        ...
+
+    def give_back(self, request: Request) -> None:
+        """Its body will not be read."""
+        ...
+
+
+class _Boundless:
+    """Memory that nobody counts."""
+
+    def take(self, request: Request, size: int) -> None:
+        """There is room."""
+
+    def give_back(self, request: Request) -> None:
+        """Nothing was taken."""
+
+
 class RequestParser:
     """Of one connection. After it has raised, or after a request that ends the connection, nothing is read any more."""
 
-    def __init__(self, sink: Sink, most_body_bytes: int = MOST_BODY_BYTES) -> None:
+    def __init__(self, sink: Sink, most_body_bytes: int = MOST_BODY_BYTES, memory: Memory | None = None) -> None:
         self._sink = sink
+        self._memory = memory or _Boundless()
         self._most_body = most_body_bytes
         self._parser = httptools.HttpRequestParser(self)
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._head_bytes = 0
         self._raw = 0
+        self.body_bytes = 0
+        """Of the body that is coming; framing does not count."""
         self._request: Request | None = None
         self._begun = False
         self._upgrading = False
@@ -105,15 +138,22 @@ class RequestParser:
                 self._body_after_upgrade(rest)
             self._check_bounds()
         except ClientError:
-            self._failed = True
-            self._begun, self._request = False, None
+            self.stop()
             if not self._over:  # what lies behind the last request is nobody's
                 raise
+
+    def stop(self) -> None:
+        """Read nothing any more, and forget what has come of a request."""
+        self._failed = True
+        if self._request is not None:
+            self._memory.give_back(self._request)
+        self._begun, self._request = False, None
 
     # --- what httptools calls ---------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         """A message begins."""
+        self.body_bytes = 0
         self._url, self._headers, self._head_bytes = b"", [], 0
         self._request = None
         self._begun = not self._over
@@ -146,11 +186,15 @@ class RequestParser:
 
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""
-        if self._request is None:
+        request = self._request
+        if request is None:
             return
-        if len(self._request.body) + len(data) > self._most_body:
+        self.body_bytes += len(data)
+        if self.body_bytes > self._most_body:
             raise _too_long(self._most_body)
-        self._request.body += data
+        if request.keeps_body:
+            self._memory.take(request, len(data))
+            request.body += data
 
     def on_message_complete(self) -> None:
         """The message is complete."""
@@ -199,6 +243,7 @@ class RequestParser:
             headers=self._headers,
             keep_alive=version == "1.1" and self._parser.should_keep_alive(),
             expects_continue=bool(expected) and version == "1.1",
+            length=None if codings else int(lengths[0]) if lengths else 0,
         )
 
     def _read(self, data: bytes) -> bytes | None:
@@ -232,7 +277,7 @@ class RequestParser:
         if self._request is None:
             if self._raw > MOST_URL_BYTES + MOST_HEAD_BYTES:
                 raise _too_large()
-        elif self._raw > FRAMING_BYTES + MOST_HEAD_BYTES + (1 + FRAMING_PER_BYTE) * len(self._request.body):
+        elif self._raw > FRAMING_BYTES + MOST_HEAD_BYTES + (1 + FRAMING_PER_BYTE) * self.body_bytes:
             raise _bad("the chunks of the body are too small or their frames too large")
 
 

@@ -13,6 +13,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from tierwise.routing.route import Priority
+from tierwise_router.bodies import Bodies
 from tierwise_router.record import Histogram
 from tierwise_router.router_state import RouterState
 
@@ -22,8 +23,9 @@ PREFIX = "tierwise_router_"
 class RouterCollector(Collector):
     """All series of one router."""
 
-    def __init__(self, state: RouterState) -> None:
+    def __init__(self, state: RouterState, bodies: Bodies) -> None:
         self._state = state
+        self._bodies = bodies
 
     def collect(self) -> Iterator[Metric]:
         """The series, as they are now."""
@@ -68,7 +70,9 @@ class RouterCollector(Collector):
         retries.add_metric(["denied"], ledger.retries_denied)
         dropped = _counter("log_lines_dropped", "Lines of the access log that were not written.")
         dropped.add_metric([], ledger.lines_dropped)
-        yield from (requests, choices, failures, tokens, estimated, refused, wanted, retries, dropped)
+        bodies = _counter("bodies_refused", "Bodies that there was no memory for.")
+        bodies.add_metric([], self._bodies.refused)
+        yield from (requests, choices, failures, tokens, estimated, refused, wanted, retries, dropped, bodies)
 
     def _money(self) -> Iterator[Metric]:
         ledger, purse = self._state.ledger, self._state.purse
@@ -80,11 +84,19 @@ class RouterCollector(Collector):
             tenants.add_metric([tenant], float(amount))
         yield from (cost, tenants)
         if purse.account is not None:
-            budget = _gauge("budget_usd", "US dollars of the present period.", "part")
+            budget = _gauge(
+                "budget_usd",
+                "US dollars of the present period; largest: the dearest estimate of the last minutes.",
+                "part",
+            )
             budget.add_metric(["allowance"], float(purse.account.allowance))
             budget.add_metric(["spent"], float(purse.account.spent))
             budget.add_metric(["reserved"], float(purse.account.reserved))
+            budget.add_metric(["largest"], float(purse.largest))
             yield budget
+            period = _gauge("budget_period_start_seconds", "When the period of the budget began (Unix time).")
+            period.add_metric([], purse.account.period.timestamp() if purse.account.period.year > 1 else 0)
+            yield period
 
     def _now(self) -> Iterator[Metric]:
         waiting = _gauge("waiting", "Requests that wait for a replica.", "tier", "priority")
@@ -105,7 +117,9 @@ class RouterCollector(Collector):
             blocks.add_metric([name], len(tier.index))
         streams = _gauge("streams", "Attempts under way.")
         streams.add_metric([], len(self._state.attempts))
-        yield from (waiting, in_flight, replicas, blocks, streams)
+        held = _gauge("body_bytes", "Bytes of the bodies of all requests that are in memory.")
+        held.add_metric([], self._bodies.used)
+        yield from (waiting, in_flight, replicas, blocks, streams, held)
 
 
 def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:

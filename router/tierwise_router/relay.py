@@ -19,20 +19,21 @@ from tierwise.routing.route import Priority
 from tierwise.routing.tier_choice import (
     BUDGET,
     FALLBACK,
-    PREVIOUS_RESPONSE,
     SPILL,
     Candidate,
     TierChoice,
     choose_tiers,
 )
+from tierwise_router import response_ids
 from tierwise_router.attempt import Attempt, End, Result
 from tierwise_router.client_connection import Reply
-from tierwise_router.headers import request_bytes, to_upstream
+from tierwise_router.headers import own, request_bytes, to_upstream
 from tierwise_router.http_request import Request
+from tierwise_router.kept_responses import choice_of_previous
 from tierwise_router.openai_error import ClientError
 from tierwise_router.purse import Hold
-from tierwise_router.record import Charge, Record
-from tierwise_router.relay_errors import SENTENCES, answer_of, busy, refused
+from tierwise_router.record import Asked, Charge, Record
+from tierwise_router.relay_errors import SENTENCES, answer_of, budget_spent, busy, refused, resting
 from tierwise_router.request_body import Body, Shape, read, shape
 from tierwise_router.router_state import RouterState
 from tierwise_router.tier import QueueFull, QueueTimeout, Slot, Tier, Wish
@@ -80,16 +81,16 @@ class Relay:
     async def __call__(self, request: Request, reply: Reply) -> None:
         """Answer one request."""
         state = self._state
-        record = Record(state.new_id(), state.monotonic(), path=request.path)
+        record = state.begin(request, request.path)
         state.retries.request()
         try:
-            record.tenant = self._identify(request)
+            record.tenant = self._identify(request) if request.tenant is None else request.tenant
             await self._answer(request, reply, record)
         except ClientError as error:
             record.status = error.status
             record.outcome = record.outcome or ("client_error" if error.status in (400, 401, 404, 413) else "refused")
             if not reply.started:
-                reply.error(error, self._own_headers(record))
+                reply.error(error, own(record))
         except asyncio.CancelledError:
             record.outcome, record.status = "client_gone", 499
             raise
@@ -101,7 +102,9 @@ class Relay:
 
     async def _answer(self, request: Request, reply: Reply, record: Record) -> None:
         state = self._state
-        body = read(bytes(request.body))
+        raw = bytes(request.body)
+        request.body.clear()  # once in memory is enough
+        body = read(raw)
         facts_of = shape(body.values)
         record.model, record.stream = body.model, body.stream
         priority = self._priority(request, body)
@@ -109,6 +112,7 @@ class Relay:
         until = record.began_at + state.route.deadlines.request_seconds
         job = _Job(request, reply, record, body, facts_of, priority, until)
         candidates = self._candidates(job)
+        body.values.clear()  # they take more memory than the body itself, and all that is needed of them is read
         spent = False
         position = 0
         while position < len(candidates):
@@ -119,8 +123,8 @@ class Relay:
             tier = state.tiers.get(candidate.tier.name)
             if tier is None:
                 continue  # the route has changed meanwhile
-            if tier.resting(state.monotonic()):
-                job.error = job.error or busy(429, "the provider has asked for a pause", 10, "provider_resting")
+            if tier.resting(now := state.monotonic()):
+                job.error = job.error or resting(tier.rest_seconds(now))
                 continue
             record.tier, record.reason = tier.spec.name, candidate.reason
             hold = self._hold(job, tier, candidate.reason)
@@ -157,32 +161,23 @@ class Relay:
         record.rule = choice.rule
         first = choice.candidates[0]
         wanted_tier = choice.candidates[1].tier if first.reason == SPILL else first.tier
-        state.tiers[wanted_tier.name].counts.wanted += 1
+        state.tiers[wanted_tier.name].counts.want(spilled=first.reason == SPILL)
         return list(choice.candidates)
 
     def _of_previous(self, job: _Job) -> TierChoice | None:
-        """Where the response that this one continues was made, if that is known. An engine keeps responses in its own
-        memory, a provider in its account."""
-        state = self._state
+        """Where the response that this one continues was made, if that is known."""
         previous = job.body.values.get("previous_response_id") if job.request.path == _RESPONSES else None
-        owner = state.owner(previous) if isinstance(previous, str) else None
-        tier = state.tiers.get(owner[0]) if owner is not None else None
-        if owner is None or tier is None:
+        if not isinstance(previous, str):
             return None
-        if not any(one.key == owner[1] and not one.draining for one in tier.replicas):
-            raise ClientError(
-                404,
-                "the replica that kept the previous response is gone; send the whole conversation instead",
-                code="previous_response_not_found",
-                param="previous_response_id",
-            )
-        job.kept_by = owner[1]
-        return TierChoice((Candidate(tier.spec, PREVIOUS_RESPONSE),))
+        choice, job.kept_by = choice_of_previous(self._state, previous, job.record.tenant)
+        return choice
 
     def _hold(self, job: _Job, tier: Tier, reason: str) -> Hold | None:
         """The money for one attempt at a tier, or None with the reason in `job.error`."""
         spilled = reason in (SPILL, FALLBACK) and tier.spec.external
-        amount = estimate(job.shape.prompt_tokens, job.shape.max_tokens, tier.spec.tariff)
+        asked = job.body.values.get("service_tier")
+        billed_as = asked if isinstance(asked, str) else ""
+        amount = estimate(job.shape.prompt_tokens, job.shape.max_tokens, tier.spec.tariff, billed_as)
         purse = self._state.purse
         job.capped = spilled and not purse.spill_fits(amount)
         if job.capped:
@@ -194,13 +189,7 @@ class Relay:
         hold = purse.hold(amount, spilled)
         if hold is None:
             tier.counts.refuse("budget")
-            seconds = min(120.0, purse.seconds_until_renewed())
-            job.error = job.error or ClientError(
-                429,
-                "the budget of this route is spent; ask the owner of the route to raise spec.budget, or wait",
-                code="budget_spent",
-                headers={"retry-after": str(max(1, round(seconds))), "x-should-retry": "false"},
-            )
+            job.error = job.error or budget_spent(*purse.refusal())
         return hold
 
     async def _try_tier(self, job: _Job, tier: Tier, hold: Hold) -> bool:
@@ -229,7 +218,8 @@ class Relay:
             if late.ready:
                 job.error = busy(429, "no replica was free in time", tier.retry_after_seconds(), "queue_timeout")
             else:
-                job.error = busy(503, "no replica is ready; the tier may be starting", 30, "no_replica_ready")
+                said = "no replica is ready; the tier may be starting"
+                job.error = busy(503, said, tier.retry_after_seconds(), "no_replica_ready")
         finally:
             job.record.waited_seconds += state.monotonic() - asked_at
         return None
@@ -270,9 +260,9 @@ class Relay:
         try:
             try:
                 connection = (None if job.stale or replica in job.tried else pool.take(started)) or await pool.connect()
-                attempt = self._prepared(job, connection, slot)
+                attempt = self._prepared(job, connection, slot, state.key_of(tier.spec))
                 with state.watched(attempt, job.until):
-                    attempt.send(self._request_bytes(job, tier, pool.server))
+                    attempt.send(self._request_bytes(job, tier, replica, pool.server))
                     result = await attempt.done
                 self._give_back(pool, connection, attempt)
             except UpstreamError as error:
@@ -302,25 +292,33 @@ class Relay:
         else:
             connection.close()
 
-    def _prepared(self, job: _Job, connection: Connection, slot: Slot) -> Attempt:
+    def _prepared(self, job: _Job, connection: Connection, slot: Slot, key: str | None) -> Attempt:
         replica = slot.pick.replica
 
         def begun() -> None:
-            replica.breaker.succeeded()
+            replica.breaker.begun()
             replica.computed(slot.mark)
 
         return Attempt(
             connection,
             job.reply,
-            lambda: self._own_headers(job.record),
+            lambda: own(job.record),
             begun,
             stream=job.body.stream,
             drop_usage=self._forces_usage(job),
+            secret=key,
         )
 
-    def _request_bytes(self, job: _Job, tier: Tier, server: Server) -> bytes:
+    def _request_bytes(self, job: _Job, tier: Tier, replica: Replica, server: Server) -> bytes:
         headers = to_upstream(job.request.headers, private=self._state.private_headers, external=tier.spec.external)
-        body = job.body.upstream(tier.spec.model, self._forces_usage(job))
+        name = None
+        if job.request.path == _RESPONSES and not tier.spec.external:
+            name = response_ids.name(tier.spec.name, replica.key, job.record.tenant, self._state.clocks.chance())
+        body = job.body.upstream(tier.spec.model, self._forces_usage(job), name)
+        if job.record.trace is not None:
+            spec, of = tier.spec, job.shape.max_tokens
+            asked = Asked(spec.name, spec.model, job.request.path, server.host, server.port, job.body.stream, of)
+            headers = job.record.trace.attempting(headers, asked)
         return request_bytes(server, job.request.path, headers, body, job.record.id, self._state.key_of(tier.spec))
 
     @staticmethod
@@ -338,6 +336,9 @@ class Relay:
             )
             usage = Usage(job.shape.prompt_tokens, output=result.output_events, estimated=True) if worked else Usage()
         money = cost(usage, tier.spec.tariff, replica_seconds)
+        if job.record.trace is not None:
+            failure = "" if result.failure is None else result.failure.value
+            job.record.trace.attempted(result.status, failure, usage, result.first_content_seconds)
         if money or usage.prompt or usage.output:
             job.record.charges.append(Charge(tier.spec.name, usage, money))
 
@@ -345,8 +346,8 @@ class Relay:
         replica = slot.pick.replica
         if result.usage is not None and not tier.spec.external:
             tier.index.correct(replica.key, slot.pick.matched, result.usage.cached_input)
-        if result.response_id and job.request.path == _RESPONSES:
-            self._state.remember(result.response_id, tier.spec.name, replica.key)
+        if job.request.path == _RESPONSES and result.response_id and not response_ids.mark_of(result.response_id):
+            self._state.remember(result.response_id, tier.spec.name, replica.key, job.record.tenant)
 
     def _judge(self, job: _Job, tier: Tier, replica: Replica, result: Result) -> Verdict | None:
         state, record = self._state, job.record
@@ -389,13 +390,7 @@ class Relay:
         record = job.record
         record.status, record.outcome = result.status, "client_error"
         headers = [(name, result.headers[name]) for name in ("content-type",) if name in result.headers]
-        job.reply.whole(result.status, headers + self._own_headers(record), result.body)
-
-    def _own_headers(self, record: Record) -> list[tuple[str, str]]:
-        said = [("x-request-id", record.id), ("x-tierwise-request-id", record.id)]
-        if record.tier:
-            said += [("x-tierwise-tier", record.tier), ("x-tierwise-reason", record.reason)]
-        return said
+        job.reply.whole(result.status, headers + own(record), result.body)
 
     def _priority(self, request: Request, body: Body) -> Priority:
         said = request.header(self._state.route.clients.priority_header.encode()) or ""

@@ -1,7 +1,8 @@
 """Reads of a request's body what routing needs, and makes the body that goes upstream.
 
-Everything else is left byte for byte, fields that nobody knows included. Two things are changed: the model's name, and
-for a stream whose client did not ask for usage, a request for it; without usage nothing can be counted.
+Everything else is left byte for byte, fields that nobody knows included. Three things are changed: the model's name;
+for a stream whose client did not ask for usage, a request for it, since without usage nothing can be counted; and for
+/v1/responses the name of the response, by which it is found again (`response_ids`).
 """
 
 from __future__ import annotations
@@ -40,18 +41,27 @@ class Body:
     places: dict[str, Span]
     options: bytes
     """What stands in place of the `stream_options` when usage is asked for."""
+    names_itself: bool = False
+    """Whether the client has chosen the `request_id`."""
 
-    def upstream(self, model: str, force_usage: bool) -> bytes:
-        """The body to send: with the model's name of the tier, and with usage asked for."""
+    def upstream(self, model: str, force_usage: bool, request_id: str | None = None) -> bytes:
+        """The body to send: with the model's name of the tier, with usage asked for, and with a name for the response
+        where the client has chosen none."""
         changes: dict[Span, bytes] = {}
         if model != self.model:
             changes[self.places["model"]] = orjson.dumps(model)
         if force_usage and "stream_options" in self.places:
             changes[self.places["stream_options"]] = self.options
         elif force_usage:
-            opening = self.raw.index(b"{") + 1
-            changes[Span(opening, opening)] = _USAGE
+            changes[self._opening] = _USAGE
+        elif request_id is not None and not self.names_itself:
+            changes[self._opening] = b'"request_id":"%b",' % request_id.encode()
         return splice(self.raw, changes) if changes else self.raw
+
+    @property
+    def _opening(self) -> Span:
+        opening = self.raw.index(b"{") + 1
+        return Span(opening, opening)
 
 
 def read(raw: bytes) -> Body:
@@ -71,7 +81,7 @@ def read(raw: bytes) -> Body:
         raise ClientError(400, "stream must be true or false", param="stream")
     try:
         places = members(raw, values, _WANTED)
-        with_usage = orjson.dumps({**(options or {}), "include_usage": True})
+        with_usage = orjson.dumps(_with_usage(options or {}))
     except NotAnObject as error:
         raise ClientError(400, str(error), code="duplicate_key") from None
     except orjson.JSONEncodeError:
@@ -84,7 +94,14 @@ def read(raw: bytes) -> Body:
         wants_usage=bool(options and options.get("include_usage")),
         places=places,
         options=with_usage,
+        names_itself="request_id" in values,
     )
+
+
+def _with_usage(options: dict[str, Any]) -> dict[str, Any]:
+    """Usage once, at the end. In every chunk, as vLLM says it on top, the client would see it."""
+    once = {"continuous_usage_stats": False} if options.get("continuous_usage_stats") else {}
+    return {**options, "include_usage": True, **once}
 
 
 def _values(raw: bytes) -> dict[str, Any]:

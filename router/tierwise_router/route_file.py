@@ -31,7 +31,7 @@ from tierwise.errors import Invalid
 from tierwise.routing import route as values
 from tierwise_router import route_values
 from tierwise_router.route_values import rates
-from tierwise_router.source import Loaded
+from tierwise_router.source import Loaded, TLSFiles
 
 _URL = r"^https?://[A-Za-z0-9.\[\]:-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$"
 Url = Annotated[str, StringConstraints(pattern=_URL, max_length=512)]
@@ -74,6 +74,13 @@ class FileClients(Model):
     tenant_header: HeaderName | None = Field(default=None, description="Names the tenant where no key does.")
 
 
+class FileTLS(Model):
+    """The certificate of the endpoint; read again when it changes."""
+
+    certificate_file: str = Field(description="PEM: the certificate, then its chain.")
+    key_file: str = Field(description="PEM, without a pass phrase.")
+
+
 class RouteFile(Model):
     """A route."""
 
@@ -90,10 +97,11 @@ class RouteFile(Model):
         default=1,
         ge=1,
         le=100,
-        description="How many routers serve this file without talking: each may spend an equal share of the budget, "
-        "and they send a prompt that none of them knows to the same server.",
+        description="How many routers serve this file without talking: each may spill for an equal share of "
+        "maxCostPerHour, and they send a prompt that none of them knows to the same server.",
     )
     clients: FileClients = FileClients()
+    tls: FileTLS | None = None
 
 
 def load(path: Path) -> Loaded:
@@ -110,7 +118,8 @@ def load(path: Path) -> Loaded:
         raise Invalid(f"the route file {path}: {_mistakes(error)}") from error
     base = path.parent
     route = to_route(file, _tenants(file, base))
-    return Loaded(route, read_keys(route, base))
+    tls = None if file.tls is None else TLSFiles(base / file.tls.certificate_file, base / file.tls.key_file)
+    return Loaded(route, read_keys(route, base), tls)
 
 
 def key_files(route: values.Route) -> list[str]:

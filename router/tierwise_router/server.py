@@ -9,10 +9,9 @@ import asyncio
 import logging
 import ssl
 import time
-from typing import cast
+from typing import Any, cast
 
-from tierwise_router.client_connection import ClientConnection, Handler, Timeouts
-from tierwise_router.http_request import MOST_BODY_BYTES
+from tierwise_router.client_connection import ClientConnection, Shared
 
 logger = logging.getLogger(__name__)
 
@@ -20,34 +19,33 @@ logger = logging.getLogger(__name__)
 BACKLOG = 4_096
 MOST_CONNECTIONS = 20_000
 CLOSE_SECONDS = 2.0
+HANDSHAKE_SECONDS = 10.0  # asyncio's 60 is too much for somebody who has not even said who they are
 SWEEP_SECONDS = 1.0
 
 
 class Server:
     """The listening socket and its connections. Use as: start, then `drain`, then `close`."""
 
-    def __init__(
-        self,
-        handler: Handler,
-        *,
-        timeouts: Timeouts | None = None,
-        most_body_bytes: int = MOST_BODY_BYTES,
-        most_connections: int = MOST_CONNECTIONS,
-    ) -> None:
-        self._handler = handler
-        self._timeouts = timeouts or Timeouts()
-        self._most_body = most_body_bytes
+    def __init__(self, shared: Shared, *, most_connections: int = MOST_CONNECTIONS) -> None:
+        self._shared = shared
         self._most = most_connections
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
-        self.connections: set[ClientConnection] = set()
         self.draining = False
+
+    @property
+    def connections(self) -> set[ClientConnection]:
+        """Those that are open."""
+        return self._shared.open
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Listen; the port that was got. Raises OSError."""
         loop = asyncio.get_running_loop()
+        times: dict[str, Any] = {}
+        if tls is not None:
+            times = {"ssl_handshake_timeout": HANDSHAKE_SECONDS, "ssl_shutdown_timeout": CLOSE_SECONDS}
         self._server = await loop.create_server(
-            self._accepted, host, port, backlog=BACKLOG, ssl=tls, reuse_address=True
+            self._accepted, host, port, backlog=BACKLOG, ssl=tls, reuse_address=True, **times
         )
         self._sweeper = loop.create_task(self._sweep())
         return int(self._server.sockets[0].getsockname()[1])
@@ -79,7 +77,7 @@ class Server:
     def _accepted(self) -> asyncio.Protocol:
         if len(self.connections) >= self._most:
             return _Refused()
-        connection = ClientConnection(self._handler, self.connections, self._timeouts, self._most_body)
+        connection = ClientConnection(self._shared)
         connection.closing = self.draining
         return connection
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from tierwise.routing import route as values
@@ -14,11 +15,21 @@ RELOAD_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
+class TLSFiles:
+    """Where the certificate (with its chain) and its key are, as PEM."""
+
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded:
-    """A route, and the keys of its providers by the file that holds each."""
+    """A route, and the keys of its providers by the file that holds each. `tls` None: the endpoint speaks plain HTTP;
+    this counts at the start of the process only."""
 
     route: values.Route
     keys: Mapping[str, str]
+    tls: TLSFiles | None = None
 
 
 class RouteSource(Protocol):

@@ -21,7 +21,13 @@ from tierwise.routing.saturation import saturation
 from tierwise_router.upstream import Pool
 
 BATCH_SHARE = 4
+# Told to a client that finds no replica, where no start was measured.
+STARTUP_SECONDS = 30
 RATE_WEIGHT = 0.1
+
+
+# Why a tier does not take a request: the first four for want of room, which the operator counts as demand.
+REFUSALS = ("queue_full", "queue_timeout", "displaced", "spilled", "spill_cap", "budget")
 
 
 class QueueFull(Exception):
@@ -66,8 +72,15 @@ class _Waiter:
 class Counts:
     """What has happened at this tier; numbers only grow."""
 
-    refused: dict[str, int] = field(default_factory=dict)
+    # From the start on: a rate needs the 0 from which a counter rises.
+    refused: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REFUSALS, 0))
     wanted: int = 0
+
+    def want(self, *, spilled: bool) -> None:
+        """It was the first choice of a request, and full if that was `spilled`."""
+        self.wanted += 1
+        if spilled:
+            self.refuse("spilled")
 
     def refuse(self, reason: str) -> None:
         """One request was refused."""
@@ -142,6 +155,10 @@ class Tier:
     def resting(self, now: float) -> bool:
         """Whether it is a provider that has asked for a pause, or fails."""
         return self.spec.external and not any(one.breaker.allows(now) for one in self._replicas.values())
+
+    def rest_seconds(self, now: float) -> float:
+        """For how long it rests still, as far as that is known."""
+        return min((one.breaker.seconds_left(now) for one in self._replicas.values()), default=0.0)
 
     def fullness(self) -> float:
         """1.0 is full (`tierwise.routing.saturation`); so is a tier at which anybody waits."""
@@ -235,7 +252,10 @@ class Tier:
             self._bound -= bool(waiter.wish.only)
 
     def retry_after_seconds(self) -> int:
-        """When it may be worth to ask again: what waits, times how long one takes; 1 to 60."""
+        """When it may be worth to ask again: what waits, times how long one takes, 1 to 60; while no replica is ready,
+        how long one takes to start."""
+        if not self.ready:
+            return self.spec.startup_seconds or STARTUP_SECONDS
         return max(1, min(60, round(self.waiting * self._seconds_per_request)))
 
     def sweep(self, now: float) -> None:

@@ -1,8 +1,8 @@
 """Serves the simulated engine over HTTP.
 
 The endpoints of vLLM's API server that anything of ours talks to, on aiohttp. Beside them, under `/sim/`,
-which no real engine has, the switches that tests turn: a metrics page that hangs, lies or fails, and sudden
-death.
+which no real engine has, the switches that tests turn: a metrics page that hangs, lies or fails, an engine that
+computes slowly or not at all while its server is well, and sudden death.
 """
 
 from __future__ import annotations
@@ -14,20 +14,25 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from aiohttp import web
 
+from tierwise_sim import embeddings_api, responses_api
 from tierwise_sim import openai_api as api
 from tierwise_sim import tokens as text
+from tierwise_sim.chat_answer import Answer, ChatAnswer
 from tierwise_sim.driver import Driver, Ticket
 from tierwise_sim.exposition import CONTENT_TYPE, MetricsPage
-from tierwise_sim.sequence import Rejection, Request
+from tierwise_sim.sequence import Rejection
+from tierwise_sim.sequence import Request as EngineRequest
 
 _INSTEAD = {"nan": "NaN", "inf": "+Inf"}
 METRICS_MODES = ("ok", "hang", *_INSTEAD, "error")
+MOST_TIMES = 1e9
 MAX_BODY_BYTES = 64 * 1024**2
+_SHUT_DOWN = "cannot schedule new futures after shutdown"
 _ENGINE_DEAD = "EngineCore encountered an issue. See stack trace (above) for the root cause."
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -37,8 +42,14 @@ def _json(body: object, status: int = 200) -> web.Response:
     return web.json_response(body, status=status, dumps=lambda value: json.dumps(value, separators=(",", ":")))
 
 
-def _event(body: object) -> bytes:
-    return b"data: " + json.dumps(body, separators=(",", ":")).encode() + b"\n\n"
+def _events(bodies: Iterable[api.JsonObject]) -> bytes:
+    """Server-sent events; those of a response carry their type as their name too."""
+    parts = []
+    for body in bodies:
+        if str(body.get("type", "")).startswith("response."):
+            parts.append(f"event: {body['type']}\n")
+        parts.append(f"data: {json.dumps(body, separators=(',', ':'))}\n\n")
+    return "".join(parts).encode()
 
 
 class HttpApp:
@@ -63,16 +74,23 @@ class HttpApp:
         self._open = 0
         self._answered = asyncio.Event()
         self._answered.set()
+        self._stored: dict[str, Sequence[api.JsonObject]] = {}
         self.draining = False
         self.created = int(time.time())
 
     def application(self) -> web.Application:
         """The aiohttp application."""
         app = web.Application(middlewares=[self._counted, self._errors], client_max_size=MAX_BODY_BYTES)
+        answering = [
+            web.post("/v1/chat/completions", self._chat),
+            web.post("/v1/completions", self._completions),
+            web.post("/v1/responses", self._responses),
+        ]
+        if self._answering.embeds:
+            answering = [web.post("/v1/embeddings", self._embeddings)]
         app.add_routes(
             [
-                web.post("/v1/chat/completions", self._chat),
-                web.post("/v1/completions", self._completions),
+                *answering,
                 web.get("/v1/models", self._models),
                 web.post("/tokenize", self._tokenize),
                 web.get("/health", self._health),
@@ -82,6 +100,7 @@ class HttpApp:
                 web.get("/metrics", self._metrics),
                 web.post("/sim/metrics", self._set_metrics),
                 web.post("/sim/die", self._die),
+                web.post("/sim/slow", self._slow),
                 web.get("/sim/state", self._state),
             ]
         )
@@ -120,10 +139,55 @@ class HttpApp:
             return _json(api.error_body(error.status, error.reason, error.reason), error.status)
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
-        return await self._generate(request, chat=True)
+        return await self._completed(request, chat=True)
 
     async def _completions(self, request: web.Request) -> web.StreamResponse:
-        return await self._generate(request, chat=False)
+        return await self._completed(request, chat=False)
+
+    async def _completed(self, request: web.Request, chat: bool) -> web.StreamResponse:
+        call = api.parse_call(await self._body(request), chat, self._answering)
+        name = request.headers.get("X-Request-Id") or uuid.uuid4().hex
+        kind = "chatcmpl" if chat else "cmpl"
+        tool = f"chatcmpl-tool-{uuid.uuid4().hex[:16]}"
+        model = self._answering.served_names[0]
+        return await self._generate(request, call, ChatAnswer(f"{kind}-{name}", int(time.time()), model, chat, tool))
+
+    async def _responses(self, request: web.Request) -> web.StreamResponse:
+        body = await self._body(request)
+        if not isinstance(body, dict):
+            raise api.bad_request("1 validation error:\n  {'loc': 'body', 'msg': 'Input should be a valid dictionary'}")
+        chat = responses_api.as_chat(body, self._stored)
+        call = api.parse_call(chat, True, self._answering)
+        answer = responses_api.ResponseAnswer(
+            id=f"resp_{uuid.uuid4().hex[:16]}",
+            created=int(time.time()),
+            model=self._answering.served_names[0],
+            body=body,
+            max_tokens=call.max_tokens or 0,
+            item_id=f"{'msg' if call.tool is None else 'fc'}_{uuid.uuid4().hex[:16]}",
+        )
+        if self._answering.stores and body.get("store") is not False:
+            self._stored[answer.id] = [*chat["messages"], *answer.messages(call)]
+        return await self._generate(request, call, answer)
+
+    async def _embeddings(self, request: web.Request) -> web.StreamResponse:
+        """One step of the engine per input, as a prompt is: its counters show one generated token for each."""
+        body = await self._body(request)
+        prompts = embeddings_api.prompts(body, self._answering)
+        name = f"embd-{request.headers.get('X-Request-Id') or uuid.uuid4().hex}"
+        if self.draining:
+            raise api.ApiError(500, "InternalServerError", _SHUT_DOWN)
+        self._refuse_when_down()
+        tickets: list[Ticket] = []
+        try:
+            for index, tokens in enumerate(prompts):
+                tickets.append(self._admit(EngineRequest(f"{name}-{index}", len(tokens), 1), stream=False))
+            for ticket in tickets:
+                while not ticket.done():
+                    await self._wait(ticket)
+        finally:
+            self._abandon(*tickets)
+        return _json(embeddings_api.answer(body, prompts, self._answering, {"id": name, "created": int(time.time())}))
 
     async def _body(self, request: web.Request) -> Any:
         try:
@@ -131,25 +195,26 @@ class HttpApp:
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise api.bad_request(f"1 validation error:\n  {{'type': 'json_invalid', 'msg': '{error}'}}") from error
 
-    async def _generate(self, request: web.Request, chat: bool) -> web.StreamResponse:
-        call = api.parse_call(await self._body(request), chat, self._answering)
-        name = request.headers.get("X-Request-Id") or uuid.uuid4().hex
-        envelope = api.Envelope(
-            f"{'chatcmpl' if chat else 'cmpl'}-{name}", int(time.time()), self._answering.served_names[0], chat
-        )
+    async def _generate(self, request: web.Request, call: api.Call, answer: Answer) -> web.StreamResponse:
         if self.draining:
-            return self._refuse_while_draining(call, envelope)
-        if self._driver.killed:
-            raise api.ApiError(500, "InternalServerError", _ENGINE_DEAD)
-        ticket = self._submit(call, envelope.id)
+            return self._refuse_while_draining(call, answer)
+        self._refuse_when_down()
+        ticket = self._submit(call, answer.id)
         try:
             if call.stream:
-                return await self._stream(request, call, envelope, ticket)
+                return await self._stream(request, call, answer, ticket)
             while not ticket.done():
                 await self._wait(ticket)
-            content = call.text_between(0, len(call.answer))
-            return _json(envelope.whole(content, call.finish, call.stop_reason, self._usage(call, ticket)))
+            return _json(answer.whole(call, call.finish, self._usage(call, ticket)))
         finally:
+            self._abandon(ticket)
+
+    def _refuse_when_down(self) -> None:
+        if self._driver.killed:
+            raise api.ApiError(500, "InternalServerError", _ENGINE_DEAD)
+
+    def _abandon(self, *tickets: Ticket) -> None:
+        for ticket in tickets:
             if not ticket.done() and not self._driver.killed:
                 self._driver.abort(ticket)
 
@@ -158,7 +223,7 @@ class HttpApp:
         hashes: list[int] = []
         if settings.prefix_caching:
             hashes = text.block_hashes([*call.prompt, *call.answer], settings.block_size, call.salt)
-        request = Request(
+        request = EngineRequest(
             id=name,
             prompt_tokens=len(call.prompt),
             output_tokens=len(call.answer),
@@ -166,25 +231,23 @@ class HttpApp:
             max_tokens=call.max_tokens,
             block_hashes=hashes,
         )
-        outcome = self._driver.submit(request, call.stream)
+        return self._admit(request, call.stream)
+
+    def _admit(self, request: EngineRequest, stream: bool) -> Ticket:
+        outcome = self._driver.submit(request, stream)
         if isinstance(outcome, Rejection):
             raise api.ApiError(503, "Service Unavailable", api.REJECTED[outcome.reason])
         return outcome
 
-    def _refuse_while_draining(self, call: api.Call, envelope: api.Envelope) -> web.Response:
+    def _refuse_while_draining(self, call: api.Call, answer: Answer) -> web.Response:
         """A request that comes after SIGTERM: 0.33 answers it with an empty aborted answer, older ones fail."""
-        if tuple(int(part) for part in self._version.split(".")[:2]) < (0, 33):
-            raise api.ApiError(500, "InternalServerError", "cannot schedule new futures after shutdown")
+        if tuple(int(part) for part in self._version.split(".")[:2]) < (0, 33) or not isinstance(answer, ChatAnswer):
+            raise api.ApiError(500, "InternalServerError", _SHUT_DOWN)
         used = api.usage(len(call.prompt), 0, None)
         if not call.stream:
-            return _json(envelope.whole("", "abort", None, used))
-        chunks = [envelope.chunk("", "abort")]
-        if call.include_usage:
-            chunks.append(envelope.usage_chunk(used))
-        return web.Response(
-            body=b"".join(_event(chunk) for chunk in chunks) + b"data: [DONE]\n\n",
-            content_type="text/event-stream",
-        )
+            return _json(answer.whole(call, "abort", used))
+        events = [answer.aborted(), *answer.closing(call, used)]
+        return web.Response(body=_events(events) + answer.last_event, content_type="text/event-stream")
 
     async def _wait(self, ticket: Ticket) -> None:
         """Until the ticket has news; raises ApiError, or hangs, when the engine was killed."""
@@ -195,32 +258,29 @@ class HttpApp:
                 await asyncio.Event().wait()
             raise api.ApiError(500, "InternalServerError", _ENGINE_DEAD)
 
-    async def _stream(
-        self, request: web.Request, call: api.Call, envelope: api.Envelope, ticket: Ticket
-    ) -> web.StreamResponse:
+    async def _stream(self, request: web.Request, call: api.Call, answer: Answer, ticket: Ticket) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
         await response.prepare(request)
         sequence = ticket.sequence
         try:
+            if opening := answer.opening():
+                await response.write(_events(opening))
             while not ticket.done():
                 await self._wait(ticket)
                 start, end = ticket.seen, sequence.generated
                 if end == start:
                     continue
                 ticket.seen = end
-                data = _event(envelope.role_chunk()) if call.chat and not start else b""
-                if not ticket.done():
-                    data += _event(envelope.chunk(call.text_between(start, end)))
-                else:
-                    data += _event(envelope.chunk(call.text_between(start, end), call.finish, call.stop_reason))
-                await response.write(data)
-            if call.include_usage:
-                await response.write(_event(envelope.usage_chunk(self._usage(call, ticket))))
+                finish = call.finish if ticket.done() else None
+                await response.write(_events(answer.piece(call, start, end, finish)))
+            if closing := answer.closing(call, self._usage(call, ticket)):
+                await response.write(_events(closing))
         except api.ApiError as error:
-            await response.write(_event(error.body))
+            await response.write(_events([error.body]))
         except ConnectionResetError:
             return response
-        await response.write(b"data: [DONE]\n\n")
+        if answer.last_event:
+            await response.write(answer.last_event)
         await response.write_eof()
         return response
 
@@ -269,6 +329,14 @@ class HttpApp:
             raise api.bad_request(f"exit_code must be 0 to 255, got {code!r}", "exit_code")
         asyncio.get_running_loop().call_later(0.05, _exit_now, code, message)
         return _json({"exit_code": code}, 202)
+
+    async def _slow(self, request: web.Request) -> web.Response:
+        body = await self._body(request)
+        times = body.get("times") if isinstance(body, dict) else None
+        if isinstance(times, bool) or not isinstance(times, int | float) or not 1 <= times <= MOST_TIMES:
+            raise api.bad_request(f"times must be 1 to {MOST_TIMES:.0e}, got {times!r}", "times")
+        self._driver.slow(float(times))
+        return _json({"times": times})
 
     async def _state(self, request: web.Request) -> web.Response:
         engine, settings = self._driver.engine, self._answering.settings

@@ -40,7 +40,8 @@ _TAIL_BYTES = 4096
 class Result:
     """One request as its client saw it; seconds, `at` since the start of the run, `ttft` None without a token.
 
-    `outcome` is "ok", "http 503" and the like, "aborted", or the name of a connection error.
+    `outcome` is "ok", "http 503" and the like, "aborted", or the name of a connection error. `answered_by` and `why`
+    are what a router's headers say: the tier, and the reason for it.
     """
 
     at: float
@@ -51,6 +52,8 @@ class Result:
     output_tokens: int = 0
     ttft: float | None = None
     seconds: float = 0.0
+    answered_by: str = ""
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +164,7 @@ class LoadClient:
         tail = b""
         try:
             async with self._session.post(self._url, json=body) as response:
+                tier, why = (response.headers.get(f"x-tierwise-{name}", "") for name in ("tier", "reason"))
                 if response.status != 200:
                     return Result(at, lag, f"http {response.status}", seconds=self.now() - at)
                 async for data in response.content.iter_any():
@@ -182,6 +186,8 @@ class LoadClient:
             output_tokens=used["completion_tokens"],
             ttft=first,
             seconds=self.now() - at,
+            answered_by=tier,
+            why=why,
         )
 
 

@@ -1,8 +1,8 @@
-"""Parses OpenAI requests and builds the JSON of the answers.
+"""Parses OpenAI requests for chat completions and completions, and decides what the answer says.
 
-The shapes of vLLM's OpenAI-compatible server (vllm/entrypoints/openai, 0.33), as pure functions: a body in, a
-`Call` or an `ApiError` out; an answer's tokens in, response objects out. Nothing here knows about HTTP, time
-or the engine.
+As vLLM's OpenAI-compatible server does (vllm/entrypoints/openai, 0.33), as pure functions: a body in, a `Call` or
+an `ApiError` out. Nothing here knows about HTTP, time or the engine; the JSON of the answers is built elsewhere
+(chat_answer.py, responses_api.py).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tierwise_sim import tokens as text
+from tierwise_sim.constrained import BadConstraint, ToolCall, constraint
 from tierwise_sim.settings import EngineSettings
 
 JsonObject = dict[str, Any]
@@ -46,13 +47,19 @@ REJECTED = {
 
 @dataclass(frozen=True, slots=True)
 class Answering:
-    """How answers are made: the engine's limits, names that are served, and how long answers are."""
+    """How answers are made: the engine's limits, names that are served, and how long answers are.
+
+    `embeds`: the engine was started to embed, and generates nothing. `stores`: responses are kept, so that others can
+    go on from them.
+    """
 
     settings: EngineSettings
     served_names: tuple[str, ...]
     mean_output_tokens: int
     seed: int
     cached_token_details: bool = False
+    embeds: bool = False
+    stores: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +76,20 @@ class Call:
     stop_reason: str | None
     max_tokens: int | None
     salt: str
+    tool: ToolCall | None = None
 
     def text_between(self, start: int, end: int) -> str:
         """The answer's text for tokens start..end; a stop string and what follows it are not shown."""
         if end < len(self.answer) or self.stop_reason is None:
             return "".join(self.answer[start:end])
         return "".join(self.answer[start:])[: max(0, self.visible - len("".join(self.answer[:start])))]
+
+    def arguments_between(self, start: int, end: int) -> str:
+        """What tokens start..end say of a tool call's arguments; "" where the answer is none."""
+        if self.tool is None:
+            return ""
+        begun = len("".join(self.answer[:start]))
+        return self.tool.arguments_between(begun, begun + len("".join(self.answer[start:end])))
 
 
 def _optional_int(body: Mapping[str, Any], name: str) -> int | None:
@@ -177,12 +192,7 @@ def parse_call(body: object, chat: bool, answering: Answering) -> Call:
     limit = room if asked is None else min(asked, room)
     if limit < 1:
         raise bad_request(f"max_tokens must be at least 1, got {limit}.", "max_tokens")
-    rng = text.request_rng(prompt, answering.seed)
-    natural = text.natural_length(answering.mean_output_tokens, rng)
-    if body.get("ignore_eos"):
-        natural = limit + 1
-    natural = max(natural, _optional_int(body, "min_tokens") or 0)
-    answer = text.answer_tokens(min(natural, limit), rng)
+    answer, natural, tool = _answer(body, prompt, limit, answering) if chat else _free(body, prompt, limit, answering)
     answer, visible, stop = _cut_at_stop(answer, stops)
     options = body.get("stream_options")
     return Call(
@@ -196,7 +206,33 @@ def parse_call(body: object, chat: bool, answering: Answering) -> Call:
         stop_reason=stop,
         max_tokens=limit,
         salt=str(body.get("cache_salt") or ""),
+        tool=tool,
     )
+
+
+_Answer = tuple[list[str], int, ToolCall | None]
+
+
+def _answer(body: Mapping[str, Any], prompt: Sequence[str], limit: int, answering: Answering) -> _Answer:
+    """A chat's answer up to the limit, how many tokens it would have without one, and the tool call that it is."""
+    try:
+        asked = constraint(body, text.request_rng(prompt, answering.seed))
+    except BadConstraint as error:
+        raise bad_request(str(error), error.param) from error
+    if asked is None:
+        return _free(body, prompt, limit, answering)
+    tokens = text.pieces(asked.text)
+    return tokens[:limit], len(tokens), asked.call
+
+
+def _free(body: Mapping[str, Any], prompt: Sequence[str], limit: int, answering: Answering) -> _Answer:
+    """The same for an answer that may say anything."""
+    rng = text.request_rng(prompt, answering.seed)
+    natural = text.natural_length(answering.mean_output_tokens, rng)
+    if body.get("ignore_eos"):
+        natural = limit + 1
+    natural = max(natural, _optional_int(body, "min_tokens") or 0)
+    return text.answer_tokens(min(natural, limit), rng), natural, None
 
 
 def usage(prompt: int, completion: int, cached: int | None) -> JsonObject:
@@ -208,53 +244,6 @@ def usage(prompt: int, completion: int, cached: int | None) -> JsonObject:
         "completion_tokens": completion,
         "prompt_tokens_details": details,
     }
-
-
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """What all objects of one response have in common."""
-
-    id: str
-    created: int
-    model: str
-    chat: bool
-
-    def whole(self, content: str, finish: str, stop_reason: str | None, used: JsonObject) -> JsonObject:
-        """The response of a request that does not stream."""
-        choice: JsonObject = {"index": 0, "logprobs": None, "finish_reason": finish, "stop_reason": stop_reason}
-        if self.chat:
-            choice["message"] = {"role": "assistant", "content": content, "refusal": None, "reasoning": None}
-        else:
-            choice["text"] = content
-        kind = "chat.completion" if self.chat else "text_completion"
-        return {**self._head(kind), "choices": [choice], "usage": used}
-
-    def chunk(self, content: str, finish: str | None = None, stop_reason: str | None = None) -> JsonObject:
-        """One piece of a streamed answer, the last one with its finish reason."""
-        choice: JsonObject = {"index": 0, "logprobs": None, "finish_reason": finish}
-        if finish is not None:
-            choice["stop_reason"] = stop_reason
-        if self.chat:
-            choice["delta"] = {"content": content}
-        else:
-            choice["text"] = content
-        return {**self._stream_head(), "choices": [choice]}
-
-    def role_chunk(self) -> JsonObject:
-        """The first piece of a streamed chat answer, sent with the first token."""
-        delta = {"role": "assistant", "content": ""}
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}
-        return {**self._stream_head(), "choices": [choice]}
-
-    def usage_chunk(self, used: JsonObject) -> JsonObject:
-        """The last piece when stream_options.include_usage is set."""
-        return {**self._stream_head(), "choices": [], "usage": used}
-
-    def _head(self, kind: str) -> JsonObject:
-        return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
-
-    def _stream_head(self) -> JsonObject:
-        return self._head("chat.completion.chunk" if self.chat else "text_completion")
 
 
 def model_list(answering: Answering, created: int) -> JsonObject:

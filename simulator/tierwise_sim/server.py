@@ -84,6 +84,7 @@ class Process:
     def __init__(self, options: argparse.Namespace, config: SimConfig, environment: Mapping[str, str]) -> None:
         self._options = options
         self._config = config
+        self._environment = environment
         self._keys = tuple(options.api_key or filter(None, [environment.get("VLLM_API_KEY", "")]))
         self._stop = asyncio.Event()
 
@@ -106,7 +107,15 @@ class Process:
         http = HttpApp(
             driver,
             MetricsPage(engine, names[0], config.version, cache_info(settings, options)),
-            Answering(settings, names, config.output_tokens, config.seed, details),
+            Answering(
+                settings,
+                names,
+                config.output_tokens,
+                config.seed,
+                details,
+                embeds=options.runner == "pooling",
+                stores=self._environment.get("VLLM_ENABLE_RESPONSES_API_STORE", "0") in ("1", "true"),
+            ),
             config.version,
             config.abort_mode,
             self._keys,

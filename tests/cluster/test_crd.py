@@ -172,6 +172,7 @@ def test_defaults_are_filled_in(kubectl: Kubectl) -> None:
         "kvCachePercent": 80,
         "tolerancePercent": 10,
         "scaleDownWindowSeconds": 300,
+        "idleSeconds": 300,
     }
     assert spec["engine"] == {"name": "vllm", "version": "0.33.0"}
     assert spec["speculation"] == {"mode": "Disabled"}

@@ -133,6 +133,15 @@ class RouteClients(Model):
     )
 
 
+class RouteTLS(Model):
+    """How the endpoint speaks TLS."""
+
+    secret_name: DNSName = Field(
+        description="Secret of type kubernetes.io/tls (tls.crt with its chain, tls.key). When it is renewed, new "
+        "connections use the new certificate."
+    )
+
+
 class ModelRouteSpec(Model):
     """One OpenAI endpoint over tiers of its namespace, cheapest first."""
 
@@ -190,10 +199,13 @@ class ModelRouteSpec(Model):
     deadlines: RouteDeadlines = Field(default_factory=RouteDeadlines, description="Time limits of one request.")
     budget: RouteBudget | None = Field(
         default=None,
-        description="What may be spent on external tiers. Each router may spend an equal share of it, and a router "
-        "that is replaced counts from nothing.",
+        description="What may be spent on external tiers, by all routers together: status.budget says what each "
+        "of them may spend until the operator renews it.",
     )
     clients: RouteClients = Field(default_factory=RouteClients, description="Who may ask.")
+    tls: RouteTLS | None = Field(
+        default=None, description="TLS on the endpoint, port 443 of its Service. Unset: plain HTTP on port 80."
+    )
     replicas: int = Field(default=2, ge=1, le=20, description="Routers that run side by side.")
     drain_seconds: int = Field(
         default=300, ge=0, le=3600, description="How long a router that ends may finish open answers, in seconds."

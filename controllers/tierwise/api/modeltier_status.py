@@ -158,7 +158,7 @@ class ModelTierStatus(Model):
         default="",
         max_length=32,
         description="One word for the whole tier: Ready, Scaling, Degraded, Unmeasured, Starting, Failed, Stopped, "
-        "Rejected, Deleting or External.",
+        "Idle, Rejected, Deleting or External.",
     )
     reason: str = Field(default="", max_length=64, description="Reason of the condition that `state` stands for.")
     replicas: int = Field(default=0, ge=0, description="Replicas that exist, ready or not.")

@@ -25,7 +25,11 @@ class Scaling(Model):
         description="Advisory computes and shows replicas. It never changes them, except for the first start from 0.",
     )
     min_replicas: int = Field(
-        default=1, ge=1, le=1000, description="Fewest replicas of automatic scaling. For zero, set spec.replicas to 0."
+        default=1,
+        ge=0,
+        le=1000,
+        description="Fewest replicas of automatic scaling. 0: a tier that a ModelRoute names has no replica while "
+        "nobody wants it (idleSeconds); the next request in a router starts one.",
     )
     max_replicas: int = Field(default=1, ge=1, le=1000, description="Most replicas of automatic scaling.")
     waiting_per_replica: int = Field(
@@ -46,4 +50,11 @@ class Scaling(Model):
         ge=0,
         le=3600,
         description="Replicas fall only to the highest number recommended in this window.",
+    )
+    idle_seconds: int = Field(
+        default=300,
+        ge=1,
+        le=86400,
+        description="With minReplicas 0: the last replica ends when no router had a request that wanted the tier for "
+        "so long. All ready routers must be measured meanwhile.",
     )

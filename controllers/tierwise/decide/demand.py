@@ -64,19 +64,22 @@ def replica_capacity(spec: ModelTierSpec, requests_per_replica: float) -> Replic
     return ReplicaCapacity(max(requests, _SHARE_OF_QUEUE_LIMIT), spec.scaling.kv_cache_percent / 100)
 
 
-def demand(pods: Sequence[PodSample], tokens_per_request: Signal, given: ReplicaCapacity) -> Demand:
-    """The load of these pods. With an unknown L, a waiting request counts as much KV memory as a running one holds on
-    average; with an unknown K everywhere (or one of less than a token), memory counts by use alone."""
+def demand(
+    pods: Sequence[PodSample], tokens_per_request: Signal, given: ReplicaCapacity, outside: float = 0.0
+) -> Demand:
+    """The load of these pods, and of so many requests `outside` that wait elsewhere. With an unknown L, a waiting
+    request counts as much KV memory as a running one holds on average; with an unknown K everywhere (or one of less
+    than a token), memory counts by use alone."""
     capacity = median([pod.kv_capacity_tokens.value for pod in pods if pod.kv_capacity_tokens.has_value])
-    running = _sum(pod.running.value for pod in pods if pod.running.has_value)
-    waiting = _sum(pod.waiting.value for pod in pods if pod.waiting.has_value)
+    running = finite_sum(pod.running.value for pod in pods if pod.running.has_value)
+    waiting = finite_sum((*(pod.waiting.value for pod in pods if pod.waiting.has_value), outside))
     usage = [(pod, min(1.0, pod.kv_usage.value)) for pod in pods if pod.kv_usage.has_value]
     if capacity is None or capacity < 1:
         held, memory = 0.0, sum(used for _, used in usage) / given.memory
     else:
-        held = _sum(used * _capacity(pod, capacity) for pod, used in usage)
+        held = finite_sum(used * _capacity(pod, capacity) for pod, used in usage)
         # In replicas before anything is added up: tokens could be more than a float holds.
-        filled = _sum(used * (_capacity(pod, capacity) / capacity) for pod, used in usage)
+        filled = finite_sum(used * (_capacity(pod, capacity) / capacity) for pod, used in usage)
         known = tokens_per_request.has_value
         each = tokens_per_request.value / capacity if known else filled / running if running > 0 else 0.0
         # Nobody who waits needs nothing, also where `each` is more than a float holds (0 * inf is no number).
@@ -95,7 +98,7 @@ def _capacity(pod: PodSample, otherwise: float) -> float:
     return pod.kv_capacity_tokens.value if pod.kv_capacity_tokens.has_value else otherwise
 
 
-def _sum(values: Iterable[float]) -> float:
+def finite_sum(values: Iterable[float]) -> float:
     """Their sum, never infinite: infinity times no waiting request would be no number, and read as no load."""
     return min(sum(values), sys.float_info.max)
 

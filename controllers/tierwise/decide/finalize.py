@@ -10,13 +10,11 @@ from dataclasses import dataclass, replace
 
 from tierwise import reasons
 from tierwise.api.modeltier import ModelTierSpec
-from tierwise.decide import stabilization
+from tierwise.decide import from_zero, stabilization
 from tierwise.decide.allocate import Grant
 from tierwise.decide.trail import Trail
 from tierwise.times import rfc3339
 from tierwise.types import Decision, MetricsHealth, TierState, TierView
-
-_NAMED = 3
 
 
 @dataclass(slots=True)
@@ -80,7 +78,7 @@ def _remember(tier: _Tier) -> None:
     recommendation, state, now, window = tier.grant.recommendation, tier.state, tier.now, tier.window
     if not tier.view.deployments or recommendation.load is None:
         return
-    complete, asked = not recommendation.missing, tier.trail.replicas
+    complete, asked = not (recommendation.missing or recommendation.unheard), tier.trail.replicas
     new = state.resumed or state.recommended is None
     if new and not complete:
         return
@@ -97,9 +95,13 @@ def _remember(tier: _Tier) -> None:
 
 def _metrics(tier: _Tier) -> None:
     trail, cap, recommendation = tier.trail, tier.cap, tier.grant.recommendation
-    unmeasured = recommendation.load is None and trail.replicas > tier.spec.scaling.min_replicas
+    low = max(1, tier.spec.scaling.min_replicas)
+    unmeasured = recommendation.load is None and low < trail.replicas <= trail.current
     if (trail.replicas < cap or unmeasured) and recommendation.missing:
-        trail.step("metrics", max(cap, trail.replicas), reasons.NO_METRICS, _named(recommendation.missing))
+        said = from_zero.named(recommendation.missing)
+        trail.step("metrics", max(cap, trail.replicas), reasons.NO_METRICS, said)
+    elif trail.replicas < cap and recommendation.unheard:
+        trail.step("metrics", cap, reasons.NO_ROUTER_METRICS, from_zero.named(recommendation.unheard))
     else:
         trail.step("metrics", trail.replicas)
 
@@ -126,6 +128,19 @@ def _headroom(tier: _Tier) -> None:
         trail.step("headroom", trail.replicas)
 
 
+def _idle(tier: _Tier) -> None:
+    """Only of a tier with minReplicas 0, and only of its last replica."""
+    view, spec, trail = tier.view, tier.spec, tier.trail
+    if not from_zero.applies(spec):
+        return
+    tier.state, wanted = from_zero.look(view, tier.state, tier.metrics, tier.now)
+    verdict = from_zero.judge(view, spec, tier.state, wanted, tier.metrics)
+    if trail.replicas > 1:
+        trail.step("idle", trail.replicas)
+    else:
+        trail.step("idle", verdict.replicas, verdict.reason, verdict.message)
+
+
 def _pin(tier: _Tier) -> None:
     pinned = tier.spec.replicas
     if pinned is not None:
@@ -150,14 +165,10 @@ STEPS: tuple[Callable[[_Tier], None], ...] = (
     _metrics,  # without complete metrics the target does not fall
     _window,  # ...and not below what was recommended within the window
     _headroom,  # ...and only as far as the rest stays under 80 %
+    _idle,  # minReplicas 0: the last replica ends when nobody wants it, and starts when somebody does
     _pin,  # spec.replicas overrides all of it
     _mode,  # a foreign scaler, or Advisory: computed, not written
 )
-
-
-def _named(missing: tuple[str, ...]) -> str:
-    more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
-    return ", ".join(missing[:_NAMED]) + more
 
 
 def _why(trail: Trail, spec: ModelTierSpec) -> tuple[str, str]:
@@ -165,12 +176,20 @@ def _why(trail: Trail, spec: ModelTierSpec) -> tuple[str, str]:
     target, current, high = trail.replicas, trail.current, spec.scaling.max_replicas
     if spec.replicas is not None:
         reason = reasons.PINNED
+    elif 0 in (target, current):
+        reason = trail.reason("idle") or _why_up(trail)
     elif target < current:
         reason = reasons.MAX_REPLICAS if target == high else reasons.LOAD
     elif target > current:
-        reason = reasons.MIN_REPLICAS if trail.limited_by == reasons.MIN_REPLICAS else reasons.LOAD
+        reason = _why_up(trail)
     else:
         reason = trail.limited_by or reasons.LOAD
     if reason == reasons.MAX_REPLICAS and target < current:
         return reason, f"maxReplicas allows {high}"
     return reason, trail.message(reason) or trail.steps[0].message
+
+
+def _why_up(trail: Trail) -> str:
+    if trail.limited_by == reasons.MIN_REPLICAS:
+        return reasons.MIN_REPLICAS
+    return trail.reason("routers") or reasons.LOAD

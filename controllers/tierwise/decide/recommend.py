@@ -1,6 +1,7 @@
 """Recommends how many replicas the load of one tier asks for, before anything limits them.
 
-    load       what the load asks for, at least one (zero is only by spec.replicas)
+    load       what the load asks for, at least one (what may end the last replica: `from_zero`)
+    routers    what waits in the routers or was refused comes on top; only of a tier that a route names, or that refuses
     tolerance  a small overload changes nothing; a replica's first sample is not counted upwards
 
 The first sample of a new replica: engines are scraped one after another, so for one interval the requests that moved to
@@ -15,6 +16,8 @@ from tierwise import reasons
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.decide.capacity_estimate import SAME_SAMPLE_SECONDS, learn, learned_for, requests_per_replica
 from tierwise.decide.demand import Demand, demand, gaps, median, replica_capacity, total, whole
+from tierwise.decide.router_demand import RouterDemand, router_demand
+from tierwise.decide.router_demand import gaps as router_gaps
 from tierwise.decide.trail import Trail
 from tierwise.types import MetricsHealth, NamedSignal, PodSample, Signal, State, Step, TierState, TierView
 
@@ -23,13 +26,14 @@ from tierwise.types import MetricsHealth, NamedSignal, PodSample, Signal, State,
 class Recommendation:
     """What the load of one tier asks for.
 
-    `load` is None when nothing is measured; `missing` says why the measurements do not permit lowering. `state` is the
-    tier's, with what these samples taught."""
+    `load` is None when no replica is measured; `missing` says why the measurements of the replicas do not permit
+    lowering, `unheard` why those of the routers do not. `state` is the tier's, with what these samples taught."""
 
     current: int
     replicas: int
     load: Demand | None
     missing: tuple[str, ...]
+    unheard: tuple[str, ...]
     steps: tuple[Step, ...]
     signals: tuple[NamedSignal, ...]
     state: TierState
@@ -39,11 +43,16 @@ def recommend(view: TierView, spec: ModelTierSpec, metrics: MetricsHealth, state
     """What the load of a tier asks for. `spec` is the one that its replicas are made from."""
     known = requests_per_replica(spec, state)
     capacity = replica_capacity(spec, known)
-    pods = view.signals.pods
-    load = demand(pods, view.signals.tokens_per_request, capacity)
-    settled = demand(_settled(pods, state), view.signals.tokens_per_request, capacity)
+    pods, tokens = view.signals.pods, view.signals.tokens_per_request
+    elsewhere = router_demand(view, state)
+    load = demand(pods, tokens, capacity)
+    total = demand(pods, tokens, capacity, elsewhere.requests)
+    settled = demand(_settled(pods, state), tokens, capacity, elsewhere.requests)
     trail = Trail(view.replicas)
-    asked = _ask(trail, load, settled, spec, view.replicas)
+    _ask(trail, load)
+    if view.routers.routes or elsewhere.requests:
+        _ask_for_routers(trail, elsewhere, total)
+    _tolerate(trail, total, settled, spec)
     estimate = learn(spec, state, pods)
     state = replace(
         state,
@@ -56,8 +65,9 @@ def recommend(view: TierView, spec: ModelTierSpec, metrics: MetricsHealth, state
     return Recommendation(
         current=view.replicas,
         replicas=trail.replicas,
-        load=None if asked is None else load,
+        load=total if load.measured else None,
         missing=gaps(view) if metrics.ok else ("Prometheus has not answered",),
+        unheard=router_gaps(view),
         steps=tuple(trail.steps),
         signals=_signals(view, known),
         state=state,
@@ -86,20 +96,28 @@ def _settled(pods: tuple[PodSample, ...], state: TierState) -> tuple[PodSample, 
     return again or pods
 
 
-def _ask(trail: Trail, load: Demand, settled: Demand, spec: ModelTierSpec, current: int) -> int | None:
-    """What the load asks for; None when nothing is measured."""
+def _ask(trail: Trail, load: Demand) -> None:
+    """What the load of the replicas asks for; what there is when none is measured."""
     if load.measured == 0:
-        trail.step("load", current, "", "nothing is measured")
-        trail.step("tolerance", current)
-        return None
+        trail.step("load", trail.current, "", "nothing is measured")
+        return
     asked = max(1, whole(load.replicas))
     where = "1 replica" if load.measured == 1 else f"{load.measured} replicas"
-    said = (
-        f"{_count(load.requests)} requests and {_count(load.kv_tokens)} cached tokens on {where} fill "
-        f"{load.compute:.2f} replicas by requests, {load.memory:.2f} by KV memory"
-    )
-    trail.step("load", asked, reasons.LOAD if asked != current else "", said)
-    percent = spec.scaling.tolerance_percent
+    said = f"{_count(load.requests)} requests and {_count(load.kv_tokens)} cached tokens on {where} {_filled(load)}"
+    trail.step("load", asked, reasons.LOAD if asked != trail.current else "", said)
+
+
+def _ask_for_routers(trail: Trail, elsewhere: RouterDemand, total: Demand) -> None:
+    """What is asked for when those count who are on no replica. Never less than without them."""
+    asked = max(trail.replicas, whole(total.replicas))
+    said = f"{_count(elsewhere.waiting)} requests wait in the routers, {_count(elsewhere.refused)} more were refused"
+    if elsewhere.requests:
+        said += f": with them the load {_filled(total).replace('fill', 'fills', 1)}"
+    trail.step("routers", asked, reasons.ROUTER_DEMAND if asked > trail.replicas else "", said)
+
+
+def _tolerate(trail: Trail, load: Demand, settled: Demand, spec: ModelTierSpec) -> None:
+    current, asked, percent = trail.current, trail.replicas, spec.scaling.tolerance_percent
     most = current * (1 + percent / 100)
     # The median capacity of some replicas can be below that of all, and make their load look larger than all of it.
     counted = min(settled.replicas, load.replicas)
@@ -111,7 +129,10 @@ def _ask(trail: Trail, load: Demand, settled: Demand, spec: ModelTierSpec, curre
         trail.step("tolerance", current, reasons.SETTLING, "requests of a new replica may be counted twice")
     else:
         trail.step("tolerance", current, reasons.TOLERANCE, f"{load.replicas:.2f} is not above {most:g}")
-    return trail.replicas
+
+
+def _filled(load: Demand) -> str:
+    return f"fill {load.compute:.2f} replicas by requests, {load.memory:.2f} by KV memory"
 
 
 def _count(number: float) -> str:

@@ -9,6 +9,7 @@ A defect that one route meets is that route's alone: it keeps what it has, and i
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -18,12 +19,18 @@ from tierwise.api.modelroute import RouteTierRef
 from tierwise.api.modelroute_status import LadderProvider, LadderTier
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.api.serving import Batching
-from tierwise.engines import ALIAS
+from tierwise.decide.from_zero import sleeps
+from tierwise.decide.route_money import with_leases
+from tierwise.engines import ALIAS, KEEP_ALIVE_SECONDS
 from tierwise.kube.objects import PREDICTOR_SUFFIX
 from tierwise.types import RouteObject, RoutePlan, RouteView, Snapshot, TierKey, TierView
 
-# The engine closes a connection that was idle for 5 s: a router must do so before.
-KEEP_ALIVE_SECONDS = 4
+# A server closes a connection that was idle for too long, and a router must do so before. An engine is told how long to
+# keep one (90 s); servers of others keep one for 5 s, as far as is known.
+ENGINE_KEEP_ALIVE_SECONDS = 2 * KEEP_ALIVE_SECONDS // 3
+PROVIDER_KEEP_ALIVE_SECONDS = 4
+# So coarse, that two starts that take about as long write nothing.
+_STARTUP_STEP_SECONDS = 5
 # A provider limits requests by rules of its own, and says so.
 PROVIDER_CONCURRENCY = 256
 
@@ -34,12 +41,13 @@ def plan_routes(snapshot: Snapshot) -> tuple[RoutePlan, ...]:
     """What shall be done for each route, sorted by key."""
     tiers = {view.tier.key: view for view in snapshot.tiers}
     claims = _claims(view.route for view in snapshot.routes)
-    return tuple(_isolated(view, tiers, claims) for view in sorted(snapshot.routes, key=lambda view: view.route.key))
+    views = sorted(snapshot.routes, key=lambda view: view.route.key)
+    return tuple(_isolated(view, tiers, claims, snapshot.at) for view in views)
 
 
-def _isolated(view: RouteView, tiers: Mapping[TierKey, TierView], claims: Claims) -> RoutePlan:
+def _isolated(view: RouteView, tiers: Mapping[TierKey, TierView], claims: Claims, at: float) -> RoutePlan:
     try:
-        return _plan(view, tiers, claims)
+        return with_leases(_plan(view, tiers, claims), view, at)
     except Exception:
         return RoutePlan(view.route.key, tuple(view.route.status.ladder), failure=traceback.format_exc())
 
@@ -62,14 +70,15 @@ def _plan(view: RouteView, tiers: Mapping[TierKey, TierView], claims: Claims) ->
     found = {ref.name: tiers.get(TierKey(route.key.namespace, ref.name)) for ref in spec.tiers}
     ladder = tuple(_ladder_tier(ref, found[ref.name], before.get(ref.name)) for ref in spec.tiers)
     ready = tuple(ref.name for ref in spec.tiers if _answers(found[ref.name]))
+    asleep = tuple(ref.name for ref in spec.tiers if _sleeps(found[ref.name]))
     if route.deleting:
         return RoutePlan(route.key, ladder, ready=ready)
     taken = _taken(route, claims)
     if taken is not None:
-        return RoutePlan(route.key, ladder, invalid=(reasons.MODEL_NAME_TAKEN, taken), ready=ready)
+        return RoutePlan(route.key, ladder, invalid=(reasons.MODEL_NAME_TAKEN, taken), ready=ready, asleep=asleep)
     missing = [name for name, tier in found.items() if tier is None]
     invalid = (reasons.TIER_NOT_FOUND, _missing(missing)) if missing else None
-    return RoutePlan(route.key, ladder, serve=True, invalid=invalid, ready=ready)
+    return RoutePlan(route.key, ladder, serve=True, invalid=invalid, ready=ready, asleep=asleep)
 
 
 def _taken(route: RouteObject, claims: Claims) -> str | None:
@@ -88,6 +97,10 @@ def _answers(view: TierView | None) -> bool:
     if view is None or view.tier.deleting or view.tier.spec is None:
         return False
     return view.tier.spec.external is not None or bool(view.ready_endpoints)
+
+
+def _sleeps(view: TierView | None) -> bool:
+    return view is not None and view.tier.spec is not None and not view.tier.deleting and sleeps(view, view.tier.spec)
 
 
 def _ladder_tier(ref: RouteTierRef, view: TierView | None, before: LadderTier | None) -> LadderTier:
@@ -109,11 +122,17 @@ def _ladder_tier(ref: RouteTierRef, view: TierView | None, before: LadderTier | 
                 {"baseURL": spec.external.base_url, "secretName": key.name, "secretKey": key.key}
             ),
             concurrency=PROVIDER_CONCURRENCY,
-            keep_alive_seconds=KEEP_ALIVE_SECONDS,
+            keep_alive_seconds=PROVIDER_KEEP_ALIVE_SECONDS,
             prices=spec.external.prices,
+            service_tier_prices=spec.external.service_tier_prices,
         )
     made = _served(ref, view.workloads[0].name, spec, spec.batching)
-    return made.model_copy(update={"context_length": _context_length(view, spec, made, before)})
+    return made.model_copy(
+        update={
+            "context_length": _context_length(view, spec, made, before),
+            "startup_seconds": _startup_seconds(view, spec, made, before),
+        }
+    )
 
 
 def _served(ref: RouteTierRef, workload: str, spec: ModelTierSpec | None, batching: Batching) -> LadderTier:
@@ -123,7 +142,7 @@ def _served(ref: RouteTierRef, workload: str, spec: ModelTierSpec | None, batchi
         model=ALIAS,
         service=workload + PREDICTOR_SUFFIX,
         concurrency=_concurrency(batching),
-        keep_alive_seconds=KEEP_ALIVE_SECONDS,
+        keep_alive_seconds=ENGINE_KEEP_ALIVE_SECONDS,
         replica_hour=_replica_hour(spec) if spec is not None else None,
     )
 
@@ -131,14 +150,25 @@ def _served(ref: RouteTierRef, workload: str, spec: ModelTierSpec | None, batchi
 def _concurrency(batching: Batching) -> int:
     """Requests that a router gives one replica at a time: those that it decodes together, and as many that wait.
 
-    The target of a tier counts what waits in its engines (`decide.demand`). A router that kept all that waits to itself
-    would keep the tier from growing."""
+    So an engine is never without work while a router hears of an end. For the tier's target less would do, since what
+    waits in routers counts as well (`decide.router_demand`)."""
     most = batching.max_queued_requests
     return batching.max_sequences + (batching.max_sequences if most is None else min(most, batching.max_sequences))
 
 
 def _replica_hour(spec: ModelTierSpec) -> str | None:
     return None if spec.price is None else format(Decimal(spec.price.gpu_hour) * spec.resources.gpus, "f")
+
+
+def _startup_seconds(view: TierView, spec: ModelTierSpec, made: LadderTier, before: LadderTier | None) -> int | None:
+    """How long the quickest of the replicas took; while none is ready, as it was known. A pod that became ready again
+    much later tells nothing of its start: no start takes longer than it may."""
+    known = before.startup_seconds if before is not None and before.service == made.service else None
+    took = [pod.ready_at - pod.created_at for pod in view.pods if pod.ready_at is not None and pod.created_at]
+    starts = [seconds for seconds in took if 0 < seconds <= spec.startup_timeout_seconds]
+    if not starts:
+        return known
+    return _STARTUP_STEP_SECONDS * math.ceil(min(starts) / _STARTUP_STEP_SECONDS)
 
 
 def _context_length(view: TierView, spec: ModelTierSpec, made: LadderTier, before: LadderTier | None) -> int | None:

@@ -17,6 +17,7 @@ from dataclasses import replace
 
 from tierwise.decide.capacity_estimate import SAME_SAMPLE_SECONDS
 from tierwise.decide.demand import gaps
+from tierwise.decide.from_zero import applies
 from tierwise.decide.rollout import STEADY_SECONDS
 from tierwise.pod_diagnosis import FINISHED
 from tierwise.types import PodFacts, PodSample, Snapshot, TierPlan, TierState, TierView
@@ -35,6 +36,7 @@ def stands(view: TierView, before: TierState, plan: TierPlan, snapshot: Snapshot
     return (
         snapshot.metrics.ok
         and not (state.peaks or state.doubts or state.queued)
+        and (tier.spec is None or not applies(tier.spec) or plan.decision.target == view.replicas == 0)
         and state == replace(before, observed_at=state.observed_at, sampled_at=state.sampled_at)
         and (newest is None or newest == state.sampled_at)
         and (not view.ready_endpoints or not gaps(view))
@@ -71,6 +73,7 @@ def _unchanged(then: TierView, view: TierView) -> bool:
     """Whether nothing but the times of the measurements has changed. The same objects are not looked into."""
     return (
         then.signals is view.signals
+        and then.routers.says_the_same(view.routers)
         and then.tier == view.tier
         and then.workloads == view.workloads
         and then.facts == view.facts

@@ -27,6 +27,7 @@ class _Written(TypedDict):
     advised: tuple[str, ...]
     advised_for: int
     scaled_at: float | None
+    slept: bool
 
 
 def restore(status: ModelTierStatus, now: float) -> TierState:
@@ -62,6 +63,7 @@ def _written(status: ModelTierStatus) -> _Written:
         advised_for=status.observed_generation,
         # A time that cannot be read counts as after everything: what may have been done is not done again.
         scaled_at=_or(seconds(changes[0].time), math.inf) if changes else None,
+        slept=bool(changes) and changes[0].to_replicas == 0,
     )
 
 

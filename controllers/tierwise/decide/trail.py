@@ -19,6 +19,8 @@ _LIMITS = frozenset(
         reasons.SCALE_DOWN_WINDOW,
         reasons.HEADROOM,
         reasons.PINNED,
+        reasons.NO_ROUTER_METRICS,
+        reasons.NOT_ROUTED,
     }
 )
 
@@ -40,6 +42,10 @@ class Trail:
         self.steps.append(Step(name, replicas, reason, message))
         if reason in _LIMITS:
             self.limited_by = reason
+
+    def reason(self, name: str) -> str:
+        """The reason of the last step of this name; empty when it had none, or was not taken."""
+        return next((step.reason for step in reversed(self.steps) if step.name == name), "")
 
     def message(self, reason: str) -> str:
         """What the last step with this reason said."""

@@ -14,6 +14,7 @@ from tierwise.engines.speculation import speculative_config
 from tierwise.errors import Invalid, Unsupported
 from tierwise.reasons import UNSUPPORTED
 
+KEEP_ALIVE_SECONDS = 90  # how long an engine keeps an idle connection
 MODEL_PATH = "/mnt/models"  # where KServe puts what it downloads or mounts
 ALIAS = "tierwise"  # the second name of every model: what a router may ask for without knowing the tier
 
@@ -89,9 +90,12 @@ def environment(spec: ModelTierSpec) -> dict[str, str]:
     """The environment that the engine itself reads, by name, without secrets and paths.
 
     The engine gives up on its own after VLLM_ENGINE_READY_TIMEOUT_S (600 by default), so it follows the spec's
-    deadline; redirects of media URLs stay off since they reach addresses that the first URL hides."""
+    deadline. It closes a connection that was idle for VLLM_HTTP_TIMEOUT_KEEP_ALIVE (5 by default), and a client that
+    uses it again in that moment loses its request: so it keeps them for longer than any router of ours does. Redirects
+    of media URLs stay off since they reach addresses that the first URL hides."""
     return {
         "VLLM_ENGINE_READY_TIMEOUT_S": str(spec.startup_timeout_seconds),
+        "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": str(KEEP_ALIVE_SECONDS),
         "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
         "VLLM_NO_USAGE_STATS": "1",
     }

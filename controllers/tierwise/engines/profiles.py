@@ -38,6 +38,7 @@ class MetricNames:
     # Histograms over finished requests: their sums and counts give a mean that no unfinished request distorts.
     request_prompt_tokens: str = "vllm:request_prompt_tokens"
     request_generation_tokens: str = "vllm:request_generation_tokens"
+    rejections: str = "vllm:admission_rejections_total"  # since 0.32: 503 for want of room in the engine's queue
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,8 @@ ROUTER_CHILDREN = {
 RENDERED = "tierwise.io/rendered"
 # Where a router finds the keys of providers and the hashes of client keys, below its folder of secrets.
 ROUTER_SECRETS = "/etc/tierwise"
-PROVIDERS, CLIENTS = "providers", "clients"
+PROVIDERS, CLIENTS, TLS = "providers", "clients", "tls"
+TLS_CERTIFICATE, TLS_KEY = "tls.crt", "tls.key"  # the entries of a Secret of type kubernetes.io/tls
 
 AUTOSCALER_CLASS = "serving.kserve.io/autoscalerClass"
 DEPLOYMENT_MODE = "serving.kserve.io/deploymentMode"

@@ -1,8 +1,9 @@
 """Defines the fixed set of Prometheus queries.
 
-A round has four queries, whatever the number of tiers: every series with a tier label is queried at once, grouped by
+A round has five queries, whatever the number of tiers: every series with a tier label is queried at once, grouped by
 namespace, pod and tier, and joined to the tiers afterwards. Parts of one query are told apart by a label `series`, set
-by label_replace, so each part keeps the aggregation that is right for it.
+by label_replace, so each part keeps the aggregation that is right for it. What a router says of a tier has the label
+`tier`, which becomes the tier label: the answer has the same form, with the router's pod in place of a replica's.
 
 Four rules, each from somebody else's outage:
 - No `or vector(0)`: an absent series must stay absent. A hung /metrics would otherwise look like an idle replica.
@@ -27,11 +28,17 @@ from tierwise.engines import MetricNames
 from tierwise.observe import signals as kinds
 
 TIER_LABEL = "tierwise_io_tier"  # what Prometheus makes of the pod label tierwise.io/tier
+ROUTE_LABEL = "tierwise_io_route"  # ... and of tierwise.io/route, on the routers of a ModelRoute
 SERIES = "series"
 CAPACITY_LABEL = "kv_tokens"  # of the series kv_capacity: what the engine says, whatever it calls the label
 BY = f"namespace, pod, {TIER_LABEL}"
 _TARGET = f"{BY}, job, instance"
+_ROUTER = f"namespace, pod, {ROUTE_LABEL}, job, instance"
+_OF_TIER = "namespace, pod, tier"
 RATIO_WINDOW = "5m"
+LATELY = "1m"  # what was turned away in this time is demand, see decide.router_demand
+# Refusals for want of room; the others are about money.
+NO_ROOM = "queue_full|queue_timeout|displaced|spilled"
 _FULL = 0.8  # share of the expected samples that a window must hold
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -64,6 +71,7 @@ def queries(
         Query("capacity", words.capacity()),
         Query("targets", words.part(kinds.UP, f"max by ({BY}) ({words.selector('up')})")),
         Query("flows", words.flows()),
+        Query("routers", words.routers()),
     )
 
 
@@ -85,8 +93,11 @@ class _Words:
                 raise ValueError(f"{label!r} is not a label name")
         unique = sorted(set(metrics))
         name = f"__name__={quote(unique[0])}" if len(unique) == 1 else f"__name__=~{quote('|'.join(unique))}"
-        pairs = [f"{label}={quote(value)}" for label, value in sorted(self.matchers.items())]
-        return "{" + ", ".join([name, f'{TIER_LABEL}!=""', *pairs]) + "}"
+        return self._selected(name, f'{TIER_LABEL}!=""')
+
+    def _selected(self, *pairs: str) -> str:
+        further = [f"{label}={quote(value)}" for label, value in sorted(self.matchers.items())]
+        return "{" + ", ".join([*pairs, *further]) + "}"
 
     def metric(self, attribute: str, suffix: str = "") -> str:
         """The selector of one meaning."""
@@ -141,11 +152,44 @@ class _Words:
                 self.part(kinds.ACCEPTED, self._increase("accepted_tokens")),
                 self.part(kinds.TOKEN_RATE, f"({self._rate('prompt_tokens')} + {self._rate('generation_tokens')})"),
                 self.part(kinds.DRAFT_RATE, self._rate("draft_tokens")),
+                self.part(kinds.FINISHED_LATELY, self._increase("request_generation_tokens", "_count", LATELY)),
+                self.part(kinds.REJECTED_LATELY, self._rejected()),
             )
         )
 
-    def _increase(self, attribute: str, suffix: str = "") -> str:
-        return self.engines("sum", f"increase({self.metric(attribute, suffix)}[{RATIO_WINDOW}])")
+    def routers(self) -> str:
+        """What the routers say of each tier."""
+        wanted = self._router("wanted_total")
+        queued = f"max by ({_OF_TIER}, priority) ({self._routers_own(self._router('waiting'))})"
+        refused = self._routers_own(f"increase({self._router('refused_total', NO_ROOM)}[{LATELY}])")
+        return " or ".join(
+            (
+                self._of_tier(kinds.WANTED, f"max by ({_OF_TIER}) ({self._routers_own(wanted)})"),
+                self._of_tier(kinds.QUEUED, f"sum by ({_OF_TIER}) ({queued})"),
+                self._of_tier(kinds.IN_FLIGHT, f"max by ({_OF_TIER}) ({self._routers_own(self._router('in_flight'))})"),
+                self._of_tier(kinds.REFUSED, f"sum by ({_OF_TIER}) (max by ({_OF_TIER}, reason) ({refused}))"),
+                self._of_tier(kinds.AGE, f"time() - max by ({_OF_TIER}) ({self._routers_own(f'timestamp({wanted})')})"),
+            )
+        )
+
+    def _router(self, name: str, reasons: str = "") -> str:
+        only = [f"reason=~{quote(reasons)}"] if reasons else []
+        return self._selected(f'__name__="tierwise_router_{name}"', f'{ROUTE_LABEL}!=""', 'tier!=""', *only)
+
+    def _routers_own(self, vector: str) -> str:
+        up = self._selected('__name__="up"', f'{ROUTE_LABEL}!=""')
+        return f"{vector} and on ({_ROUTER}) {up}"
+
+    def _of_tier(self, series: str, expression: str) -> str:
+        return self.part(series, f'label_replace({expression}, "{TIER_LABEL}", "$1", "tier", "(.+)")')
+
+    def _rejected(self) -> str:
+        """Over the reasons of a rejection; it has no engine."""
+        own = self.own(f"increase({self.metric('rejections')}[{LATELY}])")
+        return f"sum by ({BY}) (max by ({BY}, engine, reason) ({own}))"
+
+    def _increase(self, attribute: str, suffix: str = "", window: str = RATIO_WINDOW) -> str:
+        return self.engines("sum", f"increase({self.metric(attribute, suffix)}[{window}])")
 
     def _rate(self, attribute: str) -> str:
         """Per second, only where the window is full of samples."""

@@ -13,12 +13,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from tierwise.api.modelroute import ModelRouteSpec
-from tierwise.api.modelroute_status import ModelRouteStatus
+from tierwise.api.modelroute_status import BudgetStatus, ModelRouteStatus
 from tierwise.kube.objects import ROUTER_SUFFIX
 from tierwise.observe.object_fields import condition, controller, mapping, number, text, time
 from tierwise.observe.records import PodRecord
 from tierwise.observe.tier_object import sentence
-from tierwise.types import PodFacts, RouteChild, RouteKey, RouteObject, RouteView
+from tierwise.types import PodFacts, RouteChild, RouteKey, RouteObject, RouteView, TierKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +77,20 @@ def _problem(spec: ModelRouteSpec) -> str:
 
 
 def _status(raw: object) -> ModelRouteStatus:
+    given = raw if raw is not None else {}
     try:
-        return ModelRouteStatus.model_validate(raw if raw is not None else {})
+        return ModelRouteStatus.model_validate(given)
     except ValidationError:
-        return ModelRouteStatus()
+        return ModelRouteStatus(budget=_budget(given))
+
+
+def _budget(status: object) -> BudgetStatus | None:
+    """What is spent must not be forgotten because something else of the status cannot be read."""
+    raw = status.get("budget") if isinstance(status, Mapping) else None
+    try:
+        return None if raw is None else BudgetStatus.model_validate(raw)
+    except ValidationError:
+        return None
 
 
 def child_record(plural: str, body: Mapping[str, Any]) -> RouteChildRecord:
@@ -124,3 +134,14 @@ def route_views(
 
 def _deployment(key: RouteKey) -> tuple[str, str]:
     return key.namespace, key.name + ROUTER_SUFFIX
+
+
+def routes_by_tier(routes: Collection[RouteObject]) -> Mapping[TierKey, tuple[str, ...]]:
+    """By tier: the names of the routes over it, sorted. A route whose spec cannot be used, or that is being deleted, is
+    over none."""
+    found: dict[TierKey, list[str]] = {}
+    for route in sorted(routes, key=lambda route: route.key):
+        if route.spec is not None and not route.deleting:
+            for ref in route.spec.tiers:
+                found.setdefault(TierKey(route.key.namespace, ref.name), []).append(route.key.name)
+    return {tier: tuple(names) for tier, names in found.items()}

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tierwise.types import MISSING, MetricsHealth, PodSample, SampleTimes, Signal, State, TierSignals
+from tierwise.observe.route_readings import RouteReadings
+from tierwise.types import MISSING, MetricsHealth, PodSample, RouterSample, SampleTimes, Signal, State, TierSignals
 
 RUNNING, WAITING, KV_USAGE, AGE, KV_CAPACITY = "running", "waiting", "kv_usage", "age", "kv_capacity"
 UP = "up"
@@ -20,9 +21,12 @@ PROMPT_TOKENS, ANSWER_TOKENS, FINISHED = "prompt_tokens", "answer_tokens", "fini
 PREFIX_QUERIES, PREFIX_HITS = "prefix_queries", "prefix_hits"
 DRAFTED, ACCEPTED = "drafted", "accepted"
 TOKEN_RATE, DRAFT_RATE = "token_rate", "draft_rate"
+FINISHED_LATELY, REJECTED_LATELY = "finished_lately", "rejected_lately"
+# Of a router, about one tier; they are kept under the router's pod.
+WANTED, QUEUED, IN_FLIGHT, REFUSED = "router_wanted", "router_waiting", "router_in_flight", "router_refused"
 
 _REQUESTS = (PROMPT_TOKENS, ANSWER_TOKENS, FINISHED, PREFIX_QUERIES, PREFIX_HITS)
-_TOTALS = (*_REQUESTS, DRAFTED, ACCEPTED, TOKEN_RATE, DRAFT_RATE)
+_TOTALS = (*_REQUESTS, DRAFTED, ACCEPTED, TOKEN_RATE, DRAFT_RATE, FINISHED_LATELY, REJECTED_LATELY)
 _LOAD = (RUNNING, WAITING, KV_USAGE)
 
 # Beyond this many intervals a sample is stale: one lost scrape is normal, three are not.
@@ -55,6 +59,7 @@ class Samples:
     answered_at: float | None = None
     problem: str = ""
     interval_seconds: float = 10.0
+    routes: RouteReadings = field(default_factory=RouteReadings)
 
     @property
     def stale_after(self) -> float:
@@ -103,8 +108,29 @@ def signals_of(found: Mapping[str, PodReadings], ready: frozenset[str], now: flo
         draft_tokens_per_second=total[DRAFT_RATE],
         finished_requests=total[FINISHED],
         drafted_tokens=total[DRAFTED],
+        finished_lately=total[FINISHED_LATELY],
+        rejected_lately=total[REJECTED_LATELY],
         targets_up=sum(1 for signal in up if signal.has_value and signal.value > 0),
         targets_down=sum(1 for signal in up if signal.has_value and signal.value == 0),
+    )
+
+
+def router_samples(
+    samples: Samples, namespace: str, tier: str, routers: Mapping[str, bool], now: float
+) -> tuple[RouterSample, ...]:
+    """What these routers say of a tier, sorted. `routers`: the names of their pods, and whether each is ready."""
+    judge = _SignalEvaluator(now, samples.stale_after)
+    found = tier_readings(samples, namespace, tier, sorted(routers))
+    return tuple(
+        RouterSample(
+            router=name,
+            ready=routers[name],
+            wanted=judge.signal(said, WANTED),
+            waiting=judge.signal(said, QUEUED),
+            in_flight=judge.signal(said, IN_FLIGHT),
+            refused=judge.signal(said, REFUSED),
+        )
+        for name, said in found.items()
     )
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
 
 from tierwise.api.modeltier import ModelTierSpec
-from tierwise.kube.objects import PREDICTOR_SUFFIX
+from tierwise.kube.objects import PREDICTOR_SUFFIX, ROUTER_SUFFIX
 from tierwise.observe.gpu_inventory import GPUInventory, NodeRecord
 from tierwise.observe.records import (
     DeploymentRecord,
@@ -24,22 +24,28 @@ from tierwise.observe.records import (
     PodRecord,
     ScalerRecord,
 )
-from tierwise.observe.route_object import RouteChildRecord, route_views
+from tierwise.observe.route_object import RouteChildRecord, route_views, routes_by_tier
+from tierwise.observe.route_queries import route_signals
 from tierwise.observe.signals import (
     PodReadings,
     Samples,
     all_fresh,
     health,
     measured_again,
+    router_samples,
     sample_times,
     signals_of,
     tier_readings,
 )
 from tierwise.runtime.turns import at_once
 from tierwise.types import (
+    NO_ROUTERS,
+    UNKNOWN_ROUTERS,
     DeploymentFacts,
     InferenceServiceFacts,
     RouteObject,
+    RouterSignals,
+    RouteView,
     Snapshot,
     TierKey,
     TierObject,
@@ -54,7 +60,8 @@ from tierwise.types.model_metadata import NOTHING, ModelMetadataSet, repositorie
 @dataclass(frozen=True, slots=True)
 class World:
     """What the informer holds at one moment: records by kind, in any order. `kserve_present`: whether the cluster has
-    the kind InferenceService. `nodes`: those with GPUs; empty also when the operator may not see nodes."""
+    the kind InferenceService. `nodes`: those with GPUs; empty also when the operator may not see nodes.
+    `routes_known`: whether the kinds of routes have answered; without them there are none in `routes`."""
 
     tiers: Collection[TierObject] = ()
     pods: Collection[PodRecord] = ()
@@ -66,6 +73,7 @@ class World:
     nodes: Collection[NodeRecord] = ()
     publications: ModelMetadataSet = NOTHING
     routes: Collection[RouteObject] = ()
+    routes_known: bool = True
     route_children: Collection[RouteChildRecord] = ()
 
 
@@ -99,10 +107,12 @@ class Observer:
             known = self._look(tier, samples, now, tier.key in settled)
             seen[tier.key] = known
             times = sample_times(known.readings, known.ready)
-            views.append(TierView(tier, known.workloads, known.signals, *known.learned, times))
+            said = joins.routers(tier.key, samples, now)
+            views.append(TierView(tier, known.workloads, known.signals, *known.learned, times, said))
             yield
         self._seen = seen
         routes = route_views(world.routes, world.route_children, world.pods) if world.routes else ()
+        routes = tuple(_measured(view, samples, now) for view in routes)
         return Snapshot(now, tuple(views), health(samples, now), world.kserve_present, routes)
 
     def _look(self, tier: TierObject, samples: Samples, now: float, settled: bool) -> _Seen:
@@ -213,6 +223,9 @@ class _Joins:
         self._slices = self._again("slices", slices, lambda: _grouped(slices, lambda each: each.service))
         yield
         self._scalers = self._again("scalers", world.scalers, lambda: _by_target(world.scalers))
+        yield
+        self._routes = self._again("routes", world.routes, lambda: routes_by_tier(world.routes))
+        self._routes_known = world.routes_known
         self.inventory = self._again("nodes", (labels, *world.nodes), lambda: GPUInventory(world.nodes, specs))
         if world.publications != self.publications:
             self.publications = world.publications
@@ -230,6 +243,21 @@ class _Joins:
         """What may belong to a tier: a workload for each recorded InferenceService, or the one to be made."""
         recorded = [each.name for each in tier.status.inference_services]
         return tuple(self._found(tier.key.namespace, name) for name in recorded or [tier.key.name])
+
+    def routers(self, tier: TierKey, samples: Samples, now: float) -> RouterSignals:
+        """What the routers of the routes over a tier say of it."""
+        if not self._routes_known:
+            return UNKNOWN_ROUTERS
+        routes = self._routes.get(tier)
+        if routes is None:
+            return NO_ROUTERS
+        pods = {route: self._pods.get((tier.namespace, route + ROUTER_SUFFIX), ()) for route in routes}
+        ready = {each.facts.name: each.facts.ready for route in routes for each in pods[route]}
+        return RouterSignals(
+            routes=routes,
+            unserved=tuple(route for route in routes if not any(each.facts.ready for each in pods[route])),
+            routers=router_samples(samples, tier.namespace, tier.name, ready, now),
+        )
 
     def _found(self, namespace: str, name: str) -> _Found:
         predictor = namespace, name + PREDICTOR_SUFFIX
@@ -289,3 +317,8 @@ def _child_of(
     if found is None or found.owner != name or (service is not None and found.owner_uid != service.facts.uid):
         return None
     return found.facts
+
+
+def _measured(view: RouteView, samples: Samples, now: float) -> RouteView:
+    pods = [pod.name for pod in view.pods]
+    return replace(view, signals=route_signals(samples.routes, view.route.key, pods, now, samples.stale_after))

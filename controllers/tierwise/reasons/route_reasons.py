@@ -38,10 +38,19 @@ ROUTER_STARTING = reason(
 NO_TIER_READY = reason(
     "NoTierReady", (READY,), "The routers answer, and no tier of the route does.", "Look at its ModelTiers."
 )
-ROUTE_READY = reason("RouteReady", (READY,), "The routers and all tiers of the route answer.")
+ROUTE_READY = reason(
+    "RouteReady", (READY,), "The routers and all tiers of the route answer; one at zero does when it has started."
+)
 SOME_TIERS_READY = reason(
     "SomeTiersReady",
     (READY,),
     "Some tiers of the route do not answer; requests for them wait, or go to another tier.",
     "Look at the ModelTiers that the message names.",
+)
+BUDGET_SPENT = reason(
+    "BudgetSpent",
+    (READY,),
+    "The budget of the route is spent, or so nearly that no more is handed out; its external tiers get no request "
+    "until the period ends.",
+    "Wait, or raise spec.budget.amount.",
 )

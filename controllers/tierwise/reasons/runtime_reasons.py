@@ -244,6 +244,34 @@ NO_MEMORY = reason(
     (SCALING_LIMITED, "Step"),
     "No earlier recommendation is known, so the target does not fall for one scaling.scaleDownWindowSeconds.",
 )
+ROUTER_DEMAND = reason(
+    "RouterDemand",
+    ("Step", "Event"),
+    "What waits in the routers, or was refused by them or by the engines in the last minute, asks for more replicas.",
+)
+NO_ROUTER_METRICS = reason(
+    "NoRouterMetrics",
+    (SCALING_LIMITED, "Step"),
+    "The routers of a ModelRoute over this tier are not measured in full, so requests may wait there unseen: the "
+    "target does not fall.",
+    "Check that Prometheus scrapes the routers that the message names (PodMonitor, chart value podMonitor.labels).",
+)
+NOT_ROUTED = reason(
+    "NotRouted",
+    (SCALING_LIMITED, "Step"),
+    "scaling.minReplicas is 0, but no ModelRoute of the namespace names the tier: nothing could start it again, so one "
+    "replica stays.",
+    "Name the tier in a ModelRoute, or set scaling.minReplicas to 1.",
+)
+FIRST_REPLICA = reason(
+    "FirstReplica",
+    ("Step", "Event"),
+    "No replica runs, and not because the tier was idle: one starts, which shows that the spec can start and how long "
+    "that takes.",
+)
+WANTED = reason(
+    "Wanted", ("Step", "Event"), "A request wanted the tier within scaling.idleSeconds, so one replica runs."
+)
 
 # Ready
 SERVING = reason("Serving", (READY,), "All desired replicas answer.")
@@ -252,6 +280,11 @@ DEGRADED = reason(
 )
 STARTING = reason("Starting", (READY,), "No replica answers yet.", "See the condition Provisioned.")
 SCALED_TO_ZERO = reason("ScaledToZero", (READY,), "spec.replicas is 0, so no replica runs.")
+IDLE = reason(
+    "Idle",
+    (READY, "Step", "Event"),
+    "No request wanted the tier for scaling.idleSeconds, so no replica runs. The next one in a router starts it.",
+)
 EXTERNAL_READY = reason("ExternalAPI", (READY,), "Requests go to an external API.")
 
 # Events only

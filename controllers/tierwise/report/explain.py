@@ -109,6 +109,7 @@ def _limits(tier: TierObject) -> dict[str, Any]:
         "kvCachePercent": scaling.kv_cache_percent,
         "tolerancePercent": scaling.tolerance_percent,
         "scaleDownWindowSeconds": scaling.scale_down_window_seconds,
+        **({} if scaling.min_replicas else {"idleSeconds": scaling.idle_seconds}),
     }
 
 

@@ -42,6 +42,8 @@ def state(verdicts: Mapping[str, ConditionUpdate]) -> tuple[str, str]:
         return ("Degraded" if serving.status == "True" else "Failed"), provisioned.reason
     if serving.reason == reasons.SCALED_TO_ZERO:
         return "Stopped", serving.reason
+    if serving.reason == reasons.IDLE:
+        return "Idle", serving.reason
     if serving.status == "False":
         return "Starting", provisioned.reason if provisioned.status == "False" else serving.reason
     if serving.reason == reasons.DEGRADED:
@@ -56,6 +58,8 @@ def _none_ready(case: ReportContext) -> ConditionUpdate:
         return _ready("False", reasons.NOT_ACCEPTED, "No replica answers, and the spec is not accepted")
     if case.desired == 0 and case.spec is not None and case.spec.replicas == 0:
         return _ready("False", reasons.SCALED_TO_ZERO)
+    if case.desired == 0 and case.spec is not None and case.spec.scaling.min_replicas == 0:
+        return _ready("False", reasons.IDLE)
     return _ready("False", reasons.STARTING)
 
 

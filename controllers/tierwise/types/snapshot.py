@@ -77,8 +77,56 @@ class TierSignals:
     draft_tokens_per_second: Signal = MISSING
     finished_requests: Signal = MISSING  # in 5 minutes
     drafted_tokens: Signal = MISSING  # in 5 minutes
+    finished_lately: Signal = MISSING  # requests in a minute
+    rejected_lately: Signal = MISSING  # requests that engines did not admit, in a minute
     targets_up: int = 0  # scrape targets of the tier that answer
     targets_down: int = 0  # scrape targets of the tier that do not
+
+
+@dataclass(frozen=True, slots=True)
+class RouterSample:
+    """What one router says of a tier. `router` is its pod.
+
+    `wanted` counts requests whose first choice the tier was, since the router started; `waiting` and `in_flight` are
+    requests now; `refused` those that were not taken in a minute for want of room."""
+
+    router: str
+    ready: bool
+    wanted: Signal = MISSING
+    waiting: Signal = MISSING
+    in_flight: Signal = MISSING
+    refused: Signal = MISSING
+
+    @property
+    def signals(self) -> tuple[Signal, ...]:
+        """All of them."""
+        return (self.wanted, self.waiting, self.in_flight, self.refused)
+
+
+@dataclass(frozen=True, slots=True)
+class RouterSignals:
+    """What the routers say of one tier. `routes` are the ModelRoutes over it, `unserved` those without a ready router;
+    `routers` is sorted. `known`: whether the routes of the cluster are known at all."""
+
+    routes: tuple[str, ...] = ()
+    unserved: tuple[str, ...] = ()
+    routers: tuple[RouterSample, ...] = ()
+    known: bool = True
+
+    def says_the_same(self, other: RouterSignals) -> bool:
+        """Whether nothing differs but the times of the measurements."""
+        if self is other:
+            return True
+        mine, others = (
+            [(each.router, each.ready, [(one.state, one.value) for one in each.signals]) for each in said.routers]
+            for said in (self, other)
+        )
+        named = (self.routes, self.unserved, self.known) == (other.routes, other.unserved, other.known)
+        return named and mine == others
+
+
+NO_ROUTERS = RouterSignals()
+UNKNOWN_ROUTERS = RouterSignals(known=False)
 
 
 class SampleTimes(NamedTuple):
@@ -219,6 +267,7 @@ class TierView:
     metadata_error: str = ""
     metadata_pending: bool = False
     sampled: SampleTimes = _UNSAMPLED
+    routers: RouterSignals = NO_ROUTERS
 
     @property
     def pods(self) -> tuple[PodFacts, ...]:

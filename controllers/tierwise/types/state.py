@@ -35,6 +35,10 @@ class TierState:
     sampled_at: float | None = None  # when the newest sample of the last decision was taken
     observed_at: float | None = None  # when the last decision from complete metrics was made
     forgotten_until: float | None = None  # until when replicas are held because nothing was remembered
+    wants: tuple[tuple[str, float], ...] | None = None  # how often each router had wanted it; None: not known
+    wanted_at: float | None = None  # when it was last wanted, as far as it was watched; None: not known, or it is at 0
+    called: bool = False  # whether it is at 0 and has been wanted since
+    heard_at: float | None = None  # when all routers and replicas were last measured in full
     doubts: tuple[tuple[str, float], ...] = ()  # reasons of advice not given yet, and since when they hold
     # What counts only once the status has it, so that a process that dies, or a standby that takes over, knows it too.
     rollout: RolloutStatus = field(default_factory=RolloutStatus)
@@ -42,3 +46,4 @@ class TierState:
     advised: tuple[str, ...] = ()  # reasons of the advice that is given, sorted
     advised_for: int = 0  # for which generation
     scaled_at: float | None = None  # when replicas were last changed by us; None: never
+    slept: bool = False  # whether that change was to 0

@@ -71,6 +71,7 @@ def test_the_states_are_those_that_are_reported() -> None:
         ConditionUpdate(reasons.READY, "True", reasons.EXTERNAL_READY, ""),
         ConditionUpdate(reasons.READY, "False", reasons.STARTING, ""),
         ConditionUpdate(reasons.READY, "False", reasons.SCALED_TO_ZERO, ""),
+        ConditionUpdate(reasons.READY, "False", reasons.IDLE, ""),
     ]
     told = {ready_condition.state(fine)[0]} | {ready_condition.state({**fine, each.type: each})[0] for each in bad}
     stuck = {**fine, reasons.PROVISIONED: bad[2], reasons.READY: bad[6]}

@@ -18,6 +18,8 @@ from tierwise.types import (
     MetricsHealth,
     PodFacts,
     PodSample,
+    RouterSample,
+    RouterSignals,
     Signal,
     Snapshot,
     State,
@@ -61,6 +63,31 @@ def sample(name: str, running: float, waiting: float = 0, *, kv: float = 0.0, at
 def pod(name: str, *, ready: bool = True, terminating: bool = False) -> PodFacts:
     """A pod."""
     return PodFacts(name, f"uid-{name}", "Running", ready=ready, terminating=terminating, scheduled=True)
+
+
+def router(
+    name: str = "router-0",
+    *,
+    wanted: float = 0.0,
+    waiting: float = 0.0,
+    in_flight: float = 0.0,
+    refused: float = 0.0,
+    ready: bool = True,
+    at: float = NOW,
+) -> RouterSample:
+    """A measured router."""
+    return RouterSample(name, ready, *(value(number, at) for number in (wanted, waiting, in_flight, refused)))
+
+
+def measured_as(router: RouterSample, kind: str, signal: Signal) -> RouterSample:
+    """The router with another signal of this kind."""
+    fields: dict[str, Any] = {kind: signal}
+    return replace(router, **fields)
+
+
+def heard(*routers: RouterSample, routes: tuple[str, ...] = ("chat",), **fields: Any) -> RouterSignals:
+    """What these routers of a route say."""
+    return RouterSignals(routes, routers=tuple(sorted(routers, key=lambda each: each.router)), **fields)
 
 
 def view(

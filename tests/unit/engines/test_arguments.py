@@ -140,9 +140,10 @@ def test_a_schedule_covers_every_batch_and_names_the_most_tokens() -> None:
     assert batch_schedule(beyond.speculation, 4)[-1] == (9, 9, 0)
 
 
-def test_the_environment_follows_the_deadline_and_closes_redirects() -> None:
+def test_the_environment_follows_the_deadline_keeps_connections_and_closes_redirects() -> None:
     assert environment(spec(startupTimeoutSeconds=99)) == {
         "VLLM_ENGINE_READY_TIMEOUT_S": "99",
+        "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "90",
         "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
         "VLLM_NO_USAGE_STATS": "1",
     }

@@ -11,14 +11,21 @@ from hypothesis import strategies as st
 
 from tierwise.engines import MetricNames, profiles
 from tierwise.observe import queries
-from tierwise.observe.queries import quote
+from tierwise.observe.queries import NO_ROOM, Query, quote
+from tierwise_router.tier import REFUSALS
 
 NAMES = MetricNames()
 
 
-def test_four_questions_whatever_the_engines() -> None:
+def test_five_questions_whatever_the_engines() -> None:
     for names in ([NAMES], [each.metrics for each in profiles()], [NAMES, replace(NAMES, running="sglang:running")]):
-        assert [query.name for query in queries(names)] == ["load", "capacity", "targets", "flows"]
+        assert [query.name for query in queries(names)] == [
+            "load",
+            "capacity",
+            "targets",
+            "flows",
+            "routers",
+        ]
 
 
 def test_the_order_of_engines_changes_nothing() -> None:
@@ -28,12 +35,12 @@ def test_the_order_of_engines_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("query", queries([NAMES], matchers={"cluster": "eu"}), ids=lambda query: query.name)
-def test_every_selector_asks_for_a_tier_and_for_what_is_set(query: object) -> None:
-    text = str(query)
-    selectors = re.findall(r"\{[^}]*\}", text)
+def test_every_selector_asks_for_a_tier_or_a_route_and_for_what_is_set(query: Query) -> None:
+    label = "tierwise_io_route" if query.name == "routers" else "tierwise_io_tier"
+    selectors = re.findall(r"\{[^}]*\}", query.promql)
     assert selectors
     for selector in selectors:
-        assert 'tierwise_io_tier!=""' in selector
+        assert f'{label}!=""' in selector
         assert 'cluster="eu"' in selector
 
 
@@ -48,7 +55,8 @@ def test_every_series_must_come_from_the_target_that_it_names() -> None:
     """Which tells a replica's own series from those that a stranger exports under its name."""
     for query in queries([NAMES]):
         asked = [selector for selector in re.findall(r"\{[^}]*\}", query.promql) if '"up"' not in selector]
-        assert query.promql.count("and on (namespace, pod, tierwise_io_tier, job, instance) {") == len(asked)
+        label = "tierwise_io_route" if query.name == "routers" else "tierwise_io_tier"
+        assert query.promql.count(f"and on (namespace, pod, {label}, job, instance) {{") == len(asked)
 
 
 @pytest.mark.parametrize(
@@ -96,3 +104,17 @@ def test_what_is_no_label_name_is_refused(bad: str) -> None:
         queries([NAMES], matchers={bad: "x"})
     with pytest.raises(ValueError, match="is not a label name"):
         queries([replace(NAMES, kv_tokens_label=bad)])
+
+
+def test_only_refusals_for_want_of_room_are_demand() -> None:
+    """Money is no reason for another replica. The router's words for them are these."""
+    counted = set(NO_ROOM.split("|"))
+    assert counted == {"queue_full", "queue_timeout", "displaced", "spilled"}
+    assert set(REFUSALS) - counted == {"spill_cap", "budget"}
+
+
+def test_what_a_router_says_of_a_tier_has_the_form_of_what_a_replica_says() -> None:
+    routers = queries([NAMES])[-1]
+    assert routers.promql.count('"tierwise_io_tier", "$1", "tier", "(.+)")') == 5
+    for name in ("wanted_total", "waiting", "in_flight", "refused_total"):
+        assert f'"tierwise_router_{name}"' in routers.promql

@@ -90,6 +90,8 @@ def test_how_routers_run_is_known_once_their_image_is() -> None:
         "TIERWISE_ROUTER_IMAGE": "r.example.com/router:1",
         "TIERWISE_ROUTER_PULL_SECRETS": "b, a",
         "TIERWISE_ROUTER_RESOURCES": '{"limits": {"memory": "1Gi"}}',
+        "TIERWISE_ROUTER_BODY_MEMORY_MIB": "64",
+        "TIERWISE_ROUTER_ENV": '[{"name": "A", "value": "b"}]',
         "TIERWISE_ROUTER_ROLE": "tw-router",
     }
     router = resolve({}, variables).router
@@ -100,11 +102,21 @@ def test_how_routers_run_is_known_once_their_image_is() -> None:
         "IfNotPresent",
     )
     assert (router.pull_secrets, router.resources) == (("a", "b"), {"limits": {"memory": "1Gi"}})
+    assert (router.body_memory_mib, router.env) == (64, ({"name": "A", "value": "b"},))
 
 
-@pytest.mark.parametrize("variables", [{"TIERWISE_ROUTER_RESOURCES": "[]"}, {"TIERWISE_ROUTER_RESOURCES": "{"}])
-def test_resources_that_are_no_object_are_refused_at_the_start(variables: dict[str, str]) -> None:
-    with pytest.raises(Invalid, match="JSON object"):
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"TIERWISE_ROUTER_RESOURCES": "[]"}, "JSON object"),
+        ({"TIERWISE_ROUTER_RESOURCES": "{"}, "JSON object"),
+        ({"TIERWISE_ROUTER_ENV": "{}"}, "JSON list"),
+        ({"TIERWISE_ROUTER_ENV": '[{"value": "b"}]'}, "JSON list"),
+        ({"TIERWISE_ROUTER_BODY_MEMORY_MIB": "0"}, "at least 1 MiB"),
+    ],
+)
+def test_what_no_router_can_run_with_is_refused_at_the_start(variables: dict[str, str], said: str) -> None:
+    with pytest.raises(Invalid, match=said):
         resolve({}, {"TIERWISE_ROUTER_IMAGE": "r:1", **variables})
 
 

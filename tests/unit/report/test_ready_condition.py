@@ -47,6 +47,13 @@ CASES: dict[str, tuple[ReportContext, Truth, str, str, str]] = {
         "Stopped",
         "ScaledToZero",
     ),
+    "zero until somebody wants it": (
+        case(spec(scaling={"minReplicas": 0}), pods=[], decided=decision(0, 0)),
+        "False",
+        "Idle",
+        "Idle",
+        "Idle",
+    ),
     "answering without metrics": (case(metrics=DEAF), "True", "Serving", "Unmeasured", "PrometheusError"),
     "rejected, still answering": (case(invalid=REFUSED), "True", "NotAccepted", "Rejected", "Unsupported"),
     "rejected from the start": (case(invalid=REFUSED, pods=[]), "False", "NotAccepted", "Rejected", "Unsupported"),

@@ -31,7 +31,7 @@ from tierwise.reasons import CONDITION_TYPES, table
 from tierwise.report.report_context import ReportContext
 from tierwise.report.routes import evaluate_route
 from tierwise.report.status import evaluate_conditions
-from tierwise.types import RouteOutcome, TierKey, TierState, TierView
+from tierwise.types import RouteOutcome, RouterSample, RouterSignals, TierKey, TierState, TierView
 from tierwise.types.capabilities import GPU, UNKNOWN, Facts, ModelShape
 
 WHERE = {reason.word: reason.where for reason in table()}
@@ -65,6 +65,12 @@ def limited(requests: float, running: int, recommended: int, **scaling: Any) -> 
     return decided(seen, TierState(recommended=recommended))
 
 
+def unheard() -> TierView:
+    """A tier under a route whose router is not measured."""
+    seen = make.view(make.spec(minReplicas=0), make.spread(0, 1))
+    return replace(seen, routers=RouterSignals(("chat",), routers=(RouterSample("router-0", ready=True),)))
+
+
 OLD = GPU("NVIDIA-GeForce-RTX-4090", (8, 9), 24564, 570)
 DRAFTED = {"mode": "Enabled", "method": "draft_model", "draftModel": "a/b"}
 BY_DECISION: dict[tuple[str, str], ReportContext] = {
@@ -75,6 +81,8 @@ BY_DECISION: dict[tuple[str, str], ReportContext] = {
     ("ScalingLimited", reasons.PINNED): limited(130, 5, 5, replicas=3),
     ("ScalingLimited", reasons.NO_METRICS): decided(make.view(make.spec(), (), current=5)),
     ("ScalingLimited", reasons.NO_MEMORY): decided(make.view(make.spec(), make.spread(5, 5), current=5), TierState()),
+    ("ScalingLimited", reasons.NOT_ROUTED): limited(0, 1, 1, minReplicas=0),
+    ("ScalingLimited", reasons.NO_ROUTER_METRICS): decided(unheard()),
     ("Accepted", reasons.WRONG_GPU): refused(Facts((T4,)), quantization={"kvCacheDtype": "fp8"}),
     ("Accepted", reasons.DRIVER_TOO_OLD): refused(Facts((OLD,))),
     ("Accepted", reasons.CONTEXT_TOO_LONG): refused(Facts(model=EIGHT), contextLength=131073),

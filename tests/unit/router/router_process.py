@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-_LISTENING = re.compile(r"OpenAI endpoint on (http://[^/]+)/v1, metrics and probes on port (\d+)")
+_LISTENING = re.compile(r"OpenAI endpoint on (https?://[^/]+)/v1, metrics and probes on port (\d+)")
 
 
 class RouterProcess:
@@ -31,6 +31,16 @@ class RouterProcess:
     def log(self) -> list[dict[str, Any]]:
         """The access log so far."""
         return [json.loads(line) for line in (self.folder / "access.log").read_text().splitlines()]
+
+    def log_of(self, *requests: str, seconds: float = 5) -> list[dict[str, Any]]:
+        """The lines of these requests, by the ids that the answers named: a line comes after its answer."""
+        until = time.monotonic() + seconds
+        while True:
+            lines = {line["id"]: line for line in self.log()}
+            if lines.keys() >= set(requests):
+                return [lines[request] for request in requests]
+            assert time.monotonic() < until, f"no line of {set(requests) - lines.keys()}"
+            time.sleep(0.02)
 
     def metrics(self) -> dict[str, float]:
         """All series, by name and labels as they are written."""
@@ -57,10 +67,17 @@ class RouterProcess:
 def router(route: dict[str, Any], folder: Path, *options: str, wait_seconds: float = 60) -> Iterator[RouterProcess]:
     """Start it and wait until it listens."""
     (folder / "route.yaml").write_text(yaml.safe_dump(route))
+    with started(folder, "--file", str(folder / "route.yaml"), *options, wait_seconds=wait_seconds) as process:
+        yield process
+
+
+@contextmanager
+def started(folder: Path, *options: str, wait_seconds: float = 60) -> Iterator[RouterProcess]:
+    """Start a router with these options and wait until it listens."""
     command = [*([] if "--port" in options else ["--port", "0"]), "--metrics-port", "0", *options]
     with (folder / "access.log").open("a") as log, (folder / "errors.log").open("w") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tierwise_operator", "router", "--file", str(folder / "route.yaml"), *command],
+            [sys.executable, "-m", "tierwise_operator", "router", *command],
             stdout=log,
             stderr=errors,
             text=True,

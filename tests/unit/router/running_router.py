@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +20,8 @@ import orjson
 
 from tests.unit.router.scripted_upstream import Upstream
 from tierwise.routing.route import Deadlines, Provider, QueueLimits, Route, RouteTier, Tariff, TokenRates
-from tierwise_router.client_connection import ClientConnection, Timeouts
+from tierwise_router.bodies import Bodies
+from tierwise_router.client_connection import ClientConnection, Shared, Timeouts
 from tierwise_router.gateway import Gateway
 from tierwise_router.purse import Purse
 from tierwise_router.record import Record
@@ -61,9 +63,9 @@ class Router:
     stopping: bool = False
 
     @contextlib.asynccontextmanager
-    async def client(self) -> AsyncIterator[Client]:
+    async def client(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[Client]:
         """A connection, closed at the end."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 24)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 24, ssl=tls)
         client = Client(reader, writer)
         try:
             yield client
@@ -101,6 +103,8 @@ async def running(
     sweep_seconds: float | None = None,
     most_body_bytes: int = 1 << 25,
     most_connections: int = 20_000,
+    most_bodies_bytes: int = 1 << 27,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Router]:
     """A router for a route; at the end nothing of any request may be left, and no callback may have failed."""
     before = asyncio.all_tasks()
@@ -109,13 +113,10 @@ async def running(
     clocks = Clocks(time.monotonic, lambda: datetime.now(UTC), lambda: f"req_{next(numbers)}")
     purse = Purse(served.budget, served.overflow, clocks.now, clocks.monotonic)
     state = RouterState.of(served, clocks, purse, dict(keys or {"key": "sk-ours"}))
-    server = Server(
-        Gateway(state, lambda: (not server.draining, "draining" if server.draining else "ready")),
-        timeouts=timeouts,
-        most_body_bytes=most_body_bytes,
-        most_connections=most_connections,
-    )
-    router = Router(state, server, await server.start("127.0.0.1", 0))
+    gateway = Gateway(state, lambda: (not server.draining, "draining" if server.draining else "ready"))
+    shared = Shared(gateway, gateway.admit, timeouts or Timeouts(), most_body_bytes, Bodies(most_bodies_bytes))
+    server = Server(shared, most_connections=most_connections)
+    router = Router(state, server, await server.start("127.0.0.1", 0, tls))
 
     def log(record: Record, ended_at: float) -> None:
         router.records.append(record)
@@ -155,6 +156,8 @@ def leaks(state: RouterState, server: Server, before: set[asyncio.Task[Any]]) ->
         found += [f"{replica.key}: {replica.in_flight} in flight" for replica in one.replicas if replica.in_flight]
         found += [f"{one.spec.name}: {one.waiting} waiting"] if one.waiting else []
         found += [f"{one.spec.name}: idle connections" for pool in one._pools.values() if pool._idle]
+    if server._shared.bodies.used:
+        found.append(f"{server._shared.bodies.used} bytes of bodies")
     account = state.purse.account
     if account is not None and account.reserved:
         found.append(f"reserved {account.reserved}")
@@ -292,7 +295,7 @@ class Client:
     async def close(self) -> None:
         """End the connection."""
         self.writer.close()
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
             await self.writer.wait_closed()
 
 

@@ -61,7 +61,7 @@ def test_only_the_model_and_the_wish_for_usage_change_and_every_other_byte_stays
     changes = [] if name == body.model else [(*spans["model"], orjson.dumps(name))]
     if force and "stream_options" in spans:
         start, end = spans["stream_options"]
-        options = orjson.dumps({**(values["stream_options"] or {}), "include_usage": True})
+        options = orjson.dumps(_with_usage(values))
         changes.append((start, end, options))
     elif force:
         start = raw.index(b"{") + 1
@@ -72,11 +72,16 @@ def test_only_the_model_and_the_wish_for_usage_change_and_every_other_byte_stays
     assert out == expected
     wanted = {**values, "model": name}
     if force:
-        wanted["stream_options"] = {**(values.get("stream_options") or {}), "include_usage": True}
+        wanted["stream_options"] = _with_usage(values)
     assert orjson.loads(out) == wanted
     top: list[list[tuple[str, Any]]] = []
     json.loads(out, object_pairs_hook=lambda pairs: top.append(pairs) or dict(pairs))  # type: ignore[func-returns-value]
     assert [key for key, _ in top[-1]].count("model") == 1
+
+
+def _with_usage(values: dict[str, Any]) -> dict[str, Any]:
+    options = {**(values.get("stream_options") or {}), "include_usage": True}
+    return options | ({"continuous_usage_stats": False} if options.get("continuous_usage_stats") else {})
 
 
 def _bad_options(values: dict[str, Any]) -> bool:
@@ -276,3 +281,16 @@ def test_case_29_a_body_beyond_the_bounds_is_refused(filler: bytes) -> None:
 def test_case_29_a_body_of_much_text_is_within_the_bounds() -> None:
     words = b'He said: \\"no, [never] {at} all, thanks\\". ' * 100_000
     assert read(b'{"model":"auto","prompt":"' + words + b'"}').model == "auto"
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"),
+    [
+        (b'{"continuous_usage_stats":true}', b'{"continuous_usage_stats":false,"include_usage":true}'),
+        (b'{"include_usage":false,"other":1}', b'{"include_usage":true,"other":1}'),
+    ],
+)
+def test_usage_in_every_chunk_is_not_asked_for_in_the_clients_place(asked: bytes, sent: bytes) -> None:
+    """vLLM says it in every chunk only where usage is asked for too, which the client has not done."""
+    raw = b'{"model":"a","stream":true,"stream_options":%b}'
+    assert read(raw % asked).upstream("a", force_usage=True) == raw % sent

@@ -311,3 +311,16 @@ BY_EOF = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n"
 async def test_case_10_an_answer_without_a_length_ends_only_with_an_orderly_end(script: Script, status: int) -> None:
     async with upstream(script) as up, running(route(tier("a", up))) as router:
         assert (await router.ask(post(chat()))).status == status
+
+
+async def test_what_an_engine_says_of_vectors_in_bytes_is_passed_on() -> None:
+    """vLLM's `encoding_format: bytes` says in a header what the bytes are; without it nobody can read them."""
+    told = '{"data":[{"index":0,"start":0,"end":4}],"usage":{"prompt_tokens":3}}'
+    script = [
+        answer(b"\x00\xff\n\r", content_type="application/octet-stream", extra=f"metadata: {told}\r\nother: x\r\n")
+    ]
+    async with upstream(default=script) as up, running(route(tier("a", up))) as router:
+        got = await router.ask(post({"model": "auto", "input": "a", "encoding_format": "bytes"}, "/v1/embeddings"))
+    assert (got.status, got.body) == (200, b"\x00\xff\n\r")
+    assert (got.headers["content-type"], got.headers["metadata"]) == ("application/octet-stream", told)
+    assert "other" not in got.headers

@@ -12,7 +12,7 @@ import pytest
 
 import tierwise_router.server
 from tests.unit.router.running_router import Client, unheard, until
-from tierwise_router.client_connection import ClientConnection, Handler, Reply, Timeouts
+from tierwise_router.client_connection import ClientConnection, Handler, Reply, Shared, Timeouts
 from tierwise_router.http_request import Request
 from tierwise_router.openai_error import ClientError
 from tierwise_router.server import Server
@@ -32,7 +32,7 @@ async def serving(
     """A server with this handler; at the end no connection and no task may be left, and no callback has failed."""
     before = asyncio.all_tasks()
     faults = unheard()
-    server = Server(handler, timeouts=timeouts, most_connections=most)
+    server = Server(Shared(handler, timeouts=timeouts or Timeouts()), most_connections=most)
     port = await server.start("127.0.0.1", 0)
     try:
         async with asyncio.timeout(8):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -30,10 +31,9 @@ def test_one_that_names_a_tier_with_use_always_is_served(given: dict[str, Any]) 
     assert to_route(RouteFile.model_validate({"tiers": TIERS, "policy": given}), {}).default_tier == "small"
 
 
-def test_routers_that_serve_one_file_share_the_money_and_the_homes_of_prompts() -> None:
-    given = {"tiers": TIERS, "budget": {"amount": "10"}, "routers": 4}
+def test_routers_that_serve_one_file_share_the_cap_and_the_homes_of_prompts() -> None:
+    given = {"tiers": TIERS, "overflow": {"maxCostPerHour": "10"}, "routers": 4}
     made = to_route(RouteFile.model_validate(given), {})
-    assert made.budget is not None
-    assert made.budget.amount == 2.5
+    assert made.overflow.max_cost_per_hour == Decimal("2.5")
     assert [tier.routers for tier in made.tiers] == [4, 4]
     assert {tier.routers for tier in to_route(RouteFile.model_validate({"tiers": TIERS}), {}).tiers} == {1}

@@ -1,4 +1,4 @@
-"""Makes a certificate for 127.0.0.1, and the contexts of both sides."""
+"""Makes certificates for 127.0.0.1, and the contexts of both sides."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def contexts(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """The server's and the client's."""
+def pair() -> tuple[bytes, bytes]:
+    """A certificate and its key, as PEM; each time others."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.now(UTC)
@@ -30,13 +30,24 @@ def contexts(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
     )
-    path = folder / "both.pem"
-    path.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + certificate.public_bytes(serialization.Encoding.PEM)
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
+    return certificate.public_bytes(serialization.Encoding.PEM), secret
+
+
+def trusting(*certificates: bytes) -> ssl.SSLContext:
+    """What a client needs that trusts these and nobody else."""
+    client = ssl.create_default_context(cadata="".join(one.decode() for one in certificates))
+    client.set_alpn_protocols(["http/1.1"])
+    return client
+
+
+def contexts(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """The server's and the client's."""
+    certificate, key = pair()
+    path = folder / "both.pem"
+    path.write_bytes(key + certificate)
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(path)
-    client = ssl.create_default_context(cafile=str(path))
-    client.set_alpn_protocols(["http/1.1"])
-    return server, client
+    return server, trusting(certificate)

@@ -52,7 +52,9 @@ class Vllm:
 def vllm(*extra: str, model: str = "Qwen/Qwen3-8B-FP8", wait_seconds: float = 20, **environment: str) -> Iterator[Vllm]:
     """Start, wait until it listens (or ends, or the time is over), yield, and make sure that it is gone."""
     port = free_port()
-    variables = {f"TIERWISE_SIM_{name}": value for name, value in environment.items()}
+    variables = {
+        name if name.startswith("VLLM_") else f"TIERWISE_SIM_{name}": value for name, value in environment.items()
+    }
     variables = {"TIERWISE_SIM_LOAD_SECONDS": "0", "TIERWISE_SIM_SPEED": "50", **variables}
     path = f"{Path(sys.executable).parent}{os.pathsep}/usr/bin{os.pathsep}/bin"
     process = subprocess.Popen(

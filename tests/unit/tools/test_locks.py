@@ -105,6 +105,17 @@ def test_the_extras_of_two_lines_count_together() -> None:
     assert compare("dev.txt", pins, _installed(PYTEST_COV, COVERAGE)) == ()
 
 
+def test_an_extra_that_asks_for_another_of_its_own_package_is_enough() -> None:
+    """What broke the environment of the real engine: mistral-common[image] asks for mistral-common[opencv]."""
+    pins, _ = read(f"m-c[image]==1 {HASH}\n", "x.txt")
+    asks = ('m_c[opencv]; extra == "image"', 'm_c[deep]; extra == "opencv"', 'other; extra == "all"')
+    assert compare("x.txt", pins, _installed(Installed("m-c", "1", asks))) == ()
+    deep = Installed("m-c", "1", (*asks, 'cv; extra == "deep"'))
+    assert compare("x.txt", pins, _installed(deep)) == (
+        'x.txt: m-c requires cv; extra == "deep", which is not in the lock; run `make lock`',
+    )
+
+
 def test_a_package_for_another_interpreter_need_not_be_installed() -> None:
     pins, _ = read(f'{COMPLETE}old==1 ; python_version < "3.0" {HASH}\n', "dev.txt")
     assert compare("dev.txt", pins, _installed(PYTEST_COV, COVERAGE)) == ()

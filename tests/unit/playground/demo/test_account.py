@@ -45,3 +45,17 @@ def test_the_account_of_a_tier_leaves_the_others_out() -> None:
     assert (result.replica_seconds, result.most_replicas) == (2000, 2)
     assert result.cost == pytest.approx(1.0)
     assert result.cost_of_most == pytest.approx(1.0)
+    assert (result.share, result.spilled, result.external) == (0.75, 0, False)
+
+
+def test_a_bought_tier_costs_its_tokens_and_counts_who_spilled_to_it() -> None:
+    answers = [
+        Answer("small", True, 100, 20, 0.1, 1.0, why="Default"),
+        Answer("bought", True, 1_000_000, 100_000, 0.1, 1.0, why="Spill"),
+        Answer("bought", True, 200_000, 0, 0.3, 1.0, why="Fallback"),
+        Answer("bought", True, 0, 0, 0.3, 1.0, why="Direct"),
+    ]
+    result = account("bought", answers, [_sample(0, 0), _sample(1000, 0)], (0.0, 0.0), (2.5, 10.0))
+    assert (result.requests, result.share, result.spilled, result.external) == (3, 0.75, 2, True)
+    assert result.cost == result.cost_of_most == pytest.approx(2.5 + 1.0 + 0.5)
+    assert account("small", [], [], (0.0, 0.0)).share == 0.0

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from playground.demo import scenario
+from tierwise.observe.route_object import route_object
+from tierwise.observe.tier_object import tier_object
 from tierwise_sim.workloads import AZURE_CONVERSATION, WorkloadError
 
 
@@ -19,8 +21,26 @@ def test_without_data_the_built_in_workload_is_taken_and_the_text_says_so() -> N
     share = len(load.arrivals["small"]) / load.requests
     assert share == pytest.approx(scenario.SMALL_SHARE, abs=0.05)
     text = scenario.explanation(load)
+    assert "the others chat-hard, which a rule sends to the large tier" in text
+    assert "for at most 5 dollars an hour" in text
     for word in ("20 times faster than recorded", "2 times faster than the GPUs", "1 request in 10", "Simulated"):
         assert word in text
+
+
+def test_the_route_and_the_tiers_are_what_the_kinds_allow() -> None:
+    found = route_object(scenario.route() | {"metadata": {"name": scenario.ROUTE}})
+    assert found.spec is not None, found.invalid
+    assert [tier.use for tier in found.spec.tiers] == ["Always", "Always", "Overflow"]
+    assert [scenario.asked(tier.name) for tier in scenario.tiers()] == list(found.model_names) == ["chat", "chat-hard"]
+    (rule,) = found.spec.policy.rules
+    assert (rule.match.model, rule.tier) == (scenario.HARD, "large")
+    bought = tier_object(scenario.bought())
+    assert bought.spec is not None, bought.invalid
+    assert bought.spec.external is not None
+    secret, service, deployment = scenario.provider()
+    assert bought.spec.external.base_url == f"http://{service['metadata']['name']}.chat.svc.cluster.local/v1"
+    assert bought.spec.external.api_key_secret_ref.key in secret["stringData"]
+    assert service["spec"]["selector"] == deployment["spec"]["template"]["metadata"]["labels"]
 
 
 def test_a_trace_is_read_thinned_and_compressed(tmp_path: Path) -> None:

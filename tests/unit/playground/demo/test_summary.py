@@ -58,6 +58,33 @@ def test_each_promise_that_is_broken_is_named(account: TierAccount, context: dic
     assert what in failed
 
 
+BOUGHT = replace(
+    GOOD,
+    tier="bought",
+    requests=7,
+    engine_prompt_tokens=0,
+    engine_completion_tokens=0,
+    replica_seconds=0.0,
+    most_replicas=0,
+    share=0.07,
+    spilled=6,
+    external=True,
+)
+
+
+def test_an_external_tier_has_no_engines_to_compare_with_and_no_replicas() -> None:
+    checks = check([GOOD, BOUGHT], 107, {"small": 1, "bought": 0}, 0)
+    assert [each.what for each in checks if not each.holds] == []
+    out = io.StringIO()
+    show(replace(_summary(), accounts=(GOOD, BOUGHT)), Console(file=out, width=120))
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.getvalue().splitlines() if "│" in line]
+    cells = {name: row for name, *row in rows}
+    assert cells["share of all requests"] == ["0.0%", "7.0%"]
+    assert cells["... that spilled or fell back to it"] == ["0", "6"]
+    assert cells["replicas, at most"] == ["3", ""]
+    assert cells["tokens, by the engines"] == ["100,000", ""]
+
+
 def test_a_gap_from_missed_scrapes_is_shown_and_explained() -> None:
     checks = check([replace(GOOD, engine_completion_tokens=9_500)], 100, {"small": 1}, 0)
     (tokens,) = [each for each in checks if "tokens" in each.what]
