@@ -261,6 +261,10 @@ def test_a_replica_that_comes_back_under_its_name_has_to_say_again_what_is_cache
     assert len(index) == 40
 
 
+def test_nothing_else_separates_caches_unless_it_is_said() -> None:
+    assert block_hashes(bytes(BLOCK_BYTES)) == block_hashes(bytes(BLOCK_BYTES), b"") != ()
+
+
 def test_who_has_not_said_what_is_cached_has_not_said_it_after_others_went() -> None:
     index = filled(40, told=False)
     index.keep_only(["a", "b"])
