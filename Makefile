@@ -191,8 +191,12 @@ bench-cycle: venv ## What a cycle costs in which nothing happens, with up to 10,
 bench-router: venv ## The router beside vllm-router, LiteLLM and Envoy: docs/results/router.json; needs wrk; 10 minutes, alone
 	$(PY) -m tools.bench_router $(if $(OUT),--out $(OUT))
 
+.PHONY: bench-prefix
+bench-prefix: venv ## Cached prefixes: the router's choice of a replica beside others, and oracles; 10 minutes, in virtual time
+	$(PY) -m tools.bench_prefix $(if $(OUT),--out $(OUT))
+
 .PHONY: mutants
-mutants: venv ## Mutation tests of decide/: docs/results/mutants.json, docs/mutants.md; under 10 minutes on 2 cores
+mutants: venv ## Mutation tests of decide/ and routing/: docs/results/mutants*.json, docs/mutants*.md; under 20 minutes on 2 cores
 	nice -n 10 $(PY) -m tests.mutants
 
 .PHONY: demo

@@ -18,6 +18,7 @@ from tests.render import route_goldens
 from tests.versions import table as versions
 from tierwise.api import crd
 from tools import api_docs, engines_page, metrics_page, validity_page
+from tools.bench_prefix import results as prefix
 from tools.generated import write
 
 REPO = Path(__file__).resolve().parents[1]
@@ -31,6 +32,7 @@ GENERATORS = (
     versions.files,
     rights.files,
     mutants.files,
+    prefix.files,
     goldens,
     renderings.goldens,
     route_goldens.files,

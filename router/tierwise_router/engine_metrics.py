@@ -122,11 +122,11 @@ class LoadPoller:
                 load = parse(await self._get(tier, replica))
         except (UpstreamError, TimeoutError, ValueError):
             if now - self._seen.get(replica, now) > BELIEVED_SECONDS:
-                replica.waiting, replica.kv_usage = 0, 0.0
+                replica.said(0, 0.0)
                 replica.shared_with(self._monotonic(), 0)
             return
         self._seen[replica] = now
-        replica.waiting, replica.kv_usage = load.waiting, load.kv_usage
+        replica.said(load.waiting, load.kv_usage)
         # Whatever of ours the engine may have counted is not of others: a router alone must pay for all of its time.
         mine += replica.sent - sent
         replica.shared_with(self._monotonic(), max(0, load.waiting + load.running - mine))

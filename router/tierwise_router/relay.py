@@ -66,7 +66,9 @@ class _Job:
 
     def wish(self, *, only: str = "") -> Wish:
         """What it wants of a tier."""
-        return Wish(self.priority, self.shape.blocks, tuple(self.tried), only or self.kept_by)
+        return Wish(
+            self.priority, self.shape.blocks, tuple(self.tried), only or self.kept_by, streamed=self.body.stream
+        )
 
 
 class Relay:
@@ -236,7 +238,7 @@ class Relay:
             if job.tried.count(replica) > 1:
                 return None
             await asyncio.sleep(verdict.wait_seconds)
-            wish = Wish(job.priority, job.shape.blocks, (), replica.key)
+            wish = Wish(job.priority, job.shape.blocks, (), replica.key, streamed=job.body.stream)
         elif verdict.next is Next.REPLICA and not job.kept_by:
             wish = job.wish()
             if not any(not one.draining and one not in wish.without for one in tier.replicas):
@@ -258,7 +260,7 @@ class Relay:
         try:
             try:
                 connection = (None if job.stale or replica in job.tried else pool.take(started)) or await pool.connect()
-                attempt = self._prepared(job, connection, replica, state.key_of(tier.spec))
+                attempt = self._prepared(job, connection, slot, state.key_of(tier.spec))
                 with state.watched(attempt, job.until):
                     attempt.send(self._request_bytes(job, tier, replica, pool.server))
                     result = await attempt.done
@@ -290,12 +292,18 @@ class Relay:
         else:
             connection.close()
 
-    def _prepared(self, job: _Job, connection: Connection, replica: Replica, key: str | None) -> Attempt:
+    def _prepared(self, job: _Job, connection: Connection, slot: Slot, key: str | None) -> Attempt:
+        replica = slot.pick.replica
+
+        def begun() -> None:
+            replica.breaker.begun()
+            replica.computed(slot.mark)
+
         return Attempt(
             connection,
             job.reply,
             lambda: own(job.record),
-            replica.breaker.begun,
+            begun,
             stream=job.body.stream,
             drop_usage=self._forces_usage(job),
             secret=key,

@@ -93,6 +93,13 @@ class RouteFile(Model):
     queue: Queue = Queue()
     deadlines: RouteDeadlines = RouteDeadlines()
     budget: RouteBudget | None = None
+    routers: int = Field(
+        default=1,
+        ge=1,
+        le=100,
+        description="How many routers serve this file without talking: each may spill for an equal share of "
+        "maxCostPerHour, and they send a prompt that none of them knows to the same server.",
+    )
     clients: FileClients = FileClients()
     tls: FileTLS | None = None
 
@@ -127,7 +134,7 @@ def to_route(file: RouteFile, tenant_by_key_hash: Mapping[str, str]) -> values.R
         if wanted in overflow:
             raise Invalid(f"policy names tier {wanted!r}, whose use Overflow is only for what spills or falls back")
     who = route_values.clients(tenant_by_key_hash, file.clients.tenant_header)
-    return route_values.to_route(file.name, file, [_tier(tier) for tier in file.tiers], who)
+    return route_values.to_route(file.name, file, [_tier(tier) for tier in file.tiers], who, routers=file.routers)
 
 
 def _tier(tier: FileTier) -> values.RouteTier:

@@ -6,6 +6,7 @@ A file and a ModelRoute say most of it in the same words; what they say differen
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -66,7 +67,9 @@ def to_route(
 ) -> values.Route:
     """The route over these tiers. Raises Invalid where its parts do not fit together.
 
-    `routers`: how many of them serve it without talking to each other. Each gets an equal share of the money."""
+    `routers`: how many of them serve it without talking to each other. Each gets an equal share of what spilling may
+    cost."""
+    tiers = [replace(tier, routers=routers) for tier in tiers]
     for tier in tiers:
         for url in (*tier.urls, *([tier.provider.base_url] if tier.provider is not None else [])):
             try:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from tierwise.routing.prefix import PrefixIndex
-from tierwise.routing.replica import Pick, Replica, open_replicas, pick
+from tierwise.routing.replica import Mark, Pick, Replica, open_replicas, pick, work
 from tierwise.routing.route import Priority, QueueLimits, RouteTier
 from tierwise.routing.saturation import saturation
 from tierwise_router.upstream import Pool
@@ -47,18 +47,19 @@ class Slot:
     """A place on a replica. It is given back with `Tier.release`, once."""
 
     pick: Pick
-    mark: float
+    mark: Mark
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What a request wants of a tier. `without`: replicas that have failed it. `only`: the key of the one replica that
-    can answer it."""
+    can answer it. `streamed`: its first token will show."""
 
     priority: Priority = Priority.INTERACTIVE
     blocks: tuple[int, ...] = ()
     without: Collection[Replica] = ()
     only: str = ""
+    streamed: bool = True
 
 
 @dataclass(slots=True, eq=False)
@@ -278,12 +279,13 @@ class Tier:
         if wish.only:
             candidates = [one for one in candidates if one.key == wish.only]
         self._turn += 1
-        picked = pick(candidates, self.index, wish.blocks, self.spec.concurrency, self._turn)
+        picked = pick(candidates, self.index, wish.blocks, self.spec.concurrency, self._turn, self.spec.routers)
         if picked is None:
             return None
         if wish.blocks:
             self.index.add(picked.replica.key, wish.blocks)
-        return Slot(picked, picked.replica.begin(now))
+        tokens = 0 if self.spec.external else work(picked, wish.blocks)
+        return Slot(picked, picked.replica.begin(now, tokens, streamed=wish.streamed))
 
     def _displace(self, priority: Priority) -> bool:
         """Whether a waiting batch request made room for an interactive one: the youngest goes."""

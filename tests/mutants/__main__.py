@@ -1,6 +1,7 @@
-"""Makes the mutants of decide/, runs the tests against each, and writes down what survived.
+"""Makes mutants of decide/ and routing/, runs the tests against each, and writes down what survived.
 
-`python -m tests.mutants` from the beginning; with `--again` only what survived the last run, and what changed since.
+`python -m tests.mutants` from the beginning; with `--only routing` those of one package; with `--again` only what
+survived the last run, and what changed since.
 """
 
 from __future__ import annotations
@@ -16,36 +17,41 @@ from pathlib import Path
 
 from tests.isolated import environment
 from tests.mutants.page import complaints, words
-from tests.mutants.results import RESULTS, Results, load, read, save
-from tests.mutants.stage import REPO, forget_survivors, lay_out
+from tests.mutants.results import Results, load, read, save
+from tests.mutants.stage import forget_survivors, lay_out
+from tests.mutants.targets import REPO, TARGETS, Target
 
-FOLDER = REPO / ".cache/mutants"
 ANSWERS = Path(__file__).with_name("mutmut_results.py")
 PROGRESS_SECONDS = 15.0
 
 
-def measure(*, again: bool, children: int) -> Results:
+def measure(target: Target, *, again: bool, children: int) -> Results:
     """One run. Raises subprocess.CalledProcessError when mutmut gives up; its words are printed."""
     python = environment("mutants", "mutmut", REPO / "requirements/mutants.txt")
     if not again:
-        shutil.rmtree(FOLDER, ignore_errors=True)
-    lay_out(FOLDER)
+        shutil.rmtree(target.folder, ignore_errors=True)
+    lay_out(target)
     if again:
-        print(f"mutants: {forget_survivors(FOLDER)} survivors of the last run are tried again", flush=True)
+        print(f"mutants: {forget_survivors(target)} survivors of the last run are tried again", flush=True)
     clean = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "PYTHONHASHSEED": "0"}
-    _run([str(python.with_name("mutmut")), "run", f"--max-children={children}"], clean)
+    _run([str(python.with_name("mutmut")), "run", f"--max-children={children}"], clean, target.folder)
     told = subprocess.run(
-        [str(python), str(ANSWERS)], cwd=FOLDER, env=clean, check=True, capture_output=True, text=True
+        [str(python), str(ANSWERS), str(target.mutated)],
+        cwd=target.folder,
+        env=clean,
+        check=True,
+        capture_output=True,
+        text=True,
     )
-    return read(json.loads(told.stdout))
+    return read(target, json.loads(told.stdout))
 
 
-def _run(command: list[str], environment: dict[str, str]) -> None:
+def _run(command: list[str], environment: dict[str, str], folder: Path) -> None:
     """mutmut draws one line over and over: the last state of it is printed now and then."""
-    log, began = FOLDER / "run.log", time.monotonic()
+    log, began = folder / "run.log", time.monotonic()
     with (
         log.open("wb") as output,
-        subprocess.Popen(command, cwd=FOLDER, env=environment, stdout=output, stderr=subprocess.STDOUT) as run,
+        subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT) as run,
     ):
         while run.poll() is None:
             try:
@@ -65,13 +71,20 @@ def _last(log: Path) -> str:
 def main() -> int:
     """Exit code 1 when a survivor has no word yet, or a word no survivor."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
+    names = [each.name for each in TARGETS]
+    parser.add_argument("--only", nargs="+", choices=names, default=names, help="packages (default: all)")
     parser.add_argument("--again", action="store_true", help="only survivors of the last run, and what changed since")
     parser.add_argument("--children", type=int, default=os.cpu_count() or 2, help="mutants tried side by side")
     asked = parser.parse_args()
-    results = measure(again=asked.again, children=asked.children)
-    save(results)
-    print(f"mutants: {results.mutants} made, {results.noticed:.1%} noticed; {RESULTS.relative_to(REPO)} is written")
-    wrong = complaints(load(), words())
+    wrong: list[str] = []
+    for target in TARGETS:
+        if target.name not in asked.only:
+            continue
+        results = measure(target, again=asked.again, children=asked.children)
+        save(target, results)
+        print(f"mutants: {results.mutants} of {target.name}/ made, {results.noticed:.1%} noticed")
+        print(f"mutants: {target.results.relative_to(REPO)} is written", flush=True)
+        wrong += complaints(target, load(target), words(target))
     print("\n".join(wrong))
     return 1 if wrong else 0
 

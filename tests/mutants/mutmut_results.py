@@ -1,7 +1,7 @@
 """Prints what mutmut knows about its mutants. Runs in mutmut's own environment, in the folder of the mutants.
 
-JSON on standard output: {key: {"file", "status", "diff"}}, the diff for those that were not killed. Imports nothing of
-this repository: it runs elsewhere.
+The argument is the package's folder there. JSON on standard output: {key: {"file", "status", "diff"}}, the diff for
+those that were not killed. Imports nothing of this repository: it runs elsewhere.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def main() -> dict[str, Any]:
     stats = importlib.import_module("mutmut.stats")
     diffs = importlib.import_module("mutmut.mutation.diff_apply")
     found: dict[str, Any] = {"": f"mutmut {importlib.metadata.version('mutmut')}"}
-    mutated = Path("src/tierwise/decide")
+    mutated = Path(sys.argv[1])
     for path in sorted(mutated.rglob("*.py")):
         known = data.SourceFileMutationData(path=path)
         known.load()

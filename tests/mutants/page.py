@@ -1,10 +1,10 @@
-"""Generates docs/mutants.md: which mutants of decide/ survive, and why, from the last run and a word for each.
+"""Generates docs/mutants.md and docs/mutants-routing.md: which mutants survive, and why, from the last runs.
 
 A survivor is a change that no test noticed. Either it changes nothing (equivalent), or somebody looked at it and says
-why no test pins it (accepted): the words stand in words.yaml beside this module, by the survivor's key, and a survivor
-without one, like a word without a survivor, fails `make verify` and the unit tests. So do results of other code than
-today's. A mutant with which the tests did not end (a loop without end) is noticed and needs no word: whether a failing
-test comes before the endless one is chance.
+why no test pins it (accepted): the words stand in words.yaml and words-routing.yaml beside this module, by the
+survivor's key, and a survivor without one, like a word without a survivor, fails `make verify` and the unit tests. So
+do results of other code than today's. A mutant with which the tests did not end (a loop without end) is noticed and
+needs no word: whether a failing test comes before the endless one is chance.
 """
 
 from __future__ import annotations
@@ -14,46 +14,50 @@ from pathlib import Path
 
 import yaml
 
-from tests.mutants.results import RESULTS, TIMEOUT, Results, load, stale
+from tests.mutants.results import TIMEOUT, Results, load, stale
+from tests.mutants.targets import TARGETS, Target
 
-WORDS = Path(__file__).with_name("words.yaml")
-PAGE = Path("docs/mutants.md")
-LEAST = 0.98
 _ENDLESS = "noticed: the tests do not end"
 
 
-def words() -> dict[str, str]:
+def words(target: Target) -> dict[str, str]:
     """The word for each survivor, by its key."""
-    loaded: dict[str, str] = yaml.safe_load(WORDS.read_text(encoding="utf-8")) or {}
+    loaded: dict[str, str] = yaml.safe_load(target.words.read_text(encoding="utf-8")) or {}
     return loaded
 
 
-def complaints(results: Results, said: dict[str, str]) -> list[str]:
+def complaints(target: Target, results: Results, said: dict[str, str]) -> list[str]:
     """What is wrong with the results and their words."""
-    old = stale(results)
-    wrong = [f"{RESULTS.name} is of other code than today's, run `make mutants`: {', '.join(old)}"] if old else []
+    old = stale(target, results)
+    wrong = (
+        [f"{target.results.name} is of other code than today's, run `make mutants`: {', '.join(old)}"] if old else []
+    )
     keys = [each.key for each in results.survivors]
     silent = [each.key for each in results.survivors if each.key not in said and each.status != TIMEOUT]
-    wrong += [f"has no word in {WORDS.name}: {key}" for key in silent]
+    wrong += [f"has no word in {target.words.name}: {key}" for key in silent]
     wrong += [f"has a word and did not survive: {key}" for key in said if key not in keys]
     unclear = [key for key, word in said.items() if not word.startswith(("equivalent: ", "accepted: "))]
     return wrong + [f"its word is neither `equivalent: ...` nor `accepted: ...`: {key}" for key in unclear]
 
 
 def files() -> dict[Path, str]:
-    """The page by its path. Raises ValueError when the results are old, or a survivor has no word."""
-    results, said = load(), words()
-    if wrong := complaints(results, said):
-        raise ValueError("mutants:\n" + "\n".join(wrong))
-    return {PAGE: "\n".join(_lines(results, said)) + "\n"}
+    """The pages by their paths. Raises ValueError when results are old, or a survivor has no word."""
+    pages = {}
+    for target in TARGETS:
+        results, said = load(target), words(target)
+        if wrong := complaints(target, results, said):
+            raise ValueError("mutants:\n" + "\n".join(wrong))
+        pages[target.page] = "\n".join(_lines(target, results, said)) + "\n"
+    return pages
 
 
-def _lines(results: Results, said: dict[str, str]) -> Iterator[str]:
-    yield "<!-- Generated from docs/results/mutants.json by `make verify`; `make mutants` measures again. -->"
-    yield from ("", "# Mutants of decide/", "")
-    yield f"{results.tool} makes small wrong changes in `controllers/tierwise/decide/`, one at a time, and the unit"
-    yield "tests and properties of deciding run against each. A change that no test notices survives. Functions are"
-    yield "mutated; constants of a module and properties of a class are not."
+def _lines(target: Target, results: Results, said: dict[str, str]) -> Iterator[str]:
+    origin = f"docs/results/{target.results.name}"
+    yield f"<!-- Generated from {origin} by `make verify`; `make mutants` measures again. -->"
+    yield from ("", f"# Mutants of {target.name}/", "")
+    yield f"{results.tool} makes small wrong changes in `controllers/tierwise/{target.name}/`, one at a time, and"
+    yield f"the unit tests and properties of {target.name}/ run against each. A change that no test notices survives."
+    yield "Functions are mutated; constants of a module and properties of a class are not."
     yield from ("", "| file | mutants | killed | timeout | survived | noticed |", "|---|--:|--:|--:|--:|--:|")
     for each in results.files:
         if not each.mutants:

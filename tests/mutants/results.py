@@ -1,6 +1,6 @@
 """Keeps the results of the mutation tests.
 
-One JSON file: for each file of decide/ the hash of its code when it was measured and how many of its mutants were
+One JSON file: for each file of the package the hash of its code when it was measured and how many of its mutants were
 killed, and every mutant that was not, by a key that names the function and the changed line. mutmut's own numbers would
 not do: they move with every edit of the function.
 
@@ -19,12 +19,10 @@ import tokenize
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-REPO = Path(__file__).resolve().parents[2]
-DECIDE = REPO / "controllers/tierwise/decide"
-RESULTS = REPO / "docs/results/mutants.json"
+from tests.mutants.targets import Target
+
 KILLED, TIMEOUT = "killed", "timeout"
 
 
@@ -81,7 +79,7 @@ class Results:
         return sum(each.killed + each.timeout for each in self.files) / self.mutants
 
 
-def read(answer: Mapping[str, Any]) -> Results:
+def read(target: Target, answer: Mapping[str, Any]) -> Results:
     """What mutmut told. Raises ValueError when a mutant has not been tried."""
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     survivors: list[Survivor] = []
@@ -100,23 +98,23 @@ def read(answer: Mapping[str, Any]) -> Results:
     return Results(
         tool=str(answer[""]),
         files=tuple(
-            File(name, digest(name), counts[name].total(), counts[name][KILLED], counts[name][TIMEOUT])
-            for name in sorted({*counts, *_sources()})
+            File(name, digest(target, name), counts[name].total(), counts[name][KILLED], counts[name][TIMEOUT])
+            for name in sorted({*counts, *_sources(target)})
         ),
         survivors=tuple(sorted(survivors)),
     )
 
 
-def stale(results: Results) -> list[str]:
-    """The files of decide/ whose code is not what was measured: changed, new or gone."""
+def stale(target: Target, results: Results) -> list[str]:
+    """Its files whose code is not what was measured: changed, new or gone."""
     measured = {each.name: each.sha256 for each in results.files}
-    today = {name: digest(name) for name in _sources()}
+    today = {name: digest(target, name) for name in _sources(target)}
     return sorted(name for name in {*measured, *today} if measured.get(name) != today.get(name))
 
 
-def digest(name: str) -> str:
-    """Of the code of a file of decide/ as it is now."""
-    return hashlib.sha256(code((DECIDE / name).read_text(encoding="utf-8")).encode()).hexdigest()
+def digest(target: Target, name: str) -> str:
+    """Of the code of one of its files as it is now."""
+    return hashlib.sha256(code((target.sources / name).read_text(encoding="utf-8")).encode()).hexdigest()
 
 
 def code(text: str) -> str:
@@ -138,19 +136,19 @@ def code(text: str) -> str:
     return "\n".join(line.rstrip() for line in lines if line.strip())
 
 
-def _sources() -> list[str]:
-    return [path.relative_to(DECIDE).as_posix() for path in DECIDE.rglob("*.py")]
+def _sources(target: Target) -> list[str]:
+    return [path.relative_to(target.sources).as_posix() for path in target.sources.rglob("*.py")]
 
 
-def save(results: Results) -> None:
+def save(target: Target, results: Results) -> None:
     """Keep them."""
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(json.dumps(asdict(results), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    target.results.parent.mkdir(parents=True, exist_ok=True)
+    target.results.write_text(json.dumps(asdict(results), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def load() -> Results:
+def load(target: Target) -> Results:
     """Those of the last run."""
-    kept = json.loads(RESULTS.read_text(encoding="utf-8"))
+    kept = json.loads(target.results.read_text(encoding="utf-8"))
     return Results(
         kept["tool"],
         tuple(File(**each) for each in kept["files"]),

@@ -1,7 +1,7 @@
 """Makes the mutants in a copy, so that the working tree is never touched.
 
 mutmut wants the packages under `src` and finds a mutant by the module's own name; here they lie in controllers/ and
-simulator/. The copy has the layout that mutmut wants, the tests of deciding and nothing else of the suite, and a
+simulator/. The copy has the layout that mutmut wants, the tests of one package and nothing else of the suite, and a
 conftest that makes Hypothesis quick and repeatable: the same examples for every mutant, few of them, no shrinking (a
 killed mutant needs no smallest example). Only what changed is copied, so that a second run can begin where the last
 one ended.
@@ -14,29 +14,13 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-REPO = Path(__file__).resolve().parents[2]
-MUTATED = Path("src/tierwise/decide")
-COPIED = {
-    "controllers/tierwise": "src/tierwise",
-    "simulator/tierwise_sim": "src/tierwise_sim",
-    "tests/builders": "tests/builders",
-    "tests/unit/act": "tests/unit/act",  # the cluster in memory that the tests of the way back run on
-    "tests/unit/reconcile": "tests/unit/reconcile",
-    "tests/unit/decide": "tests/unit/decide",
-    "tests/unit/properties": "tests/unit/properties",
-}
-# Not test_settled.py and test_observer.py: they live through whole processes, and every mutant would wait for them.
-PROPERTIES = ("decide", "decide_unknown", "rollout")
-SELECTED = (
-    "tests/unit/reconcile/test_rollback.py",
-    "tests/unit/decide",
-    *(f"tests/unit/properties/test_{name}.py" for name in PROPERTIES),
-)
-_SETTINGS = f"""\
+from tests.mutants.targets import REPO, Target
+
+_SETTINGS = """\
 [tool.mutmut]
 source_paths = ["src"]
-only_mutate = ["src/tierwise/decide/*"]
-pytest_add_cli_args_test_selection = {json.dumps(SELECTED)}
+only_mutate = ["%(mutated)s/*"]
+pytest_add_cli_args_test_selection = %(tests)s
 pytest_add_cli_args = ["-p", "no:cacheprovider"]
 timeout_constant = 5.0
 use_git_change_detection = false
@@ -78,9 +62,9 @@ settings.load_profile("mutants")
 '''
 
 
-def lay_out(folder: Path) -> None:
-    """Make `folder` the copy of today's sources and tests; what an earlier run found out there is kept."""
-    wanted = dict(_files())
+def lay_out(target: Target) -> None:
+    """Make its folder the copy of today's sources and tests; what an earlier run found out there is kept."""
+    folder, wanted = target.folder, dict(_files(target))
     for path in sorted(path for top in ("src", "tests") for path in (folder / top).rglob("*.py")):
         if path.relative_to(folder) not in wanted:
             path.unlink()
@@ -92,19 +76,20 @@ def lay_out(folder: Path) -> None:
             path.write_text(text, encoding="utf-8")
 
 
-def _files() -> Iterator[tuple[Path, str]]:
-    yield Path("pyproject.toml"), _SETTINGS
+def _files(target: Target) -> Iterator[tuple[Path, str]]:
+    yield Path("pyproject.toml"), _SETTINGS % {"mutated": target.mutated, "tests": json.dumps(target.tests)}
     yield Path("tests/conftest.py"), _CONFTEST
-    for origin, goal in COPIED.items():
+    for origin, goal in target.copied.items():
         for path in sorted((REPO / origin).rglob("*.py")):
             yield Path(goal) / path.relative_to(REPO / origin), path.read_text(encoding="utf-8")
 
 
-def forget_survivors(folder: Path) -> int:
+def forget_survivors(target: Target) -> int:
     """Let the next run try again what survived the last one; how many these are."""
     forgotten = 0
+    folder = target.folder
     (folder / "mutants/mutmut-stats.json").unlink(missing_ok=True)  # which test reaches which function: new ones too
-    for path in sorted((folder / "mutants" / MUTATED).glob("*.meta")):
+    for path in sorted((folder / "mutants" / target.mutated).glob("*.meta")):
         known = json.loads(path.read_text(encoding="utf-8"))
         results = known["exit_code_by_key"]
         again = [key for key, code in results.items() if code not in (None, 1, 3)]

@@ -14,6 +14,7 @@ Hashes are XXH3, not Python's own: routers that never talk must find the same ho
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 
 from xxhash import xxh3_64_intdigest
 
@@ -116,8 +117,9 @@ class PrefixIndex:
 
     @staticmethod
     def _shorten(known: dict[int, None] | dict[int, int], capacity: int) -> None:
-        for _ in range(len(known) - capacity):
-            del known[next(iter(known))]
+        # All at once: a dict that was shortened at its beginning is walked from there, gaps included.
+        for block in list(islice(known, max(0, len(known) - capacity))):
+            del known[block]
 
 
 def home(key: int, replicas: Iterable[str]) -> str:

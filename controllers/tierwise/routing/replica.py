@@ -1,9 +1,15 @@
 """Chooses the replica of a tier that answers a request.
 
-score = 3 · cached part of the prompt + 2 · (1 − queue) + 2 · (1 − KV usage), the weights of llm-d's default profile.
-The queue is what the engine said a second ago plus what this router has sent and not seen ended, counted at the pick:
-a load that is only measured lets a burst fall on one replica. Where queues differ too much the shortest wins whatever
-is cached (SGLang's rule). A prompt that no replica has seen goes to its home, so that routers agree without talking.
+score = 3 · cached part of the prompt + 2 · (1 − queue) + 2 · (1 − KV usage) − 3/8 · work ahead / prompt. The first
+three have the weights of llm-d's default profile. The queue is what the engine said a second ago plus what this router
+has sent and not seen ended, counted at the pick: a load that is only measured lets a burst fall on one replica. The
+work ahead are the prompt tokens that a replica was given and has not computed: requests that are only counted hide that
+one prompt is as long as a hundred. A cached token weighs as much as eight ahead, since all who wait behind it are
+spared its computation too; docs/design/0014-work-ahead.md has what was measured. Where queues differ too much the
+shortest wins whatever is cached (SGLang's rule).
+
+A prompt that no replica has seen has a home, which all routers compute alike: one of several routers counts it as
+cached there. A router that is alone remembers where it sent a prompt, and needs no home.
 
 A beginning that many prompts share (`PrefixIndex.common`) says nothing of where a prompt belongs: every replica counts
 as having it, and has it after one prompt. So a prompt of which no more than that is known goes to the home of its first
@@ -20,11 +26,14 @@ from dataclasses import dataclass, field
 from statistics import median_low
 
 from tierwise.routing.breaker import Breaker
-from tierwise.routing.prefix import PrefixIndex, home
+from tierwise.routing.prefix import BLOCK_TOKENS, PrefixIndex, home
 
 PREFIX_WEIGHT = 3.0
 QUEUE_WEIGHT = 2.0
 KV_WEIGHT = 2.0
+WORK_WEIGHT = PREFIX_WEIGHT / 8
+SHORT_BLOCKS = 16
+"""Shorter prompts count as so long: 8 x 1,024 tokens ahead are one step of an engine, which is no wait worth a miss."""
 IMBALANCE_GAP = 64
 IMBALANCE_RATIO = 1.5
 SLOW_START_SECONDS = 30.0
@@ -34,15 +43,26 @@ SLOW_SHARE = 4
 """...and is given at most this fraction (a quarter) of the requests at a time that others are."""
 SLOW_SAMPLES = 5
 AVERAGE_WEIGHT = 0.2
+AVERAGE_WORK_WEIGHT = 0.05  # few long prompts make most of the work: the average is one of many
 FORKS_PER_REPLICA = 4
 """A beginning is everybody's when so many prompts for each replica have gone on otherwise after it."""
+
+
+@dataclass(slots=True, eq=False)
+class Mark:
+    """One request on a replica, from `begin` to `end`: the clock of shares when it was sent, and the prompt tokens that
+    it still has to compute."""
+
+    share: float
+    tokens: int
 
 
 @dataclass(slots=True, eq=False)
 class Replica:
     """One server of a tier, as this router sees it. `key` is the UID of its pod, or its URL.
 
-    `waiting` and `kv_usage` (0 to 1) are what the engine said last. Times are seconds of a clock that only grows."""
+    `waiting` and `kv_usage` (0 to 1) are what the engine said last; `strangers` of those that wait are not ours.
+    Times are seconds of a clock that only grows."""
 
     key: str
     url: str
@@ -50,6 +70,7 @@ class Replica:
     in_flight: int = 0
     waiting: int = 0
     kv_usage: float = 0.0
+    strangers: int = 0
     draining: bool = False
     first_token_average: float = 0.0
     first_token_samples: int = 0
@@ -61,28 +82,64 @@ class Replica:
     sent: int = 0
     """Requests that this router has ever sent it."""
     _shared_at: float = 0.0
+    _ahead: int = 0
+    _average_work: float = 0.0
+    _unbegun: int = 0
+    _unseen: list[Mark] = field(default_factory=list)
 
     @property
     def load(self) -> int:
         """Requests that are on it or wait for it."""
         return self.in_flight + self.waiting
 
-    def begin(self, now: float) -> float:
-        """A request is sent to it. The mark to give to `end`."""
+    @property
+    def work(self) -> float:
+        """Prompt tokens that it has to compute before a request that comes now, as far as is known."""
+        return self._ahead + self.strangers * self._average_work
+
+    def said(self, waiting: int, kv_usage: float) -> None:
+        """The engine has said how many requests wait in it and how full its KV cache is (0 to 1)."""
+        self.waiting, self.kv_usage = waiting, kv_usage
+        if not waiting:
+            # An answer in one piece does not show when it begins: it has begun when nothing waits.
+            for mark in self._unseen:
+                self.computed(mark)
+            self._unseen.clear()
+        self.strangers = max(0, waiting - self._unbegun)
+
+    def begin(self, now: float, tokens: int = 0, *, streamed: bool = True) -> Mark:
+        """A request is sent to it, with so many prompt tokens to compute. The mark to give to `computed` and `end`."""
         self._share(now)
         self.in_flight += 1
         self.sent += 1
         self.breaker.sent()
-        return self.busy_share
+        mark = Mark(self.busy_share, tokens)
+        if tokens:
+            self._ahead += tokens
+            self._unbegun += 1
+            self._average_work += (AVERAGE_WORK_WEIGHT if self._average_work else 1.0) * (tokens - self._average_work)
+            if not streamed:
+                self._unseen.append(mark)
+        return mark
 
-    def end(self, now: float, mark: float) -> float:
+    def computed(self, mark: Mark) -> None:
+        """The first token has come, so the prompt is computed."""
+        if mark.tokens:
+            self._ahead -= mark.tokens
+            self._unbegun -= 1
+            mark.tokens = 0
+
+    def end(self, now: float, mark: Mark) -> float:
         """The request has ended: the seconds of the replica that it used, shared with those beside it."""
         self._share(now)
+        self.computed(mark)
+        if mark in self._unseen:
+            self._unseen.remove(mark)
         self.in_flight -= 1
         if not self.in_flight:
             # Nothing is on it, so neither is a probe: one that ended without a word must not keep everybody away.
             self.breaker.given_up()
-        return self.busy_share - mark
+        return self.busy_share - mark.share
 
     def shared_with(self, now: float, others: int) -> None:
         """The engine has said how many requests it has of others than this router."""
@@ -142,11 +199,21 @@ def open_replicas(
     return [one for one in closed if one not in without and one.in_flight < limit(one, concurrency, slow, now)]
 
 
+def work(pick: Pick, blocks: tuple[int, ...]) -> int:
+    """The prompt tokens that a replica is believed to have to compute for a request, at least a block."""
+    return BLOCK_TOKENS * max(1, len(blocks) - pick.matched)
+
+
 def pick(
-    candidates: Sequence[Replica], index: PrefixIndex, blocks: tuple[int, ...], concurrency: int, turn: int = 0
+    candidates: Sequence[Replica],
+    index: PrefixIndex,
+    blocks: tuple[int, ...],
+    concurrency: int,
+    turn: int = 0,
+    routers: int = 1,
 ) -> Pick | None:
     """The best of `candidates` (from `open_replicas`), None when there is none. `turn` (any number that changes from
-    pick to pick) decides between equals."""
+    pick to pick) decides between equals. `routers`: how many of them share the requests without talking."""
     if not candidates:
         return None
     if len(candidates) == 1:
@@ -160,20 +227,25 @@ def pick(
         chosen = loads.index(least)
         return Pick(candidates[chosen], matches[chosen], "Balance")
     common = index.common(blocks, FORKS_PER_REPLICA * len(candidates))
-    if common < len(blocks) and max(matches) <= common:
+    cached = [max(common, match) for match in matches]
+    at_home = -1
+    if routers > 1 and common < len(blocks) and max(matches) <= common:
         named = home(blocks[common], [one.key for one in candidates])
-        chosen = next(place for place, one in enumerate(candidates) if one.key == named)
-        return Pick(candidates[chosen], matches[chosen], "Home")
+        at_home = next(place for place, one in enumerate(candidates) if one.key == named)
+        cached[at_home] = len(blocks)
     best, chosen = float("-inf"), 0
     count, length = len(candidates), len(blocks) or 1
+    ahead_counts = WORK_WEIGHT / (BLOCK_TOKENS * max(length, SHORT_BLOCKS))
     for step in range(count):
         position = (turn + step) % count
         one = candidates[position]
         score = (
-            PREFIX_WEIGHT * max(common, matches[position]) / length
+            PREFIX_WEIGHT * cached[position] / length
+            - ahead_counts * one.work
             - QUEUE_WEIGHT * min(1.0, loads[position] / concurrency)
             - KV_WEIGHT * one.kv_usage
         )
         if score > best:
             best, chosen = score, position
-    return Pick(candidates[chosen], matches[chosen], "Prefix" if matches[chosen] else "Load")
+    reason = "Home" if chosen == at_home else "Prefix" if matches[chosen] else "Load"
+    return Pick(candidates[chosen], matches[chosen], reason)

@@ -81,6 +81,8 @@ class RouteTier:
     """How long an idle connection is kept; must stay below what the server keeps it (5 s where nobody has said)."""
     startup_seconds: int | None = None
     """How long a replica takes to start, where that was measured."""
+    routers: int = 1
+    """How many routers share its requests without talking to each other."""
 
     @property
     def external(self) -> bool:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutants import stage
-from tests.mutants.page import LEAST, complaints, words
+from tests.mutants.page import complaints, words
 from tests.mutants.results import Results, Survivor, code, load, read, stale
+from tests.mutants.targets import DECIDE, REPO, TARGETS, Target
 
 
 def _answer(status: str, diff: str = "") -> dict[str, object]:
@@ -18,16 +18,19 @@ def _answer(status: str, diff: str = "") -> dict[str, object]:
 
 
 def _read(**mutants: dict[str, object]) -> Results:
-    return read({"": "mutmut 3", **{f"tierwise.decide.stabilization.{key}": each for key, each in mutants.items()}})
+    return read(
+        DECIDE, {"": "mutmut 3", **{f"tierwise.decide.stabilization.{key}": each for key, each in mutants.items()}}
+    )
 
 
 DIFF = "--- a\n+++ b\n@@ -1 +1 @@\n def floor():\n-    return 1\n+    return 2\n"
 
 
-def test_enough_is_noticed_and_every_survivor_has_its_word() -> None:
-    results = load()
-    assert results.noticed >= LEAST
-    assert complaints(results, words()) == []
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+def test_enough_is_noticed_and_every_survivor_has_its_word(target: Target) -> None:
+    results = load(target)
+    assert results.noticed >= target.least
+    assert complaints(target, results, words(target)) == []
 
 
 def test_a_survivor_is_known_by_its_function_and_its_change() -> None:
@@ -55,23 +58,23 @@ def test_a_run_that_was_broken_off_is_no_result() -> None:
 def test_a_new_survivor_an_old_word_and_an_unclear_one_are_complained_about() -> None:
     survivor = Survivor("a.py", "f", "1", "2", "survived")
     results = replace(_read(x_floor__mutmut_1=_answer("killed")), survivors=(survivor,))
-    assert complaints(results, {survivor.key: "equivalent: same"}) == []
-    assert len(complaints(results, {})) == 1
-    assert len(complaints(results, {survivor.key: "why not"})) == 1
-    assert len(complaints(results, {survivor.key: "accepted: x", "gone": "accepted: x"})) == 1
-    assert complaints(replace(results, survivors=(replace(survivor, status="timeout"),)), {}) == []
+    assert complaints(DECIDE, results, {survivor.key: "equivalent: same"}) == []
+    assert len(complaints(DECIDE, results, {})) == 1
+    assert len(complaints(DECIDE, results, {survivor.key: "why not"})) == 1
+    assert len(complaints(DECIDE, results, {survivor.key: "accepted: x", "gone": "accepted: x"})) == 1
+    assert complaints(DECIDE, replace(results, survivors=(replace(survivor, status="timeout"),)), {}) == []
 
 
 def test_results_of_other_code_than_todays_are_complained_about() -> None:
     fresh = _read(x_floor__mutmut_1=_answer("killed"))
-    assert stale(fresh) == []
+    assert stale(DECIDE, fresh) == []
     changed = [replace(each, sha256="0" * 64) if each.name == "plan.py" else each for each in fresh.files]
-    assert stale(replace(fresh, files=tuple(changed))) == ["plan.py"]
+    assert stale(DECIDE, replace(fresh, files=tuple(changed))) == ["plan.py"]
     new = tuple(each for each in fresh.files if each.name != "demand.py")
-    assert stale(replace(fresh, files=new)) == ["demand.py"]
+    assert stale(DECIDE, replace(fresh, files=new)) == ["demand.py"]
     gone = (*fresh.files, replace(fresh.files[0], name="gone.py"))
-    assert stale(replace(fresh, files=gone)) == ["gone.py"]
-    assert "gone.py" in complaints(replace(fresh, files=gone), {})[0]
+    assert stale(DECIDE, replace(fresh, files=gone)) == ["gone.py"]
+    assert "gone.py" in complaints(DECIDE, replace(fresh, files=gone), {})[0]
 
 
 SOURCE = '''"""A module."""
@@ -110,22 +113,23 @@ def _imported(path: Path) -> set[Path]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("tests."):
             names |= {node.module, *(f"{node.module}.{each.name}" for each in node.names)}
-    files = {stage.REPO / f"{name.replace('.', '/')}.py" for name in names}
+    files = {REPO / f"{name.replace('.', '/')}.py" for name in names}
     return {each for each in files if each.exists()}
 
 
-def test_the_copy_holds_whatever_the_tests_of_mutants_import() -> None:
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+def test_the_copy_holds_whatever_the_tests_of_mutants_import(target: Target) -> None:
     waiting = {
         each
-        for chosen in stage.SELECTED
-        for each in ([stage.REPO / chosen] if chosen.endswith(".py") else (stage.REPO / chosen).rglob("*.py"))
+        for chosen in target.tests
+        for each in ([REPO / chosen] if chosen.endswith(".py") else (REPO / chosen).rglob("*.py"))
     }
     reached: set[Path] = set()
     while waiting:
         path = waiting.pop()
         reached.add(path)
         waiting |= _imported(path) - reached
-    copied = [stage.REPO / each for each in stage.COPIED]
+    copied = [REPO / each for each in target.copied]
     missing = [path for path in reached if not any(path.is_relative_to(folder) for folder in copied)]
-    assert sorted(str(path.relative_to(stage.REPO)) for path in missing) == []
+    assert sorted(str(path.relative_to(REPO)) for path in missing) == []
     assert all(folder.exists() for folder in copied)

@@ -346,6 +346,29 @@ async def test_a_tier_that_goes_while_the_budget_is_spent_is_no_fault() -> None:
             assert (await asking).status in (200, 502)
 
 
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_a_stream_is_work_ahead_until_its_first_token_an_answer_in_one_piece_until_it_ends(
+    streamed: bool,
+) -> None:
+    first, last = asyncio.Event(), asyncio.Event()
+    stream: Script = [STREAM_HEAD, first, chunk(word("a")), last, chunk(word("b")), chunk(DONE), b"0\r\n\r\n"]
+    async with (
+        upstream(default=stream if streamed else [first, COMPLETION[:20], last, COMPLETION[20:]]) as up,
+        running(route(tier("a", up))) as router,
+    ):
+        (replica,) = router.state.tiers["a"].replicas
+        asking = asyncio.create_task(router.ask(post(chat(streamed))))
+        await up.asked.wait()
+        assert replica.work == 64
+        first.set()
+        await until(lambda: replica.work == (0 if streamed else 64))
+        assert not asking.done()
+        last.set()
+        assert (await asking).whole
+        await router.until_quiet()
+        assert replica.work == 0
+
+
 @pytest.mark.parametrize(
     ("script", "deadlines", "code"),
     [

@@ -83,6 +83,7 @@ def test_the_routers_share_the_cap_of_spilling_and_not_the_budget(tmp_path: Path
     made = load(route_object(model_route(SERVED, **money)), tmp_path).route
     assert made.budget is not None
     assert (made.budget.amount, made.overflow.max_cost_per_hour) == (Decimal(10), Decimal("0.5"))
+    assert [tier.routers for tier in made.tiers] == [4]
 
 
 def test_client_keys_come_from_the_mounted_secret(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""A route file that names a tier with use Overflow where it would never answer is refused."""
+"""What a route file may not say, and what several routers of one file share."""
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -28,3 +29,11 @@ def test_a_policy_that_names_a_tier_with_use_overflow_is_refused(given: dict[str
 @pytest.mark.parametrize("given", policy("small"), ids=["default", "rule"])
 def test_one_that_names_a_tier_with_use_always_is_served(given: dict[str, Any]) -> None:
     assert to_route(RouteFile.model_validate({"tiers": TIERS, "policy": given}), {}).default_tier == "small"
+
+
+def test_routers_that_serve_one_file_share_the_cap_and_the_homes_of_prompts() -> None:
+    given = {"tiers": TIERS, "overflow": {"maxCostPerHour": "10"}, "routers": 4}
+    made = to_route(RouteFile.model_validate(given), {})
+    assert made.overflow.max_cost_per_hour == Decimal("2.5")
+    assert [tier.routers for tier in made.tiers] == [4, 4]
+    assert {tier.routers for tier in to_route(RouteFile.model_validate({"tiers": TIERS}), {}).tiers} == {1}

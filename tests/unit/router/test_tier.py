@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tierwise.routing.route import Budget, Overflow, Priority, QueueLimits, RouteTier
+from tierwise.routing.prefix import home
+from tierwise.routing.route import Budget, Overflow, Priority, Provider, QueueLimits, RouteTier
 from tierwise_router.purse import Purse
 from tierwise_router.tier import REFUSALS, STARTUP_SECONDS, QueueFull, QueueTimeout, Slot, Tier, Wish
 
@@ -164,3 +165,49 @@ async def test_refusals_are_counted_from_the_start_on() -> None:
     found.counts.want(spilled=True)
     found.counts.want(spilled=False)
     assert (found.counts.wanted, found.counts.refused["spilled"]) == (2, 1)
+
+
+def heard(found: Tier, number: int = 0) -> float:
+    return found.replicas[number].work
+
+
+async def test_a_place_counts_as_work_until_its_first_token_or_its_end() -> None:
+    found = tier("http://a", concurrency=9)
+    slots = [found.try_take(Wish(blocks=blocks)) for blocks in ((1, 2, 3), (1, 2, 3, 4, 5), ())]
+    assert heard(found) == 64 * (3 + 2 + 1), "three blocks, two that are not cached, and at least one"
+    first, second, third = (slot for slot in slots if slot is not None)
+    first.pick.replica.computed(first.mark)
+    assert heard(found) == 64 * 3
+    found.release(second)
+    found.release(first)
+    assert heard(found) == 64
+    found.release(third)
+    assert heard(found) == 0
+
+
+async def test_an_answer_in_one_piece_is_work_until_the_engine_has_nothing_waiting() -> None:
+    found = tier("http://a", concurrency=9)
+    found.try_take(Wish(blocks=(1, 2)))
+    found.try_take(Wish(blocks=(7, 8, 9), streamed=False))
+    found.replicas[0].said(0, 0.0)
+    assert heard(found) == 64 * 2
+
+
+async def test_a_providers_work_is_its_own_affair() -> None:
+    spec = RouteTier("far", "m", provider=Provider("https://api.example.com/v1"))
+    found = Tier(spec, asyncio.get_running_loop().time)
+    assert found.try_take(Wish(blocks=(1, 2))) is not None
+    assert heard(found) == 0
+
+
+@pytest.mark.parametrize("routers", [1, 2])
+async def test_only_routers_that_have_others_beside_them_send_new_prompts_home(routers: int) -> None:
+    urls = ("http://a", "http://b", "http://c")
+    spec = RouteTier("small", "m", urls=urls, concurrency=100, routers=routers)
+    picks = []
+    for block in range(20):
+        found = Tier(spec, asyncio.get_running_loop().time)
+        slot = found.try_take(Wish(blocks=(block,)))
+        assert slot is not None
+        picks.append(slot.pick.replica.key == home(block, urls))
+    assert all(picks) == (routers > 1)

@@ -19,9 +19,13 @@ def replica(
     draining: bool = False,
     first_token: float | None = None,
     broken: bool = False,
+    work: int = 0,
 ) -> Replica:
-    """One with so much load; `first_token` is the average of five answers."""
-    made = Replica(key, f"http://{key}:8000", in_flight=in_flight, waiting=waiting, kv_usage=kv, draining=draining)
+    """One with so much load; `first_token` is the average of five answers, `work` one prompt that is not computed."""
+    made = Replica(key, f"http://{key}:8000", waiting=waiting, kv_usage=kv, draining=draining)
+    if work:
+        made.begin(0.0, work)
+    made.in_flight = in_flight
     for _ in range(5 if first_token is not None else 0):
         made.first_token_after(first_token or 0.0)
     for _ in range(3 if broken else 0):
@@ -49,5 +53,6 @@ replicas = st.builds(
     draining=st.booleans(),
     first_token=st.none() | st.floats(0.1, 9),
     broken=st.booleans(),
+    work=st.integers(0, 20_000),
 )
 """Any of key a, at a moment when broken breakers are open (before 5 s)."""

@@ -175,6 +175,13 @@ def test_settling_replaces_what_was_set_aside_by_what_it_cost() -> None:
     assert standing(one) == [Decimal("1.5"), 0, Decimal("8.5")]
 
 
+def test_what_several_requests_cost_adds_up() -> None:
+    one = account(spent="1")
+    for cost in ("2", "0.5"):
+        one.settle(reserved(one, "3"), Decimal(cost))
+    assert one.spent == Decimal("3.5")
+
+
 def test_a_second_settling_changes_nothing() -> None:
     one = account()
     reservation = reserved(one, "4")
@@ -271,6 +278,14 @@ def test_what_is_set_aside_counts_until_it_is_settled() -> None:
     assert cap.fits(0.0, Decimal(4), Decimal(5))
     assert not cap.fits(0.0, Decimal("4.01"), Decimal(5))
     assert cap.spent(0.0) == 1
+
+
+def test_what_several_requests_set_aside_adds_up() -> None:
+    cap = HourlyCap()
+    cap.reserve(Decimal(4))
+    cap.reserve(Decimal(1))
+    assert cap.fits(0.0, Decimal(5), Decimal(10))
+    assert not cap.fits(0.0, Decimal(6), Decimal(10))
 
 
 @pytest.mark.parametrize("at", [0.0, 59.9, 60.0, 1e6 + 7])

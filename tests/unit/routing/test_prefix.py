@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -258,6 +259,33 @@ def test_a_replica_that_comes_back_under_its_name_has_to_say_again_what_is_cache
     index.add("a", tuple(range(40)))
     index.correct("a", 4, 0)
     assert len(index) == 40
+
+
+def test_nothing_else_separates_caches_unless_it_is_said() -> None:
+    assert block_hashes(bytes(BLOCK_BYTES)) == block_hashes(bytes(BLOCK_BYTES), b"") != ()
+
+
+def test_who_has_not_said_what_is_cached_has_not_said_it_after_others_went() -> None:
+    index = filled(40, told=False)
+    index.keep_only(["a", "b"])
+    index.correct("a", 4, 0)
+    assert len(index) == 40
+
+
+def test_forgetting_the_oldest_costs_no_more_than_remembering_the_newest() -> None:
+    """It once cost thirty times as much: each block was looked for from the beginning, over all that were gone."""
+
+    def seconds(capacity: int) -> float:
+        index = PrefixIndex()
+        index.resize("a", capacity * BLOCK_TOKENS)
+        index.add("a", tuple(range(30_000)))
+        began = process_time()
+        for number in range(100):
+            index.add("a", tuple(range(30_000 + 200 * number, 30_200 + 200 * number)))
+        return process_time() - began
+
+    full = min(seconds(30_000) for _ in range(3))
+    assert full < 6 * min(seconds(1_000_000) for _ in range(3))
 
 
 def test_correcting_what_is_unknown_or_empty_changes_nothing() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.routing.make import replica, replicas
-from tierwise.routing.replica import Replica, limit, open_replicas, slow_above
+from tierwise.routing.replica import Mark, Replica, limit, open_replicas, slow_above
 
 INFINITE = float("inf")
 
@@ -47,7 +47,7 @@ def test_idle_time_is_nobodys() -> None:
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(-3, 9)), max_size=60))
 def test_the_shares_of_all_requests_add_up_to_the_time_in_which_it_worked(moves: list[tuple[int, int]]) -> None:
     one, now, busy = replica(), 5.0, Fraction(0)
-    marks: list[float] = []
+    marks: list[Mark] = []
     shares: list[float] = []
     for eighths, move in [*moves, *((3, 0) for _ in moves)]:
         now += eighths / 8
@@ -59,6 +59,78 @@ def test_the_shares_of_all_requests_add_up_to_the_time_in_which_it_worked(moves:
     assert one.in_flight == len(marks) == 0
     assert all(share >= 0 for share in shares)
     assert sum(shares) == pytest.approx(float(busy))
+
+
+def test_the_work_ahead_is_what_was_sent_and_has_not_begun() -> None:
+    one = replica()
+    first, second = one.begin(0.0, 1000), one.begin(0.0, 200)
+    assert one.work == 1200
+    one.computed(first)
+    assert one.work == 200
+    one.end(1.0, first)
+    assert one.work == 200
+    one.end(1.0, second)  # it failed before its first token
+    one.computed(second)
+    assert one.work == 0
+
+
+def test_those_that_wait_there_and_are_not_ours_count_as_much_as_ours_on_average() -> None:
+    one = replica()
+    one.said(3, 0.5)
+    assert (one.waiting, one.kv_usage, one.strangers, one.work) == (3, 0.5, 3, 0)
+    marks = [one.begin(0.0, 1000), one.begin(0.0, 1400), one.begin(0.0)]
+    one.computed(marks[2])
+    one.said(5, 0.5)
+    assert one.strangers == 3, "two of five are ours; the one without a prompt to compute does not wait"
+    assert one.work == pytest.approx(2400 + 3 * 1020)
+    one.computed(marks[0])
+    one.said(1, 0.5)
+    assert (one.strangers, one.work) == (0, 1400)
+    one.said(0, 0.5)
+    assert (one.strangers, one.work) == (0, 1400), "a stream is known to have begun by its first token only"
+    one.end(2.0, marks[1])
+    one.said(2, 0.5)
+    assert one.strangers == 2
+
+
+def test_an_answer_in_one_piece_has_begun_when_nothing_waits() -> None:
+    one = replica()
+    first, second = one.begin(0.0, 500, streamed=False), one.begin(0.0, 300, streamed=False)
+    one.said(1, 0.0)
+    assert (one.work, one.strangers) == (800, 0)
+    one.end(1.0, first)
+    assert one.work == 300
+    one.said(0, 0.0)
+    third = one.begin(1.0, 100, streamed=False)
+    assert one.work == 100
+    one.end(2.0, second)
+    assert one.work == 100
+    one.end(2.0, third)
+    assert one.work == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 9), st.booleans()), max_size=60))
+def test_whatever_happens_the_work_ahead_is_that_of_open_requests(moves: list[tuple[int, int, bool]]) -> None:
+    one = replica()
+    open_marks: list[Mark] = []
+    for move, number, streamed in moves:
+        if move < 2:
+            open_marks.append(one.begin(0.0, 10 * number, streamed=streamed))
+        elif move == 2:
+            one.said(number // 3, 0.0)
+        elif open_marks:
+            mark = open_marks[number % len(open_marks)]
+            one.computed(mark)
+            if move == 4:
+                open_marks.remove(mark)
+                one.end(0.0, mark)
+        one.strangers = 0
+        assert one.work == sum(mark.tokens for mark in open_marks)
+    for mark in open_marks:
+        one.end(0.0, mark)
+    assert (one.work, one.in_flight) == (0, 0)
+    one.said(4, 0.0)
+    assert one.strangers == 4
 
 
 def test_a_new_answer_moves_the_average_by_a_fifth() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.unit.routing.make import index_of, replica, replicas, several
 from tierwise.routing.prefix import PrefixIndex, home
-from tierwise.routing.replica import Replica, pick
+from tierwise.routing.replica import Pick, Replica, pick, work
 
 NOWHERE = PrefixIndex()
 
@@ -18,9 +18,14 @@ def test_of_nobody_nobody_is_picked() -> None:
 
 
 def picked(
-    tier: list[Replica], index: PrefixIndex, blocks: tuple[int, ...], concurrency: int = 100, turn: int = 0
+    tier: list[Replica],
+    index: PrefixIndex,
+    blocks: tuple[int, ...],
+    concurrency: int = 100,
+    turn: int = 0,
+    routers: int = 1,
 ) -> tuple[str, int, str]:
-    found = pick(tier, index, blocks, concurrency, turn)
+    found = pick(tier, index, blocks, concurrency, turn, routers)
     assert found is not None
     return found.replica.key, found.matched, found.reason
 
@@ -47,6 +52,35 @@ def test_a_full_cache_weighs_as_much_as_a_queue(kv: float, best: str) -> None:
     assert picked(tier, index_of(a=SIXTEEN[:3]), SIXTEEN)[0] == best
     tier = [replica("a", kv=0.28), replica("b", in_flight=round(100 * kv))]
     assert picked(tier, NOWHERE, (), turn=1)[0] == ("b" if best == "a" else "a")
+
+
+@pytest.mark.parametrize(("tokens", "best"), [(4095, "a"), (4097, "b")])
+def test_a_cached_token_weighs_as_much_as_eight_ahead(tokens: int, best: str) -> None:
+    for blocks in (1, 8):
+        prompt = tuple(range(32 * blocks))
+        tier = [replica("a", work=blocks * tokens), replica("b")]
+        assert picked(tier, index_of(a=prompt[: 8 * blocks]), prompt)[0] == best
+
+
+@pytest.mark.parametrize(("tokens", "best"), [(8191, "a"), (8193, "b")])
+def test_what_an_engine_computes_in_one_step_is_no_wait_worth_a_miss(tokens: int, best: str) -> None:
+    for blocks in (1, 15, 16):
+        prompt = tuple(range(blocks))
+        assert picked([replica("a", work=tokens), replica("b")], index_of(a=prompt), prompt)[0] == best
+
+
+def test_what_others_have_waiting_is_ahead_too() -> None:
+    prompt = tuple(range(32))
+    tier = [replica("a", work=3000), replica("b")]
+    tier[0].said(1, 0.0)
+    assert picked(tier, index_of(a=prompt[:8]), prompt)[0] == "a"
+    tier[0].said(2, 0.0)
+    assert picked(tier, index_of(a=prompt[:8]), prompt)[0] == "b"
+
+
+def test_the_work_of_a_request_is_what_is_not_cached_and_at_least_a_block() -> None:
+    assert [work(Pick(replica(), matched, ""), (1, 2, 3)) for matched in range(4)] == [192, 128, 64, 64]
+    assert work(Pick(replica(), 0, ""), ()) == 64
 
 
 def test_above_its_places_a_queue_weighs_no_more() -> None:
@@ -102,12 +136,28 @@ def test_where_a_queue_is_balanced_what_is_cached_there_is_told() -> None:
     assert picked(tier, index_of(a=(1, 2, 3), b=(1, 2)), (1, 2, 3)) == ("b", 2, "Balance")
 
 
-def test_a_prompt_that_nobody_has_goes_home_whatever_the_turn_and_the_load() -> None:
+def test_a_prompt_that_nobody_has_goes_home_whatever_the_turn() -> None:
     tier = several(4, lambda place: 10 * place)
     for block in range(20):
         expected = home(block, "abcd")
         for turn in range(3):
-            assert picked(tier, index_of(a=(500,)), (block, 1, 2), turn=turn) == (expected, 0, "Home")
+            assert picked(tier, index_of(a=(500,)), (block, 1, 2), turn=turn, routers=2) == (expected, 0, "Home")
+
+
+@pytest.mark.parametrize(("tokens", "reason"), [(8191, "Home"), (8193, "Load")])
+def test_home_counts_as_having_it_all(tokens: int, reason: str) -> None:
+    for block in range(20):
+        tier = several(4)
+        for one in tier:
+            if one.key == home(block, "abcd"):
+                one.begin(0.0, tokens)
+                one.in_flight = 0
+        assert picked(tier, NOWHERE, (block, 1, 2), routers=2)[1:] == (0, reason)
+
+
+def test_a_router_that_is_alone_needs_no_homes() -> None:
+    tier = several(4, lambda place: 10 - place)
+    assert {picked(tier, NOWHERE, (block, 1, 2)) for block in range(20)} == {("d", 0, "Load")}
 
 
 def shared(conversations: int, beginning: tuple[int, ...] = (1, 2, 3)) -> PrefixIndex:
@@ -126,7 +176,7 @@ def test_until_four_prompts_per_replica_shared_a_beginning_it_is_followed() -> N
 def test_beyond_a_beginning_that_everybody_has_a_prompt_has_a_home_of_its_own() -> None:
     index = shared(16)
     for block in range(200, 220):
-        key, matched, reason = picked(several(4), index, (1, 2, 3, block, 9))
+        key, matched, reason = picked(several(4), index, (1, 2, 3, block, 9), routers=2)
         assert key == home(block, "abcd")
         assert (matched, reason) == (3 if key == "a" else 0, "Home")
 
@@ -134,10 +184,10 @@ def test_beyond_a_beginning_that_everybody_has_a_prompt_has_a_home_of_its_own() 
 def test_the_next_turn_finds_the_same_home_in_a_router_that_never_saw_the_first() -> None:
     one, other = shared(16), shared(40)
     for block in range(200, 220):
-        first = picked(several(4), one, (1, 2, 3, block))[0]
+        first = picked(several(4), one, (1, 2, 3, block), routers=2)[0]
         one.add(first, (1, 2, 3, block))
         assert picked(several(4), one, (1, 2, 3, block, 7, 8)) == (first, 4, "Prefix")
-        assert picked(several(4), other, (1, 2, 3, block, 7, 8))[0] == first
+        assert picked(several(4), other, (1, 2, 3, block, 7, 8), routers=2)[0] == first
 
 
 def test_a_conversation_stays_where_it_is_known_though_its_home_is_elsewhere() -> None:
@@ -168,9 +218,10 @@ def test_who_lacks_only_what_everybody_has_is_not_behind() -> None:
     st.lists(st.integers(0, 2), max_size=5),
     st.integers(1, 20),
     st.integers(0, 9),
+    st.integers(1, 3),
 )
 def test_every_pick_is_the_best_by_the_rules_and_the_same_again(
-    tier: list[Replica], seen: list[tuple[int, list[int]]], path: list[int], concurrency: int, turn: int
+    tier: list[Replica], seen: list[tuple[int, list[int]]], path: list[int], concurrency: int, turn: int, routers: int
 ) -> None:
     index = PrefixIndex()
     for place, one in enumerate(tier):
@@ -178,20 +229,21 @@ def test_every_pick_is_the_best_by_the_rules_and_the_same_again(
     for place, letters in seen:
         index.add("abcde"[place], chain(letters))
     blocks = chain(path)
-    found = pick(tier, index, blocks, concurrency, turn)
+    found = pick(tier, index, blocks, concurrency, turn, routers)
     assert found is not None
-    assert found == pick(tier, index, blocks, concurrency, turn)
+    assert found == pick(tier, index, blocks, concurrency, turn, routers)
     assert found.matched == index.matched(found.replica.key, blocks)
     loads = [one.load for one in tier]
     if found.reason == "Balance":
         assert found.replica.load == min(loads) < max(loads)
-    elif found.reason == "Home":
+    elif found.reason != "Only":
         common = index.common(blocks, 4 * len(tier))
-        assert found.replica.key == home(blocks[common], [one.key for one in tier])
-        assert all(index.matched(one.key, blocks) <= common for one in tier)
-    else:
-        common = index.common(blocks, 4 * len(tier))
-        worth = [score(one, max(common, index.matched(one.key, blocks)), len(blocks), concurrency) for one in tier]
+        cached = [max(common, index.matched(one.key, blocks)) for one in tier]
+        if routers > 1 and common < len(blocks) and max(cached) == common:
+            cached["abcde".index(home(blocks[common], [one.key for one in tier]))] = len(blocks)
+        else:
+            assert found.reason != "Home"
+        worth = [score(one, have, len(blocks), concurrency) for one, have in zip(tier, cached, strict=True)]
         assert worth[tier.index(found.replica)] == pytest.approx(max(worth))
 
 
@@ -205,4 +257,5 @@ def chain(letters: list[int]) -> tuple[int, ...]:
 
 def score(one: Replica, cached: int, length: int, concurrency: int) -> float:
     queue = min(1.0, one.load / concurrency)
-    return 3 * cached / max(1, length) + 2 * (1 - queue) + 2 * (1 - one.kv_usage)
+    ahead = 3 / 8 * one.work / (64 * max(16, length))
+    return 3 * cached / max(1, length) + 2 * (1 - queue) + 2 * (1 - one.kv_usage) - ahead

@@ -55,7 +55,7 @@ def test_a_route_is_replaced_and_never_changed() -> None:
 
 def test_what_nobody_says_is_as_documented() -> None:
     tier = RouteTier("a", "m")
-    assert tier == RouteTier("a", "m", Use.ALWAYS, None, (), None, 256, None, Tariff(None, {}, None), 4.0)
+    assert tier == RouteTier("a", "m", Use.ALWAYS, None, (), None, 256, None, Tariff(None, {}, None), 4.0, None, 1)
     assert Rule("r", "a") == Rule("r", "a", None, None, None, None, None, None, None)
     assert Budget(Decimal(5)) == Budget(Decimal(5), "Month", "UTC", WhenSpent.REFUSE)
     assert Provider("https://api.example.com/v1").api_key_file is None

@@ -15,7 +15,7 @@ from random import Random
 import pytest
 
 from tierwise.routing.prefix import BLOCK_TOKENS, PrefixIndex, block_hashes
-from tierwise.routing.replica import Pick, Replica, open_replicas, pick
+from tierwise.routing.replica import Mark, Pick, Replica, open_replicas, pick, work
 
 REPLICAS = 4
 CONCURRENCY = 256
@@ -90,15 +90,28 @@ class Engine:
 @dataclass
 class Router:
     replicas: list[Replica]
+    routers: int
     index: PrefixIndex = field(default_factory=PrefixIndex)
     turn: int = 0
+    begun: list[tuple[float, int, Replica, Mark]] = field(default_factory=list)
+
+    def see(self, now: float) -> None:
+        while self.begun and self.begun[0][0] <= now:
+            _, _, replica, mark = heapq.heappop(self.begun)
+            replica.computed(mark)
 
     def pick(self, now: float, blocks: tuple[int, ...]) -> Pick:
         self.turn += 1
-        found = pick(open_replicas(self.replicas, CONCURRENCY, now), self.index, blocks, CONCURRENCY, self.turn)
+        candidates = open_replicas(self.replicas, CONCURRENCY, now)
+        found = pick(candidates, self.index, blocks, CONCURRENCY, self.turn, self.routers)
         assert found is not None
         self.index.add(found.replica.key, blocks)
         return found
+
+    def begin(self, now: float, picked: Pick, blocks: tuple[int, ...], first_token_at: float) -> Mark:
+        mark = picked.replica.begin(now, work(picked, blocks))
+        heapq.heappush(self.begun, (first_token_at, self.turn, picked.replica, mark))
+        return mark
 
 
 @dataclass
@@ -126,13 +139,15 @@ def simulate(shape: Shape, routers: int, *, shared_loads: bool = True, capacity:
     """With `shared_loads` every router sees all requests in flight, otherwise only its own."""
     engines = {key: Engine(capacity) for key in keys()}
     seen_by_all = [Replica(key, "") for key in keys()]
-    among = [Router(seen_by_all if shared_loads else [Replica(key, "") for key in keys()]) for _ in range(routers)]
+    among = [
+        Router(seen_by_all if shared_loads else [Replica(key, "") for key in keys()], routers) for _ in range(routers)
+    ]
     for router in among:
         for key in keys():
             router.index.resize(key, capacity * BLOCK_TOKENS)
     conversations, chance, outcome = shape.conversations(), Random(1), Outcome()
     asked = [(one.at, number, 0, one.instruction) for number, one in enumerate(conversations)]
-    ended: list[tuple[float, int, int, bytes, Router, Pick, float, int]] = []
+    ended: list[tuple[float, int, int, bytes, Router, Pick, Mark, int]] = []
     heapq.heapify(asked)
     while asked or ended:
         if ended and (not asked or ended[0][0] <= asked[0][0]):
@@ -150,6 +165,8 @@ def simulate(shape: Shape, routers: int, *, shared_loads: bool = True, capacity:
         turn = conversations[number].turns[place]
         prompt = before + turn.user
         blocks = block_hashes(prompt)
+        for router in among:
+            router.see(now)
         router = chance.choice(among)
         picked = router.pick(now, blocks)
         engine = engines[picked.replica.key]
@@ -162,7 +179,8 @@ def simulate(shape: Shape, routers: int, *, shared_loads: bool = True, capacity:
         outcome.crowding.append(max(running) * REPLICAS / sum(running))
         prefill = (len(blocks) - cached) * BLOCK_TOKENS / PREFILL_TOKENS_PER_SECOND
         until = now + prefill + len(turn.answer) / BYTES_PER_TOKEN * SECONDS_PER_TOKEN
-        heapq.heappush(ended, (until, number, place, prompt, router, picked, picked.replica.begin(now), cached))
+        mark = router.begin(now, picked, blocks, now + prefill)
+        heapq.heappush(ended, (until, number, place, prompt, router, picked, mark, cached))
     return outcome
 
 

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from tierwise.routing.replica import Replica
+from tierwise.routing.replica import Mark, Replica
 
 
 class Engine:
@@ -14,7 +14,7 @@ class Engine:
 
     def __init__(self, routers: int) -> None:
         self.seen = [Replica("a", "http://a") for _ in range(routers)]
-        self.open: list[tuple[int, float, float]] = []  # router, when it ends, the mark
+        self.open: list[tuple[int, float, Mark]] = []  # router, when it ends, the mark
         self.paid = self.busy = 0.0
         self.now = 0.0
 
