@@ -32,6 +32,7 @@ _INSTEAD = {"nan": "NaN", "inf": "+Inf"}
 METRICS_MODES = ("ok", "hang", *_INSTEAD, "error")
 MOST_TIMES = 1e9
 MAX_BODY_BYTES = 64 * 1024**2
+_SHUT_DOWN = "cannot schedule new futures after shutdown"
 _ENGINE_DEAD = "EngineCore encountered an issue. See stack trace (above) for the root cause."
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -174,6 +175,8 @@ class HttpApp:
         body = await self._body(request)
         prompts = embeddings_api.prompts(body, self._answering)
         name = f"embd-{request.headers.get('X-Request-Id') or uuid.uuid4().hex}"
+        if self.draining:
+            raise api.ApiError(500, "InternalServerError", _SHUT_DOWN)
         self._refuse_when_down()
         tickets: list[Ticket] = []
         try:
@@ -239,7 +242,7 @@ class HttpApp:
     def _refuse_while_draining(self, call: api.Call, answer: Answer) -> web.Response:
         """A request that comes after SIGTERM: 0.33 answers it with an empty aborted answer, older ones fail."""
         if tuple(int(part) for part in self._version.split(".")[:2]) < (0, 33) or not isinstance(answer, ChatAnswer):
-            raise api.ApiError(500, "InternalServerError", "cannot schedule new futures after shutdown")
+            raise api.ApiError(500, "InternalServerError", _SHUT_DOWN)
         used = api.usage(len(call.prompt), 0, None)
         if not call.stream:
             return _json(answer.whole(call, "abort", used))
