@@ -9,13 +9,13 @@ prompt, no answer, no key, no header of the client's but its trace context.
 from __future__ import annotations
 
 import asyncio
-import importlib.metadata
 import importlib.util
 import logging
 import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from tierwise import __version__
 from tierwise.errors import Invalid
 from tierwise.routing.cost import Usage
 
@@ -75,7 +75,7 @@ class Tracing:
 
         self.api = trace
         self.propagator = TraceContextTextMapPropagator()
-        self.tracer = provider.get_tracer("tierwise_router", importlib.metadata.version("tierwise"))
+        self.tracer = provider.get_tracer("tierwise_router", __version__)
         self._provider = provider
 
     def begin(self, request: Request, path: str) -> RequestTrace:
