@@ -64,7 +64,7 @@ unit: venv ## Tests that need no cluster, with branch coverage of controllers/ (
 UNTRACED := tests/unit/faults tests/unit/versions tests/unit/operator tests/unit/playground tests/unit/project tests/unit/properties \
   tests/unit/simulator tests/unit/test_pod_template_hash.py $(patsubst %,tests/unit/engines/test_%.py,check_properties injection shape)
 API := tests/unit/api tests/unit/decide
-ROUTER := tests/unit/router
+ROUTER_UNIT := tests/unit/router
 TRACED = COVERAGE_FILE=.coverage.$@ $(PYTEST) -q --cov --cov-branch --cov-report=
 
 .PHONY: unit-programs
@@ -77,11 +77,11 @@ unit-api: venv ## ... of the API types and of deciding
 
 .PHONY: unit-rooms
 unit-rooms: venv ## ... of the other rooms, and whatever is new
-	@$(TRACED) tests/unit $(UNTRACED:%=--ignore=%) $(API:%=--ignore=%) --ignore=$(ROUTER)
+	@$(TRACED) tests/unit $(UNTRACED:%=--ignore=%) $(API:%=--ignore=%) --ignore=$(ROUTER_UNIT)
 
 .PHONY: unit-router
 unit-router: venv ## ... of the router's process, over real sockets
-	@$(PYTEST) -q $(ROUTER)
+	@$(PYTEST) -q $(ROUTER_UNIT)
 
 # --- the whole -------------------------------------------------------------------------------------------------------
 

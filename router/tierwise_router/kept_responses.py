@@ -163,6 +163,7 @@ class KeptResponses:
                 lambda: None,
                 stream=_STREAM.search(request.query) is not None,
                 drop_usage=False,
+                secret=state.key_of(spec),
             )
             with state.watched(attempt, record.began_at + state.route.deadlines.request_seconds):
                 attempt.send(asked)

@@ -258,7 +258,7 @@ class Relay:
         try:
             try:
                 connection = (None if job.stale or replica in job.tried else pool.take(started)) or await pool.connect()
-                attempt = self._prepared(job, connection, replica)
+                attempt = self._prepared(job, connection, replica, state.key_of(tier.spec))
                 with state.watched(attempt, job.until):
                     attempt.send(self._request_bytes(job, tier, replica, pool.server))
                     result = await attempt.done
@@ -290,7 +290,7 @@ class Relay:
         else:
             connection.close()
 
-    def _prepared(self, job: _Job, connection: Connection, replica: Replica) -> Attempt:
+    def _prepared(self, job: _Job, connection: Connection, replica: Replica, key: str | None) -> Attempt:
         return Attempt(
             connection,
             job.reply,
@@ -298,6 +298,7 @@ class Relay:
             replica.breaker.begun,
             stream=job.body.stream,
             drop_usage=self._forces_usage(job),
+            secret=key,
         )
 
     def _request_bytes(self, job: _Job, tier: Tier, replica: Replica, server: Server) -> bytes:

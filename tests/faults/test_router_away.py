@@ -37,6 +37,7 @@ CHANGES: tuple[dict[str, Any], ...] = (
     {"tiers": [{"name": "small"}, {"name": "large"}, {"name": "bought", "use": "Overflow"}]},
     {"deadlines": {"tokenGapSeconds": 45}},
     {"modelNames": None, "queue": {"maxRequests": 100}},
+    {"tiers": [{"name": "small"}, {"name": "large"}, {"name": "bought"}], "policy": None, "deadlines": None},
 )
 
 
@@ -131,12 +132,10 @@ def test_a_route_is_changed_again_and_again_under_load(routes: Routes, faults: S
         for change in CHANGES:
             routes.patch("modelroute", "chat", change)
             wait(6.0)
-        routes.kubectl.apply(route("chat", "small", "large", "bought"))
-        wait(3.0)
         told, named = clients.end(), direct.end()
     faults.record(
         row="route change",
-        fault=f"A route's spec changes {len(CHANGES) + 1} times under load",
+        fault=f"A route's spec changes {len(CHANGES)} times under load",
         detect_seconds=None,
         recover_seconds=None,
         wrong=routes.wrong(),

@@ -33,7 +33,7 @@ BACK_SECONDS = 60.0
 REFUSED_SECONDS = 0.05
 CALM = 200  # refusals while no process waited for a processor, of which 99 of 100 must be quick
 MEMORY_BYTES = 32 << 20
-LOOK_SECONDS, STOLEN_SECONDS = 0.1, 0.02
+LOOK_SECONDS, STOLEN_SECONDS = 0.02, 0.004
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 

@@ -73,6 +73,11 @@ def test_every_module_of_the_wheel_imports_without_the_development_packages(imag
     assert "tierwise_operator.cli" in modules
 
 
+def test_a_router_of_the_image_can_send_spans(image: Path) -> None:
+    script = "from tierwise_router.tracing import tracing; print(tracing({'OTEL_EXPORTER_OTLP_ENDPOINT': 'http://c'}))"
+    assert "Tracing" in run(image / "bin/python", "-I", "-c", script, cwd=image.parent)
+
+
 def test_the_pinned_sets_agree() -> None:
     """A package of the image, or of its build, has the version that the tests ran with."""
 

@@ -92,6 +92,11 @@ def test_time_zones_are_known_without_those_of_the_system(image: Path) -> None:
     assert run(image / "bin/python", "-I", "-c", script, cwd=image.parent) == "Europe/Berlin\n"
 
 
+def test_it_can_send_spans(image: Path) -> None:
+    script = "from tierwise_router.tracing import tracing; print(tracing({'OTEL_EXPORTER_OTLP_ENDPOINT': 'http://c'}))"
+    assert "Tracing" in run(image / "bin/python", "-I", "-c", script, cwd=image.parent)
+
+
 def test_the_entrypoint_knows_its_version_and_takes_the_arguments_of_the_pods(image: Path) -> None:
     assert ROUTER.call(image, "--version") == OWN["version"] + "\n"
     assert "--route" in ROUTER.call(image, "router", "--help")

@@ -17,7 +17,7 @@ dearest requests need, or what the present spending needs until the next renewal
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import ROUND_DOWN, Decimal, InvalidOperation
 
@@ -43,6 +43,8 @@ GROWTH = 4
 """A lease lasts for so many times what was spent since the last renewal."""
 LARGEST = 2
 """It covers so many of the dearest requests."""
+LARGE = 2
+"""A lease of which more than so many times what its router should hold is left is much too large."""
 SHOWN_SHARE = 1000
 """What is spent is told again when it has grown by this part of the budget."""
 NOTHING = Decimal(0)
@@ -68,6 +70,11 @@ class _Wallet:
         """What counts against the budget: it may have cost more than it was estimated at."""
         return max(self.amount, self.spent)
 
+    @property
+    def large(self) -> bool:
+        """Whether its lease is known to be much larger than it need be."""
+        return self.at is not None and self.amount - self.used > LARGE * self.room
+
 
 def renew(
     before: BudgetStatus | None,
@@ -85,7 +92,7 @@ def renew(
     vanished += sum((_held(lease) for uid, lease in known.items() if uid not in routers), NOTHING)
     base = _base(total, max(1, replicas))
     uids = sorted(routers, key=lambda uid: (uid not in known, uid))[:MOST_LEASES]
-    wallets = [_wallet(uid, known.get(uid), routers[uid], (base, began), now) for uid in uids]
+    wallets = [_wallet(uid, known.get(uid), routers[uid], base, began) for uid in uids]
     left = total - vanished - sum((one.held for one in wallets), NOTHING)
     wants = {one.uid: _wants(one) for one in wallets}
     given = _hand_out(wallets, wants, left)
@@ -118,43 +125,36 @@ def _base(total: Decimal, replicas: int) -> Decimal:
     return max(total / (SHARE * replicas), min(SMALLEST, total / (MOST_SHARE * replicas)))
 
 
-def _wallet(
-    uid: str, lease: RouterLease | None, report: WalletReport | None, base_began: tuple[Decimal, float], now: float
-) -> _Wallet:
-    base, began = base_began
+def _wallet(uid: str, lease: RouterLease | None, report: WalletReport | None, base: Decimal, began: float) -> _Wallet:
     amount = NOTHING if lease is None else _money(lease.amount)
     spent = NOTHING if lease is None else _money(lease.spent)
-    expires = 0.0 if lease is None else seconds(lease.expires) or 0.0
+    expires = (None if lease is None else seconds(lease.expires)) or 0.0
     if report is None or report.period != began:
         return _Wallet(uid, amount, spent, spent, expires, base, NOTHING, None)
     said = max(spent, report.spent)
     room = max(base, LARGEST * report.largest, GROWTH * (said - spent))
     wallet = _Wallet(uid, amount, said, said + report.reserved, expires, room, report.largest, report.at)
-    idle = amount - wallet.used > 2 * room
-    if idle and lease is not None and now > expires + SKEW_SECONDS and report.at > expires + SKEW_SECONDS:
-        # It has spent nothing since it ran out, so what it says is all.
-        return _Wallet(uid, wallet.used + room, said, wallet.used, 0.0, room, report.largest, report.at)
+    if wallet.large and report.at > expires + SKEW_SECONDS:
+        # It has spent nothing since its lease ran out, so what it says is all.
+        return replace(wallet, amount=wallet.used)
     return wallet
 
 
 def _wants(one: _Wallet) -> Decimal:
     """What must be added to its lease. Nothing while half of what it should hold is left, and nothing for a router that
     has a lease and says nothing."""
-    if one.at is None:
-        return one.room if not one.amount else NOTHING
     remaining = one.amount - one.used
-    return max(NOTHING, one.room - remaining) if 2 * remaining < one.room else NOTHING
+    enough = one.amount > 0 if one.at is None else 2 * remaining >= one.room
+    return NOTHING if enough else (one.room - remaining).quantize(_STEP, ROUND_DOWN)
 
 
 def _hand_out(wallets: Sequence[_Wallet], wants: Mapping[str, Decimal], left: Decimal) -> dict[str, Decimal]:
     """Who wants least first; each at most an equal share of what is then left, or else what one request needs."""
     given = dict.fromkeys(wants, NOTHING)
-    asking = sorted((one for one in wallets if wants[one.uid] > 0), key=lambda one: (wants[one.uid], one.uid))
-    for place, one in enumerate(asking):
-        if left <= 0:
-            break
+    left = max(NOTHING, left)
+    for place, one in enumerate(sorted(wallets, key=lambda one: (wants[one.uid], one.uid))):
         useful = one.largest - (one.amount - one.used)
-        share = max(left / (len(asking) - place), min(useful, left))
+        share = max(left / (len(wallets) - place), min(useful, left))
         given[one.uid] = min(wants[one.uid], share).quantize(_STEP, ROUND_DOWN)
         left -= given[one.uid]
     return given
@@ -163,10 +163,9 @@ def _hand_out(wallets: Sequence[_Wallet], wants: Mapping[str, Decimal], left: De
 def _lease(one: _Wallet, before: RouterLease | None, more: Decimal, short: bool, now: float) -> RouterLease:
     expires = one.expires
     # Where others go short, a lease that is much larger than it need be runs out, so that it can become smaller.
-    resting = short and one.at is not None and one.amount - one.used > 2 * one.room
+    resting = short and one.large
     if (more or before is None or expires - now < RENEW_SECONDS) and not resting:
         expires = max(expires, now + LEASE_SECONDS)
-    # Rounded down with the rest, so that no sum grows by rounding.
     amount = (one.amount + more).quantize(_STEP, ROUND_DOWN)
     return RouterLease(router=one.uid, amount=_text(amount), spent=_text(one.spent), expires=rfc3339(expires))
 
@@ -195,6 +194,5 @@ def _money(text: str) -> Decimal:
 
 
 def _text(amount: Decimal) -> str:
-    """At most six decimals, without zeros at the end."""
-    text = f"{amount.quantize(_STEP):f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    """Six decimals, without zeros at the end."""
+    return f"{amount.quantize(_STEP):f}".rstrip("0").rstrip(".")

@@ -150,8 +150,8 @@ def _served(ref: RouteTierRef, workload: str, spec: ModelTierSpec | None, batchi
 def _concurrency(batching: Batching) -> int:
     """Requests that a router gives one replica at a time: those that it decodes together, and as many that wait.
 
-    The target of a tier counts what waits in its engines (`decide.demand`). A router that kept all that waits to itself
-    would keep the tier from growing."""
+    So an engine is never without work while a router hears of an end. For the tier's target less would do, since what
+    waits in routers counts as well (`decide.router_demand`)."""
     most = batching.max_queued_requests
     return batching.max_sequences + (batching.max_sequences if most is None else min(most, batching.max_sequences))
 

@@ -15,6 +15,7 @@ from tierwise.report.costs import money
 from tierwise.types import RoutePlan, RouteView
 
 _SIGNIFICANT = 2
+_NEARLY = Decimal("0.95")
 
 
 def columns(view: RouteView, plan: RoutePlan) -> dict[str, Any]:
@@ -45,6 +46,14 @@ def share(by_tier: Mapping[str, float], ladder: list[str]) -> str:
     for place in order[: 100 - sum(shown)]:
         shown[place] += 1
     return "/".join(map(str, shown))
+
+
+def budget_spent(view: RouteView, plan: RoutePlan) -> bool:
+    """Whether hardly any request fits any more: nothing is left to lease, and little of what is leased."""
+    spec, budget = view.route.spec, plan.budget
+    if budget is None or spec is None or spec.budget is None:
+        return False
+    return Decimal(budget.left) <= 0 and Decimal(budget.spent) >= _NEARLY * Decimal(spec.budget.amount)
 
 
 def _spent(view: RouteView, plan: RoutePlan) -> str:

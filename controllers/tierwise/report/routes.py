@@ -17,7 +17,7 @@ from tierwise.ports import EventRecord
 from tierwise.report.conditions import ConditionUpdate, condition_update, find, merge
 from tierwise.report.events import APPLY, OBSERVE, record
 from tierwise.report.messages import message_for
-from tierwise.report.route_columns import columns
+from tierwise.report.route_columns import budget_spent, columns
 from tierwise.report.router_pods import router_problem
 from tierwise.text_sanitize import sanitize, truncate
 from tierwise.types import RouteKey, RouteOutcome, RoutePlan, RouteView
@@ -122,6 +122,8 @@ def _ready(view: RouteView, plan: RoutePlan) -> ConditionUpdate:
     if silent:
         said = f"no replica answers of: {', '.join(silent)}"
         return condition_update(reasons.READY, "True", reasons.SOME_TIERS_READY, said)
+    if budget_spent(view, plan):
+        return condition_update(reasons.READY, "True", reasons.BUDGET_SPENT)
     asleep = f"the next request starts a replica of: {', '.join(plan.asleep)}" if plan.asleep else ""
     return condition_update(reasons.READY, "True", reasons.ROUTE_READY, asleep)
 

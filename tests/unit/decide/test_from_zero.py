@@ -286,6 +286,15 @@ def test_a_tier_that_no_route_names_keeps_a_replica_and_says_why(current: int) -
     assert (found.target, found.limited_by, found.reason) == (1, reasons.NOT_ROUTED, reasons.NOT_ROUTED)
 
 
+def test_its_idle_time_begins_when_a_route_names_it() -> None:
+    """Before that nobody could have asked a router for it."""
+    alone = make_plan(seen(said=RouterSignals()), BORED)
+    assert (alone.state.wanted_at, alone.state.heard_at) == (None, None)
+    named_now = make_plan(seen(quiet(NOW + 10)), alone.state, now=NOW + 10)
+    assert named_now.decision is not None
+    assert (named_now.decision.target, named_now.state.wanted_at) == (1, NOW + 10)
+
+
 def test_it_is_not_woken_while_the_routes_are_not_known() -> None:
     """As after every start of the operator."""
     found = decision(asleep(said=UNKNOWN_ROUTERS), AT_ZERO)

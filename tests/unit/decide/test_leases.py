@@ -201,3 +201,94 @@ def test_a_status_that_was_not_written_by_us_does_no_harm() -> None:
 def test_a_time_zone_that_nobody_knows_is_an_error() -> None:
     with pytest.raises(LookupError):
         renew(None, budget(timeZone="Nowhere/At-All"), {}, 1, NOON)
+
+
+def lease(uid: str, amount: str, spent: str = "0", expires: float = NOON + 900) -> RouterLease:
+    return RouterLease(router=uid, amount=amount, spent=spent, expires=rfc3339(expires))
+
+
+def told(*leases: RouterLease, **fields: str) -> BudgetStatus:
+    return BudgetStatus(period=rfc3339(TODAY), leases=list(leases), **fields)
+
+
+def test_amounts_are_rounded_down_so_that_their_sum_never_grows() -> None:
+    status = renew(None, budget("200"), dict.fromkeys("abc"), 3, NOON)
+    assert amounts(status) == dict.fromkeys("abc", "0.666666")
+    assert status.left == "198.000002"
+    shrunk = renew(told(lease("a", "90", expires=NOON)), budget("200"), {"a": says("0", at=NOON + 61)}, 3, NOON + 61)
+    assert amounts(shrunk) == {"a": "0.666666"}
+
+
+def test_half_of_what_a_router_should_hold_is_enough_and_less_is_not() -> None:
+    before = told(lease("a", "1"))
+    for reserved, amount in (("0.5", "1"), ("0.500001", "1.500001")):
+        after = renew(before, budget(), {"a": says("0", reserved=reserved)}, 1, NOON)
+        assert amounts(after) == {"a": amount}
+
+
+def test_a_lease_that_becomes_larger_is_renewed_as_well() -> None:
+    before = told(lease("a", "1", expires=NOON + 700))
+    after = renew(before, budget(), {"a": says("0.9")}, 1, NOON)
+    assert after.leases[0].expires == rfc3339(NOON + LEASE_SECONDS)
+
+
+def test_a_lease_that_runs_longer_than_ours_do_stays_as_it_is() -> None:
+    before = told(lease("a", "1", expires=NOON + 7200))
+    after = renew(before, budget(), {"a": says("0.9")}, 1, NOON)
+    assert after.leases[0].expires == rfc3339(NOON + 7200)
+
+
+@pytest.mark.parametrize(
+    ("spent", "others", "renewed"),
+    [("10", "1", True), ("10", "89.5", False), ("87", "2", True), ("86.999", "2.5", False)],
+    ids=["large, and there is enough", "large, and others go short", "twice what it needs", "a little more than that"],
+)
+def test_only_a_large_lease_is_not_renewed_and_only_where_others_go_short(
+    spent: str, others: str, renewed: bool
+) -> None:
+    gone = "9" if others != "1" else "0"
+    before = told(lease("a", "89", spent, NOON + 100), lease("b", others, others, NOON + 100), vanished=gone)
+    after = renew(before, budget(), {"a": says(spent), "b": says(others, largest="1")}, 1, NOON)
+    assert (after.leases[0].expires == rfc3339(NOON + LEASE_SECONDS)) is renewed
+    assert after.leases[0].amount == "89"
+
+
+def test_a_large_lease_of_a_router_that_says_nothing_is_renewed_all_the_same() -> None:
+    before = told(lease("a", "90", "1", NOON + 100), lease("b", "10", "10", NOON + 100))
+    after = renew(before, budget(), {"a": None, "b": says("10")}, 2, NOON)
+    assert {one.expires for one in after.leases} == {rfc3339(NOON + LEASE_SECONDS)}
+
+
+def test_who_wants_least_is_served_first_and_the_rest_is_shared() -> None:
+    before = told(lease("a", "1", "1"), lease("b", "1", "1"), lease("c", "1", "0.9"))
+    reports: dict[str, WalletReport | None] = {
+        "a": says("1", largest="5"), "b": says("1", largest="4"), "c": says("0.9", largest="0.3")
+    }  # fmt: skip
+    after = renew(before, budget("9.5"), reports, 3, NOON)
+    # c wants 0.5; of the 6 that are left then, b and a get 3 each, and what one request needs.
+    assert amounts(after) == {"a": "3", "b": "5", "c": "1.5"}
+    assert after.left == "0"
+
+
+def test_a_tenth_of_a_percent_of_the_budget_is_told_and_less_waits() -> None:
+    before = told(lease("a", "1", "0.2"), spent="0.2")
+    for spent, shown in (("0.299", "0.2"), ("0.3", "0.3")):
+        assert renew(before, budget(), {"a": says(spent, largest="0")}, 1, NOON).spent == shown
+
+
+def test_what_was_spent_in_a_status_never_falls() -> None:
+    before = told(lease("a", "10", "4"), vanished="3", spent="7")
+    after = renew(before, budget(), {"a": says("1"), "b": None}, 2, NOON)
+    assert (after.spent, after.vanished) == ("7", "3")
+
+
+def test_more_routers_than_a_status_can_hold_get_no_lease_and_those_that_have_one_keep_it() -> None:
+    many: dict[str, WalletReport | None] = {f"pod-{number:03d}": None for number in range(80)}
+    old = told(lease("pod-079", "1"))
+    after = renew(old, budget(), many, 20, NOON)
+    assert len(after.leases) == 64
+    assert after.leases[0].router == "pod-079"
+
+
+def test_a_route_without_replicas_is_no_error() -> None:
+    assert amounts(renew(None, budget(), {"a": None}, 0, NOON)) == {"a": "1"}

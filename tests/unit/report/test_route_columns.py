@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.builders import routes
 from tests.builders.routes import spec
 from tierwise.api.modelroute_status import BudgetStatus, LadderTier, ModelRouteStatus, RouterLease
-from tierwise.report.route_columns import columns, share
+from tierwise.report.route_columns import budget_spent, columns, share
 from tierwise.report.route_throttle import should_write_route
 from tierwise.types import RoutePlan, RouteSignals, RouteView
 
@@ -120,3 +120,14 @@ def test_what_was_spent_waits_and_a_lease_does_not() -> None:
     assert should_write_route(status(**leased()), status(**leased(expires="much later")), 1.0)
     assert should_write_route(status(), status(**leased()), 1.0)
     assert should_write_route(status(), status(state="Degraded"), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("spent", "left", "is_spent"), [("94", "0", False), ("95", "0", True), ("99", "0.5", False), ("100", "0", True)]
+)
+def test_a_budget_is_spent_when_hardly_any_request_fits(spent: str, left: str, is_spent: bool) -> None:
+    route = routes.route(given=spec("small", budget={"amount": "100"}))
+    plan = RoutePlan(route.key, (), budget=BudgetStatus(period="now", spent=spent, left=left))
+    assert budget_spent(RouteView(route), plan) is is_spent
+    assert not budget_spent(RouteView(routes.route()), plan)
+    assert not budget_spent(RouteView(route), RoutePlan(route.key, ()))
