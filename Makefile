@@ -10,6 +10,7 @@ PY := $(VENV)/bin/python
 PYTEST := $(VENV)/bin/pytest
 UV := $(VENV)/bin/uv
 IMAGE ?= tierwise/operator
+ROUTER_IMAGE ?= tierwise/router
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 .PHONY: help
@@ -63,7 +64,7 @@ unit: venv ## Tests that need no cluster, with branch coverage of controllers/ (
 UNTRACED := tests/unit/faults tests/unit/versions tests/unit/operator tests/unit/playground tests/unit/project tests/unit/properties \
   tests/unit/simulator tests/unit/test_pod_template_hash.py $(patsubst %,tests/unit/engines/test_%.py,check_properties injection shape)
 API := tests/unit/api tests/unit/decide
-ROUTER := tests/unit/router
+ROUTER_UNIT := tests/unit/router
 TRACED = COVERAGE_FILE=.coverage.$@ $(PYTEST) -q --cov --cov-branch --cov-report=
 
 .PHONY: unit-programs
@@ -76,11 +77,11 @@ unit-api: venv ## ... of the API types and of deciding
 
 .PHONY: unit-rooms
 unit-rooms: venv ## ... of the other rooms, and whatever is new
-	@$(TRACED) tests/unit $(UNTRACED:%=--ignore=%) $(API:%=--ignore=%) --ignore=$(ROUTER)
+	@$(TRACED) tests/unit $(UNTRACED:%=--ignore=%) $(API:%=--ignore=%) --ignore=$(ROUTER_UNIT)
 
 .PHONY: unit-router
 unit-router: venv ## ... of the router's process, over real sockets
-	@$(PYTEST) -q $(ROUTER)
+	@$(PYTEST) -q $(ROUTER_UNIT)
 
 # --- the whole -------------------------------------------------------------------------------------------------------
 
@@ -102,7 +103,7 @@ test-chart: binaries ## The charts, rendered by the real helm
 	$(PYTEST) -q tests/chart
 
 .PHONY: test-image
-test-image: venv ## What the operator's image holds: its entrypoint runs from the wheel and the pinned packages alone
+test-image: venv ## What our images hold: their entrypoints run from the wheels and the pinned packages alone
 	$(PYTEST) -q tests/image
 
 .PHONY: test-cluster
@@ -131,10 +132,11 @@ test-vllm: binaries ## The real vLLM 0.32 and 0.30 on the CPU, in pods and alone
 	$(PYTEST) -q --capture=sys tests/vllm
 
 .PHONY: test-faults
-test-faults: binaries ## Faults in API server, KServe, Prometheus, pods and nodes; prints what each cost; under 40 minutes
+test-faults: binaries ## Faults in API server, KServe, Prometheus, pods, nodes and routes; prints what each cost; about an hour
 	@rm -f build/results/faults.json
 	@echo "three shards side by side, each with a playground of its own; each is printed when it has ended"
 	@$(MAKE) --jobs=3 --output-sync=target test-faults-control test-faults-replicas test-faults-measured
+	@$(MAKE) test-faults-router
 	@$(PY) -m tests.faults.table
 
 .PHONY: faults-results
@@ -143,6 +145,7 @@ faults-results: venv ## The last run of test-faults becomes docs/results/faults.
 
 CONTROL := $(patsubst %,tests/faults/test_%.py,api_away deleted killed kserve_down refusals size stale two_operators uninstalled)
 REPLICAS := $(patsubst %,tests/faults/test_%.py,drain nodes starts upgrade)
+ROUTER := $(wildcard tests/faults/test_router_*.py)
 
 .PHONY: test-faults-control
 test-faults-control: binaries ## ... the shard about the API server and the operator itself
@@ -154,7 +157,11 @@ test-faults-replicas: binaries ## ... the shard about replicas that start, end a
 
 .PHONY: test-faults-measured
 test-faults-measured: binaries ## ... the shard about measurements and strangers, and whatever is new
-	@$(PYTEST) -q --durations=0 tests/faults $(addprefix --ignore=,$(CONTROL) $(REPLICAS))
+	@$(PYTEST) -q --durations=0 tests/faults $(addprefix --ignore=,$(CONTROL) $(REPLICAS) $(ROUTER))
+
+.PHONY: test-faults-router
+test-faults-router: binaries ## ... the shard about one endpoint over tiers: faults, drains and overload through a router
+	@$(PYTEST) -q --durations=0 $(ROUTER)
 
 .PHONY: test-versions
 test-versions: binaries ## Rendering, examples, loop and load step on other KServe and Kubernetes releases; writes docs/results/versions.json
@@ -166,10 +173,11 @@ crds: venv ## The CRDs, from the models: crds/ and charts/tierwise-crds
 	@$(PY) -m tools.crds
 
 .PHONY: docs
-docs: venv ## The reference pages, from the models, reasons and engine tables: docs/{modeltier,modelroute,conditions,engines,validity}.md
+docs: venv ## The reference pages, from models, reasons, engines, metrics: docs/{modeltier,modelroute,conditions,engines,validity,metrics}.md
 	@$(PY) -m tools.api_docs
 	@$(PY) -m tools.engines_page
 	@$(PY) -m tools.validity_page
+	@$(PY) -m tools.metrics_page
 
 .PHONY: verify
 verify: binaries ## Regenerate every generated file; fail if one changed
@@ -193,12 +201,21 @@ demo: binaries ## Two tiers on a real control plane follow a real load, shown by
 
 # --- what is shipped -------------------------------------------------------------------------------------------------
 
+# An image from runtime-images/$(1)/Dockerfile.
+define build
+	@test -n "$(BASE_IMAGE)" || { echo "BASE_IMAGE is required, by digest: docker pull python:3.12-slim prints it; then"; \
+	  echo "  make $@ BASE_IMAGE=python:3.12-slim@sha256:DIGEST $(3)=registry.example.com/tierwise/$(1)"; exit 1; }
+	docker build -f runtime-images/$(1)/Dockerfile --build-arg BASE_IMAGE="$(BASE_IMAGE)" \
+	  --build-arg VERSION="$(VERSION)" --build-arg REVISION="$$(git rev-parse HEAD)" -t "$(2):$(VERSION)" .
+endef
+
 .PHONY: image
 image: ## The operator's image (needs docker or a look-alike, and BASE_IMAGE=python:3.12-slim@sha256:...)
-	@test -n "$(BASE_IMAGE)" || { echo "BASE_IMAGE is required, by digest: docker pull python:3.12-slim prints it; then"; \
-	  echo "  make image BASE_IMAGE=python:3.12-slim@sha256:DIGEST IMAGE=registry.example.com/tierwise/operator"; exit 1; }
-	docker build -f runtime-images/operator/Dockerfile --build-arg BASE_IMAGE="$(BASE_IMAGE)" \
-	  --build-arg VERSION="$(VERSION)" --build-arg REVISION="$$(git rev-parse HEAD)" -t "$(IMAGE):$(VERSION)" .
+	$(call build,operator,$(IMAGE),IMAGE)
+
+.PHONY: router-image
+router-image: ## The routers' image, if they are not to run the operator's (needs the same, and ROUTER_IMAGE)
+	$(call build,router,$(ROUTER_IMAGE),ROUTER_IMAGE)
 
 .PHONY: chart
 chart: binaries ## The charts as archives, in dist/
@@ -210,7 +227,8 @@ COMPILE = $(UV) pip compile --quiet --upgrade --python-version 3.11 --generate-h
 .PHONY: lock
 lock: venv ## Pin the newest allowed Python packages, by hash, for Python 3.11 and newer
 	$(COMPILE) --universal --extra dev --no-emit-package tierwise -o requirements/dev.txt pyproject.toml
-	$(COMPILE) --universal -c requirements/dev.txt -o requirements/runtime.txt pyproject.toml
+	$(COMPILE) --universal -c requirements/dev.txt --extra tracing -o requirements/router.txt router/pyproject.toml
+	$(COMPILE) --universal -c requirements/dev.txt --extra tracing -o requirements/runtime.txt pyproject.toml
 	$(COMPILE) --universal -c requirements/dev.txt -o requirements/build.txt requirements/build.in
 	$(COMPILE) --universal -c requirements/dev.txt --no-deps -o requirements/uv.txt requirements/uv.in
 	$(COMPILE) --universal -c requirements/dev.txt -o requirements/mutants.txt requirements/mutants.in

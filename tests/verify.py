@@ -17,7 +17,7 @@ from tests.render import goldens as renderings
 from tests.render import route_goldens
 from tests.versions import table as versions
 from tierwise.api import crd
-from tools import api_docs, engines_page, validity_page
+from tools import api_docs, engines_page, metrics_page, validity_page
 from tools.generated import write
 
 REPO = Path(__file__).resolve().parents[1]
@@ -26,6 +26,7 @@ GENERATORS = (
     api_docs.files,
     engines_page.files,
     validity_page.files,
+    metrics_page.files,
     faults.files,
     versions.files,
     rights.files,

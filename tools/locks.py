@@ -25,7 +25,8 @@ from packaging.utils import canonicalize_name
 
 REPO = Path(__file__).resolve().parents[1]
 REQUIREMENTS = REPO / "requirements"
-OWN_NAME = "tierwise"
+# The wheel of all, and the one of the router's image; an environment holds one of them.
+OWN_NAMES = frozenset({"tierwise", "tierwise-router"})
 # `python -m venv` brings them, whatever the lock says; nothing of ours calls them after uv is there.
 SEEDS = frozenset({"pip", "setuptools", "wheel"})
 
@@ -125,7 +126,7 @@ def compare(
     findings += [
         f"{file}: {name} {distribution.version} is installed and not in the lock"
         for name, distribution in sorted(installed.items())
-        if name not in {*wanted, *SEEDS, OWN_NAME}
+        if name not in {*wanted, *SEEDS, *OWN_NAMES}
     ]
     for text in roots:
         findings += _unmet(file, "the project", Requirement(text), wanted, installed)
@@ -239,7 +240,8 @@ def check_environment(lock: Path, python: Path | None = None) -> tuple[str, ...]
     if _WITHOUT_DEPENDENCIES.fullmatch(lock.name):
         return findings
     installed = distributions_of(python)
-    roots = tuple(text for text in installed.get(OWN_NAME, Installed(OWN_NAME, "")).requires if "extra ==" not in text)
+    ours = [installed[name] for name in sorted(OWN_NAMES & installed.keys())]
+    roots = tuple(text for each in ours for text in each.requires if "extra ==" not in text)
     return findings + compare(lock.name, pins, installed, roots)
 
 

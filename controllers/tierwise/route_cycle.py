@@ -20,7 +20,7 @@ from tierwise.decide import plan_routes
 from tierwise.outbox import Outbox
 from tierwise.ports import Clock, Cluster
 from tierwise.publisher import write_events
-from tierwise.report import RouteReport, report_route
+from tierwise.report import RouteReport, report_route, should_write_route
 from tierwise.status_writer import StatusWriter
 from tierwise.types import RouteKey, RouteObject, RouteOutcome, RoutePlan, RouterPod, RouteView, Snapshot
 
@@ -135,7 +135,7 @@ async def _tell(
             tried = now() < deadline
             try:
                 async with asyncio.timeout_at(min(deadline, now() + seconds * ROUTE_SHARE)):
-                    if report.status != route.status:
+                    if should_write_route(route.status, report.status, state.statuses.age(route.uid, clock)):
                         await state.statuses.write(
                             route.key, route.uid, route.resource_version, report.status, cluster, clock
                         )

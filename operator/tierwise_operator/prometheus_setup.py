@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tierwise.engines import profiles
-from tierwise.observe import queries
+from tierwise.observe import queries, route_queries
 from tierwise.observe.poller import PollConfig, Poller
 from tierwise.ports import Clock, Metrics
 from tierwise.prom.client import Access, PrometheusMetrics
@@ -29,4 +29,4 @@ def sampler(settings: Settings, metrics: Metrics, clock: Clock, wake: Callable[[
     after each round, so that a decision is made from fresh answers."""
     asked = queries({each.metrics for each in profiles()}, scrape_seconds=settings.scrape_seconds)
     pace = PollConfig(settings.tick_seconds, settings.scrape_seconds, settings.query_timeout_seconds)
-    return Poller(metrics, clock, asked, pace, on_round=wake)
+    return Poller(metrics, clock, (*asked, *route_queries()), pace, on_round=wake)

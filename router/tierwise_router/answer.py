@@ -37,25 +37,30 @@ class Kind(Enum):
 
 
 class StreamReader:
-    """Of one streamed answer. `drop_usage`: the client has not asked for the event with usage."""
+    """Of one streamed answer. `drop_usage`: the client has not asked for the event with usage. `secret`: the key that
+    upstream was asked with; an error that repeats it is left out (`hidden`)."""
 
     __slots__ = (
         "_begun",
         "_drop_usage",
         "_ended",
         "_response_ended",
+        "_secret",
         "_splitter",
         "committed",
         "done",
         "error",
+        "hidden",
         "output_events",
         "response_id",
         "told_events",
         "usage",
     )
 
-    def __init__(self, drop_usage: bool) -> None:
+    def __init__(self, drop_usage: bool, secret: str | None = None) -> None:
         self._drop_usage = drop_usage
+        self._secret = secret
+        self.hidden = False
         self._splitter = EventSplitter()
         self.committed = False
         self.done = False
@@ -123,6 +128,9 @@ class StreamReader:
     def _dropped(self, event: bytes) -> bool:
         kind = self._kind(event)
         self._note(kind)
+        if kind is Kind.ERROR and repeats(event, self._secret):
+            self.hidden = True
+            return True
         return kind is Kind.USAGE_ONLY and self._drop_usage
 
     def _note(self, kind: Kind) -> None:
@@ -195,6 +203,11 @@ class StreamReader:
                 self.error = error if isinstance(error, dict) else {"message": "the response has failed"}
             return Kind.END
         return Kind.IDLE if kind.endswith(_RESPONSE_IDLE) else Kind.CONTENT
+
+
+def repeats(said: bytes, secret: str | None) -> bool:
+    """Whether an error says the key again that upstream was asked with."""
+    return secret is not None and secret.encode() in said
 
 
 def _has_content(choice: dict[str, Any]) -> bool:

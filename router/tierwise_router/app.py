@@ -7,6 +7,7 @@ answer, and ends when none is left or the time is up.
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import sys
 import time
@@ -33,6 +34,7 @@ from tierwise_router.purse import Purse
 from tierwise_router.router_state import Clocks, RouterState
 from tierwise_router.server import Server
 from tierwise_router.source import Loaded, RouteSource
+from tierwise_router.tracing import tracing
 
 SWEEP_SECONDS = 0.25
 GARBAGE_ROUNDS = 40
@@ -40,13 +42,15 @@ GARBAGE_ROUNDS = 40
 
 @dataclass(frozen=True, slots=True)
 class RouterSettings:
-    """Of one process. Port 0 is any free one; `spending_file` None forgets what was spent with the process."""
+    """Of one process. Port 0 is any free one; `spending_file` None forgets what was spent with the process.
+    `leased`: it spends within the leases that its source brings, not within a budget of its own."""
 
     host: str = "127.0.0.1"
     port: int = 8080
     metrics_port: int = 9090
     drain_seconds: float = 300.0
     spending_file: Path | None = None
+    leased: bool = False
     body_memory_bytes: int = MOST_BYTES
 
 
@@ -80,6 +84,9 @@ async def run(
             return
         state = RouterState.of(loaded.route, clocks, _purse(settings, loaded, clocks), dict(loaded.keys))
         stack.callback(_close_tiers, state)
+        if (spans := tracing(os.environ)) is not None:
+            state.tracing = spans
+            stack.push_async_callback(spans.end)
         log = AccessLog(sys.stdout.buffer, state.ledger, clocks.now)
         state.log = log
         gateway = Gateway(state, lambda: (not server.draining, "draining" if server.draining else "ready"))
@@ -88,7 +95,8 @@ async def run(
         server = Server(Shared(gateway, gateway.admit, bodies=bodies))
         stack.push_async_callback(server.close)
         certificates = None if loaded.tls is None else await asyncio.to_thread(Certificates, loaded.tls)
-        port = await server.start(settings.host, settings.port, certificates and certificates.listener)
+        context = None if certificates is None else certificates.listener
+        port = await server.start(settings.host, settings.port, context)
         if certificates is not None:
             parts.start("the certificate", certificates.follow)
         health.finished()
@@ -138,7 +146,8 @@ def _close_tiers(state: RouterState) -> None:
 def _purse(settings: RouterSettings, loaded: Loaded, clocks: Clocks) -> Purse:
     route = loaded.route
     try:
-        return Purse(route.budget, route.overflow, clocks.now, clocks.monotonic, settings.spending_file)
+        file = settings.spending_file
+        return Purse(route.budget, route.overflow, clocks.now, clocks.monotonic, file, leased=settings.leased)
     except (OSError, ValueError, KeyError, ArithmeticError) as error:
         raise Invalid(
             f"the spending file {settings.spending_file} cannot be read ({type(error).__name__}); "

@@ -15,7 +15,7 @@ from typing import Any
 
 from tierwise.routing.cost import Usage
 from tierwise.routing.failover import Failure
-from tierwise_router.answer import BOM, StreamReader, output_tokens, read_whole
+from tierwise_router.answer import BOM, StreamReader, output_tokens, read_whole, repeats
 from tierwise_router.client_connection import Reply
 from tierwise_router.openai_error import error_json
 from tierwise_router.upstream import Connection, UpstreamError
@@ -54,6 +54,12 @@ class Result:
     response_id: str = ""
     first_content_at: float | None = None
     """Of the monotonic clock."""
+    began_at: float = 0.0
+
+    @property
+    def first_content_seconds(self) -> float | None:
+        """From the beginning of the attempt."""
+        return None if self.first_content_at is None else self.first_content_at - self.began_at
 
 
 class Attempt:
@@ -68,13 +74,15 @@ class Attempt:
         *,
         stream: bool,
         drop_usage: bool,
+        secret: str | None = None,
     ) -> None:
         self._connection = connection
         self._reply = reply
         self._own_headers = own_headers
         self._on_commit = on_commit
         self._stream = stream
-        self._reader = StreamReader(drop_usage)
+        self._secret = secret
+        self._reader = StreamReader(drop_usage, secret)
         self._streaming = False
         self._status = 0
         self._headers: dict[str, str] = {}
@@ -203,6 +211,9 @@ class Attempt:
         if self._unreadable:
             body = error_json(self._status, "upstream's error is compressed and cannot be read")
             self._headers = {**self._headers, "content-type": "application/json"}
+        elif self._status >= 400 and repeats(body, self._secret):
+            body = error_json(self._status, "upstream's error repeats a key and is not shown")
+            self._headers = {**self._headers, "content-type": "application/json"}
         if self._status >= 400:
             self._resolve(self._result(End.REFUSED, Failure.STATUS, values, body))
         elif self._status >= 300:
@@ -231,6 +242,8 @@ class Attempt:
             self._reply.write(rest)
             self._reply.end()
             self._resolve(self._result(End.ANSWERED, None))
+        elif self._reader.hidden:
+            self._broken(Failure.STREAM_ERROR, "the answer failed; upstream's error repeats a key and is not shown")
         elif self._reader.error is not None:
             # The error is in the stream, as upstream sent it.
             self._reply.write(rest)
@@ -288,4 +301,5 @@ class Attempt:
             output_events=output_tokens(values or {}) if reader is None else reader.output_events,
             response_id=str((values or {}).get("id", "")) if reader is None else reader.response_id,
             first_content_at=self._first_content_at,
+            began_at=self._started_at,
         )

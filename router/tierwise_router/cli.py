@@ -17,7 +17,7 @@ from tierwise.runtime import logs
 from tierwise_router import app
 from tierwise_router.bodies import MOST_BYTES
 from tierwise_router.file_source import FileSource
-from tierwise_router.kubernetes_source import kubernetes_source
+from tierwise_router.kubernetes_source import Place, kubernetes_source
 from tierwise_router.source import RouteSource
 
 EXAMPLE = """\
@@ -57,6 +57,12 @@ def add_options(made: argparse.ArgumentParser) -> None:
         "--spending-file", type=Path, metavar="FILE", help="keeps what was spent, so that a restart does not forget it"
     )
     made.add_argument(
+        "--router-id",
+        default="",
+        metavar="UID",
+        help="with --route: UID of the router's pod, whose lease of the budget it spends from; without: from none",
+    )
+    made.add_argument(
         "--body-memory-mib",
         type=int,
         default=MOST_BYTES >> 20,
@@ -78,6 +84,7 @@ def run(given: argparse.Namespace) -> int:
         metrics_port=given.metrics_port,
         drain_seconds=given.drain_seconds,
         spending_file=given.spending_file,
+        leased=given.file is None,
         body_memory_bytes=given.body_memory_mib << 20,
     )
     uvloop.run(_until_signal(settings, given))
@@ -91,7 +98,8 @@ def _source(given: argparse.Namespace) -> AbstractAsyncContextManager[RouteSourc
     namespace, _, name = given.route.partition("/")
     if not namespace or not name or "/" in name:
         raise Invalid("--route is NAMESPACE/NAME of a ModelRoute")
-    return kubernetes_source(namespace, name, given.secrets, given.kubeconfig, given.context)
+    where = Place(namespace, name, given.secrets, given.router_id)
+    return kubernetes_source(where, given.kubeconfig, given.context)
 
 
 async def _until_signal(settings: app.RouterSettings, given: argparse.Namespace) -> None:

@@ -33,6 +33,8 @@ SEND_BUFFER_BYTES = 131_072  # megabytes otherwise, for each client that does no
 PROGRESS_BYTES = 16_384
 """A client that takes so much of its answer within the time for reading is slow, not stalled."""
 LINGER_SECONDS = 2.0
+LINGER_MOST_SECONDS = 10.0
+"""Of a client that goes on sending what is not read any more: most read the answer only when they have sent all."""
 FIRST_REQUEST_SECONDS = 1.0
 """How long a new connection may take to send its request while the server drains."""
 
@@ -95,6 +97,7 @@ class ClientConnection(asyncio.Protocol):
         self._unasked: Request | None = None  # its head came behind another request
         self._cut_off = False
         self._lingering = False
+        self._lingers_since = 0.0
         self._asked = False
         self.closing = False
         self.paused = False
@@ -113,6 +116,9 @@ class ClientConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """The client has sent something."""
         if self._lingering:
+            now = self._loop.time()
+            if now - self._lingers_since < LINGER_MOST_SECONDS:
+                self._since = now
             return
         if self._reply is not None:
             self._early_bytes += len(data)
@@ -339,6 +345,7 @@ class ClientConnection(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             return
         self._lingering = True
+        self._lingers_since = self._loop.time()
         self._mark()
         if self._transport.can_write_eof():
             self._transport.write_eof()

@@ -26,7 +26,8 @@ BELIEVED_SECONDS = 3.0
 MOST_BYTES = 4 << 20
 
 _SERIES = re.compile(
-    rb"^vllm:(num_requests_waiting|kv_cache_usage_perc|cache_config_info)(\{[^}]*\})? ([-+.0-9eE]+)", re.M
+    rb"^vllm:(num_requests_(?:waiting|running)|kv_cache_usage_perc|cache_config_info)(\{[^}]*\})? ([-+.0-9eE]+)",
+    re.M,
 )
 _SIZE = re.compile(rb'(block_size|num_gpu_blocks)="(\d+)"')
 
@@ -36,24 +37,27 @@ class Load:
     """What an engine says of itself. `cache_tokens` is None where it does not say."""
 
     waiting: int
+    running: int
     kv_usage: float
     cache_tokens: int | None
 
 
 def parse(text: bytes) -> Load:
     """Of the exposition of vLLM (and what imitates it); several engines behind one port are added up."""
-    waiting, usages, tokens = 0.0, [], 0
+    waiting, running, usages, tokens = 0.0, 0.0, [], 0
     for series in _SERIES.finditer(text):
         name, labels, value = series.groups()
         if name == b"num_requests_waiting":
             waiting += float(value)
+        elif name == b"num_requests_running":
+            running += float(value)
         elif name == b"kv_cache_usage_perc":
             usages.append(float(value))
         else:
             sizes = {key: int(number) for key, number in _SIZE.findall(labels or b"")}
             tokens += sizes.get(b"block_size", 0) * sizes.get(b"num_gpu_blocks", 0)
     usage = sum(usages) / len(usages) if usages else 0.0
-    return Load(max(0, round(waiting)), min(1.0, max(0.0, usage)), tokens or None)
+    return Load(max(0, round(waiting)), max(0, round(running)), min(1.0, max(0.0, usage)), tokens or None)
 
 
 class _Page:
@@ -112,15 +116,20 @@ class LoadPoller:
 
     async def _ask(self, tier: Tier, replica: Replica) -> None:
         now = self._monotonic()
+        mine, sent = replica.in_flight, replica.sent
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 load = parse(await self._get(tier, replica))
         except (UpstreamError, TimeoutError, ValueError):
             if now - self._seen.get(replica, now) > BELIEVED_SECONDS:
                 replica.waiting, replica.kv_usage = 0, 0.0
+                replica.shared_with(self._monotonic(), 0)
             return
         self._seen[replica] = now
         replica.waiting, replica.kv_usage = load.waiting, load.kv_usage
+        # Whatever of ours the engine may have counted is not of others: a router alone must pay for all of its time.
+        mine += replica.sent - sent
+        replica.shared_with(self._monotonic(), max(0, load.waiting + load.running - mine))
         if load.cache_tokens is not None:
             tier.index.resize(replica.key, load.cache_tokens)
 

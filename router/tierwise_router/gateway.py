@@ -17,7 +17,6 @@ from tierwise_router.client_connection import Reply
 from tierwise_router.http_request import Request
 from tierwise_router.kept_responses import PATH, KeptResponses
 from tierwise_router.openai_error import ClientError
-from tierwise_router.record import Record
 from tierwise_router.relay import Relay
 from tierwise_router.router_state import RouterState
 
@@ -46,7 +45,7 @@ class Gateway:
             request.tenant = self.tenant(request)
         except ClientError as error:
             state = self._state
-            record = Record(state.new_id(), state.monotonic(), path=request.path)
+            record = state.begin(request, request.path)
             record.outcome, record.status = "client_error", error.status
             state.ended(record)
             said = {"x-request-id": record.id, "x-tierwise-request-id": record.id}

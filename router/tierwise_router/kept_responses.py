@@ -93,7 +93,7 @@ class KeptResponses:
     async def __call__(self, request: Request, reply: Reply) -> None:
         """Answer one request."""
         state = self._state
-        record = Record(state.new_id(), state.monotonic(), path=PATH + "ID")
+        record = state.begin(request, PATH + "ID")
         try:
             record.tenant = self._identify(request)
             await self._answer(request, reply, record)
@@ -146,6 +146,8 @@ class KeptResponses:
         state, spec = self._state, found.tier.spec
         pool = found.tier.pool(found.replica)
         travelling = headers.to_upstream(request.headers, private=state.private_headers, external=spec.external)
+        if record.trace is not None:
+            travelling = record.trace.passing(travelling)
         target = request.path + (f"?{request.query}" if request.query else "")
         asked = headers.request_bytes(
             pool.server, target, travelling, None, record.id, state.key_of(spec), method=request.method
@@ -161,6 +163,7 @@ class KeptResponses:
                 lambda: None,
                 stream=_STREAM.search(request.query) is not None,
                 drop_usage=False,
+                secret=state.key_of(spec),
             )
             with state.watched(attempt, record.began_at + state.route.deadlines.request_seconds):
                 attempt.send(asked)

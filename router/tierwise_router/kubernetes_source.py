@@ -11,13 +11,15 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from tierwise.api.kinds import MODEL_ROUTE
 from tierwise.api.modelroute import ModelRouteSpec
-from tierwise.api.modelroute_status import LadderTier
+from tierwise.api.modelroute_status import BudgetStatus, LadderTier
 from tierwise.errors import Invalid
 from tierwise.kube import connection
 from tierwise.kube.client import KubernetesCluster
@@ -28,6 +30,7 @@ from tierwise.observe.records import SERVICE_LABEL
 from tierwise.observe.route_object import route_object
 from tierwise.ports import ObjectRef
 from tierwise.routing import route as values
+from tierwise.routing.budget import Lease
 from tierwise.runtime.clock import SystemClock
 from tierwise.runtime.supervision import supervise
 from tierwise.types import RouteObject
@@ -42,16 +45,28 @@ logger = logging.getLogger(__name__)
 SLICES_API, SLICES = "discovery.k8s.io/v1", "endpointslices"
 
 
-class KubernetesSource:
-    """The route of a ModelRoute. `secrets`: the folder in which its Secrets are mounted."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which ModelRoute is served, in which folder its Secrets are mounted, and the UID of the pod that serves it
+    (empty: none, so that it has no lease of the budget)."""
 
-    def __init__(self, cluster: Source, namespace: str, name: str, secrets: Path) -> None:
+    namespace: str
+    name: str
+    secrets: Path
+    router: str = ""
+
+
+class KubernetesSource:
+    """The route of a ModelRoute."""
+
+    def __init__(self, cluster: Source, place: Place) -> None:
         self._cluster = cluster
-        self._namespace = namespace
-        self._name = name
-        self._secrets = secrets
+        self._namespace = place.namespace
+        self._name = place.name
+        self._secrets = place.secrets
+        self._router = place.router
         self._changed = asyncio.Event()
-        ref = ObjectRef.of(MODEL_ROUTE, namespace, "")
+        ref = ObjectRef.of(MODEL_ROUTE, place.namespace, "")
         self._routes = Reflector(cluster, ref, self._record, self._changed.set)
         self._route: RouteObject | None = None
         self._loaded: Loaded | None = None
@@ -99,6 +114,8 @@ class KubernetesSource:
             state.replace(found.route, dict(found.keys))
             self._loaded = found
             logger.info("the route has changed and is served")
+        if self._route is not None:
+            state.purse.follow(lease_of(self._route.status.budget, self._router))
         services = {tier.service for tier in state.route.tiers if tier.service is not None}
         self._watch(services)
         for tier in state.tiers.values():
@@ -147,13 +164,27 @@ class KubernetesSource:
 
 @asynccontextmanager
 async def kubernetes_source(
-    namespace: str, name: str, secrets: Path, kubeconfig: Path | None, context: str | None
+    place: Place, kubeconfig: Path | None, context: str | None
 ) -> AsyncIterator[KubernetesSource]:
     """The source over a connection of its own. Raises Invalid when there is no API server to ask."""
     configuration = await connection.load(kubeconfig, context)
     async with connection.client(configuration) as client:
         cluster = KubernetesCluster(ApiTransport(client), SystemClock(), instance="router")
-        yield KubernetesSource(cluster, namespace, name, secrets)
+        yield KubernetesSource(cluster, place)
+
+
+def lease_of(budget: BudgetStatus | None, router: str) -> Lease | None:
+    """What this router may spend; None where the status says nothing of it, or nothing that can be understood."""
+    found = None if budget is None else next((one for one in budget.leases if one.router == router), None)
+    if budget is None or found is None:
+        return None
+    try:
+        period, expires = datetime.fromisoformat(budget.period), datetime.fromisoformat(found.expires)
+        lease = Lease(period, Decimal(found.amount), expires, Decimal(budget.left))
+    except (ValueError, ArithmeticError):
+        return None
+    comparable = period.tzinfo is not None and expires.tzinfo is not None and lease.amount.is_finite()
+    return lease if comparable and lease.left.is_finite() else None
 
 
 def load(route: RouteObject, secrets: Path) -> Loaded:
@@ -194,8 +225,17 @@ def _tier(tier: LadderTier, use: values.Use) -> values.RouteTier:
         context_length=tier.context_length,
         tariff=values.Tariff(
             rates=None if tier.prices is None else route_values.rates(tier.prices),
+            by_service_tier=_service_tier_rates(tier),
             replica_hour=None if tier.replica_hour is None else Decimal(tier.replica_hour),
         ),
         keep_alive_seconds=float(tier.keep_alive_seconds),
         startup_seconds=tier.startup_seconds,
     )
+
+
+def _service_tier_rates(tier: LadderTier) -> dict[str, values.TokenRates]:
+    given = tier.service_tier_prices
+    if given is None:
+        return {}
+    found = {"flex": given.flex, "batch": given.batch, "priority": given.priority}
+    return {name: route_values.rates(prices) for name, prices in found.items() if prices is not None}

@@ -84,11 +84,19 @@ class RouterCollector(Collector):
             tenants.add_metric([tenant], float(amount))
         yield from (cost, tenants)
         if purse.account is not None:
-            budget = _gauge("budget_usd", "US dollars of the present period.", "part")
+            budget = _gauge(
+                "budget_usd",
+                "US dollars of the present period; largest: the dearest estimate of the last minutes.",
+                "part",
+            )
             budget.add_metric(["allowance"], float(purse.account.allowance))
             budget.add_metric(["spent"], float(purse.account.spent))
             budget.add_metric(["reserved"], float(purse.account.reserved))
+            budget.add_metric(["largest"], float(purse.largest))
             yield budget
+            period = _gauge("budget_period_start_seconds", "When the period of the budget began (Unix time).")
+            period.add_metric([], purse.account.period.timestamp() if purse.account.period.year > 1 else 0)
+            yield period
 
     def _now(self) -> Iterator[Metric]:
         waiting = _gauge("waiting", "Requests that wait for a replica.", "tier", "priority")

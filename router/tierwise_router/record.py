@@ -2,6 +2,7 @@
 
 The access log and the metrics are made of the same values, so their sums are equal. No prompt, no answer and no key is
 in any of them. A tenant's name comes from a client: only the largest few have a label of their own.
+Who has one keeps it, and what it cost before stays with the others, so that no counter ever falls.
 """
 
 from __future__ import annotations
@@ -10,11 +11,16 @@ from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
+from heapq import nlargest
+from typing import Protocol
 
 from tierwise.routing.cost import NOTHING, Usage
 
 MOST_TENANTS_KEPT = 10_000
 TENANTS_SHOWN = 20
+"""So many of the largest are named..."""
+MOST_NAMES = 100
+"""...and in the life of a process so many at most."""
 OTHER = "other"
 FIRST_TOKEN_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0)
 SECONDS_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0)
@@ -27,6 +33,39 @@ class Charge:
     tier: str
     usage: Usage
     cost: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Whom an attempt asks for what."""
+
+    tier: str
+    model: str
+    path: str
+    host: str
+    port: int
+    stream: bool
+    max_tokens: int | None
+
+
+class Trace(Protocol):
+    """Who is told of a request's way, besides its record."""
+
+    def attempting(self, headers: list[tuple[bytes, bytes]], asked: Asked) -> list[tuple[bytes, bytes]]:
+        """An attempt begins; the headers that go upstream."""
+        ...
+
+    def passing(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Something is asked for that is no attempt; the headers that go upstream."""
+        ...
+
+    def attempted(self, status: int, failure: str, usage: Usage, first_seconds: float | None) -> None:
+        """It has ended."""
+        ...
+
+    def ended(self, record: Record) -> None:
+        """The request has ended."""
+        ...
 
 
 @dataclass(slots=True)
@@ -52,6 +91,7 @@ class Record:
     waited_seconds: float = 0.0
     first_content_at: float | None = None
     charges: list[Charge] = field(default_factory=list)
+    trace: Trace | None = None
 
     @property
     def cost(self) -> Decimal:
@@ -120,7 +160,8 @@ class Ledger:
         self.tokens: Counter[tuple[str, str]] = Counter()
         self.estimated: Counter[str] = Counter()
         self.cost: dict[str, Decimal] = {}
-        self.tenant_cost: dict[str, Decimal] = {}
+        self._tenant_cost: dict[str, Decimal] = {}
+        self._named: dict[str, Decimal] = {OTHER: NOTHING}
         self.retries = 0
         self.retries_denied = 0
         self.lines_dropped = 0
@@ -141,13 +182,23 @@ class Ledger:
                 histogram.observe(record.first_content_at - record.began_at)
 
     def tenants(self) -> dict[str, Decimal]:
-        """US dollars by tenant: the largest ones by name, all others together."""
-        ordered = sorted(self.tenant_cost.items(), key=lambda item: (item[0] == OTHER, -item[1], item[0]))
-        shown = dict(ordered[:TENANTS_SHOWN])
-        rest = sum((cost for _, cost in ordered[TENANTS_SHOWN:]), NOTHING)
-        if rest or OTHER in shown:
-            shown[OTHER] = shown.get(OTHER, NOTHING) + rest
-        return shown
+        """US dollars by tenant: of the largest by name, since each had one, and of all others together."""
+        return {name: cost for name, cost in self._named.items() if cost or name != OTHER}
+
+    def _pay(self, tenant: str, cost: Decimal) -> None:
+        totals = self._tenant_cost
+        if tenant in totals or len(totals) < MOST_TENANTS_KEPT:
+            totals[tenant] = totals.get(tenant, NOTHING) + cost
+        if tenant not in self._named and len(self._named) <= MOST_NAMES and self._is_large(tenant):
+            self._named[tenant] = NOTHING
+        name = tenant if tenant in self._named else OTHER
+        self._named[name] += cost
+
+    def _is_large(self, tenant: str) -> bool:
+        """Whether it is among the largest now."""
+        total = self._tenant_cost.get(tenant)
+        named = [self._tenant_cost.get(name, NOTHING) for name in self._named if name != OTHER]
+        return total is not None and (len(named) < TENANTS_SHOWN or total > nlargest(TENANTS_SHOWN, named)[-1])
 
     def _charge(self, charge: Charge, tenant: str) -> None:
         tier, usage = charge.tier, charge.usage
@@ -159,6 +210,4 @@ class Ledger:
         if usage.estimated:
             self.estimated[tier] += 1
         self.cost[tier] = self.cost.get(tier, NOTHING) + charge.cost
-        if tenant not in self.tenant_cost and len(self.tenant_cost) >= MOST_TENANTS_KEPT:
-            tenant = OTHER
-        self.tenant_cost[tenant] = self.tenant_cost.get(tenant, NOTHING) + charge.cost
+        self._pay(tenant, charge.cost)

@@ -32,8 +32,8 @@ from tierwise_router.http_request import Request
 from tierwise_router.kept_responses import choice_of_previous
 from tierwise_router.openai_error import ClientError
 from tierwise_router.purse import Hold
-from tierwise_router.record import Charge, Record
-from tierwise_router.relay_errors import SENTENCES, answer_of, busy, refused
+from tierwise_router.record import Asked, Charge, Record
+from tierwise_router.relay_errors import SENTENCES, answer_of, budget_spent, busy, refused, resting
 from tierwise_router.request_body import Body, Shape, read, shape
 from tierwise_router.router_state import RouterState
 from tierwise_router.tier import QueueFull, QueueTimeout, Slot, Tier, Wish
@@ -79,7 +79,7 @@ class Relay:
     async def __call__(self, request: Request, reply: Reply) -> None:
         """Answer one request."""
         state = self._state
-        record = Record(state.new_id(), state.monotonic(), path=request.path)
+        record = state.begin(request, request.path)
         state.retries.request()
         try:
             record.tenant = self._identify(request) if request.tenant is None else request.tenant
@@ -121,8 +121,8 @@ class Relay:
             tier = state.tiers.get(candidate.tier.name)
             if tier is None:
                 continue  # the route has changed meanwhile
-            if tier.resting(state.monotonic()):
-                job.error = job.error or busy(429, "the provider has asked for a pause", 10, "provider_resting")
+            if tier.resting(now := state.monotonic()):
+                job.error = job.error or resting(tier.rest_seconds(now))
                 continue
             record.tier, record.reason = tier.spec.name, candidate.reason
             hold = self._hold(job, tier, candidate.reason)
@@ -173,7 +173,9 @@ class Relay:
     def _hold(self, job: _Job, tier: Tier, reason: str) -> Hold | None:
         """The money for one attempt at a tier, or None with the reason in `job.error`."""
         spilled = reason in (SPILL, FALLBACK) and tier.spec.external
-        amount = estimate(job.shape.prompt_tokens, job.shape.max_tokens, tier.spec.tariff)
+        asked = job.body.values.get("service_tier")
+        billed_as = asked if isinstance(asked, str) else ""
+        amount = estimate(job.shape.prompt_tokens, job.shape.max_tokens, tier.spec.tariff, billed_as)
         purse = self._state.purse
         job.capped = spilled and not purse.spill_fits(amount)
         if job.capped:
@@ -185,13 +187,7 @@ class Relay:
         hold = purse.hold(amount, spilled)
         if hold is None:
             tier.counts.refuse("budget")
-            seconds = min(120.0, purse.seconds_until_renewed())
-            job.error = job.error or ClientError(
-                429,
-                "the budget of this route is spent; ask the owner of the route to raise spec.budget, or wait",
-                code="budget_spent",
-                headers={"retry-after": str(max(1, round(seconds))), "x-should-retry": "false"},
-            )
+            job.error = job.error or budget_spent(*purse.refusal())
         return hold
 
     async def _try_tier(self, job: _Job, tier: Tier, hold: Hold) -> bool:
@@ -262,7 +258,7 @@ class Relay:
         try:
             try:
                 connection = (None if job.stale or replica in job.tried else pool.take(started)) or await pool.connect()
-                attempt = self._prepared(job, connection, replica)
+                attempt = self._prepared(job, connection, replica, state.key_of(tier.spec))
                 with state.watched(attempt, job.until):
                     attempt.send(self._request_bytes(job, tier, replica, pool.server))
                     result = await attempt.done
@@ -294,14 +290,15 @@ class Relay:
         else:
             connection.close()
 
-    def _prepared(self, job: _Job, connection: Connection, replica: Replica) -> Attempt:
+    def _prepared(self, job: _Job, connection: Connection, replica: Replica, key: str | None) -> Attempt:
         return Attempt(
             connection,
             job.reply,
             lambda: own(job.record),
-            replica.breaker.succeeded,
+            replica.breaker.begun,
             stream=job.body.stream,
             drop_usage=self._forces_usage(job),
+            secret=key,
         )
 
     def _request_bytes(self, job: _Job, tier: Tier, replica: Replica, server: Server) -> bytes:
@@ -310,6 +307,10 @@ class Relay:
         if job.request.path == _RESPONSES and not tier.spec.external:
             name = response_ids.name(tier.spec.name, replica.key, job.record.tenant, self._state.clocks.chance())
         body = job.body.upstream(tier.spec.model, self._forces_usage(job), name)
+        if job.record.trace is not None:
+            spec, of = tier.spec, job.shape.max_tokens
+            asked = Asked(spec.name, spec.model, job.request.path, server.host, server.port, job.body.stream, of)
+            headers = job.record.trace.attempting(headers, asked)
         return request_bytes(server, job.request.path, headers, body, job.record.id, self._state.key_of(tier.spec))
 
     @staticmethod
@@ -327,6 +328,9 @@ class Relay:
             )
             usage = Usage(job.shape.prompt_tokens, output=result.output_events, estimated=True) if worked else Usage()
         money = cost(usage, tier.spec.tariff, replica_seconds)
+        if job.record.trace is not None:
+            failure = "" if result.failure is None else result.failure.value
+            job.record.trace.attempted(result.status, failure, usage, result.first_content_seconds)
         if money or usage.prompt or usage.output:
             job.record.charges.append(Charge(tier.spec.name, usage, money))
 

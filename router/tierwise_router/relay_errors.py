@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from math import ceil
 
 from tierwise.routing.failover import Answer, Failure, retry_after_seconds
 from tierwise_router.attempt import Result
@@ -26,6 +27,23 @@ SENTENCES = {
 def busy(status: int, message: str, seconds: int, code: str) -> ClientError:
     """A refusal for now: the client may ask again after so many seconds."""
     return ClientError(status, f"{message}; try again later", code=code, headers={"retry-after": str(seconds)})
+
+
+def budget_spent(seconds: float, finally_: bool) -> ClientError:
+    """The budget does not allow it: for so many seconds at least, `finally_`: and surely not before."""
+    final = {"x-should-retry": "false"} if finally_ else {}
+    return ClientError(
+        429,
+        "the budget of this route is spent; ask the owner of the route to raise spec.budget, or wait",
+        code="budget_spent",
+        headers={"retry-after": str(max(1, round(seconds))), **final},
+    )
+
+
+def resting(seconds: float) -> ClientError:
+    """The provider is left alone for so long; not known (0) while one request finds out whether it is well again."""
+    wait = max(1, min(LONGEST_RETRY_AFTER_SECONDS, ceil(seconds)))
+    return busy(429, "the provider has failed or has asked for a pause, and is left alone", wait, "provider_resting")
 
 
 def answer_of(result: Result, now: datetime) -> Answer:

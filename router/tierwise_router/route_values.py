@@ -104,7 +104,7 @@ def to_route(
         deadlines=values.Deadlines(
             said.deadlines.request_seconds, said.deadlines.first_token_seconds, said.deadlines.token_gap_seconds
         ),
-        budget=_budget(said.budget, routers),
+        budget=_budget(said.budget),
         clients=clients,
     )
 
@@ -140,12 +140,11 @@ def _rule(rule: RouteRule) -> values.Rule:
     )
 
 
-def _budget(budget: RouteBudget | None, routers: int) -> values.Budget | None:
+def _budget(budget: RouteBudget | None) -> values.Budget | None:
     if budget is None:
         return None
     try:
         ZoneInfo(budget.time_zone)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise Invalid(f"budget.timeZone {budget.time_zone!r} is no IANA time zone, such as Europe/Berlin") from error
-    amount = Decimal(budget.amount) / routers
-    return values.Budget(amount, budget.period, budget.time_zone, values.WhenSpent(budget.when_spent))
+    return values.Budget(Decimal(budget.amount), budget.period, budget.time_zone, values.WhenSpent(budget.when_spent))

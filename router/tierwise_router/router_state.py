@@ -18,9 +18,11 @@ from tierwise.routing.route import Route, RouteTier, WhenSpent
 from tierwise.routing.saturation import Spill
 from tierwise.routing.tier_choice import Candidate
 from tierwise_router.attempt import Attempt
+from tierwise_router.http_request import Request
 from tierwise_router.purse import Purse
 from tierwise_router.record import Ledger, Record
 from tierwise_router.tier import Tier
+from tierwise_router.tracing import Tracing
 
 MOST_RESPONSES = 100_000
 SATURATION_SECONDS = 0.005
@@ -47,6 +49,7 @@ class RouterState:
     purse: Purse
     keys: dict[str, str] = field(default_factory=dict)
     log: Callable[[Record, float], None] = lambda record, ended_at: None
+    tracing: Tracing | None = None
     ledger: Ledger = field(default_factory=Ledger)
     retries: RetryBudget = field(default_factory=RetryBudget)
     attempts: dict[Attempt, float] = field(default_factory=dict)
@@ -112,7 +115,7 @@ class RouterState:
 
     def _apply(self, route: Route) -> None:
         self.route = route
-        self.purse.limit_spilling(route.overflow)
+        self.purse.serve(route.budget, route.overflow)
         self.rule_headers = frozenset(rule.header[0] for rule in route.rules if rule.header is not None)
         clients = route.clients
         names = [clients.priority_header, *([clients.tenant_header] if clients.tenant_header else [])]
@@ -182,8 +185,16 @@ class RouterState:
         for tier in self.tiers.values():
             tier.sweep(now)
 
+    def begin(self, request: Request, path: str) -> Record:
+        """A request has come; `path` is what is said of it in logs."""
+        trace = None if self.tracing is None else self.tracing.begin(request, path)
+        return Record(self.new_id(), self.monotonic(), path=path, trace=trace)
+
     def ended(self, record: Record) -> None:
         """A request has ended."""
+        if record.trace is not None:
+            record.trace.ended(record)
+            record.trace = None
         ended_at = self.monotonic()
         self.ledger.add(record, ended_at)
         self.log(record, ended_at)

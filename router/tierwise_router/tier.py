@@ -155,6 +155,10 @@ class Tier:
         """Whether it is a provider that has asked for a pause, or fails."""
         return self.spec.external and not any(one.breaker.allows(now) for one in self._replicas.values())
 
+    def rest_seconds(self, now: float) -> float:
+        """For how long it rests still, as far as that is known."""
+        return min((one.breaker.seconds_left(now) for one in self._replicas.values()), default=0.0)
+
     def fullness(self) -> float:
         """1.0 is full (`tierwise.routing.saturation`); so is a tier at which anybody waits."""
         found = saturation(list(self._replicas.values()), self.spec.concurrency)

@@ -33,7 +33,9 @@ class Ticket:
 
 
 class Driver:
-    """Runs one engine against a clock (seconds, monotonic). `killed` ends all waiting with `Killed`."""
+    """Runs one engine against a clock (seconds, monotonic). `killed` ends all waiting with `Killed`.
+
+    The engine's own time is the clock's, until `slow` makes it pass more slowly."""
 
     def __init__(self, engine: Engine, clock: Callable[[], float], tick_seconds: float) -> None:
         self.engine = engine
@@ -43,6 +45,8 @@ class Driver:
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._times = 1.0
+        self._since = self._engine_since = clock()
         self.killed = False
 
     @property
@@ -50,10 +54,21 @@ class Driver:
         """Requests that are not finished."""
         return self.engine.unfinished
 
+    def slow(self, times: float) -> None:
+        """From now on every step takes so many times as long; 1 is as fast as the engine is."""
+        self.pump()
+        self._engine_since, self._since = self._now(), self._clock()
+        self._times = times
+        self._wake.set()
+
+    def _now(self) -> float:
+        """The engine's time."""
+        return self._engine_since + (self._clock() - self._since) / self._times
+
     def submit(self, request: Request, stream: bool) -> Ticket | Rejection:
         """Give a request to the engine now."""
         self.pump()
-        outcome = self.engine.submit(request, self._clock())
+        outcome = self.engine.submit(request, self._now())
         if isinstance(outcome, Rejection):
             return outcome
         ticket = Ticket(outcome, stream)
@@ -66,7 +81,7 @@ class Driver:
     def abort(self, ticket: Ticket) -> None:
         """The client is gone: stop computing for it."""
         self.pump()
-        self.engine.abort(ticket.sequence, self._clock())
+        self.engine.abort(ticket.sequence, self._now())
         self._tickets.discard(ticket)
         self._settle()
 
@@ -74,7 +89,7 @@ class Driver:
         """Let the engine catch up with the clock and wake the handlers that have something to send."""
         if self.killed:
             return
-        self.engine.advance(self._clock())
+        self.engine.advance(self._now())
         done = []
         for ticket in self._tickets:
             sequence = ticket.sequence
@@ -99,7 +114,8 @@ class Driver:
             due = self.engine.next_event
             delay = None
             if due is not None:
-                delay = max(self._tick, len(self._tickets) * _SECONDS_PER_STREAM, due - self._clock())
+                left = (due - self._now()) * self._times
+                delay = max(self._tick, len(self._tickets) * _SECONDS_PER_STREAM, left)
             self._wake.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), delay)

@@ -1,8 +1,8 @@
 """Serves the simulated engine over HTTP.
 
 The endpoints of vLLM's API server that anything of ours talks to, on aiohttp. Beside them, under `/sim/`,
-which no real engine has, the switches that tests turn: a metrics page that hangs, lies or fails, and sudden
-death.
+which no real engine has, the switches that tests turn: a metrics page that hangs, lies or fails, an engine that
+computes slowly or not at all while its server is well, and sudden death.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from tierwise_sim.sequence import Request as EngineRequest
 
 _INSTEAD = {"nan": "NaN", "inf": "+Inf"}
 METRICS_MODES = ("ok", "hang", *_INSTEAD, "error")
+MOST_TIMES = 1e9
 MAX_BODY_BYTES = 64 * 1024**2
 _SHUT_DOWN = "cannot schedule new futures after shutdown"
 _ENGINE_DEAD = "EngineCore encountered an issue. See stack trace (above) for the root cause."
@@ -99,6 +100,7 @@ class HttpApp:
                 web.get("/metrics", self._metrics),
                 web.post("/sim/metrics", self._set_metrics),
                 web.post("/sim/die", self._die),
+                web.post("/sim/slow", self._slow),
                 web.get("/sim/state", self._state),
             ]
         )
@@ -327,6 +329,14 @@ class HttpApp:
             raise api.bad_request(f"exit_code must be 0 to 255, got {code!r}", "exit_code")
         asyncio.get_running_loop().call_later(0.05, _exit_now, code, message)
         return _json({"exit_code": code}, 202)
+
+    async def _slow(self, request: web.Request) -> web.Response:
+        body = await self._body(request)
+        times = body.get("times") if isinstance(body, dict) else None
+        if isinstance(times, bool) or not isinstance(times, int | float) or not 1 <= times <= MOST_TIMES:
+            raise api.bad_request(f"times must be 1 to {MOST_TIMES:.0e}, got {times!r}", "times")
+        self._driver.slow(float(times))
+        return _json({"times": times})
 
     async def _state(self, request: web.Request) -> web.Response:
         engine, settings = self._driver.engine, self._answering.settings

@@ -135,6 +135,13 @@ def test_a_pod_monitor_is_made_where_the_kind_exists() -> None:
     assert _of("PodMonitor", template(*WITH_IMAGE, "--set", "podMonitor.enabled=false", apis=APIS).stdout) == []
 
 
+def test_rules_are_made_where_they_are_asked_for_or_the_kind_exists() -> None:
+    kind = ("monitoring.coreos.com/v1/PrometheusRule",)
+    for enabled, apis, made in (("false", kind, 0), ("auto", (), 0), ("auto", kind, 1), ("true", (), 1)):
+        rendered = template(*WITH_IMAGE, "--set", f"prometheusRule.enabled={enabled}", apis=apis).stdout
+        assert len(_of("PrometheusRule", rendered)) == made, (enabled, apis)
+
+
 def test_the_routers_run_the_operators_image_unless_another_is_named() -> None:
     usual = _environment(template(*WITH_IMAGE, "--set", "image.tag=v9").stdout)
     assert usual["TIERWISE_ROUTER_IMAGE"] == "registry.example.com/tierwise/operator:v9"
@@ -165,6 +172,45 @@ def test_the_operator_binds_the_role_of_the_routers_and_writes_no_role() -> None
     assert [(rule["resourceNames"], rule["verbs"]) for rule in about_roles] == [([name], ["bind"])]
 
 
+ROUTERS: dict[str, Any] = {
+    "matchLabels": {"app.kubernetes.io/managed-by": "tierwise"},
+    "matchExpressions": [{"key": "tierwise.io/route", "operator": "Exists"}],
+}
+
+
+def test_the_routers_of_each_named_namespace_have_a_policy_that_selects_what_the_operator_makes() -> None:
+    on = ("--set", "router.networkPolicy.enabled=true")
+    policies = _of("NetworkPolicy", template(*WITH_IMAGE, *on, "--set", "watch.namespaces={b,a,b}").stdout)
+    assert [policy["metadata"]["namespace"] for policy in policies] == ["a", "b"]
+    for policy in policies:
+        assert policy["spec"]["podSelector"] == ROUTERS
+        assert [rule["ports"][0]["port"] for rule in policy["spec"]["ingress"]] == ["http", "metrics"]
+        assert "from" not in policy["spec"]["ingress"][0]
+        ports = [[port["port"] for port in rule["ports"]] for rule in policy["spec"]["egress"]]
+        assert ports == [[53, 53], [443, 6443], [8000], [443]]
+    named = ("--set", "watch.namespaces={a}", "--set", "router.networkPolicy.namespaces={c}")
+    (one,) = _of("NetworkPolicy", template(*WITH_IMAGE, *on, *named).stdout)
+    assert one["metadata"]["namespace"] == "c"
+    refused = template(*WITH_IMAGE, *on)
+    assert "router.networkPolicy.namespaces is required" in refused.stderr
+    assert _of("NetworkPolicy", template(*WITH_IMAGE).stdout) == []
+
+
+def test_the_policies_fit_the_pods_that_are_rendered() -> None:
+    """They select by labels and ports: those of the routers and engines that the operator renders."""
+    objects = yaml.safe_load_all((REPO / "tests/golden/route/06-route-by-rules-chat.yaml").read_text())
+    (routers,) = [each for each in objects if each["kind"] == "Deployment"]
+    pod = routers["spec"]["template"]
+    assert pod["metadata"]["labels"].items() >= ROUTERS["matchLabels"].items()
+    assert "tierwise.io/route" in pod["metadata"]["labels"]
+    assert [port["name"] for port in pod["spec"]["containers"][0]["ports"]] == ["http", "metrics"]
+    engine = yaml.safe_load((REPO / "tests/golden/render/example-06-route-by-rules-fast.yaml").read_text())
+    assert engine["metadata"]["labels"].items() >= ROUTERS["matchLabels"].items()
+    assert "tierwise.io/tier" in engine["metadata"]["labels"]
+    (container,) = engine["spec"]["predictor"]["containers"]
+    assert [(port["name"], port["containerPort"]) for port in container["ports"]] == [("http", 8000)]
+
+
 def test_the_default_values_say_what_is_required_and_how_to_get_it() -> None:
     done = template()
     assert done.returncode != 0
@@ -184,6 +230,8 @@ REFUSED = {
     "watch.namespaces=default": "got string, want array",
     "watch.namespaces={Team_A}": "does not match pattern",
     "podMonitor.enabled=maybe": "value must be one of",
+    "prometheusRule.enabled=maybe": "value must be one of",
+    "prometheusRule.runbookURL=two words": "does not match pattern",
     "operator.logLevel=loud": "value must be one of",
     "operator.tickSeconds=2": "minimum: got 2, want 3",
     "image.digest=sha256:12": "does not match pattern",

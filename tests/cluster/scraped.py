@@ -93,14 +93,14 @@ class OwnPrometheus:
         self.url = ""
         self.targets({})
 
-    def targets(self, exporters: Mapping[tuple[str, str, str], Exporter]) -> None:
-        """Scrape these, by namespace, tier and pod."""
+    def targets(
+        self, exporters: Mapping[tuple[str, str, str], Exporter], routers: Mapping[tuple[str, str, str], Exporter] = {}
+    ) -> None:
+        """Scrape these, by namespace, tier and pod; the routers by namespace, route and pod."""
         found = [
-            {
-                "targets": [exporter.address],
-                "labels": {"namespace": namespace, "tierwise_io_tier": tier, "pod": pod},
-            }
-            for (namespace, tier, pod), exporter in exporters.items()
+            {"targets": [exporter.address], "labels": {"namespace": namespace, label: name, "pod": pod}}
+            for label, group in (("tierwise_io_tier", exporters), ("tierwise_io_route", routers))
+            for (namespace, name, pod), exporter in group.items()
         ]
         self.write_targets(found)
 

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 import pytest
 
 from playground.handle import Playground
+from playground.release import Release
 from tests.cluster.conftest import started
 from tests.cluster.kubectl import eventually
 from tests.cluster.process import Operator
 from tests.faults.results import Sheet
+from tests.faults.routes import installed
 from tests.faults.scene import SOON, USERS, WANTED, Scene, follower
 from tests.faults.stage import Stage, staged
 
@@ -27,6 +29,12 @@ def playground() -> Iterator[Playground]:
     """A running control plane, shared; what a test stops it must start again."""
     with started() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def release(playground: Playground) -> Release:
+    """Tierwise installed by helm, for the tests of routes; the others run operators of their own."""
+    return installed(playground)
 
 
 @pytest.fixture(scope="module")

@@ -79,6 +79,7 @@ class History:
         self.replicas: dict[str, int] = {}
         self._versions: dict[str, int] = {}
         self.services: dict[Key, str] = {}
+        self.routes: set[Key] = set()
 
     def after(self, write: Write) -> None:
         """Add a write that has landed."""
@@ -89,6 +90,8 @@ class History:
             self._leased(write)
         elif kind == "modeltiers":
             self._tier(write)
+        elif kind == "modelroutes":
+            self.routes.add((write.namespace, write.name))
         elif write.resource in ("inferenceservices", "deployments", "replicasets", "pods"):
             self._owned(write)
         if kind == "deployments" and write.uid and write.verb != "delete":

@@ -19,7 +19,7 @@ blind            Fewer replicas without a value for every ready replica. Two wit
 foreign          A write to an object that is not of the tier that bears the name now: a Deployment, InferenceService
                  or pod whose owners do not lead to it (or to one that was deleted within `LAG` seconds), an object
                  that was not ours before, a status decided on a namesake that is gone (older than the object itself),
-                 or a pod's annotation that names no UID.
+                 or a pod's annotation that names no UID. What a route is made of must bear the name of a route.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from typing import Any
 
 from tests.faults.audit import Write, writes
 from tests.faults.history import History, Key, Tier
+from tierwise.kube.objects import ROUTER_CHILDREN, ROUTER_SUFFIX
 from tierwise.times import seconds
 
 LAG = 10.0
@@ -39,6 +40,7 @@ ACCOUNT = 15.0
 CYCLE = 45.0  # a decision is written within one cycle, which is given up after 40 s
 LEADER, BOUNDS, BLIND, FOREIGN = "not the leader", "out of bounds", "blind", "foreign"
 _SIGNALS = ("running", "waiting", "kvCacheUsage")
+_OF_ROUTES = frozenset({"modelroutes/status", *ROUTER_CHILDREN})
 _UNOWNED = frozenset({"leases", "events", "tokenreviews", "subjectaccessreviews", "selfsubjectaccessreviews"})
 
 
@@ -166,6 +168,9 @@ def _foreign(write: Write, history: History) -> str:
         return _not_of_a_tier(uid, write, history)
     if kind == "deployments/scale":
         return _not_of_a_tier(write.uid, write, history)
+    if kind in _OF_ROUTES:
+        name = write.name.removesuffix(ROUTER_SUFFIX)
+        return "" if {(write.namespace, write.name), (write.namespace, name)} & history.routes else "no route's"
     return "no tier has such a child"
 
 

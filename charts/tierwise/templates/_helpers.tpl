@@ -152,6 +152,14 @@ true
 {{- end -}}
 {{- end -}}
 
+{{/* "true" or "" */}}
+{{- define "tierwise.prometheusRule" -}}
+{{- if or (eq (toString .Values.prometheusRule.enabled) "true")
+       (and (eq (toString .Values.prometheusRule.enabled) "auto") (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1/PrometheusRule")) -}}
+true
+{{- end -}}
+{{- end -}}
+
 {{/* The file in the pod that holds the bearer token for Prometheus, or "" */}}
 {{- define "tierwise.bearerTokenFile" -}}
 {{- with .Values.prometheus -}}

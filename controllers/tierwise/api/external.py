@@ -25,6 +25,14 @@ class TokenPrices(Model):
     output: Money = Field(description="Output tokens, reasoning included.")
 
 
+class ServiceTierPrices(Model):
+    """Prices of answers that a provider bills as another service tier. What counts is what the answer says it was."""
+
+    flex: TokenPrices | None = Field(default=None, description="Slower answers at a lower price.")
+    batch: TokenPrices | None = Field(default=None, description="Answers of a batch.")
+    priority: TokenPrices | None = Field(default=None, description="Faster answers at a higher price.")
+
+
 class External(Model):
     """A model that an external OpenAI-compatible API serves."""
 
@@ -45,3 +53,6 @@ class External(Model):
     )
     api_key_secret_ref: SecretKeyRef = Field(description="Key of the API, in a Secret of the tier's namespace.")
     prices: TokenPrices = Field(description="The provider's four prices.")
+    service_tier_prices: ServiceTierPrices | None = Field(
+        default=None, description="Prices of answers whose service_tier is flex, batch or priority; default: prices."
+    )

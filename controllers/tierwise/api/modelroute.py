@@ -199,8 +199,8 @@ class ModelRouteSpec(Model):
     deadlines: RouteDeadlines = Field(default_factory=RouteDeadlines, description="Time limits of one request.")
     budget: RouteBudget | None = Field(
         default=None,
-        description="What may be spent on external tiers. Each router may spend an equal share of it, and a router "
-        "that is replaced counts from nothing.",
+        description="What may be spent on external tiers, by all routers together: status.budget says what each "
+        "of them may spend until the operator renews it.",
     )
     clients: RouteClients = Field(default_factory=RouteClients, description="Who may ask.")
     tls: RouteTLS | None = Field(

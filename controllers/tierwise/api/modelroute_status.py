@@ -12,8 +12,11 @@ from pydantic import Field
 
 from tierwise.api.base import NAME_LENGTH, NAME_PATTERN, Model, Rule
 from tierwise.api.conditions import Condition
-from tierwise.api.external import TokenPrices
+from tierwise.api.external import ServiceTierPrices, TokenPrices
 from tierwise.api.modelroute import ModelRouteSpec
+
+MOST_LEASES = 64
+"""More routers than a route can have at once, those that end and those that replace them included."""
 
 
 class LadderProvider(Model):
@@ -40,6 +43,9 @@ class LadderTier(Model):
     )
     keep_alive_seconds: int = Field(ge=0, description="How long an idle connection to a replica is kept.")
     prices: TokenPrices | None = Field(default=None, description="US dollars per million tokens of an external API.")
+    service_tier_prices: ServiceTierPrices | None = Field(
+        default=None, description="Prices of answers that the external API bills otherwise."
+    )
     replica_hour: str | None = Field(
         default=None, max_length=32, description="US dollars for one replica for one hour: price times GPUs."
     )
@@ -49,6 +55,34 @@ class LadderTier(Model):
         description="From a replica's creation to its readiness, as measured last: what a client is told to wait that "
         "finds no replica.",
     )
+
+
+class RouterLease(Model):
+    """What one router may spend of the budget."""
+
+    router: str = Field(max_length=64, description="UID of the router's pod.")
+    amount: str = Field(max_length=32, description="US dollars that it may spend in the period, all together.")
+    spent: str = Field(default="0", max_length=32, description="US dollars that it has said to have spent of that.")
+    expires: str = Field(max_length=32, description="It spends nothing after this time.")
+
+
+class BudgetStatus(Model):
+    """What is spent of the budget in the present period, and what each router may still spend."""
+
+    period: str = Field(max_length=32, description="When the period began.")
+    spent: str = Field(
+        default="0",
+        max_length=32,
+        description="US dollars that all routers have spent, leases of vanished ones included.",
+    )
+    vanished: str = Field(
+        default="0",
+        max_length=32,
+        description="US dollars of that which count for routers that are gone: the whole lease of each, since nobody "
+        "knows what it spent last.",
+    )
+    left: str = Field(default="0", max_length=32, description="US dollars that no router has a lease for.")
+    leases: list[RouterLease] = Field(default_factory=list, max_length=MOST_LEASES, description="One for each router.")
 
 
 class ModelRouteStatus(Model):
@@ -67,6 +101,29 @@ class ModelRouteStatus(Model):
         description="One word for the whole route: Ready, Degraded, Starting, Failed, Rejected or Deleting.",
     )
     reason: str = Field(default="", max_length=64, description="Reason of the condition that `state` stands for.")
+    requests_per_second: str = Field(default="", max_length=16, description="Requests per second in the last minute.")
+    share: str = Field(
+        default="",
+        max_length=40,
+        description="Percent of the requests of the last 5 minutes by tier, in the order of spec.tiers, e.g. 82/15/3.",
+    )
+    cost_per_hour: str = Field(
+        default="", max_length=32, description="US dollars per hour that the requests of the last 5 minutes cost."
+    )
+    spent: str = Field(default="", max_length=48, description="Spent of the budget in the period, e.g. 12.34/100.")
+    waiting: int | None = Field(default=None, ge=0, description="Requests that wait in the routers.")
+    spilled: int | None = Field(
+        default=None, ge=0, description="Requests of the last 5 minutes that left a full tier for another."
+    )
+    fallbacks: int | None = Field(
+        default=None, ge=0, description="Requests of the last 5 minutes that left a failing tier for another."
+    )
+    ttft_p95_seconds: str = Field(
+        default="", max_length=16, description="95 of 100 first tokens of the last 5 minutes came within so long."
+    )
+    budget: BudgetStatus | None = Field(
+        default=None, description="What is spent of the budget, and the leases that routers spend from."
+    )
     ladder: list[LadderTier] = Field(
         default_factory=list, max_length=8, description="The tiers as the routers act on them, cheapest first."
     )

@@ -6,8 +6,9 @@ not measured the clock stands, and after a restart of the operator it begins ane
 
 One is enough: the counter of any router that has grown, or a request that waits in one, starts a replica. Counters are
 compared with those of the last look, so nothing is lost between two scrapes. A counter that fell was reset, and what it
-shows now came after. After a restart the first look only learns the counters: a tier that we have put to zero stays
-there (else every upgrade of the operator would start all of them), unless a request waits.
+shows now came after. (One that is back at its old number by the next look is missed, unless a request is still there.)
+After a restart the first look only learns the counters: a tier that we have put to zero stays there (else every upgrade
+of the operator would start all of them), unless a request waits.
 
 A replica that starts has not been of use to anybody yet: its idle time begins when it is ready, and while none is ready
 the time that a start may take comes on top.
@@ -56,6 +57,8 @@ def look(view: TierView, state: TierState, metrics: MetricsHealth, now: float) -
     if view.replicas == 0:
         called = wanted or state.called
         return replace(state, wants=wants, wanted_at=None, heard_at=None, called=called), called
+    if view.routers.known and not view.routers.routes:  # nobody can ask for it, so it is not idle either
+        return replace(state, wants=wants, wanted_at=None, heard_at=None, called=False), wanted
     wanted_at, heard_at = state.wanted_at, state.heard_at
     complete = metrics.ok and not doubts(view)
     if wanted or wanted_at is None:

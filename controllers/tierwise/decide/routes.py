@@ -20,6 +20,7 @@ from tierwise.api.modelroute_status import LadderProvider, LadderTier
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.api.serving import Batching
 from tierwise.decide.from_zero import sleeps
+from tierwise.decide.route_money import with_leases
 from tierwise.engines import ALIAS, KEEP_ALIVE_SECONDS
 from tierwise.kube.objects import PREDICTOR_SUFFIX
 from tierwise.types import RouteObject, RoutePlan, RouteView, Snapshot, TierKey, TierView
@@ -40,12 +41,13 @@ def plan_routes(snapshot: Snapshot) -> tuple[RoutePlan, ...]:
     """What shall be done for each route, sorted by key."""
     tiers = {view.tier.key: view for view in snapshot.tiers}
     claims = _claims(view.route for view in snapshot.routes)
-    return tuple(_isolated(view, tiers, claims) for view in sorted(snapshot.routes, key=lambda view: view.route.key))
+    views = sorted(snapshot.routes, key=lambda view: view.route.key)
+    return tuple(_isolated(view, tiers, claims, snapshot.at) for view in views)
 
 
-def _isolated(view: RouteView, tiers: Mapping[TierKey, TierView], claims: Claims) -> RoutePlan:
+def _isolated(view: RouteView, tiers: Mapping[TierKey, TierView], claims: Claims, at: float) -> RoutePlan:
     try:
-        return _plan(view, tiers, claims)
+        return with_leases(_plan(view, tiers, claims), view, at)
     except Exception:
         return RoutePlan(view.route.key, tuple(view.route.status.ladder), failure=traceback.format_exc())
 
@@ -122,6 +124,7 @@ def _ladder_tier(ref: RouteTierRef, view: TierView | None, before: LadderTier | 
             concurrency=PROVIDER_CONCURRENCY,
             keep_alive_seconds=PROVIDER_KEEP_ALIVE_SECONDS,
             prices=spec.external.prices,
+            service_tier_prices=spec.external.service_tier_prices,
         )
     made = _served(ref, view.workloads[0].name, spec, spec.batching)
     return made.model_copy(
@@ -147,8 +150,8 @@ def _served(ref: RouteTierRef, workload: str, spec: ModelTierSpec | None, batchi
 def _concurrency(batching: Batching) -> int:
     """Requests that a router gives one replica at a time: those that it decodes together, and as many that wait.
 
-    The target of a tier counts what waits in its engines (`decide.demand`). A router that kept all that waits to itself
-    would keep the tier from growing."""
+    So an engine is never without work while a router hears of an end. For the tier's target less would do, since what
+    waits in routers counts as well (`decide.router_demand`)."""
     most = batching.max_queued_requests
     return batching.max_sequences + (batching.max_sequences if most is None else min(most, batching.max_sequences))
 

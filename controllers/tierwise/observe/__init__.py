@@ -7,7 +7,8 @@ both into the Snapshot that every decision is made from.
 from __future__ import annotations
 
 from tierwise.observe.queries import Query, queries
+from tierwise.observe.route_queries import route_queries
 from tierwise.observe.signals import Samples
 from tierwise.observe.world import Observer, World, observe
 
-__all__ = ["Observer", "Query", "Samples", "World", "observe", "queries"]
+__all__ = ["Observer", "Query", "Samples", "World", "observe", "queries", "route_queries"]

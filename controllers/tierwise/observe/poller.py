@@ -12,11 +12,13 @@ import logging
 import math
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tierwise.errors import TierwiseError
 from tierwise.observe import signals as kinds
 from tierwise.observe.queries import CAPACITY_LABEL, SERIES, TIER_LABEL, Query
+from tierwise.observe.route_queries import ROUTE_QUERIES, TRAFFIC, WALLETS, traffic_of, wallets_of
+from tierwise.observe.route_readings import RouteReadings
 from tierwise.observe.signals import PodKey, PodReadings, Samples
 from tierwise.ports import Clock, Metrics, Series
 from tierwise.runtime.turns import at_once, in_turns
@@ -67,6 +69,8 @@ class Poller:
         self._on_round = on_round
         # Kept in monotonic time and told in wall time, so that a wall clock that is set changes no age.
         self._answers: dict[str, Answer] = {}
+        self._routes = RouteReadings()
+        self._complaint = ""
         self._answered_at: float | None = None
         # One answer is read at a time: the turns of several would add up to one long one.
         self._reading = asyncio.Lock()
@@ -87,7 +91,7 @@ class Poller:
         offset = self._offset
         pods = yield from _merged_in_turns(self._answers.values(), offset)
         answered = None if self._answered_at is None else self._answered_at + offset
-        self._told = Samples(pods, answered, problem, self._pace.interval_seconds)
+        self._told = Samples(pods, answered, problem, self._pace.interval_seconds, self._routes.moved(offset))
 
     async def run(self) -> None:
         """A round every tick, for ever. A round that takes longer than a tick delays the next one."""
@@ -101,7 +105,10 @@ class Poller:
         started = self._clock.monotonic()
         gate = asyncio.Semaphore(PARALLEL)
         said = await asyncio.gather(*(self._ask(query, gate) for query in self._queries))
-        problem = next((each for each in said if each), "")
+        failed = [(query.name, each) for query, each in zip(self._queries, said, strict=True) if each]
+        # No tier's replicas depend on what is asked about routes.
+        problem = next((each for name, each in failed if name not in ROUTE_QUERIES), "")
+        self._complain(next((each for name, each in failed if name in ROUTE_QUERIES), ""))
         if not problem:
             self._answered_at = started
         offset = None
@@ -109,6 +116,11 @@ class Poller:
             offset = self._offset
             await in_turns(self._tell_in_turns(problem))
         self._on_round()
+
+    def _complain(self, problem: str) -> None:
+        if problem and problem != self._complaint:
+            logger.warning("what routes spend and serve is not known: %s", problem)
+        self._complaint = problem
 
     async def _ask(self, query: Query, gate: asyncio.Semaphore) -> str:
         """Ask one question; what went wrong, or nothing."""
@@ -124,6 +136,12 @@ class Poller:
             except Exception as error:
                 logger.exception("the query %r failed", query.name)
                 return f"the query {query.name!r} failed: {type(error).__name__}"
+        if query.name == WALLETS:
+            self._routes = replace(self._routes, wallets=wallets_of(answer, started))
+            return ""
+        if query.name == TRAFFIC:
+            self._routes = replace(self._routes, traffic=traffic_of(answer), traffic_at=started)
+            return ""
         async with self._reading:
             self._answers[query.name] = await in_turns(_readings_in_turns(answer, started))
         return ""

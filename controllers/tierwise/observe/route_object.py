@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tierwise.api.modelroute import ModelRouteSpec
-from tierwise.api.modelroute_status import ModelRouteStatus
+from tierwise.api.modelroute_status import BudgetStatus, ModelRouteStatus
 from tierwise.kube.objects import ROUTER_SUFFIX
 from tierwise.observe.object_fields import condition, controller, mapping, number, text, time
 from tierwise.observe.records import PodRecord
@@ -77,10 +77,20 @@ def _problem(spec: ModelRouteSpec) -> str:
 
 
 def _status(raw: object) -> ModelRouteStatus:
+    given = raw if raw is not None else {}
     try:
-        return ModelRouteStatus.model_validate(raw if raw is not None else {})
+        return ModelRouteStatus.model_validate(given)
     except ValidationError:
-        return ModelRouteStatus()
+        return ModelRouteStatus(budget=_budget(given))
+
+
+def _budget(status: object) -> BudgetStatus | None:
+    """What is spent must not be forgotten because something else of the status cannot be read."""
+    raw = status.get("budget") if isinstance(status, Mapping) else None
+    try:
+        return None if raw is None else BudgetStatus.model_validate(raw)
+    except ValidationError:
+        return None
 
 
 def child_record(plural: str, body: Mapping[str, Any]) -> RouteChildRecord:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from tierwise.observe.route_readings import RouteReadings
 from tierwise.types import MISSING, MetricsHealth, PodSample, RouterSample, SampleTimes, Signal, State, TierSignals
 
 RUNNING, WAITING, KV_USAGE, AGE, KV_CAPACITY = "running", "waiting", "kv_usage", "age", "kv_capacity"
@@ -58,6 +59,7 @@ class Samples:
     answered_at: float | None = None
     problem: str = ""
     interval_seconds: float = 10.0
+    routes: RouteReadings = field(default_factory=RouteReadings)
 
     @property
     def stale_after(self) -> float:

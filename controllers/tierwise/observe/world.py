@@ -25,6 +25,7 @@ from tierwise.observe.records import (
     ScalerRecord,
 )
 from tierwise.observe.route_object import RouteChildRecord, route_views, routes_by_tier
+from tierwise.observe.route_queries import route_signals
 from tierwise.observe.signals import (
     PodReadings,
     Samples,
@@ -44,6 +45,7 @@ from tierwise.types import (
     InferenceServiceFacts,
     RouteObject,
     RouterSignals,
+    RouteView,
     Snapshot,
     TierKey,
     TierObject,
@@ -110,6 +112,7 @@ class Observer:
             yield
         self._seen = seen
         routes = route_views(world.routes, world.route_children, world.pods) if world.routes else ()
+        routes = tuple(_measured(view, samples, now) for view in routes)
         return Snapshot(now, tuple(views), health(samples, now), world.kserve_present, routes)
 
     def _look(self, tier: TierObject, samples: Samples, now: float, settled: bool) -> _Seen:
@@ -314,3 +317,8 @@ def _child_of(
     if found is None or found.owner != name or (service is not None and found.owner_uid != service.facts.uid):
         return None
     return found.facts
+
+
+def _measured(view: RouteView, samples: Samples, now: float) -> RouteView:
+    pods = [pod.name for pod in view.pods]
+    return replace(view, signals=route_signals(samples.routes, view.route.key, pods, now, samples.stale_after))

@@ -47,3 +47,10 @@ SOME_TIERS_READY = reason(
     "Some tiers of the route do not answer; requests for them wait, or go to another tier.",
     "Look at the ModelTiers that the message names.",
 )
+BUDGET_SPENT = reason(
+    "BudgetSpent",
+    (READY,),
+    "The budget of the route is spent, or so nearly that no more is handed out; its external tiers get no request "
+    "until the period ends.",
+    "Wait, or raise spec.budget.amount.",
+)

@@ -1,13 +1,14 @@
 """Turns what happened into statuses, Events, metrics and an explanation.
 
-`report_tier` and `report_route` are the doors; `change` and `scaled` tell of one change of replicas; `should_write` and
-`EventDeduplicator` decide what of it reaches the API server.
+`report_tier` and `report_route` are the doors; `change` and `scaled` tell of one change of replicas; `should_write`,
+`should_write_route` and `EventDeduplicator` decide what of it reaches the API server.
 """
 
 from __future__ import annotations
 
 from tierwise.report.build import Report, TierReport, report_tier
 from tierwise.report.events import EventDeduplicator, scaled
+from tierwise.report.route_throttle import should_write_route
 from tierwise.report.routes import RouteReport, report_route
 from tierwise.report.status import DECISIONS, change
 from tierwise.report.throttle import should_write
@@ -23,4 +24,5 @@ __all__ = [
     "report_tier",
     "scaled",
     "should_write",
+    "should_write_route",
 ]

@@ -27,6 +27,9 @@ from tierwise.report.messages import remedy
 from tierwise.report.route_use import takes
 from tierwise.types import RouteObject, TierObject
 
+_NOW = frozenset(
+    {"requests_per_second", "share", "cost_per_hour", "spent", "waiting", "spilled", "fallbacks", "ttft_p95_seconds"}
+)
 # In this order a tier comes to answer: what is not met first keeps the rest from being met.
 _WHY = (reasons.ACCEPTED, reasons.PROVISIONED, reasons.READY)
 
@@ -45,6 +48,7 @@ def explain_route(route: RouteObject, tiers: Mapping[str, TierObject], now: floa
         "routers": status.ready,
         "tiersReady": status.tiers,
         "tiers": [_tier(route, rung, tiers.get(rung.name)) for rung in status.ladder],
+        "now": status.model_dump(by_alias=True, include=set(_NOW), exclude_defaults=True),
         "limits": _limits(route),
         "conditions": conditions_said(status.conditions, now),
     }
@@ -67,6 +71,7 @@ def route_as_text(said: Mapping[str, Any]) -> RenderableType:
             ("Tiers, cheapest first", _ladder(said["tiers"])),
             ("What they answer", _answers(said["tiers"])),
             ("Not used now", _unused(said["tiers"])),
+            ("Measured", pairs_table(said["now"])),
             ("Limits", pairs_table(dict(_flat(said["limits"])))),
         ),
     )

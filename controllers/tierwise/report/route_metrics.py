@@ -41,6 +41,15 @@ class RouteMetrics:
         self._routers = Gauge("tierwise_route_routers", "Routers that the route asks for.", ROUTE, registry=registry)
         self._ready_tiers = Gauge("tierwise_route_ready_tiers", "Tiers that answer.", ROUTE, registry=registry)
         self._tiers = Gauge("tierwise_route_tiers", "Tiers that the route names.", ROUTE, registry=registry)
+        self._spent = Gauge(
+            "tierwise_route_spent_usd",
+            "US dollars of the budget that are spent in the present period; absent without a budget.",
+            ROUTE,
+            registry=registry,
+        )
+        self._budget = Gauge(
+            "tierwise_route_budget_usd", "US dollars of the budget; absent without one.", ROUTE, registry=registry
+        )
         self._decisions = Counter(
             "tierwise_route_decisions",
             "Decisions about a route, by the reason of its condition Accepted; InternalError is a defect.",
@@ -97,6 +106,12 @@ class RouteMetrics:
             some, _, most = said.partition("/")
             ready.labels(*labels).set(int(some))
             all_.labels(*labels).set(int(most))
+        spent, _, budget = status.spent.partition("/")
+        for amount, family in ((spent, self._spent), (budget, self._budget)):
+            if amount:
+                family.labels(*labels).set(float(amount))
+            else:
+                family.remove(*labels)
 
     def _forget(self, key: RouteKey) -> None:
         self._shown.pop(key, None)
@@ -108,6 +123,8 @@ class RouteMetrics:
             self._routers,
             self._ready_tiers,
             self._tiers,
+            self._spent,
+            self._budget,
             self._decisions,
             self._children,
             self._errors,

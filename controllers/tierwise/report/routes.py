@@ -1,6 +1,7 @@
 """Builds the status and the Events of a route.
 
-The ladder in it is what the routers act on, so a status is written as soon as that changes, and never when nothing has.
+The ladder and the leases in it are what the routers act on, so a status is written as soon as these change, and never
+when nothing has. What only follows the load can wait (`route_throttle`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from tierwise.ports import EventRecord
 from tierwise.report.conditions import ConditionUpdate, condition_update, find, merge
 from tierwise.report.events import APPLY, OBSERVE, record
 from tierwise.report.messages import message_for
+from tierwise.report.route_columns import budget_spent, columns
 from tierwise.report.router_pods import router_problem
 from tierwise.text_sanitize import sanitize, truncate
 from tierwise.types import RouteKey, RouteOutcome, RoutePlan, RouteView
@@ -53,6 +55,8 @@ def report_route(view: RouteView, plan: RoutePlan, outcome: RouteOutcome, now: f
         state=word,
         reason=reason,
         ladder=list(plan.ladder),
+        budget=plan.budget,
+        **columns(view, plan),
         conditions=merge(route.status.conditions, updates, route.generation, now),
     )
     return RouteReport(route.key, route.uid, status, (*_written(view, outcome), *_turned(view, status.conditions)))
@@ -118,6 +122,8 @@ def _ready(view: RouteView, plan: RoutePlan) -> ConditionUpdate:
     if silent:
         said = f"no replica answers of: {', '.join(silent)}"
         return condition_update(reasons.READY, "True", reasons.SOME_TIERS_READY, said)
+    if budget_spent(view, plan):
+        return condition_update(reasons.READY, "True", reasons.BUDGET_SPENT)
     asleep = f"the next request starts a replica of: {', '.join(plan.asleep)}" if plan.asleep else ""
     return condition_update(reasons.READY, "True", reasons.ROUTE_READY, asleep)
 

@@ -45,6 +45,12 @@ class Breaker:
         self._open_until = 0.0
         self._probing = False
 
+    def begun(self) -> None:
+        """Its answer has begun, and may still break. A probe is over, since whoever waits behind a long answer would
+        wait for minutes; but only an answer that has ended says that all is well: one failure more opens it again."""
+        self._failures = min(self._failures, FAILURES_TO_OPEN - 1)
+        self._probing = False
+
     def failed(self, now: float) -> None:
         """It failed. While the breaker is open that says nothing new: fifty requests that fail together are one."""
         self._probing = False
@@ -64,7 +70,11 @@ class Breaker:
 
     def is_open(self, now: float) -> bool:
         """Whether it keeps requests away now."""
-        return now < max(self._open_until, self._rest_until)
+        return self.seconds_left(now) > 0
+
+    def seconds_left(self, now: float) -> float:
+        """For how long it still keeps requests away; 0 when it does not."""
+        return max(0.0, self._open_until - now, self._rest_until - now)
 
 
 class RetryBudget:

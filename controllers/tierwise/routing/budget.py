@@ -2,7 +2,8 @@
 
 Checking first and recording afterwards lets two hundred requests through where one would fit. A reservation counts
 from the moment it is made, belongs to the period in which it was made, and is settled once. With several routers each
-has an allowance of its own, so that together they cannot pass the budget.
+has a lease of its own (`tierwise.decide.leases`), so that together they cannot pass the budget. A lease names its
+period: the one clock that says when a new one begins is the clock of whoever hands the leases out.
 """
 
 from __future__ import annotations
@@ -34,6 +35,17 @@ class Reservation:
     settled: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What one router may spend in the period that began at `period`: `amount` US dollars since its beginning, until
+    `expires`. `left` is what nobody has a lease for, so that more may come."""
+
+    period: datetime
+    amount: Decimal
+    expires: datetime
+    left: Decimal = NOTHING
+
+
 class Account:
     """What is spent and reserved in the present period, against `allowance` US dollars."""
 
@@ -42,6 +54,13 @@ class Account:
         self.period = period
         self.spent = spent
         self.reserved = NOTHING
+
+    def follow(self, lease: Lease | None) -> None:
+        """Spend within this lease from now on; nothing without one, or with one of an earlier period: that is what was
+        read late, and what was spent since is not in it."""
+        if lease is not None:
+            self.enter(lease.period)
+        self.allowance = lease.amount if lease is not None and lease.period == self.period else NOTHING
 
     @property
     def left(self) -> Decimal:

@@ -82,7 +82,8 @@ def cost(usage: Usage, tariff: Tariff, replica_seconds: float) -> Decimal:
     """US dollars of one request: by its tokens, else by its share of a replica's time, else nothing.
 
     `replica_seconds` is what `Replica.end` returned: every second in which a replica worked on n requests is a share of
-    1/n seconds for each, so that the shares of all requests add up to the time in which it worked."""
+    1/n seconds for each, so that the shares of all requests add up to the time in which it worked, whichever router has
+    sent them."""
     rates = tariff.rates_for(usage.service_tier)
     if rates is not None:
         return token_cost(usage, rates)
@@ -92,12 +93,15 @@ def cost(usage: Usage, tariff: Tariff, replica_seconds: float) -> Decimal:
     return NOTHING
 
 
-def estimate(prompt_tokens: int, max_tokens: int | None, tariff: Tariff) -> Decimal:
+def estimate(prompt_tokens: int, max_tokens: int | None, tariff: Tariff, service_tier: str = "") -> Decimal:
     """What a request may cost, before it is sent: its prompt uncached, and its answer at full length, at most 4,096
-    tokens, since almost no answer fills a larger allowance and a budget must not stand still for it."""
-    rates = tariff.rates
-    if rates is None:
+    tokens, since almost no answer fills a larger allowance and a budget must not stand still for it.
+
+    `service_tier` is what the client asks for. A provider may bill it as an ordinary one, so the dearer one counts."""
+    if tariff.rates is None:
         return NOTHING
-    dearest = max(rates.input, rates.cache_write)
     answer = min(max_tokens if max_tokens is not None else 1_024, 4_096)
-    return (prompt_tokens * dearest + answer * rates.output) / MILLION
+    return max(
+        (prompt_tokens * max(rates.input, rates.cache_write) + answer * rates.output) / MILLION
+        for rates in (tariff.rates, tariff.rates_for(service_tier) or tariff.rates)
+    )

@@ -56,6 +56,10 @@ class Replica:
     breaker: Breaker = field(default_factory=Breaker)
     busy_share: float = 0.0
     """Seconds of this replica, each divided among the requests that it worked on (see `tierwise.routing.cost`)."""
+    others: int = 0
+    """Requests on it or waiting in it that this router has not sent: those of other routers have their share."""
+    sent: int = 0
+    """Requests that this router has ever sent it."""
     _shared_at: float = 0.0
 
     @property
@@ -67,6 +71,7 @@ class Replica:
         """A request is sent to it. The mark to give to `end`."""
         self._share(now)
         self.in_flight += 1
+        self.sent += 1
         self.breaker.sent()
         return self.busy_share
 
@@ -79,9 +84,14 @@ class Replica:
             self.breaker.given_up()
         return self.busy_share - mark
 
+    def shared_with(self, now: float, others: int) -> None:
+        """The engine has said how many requests it has of others than this router."""
+        self._share(now)
+        self.others = others
+
     def _share(self, now: float) -> None:
         if self.in_flight:
-            self.busy_share += (now - self._shared_at) / self.in_flight
+            self.busy_share += (now - self._shared_at) / (self.in_flight + self.others)
         self._shared_at = now
 
     def first_token_after(self, seconds: float) -> None:

@@ -18,6 +18,7 @@ from tierwise.types.route import (
     RouterPod,
     RouteView,
 )
+from tierwise.types.route_signals import RouteSignals, WalletReport
 from tierwise.types.snapshot import (
     MISSING,
     NO_ROUTERS,
@@ -70,6 +71,7 @@ __all__ = [
     "RouteObject",
     "RouteOutcome",
     "RoutePlan",
+    "RouteSignals",
     "RouteView",
     "RouterPod",
     "RouterSample",
@@ -86,6 +88,7 @@ __all__ = [
     "TierSignals",
     "TierState",
     "TierView",
+    "WalletReport",
     "Workload",
     "WorkloadKey",
     "WorkloadOutcome",

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tierwise.api.modelroute import ModelRouteSpec
-from tierwise.api.modelroute_status import LadderTier, ModelRouteStatus
+from tierwise.api.modelroute_status import BudgetStatus, LadderTier, ModelRouteStatus
 from tierwise.types.outcome import ActionError
+from tierwise.types.route_signals import RouteSignals
 from tierwise.types.snapshot import PodFacts, TierKey
 
 
@@ -57,11 +58,13 @@ class RouteChild:
 
 @dataclass(frozen=True, slots=True)
 class RouteView:
-    """One route with all that is known of it: the objects that it controls, and the pods of its routers by name."""
+    """One route with all that is known of it: the objects that it controls, the pods of its routers by name, and what
+    was measured of it."""
 
     route: RouteObject
     children: tuple[RouteChild, ...] = ()
     pods: tuple[PodFacts, ...] = ()
+    signals: RouteSignals = field(default_factory=RouteSignals)
 
     def child(self, plural: str, name: str = "") -> RouteChild | None:
         """The child of this kind, and of this name where one is given. Only of RoleBindings a route may have several:
@@ -76,7 +79,7 @@ class RoutePlan:
     `serve`: its children shall exist as rendered; otherwise they are left as they are. `invalid` (a reason and a
     message) says why the spec is not accepted. `ready` are the names of the tiers that answer, `asleep` of those that
     are at zero until somebody wants them. `failure`: the traceback of a defect that this route met; it then keeps what
-    it has, and nothing is told of it."""
+    it has, and nothing is told of it. `budget` is what is spent and leased; None without a budget."""
 
     key: RouteKey
     ladder: tuple[LadderTier, ...]
@@ -85,6 +88,7 @@ class RoutePlan:
     ready: tuple[str, ...] = ()
     asleep: tuple[str, ...] = ()
     failure: str = ""
+    budget: BudgetStatus | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,13 @@
 
 A canary is a text that stands in a Secret (a hub token, the key of an external API), that a user wrote where no key
 belongs, or that a client sent as a prompt. Tiers with them run into every trouble whose message somebody else words:
-an image that cannot be pulled, an engine that dies, a Secret without the key, a spec that is refused.
+an image that cannot be pulled, an engine that dies, a Secret without the key, a spec that is refused. A route with a
+client's key, a provider's key and a certificate passes the prompt on.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -17,26 +19,31 @@ from typing import Any
 from playground.handle import Playground
 from tests.cluster.e2e.audit import AuditLog
 from tests.cluster.e2e.load import service_address
-from tests.cluster.e2e.tiers import L4, cheap, external, tier
+from tests.cluster.e2e.tiers import L4, cheap, external, route, tier
 from tests.cluster.kubectl import Kubectl, Object, eventually, has
+from tests.unit.router.tls import pair
 
 TOKEN = "hf_canaryCanaryCanaryCanaryCanary0001"
 KEY = "sk-canaryCanaryCanaryCanaryCanary0002"
 WRITTEN = "canary-written-into-the-spec-0003"
 PROMPT = "canary prompt zero zero zero four"
-CANARIES = (TOKEN, KEY, WRITTEN, PROMPT)
+CLIENT_KEY = "tw-canaryCanaryCanaryCanaryCanary0005"
+CERTIFICATE, CERTIFICATE_KEY = (each.decode() for each in pair())
+CANARIES = (TOKEN, KEY, WRITTEN, PROMPT, CLIENT_KEY, CERTIFICATE_KEY.splitlines()[1])
 # What shows that a place was looked through; elsewhere it is the name of a tier.
 WITNESSES = {"the operator's log": "DEBUG"}
 _REF = {"name": "hub", "key": "token"}
 _KINDS = (
-    "pods,deployments,replicasets,inferenceservices,modeltiers,events.events.k8s.io,services,endpointslices,"
+    "pods,deployments,replicasets,inferenceservices,modeltiers,modelroutes,events.events.k8s.io,services,endpointslices,"
     "controllerrevisions,configmaps"
 )
 _ASK = """
-import pathlib, sys, urllib.request
-answer, url, *body = sys.argv[1:]
-request = urllib.request.Request(url, body[0].encode() if body else None, {"Content-Type": "application/json"})
-pathlib.Path(answer).write_bytes(urllib.request.urlopen(request, timeout=30).read())
+import pathlib, ssl, sys, urllib.request
+answer, url, *more = sys.argv[1:]
+headers = {"Content-Type": "application/json"} | ({"Authorization": "Bearer " + more[1]} if more[1:] else {})
+request = urllib.request.Request(url, more[0].encode() if more else None, headers)
+anybody = ssl._create_unverified_context()  # a Service's address is in no certificate
+pathlib.Path(answer).write_bytes(urllib.request.urlopen(request, timeout=30, context=anybody).read())
 """
 
 
@@ -52,6 +59,9 @@ def plant(kubectl: Kubectl) -> None:
     kubectl.apply(
         _secret("hub", token=TOKEN),
         _secret("api-key", token=KEY),
+        _secret("clients", blue=hashlib.sha256(CLIENT_KEY.encode()).hexdigest()),
+        _secret("chat-tls", **{"tls.crt": CERTIFICATE, "tls.key": CERTIFICATE_KEY}),
+        route("chat", "gated", "bought", clients={"secretName": "clients"}, tls={"secretName": "chat-tls"}, replicas=1),
         cheap("gated", model={**gated, "name": "gated"}),
         external("bought"),
         cheap("imageless", model={**gated, "name": "imageless"}, engine={"image": "registry.example.com/none:1"}),
@@ -80,6 +90,13 @@ def wait_for_trouble(kubectl: Kubectl) -> None:
             f"{name}: {type_}={status} {reason}",
         )
 
+    eventually(
+        lambda: kubectl.get("modelroute", "chat") or {},
+        lambda seen: seen.get("status", {}).get("ready") == "1/1",
+        120,
+        "the route's router is ready",
+    )
+
 
 def _inside(playground: Playground, *arguments: str) -> str:
     """What a client inside the cluster is answered."""
@@ -98,6 +115,15 @@ def ask(playground: Playground, kubectl: Kubectl) -> dict[str, Any]:
     return found
 
 
+def ask_route(playground: Playground, kubectl: Kubectl) -> dict[str, Any]:
+    """Send the prompt canary through the route, over TLS and with the client's key; its answer."""
+    address = kubectl("get", "service", "chat", "-o", "jsonpath={.spec.clusterIP}")
+    body = {"model": "chat", "messages": [{"role": "user", "content": PROMPT}], "max_tokens": 4, "user": KEY}
+    url = f"https://{address}:443/v1/chat/completions"
+    found: dict[str, Any] = json.loads(_inside(playground, url, json.dumps(body), CLIENT_KEY))
+    return found
+
+
 def look(playground: Playground, kubectl: Kubectl, operator: Kubectl, log: AuditLog) -> dict[str, str]:
     """Everything that is written down somewhere, by place. Secrets themselves are left out, and what users wrote."""
     listed = json.loads(kubectl("get", _KINDS, "-o", "json"))
@@ -108,7 +134,10 @@ def look(playground: Playground, kubectl: Kubectl, operator: Kubectl, log: Audit
     pairs = (("gated", "text"), ("imageless", "json"), ("toobig", "text"), ("keyless", "json"), ("careless", "text"))
     explained = [_explain(playground, kubectl.namespace, name, form) for name, form in pairs]
     address = operator("get", "service", "tierwise-metrics", "-o", "jsonpath={.spec.clusterIP}")
+    (router,) = kubectl.find("pods", "tierwise.io/route=chat")
     return {
+        "the router's log": kubectl("logs", "deployment/chat-router", "--tail=-1"),
+        "the router's metrics": _inside(playground, f"http://{router['status']['podIP']}:9090/metrics"),
         "objects and their statuses": json.dumps(listed),
         "events": kubectl("get", "events", "-o", "yaml"),
         "the operator's log": operator("logs", "deployment/tierwise", "--tail=-1"),

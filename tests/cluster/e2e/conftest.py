@@ -17,10 +17,12 @@ RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 @pytest.fixture(scope="session")
 def values() -> dict[str, Any]:
-    """The chart's values in the tests: a short tick and a short scrape interval, so that tests are short."""
+    """The chart's values in the tests: a short tick and a short scrape interval, so that tests are short. Routers run
+    their own image here; the demo runs them from the operator's."""
     return {
         "operator": {"tickSeconds": 3, "logFormat": "text"},
         "prometheus": {"scrapeIntervalSeconds": 2, "queryTimeoutSeconds": 2},
+        "router": {"image": {"repository": "tierwise/router"}},
     }
 
 

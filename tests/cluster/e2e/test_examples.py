@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,95 @@ def test_06_rules_choose_the_tier_behind_one_endpoint(
         answer = requests.post(url, json={**body, **fields}, proxies=proxies, timeout=60)
         assert answer.status_code == 200, answer.text
         assert answer.headers["x-tierwise-tier"] == tier
+
+
+KEY = "key-of-the-provider"
+
+
+def _provider() -> list[Object]:
+    """An OpenAI-compatible API that asks for a key: an engine that is no tier, behind a Service of its own."""
+    labels = {"app": "provider"}
+    container = {
+        "name": "api",
+        "image": "vllm/vllm-openai:v0.33.0",
+        "args": ["Qwen/Qwen3-8B", "--served-model-name=gpt-4.1-mini", f"--api-key={KEY}", "--port=8000"],
+        "ports": [{"containerPort": 8000}],
+        "readinessProbe": {"httpGet": {"path": "/health", "port": 8000}, "periodSeconds": 1},
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    security = {"runAsNonRoot": True, "runAsUser": 2000, "seccompProfile": {"type": "RuntimeDefault"}}
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "provider", "labels": labels},
+            "spec": {"containers": [container], "securityContext": security, "terminationGracePeriodSeconds": 1},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "provider"},
+            "spec": {"selector": labels, "ports": [{"port": 8000}]},
+        },
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "openai"}, "stringData": {"token": KEY}},
+    ]
+
+
+def test_07_what_does_not_fit_spills_to_the_external_api_until_the_cap_is_reached(
+    playground: Playground, new_namespace: Callable[[str], Kubectl]
+) -> None:
+    """The example's own files, but for the provider's address, and one replica at most, so that it stays full."""
+    kubectl = new_namespace("example-07")
+    folder = EXAMPLES / "07-spill-under-a-cap"
+    small, hosted = yaml.safe_load_all((folder / "tiers.yaml").read_text(encoding="utf-8"))
+    small["spec"]["scaling"]["maxReplicas"] = 1
+    hosted["spec"]["external"]["baseURL"] = f"http://provider.{kubectl.namespace}.svc.cluster.local:8000/v1"
+    kubectl.apply(*_provider(), small, hosted, yaml.safe_load((folder / "route.yaml").read_text(encoding="utf-8")))
+    route = eventually(
+        lambda: kubectl.get("modelroute", "chat") or {},
+        lambda route: has(route, "Ready", "True", "RouteReady") and route["status"].get("ready") == "2/2",
+        START,
+        "the route is ready",
+    )
+    kubectl("wait", "--for=condition=Ready", "pod/provider", "--timeout=60s", timeout=70)
+    url, proxies = f"{route['status']['url']}/chat/completions", {"http": playground.proxy_url}
+
+    def ask(model: str = "chat", max_tokens: int = 4) -> tuple[int, str | None, str | None]:
+        body = {"model": model, "messages": [{"role": "user", "content": "Why?"}], "max_tokens": max_tokens}
+        answer = requests.post(url, json=body, proxies=proxies, timeout=120)
+        print(answer.status_code, dict(answer.headers), "" if answer.ok else answer.text)
+        return answer.status_code, answer.headers.get("x-tierwise-tier"), answer.headers.get("x-tierwise-reason")
+
+    def refused_by_the_cap() -> float:
+        pods = kubectl.find("pods", "tierwise.io/route=chat")
+        pages = [
+            requests.get(f"http://{pod['status']['podIP']}:9090/metrics", proxies=proxies, timeout=10) for pod in pods
+        ]
+        lines = [line for page in pages for line in page.text.splitlines()]
+        told = 'tierwise_router_refused_total{reason="spill_cap",tier="hosted"}'
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(told))
+
+    assert ask() == (200, "small", "Default")
+    eventually(lambda: ask("hosted"), lambda seen: seen == (200, "hosted", "Direct"), 60, "the provider answers")
+    with ThreadPoolExecutor(96) as pool:
+        # By its own name: these never spill. One replica decodes 16 together, the rest waits there.
+        filling = [pool.submit(ask, "small", 400) for _ in range(48)]
+        time.sleep(3)  # the routers ask an engine every second how many wait in it
+        seen = eventually(ask, lambda answer: answer[1] != "small", 30, "small is full, and the API answers")
+        assert seen == (200, "hosted", "Spill")
+        assert refused_by_the_cap() == 0
+        cap = '{"spec": {"overflow": {"maxCostPerHour": "0.000001"}}}'
+        kubectl("patch", "modelroute", "chat", "--type=merge", "-p", cap)
+
+        def held_back() -> float:
+            waiting.append(pool.submit(ask))
+            return refused_by_the_cap()
+
+        waiting: list[Future[tuple[int, str | None, str | None]]] = []
+        eventually(held_back, lambda count: count > 0, 30, "the cap holds requests back")
+        capped = [pool.submit(ask) for _ in range(4)]
+        assert {answer.result()[1] for answer in capped} == {"small"}
+        assert {answer.result() for answer in filling} == {(200, "small", "Direct")}
 
 
 def test_08_an_idle_tier_is_at_zero_and_a_request_starts_it(

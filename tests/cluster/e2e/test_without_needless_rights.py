@@ -17,7 +17,16 @@ import pytest
 from playground.handle import Playground
 from playground.release import Release
 from tests.cluster.e2e.audit import AuditLog
-from tests.cluster.e2e.canaries import CANARIES, WITNESSES, ask, assert_by_reference, look, plant, wait_for_trouble
+from tests.cluster.e2e.canaries import (
+    CANARIES,
+    WITNESSES,
+    ask,
+    ask_route,
+    assert_by_reference,
+    look,
+    plant,
+    wait_for_trouble,
+)
 from tests.cluster.e2e.rights import Right, granted, used
 from tests.cluster.e2e.tiers import UNINSTALLED, cheap, route
 from tests.cluster.kubectl import Kubectl, Object, eventually, has, ready
@@ -169,6 +178,7 @@ def test_no_secret_and_no_prompt_leaves_its_place(
     wait_for_trouble(kubectl)
     answer = ask(playground, kubectl)
     assert answer["choices"], "the engine answered the prompt"
+    assert ask_route(playground, kubectl)["choices"], "and through the route, over TLS"
     places = look(playground, kubectl, operator, narrow)
     for place, text in places.items():
         assert WITNESSES.get(place, "gated") in text, f"nothing was collected of {place}"

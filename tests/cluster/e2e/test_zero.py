@@ -70,10 +70,10 @@ def idle(kubectl: Kubectl, replicas: Record) -> None:
     assert tier["status"].get("costPerHour", "") in ("", "0", "0.00")
 
 
-def ask(playground: Playground, name: str) -> tuple[int, str, str, float]:
-    """One request: its status, the tier that answered and why, and the seconds that it took."""
+def ask(playground: Playground, name: str, model: str = "") -> tuple[int, str, str, float]:
+    """One request to a route: its status, the tier that answered and why, and the seconds that it took."""
     began = time.monotonic()
-    body = {"model": name, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 4}
+    body = {"model": model or name, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 4}
     url = f"http://{name}.zero.svc.cluster.local/v1/chat/completions"
     answer = requests.post(url, json=body, proxies={"http": playground.proxy_url}, timeout=START)
     said = answer.headers.get("x-tierwise-tier", ""), answer.headers.get("x-tierwise-reason", "")
@@ -97,9 +97,17 @@ def test_an_idle_tier_costs_nothing_and_nobody_who_asks_then_is_lost(
         assert replicas.last == 1
 
         idle(kubectl, replicas)
+        api = eventually(
+            lambda: ask(playground, "spilling", "bought"),
+            lambda seen: seen[0] == 200,
+            START,
+            "the external API answers",
+        )
+        assert api[1:3] == ("bought", "Direct")
         spilled = [ask(playground, "spilling") for _ in range(5)]
-        assert Counter((status, tier, why) for status, tier, why, _ in spilled) == {(200, "bought", "Spill"): 5}
-        assert max(seconds for *_, seconds in spilled) < 5, "nobody waits for the start"
+        told = spilled, kubectl.tier("sleepy")["status"]["scaling"]["decisions"], _failures(playground, kubectl)
+        assert Counter((status, tier, why) for status, tier, why, _ in spilled) == {(200, "bought", "Spill"): 5}, told
+        assert max(seconds for *_, seconds in spilled) < 10, "nobody waits for the start"
         eventually(lambda: replicas.last, lambda value: value == 1, START, "what spilled has started the tier")
         ready(kubectl, "sleepy", 1, START)
         eventually(lambda: ask(playground, "spilling")[1], lambda tier: tier == "sleepy", START, "it answers again")
@@ -109,6 +117,16 @@ def test_an_idle_tier_costs_nothing_and_nobody_who_asks_then_is_lost(
     writes = scalings(playground.audit_log)
     assert {user for user, _ in writes} == {release.user}, "nobody else writes replicas"
     assert sum(1 for _, to in writes if to == 1) <= rises + 1, "one write for each start, and one for the first"
+
+
+def _failures(playground: Playground, kubectl: Kubectl) -> list[str]:
+    """What the routers of the route that spills say of failures and refusals."""
+    found = []
+    for pod in kubectl.find("pods", "tierwise.io/route=spilling"):
+        url = f"http://{pod['status']['podIP']}:9090/metrics"
+        page = requests.get(url, proxies={"http": playground.proxy_url}, timeout=10).text
+        found += [line for line in page.splitlines() if "_failures_total{" in line or "_refused_total{" in line]
+    return found
 
 
 def test_without_a_route_one_replica_stays(kubectl: Kubectl) -> None:

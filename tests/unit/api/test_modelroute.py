@@ -29,7 +29,7 @@ def test_every_field_has_a_description_and_bounds(path: str, node: dict[str, Any
         case "string":
             assert "maxLength" in node or "enum" in node
         case "array":
-            assert node["maxItems"] <= 32
+            assert node["maxItems"] <= 64
         case "integer":
             assert "minimum" in node
             assert "maximum" in node or path.startswith(".status")
@@ -41,7 +41,9 @@ def test_columns_are_those_that_have_something_to_show_and_point_at_their_type()
     nodes = dict(walk(ROOT))
     columns = VERSION["additionalPrinterColumns"]
     assert [(column["name"].upper(), column.get("priority", 0)) for column in columns] == [
-        ("URL", 0), ("TIERS", 0), ("READY", 0), ("STATUS", 0), ("REASON", 0), ("MODEL NAMES", 1), ("AGE", 0),
+        ("URL", 0), ("TIERS", 0), ("REQ/S", 0), ("SHARE", 0), ("$/H", 0), ("SPENT", 0), ("STATUS", 0),
+        ("MODEL NAMES", 1), ("WAITING", 1), ("SPILLED", 1), ("FALLBACKS", 1), ("P95 TTFT", 1), ("ROUTERS", 1),
+        ("REASON", 1), ("AGE", 0),
     ]  # fmt: skip
     for column in columns:
         if column["type"] != "date":

@@ -79,6 +79,12 @@ def router(
     return RouterSample(name, ready, *(value(number, at) for number in (wanted, waiting, in_flight, refused)))
 
 
+def measured_as(router: RouterSample, kind: str, signal: Signal) -> RouterSample:
+    """The router with another signal of this kind."""
+    fields: dict[str, Any] = {kind: signal}
+    return replace(router, **fields)
+
+
 def heard(*routers: RouterSample, routes: tuple[str, ...] = ("chat",), **fields: Any) -> RouterSignals:
     """What these routers of a route say."""
     return RouterSignals(routes, routers=tuple(sorted(routers, key=lambda each: each.router)), **fields)

@@ -8,7 +8,20 @@ from typing import Any
 import pytest
 
 from tests.builders.workloads import scale_to
-from tests.unit.decide.make import HEALTHY, NOW, decision, heard, pod, router, sample, spec, spread, value, view
+from tests.unit.decide.make import (
+    HEALTHY,
+    NOW,
+    decision,
+    heard,
+    measured_as,
+    pod,
+    router,
+    sample,
+    spec,
+    spread,
+    value,
+    view,
+)
 from tests.unit.decide.make import plan as make_plan
 from tests.unit.decide.test_replicas import reason_of
 from tierwise import reasons
@@ -195,7 +208,7 @@ def test_an_unknown_number_wants_nothing() -> None:
 
 
 def _unmeasured(kind: str, state: State) -> TierView:
-    return seen(quiet(), replace(quiet(name="router-1", wanted=0.0), **{kind: Signal(state)}))
+    return seen(quiet(), measured_as(quiet(name="router-1", wanted=0.0), kind, Signal(state)))
 
 
 DOUBTS: dict[str, tuple[TierView, str]] = {
@@ -271,6 +284,15 @@ def test_a_tier_that_no_route_names_keeps_a_replica_and_says_why(current: int) -
     found = decision(alone, BORED)
     assert step(found) == (1, reasons.NOT_ROUTED, "minReplicas is 0, but no ModelRoute names this tier")
     assert (found.target, found.limited_by, found.reason) == (1, reasons.NOT_ROUTED, reasons.NOT_ROUTED)
+
+
+def test_its_idle_time_begins_when_a_route_names_it() -> None:
+    """Before that nobody could have asked a router for it."""
+    alone = make_plan(seen(said=RouterSignals()), BORED)
+    assert (alone.state.wanted_at, alone.state.heard_at) == (None, None)
+    named_now = make_plan(seen(quiet(NOW + 10)), alone.state, now=NOW + 10)
+    assert named_now.decision is not None
+    assert (named_now.decision.target, named_now.state.wanted_at) == (1, NOW + 10)
 
 
 def test_it_is_not_woken_while_the_routes_are_not_known() -> None:

@@ -11,6 +11,7 @@ from tests.unit.decide.make import (
     SETTLED,
     decision,
     heard,
+    measured_as,
     plan,
     router,
     sample,
@@ -180,7 +181,7 @@ def test_absurd_numbers_stay_finite() -> None:
 @pytest.mark.parametrize("kind", ["wanted", "waiting", "in_flight"])
 @pytest.mark.parametrize("state", [State.MISSING, State.STALE, State.INVALID])
 def test_a_ready_router_that_is_not_measured_forbids_lowering_and_is_named(kind: str, state: State) -> None:
-    broken = replace(router("b"), **{kind: Signal(state)})
+    broken = measured_as(router("b"), kind, Signal(state))
     unheard = seen(5, 5, said=heard(router("a"), broken))
     found = decision(unheard, TierState(recommended=1))
     assert (found.target, found.limited_by) == (5, reasons.NO_ROUTER_METRICS)

@@ -9,12 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders.routes import external, route, snapshot, spec, tier
+from tests.unit.decide.make import pod
+from tests.unit.decide.make import spec as make_spec
+from tests.unit.decide.test_from_zero import last_change
 from tierwise import reasons
 from tierwise.api.modelroute import ModelRouteSpec
 from tierwise.api.modelroute_status import LadderTier
 from tierwise.api.modeltier import ModelTierSpec
+from tierwise.decide import routes
 from tierwise.decide.routes import plan_routes
-from tierwise.types import RoutePlan, RouteView, Snapshot, TierView
+from tierwise.engines import environment
+from tierwise.types import RouteObject, RoutePlan, RouteView, Snapshot, TierView
 from tierwise.types.capabilities import Facts, ModelShape
 
 PRICED = {
@@ -53,7 +58,6 @@ def test_a_served_tier_is_reached_at_its_service_by_the_alias_of_every_engine() 
 def test_a_replica_is_given_what_it_decodes_and_as_many_that_wait_or_what_its_own_queue_holds(
     most: int | None, given: int
 ) -> None:
-    """What waits in engines makes a tier grow, so some of it must wait there."""
     batching = {"maxSequences": 32} | ({} if most is None else {"maxQueuedRequests": most})
     made = ModelTierSpec.model_validate(PRICED | {"batching": batching})
     assert only(snapshot([tier("small", made)], route())).ladder[0].concurrency == given
@@ -200,6 +204,24 @@ def test_a_route_that_is_being_deleted_is_not_brought_about() -> None:
     assert plan == RoutePlan(route().key, kept, ready=("small",))
 
 
+def test_a_defect_that_one_route_meets_is_told_in_its_plan_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = only(snapshot([tier("small")], route())).ladder
+    status = {"ladder": [each.model_dump(by_alias=True) for each in before]}
+    ill, well = route("ill", status=status), route("well")
+    original = routes._taken
+
+    def broken(seen: RouteObject, claims: routes.Claims) -> str | None:
+        if seen.key.name == "ill":
+            raise KeyError("a defect")
+        return original(seen, claims)
+
+    monkeypatch.setattr(routes, "_taken", broken)
+    failed, planned = plan_routes(snapshot([tier("small")], ill, well))
+    assert (failed.key, failed.ladder, failed.serve, failed.invalid) == (ill.key, before, False, None)
+    assert "KeyError: 'a defect'" in failed.failure
+    assert (planned.key, planned.serve, planned.failure) == (well.key, True, "")
+
+
 NAMES = st.sampled_from(["a", "b", "c", "d"])
 
 
@@ -218,3 +240,72 @@ def test_each_model_name_has_one_served_route_and_the_order_of_the_input_does_no
             sorted((RouteView(each) for each in routes.values()), key=lambda view: view.route.key), plans, strict=True
         )
     )
+
+
+STARTS: dict[str, tuple[list[tuple[float, float | None]], int | None]] = {
+    "one": ([(100.0, 163.0)], 65),
+    "to the second": ([(100.0, 165.0)], 65),
+    "the quickest of two": ([(100.0, 190.0), (100.0, 163.0)], 65),
+    "one that is not ready": ([(100.0, None), (100.0, 163.0)], 65),
+    "none that is ready": ([(100.0, None)], 40),
+    "no pod": ([], 40),
+    "one that became ready again after hours": ([(100.0, 9000.0)], 40),
+    "as long as it may take": ([(100.0, 1900.0)], 1800),
+    "longer than it may take": ([(100.0, 1900.1)], 40),
+    "a clock that went back": ([(100.0, 100.0), (100.0, 90.0)], 40),
+    "a pod whose creation is not known": ([(0.0, 63.0)], 40),
+}
+
+
+@pytest.mark.parametrize(("pods", "expected"), STARTS.values(), ids=STARTS)
+def test_the_time_of_a_start_is_that_of_the_quickest_replica_and_is_remembered(
+    pods: list[tuple[float, float | None]], expected: int | None
+) -> None:
+    facts = tuple(replace(pod(str(n)), created_at=made, ready_at=at) for n, (made, at) in enumerate(pods))
+    seen = tier("small")
+    seen = replace(seen, workloads=(replace(seen.workloads[0], pods=facts),))
+    known = {"ladder": [LADDER | {"startupSeconds": 40}]}
+    assert only(snapshot([seen], route(status=known))).ladder[0].startup_seconds == expected
+    other = {"ladder": [LADDER | {"startupSeconds": 40, "service": "other-predictor"}]}
+    unknown = only(snapshot([seen], route(status=other))).ladder[0].startup_seconds
+    assert unknown == (None if expected == 40 else expected)
+    assert only(snapshot([seen], route())).ladder[0].startup_seconds == unknown
+
+
+LADDER = {
+    "name": "small",
+    "use": "Always",
+    "model": "tierwise",
+    "service": "small-predictor",
+    "concurrency": 64,
+    "keepAliveSeconds": 60,
+}
+
+
+def test_a_router_closes_an_idle_connection_before_the_engine_does() -> None:
+    served, bought = only(snapshot([tier("small"), external("bought")], route(given=spec("small", "bought")))).ladder
+    assert served.keep_alive_seconds < int(environment(make_spec())["VLLM_HTTP_TIMEOUT_KEEP_ALIVE"])
+    assert bought.keep_alive_seconds < 5
+
+
+def test_a_tier_at_zero_is_asleep_and_one_that_starts_is_not() -> None:
+    zero = make_spec(minReplicas=0)
+    resting = replace(tier("small", zero, ready=False))
+    down = replace(
+        resting.workloads[0],
+        pods=(),
+        deployment=replace(resting.deployments[0], spec_replicas=0),
+    )
+    resting = last_change(replace(resting, workloads=(down,)), 0)
+    plan = only(snapshot([resting], route()))
+    assert (plan.ready, plan.asleep) == ((), ("small",))
+    taken = plan_routes(
+        snapshot([resting], route("a", created_at=1.0, given=spec("small", modelNames=["b"])), route("b"))
+    )
+    assert [each.asleep for each in taken] == [("small",), ("small",)]
+    assert only(snapshot([last_change(resting, 1)], route())).asleep == ()
+    assert only(snapshot([tier("small")], route())).asleep == ()
+    deleting = replace(resting, tier=replace(resting.tier, deleting=True))
+    assert only(snapshot([deleting], route())).asleep == ()
+    unread = replace(resting, tier=replace(resting.tier, spec=None))
+    assert only(snapshot([unread], route())).asleep == ()

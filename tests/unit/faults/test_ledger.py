@@ -381,3 +381,14 @@ def test_a_log_on_disk_and_a_line_that_is_being_written(tmp_path: Path) -> None:
         "out of bounds: patch deployments/scale shop/chat-predictor by one at 12:00:20: 1 to 5"
     )
     assert len(ledger.written("deployments/scale", "chat-predictor")) == 1
+
+
+def test_what_a_route_is_made_of_is_written_only_under_the_name_of_a_route() -> None:
+    log = usual()
+    log.write(10, "kubectl", "patch modelroutes front")
+    for what in ("patch services front", "patch deployments front-router", "patch modelroutes/status front"):
+        log.write(11, log.one, what)
+    assert log.wrong() == []
+    log.write(12, log.one, "patch deployments web")
+    log.write(13, log.one, "patch services front", namespace="elsewhere")
+    assert log.wrong() == [(FOREIGN, 12.0), (FOREIGN, 13.0)]

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tierwise.engines import MetricNames, profiles
 from tierwise.observe import queries
-from tierwise.observe.queries import Query, quote
+from tierwise.observe.queries import NO_ROOM, Query, quote
+from tierwise_router.tier import REFUSALS
 
 NAMES = MetricNames()
 
@@ -103,3 +104,17 @@ def test_what_is_no_label_name_is_refused(bad: str) -> None:
         queries([NAMES], matchers={bad: "x"})
     with pytest.raises(ValueError, match="is not a label name"):
         queries([replace(NAMES, kv_tokens_label=bad)])
+
+
+def test_only_refusals_for_want_of_room_are_demand() -> None:
+    """Money is no reason for another replica. The router's words for them are these."""
+    counted = set(NO_ROOM.split("|"))
+    assert counted == {"queue_full", "queue_timeout", "displaced", "spilled"}
+    assert set(REFUSALS) - counted == {"spill_cap", "budget"}
+
+
+def test_what_a_router_says_of_a_tier_has_the_form_of_what_a_replica_says() -> None:
+    routers = queries([NAMES])[-1]
+    assert routers.promql.count('"tierwise_io_tier", "$1", "tier", "(.+)")') == 5
+    for name in ("wanted_total", "waiting", "in_flight", "refused_total"):
+        assert f'"tierwise_router_{name}"' in routers.promql

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from tierwise import __version__
 from tools.locks import read
 
 REPO = Path(__file__).resolve().parents[3]
@@ -23,6 +24,11 @@ def test_both_charts_carry_the_version() -> None:
     for chart in ("tierwise", "tierwise-crds"):
         about = yaml.safe_load((REPO / "charts" / chart / "Chart.yaml").read_text())
         assert (about["version"], about["appVersion"]) == (VERSION, VERSION), chart
+
+
+def test_the_routers_wheel_carries_the_version() -> None:
+    assert tomllib.loads((REPO / "router/pyproject.toml").read_text())["project"]["version"] == VERSION
+    assert __version__ == VERSION
 
 
 def test_no_requirements_file_names_where_packages_come_from() -> None:

@@ -21,12 +21,14 @@ from tests.unit.reconcile.rollouts import TIER, Town
 from tierwise.errors import Transient
 from tierwise.observe import Observer, Samples, World
 from tierwise.observe import signals as kinds
+from tierwise.observe.records import PodRecord
+from tierwise.observe.route_object import route_object
 from tierwise.observe.signals import PodKey, PodReadings
 from tierwise.reconcile import CycleResult, OperatorState, run
 from tierwise.settled import SettledTiers
-from tierwise.types import Snapshot, TierKey, TierOutcome, TierPlan, TierState
+from tierwise.types import PodFacts, Snapshot, TierKey, TierOutcome, TierPlan, TierState
 
-NAMESPACE = "default"
+NAMESPACE, ROUTER = "default", "route-router-0"
 
 
 class NeverSettled(SettledTiers):
@@ -58,6 +60,10 @@ class Life(Town):
     nonsense: bool = False
     behind: World | None = None
     settled_cycles: int = 0
+    routed: bool = False
+    heard: bool = True  # whether the router is measured
+    wanted: float = 0.0
+    queued: float = 0.0
     _last: Samples = field(default_factory=Samples)
 
     def restart(self) -> None:
@@ -84,8 +90,20 @@ class Life(Town):
         }
         found = PodReadings(values, dict.fromkeys(values, now - self.lag)) if self.measured else PodReadings({}, {})
         pods = {PodKey(NAMESPACE, "chat", pod.name): found for pod in ready}
+        if self.routed and self.heard:
+            said = {kinds.WANTED: self.wanted, kinds.QUEUED: self.queued, kinds.IN_FLIGHT: 0.0, kinds.REFUSED: 0.0}
+            pods[PodKey(NAMESPACE, "chat", ROUTER)] = PodReadings(said, dict.fromkeys(said, now - self.lag))
         self._last = Samples(pods=pods, answered_at=now - 1)
         return self._last
+
+    def _world(self) -> World:
+        world = super()._world()
+        if not self.routed:
+            return world
+        spec = {"tiers": [{"name": "chat"}]}
+        route = {"metadata": {"name": "route", "namespace": NAMESPACE, "uid": "r", "generation": 1}, "spec": spec}
+        router = PodRecord(NAMESPACE, "route-router", PodFacts(ROUTER, "u", "Running", True, False, True))
+        return replace(world, routes=[route_object(route)], pods=[*world.pods, router])
 
     async def live(self, seconds: float) -> CycleResult:
         self.clock.at += seconds
@@ -154,6 +172,10 @@ def _refuses(life: Life) -> None:
         failing |= {"status": Transient("nobody answers"), "event": Transient("nobody answers")}
 
 
+def _asks(life: Life) -> None:
+    life.wanted += 1.0
+
+
 def _clock(seconds: float) -> Callable[[Life], None]:
     def change(life: Life) -> None:
         life.clock.at += seconds
@@ -184,6 +206,15 @@ ACTIONS: dict[str, Callable[[Life], None]] = {
     "scaling": _spec(scaling={"minReplicas": 2, "maxReplicas": 6}),
     "pinned": _spec(replicas=2),
     "zero": _spec(replicas=0),
+    "may be at zero": _spec(scaling={"minReplicas": 0, "idleSeconds": 30, "scaleDownWindowSeconds": 20}),
+    "nobody": _set(running=0.0, waiting=0.0),
+    "a route": _set(routed=True),
+    "no route": _set(routed=False),
+    "a request": _asks,
+    "requests wait": _set(queued=30.0),
+    "none waits": _set(queued=0.0),
+    "the router is not measured": _set(heard=False),
+    "the router is measured": _set(heard=True),
     "price": _spec(price={"gpuHour": "3.1"}),
     "advisory": _spec(scaling={"mode": "Advisory", "maxReplicas": 6}),
     "by hand": _by_hand,
@@ -239,6 +270,15 @@ steps = st.tuples(
 @given(st.lists(steps, min_size=1, max_size=8))
 def test_what_is_taken_over_is_what_would_be_made(life: list[tuple[str, int, float]]) -> None:
     event(f"settled in about {round(asyncio.run(_live(life)), -1)} cycles")
+
+
+def test_a_tier_settles_at_zero_and_is_woken() -> None:
+    chosen = random.Random(8)
+    life = [("a route", 1, 10.0), ("nobody", 1, 10.0), ("may be at zero", 30, 10.0)]
+    for name in ("a request", "requests wait", "none waits", "the router is not measured", "the router is measured"):
+        life += [(name, 20, 10.0 + chosen.random())]
+    life += [("no route", 6, 10.0), ("a route", 25, 10.0), ("restart", 20, 10.0), ("a request", 4, 10.0)]
+    assert asyncio.run(_live(life)) > 40
 
 
 def test_the_tier_settles_again_and_again() -> None:

@@ -170,6 +170,18 @@ def test_a_route_that_nobody_looked_at_and_one_that_is_not_understood_have_littl
     assert [each["answers"] for each in unread["tiers"]] == [[], [], []]
 
 
+def test_what_is_measured_is_shown_and_what_is_not_known_is_left_out() -> None:
+    seen = told(spec("small"))
+    assert explain_route(seen, TIERS, NOW)["now"] == {}
+    figures = {"requests_per_second": "1.5", "share": "80/15/5", "waiting": 0, "cost_per_hour": "3.20"}
+    measured = replace(seen, status=seen.status.model_copy(update=figures))
+    said = explain_route(measured, TIERS, NOW)
+    assert said["now"] == {"requestsPerSecond": "1.5", "share": "80/15/5", "waiting": 0, "costPerHour": "3.20"}
+    text = picture(route_as_text(said))
+    assert "\nMeasured\n" in text
+    assert "80/15/5" in text
+
+
 def test_a_tier_names_the_routes_that_it_serves() -> None:
     other = replace(told(spec("large")), key=RouteKey("team", "other"))
     said = explain(TIERS["small"], NOW, [told(), other, replace(told(), spec=None)])

@@ -10,9 +10,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from tests.builders.routes import route, snapshot, spec, tier
 from tierwise import reasons
+from tierwise.api.modelroute_status import ModelRouteStatus
 from tierwise.decide.routes import plan_routes
 from tierwise.report.route_metrics import RouteMetrics
-from tierwise.report.routes import report_route
+from tierwise.report.routes import RouteReport, report_route
 from tierwise.types import ActionError, ChildEvent, RouteChild, RouteKey, RouteOutcome, RoutePlan, RouteView, TierView
 
 LABELS = {"route_namespace": "team", "route": "chat"}
@@ -60,6 +61,16 @@ def test_only_the_present_state_is_shown(registry: CollectorRegistry, metrics: R
     show(metrics, WELL)
     assert registry.get_sample_value("tierwise_route_state", LABELS | {"state": "Degraded"}) is None
     assert registry.get_sample_value("tierwise_route_state", LABELS | {"state": "Ready"}) == 1
+
+
+def test_money_is_shown_while_there_is_a_budget(registry: CollectorRegistry, metrics: RouteMetrics) -> None:
+    key = RouteKey("team", "chat")
+    for spent, expected in (("12.34/100", (12.34, 100)), ("", (None, None)), ("0.00/1.5", (0, 1.5))):
+        metrics.update(
+            [key], [], [], [RouteReport(key, "uid", ModelRouteStatus(ready="1/1", tiers="1/1", spent=spent))]
+        )
+        get = registry.get_sample_value
+        assert (get("tierwise_route_spent_usd", LABELS), get("tierwise_route_budget_usd", LABELS)) == expected
 
 
 def test_decisions_writes_and_errors_are_counted(registry: CollectorRegistry, metrics: RouteMetrics) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from tests.builders.routes import route, snapshot, spec, tier
+from tests.unit.decide.make import spec as make_spec
+from tests.unit.decide.test_from_zero import last_change
 from tests.unit.report.cases import NOW, pod, waiting
 from tierwise import reasons
 from tierwise.decide.routes import plan_routes
@@ -59,6 +62,13 @@ def seen(**changes: Any) -> RouteView:
     return replace(Case().view, **changes)
 
 
+def asleep(name: str) -> TierView:
+    """A tier at zero, where we put it."""
+    found = tier(name, make_spec(minReplicas=0), ready=False)
+    down = replace(found.workloads[0], pods=(), deployment=replace(found.deployments[0], spec_replicas=0))
+    return last_change(replace(found, workloads=(down,)), 0)
+
+
 WAITING = pod("chat-router-1", ready=False, waiting_reason="ImagePullBackOff", waiting_message="no such image")
 SILENT = (tier("small", ready=False), tier("large", ready=False))
 MOUNTING = waiting("chat-router-9", "ContainerCreating", mounting=True)
@@ -69,9 +79,19 @@ def keyed() -> RouteObject:
     return route(given=spec("small", "large", clients={"secretName": "chat-clients"}))
 
 
+def poor() -> RouteObject:
+    """A route whose budget is spent, by routers that are gone."""
+    began = f"{datetime.fromtimestamp(NOW, UTC):%Y-%m-01T00:00:00Z}"
+    budget = {"period": began, "spent": "10", "vanished": "10"}
+    return route(given=spec("small", "large", budget={"amount": "10"}), status={"budget": budget})
+
+
 CASES: dict[str, tuple[Case, tuple[str, str]]] = {
     "well": (Case(), ("Ready", reasons.ROUTE_READY)),
     "one tier is silent": (Case(tiers=(TIERS[0], SILENT[1])), ("Degraded", reasons.SOME_TIERS_READY)),
+    "one tier is at zero": (Case(tiers=(TIERS[0], asleep("large"))), ("Ready", reasons.ROUTE_READY)),
+    "all tiers are at zero": (Case(tiers=(asleep("small"), asleep("large"))), ("Ready", reasons.ROUTE_READY)),
+    "one is at zero and one silent": (Case(tiers=(SILENT[0], asleep("large"))), ("Degraded", reasons.SOME_TIERS_READY)),
     "all tiers are silent": (Case(tiers=SILENT), ("Failed", reasons.NO_TIER_READY)),
     "starting": (Case(view=seen(children=(deployment(0),))), ("Starting", reasons.ROUTER_STARTING)),
     "no children yet": (Case(view=seen(children=())), ("Starting", reasons.ROUTER_STARTING)),
@@ -95,6 +115,7 @@ CASES: dict[str, tuple[Case, tuple[str, str]]] = {
         ("Failed", reasons.ROUTER_STUCK),
     ),
     "a Secret is missing": (Case(view=seen(route=keyed(), pods=(MOUNTING,))), ("Degraded", reasons.SECRET_MISSING)),
+    "the budget is spent": (Case(view=seen(route=poor())), ("Degraded", reasons.BUDGET_SPENT)),
     "a tier is missing": (Case(tiers=(TIERS[0],)), ("Degraded", reasons.TIER_NOT_FOUND)),
     "the spec is not understood": (
         Case(view=seen(route=replace(Case().view.route, spec=None, invalid="no tiers"))),
@@ -160,3 +181,10 @@ def test_a_change_for_the_worse_is_a_warning_and_recovery_is_told() -> None:
     after = replace(well.view, route=replace(well.view.route, status=ill))
     (event,) = replace(well, view=after).report().events
     assert (event.reason, event.warning) == (reasons.ROUTE_READY, False)
+
+
+def test_who_is_at_zero_is_named() -> None:
+    case = Case(tiers=(TIERS[0], asleep("large")))
+    (said,) = [each.message for each in case.verdicts() if each.type == reasons.READY]
+    assert "the next request starts a replica of: large" in said
+    assert case.report().status.tiers == "1/2"

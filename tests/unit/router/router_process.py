@@ -67,10 +67,17 @@ class RouterProcess:
 def router(route: dict[str, Any], folder: Path, *options: str, wait_seconds: float = 60) -> Iterator[RouterProcess]:
     """Start it and wait until it listens."""
     (folder / "route.yaml").write_text(yaml.safe_dump(route))
+    with started(folder, "--file", str(folder / "route.yaml"), *options, wait_seconds=wait_seconds) as process:
+        yield process
+
+
+@contextmanager
+def started(folder: Path, *options: str, wait_seconds: float = 60) -> Iterator[RouterProcess]:
+    """Start a router with these options and wait until it listens."""
     command = [*([] if "--port" in options else ["--port", "0"]), "--metrics-port", "0", *options]
     with (folder / "access.log").open("a") as log, (folder / "errors.log").open("w") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tierwise_operator", "router", "--file", str(folder / "route.yaml"), *command],
+            [sys.executable, "-m", "tierwise_operator", "router", *command],
             stdout=log,
             stderr=errors,
             text=True,

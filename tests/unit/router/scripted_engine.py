@@ -15,11 +15,26 @@ from typing import Any, cast
 Seen = list[tuple[dict[str, Any], dict[str, str]]]
 
 
+class EngineLoad:
+    """How many requests an engine works on, and for how many seconds it has worked on any."""
+
+    def __init__(self) -> None:
+        self.running = 0
+        self.busy_seconds = 0.0
+        self._since = 0.0
+
+    def changes(self, by: int) -> None:
+        now = asyncio.get_running_loop().time()
+        self.busy_seconds += now - self._since if self.running else 0.0
+        self.running, self._since = self.running + by, now
+
+
 class ScriptedEngine(asyncio.Protocol):
     """One connection. `seen` gets the body and the headers of every request."""
 
-    def __init__(self, seen: Seen, open_now: set[asyncio.Transport]) -> None:
+    def __init__(self, seen: Seen, open_now: set[asyncio.Transport], load: EngineLoad) -> None:
         self._seen = seen
+        self._load = load
         self._open = open_now
         self._data = b""
         self._transport: asyncio.Transport
@@ -42,7 +57,7 @@ class ScriptedEngine(asyncio.Protocol):
             body = self._data[end + 4 : end + 4 + length]
             self._data = self._data[end + 4 + length :]
             if lines[0].startswith("GET"):
-                self._send(404, b"{}")
+                self._send(200, f"vllm:num_requests_running {self._load.running}\n".encode())
                 continue
             values = json.loads(body)
             self._seen.append((values, headers))
@@ -51,9 +66,14 @@ class ScriptedEngine(asyncio.Protocol):
     def _answer(self, values: dict[str, Any]) -> None:
         script = json.loads(values["messages"][-1]["content"])
         if wait := script.pop("wait", 0):
-            asyncio.get_running_loop().call_later(wait, self._write, values, script)
+            self._load.changes(1)
+            asyncio.get_running_loop().call_later(wait, self._finish, values, script)
         else:
             self._write(values, script)
+
+    def _finish(self, values: dict[str, Any], script: dict[str, Any]) -> None:
+        self._load.changes(-1)
+        self._write(values, script)
 
     def _write(self, values: dict[str, Any], script: dict[str, Any]) -> None:
         if "status" in script:
@@ -97,11 +117,12 @@ def _said(script: dict[str, Any]) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def scripted_engine(seen: Seen) -> AsyncIterator[str]:
-    """Its URL."""
+async def scripted_engine(seen: Seen, load: EngineLoad | None = None) -> AsyncIterator[str]:
+    """Its URL. `load` learns what it works on."""
+    known = load or EngineLoad()
     connections: set[asyncio.Transport] = set()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: ScriptedEngine(seen, connections), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: ScriptedEngine(seen, connections, known), "127.0.0.1", 0)
     try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:

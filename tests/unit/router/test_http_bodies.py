@@ -52,6 +52,23 @@ async def test_a_stranger_is_refused_before_a_byte_of_the_body_has_come(size: in
         assert up.seen == []
 
 
+async def test_one_who_goes_on_sending_is_read_from_for_a_while_and_no_longer() -> None:
+    async with closed_route() as (router, _), router.client() as client:
+        client.say(head(31 * MIB))
+        await until(lambda: router.server.connections and router.only._lingering)
+        connection, began = router.only, asyncio.get_running_loop().time()
+        await asyncio.sleep(0.3)
+        client.say(b"x" * 1000)
+        await asyncio.sleep(0.05)
+        connection.check(began + 2.2)
+        assert connection in router.server.connections, "it has sent something 2 s before"
+        connection._lingers_since -= 10.0
+        client.say(b"x" * 1000)
+        await asyncio.sleep(0.05)
+        connection.check(began + 2.5)
+        await router.until_quiet()
+
+
 async def test_a_stranger_behind_another_request_is_refused_in_its_turn() -> None:
     async with closed_route() as (router, up), router.client() as client:
         client.say(post(chat(), extra=KNOWN) + head(5 * MIB) + b"x" * 1000)

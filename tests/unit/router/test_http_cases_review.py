@@ -5,7 +5,16 @@ from __future__ import annotations
 import asyncio
 
 from tests.unit.router.running_router import chat, post, route, running, tier, until
-from tests.unit.router.scripted_upstream import COMPLETION, Do, upstream
+from tests.unit.router.scripted_upstream import (
+    COMPLETION,
+    GOOD_STREAM,
+    ROLE,
+    STREAM_HEAD,
+    Do,
+    chunk,
+    upstream,
+    word,
+)
 from tierwise.routing.route import Deadlines, QueueLimits
 
 NOT_FOUND = b"HTTP/1.1 404 Not Found\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
@@ -48,6 +57,17 @@ async def test_no_client_takes_a_provider_away_from_the_others_by_asking_for_wha
         for _ in range(4):
             assert (await router.ask(post(chat()))).status == 502
         assert (await router.ask(post(chat()))).status == 200
+
+
+async def test_a_provider_whose_streams_all_break_after_their_first_content_is_left_alone() -> None:
+    async with (
+        upstream(default=[STREAM_HEAD, chunk(ROLE), chunk(word("Hel")), 0.02, Do.CLOSE]) as one,
+        upstream(default=GOOD_STREAM) as two,
+        running(route(tier("a", one, provider=True), tier("b", two))) as router,
+    ):
+        got = [await router.ask(post(chat(True))) for _ in range(5)]
+        assert [each.whole for each in got] == [False, False, False, True, True]
+        assert [each.headers["x-tierwise-tier"] for each in got] == ["a", "a", "a", "b", "b"]
 
 
 async def test_a_model_of_any_length_is_not_echoed_or_written_down() -> None:

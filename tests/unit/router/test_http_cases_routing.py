@@ -34,7 +34,17 @@ from tests.unit.router.scripted_upstream import (
     word,
 )
 from tierwise.routing.cost import Usage
-from tierwise.routing.route import Budget, Deadlines, Overflow, QueueLimits, RouteTier, Tariff, TokenRates, WhenSpent
+from tierwise.routing.route import (
+    Budget,
+    Deadlines,
+    Overflow,
+    QueueLimits,
+    RouteTier,
+    Tariff,
+    TokenRates,
+    Use,
+    WhenSpent,
+)
 
 PINGS: list[Step] = [chunk(b": ping\n\n"), 0.02] * 200
 PRICES_TIMES_TEN = TokenRates(*map(Decimal, (10, 10, 10, 20)))
@@ -175,7 +185,44 @@ async def test_case_24_with_no_replica_ready_the_router_is_and_the_demand_is_cou
         assert {(one.status, one.code, one.headers["retry-after"]) for one in got} == {(503, "no_replica_ready", "30")}
         assert (await router.ask(b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n")).status == 200
         assert router.state.tiers["a"].counts.wanted == 3
-        assert router.state.tiers["a"].counts.refused == {"queue_timeout": 3}
+        assert {why: count for why, count in router.state.tiers["a"].counts.refused.items() if count} == {
+            "queue_timeout": 3
+        }
+
+
+@pytest.mark.parametrize("limits", [QueueLimits(10, 1.0, 0.05), QueueLimits(0, 1.0, 0.05)])
+async def test_case_24_who_finds_no_replica_is_told_how_long_one_takes_to_start(limits: QueueLimits) -> None:
+    sleeping = RouteTier("a", "m", service="a", startup_seconds=95)
+    async with running(route(sleeping, queue=limits)) as router:
+        got = await router.ask(post(chat()))
+        assert (got.status, got.headers["retry-after"]) in ((503, "95"), (429, "95"))
+
+
+async def test_case_24_those_that_wait_for_a_start_are_all_answered_by_it() -> None:
+    sleeping = RouteTier("a", "m", service="a", concurrency=64)
+    async with (
+        upstream(default=[answer(COMPLETION)]) as up,
+        running(route(sleeping, queue=QueueLimits(100, 0.05, 5.0))) as router,
+    ):
+        asked = [asyncio.create_task(router.ask(post(chat()))) for _ in range(21)]
+        await until(lambda: router.state.tiers["a"].waiting == 21)
+        router.state.tiers["a"].set_replicas({"a-0": up.url}, started=True)
+        assert [one.status for one in await asyncio.gather(*asked)] == [200] * 21
+
+
+async def test_case_24_with_an_overflow_tier_nobody_waits_and_the_demand_is_counted() -> None:
+    sleeping = RouteTier("a", "m", service="a")
+    async with (
+        upstream(default=[answer(COMPLETION)]) as up,
+        running(route(sleeping, tier("b", up, provider=True, use=Use.OVERFLOW))) as router,
+    ):
+        got = [await router.ask(post(chat())) for _ in range(3)]
+        assert {(one.status, one.headers["x-tierwise-tier"], one.headers["x-tierwise-reason"]) for one in got} == {
+            (200, "b", "Spill")
+        }
+        counts = router.state.tiers["a"].counts
+        assert (counts.wanted, counts.refused["spilled"]) == (3, 3)
+        assert (router.state.tiers["b"].counts.wanted, router.state.tiers["b"].counts.refused["spilled"]) == (0, 0)
 
 
 def _limited(code: str, headers: str = "", kind: str = "insufficient_quota") -> bytes:
@@ -194,6 +241,19 @@ async def test_case_25_what_a_provider_calls_exhausted_goes_to_the_next_tier_and
             assert (got.status, got.headers["x-tierwise-tier"]) == (200, "b")
         assert len(one.seen) == 1
         assert router.state.tiers["a"].resting(time.monotonic() + 200)
+
+
+@pytest.mark.parametrize(("said", "told"), [("40", range(35, 41)), ("4", range(1, 5)), ("1000", range(120, 121))])
+async def test_a_client_is_told_when_the_provider_is_asked_again(said: str, told: range) -> None:
+    async with (
+        upstream(default=[_limited("rate_limit_exceeded", f"retry-after: {said}\r\n")]) as one,
+        running(route(tier("a", one, provider=True))) as router,
+    ):
+        await router.ask(post(chat()))
+        got = await router.ask(post(chat()))
+        assert (got.status, got.code) == (429, "provider_resting")
+        assert int(got.headers["retry-after"]) in told
+        assert len(one.seen) == 1
 
 
 async def _after_limit(headers: str, code: str = "rate_limit_exceeded") -> tuple[Answered, int, float]:

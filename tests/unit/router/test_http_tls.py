@@ -176,7 +176,7 @@ async def test_renewal_is_noticed_by_itself_and_a_complaint_is_said_once(
 
 
 async def test_a_client_that_is_gone_is_noticed_over_tls_too(tmp_path: Path) -> None:
-    script = [STREAM_HEAD, chunk(word("Hel")), Do.HOLD]
+    script: list[Step] = [STREAM_HEAD, chunk(word("Hel")), Do.HOLD]
     async with secure(tmp_path, script) as here, here.router.client(here.trust) as client:
         client.say(post(chat(stream=True)))
         await client.reader.readuntil(b"Hel")
@@ -186,7 +186,7 @@ async def test_a_client_that_is_gone_is_noticed_over_tls_too(tmp_path: Path) -> 
 
 
 async def test_a_broken_answer_is_not_ended_in_order_over_tls(tmp_path: Path) -> None:
-    script = [STREAM_HEAD, chunk(word("Hel")), Do.RESET]
+    script: list[Step] = [STREAM_HEAD, chunk(word("Hel")), Do.RESET]
     async with secure(tmp_path, script) as here, here.router.client(here.trust) as client:
         answered = await client.ask(post(chat(stream=True)))
         assert not answered.whole

@@ -19,9 +19,10 @@ from tests.unit.router.test_endpoints import endpoint, part
 from tierwise.errors import Invalid, Transient
 from tierwise.observe.route_object import route_object
 from tierwise.ports import ObjectRef
+from tierwise.routing.budget import Lease
 from tierwise.routing.route import Use
 from tierwise_router import kubernetes_source
-from tierwise_router.kubernetes_source import KubernetesSource, load
+from tierwise_router.kubernetes_source import KubernetesSource, Place, lease_of, load
 from tierwise_router.purse import Purse
 from tierwise_router.router_state import Clocks, RouterState
 from tierwise_router.source import TLSFiles
@@ -77,11 +78,11 @@ def test_the_ladder_becomes_the_tiers(tmp_path: Path) -> None:
     assert loaded.route.model_names == ("chat",)
 
 
-def test_the_routers_share_the_money(tmp_path: Path) -> None:
+def test_the_routers_share_the_cap_of_spilling_and_not_the_budget(tmp_path: Path) -> None:
     money = {"budget": {"amount": "10"}, "overflow": {"maxCostPerHour": "2"}, "replicas": 4}
     made = load(route_object(model_route(SERVED, **money)), tmp_path).route
     assert made.budget is not None
-    assert (made.budget.amount, made.overflow.max_cost_per_hour) == (Decimal("2.5"), Decimal("0.5"))
+    assert (made.budget.amount, made.overflow.max_cost_per_hour) == (Decimal(10), Decimal("0.5"))
 
 
 def test_client_keys_come_from_the_mounted_secret(tmp_path: Path) -> None:
@@ -156,12 +157,12 @@ async def _run(part: Callable[[], Awaitable[None]]) -> None:
 @asynccontextmanager
 async def followed(api: Api, folder: Path) -> AsyncIterator[RouterState]:
     """A router's state that follows the source."""
-    source = KubernetesSource(api, "team", "chat", folder)
+    source = KubernetesSource(api, Place("team", "chat", folder, "pod-1"))
     tasks = [asyncio.create_task(_run(part)) for part in source.parts.values()]
     try:
         loaded = await asyncio.wait_for(source.first(), 5)
         clocks = Clocks(time.monotonic, lambda: datetime.now(UTC), lambda: "req")
-        purse = Purse(None, loaded.route.overflow, clocks.now, clocks.monotonic)
+        purse = Purse(loaded.route.budget, loaded.route.overflow, clocks.now, clocks.monotonic, leased=True)
         state = RouterState.of(loaded.route, clocks, purse, dict(loaded.keys))
         tasks.append(asyncio.create_task(source.follow(state)))
         yield state
@@ -212,7 +213,7 @@ async def test_a_router_is_there_before_any_replica_is(tmp_path: Path) -> None:
 async def test_the_first_route_is_waited_for_while_the_server_is_away_or_nothing_is_resolved(tmp_path: Path) -> None:
     api = Api()
     api.away = True
-    source = KubernetesSource(api, "team", "chat", tmp_path)
+    source = KubernetesSource(api, Place("team", "chat", tmp_path))
     reading = asyncio.create_task(_run(source.parts["the ModelRoute"]))
     first = asyncio.create_task(source.first())
     await asyncio.sleep(0.2)
@@ -294,3 +295,68 @@ async def test_other_routes_of_the_namespace_are_none_of_this_router(tmp_path: P
     api.put("modelroutes", other, model_route(SERVED))
     async with followed(api, tmp_path) as state:
         assert state.route.name == "chat"
+
+
+def leased(
+    amount: str, *, router: str = "pod-1", left: str = "0", expires: str = "2126-11-29T12:15:00Z"
+) -> dict[str, Any]:
+    lease = {"router": router, "amount": amount, "expires": expires}
+    return {"period": "2026-11-29T00:00:00Z", "left": left, "leases": [lease]}
+
+
+async def test_a_router_spends_within_its_lease_and_none_without_one(tmp_path: Path) -> None:
+    api = Api()
+    route = model_route(SERVED, budget={"amount": "10"})
+    api.put("modelroutes", route)
+    async with followed(api, tmp_path) as state:
+        purse = state.purse
+        assert purse.hold(Decimal("0.01"), spilled=False) is None
+        assert purse.refusal() == (15.0, False)
+        route["status"]["budget"] = leased("0.05")
+        api.put("modelroutes", route)
+        await until(lambda: purse.account is not None and purse.account.allowance)
+        assert purse.hold(Decimal("0.04"), spilled=False) is not None
+        assert purse.hold(Decimal("0.02"), spilled=False) is None
+        seconds, final = purse.refusal()
+        assert (0 < seconds <= 120, final) == (True, True)
+        route["status"]["budget"] = leased("0.07", left="1")
+        api.put("modelroutes", route)
+        await until(lambda: purse.account is not None and purse.account.allowance > Decimal("0.05"))
+        assert purse.hold(Decimal("0.03"), spilled=False) is not None
+        assert purse.refusal() == (15.0, False)
+        assert purse.largest == Decimal("0.04")
+
+
+def test_only_a_lease_of_its_own_that_can_be_read_is_one() -> None:
+    def read(given: dict[str, Any] | None, router: str = "pod-1") -> Any:
+        status = route_object({**model_route(SERVED), "status": {"budget": given} if given else {}}).status
+        return lease_of(status.budget, router)
+
+    assert read(leased("1.5", left="2")) == Lease(
+        datetime(2026, 11, 29, tzinfo=UTC), Decimal("1.5"), datetime(2126, 11, 29, 12, 15, tzinfo=UTC), Decimal(2)
+    )
+    for given in (
+        None,
+        leased("1", router="pod-2"),
+        leased("x"),
+        leased("NaN"),
+        leased("1", expires="2126-11-29T00:00"),
+    ):
+        assert read(given) is None
+    assert read(leased("1"), "") is None
+
+
+def test_what_is_spent_is_known_though_the_rest_of_a_status_cannot_be_read() -> None:
+    given = {**model_route(SERVED), "status": {"conditions": "none", "budget": leased("1.5")}}
+    status = route_object(given).status
+    assert status.ladder == []
+    assert status.budget is not None
+    assert status.budget.leases[0].amount == "1.5"
+
+
+def test_answers_that_a_provider_bills_otherwise_have_their_own_prices(tmp_path: Path) -> None:
+    put_key(tmp_path)
+    more = {"serviceTierPrices": {"flex": {"input": "1", "output": "5"}, "batch": {"input": "0.5", "output": "2"}}}
+    (tier,) = load(route_object(model_route({**BOUGHT, **more})), tmp_path).route.tiers
+    found = {name: (rates.input, rates.output) for name, rates in tier.tariff.by_service_tier.items()}
+    assert found == {"flex": (Decimal(1), Decimal(5)), "batch": (Decimal("0.5"), Decimal(2))}

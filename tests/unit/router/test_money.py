@@ -20,6 +20,7 @@ RATES = {
 }
 KINDS = {"input": "inputTokens", "cachedInput": "cachedInputTokens", "cacheWrite": "cacheWriteTokens"}
 FLEX = {"input": "0.125", "output": "1"}
+BATCH = {"input": "0.0625", "cachedInput": "0.00625", "output": "0.5"}
 
 
 def route(url: str, **more: Any) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def route(url: str, **more: Any) -> dict[str, Any]:
             "model": "d",
             "provider": {"baseURL": url + "/v1"},
             "prices": RATES["dear"],
-            "serviceTierPrices": {"flex": FLEX},
+            "serviceTierPrices": {"flex": FLEX, "batch": BATCH},
         },
     ]
     return {"modelNames": ["mixed"], "tiers": tiers, **more}
@@ -77,8 +78,8 @@ async def test_ten_thousand_requests_over_four_tiers_cost_what_the_formula_says(
             said["cut"], fields["stream"] = 1, True
         elif what < 0.09:
             del said["usage"]
-        elif what < 0.15:
-            said["service_tier"] = "flex"
+        elif what < 0.2:
+            said["service_tier"] = chance.choice(["flex", "batch"])
         return said, fields
 
     async with scripted_engine([]) as url:
@@ -101,17 +102,21 @@ async def test_ten_thousand_requests_over_four_tiers_cost_what_the_formula_says(
     assert len({line["id"] for line in lines}) == len(lines)
     assert {line["outcome"] for line in lines} == {"ok", "client_gone", "broken", "refused"}
     cost: dict[str, Decimal] = {}
+    billed_as: set[int] = set()
     tokens: dict[tuple[str, str], int] = {}
     for line in lines:
         assert sum((Decimal(charge["costUSD"]) for charge in line["charges"]), Decimal(0)) == Decimal(line["costUSD"])
         for charge in line["charges"]:
             tier, paid = charge["tier"], Decimal(charge["costUSD"])
             if tier in RATES:
-                prices = [RATES[tier]] + ([FLEX] if tier == "dear" else [])
-                assert paid in [expected(charge, rates) for rates in prices]
+                prices = [RATES[tier]] + ([FLEX, BATCH] if tier == "dear" else [])
+                fitting = [number for number, rates in enumerate(prices) if paid == expected(charge, rates)]
+                assert fitting
+                billed_as.update(fitting if paid else ())
             cost[tier] = cost.get(tier, Decimal(0)) + paid
             for kind in ("input", "cachedInput", "cacheWrite", "output"):
                 tokens[tier, kind] = tokens.get((tier, kind), 0) + charge[kind + "Tokens"]
+    assert billed_as == {0, 1, 2}
     for tier, amount in cost.items():
         assert metrics[f'tierwise_router_cost_usd_total{{tier="{tier}"}}'] == pytest.approx(float(amount), rel=1e-12)
     names = {"input": "input", "cachedInput": "cached_input", "cacheWrite": "cache_write", "output": "output"}

@@ -11,7 +11,7 @@ import pytest
 
 from tierwise.routing.route import Budget, Overflow, Priority, QueueLimits, RouteTier
 from tierwise_router.purse import Purse
-from tierwise_router.tier import QueueFull, QueueTimeout, Slot, Tier, Wish
+from tierwise_router.tier import REFUSALS, STARTUP_SECONDS, QueueFull, QueueTimeout, Slot, Tier, Wish
 
 LIMITS = QueueLimits(max_requests=2, timeout_seconds=1.0, startup_timeout_seconds=1.0)
 
@@ -143,6 +143,24 @@ def test_what_is_spent_in_a_new_period_is_written_down_as_well(tmp_path: Path) -
 def test_a_changed_cap_of_spilling_counts_from_now_on() -> None:
     purse = Purse(None, Overflow(), lambda: datetime.now(UTC), lambda: 0.0)
     assert purse.hold(Decimal(5), spilled=True) is not None
-    purse.limit_spilling(Overflow(max_cost_per_hour=Decimal(1)))
+    purse.serve(None, Overflow(max_cost_per_hour=Decimal(1)))
     assert purse.hold(Decimal(5), spilled=True) is None
     assert purse.hold(Decimal(5), spilled=False) is not None
+
+
+async def test_when_to_ask_again_is_how_long_a_start_takes_while_no_replica_is_ready() -> None:
+    found = Tier(RouteTier("small", "m", service="s", startup_seconds=300), asyncio.get_running_loop().time)
+    assert found.retry_after_seconds() == 300
+    found.set_replicas({"a": "http://a"})
+    assert found.retry_after_seconds() == 1
+    unknown = Tier(RouteTier("small", "m", service="s"), asyncio.get_running_loop().time)
+    assert unknown.retry_after_seconds() == STARTUP_SECONDS
+
+
+async def test_refusals_are_counted_from_the_start_on() -> None:
+    """The increase of a counter that appears at 1 is 0 to Prometheus."""
+    found = tier("http://a")
+    assert found.counts.refused == dict.fromkeys(REFUSALS, 0)
+    found.counts.want(spilled=True)
+    found.counts.want(spilled=False)
+    assert (found.counts.wanted, found.counts.refused["spilled"]) == (2, 1)

@@ -77,7 +77,7 @@ def test_half_open_it_lets_one_request_through() -> None:
     assert not breaker.allows(500.0)
 
 
-@pytest.mark.parametrize("end", ["succeeded", "given_up"])
+@pytest.mark.parametrize("end", ["succeeded", "begun", "given_up"])
 def test_when_that_one_ends_another_may_go(end: str) -> None:
     breaker, _ = opened()
     breaker.sent()
@@ -101,6 +101,36 @@ def test_a_probe_that_fails_opens_it_again() -> None:
     assert breaker.allows(16.0)
 
 
+def test_answers_that_begin_and_break_open_it_like_those_that_never_begin() -> None:
+    breaker = Breaker()
+    for place in range(3):
+        assert breaker.allows(float(place))
+        breaker.sent()
+        breaker.begun()
+        breaker.failed(float(place))
+    assert not breaker.allows(6.9)
+    assert breaker.allows(7.0)
+
+
+def test_an_answer_that_has_begun_lets_many_through_and_opens_it_again_when_it_breaks() -> None:
+    breaker, _ = opened()
+    breaker.sent()
+    breaker.begun()
+    for _ in range(5):
+        assert breaker.allows(6.0)
+        breaker.sent()
+    breaker.failed(6.0)
+    assert not breaker.allows(15.9)
+    assert breaker.allows(16.0)
+
+
+def test_an_answer_that_has_begun_before_it_opened_does_not_close_it() -> None:
+    breaker, _ = opened()
+    breaker.begun()
+    assert not breaker.allows(4.9)
+    assert breaker.allows(5.0)
+
+
 def test_a_closed_breaker_lets_many_through() -> None:
     breaker = Breaker()
     breaker.failed(0.0)
@@ -116,6 +146,17 @@ def test_a_rest_keeps_everybody_away_for_so_long() -> None:
     assert not breaker.allows(12.9)
     assert breaker.is_open(12.9)
     assert breaker.allows(13.0)
+
+
+def test_it_says_for_how_long_it_still_keeps_requests_away() -> None:
+    breaker = Breaker()
+    assert breaker.seconds_left(10.0) == 0.0
+    breaker.rest(10.0, 3.0)
+    assert breaker.seconds_left(11.0) == 2.0
+    for _ in range(3):
+        breaker.failed(11.0)
+    assert breaker.seconds_left(11.0) == 5.0
+    assert breaker.seconds_left(17.0) == 0.0
 
 
 def test_a_shorter_rest_does_not_end_a_longer_one() -> None:

@@ -225,3 +225,15 @@ def test_an_answer_within_its_limit_costs_no_more_than_the_estimate(
     written = data.draw(st.integers(0, prompt))
     output = data.draw(st.integers(0, min(4096, 1024 if limit is None else limit)))
     assert token_cost(Usage(prompt - written, 0, written, output), price) <= set_aside
+
+
+def test_an_estimate_is_the_dearer_of_what_is_asked_for_and_of_what_may_be_billed_instead() -> None:
+    ordinary, priority, flex = (TokenRates(*[Decimal(price)] * 4) for price in (1, 2, "0.5"))
+    tariff = Tariff(ordinary, {"priority": priority, "flex": flex})
+    asked = {name: estimate(1000, 1000, tariff, name) for name in ("", "default", "flex", "priority")}
+    assert asked == {
+        "": Decimal("0.002"),
+        "default": Decimal("0.002"),
+        "flex": Decimal("0.002"),
+        "priority": Decimal("0.004"),
+    }

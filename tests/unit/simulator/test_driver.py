@@ -90,3 +90,26 @@ async def test_an_idle_engine_has_no_timer() -> None:
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(asyncio.shield(pump), 0.1)
     pump.cancel()
+
+
+async def test_a_slow_engine_takes_so_many_times_as_long_and_then_its_own_time_again() -> None:
+    driven = driver()
+    pump = asyncio.create_task(driven.run())
+    loop = asyncio.get_running_loop()
+    driven.slow(1e9)
+    hangs = submit(driven, "hangs", 10, 5)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(hangs.changed.wait(), 0.5)
+    driven.slow(1.0)
+    await asyncio.wait_for(hangs.changed.wait(), 10)
+    assert hangs.done()
+    driven.slow(20.0)
+    slow, began = submit(driven, "slow", 10, 20), loop.time()
+    await asyncio.wait_for(slow.changed.wait(), 30)
+    took = loop.time() - began
+    driven.slow(1.0)
+    quick, began = submit(driven, "quick", 10, 20), loop.time()
+    await asyncio.wait_for(quick.changed.wait(), 30)
+    assert took > 5 * (loop.time() - began)
+    assert quick.done()
+    pump.cancel()

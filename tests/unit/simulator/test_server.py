@@ -242,6 +242,24 @@ def test_sudden_death_leaves_its_message_as_the_last_line() -> None:
         assert server.process.stderr.read().splitlines()[-1] == "CUDA error: unspecified launch failure"
 
 
+def test_an_engine_that_hangs_keeps_its_server_well() -> None:
+    with vllm() as server:
+        assert server.get("/sim/slow", {"times": 1e9})[0] == 200
+        hangs = Background(server, 5, stream=False)
+        assert server.get("/health")[0] == 200
+        assert server.get("/metrics")[0] == 200
+        assert hangs.answer == (0, "")
+        assert server.get("/sim/slow", {"times": 1})[0] == 200
+        hangs.join()
+        assert hangs.answer[0] == 200
+
+
+def test_an_engine_cannot_be_slowed_by_nonsense() -> None:
+    with vllm() as server:
+        for times in (0, 0.5, 1e10, True, "2", None):
+            assert server.get("/sim/slow", {"times": times})[0] == 400, times
+
+
 def test_sigterm_during_the_load_ends_at_once() -> None:
     with vllm(LOAD_SECONDS="60", wait_seconds=0) as loading:
         assert loading.process.stdout is not None

@@ -1,8 +1,8 @@
 """Renders what a route is made of: the Deployment of its routers, their Service, and what both need.
 
 A change of the pod template replaces all routers, one after the other and each drained, so nothing may stand in it that
-the routers read by themselves: policy, limits and tiers they take from the ModelRoute. The budget is the exception,
-since a router counts money from its start on.
+the routers read by themselves: policy, limits, tiers and money they take from the ModelRoute. What a router has spent
+is kept beside it in the pod, so that a container that starts again goes on with the lease of its pod.
 
 Secrets are mounted, not read: a missing one keeps the new pods from starting, which shows, while the old ones serve on.
 
@@ -48,6 +48,7 @@ OPENAI_PORT, METRICS_PORT = 8080, 9090
 PRE_STOP_SECONDS = 5  # until every endpoint list has dropped the pod
 MARGIN_SECONDS = 30  # for that, and for the end of the process
 NAME_LABEL = "app.kubernetes.io/name"
+_POD_UID = {"name": "POD_UID", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.uid"}}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,7 @@ def _deployment(parts: RouterParts) -> Manifest:
         "strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}, "type": "RollingUpdate"},
         "template": {
             "metadata": {
-                "annotations": _annotations(parts.spec, parts.account),
+                "annotations": _annotations(parts.account),
                 "labels": {**_selector(route), NAME_LABEL: "tierwise-router"},
             },
             "spec": _pod(parts),
@@ -145,13 +146,8 @@ def _deployment(parts: RouterParts) -> Manifest:
     return {"spec": spec}
 
 
-def _annotations(spec: ModelRouteSpec, account: str) -> dict[str, str]:
-    said = {"kubectl.kubernetes.io/default-container": CONTAINER, "tierwise.io/service-account": account}
-    if spec.budget is not None:
-        # Each router has a share of it.
-        budget = [spec.budget.model_dump(mode="json"), spec.replicas]
-        said["tierwise.io/budget"] = digest(budget)
-    return said
+def _annotations(account: str) -> dict[str, str]:
+    return {"kubectl.kubernetes.io/default-container": CONTAINER, "tierwise.io/service-account": account}
 
 
 def _pod(parts: RouterParts) -> Manifest:
@@ -200,10 +196,12 @@ def _container(
             f"--metrics-port={METRICS_PORT}",
             f"--drain-seconds={spec.drain_seconds}",
             f"--secrets={ROUTER_SECRETS}",
+            "--router-id=$(POD_UID)",
+            "--spending-file=/tmp/spending.json",
             f"--body-memory-mib={pod.body_memory_mib}",
             "--log-format=json",
         ],
-        **({"env": [dict(one) for one in pod.env]} if pod.env else {}),
+        "env": [_POD_UID, *map(dict, pod.env)],
         "image": pod.image,
         "imagePullPolicy": pod.pull_policy,
         "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},

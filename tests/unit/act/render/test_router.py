@@ -149,8 +149,7 @@ def test_only_what_a_router_does_not_read_by_itself_restarts_it() -> None:
     assert template(policy={"rules": [{"name": "r", "match": {"tools": True}, "tier": "small"}]}) == plain
     assert template(queue={"maxRequests": 7}, deadlines={"requestSeconds": 9}, modelNames=["x"]) == plain
     assert template(overflow={"startPercent": 120}, directAccess=False, replicas=4) == plain
-    budget = template(budget={"amount": "10"})
-    assert len({plain, budget, template(budget={"amount": "11"}), template(budget={"amount": "10"}, replicas=4)}) == 4
+    assert template(budget={"amount": "10"}) == plain
     assert template(drainSeconds=1) != plain
     assert template(tls={"secretName": "a"}) != plain
 
@@ -178,3 +177,12 @@ def test_defaults_of_the_api_server_are_no_difference_and_an_edit_is() -> None:
     edited["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"] = "Always"
     edited["spec"]["template"]["spec"]["containers"].append({"name": "beside"})
     assert lacking(deployment, edited) == ("spec.template.spec.containers[router].imagePullPolicy",)
+
+
+def test_a_router_knows_whose_lease_is_its_own_and_keeps_what_it_spent_with_its_pod() -> None:
+    pod = pod_of(rendered())
+    (container,) = pod["containers"]
+    assert {"--router-id=$(POD_UID)", "--spending-file=/tmp/spending.json"} <= set(container["args"])
+    field = {"apiVersion": "v1", "fieldPath": "metadata.uid"}
+    assert container["env"] == [{"name": "POD_UID", "valueFrom": {"fieldRef": field}}]
+    assert {"emptyDir": {}, "name": "tmp"} in pod["volumes"]

@@ -1,0 +1,43 @@
+"""Decides whether the status of a route must be written now.
+
+Every router of the route and this operator are woken by a write. The ladder, the leases and the conditions are what
+they and people wait for, and are written at once; what only follows the load waits, as for tiers (`throttle`).
+"""
+
+from __future__ import annotations
+
+from tierwise.api.modelroute_status import BudgetStatus, ModelRouteStatus
+from tierwise.report.throttle import QUIET_SECONDS
+
+_VOLATILE = (
+    "requests_per_second",
+    "share",
+    "cost_per_hour",
+    "spent",
+    "waiting",
+    "spilled",
+    "fallbacks",
+    "ttft_p95_seconds",
+)
+
+
+def should_write_route(old: ModelRouteStatus, new: ModelRouteStatus, last_write_age: float | None) -> bool:
+    """Whether `new` must replace `old` now. `last_write_age`: seconds since this process last wrote the status of
+    this route, None when it never did."""
+    if old == new:
+        return False
+    if _important(old) != _important(new):
+        return True
+    return last_write_age is None or last_write_age >= QUIET_SECONDS
+
+
+def _important(status: ModelRouteStatus) -> ModelRouteStatus:
+    blank = ModelRouteStatus()
+    budget = None if status.budget is None else _leases(status.budget)
+    return status.model_copy(update={**{name: getattr(blank, name) for name in _VOLATILE}, "budget": budget})
+
+
+def _leases(budget: BudgetStatus) -> BudgetStatus:
+    """Without what is only told, and not acted on."""
+    leases = [lease.model_copy(update={"spent": ""}) for lease in budget.leases]
+    return budget.model_copy(update={"spent": "", "leases": leases})
