@@ -38,7 +38,7 @@ def _read(kubectl: Kubectl, *files: Path) -> list[str]:
 
 
 def test_kubernetes_knows_every_field_of_the_ingresses_and_the_policy(kubectl: Kubectl) -> None:
-    assert _read(kubectl, FOLDER / "ingress.yaml", FOLDER / "engines-networkpolicy.yaml") == [
+    assert _read(kubectl.within("models"), FOLDER / "ingress.yaml", FOLDER / "engines-networkpolicy.yaml") == [
         "ingress.networking.k8s.io/chat created (server dry run)",
         "ingress.networking.k8s.io/chat-community created (server dry run)",
         "networkpolicy.networking.k8s.io/tierwise-engines created (server dry run)",
@@ -49,9 +49,12 @@ def test_kubernetes_knows_every_field_of_the_charts_policies(kubectl: Kubectl, t
     rendered = yaml.safe_load_all((REPO / "tests/golden/chart/everything.yaml").read_text(encoding="utf-8"))
     policies = [each for each in rendered if each and each["kind"] == "NetworkPolicy"]
     own = [each for each in policies if each["metadata"]["namespace"] != "tierwise-system"]
-    path = tmp_path / "policies.yaml"
-    path.write_text(yaml.safe_dump_all(own))
-    assert _read(kubectl, path) == ["networkpolicy.networking.k8s.io/tw-routers created (server dry run)"] * 2
+    assert [each["metadata"]["namespace"] for each in own] == ["team-a", "team-b"]
+    for policy in own:
+        path = tmp_path / "policy.yaml"
+        path.write_text(yaml.safe_dump(policy))
+        said = _read(kubectl.within(policy["metadata"]["namespace"]), path)
+        assert said == ["networkpolicy.networking.k8s.io/tw-routers created (server dry run)"]
 
 
 def _gateway_apis() -> list[list[Path]]:
@@ -71,7 +74,7 @@ def test_the_gateway_api_knows_every_field_of_the_gateway_and_its_route(kubectl:
         try:
             crds = [f"crd/{kind}.gateway.networking.k8s.io" for kind in KINDS]
             kubectl("wait", "--for=condition=Established", *crds, "--timeout=30s")
-            assert _read(kubectl, FOLDER / "httproute.yaml") == [
+            assert _read(kubectl.within("models"), FOLDER / "httproute.yaml") == [
                 "gateway.gateway.networking.k8s.io/models created (server dry run)",
                 "httproute.gateway.networking.k8s.io/chat created (server dry run)",
             ]

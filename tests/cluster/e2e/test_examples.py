@@ -164,8 +164,8 @@ def _provider() -> list[Object]:
         "name": "api",
         "image": "vllm/vllm-openai:v0.33.0",
         "args": ["Qwen/Qwen3-8B", "--served-model-name=gpt-4.1-mini", f"--api-key={KEY}", "--port=8000"],
-        "ports": [{"containerPort": 8000}],
-        "readinessProbe": {"httpGet": {"path": "/health", "port": 8000}, "periodSeconds": 1},
+        "ports": [{"name": "api", "containerPort": 8000}],
+        "readinessProbe": {"httpGet": {"path": "/health", "port": "api"}, "periodSeconds": 1},
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
     }
     security = {"runAsNonRoot": True, "runAsUser": 2000, "seccompProfile": {"type": "RuntimeDefault"}}
@@ -180,7 +180,7 @@ def _provider() -> list[Object]:
             "apiVersion": "v1",
             "kind": "Service",
             "metadata": {"name": "provider"},
-            "spec": {"selector": labels, "ports": [{"port": 8000}]},
+            "spec": {"selector": labels, "ports": [{"name": "api", "port": 80, "targetPort": "api"}]},
         },
         {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "openai"}, "stringData": {"token": KEY}},
     ]
@@ -194,7 +194,7 @@ def test_07_what_does_not_fit_spills_to_the_external_api_until_the_cap_is_reache
     folder = EXAMPLES / "07-spill-under-a-cap"
     small, hosted = yaml.safe_load_all((folder / "tiers.yaml").read_text(encoding="utf-8"))
     small["spec"]["scaling"]["maxReplicas"] = 1
-    hosted["spec"]["external"]["baseURL"] = f"http://provider.{kubectl.namespace}.svc.cluster.local:8000/v1"
+    hosted["spec"]["external"]["baseURL"] = f"http://provider.{kubectl.namespace}.svc.cluster.local/v1"
     kubectl.apply(*_provider(), small, hosted, yaml.safe_load((folder / "route.yaml").read_text(encoding="utf-8")))
     route = eventually(
         lambda: kubectl.get("modelroute", "chat") or {},
@@ -208,7 +208,6 @@ def test_07_what_does_not_fit_spills_to_the_external_api_until_the_cap_is_reache
     def ask(model: str = "chat", max_tokens: int = 4) -> tuple[int, str | None, str | None]:
         body = {"model": model, "messages": [{"role": "user", "content": "Why?"}], "max_tokens": max_tokens}
         answer = requests.post(url, json=body, proxies=proxies, timeout=120)
-        print(answer.status_code, dict(answer.headers), "" if answer.ok else answer.text)
         return answer.status_code, answer.headers.get("x-tierwise-tier"), answer.headers.get("x-tierwise-reason")
 
     def refused_by_the_cap() -> float:
