@@ -150,7 +150,12 @@ def build(spec: dict[str, Any]) -> str:
     tree = RootFs(spec["root"])
     tree.populate()
     # Shallow first, so that a volume inside another's folder is mounted after it.
-    for entry in sorted(spec["mounts"], key=lambda m: m["target"].rstrip("/").count("/")):
+    mounts = sorted(spec["mounts"], key=lambda m: m["target"].rstrip("/").count("/"))
+    # All places before the first mount: a folder that is opened for a place hides what is mounted in it already, as
+    # /etc for /etc/keys would hide the pod's /etc/resolv.conf.
+    for entry in mounts:
+        tree.ensure(entry["target"], folder=os.path.isdir(entry["source"]))
+    for entry in mounts:
         tree.bind(entry["source"], entry["target"], read_only=entry["read_only"])
     # Last, since a fresh folder or a volume (a checkout under /tmp, an emptyDir at /tmp) would hide the program.
     for path in spec["keep"]:

@@ -23,16 +23,17 @@ try:
     written = True
 except OSError:
     written = False
-print(json.dumps({"seen": seen, "written": written}))
+text = open(root + spec["read"]).read() if "read" in spec else ""
+print(json.dumps({"seen": seen, "written": written, "text": text}))
 """
 
 
-def _built(spec: dict[str, Any]) -> dict[str, bool]:
+def _built(spec: dict[str, Any]) -> dict[str, Any]:
     """What the container sees of `probe`, built in namespaces of its own as the launcher does."""
     command = ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", sys.executable, "-c", BUILD]
     done = subprocess.run([*command, str(REPOSITORY), json.dumps(spec)], capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
-    seen: dict[str, bool] = json.loads(done.stdout)
+    seen: dict[str, Any] = json.loads(done.stdout)
     return seen
 
 
@@ -54,4 +55,26 @@ def test_a_program_below_tmp_is_visible_and_read_only(tmp_path: Path, mounts: li
     }
     if not str(tmp_path).startswith("/tmp/"):
         spec["mounts"] = []  # elsewhere the host's folder is simply visible
-    assert _built(spec) == {"seen": True, "written": False}
+    assert _built(spec) == {"seen": True, "written": False, "text": ""}
+
+
+def test_a_volume_below_etc_does_not_hide_the_pod_s_resolver(tmp_path: Path) -> None:
+    """A router has its Secrets below /etc/tierwise, which no host has, and asks the cluster's DNS for its provider."""
+    root, secret, resolver = tmp_path / "root", tmp_path / "secret", tmp_path / "resolv.conf"
+    for folder in (root, secret):
+        folder.mkdir()
+    (secret / "token").write_text("key")
+    resolver.write_text("nameserver 10.201.0.10\n")
+    spec = {
+        "root": str(root),
+        "keep": [],
+        "mounts": [
+            {"source": str(resolver), "target": "/etc/resolv.conf", "read_only": False},
+            {"source": str(secret), "target": "/etc/tierwise/providers/hosted", "read_only": True},
+        ],
+        "cwd": "/",
+        "read_only_root": True,
+        "probe": "/etc/tierwise/providers/hosted/token",
+        "read": "/etc/resolv.conf",
+    }
+    assert _built(spec) == {"seen": True, "written": False, "text": "nameserver 10.201.0.10\n"}
