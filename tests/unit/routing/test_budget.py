@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierwise.routing.budget import Account, HourlyCap, Reservation, next_period, period_start
+from tierwise.routing.budget import Account, HourlyCap, Lease, Reservation, next_period, period_start
 from tierwise.routing.route import Budget
 
 # --- periods --------------------------------------------------------------------------------------------------------
@@ -142,6 +142,20 @@ def reserved(one: Account, amount: str) -> Reservation:
     reservation = one.reserve(Decimal(amount))
     assert reservation is not None
     return reservation
+
+
+def test_an_account_follows_the_lease_of_its_period_and_has_nothing_without_one() -> None:
+    later = NOVEMBER + timedelta(days=1)
+    one = account("1", spent="1")
+    one.follow(Lease(NOVEMBER, Decimal(4), later))
+    assert (one.allowance, one.spent, one.period) == (4, 1, NOVEMBER)
+    one.follow(Lease(later, Decimal(7), later))
+    assert (one.allowance, one.spent, one.period) == (7, 0, later)
+    one.follow(Lease(NOVEMBER, Decimal(4), later))
+    assert (one.allowance, one.period) == (0, later), "a lease of an earlier period was read late"
+    one.follow(Lease(later, Decimal(7), later))
+    one.follow(None)
+    assert (one.allowance, one.period) == (0, later)
 
 
 def test_two_hundred_requests_where_one_fits_are_one() -> None:

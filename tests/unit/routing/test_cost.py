@@ -231,6 +231,7 @@ def test_an_estimate_is_the_dearer_of_what_is_asked_for_and_of_what_may_be_bille
     ordinary, priority, flex = (TokenRates(*[Decimal(price)] * 4) for price in (1, 2, "0.5"))
     tariff = Tariff(ordinary, {"priority": priority, "flex": flex})
     asked = {name: estimate(1000, 1000, tariff, name) for name in ("", "default", "flex", "priority")}
+    assert estimate(1000, 1000, tariff) == asked[""]
     assert asked == {
         "": Decimal("0.002"),
         "default": Decimal("0.002"),

@@ -97,6 +97,13 @@ def test_equals_take_turns() -> None:
     assert [picked(worse, NOWHERE, (), turn=turn)[0] for turn in range(4)] == ["b", "b", "c", "b"]
 
 
+def test_unless_it_is_said_a_router_is_alone() -> None:
+    for block in range(20):
+        found = pick(several(3), NOWHERE, (block,), 9)
+        assert found is not None
+        assert found.reason == "Load"
+
+
 def test_without_a_turn_the_first_of_equals_is_picked() -> None:
     found = pick(several(3), NOWHERE, (), 9)
     assert found is not None
