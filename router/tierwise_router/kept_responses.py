@@ -27,7 +27,8 @@ from tierwise_router.tier import Tier
 from tierwise_router.upstream import UpstreamError
 
 PATH = "/v1/responses/"
-_KEPT = re.compile(PATH + r"([A-Za-z0-9_.-]{1,256})(/cancel|/input_items)?")
+# Not of dots alone: a server behind would take them for a way out of the path.
+_KEPT = re.compile(PATH + r"(?!\.+(?:/|$))([A-Za-z0-9_.-]{1,256})(/cancel|/input_items)?")
 _STREAM = re.compile(r"(?:^|&)stream=(?:true|1|yes|on)(?:&|$)", re.IGNORECASE)
 _METHODS = {None: ("GET", "DELETE"), "/cancel": ("POST",), "/input_items": ("GET",)}
 _PASSED_ON = frozenset({400, 404, 405, 409, 410, 422})  # what else is between the router and the tier

@@ -137,11 +137,11 @@ def _deployment(key: RouteKey) -> tuple[str, str]:
 
 
 def routes_by_tier(routes: Collection[RouteObject]) -> Mapping[TierKey, tuple[str, ...]]:
-    """By tier: the names of the routes over it, sorted. A route whose spec cannot be used, or that is being deleted, is
-    over none."""
+    """By tier: the names of the routes over it, sorted. A route that is being deleted is over none. One whose spec cannot
+    be used is over the tiers of its ladder: its routers serve on by that, and what they want must be heard."""
     found: dict[TierKey, list[str]] = {}
     for route in sorted(routes, key=lambda route: route.key):
-        if route.spec is not None and not route.deleting:
-            for ref in route.spec.tiers:
-                found.setdefault(TierKey(route.key.namespace, ref.name), []).append(route.key.name)
+        if not route.deleting:
+            for each in route.status.ladder if route.spec is None else route.spec.tiers:
+                found.setdefault(TierKey(route.key.namespace, each.name), []).append(route.key.name)
     return {tier: tuple(names) for tier, names in found.items()}

@@ -289,12 +289,16 @@ def test_one_failed_round_is_no_outage() -> None:
 # --- what routers say of a tier -------------------------------------------------------------------------------------
 
 
-def routed(*names: str, deleting: bool = False, spec: Any = None) -> Any:
+def routed(*names: str, deleting: bool = False, spec: Any = None, status: Any = None) -> Any:
     """A ModelRoute over these tiers."""
     metadata = {"name": "chat-route", "namespace": "team", "uid": "r", "generation": 1, "resourceVersion": "1"}
     gone = {"deletionTimestamp": "2026-01-01T00:00:00Z"} if deleting else {}
     return route_object(
-        {"metadata": {**metadata, **gone}, "spec": spec or {"tiers": [{"name": name} for name in names]}}
+        {
+            "metadata": {**metadata, **gone},
+            "spec": spec or {"tiers": [{"name": name} for name in names]},
+            "status": status or {},
+        }
     )
 
 
@@ -342,6 +346,14 @@ def test_a_route_without_a_ready_router_is_unserved(pods: Any) -> None:
 )
 def test_a_tier_without_a_route_hears_nobody(routes: Any) -> None:
     assert heard(replace(world(), routes=routes, pods=[router_pod("r-a")]), said_by("r-a")) == NO_ROUTERS
+
+
+def test_the_routers_of_a_route_that_is_not_understood_any_more_serve_on_and_are_heard() -> None:
+    ladder = [{"name": TIER, "use": "Always", "model": "m", "service": "s", "concurrency": 1, "keepAliveSeconds": 1}]
+    route = routed(spec={"tiers": 1}, status={"ladder": ladder})
+    assert (route.spec, len(route.status.ladder)) == (None, 1)
+    found = heard(replace(world(pods=[]), routes=[route], pods=[router_pod("r-a")]), said_by("r-a"))
+    assert [(each.router, each.wanted.value) for each in found.routers] == [("r-a", 3.0)]
 
 
 def test_while_the_routes_are_not_known_nothing_is_known_of_routers() -> None:

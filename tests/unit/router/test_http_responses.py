@@ -233,6 +233,17 @@ async def test_nothing_else_below_the_path_reaches_an_engine(method: str, rest: 
 
 
 @pytest.mark.parametrize(
+    ("method", "rest"),
+    [("GET", ".."), ("DELETE", ".."), ("GET", "."), ("POST", "../cancel"), ("GET", "../input_items"), ("GET", "...")],
+)
+async def test_no_path_that_leads_elsewhere_reaches_a_provider(method: str, rest: str) -> None:
+    async with scene(engines=1, provider=True) as here:
+        answered = await here.ask(0, method, rest)
+        assert answered.status == 404
+        assert here.ups[-1].seen == []
+
+
+@pytest.mark.parametrize(
     ("script", "status", "code"),
     [
         ([Do.RESET], 502, "upstream_reset"),
