@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from tierwise import reasons
 from tierwise.api.modelroute import ModelRouteSpec
 from tierwise.api.modelroute_status import LadderTier
+from tierwise.kube.objects import TLS_CERTIFICATE, TLS_KEY
 from tierwise.pod_diagnosis import IMAGE_WAITS
 from tierwise.text_sanitize import last_words, pull_failure, sanitize
 from tierwise.types import PodFacts, RoutePlan, RouteView
@@ -57,4 +58,6 @@ def _secrets(spec: ModelRouteSpec, ladder: Iterable[LadderTier]) -> tuple[str, .
     named = [f"Secret {each.secret_name} (key {each.secret_key})" for each in providers]
     if spec.clients.secret_name is not None:
         named.append(f"Secret {spec.clients.secret_name}")
+    if spec.tls is not None:
+        named.append(f"Secret {spec.tls.secret_name} (keys {TLS_CERTIFICATE}, {TLS_KEY})")
     return tuple(dict.fromkeys(named))

@@ -32,6 +32,13 @@ def test_a_pod_without_volumes_names_every_secret_that_it_mounts() -> None:
     )
 
 
+def test_a_certificate_that_is_missing_is_named() -> None:
+    assert problem(STUCK, tiers=("small",), tls={"secretName": "chat-tls"}) == (
+        reasons.SECRET_MISSING,
+        f"pod r-2: {NO_VOLUMES}: Secret chat-tls (keys tls.crt, tls.key)",
+    )
+
+
 @pytest.mark.parametrize(
     "fine",
     [
