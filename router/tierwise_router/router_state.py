@@ -95,8 +95,8 @@ class RouterState:
         return list(dict.fromkeys([*self.route.model_names, *direct]))
 
     def replace(self, route: Route, keys: dict[str, str]) -> None:
-        """Serve another route from now on. Tiers that stay keep what is known of them; a request that has begun ends
-        where it began."""
+        """Serve another route from now on. Tiers that stay keep what is known of them; a request that is on a replica
+        ends there."""
         monotonic = self.clocks.monotonic
         tiers = {}
         for spec in route.tiers:
@@ -108,7 +108,7 @@ class RouterState:
             tiers[spec.name] = tier
         for name, gone in self.tiers.items():
             if name not in tiers:
-                gone.set_replicas({})
+                gone.retire()
         self.tiers, self.keys = tiers, keys
         self._saturated_at = float("-inf")
         self._apply(route)

@@ -101,6 +101,7 @@ class Tier:
         self._queues: dict[Priority, deque[_Waiter]] = {Priority.INTERACTIVE: deque(), Priority.BATCH: deque()}
         self._turn = 0
         self._bound = 0
+        self._retired = False
         self._last_end: float | None = None
         self._seconds_per_request = 1.0
         self.respecify(spec)
@@ -148,6 +149,17 @@ class Tier:
         self.index.keep_only(self._replicas)
         self.wake()
 
+    def retire(self) -> None:
+        """The route has no such tier any more: what is on it ends there, and nobody waits for it."""
+        self._retired = True
+        self.set_replicas({})
+        for queue in self._queues.values():
+            while queue:
+                waiter = queue[0]
+                self._forget(queue, waiter)
+                if not waiter.future.done():
+                    waiter.future.set_exception(QueueTimeout(self.ready))
+
     def pool(self, replica: Replica) -> Pool:
         """Its connections; a pool of its own, used once, for one that is gone."""
         return self._pools.get(replica.key) or Pool(replica.url, 0.0, self._tls)
@@ -191,6 +203,8 @@ class Tier:
         slot = self.try_take(wish)
         if slot is not None:
             return slot
+        if self._retired:
+            raise QueueTimeout(self.ready)
         if self.waiting >= limits.max_requests and not again and not self._displace(wish.priority):
             self.counts.refuse("queue_full")
             raise QueueFull

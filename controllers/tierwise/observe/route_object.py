@@ -137,8 +137,8 @@ def _deployment(key: RouteKey) -> tuple[str, str]:
 
 
 def routes_by_tier(routes: Collection[RouteObject]) -> Mapping[TierKey, tuple[str, ...]]:
-    """By tier: the names of the routes over it, sorted. A route that is being deleted is over none. One whose spec cannot
-    be used is over the tiers of its ladder: its routers serve on by that, and what they want must be heard."""
+    """By tier: the names of the routes over it, sorted. A route that is being deleted is over none. One whose spec
+    cannot be used is over the tiers of its ladder: its routers serve on, and what they want must be heard."""
     found: dict[TierKey, list[str]] = {}
     for route in sorted(routes, key=lambda route: route.key):
         if not route.deleting:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from tierwise.routing.prefix import home
-from tierwise.routing.route import Budget, Overflow, Priority, Provider, QueueLimits, RouteTier
+from tierwise.routing.route import Budget, Overflow, Priority, Provider, QueueLimits, Route, RouteTier
 from tierwise_router.purse import Purse
+from tierwise_router.router_state import Clocks, RouterState
 from tierwise_router.tier import REFUSALS, STARTUP_SECONDS, QueueFull, QueueTimeout, Slot, Tier, Wish
 
 LIMITS = QueueLimits(max_requests=2, timeout_seconds=1.0, startup_timeout_seconds=1.0)
@@ -20,6 +22,17 @@ LIMITS = QueueLimits(max_requests=2, timeout_seconds=1.0, startup_timeout_second
 def tier(*urls: str, concurrency: int = 1) -> Tier:
     spec = RouteTier("small", "m", urls=tuple(urls), concurrency=concurrency)
     return Tier(spec, asyncio.get_running_loop().time)
+
+
+def tier_spec(name: str) -> RouteTier:
+    return RouteTier(name, "m")
+
+
+def running_state(*tiers: RouteTier) -> RouterState:
+    loop = asyncio.get_running_loop()
+    served = Route("chat", ("auto",), tiers, tiers[0].name)
+    clocks = Clocks(loop.time, lambda: datetime.now(UTC), lambda: "id")
+    return RouterState.of(served, clocks, Purse(None, served.overflow, clocks.now, loop.time))
 
 
 def until() -> float:
@@ -54,6 +67,20 @@ async def test_who_waits_for_a_replica_that_goes_is_told_at_once() -> None:
     with pytest.raises(QueueTimeout):
         await bound
     assert found.waiting == 0
+
+
+async def test_nobody_waits_for_a_tier_that_the_route_has_no_more() -> None:
+    state = running_state(tier_spec("small"), tier_spec("large"))
+    small = state.tiers["small"]
+    waiting = [await started(small, wish) for wish in (Wish(), Wish(priority=Priority.BATCH))]
+    state.replace(replace(state.route, tiers=(tier_spec("large"),), default_tier="large"), {})
+    late = await started(small, Wish(), again=True)
+    done, _ = await asyncio.wait([*waiting, late], timeout=0.3)
+    assert done == {*waiting, late}
+    for one in done:
+        with pytest.raises(QueueTimeout):
+            await one
+    assert small.waiting == 0
 
 
 async def test_who_has_failed_once_comes_before_those_that_had_no_place() -> None:
