@@ -16,14 +16,7 @@ from tierwise.routing.failover import Failure, Next, Verdict, after_answer, afte
 from tierwise.routing.replica import Replica
 from tierwise.routing.request import RequestFacts
 from tierwise.routing.route import Priority
-from tierwise.routing.tier_choice import (
-    BUDGET,
-    FALLBACK,
-    SPILL,
-    Candidate,
-    TierChoice,
-    choose_tiers,
-)
+from tierwise.routing.tier_choice import BUDGET, FALLBACK, PREVIOUS_RESPONSE, SPILL, Candidate, TierChoice, choose_tiers
 from tierwise_router import response_ids
 from tierwise_router.attempt import Attempt, End, Result
 from tierwise_router.client_connection import Reply
@@ -129,7 +122,9 @@ class Relay:
             record.tier, record.reason = tier.spec.name, candidate.reason
             hold = self._hold(job, tier, candidate.reason)
             if hold is None:
-                if not spent and not job.capped and state.spent_means_cheaper:
+                # No other tier knows the response that a request goes on from.
+                bound = candidate.reason == PREVIOUS_RESPONSE
+                if not (spent or job.capped or bound) and state.spent_means_cheaper:
                     spent = True
                     candidates = candidates[:position] + state.cheaper_than(candidates[0].tier, BUDGET)
                 continue

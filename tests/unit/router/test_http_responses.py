@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -13,7 +14,7 @@ import pytest
 
 from tests.unit.router.running_router import Answered, Router, post, route, running, tier
 from tests.unit.router.scripted_upstream import Do, Script, Seen, Upstream, answer, stream, upstream
-from tierwise.routing.route import Clients
+from tierwise.routing.route import Budget, Clients, Tariff, WhenSpent
 from tierwise_router import response_ids
 
 RESPONSES = "/v1/responses"
@@ -209,6 +210,18 @@ async def test_a_response_of_a_provider_is_continued_and_shown_there() -> None:
             assert (continued.status, continued.json["by"]) == (200, "p")
             assert (await here.ask(router, "GET", made)).status == 200
         assert all(seen.headers["authorization"] == "Bearer sk-ours" for seen in here.ups[-1].seen)
+
+
+async def test_a_response_of_a_provider_is_continued_by_no_cheaper_tier_when_the_budget_is_spent() -> None:
+    async with upstream() as engine, upstream() as provider:
+        engine.choose, provider.choose = Engine("e"), Engine("p", names_itself=True)
+        tiers = tier("a", engine, tariff=Tariff()), tier("p", provider, provider=True)
+        budget = Budget(Decimal("0.000001"), when_spent=WhenSpent.CHEAPER_TIER)
+        async with running(route(*tiers, budget=budget)) as router:
+            body = {"model": "auto", "input": "hi", "previous_response_id": "resp_p0"}
+            got = await router.ask(post(body, RESPONSES))
+            assert (got.status, got.code) == (429, "budget_spent")
+            assert (engine.seen, provider.seen) == ([], [])
 
 
 @pytest.mark.parametrize(
