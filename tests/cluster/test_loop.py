@@ -229,8 +229,8 @@ def test_a_deleted_crd_is_survived(kubectl: Kubectl, operator: Operator) -> None
     kubectl.apply(cheap("before", replicas=0))
     service(kubectl, "before")
     kubectl("delete", "crd", "modeltiers.tierwise.io", timeout=90)
-    # The API server ends the watches of a deleted kind when it takes its storage down: a second on a quiet machine, over
-    # a minute once at load 18.
+    # The API server ends the watches of a deleted kind when it takes its storage down: a second on a quiet machine,
+    # over a minute once at load 18.
     missed = "CRD is not installed"
     eventually(lambda: operator.probe("/readyz"), lambda got: missed in got[1], 180, "the CRD is missed")
     assert operator.probe("/healthz")[0] == 200
