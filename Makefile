@@ -127,7 +127,7 @@ test-parts: binaries ## ... the part about single pieces: the playground, the CR
 	@$(PYTEST) -q --durations=5 tests/cluster --ignore=tests/cluster/e2e
 
 .PHONY: test-vllm
-test-vllm: binaries ## The real vLLM 0.32 and 0.30 on the CPU, in pods and alone (6 GB the first time); not part of `make test`
+test-vllm: binaries ## The real vLLM 0.32 and 0.30 on the CPU, in pods and alone (installs 6 GB the first time); not part of `make test`
 	@$(PY) -m tests.vllm.environment
 	$(PYTEST) -q --capture=sys tests/vllm
 

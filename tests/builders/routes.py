@@ -28,6 +28,7 @@ EXTERNAL = {
         "model": "big-1",
         "apiKeySecretRef": {"name": "provider"},
         "prices": {"input": "2", "output": "10"},
+        "serviceTierPrices": {"flex": {"input": "1", "output": "5"}},
     }
 }
 POD = RouterPod(

@@ -282,7 +282,7 @@ async def test_as_many_questions_for_twenty_tiers_as_for_one(scene: Scene) -> No
     eventually(lambda: _targets(scene.prometheus.url), lambda count: count == 21, 20, "all targets are scraped")
     samples = await scene.samples()
     assert len({key.tier for key in samples.pods}) == 21
-    assert await asked() == one == len(queries(NAMES)) == 4
+    assert await asked() == one == len(queries(NAMES)) == 5
 
 
 async def test_a_prometheus_that_is_away_leaves_the_old_answers_and_a_sentence(scene: Scene) -> None:

@@ -21,7 +21,8 @@ from tests.cluster.scraped import OwnPrometheus
 from tests.render.strategies import DNS, NAMES, REPOSITORIES, URIS
 from tierwise.engines import profiles
 from tierwise.observe import queries
-from tierwise.observe.queries import TIER_LABEL, quote
+from tierwise.observe.queries import NO_ROOM, ROUTE_LABEL, TIER_LABEL, quote
+from tierwise.observe.route_queries import route_queries
 
 pytestmark = pytest.mark.cluster
 Parse = Callable[[str], dict[str, Any]]
@@ -98,10 +99,11 @@ def test_whatever_a_matcher_holds_the_query_is_the_same(parse: Parse, matchers: 
         tree = parse(asked.promql)
         for selector in selectors(tree):
             said = [(each["name"], each["type"], each["value"]) for each in selector["matchers"]]
-            assert len(said) == 2 + len(matchers)
-            assert said[0][:2] == ("__name__", "=")
-            assert said[1] == (TIER_LABEL, "!=", "")
-            assert said[2:] == [(name, "=", value) for name, value in sorted(matchers.items())]
+            own, users = said[: len(said) - len(matchers)], said[len(said) - len(matchers) :]
+            assert own[0][:2] == ("__name__", "=")
+            assert own[1] in ((TIER_LABEL, "!=", ""), (ROUTE_LABEL, "!=", ""))
+            assert set(own[2:]) <= {("tier", "!=", ""), ("reason", "=~", NO_ROOM)}
+            assert users == [(name, "=", value) for name, value in sorted(matchers.items())]
         assert _marked(tree, set(matchers)) == _marked(parse(harmless.promql), set(matchers))
 
 
@@ -120,8 +122,9 @@ def test_a_value_without_quoting_would_change_the_query(parse: Parse) -> None:
     assert "vector" in json.dumps(injected)
 
 
-def test_nothing_of_a_tier_is_asked_for_by_name(parse: Parse) -> None:
-    """However many tiers: the same four questions, each of whose selectors names a metric and the tier label alone."""
-    for query in queries(METRICS):
+def test_nothing_of_a_tier_or_route_is_asked_for_by_name(parse: Parse) -> None:
+    """However many there are: the same questions, whose selectors name metrics, and labels that need only be there."""
+    for query in (*queries(METRICS), *route_queries()):
         for selector in selectors(parse(query.promql)):
-            assert [each["name"] for each in selector["matchers"]] == ["__name__", TIER_LABEL]
+            named = {each["name"] for each in selector["matchers"] if each["value"]}
+            assert named <= {"__name__", "reason", "part"}

@@ -90,19 +90,19 @@ def renew(
     began = _began(before, budget, now)
     known = {} if before is None or seconds(before.period) != began else {one.router: one for one in before.leases}
     vanished = _money(before.vanished) if before is not None and seconds(before.period) == began else NOTHING
-    vanished += sum((_held(lease) for uid, lease in known.items() if uid not in routers), NOTHING)
+    vanished += sum(_held(lease) for uid, lease in known.items() if uid not in routers)
     base = _base(total, max(1, replicas))
     uids = sorted(routers, key=lambda uid: (uid not in known, uid))[:MOST_LEASES]
     wallets = [_wallet(uid, known.get(uid), routers[uid], base, began) for uid in uids]
-    left = total - vanished - sum((one.held for one in wallets), NOTHING)
+    left = total - vanished - sum(one.held for one in wallets)
     wants = {one.uid: _wants(one) for one in wallets}
     given = _hand_out(wallets, wants, left)
-    short = sum(wants.values(), NOTHING) > sum(given.values(), NOTHING)
+    short = sum(wants.values()) > sum(given.values())
     leases = [_lease(one, known.get(one.uid), given[one.uid], short, now) for one in wallets]
     if _little_new(known, leases, total):
         leases = [known[one.router] for one in leases]
-    held = sum(map(_held, leases), NOTHING)
-    spent = vanished + sum((_money(one.spent) for one in leases), NOTHING)
+    held = sum(map(_held, leases))
+    spent = vanished + sum(_money(one.spent) for one in leases)
     return BudgetStatus(
         period=rfc3339(began),
         spent=_text(spent),
@@ -177,7 +177,7 @@ def _little_new(known: Mapping[str, RouterLease], leases: Sequence[RouterLease],
         return False
     if any((one.amount, one.expires) != (known[one.router].amount, known[one.router].expires) for one in leases):
         return False
-    grown = sum((_money(one.spent) - _money(known[one.router].spent) for one in leases), NOTHING)
+    grown = sum(_money(one.spent) - _money(known[one.router].spent) for one in leases)
     return grown < total / SHOWN_SHARE
 
 

@@ -105,11 +105,12 @@ def test_four_routers_spend_a_dollar_and_not_more(
     assert len(ready["budget"]["leases"]) == 4
     clients = _Clients(ready["url"], playground.proxy_url, 6)
     eventually(lambda: clients.spent, lambda spent: spent > Decimal("0.15"), 60, "something is spent")
+    eventually(lambda: _seen(kubectl), lambda seen: seen.get("share") == "100", 60, "the traffic is measured")
+    head, row = kubectl("get", "mr", "chat").splitlines()
+    shown = dict(zip(head.split(), row.split(), strict=False))
     gone = kubectl.find("pods", "tierwise.io/route=chat")[0]["metadata"]["name"]
     kubectl("delete", "pod", gone, "--grace-period=0", "--force", "--wait=false")
     eventually(lambda: _seen(kubectl)["budget"], lambda seen: Decimal(seen["vanished"]) > 0, 60, "its lease is spent")
-    head, row = kubectl("get", "mr", "chat").splitlines()
-    shown = dict(zip(head.split(), row.split(), strict=False))
     operator("rollout", "restart", "deployment", "tierwise")
     operator("rollout", "status", "deployment", "tierwise", "--timeout=90s", timeout=100)
     clients.end()

@@ -204,6 +204,19 @@ def test_an_unknown_number_wants_nothing() -> None:
     assert decision(asleep(unheard), AT_ZERO).target == 0
 
 
+def test_a_tier_that_no_route_names_keeps_its_counters_and_loses_its_clock() -> None:
+    unrouted = seen(said=heard(quiet(wanted=9.0), routes=()))
+    before = TierState(wants=(("router-0", 7.0),), wanted_at=1.0, heard_at=2.0, called=True)
+    found, _ = from_zero.look(unrouted, before, HEALTHY, NOW)
+    assert (found.wants, found.wanted_at, found.heard_at) == ((("router-0", 9.0),), None, None)
+    assert found.called is False
+
+
+def test_at_zero_the_clock_does_not_run() -> None:
+    found, _ = from_zero.look(asleep(), replace(AT_ZERO, wanted_at=1.0, heard_at=2.0), HEALTHY, NOW)
+    assert (found.wanted_at, found.heard_at) == (None, None)
+
+
 # --- doubt ----------------------------------------------------------------------------------------------------------
 
 

@@ -186,6 +186,7 @@ def test_a_ready_router_that_is_not_measured_forbids_lowering_and_is_named(kind:
     found = decision(unheard, TierState(recommended=1))
     assert (found.target, found.limited_by) == (5, reasons.NO_ROUTER_METRICS)
     assert found.message == f"b: {state.value.lower()}"
+    assert [each.name for each in found.steps if each.reason == reasons.NO_ROUTER_METRICS] == ["metrics"]
     assert decision(seen(5, 5, said=heard(router("a"), router("b"))), TierState(recommended=1)).target == 1
 
 

@@ -75,6 +75,9 @@ def test_an_external_tier_is_reached_at_its_provider_and_always_answers() -> Non
     assert (found.model, found.service, found.replica_hour) == ("big-1", None, None)
     assert found.prices is not None
     assert found.prices.output == "10"
+    assert found.service_tier_prices is not None
+    assert found.service_tier_prices.flex is not None
+    assert found.service_tier_prices.flex.output == "5"
     assert plan.ready == ("bought",)
 
 

@@ -148,14 +148,14 @@ def test_an_account_follows_the_lease_of_its_period_and_has_nothing_without_one(
     later = NOVEMBER + timedelta(days=1)
     one = account("1", spent="1")
     one.follow(Lease(NOVEMBER, Decimal(4), later))
-    assert (one.allowance, one.spent, one.period) == (4, 1, NOVEMBER)
+    assert (one.allowance, one.spent, one.period) == (Decimal(4), Decimal(1), NOVEMBER)
     one.follow(Lease(later, Decimal(7), later))
-    assert (one.allowance, one.spent, one.period) == (7, 0, later)
+    assert (one.allowance, one.spent, one.period) == (Decimal(7), Decimal(0), later)
     one.follow(Lease(NOVEMBER, Decimal(4), later))
-    assert (one.allowance, one.period) == (0, later), "a lease of an earlier period was read late"
+    assert (one.allowance, one.period) == (Decimal(0), later), "a lease of an earlier period was read late"
     one.follow(Lease(later, Decimal(7), later))
     one.follow(None)
-    assert (one.allowance, one.period) == (0, later)
+    assert (one.allowance, one.period) == (Decimal(0), later)
 
 
 def test_two_hundred_requests_where_one_fits_are_one() -> None:

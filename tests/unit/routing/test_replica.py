@@ -61,6 +61,13 @@ def test_the_shares_of_all_requests_add_up_to_the_time_in_which_it_worked(moves:
     assert sum(shares) == pytest.approx(float(busy))
 
 
+def test_a_replica_counts_what_it_was_sent() -> None:
+    one = replica()
+    for _ in range(3):
+        one.end(0.0, one.begin(0.0))
+    assert one.sent == 3
+
+
 def test_the_work_ahead_is_what_was_sent_and_has_not_begun() -> None:
     one = replica()
     first, second = one.begin(0.0, 1000), one.begin(0.0, 200)

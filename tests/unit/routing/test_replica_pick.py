@@ -177,7 +177,7 @@ def shared(conversations: int, beginning: tuple[int, ...] = (1, 2, 3)) -> Prefix
 
 def test_until_four_prompts_per_replica_shared_a_beginning_it_is_followed() -> None:
     for block in range(200, 220):
-        assert picked(several(4), shared(15), (1, 2, 3, block)) == ("a", 3, "Prefix")
+        assert picked(several(4), shared(15), (1, 2, 3, block), routers=2) == ("a", 3, "Prefix")
 
 
 def test_beyond_a_beginning_that_everybody_has_a_prompt_has_a_home_of_its_own() -> None:
@@ -207,6 +207,7 @@ def test_a_conversation_stays_where_it_is_known_though_its_home_is_elsewhere() -
 def test_of_a_prompt_that_is_all_common_the_load_decides() -> None:
     tier = several(4, lambda place: 10 - place)
     assert picked(tier, shared(16), (1, 2, 3)) == ("d", 0, "Load")
+    assert picked(tier, shared(16), (1, 2, 3), routers=2) == ("d", 0, "Load")
     assert picked(tier[:1] * 2, shared(16), (1, 2, 3)) == ("a", 3, "Prefix")
 
 
