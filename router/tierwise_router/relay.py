@@ -122,8 +122,8 @@ class Relay:
             record.tier, record.reason = tier.spec.name, candidate.reason
             hold = self._hold(job, tier, candidate.reason)
             if hold is None:
-                # No other tier knows the response that a request goes on from.
-                bound = candidate.reason == PREVIOUS_RESPONSE
+                # No other tier knows the response that a request goes on from, and a tier's own name is a promise.
+                bound = candidate.reason in (PREVIOUS_RESPONSE, DIRECT)
                 if not (spent or job.capped or bound) and state.spent_means_cheaper:
                     spent = True
                     candidates = candidates[:position] + state.cheaper_than(candidates[0].tier, BUDGET)

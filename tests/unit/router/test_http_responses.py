@@ -224,6 +224,17 @@ async def test_a_response_of_a_provider_is_continued_by_no_cheaper_tier_when_the
             assert (engine.seen, provider.seen) == ([], [])
 
 
+async def test_a_tier_asked_for_by_its_name_is_no_cheaper_one_when_the_budget_is_spent() -> None:
+    async with upstream() as engine, upstream() as provider:
+        engine.choose, provider.choose = Engine("e"), Engine("p", names_itself=True)
+        tiers = tier("a", engine, tariff=Tariff()), tier("p", provider, provider=True)
+        budget = Budget(Decimal("0.000001"), when_spent=WhenSpent.CHEAPER_TIER)
+        async with running(route(*tiers, budget=budget)) as router:
+            got = await router.ask(post({"model": "p", "input": "hi"}, RESPONSES))
+            assert (got.status, got.code) == (429, "budget_spent")
+            assert (engine.seen, provider.seen) == ([], [])
+
+
 @pytest.mark.parametrize(
     ("method", "rest", "status"),
     [
