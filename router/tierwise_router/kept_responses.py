@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from tierwise.routing.failover import Failure
 from tierwise.routing.replica import Replica
-from tierwise.routing.tier_choice import PREVIOUS_RESPONSE, Candidate, TierChoice
+from tierwise.routing.tier_choice import DIRECT, PREVIOUS_RESPONSE, Candidate, TierChoice
 from tierwise_router import headers, response_ids
 from tierwise_router.attempt import Attempt, End, Result
 from tierwise_router.http_request import Request
@@ -26,6 +26,8 @@ from tierwise_router.router_state import RouterState
 from tierwise_router.tier import Tier
 from tierwise_router.upstream import UpstreamError
 
+# No other tier knows the response that a request goes on from, and a tier's own name is a promise.
+BOUND = frozenset({DIRECT, PREVIOUS_RESPONSE})
 PATH = "/v1/responses/"
 # Not of dots alone: a server behind would take them for a way out of the path.
 _KEPT = re.compile(PATH + r"(?!\.+(?:/|$))([A-Za-z0-9_.-]{1,256})(/cancel|/input_items)?")

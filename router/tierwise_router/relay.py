@@ -16,13 +16,13 @@ from tierwise.routing.failover import Failure, Next, Verdict, after_answer, afte
 from tierwise.routing.replica import Replica
 from tierwise.routing.request import RequestFacts
 from tierwise.routing.route import Priority
-from tierwise.routing.tier_choice import BUDGET, FALLBACK, PREVIOUS_RESPONSE, SPILL, Candidate, TierChoice, choose_tiers
+from tierwise.routing.tier_choice import BUDGET, FALLBACK, SPILL, Candidate, TierChoice, choose_tiers
 from tierwise_router import response_ids
 from tierwise_router.attempt import Attempt, End, Result
 from tierwise_router.client_connection import Reply
 from tierwise_router.headers import own, request_bytes, to_upstream
 from tierwise_router.http_request import Request
-from tierwise_router.kept_responses import choice_of_previous
+from tierwise_router.kept_responses import BOUND, choice_of_previous
 from tierwise_router.openai_error import ClientError
 from tierwise_router.purse import Hold
 from tierwise_router.record import Asked, Charge, Record
@@ -122,9 +122,7 @@ class Relay:
             record.tier, record.reason = tier.spec.name, candidate.reason
             hold = self._hold(job, tier, candidate.reason)
             if hold is None:
-                # No other tier knows the response that a request goes on from, and a tier's own name is a promise.
-                bound = candidate.reason in (PREVIOUS_RESPONSE, DIRECT)
-                if not (spent or job.capped or bound) and state.spent_means_cheaper:
+                if not (spent or job.capped or candidate.reason in BOUND) and state.spent_means_cheaper:
                     spent = True
                     candidates = candidates[:position] + state.cheaper_than(candidates[0].tier, BUDGET)
                 continue
