@@ -145,6 +145,13 @@ class RootFs:
             self._bring(f"{path}/{name}")
 
 
+def _same(path: str, other: str) -> bool:
+    try:
+        return os.path.samefile(path, other)
+    except OSError:
+        return False
+
+
 def build(spec: dict[str, Any]) -> str:
     """Build the root that a launch specification describes; return its path. Raises OSError."""
     tree = RootFs(spec["root"])
@@ -158,8 +165,9 @@ def build(spec: dict[str, Any]) -> str:
     for entry in mounts:
         tree.bind(entry["source"], entry["target"], read_only=entry["read_only"])
     # Last, since a fresh folder or a volume (a checkout under /tmp, an emptyDir at /tmp) would hide the program.
+    # An empty folder may stand in its place in a volume: the mount point of the container before this one.
     for path in spec["keep"]:
-        if not os.path.exists(tree.root + path):
+        if not _same(path, tree.root + path):
             tree.bind(path, path, read_only=True)
     tree.ensure(spec["cwd"], folder=True)
     tree.seal(read_only_root=spec["read_only_root"])

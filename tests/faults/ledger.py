@@ -169,7 +169,8 @@ def _foreign(write: Write, history: History) -> str:
     if kind == "deployments/scale":
         return _not_of_a_tier(write.uid, write, history)
     if kind in _OF_ROUTES:
-        name = write.name.removesuffix(ROUTER_SUFFIX)
+        # A RoleBinding has the name of its ClusterRole behind that of the router.
+        name = write.name.split(".")[0].removesuffix(ROUTER_SUFFIX)
         return "" if {(write.namespace, write.name), (write.namespace, name)} & history.routes else "no route's"
     return "no tier has such a child"
 

@@ -58,6 +58,24 @@ def test_a_program_below_tmp_is_visible_and_read_only(tmp_path: Path, mounts: li
     assert _built(spec) == {"seen": True, "written": False, "text": ""}
 
 
+def test_a_program_below_tmp_is_visible_to_a_container_that_is_started_again(tmp_path: Path) -> None:
+    """The first one left its mount point in the volume at /tmp."""
+    above = f"/{tmp_path.parts[1]}"  # /tmp on most machines
+    root, volume, program = tmp_path / "root", tmp_path / "volume", tmp_path / "checkout"
+    for folder in (root, program, volume / program.relative_to(above)):
+        folder.mkdir(parents=True)
+    (program / "tierwise").write_text("#!")
+    spec = {
+        "root": str(root),
+        "keep": [str(program)],
+        "mounts": [{"source": str(volume), "target": above, "read_only": False}],
+        "cwd": "/",
+        "read_only_root": True,
+        "probe": str(program / "tierwise"),
+    }
+    assert _built(spec) == {"seen": True, "written": False, "text": ""}
+
+
 def test_a_volume_below_etc_does_not_hide_the_pod_s_resolver(tmp_path: Path) -> None:
     """A router has its Secrets below /etc/tierwise, which no host has, and asks the cluster's DNS for its provider."""
     root, secret, resolver = tmp_path / "root", tmp_path / "secret", tmp_path / "resolv.conf"
