@@ -33,6 +33,7 @@ import aiohttp
 import kopf
 from kubernetes.aio.client import Configuration
 
+from tierwise.api.kinds import MODEL_TIER
 from tierwise.api.modeltier import API_VERSION
 from tierwise.errors import Gone, TierwiseError
 from tierwise.kube import connection
@@ -159,15 +160,20 @@ class Informer:
             loop.default_exception_handler(context)
 
     async def _served(self, wire: ApiTransport) -> bool:
-        """Whether the cluster knows ModelTiers. kopf looks only once, at its start."""
+        """Whether the cluster knows ModelTiers. kopf looks only once, at its start. The group alone says nothing: it is
+        there as long as another kind of ours is."""
+        kinds: set[str] = set()
         try:
-            await wire.call("look for ModelTiers", "GET", f"/apis/{API_VERSION}")
+            found = await wire.call("look for ModelTiers", "GET", f"/apis/{API_VERSION}")
+            kinds = {str(each.get("name")) for each in found.get("resources") or ()}
         except Gone:
-            self._say("the ModelTier CRD is not installed: `tierwise crds | kubectl apply --server-side -f -`")
+            logger.debug("no kind of ours is installed")
         except TierwiseError as error:
             self._say(error.message)
-        else:
+            return False
+        if MODEL_TIER.plural in kinds:
             return True
+        self._say("the ModelTier CRD is not installed: `tierwise crds | kubectl apply --server-side -f -`")
         return False
 
     def _say(self, problem: str) -> None:
