@@ -52,7 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = []
     with tempfile.TemporaryDirectory() as made, contenders.engines(2, Path(made)) as engines:
         for name in wanted:
-            rows.append(_contender(name, engines, Path(made), given))
+            try:
+                rows.append(_contender(name, engines, Path(made), given))
+            except Exception:
+                _show(rows)  # what was measured before is not lost
+                raise
             _tell(f"{name}: measured")
     result = {"command": COMMAND, "machine": _machine(), "rounds": given.rounds, "rows": rows}
     _show(rows)
