@@ -39,8 +39,8 @@ class Requests:
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """Of so many streams at once. CPU in microseconds per event, of which `user_us` outside of the kernel: what is left
-    is the price of two sockets, and the same for any router. Gaps in milliseconds, memory in KiB per stream."""
+    """Of so many streams at once. CPU in microseconds per event, of which `user_us` outside of the kernel; gaps in
+    milliseconds, memory in KiB per stream."""
 
     streams: int
     errors: int

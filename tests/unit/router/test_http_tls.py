@@ -201,8 +201,10 @@ async def test_a_client_that_does_not_read_is_ended_over_tls_too(tmp_path: Path)
         await until(lambda: here.router.records and not here.router.only.answering, 5.0)
         await asyncio.sleep(0.1)  # until the kernels have taken all that they will
         here.router.later(31.0)
+        assert here.router.server.connections, "within the time for reading it is kept"
         here.router.later(63.0)
         await until(lambda: not here.router.server.connections)
+        assert not here.router.server.connections
 
 
 async def test_a_client_that_reads_slowly_is_not_ended_over_tls_either(tmp_path: Path) -> None:
