@@ -123,8 +123,8 @@ def fit(asked: Questions) -> Model:
     deviations[asked.sizes.std(axis=0) < LEAST_DEVIATION] = 1.0  # it never varied: another value says nothing either
     sizes = _standardized(asked.sizes, means, deviations)
     # Buckets that no question has get no weight; leaving them out makes the fit several times as fast.
-    used = np.unique(asked.pieces.indices)
-    table = sparse.hstack([asked.pieces[:, used], sparse.csr_array(sizes)], format="csr")
+    used = np.flatnonzero(np.bincount(asked.pieces.indices, minlength=BUCKETS))
+    table = _table(asked.pieces, used, sizes)
     weights, size_weights, intercepts = np.zeros((BUCKETS, 2)), np.zeros((len(SIZES), 2)), np.zeros(2)
     for tier, right in enumerate((asked.small, asked.large)):
         coefficients, intercepts[tier] = _regress(table, right)
@@ -161,6 +161,16 @@ def folds(asked: Questions, seed: int = SEED) -> list[tuple[Rows, Rows]]:
         divide = GroupKFold(min(FOLDS, blocks), shuffle=True, random_state=seed)
         return list(divide.split(rows, groups=np.array(asked.blocks)))
     return list(KFold(min(FOLDS, len(asked)), shuffle=True, random_state=seed).split(rows))
+
+
+def _table(pieces: sparse.csr_array, used: Rows, sizes: Reals) -> sparse.csr_array:
+    """The used columns and then the sizes, in one matrix."""
+    places = np.zeros(BUCKETS, dtype=np.int32)
+    places[used] = np.arange(used.size, dtype=np.int32)
+    kept = sparse.csr_array((pieces.data, places[pieces.indices], pieces.indptr), shape=(pieces.shape[0], used.size))
+    table = sparse.hstack([kept, sparse.csr_array(sizes)], format="csr")
+    table.indices, table.indptr = table.indices.astype(np.int32), table.indptr.astype(np.int32)
+    return table
 
 
 def _regress(table: sparse.csr_array, right: Reals) -> tuple[Reals, float]:
