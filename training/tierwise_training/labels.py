@@ -1,7 +1,7 @@
 """Reads and writes labels.jsonl: for each prompt, whether the cheap and the reference tier answered rightly.
 
-`tierwise label` writes the file and `tierwise train` reads it. It is a format of its own, one JSON object a line, so that
-people can make labels by other means too. A file is written whole and then renamed: nobody reads half of one.
+`tierwise label` writes the file and `tierwise train` reads it. It is a format of its own, one JSON object a line, so
+that people can make labels by other means too. A file is written whole and then renamed: nobody reads half of one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydantic.alias_generators import to_camel
 
 from tierwise.errors import Invalid
 
-VERSION = 1
+VERSION: Literal[1] = 1
 Verdict = Literal["win", "tie", "loss"]
 """Of the cheap tier's answer against the reference tier's."""
 Count = Annotated[int, Field(ge=0)]
@@ -54,17 +54,21 @@ class Pair(_Part):
 
 class JudgeRecord(Pair):
     """How it was judged. `audit` is a person's verdict; `ceiling` compares the reference tier's second answer with its
-    first; `again` the cheap tier's second answer with the reference tier's first, `again_right` whether it was right."""
+    first, `again` the cheap tier's second answer with the reference tier's first."""
 
-    kind: str = Field(description="exact, number, choice, json, or tier:NAME.")
+    kind: str = Field(default="", description="exact, number, choice, json or tier:NAME; empty: by other means.")
     against: Literal["gold", "reference"] = "reference"
     version: int = Field(default=1, description="Of the rule, or of the judge's instructions.")
     models: dict[str, str] = Field(default_factory=dict, description="What the tiers called their models.")
     ceiling: Pair | None = None
     again: Pair | None = None
-    again_right: bool | None = None
     audit: Verdict | None = None
-    cost_usd: str | None = Field(default=None, alias="costUSD", description="Of all questions about this prompt.")
+    cost_usd: str | None = Field(
+        default=None,
+        validation_alias="costUSD",
+        serialization_alias="costUSD",
+        description="Of all questions about this prompt.",
+    )
 
 
 class Label(_Part):
@@ -73,12 +77,15 @@ class Label(_Part):
     id: str
     prompt_hash: str
     group: str | None = None
-    prompt: str | None = Field(default=None, description="Absent where only features are kept.")
+    prompt: str | list[dict[str, Any]] | None = Field(
+        default=None, description="The text that was asked, or the messages. Absent where only features are kept."
+    )
+    tools: bool = Field(default=False, description="Whether the request brought tools.")
     features: dict[str, Any] | None = None
     small: TierAnswer
     reference: TierAnswer
     judge: JudgeRecord | None = None
-    from_tier: str = Field(alias="from", description="The cheap tier.")
+    from_tier: str = Field(validation_alias="from", serialization_alias="from", description="The cheap tier.")
     reference_tier: str
     route: str
     version: Literal[1] = VERSION
@@ -91,9 +98,10 @@ class Label(_Part):
 
 def to_line(label: Label) -> str:
     """The label as JSON without a line end; fields that are not set are left out, `right` never is."""
-    said = label.model_dump(mode="json", by_alias=True, exclude_none=True)
+    said = label.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
     for name in ("small", "reference"):
         said[name].setdefault("right", None)
+    said["version"] = VERSION
     return json.dumps(said, ensure_ascii=False, separators=(",", ":"))
 
 

@@ -68,7 +68,9 @@ def questions(
     """Rows from features and verdicts of one length."""
     counts = [each.buckets.size for each in features]
     weights = np.repeat([each.piece_weight for each in features], counts)
-    columns = np.concatenate([each.buckets for each in features]).astype(np.int32) if features else np.zeros(0, np.int32)
+    columns = (
+        np.concatenate([each.buckets for each in features]).astype(np.int32) if features else np.zeros(0, np.int32)
+    )
     starts = np.concatenate(([0], np.cumsum(counts)))
     pieces = sparse.csr_array((weights, columns, starts), shape=(len(features), BUCKETS))
     pieces.sum_duplicates()
