@@ -28,7 +28,9 @@ def answer(text: str, **more: Any) -> Answer:
     return Answer(text, **{"input_tokens": 10, "output_tokens": 20, "finish_reason": "stop", **more})
 
 
-def label(small: bool | None = True, reference: bool | None = True, judge: JudgeRecord | None = None, **more: Any) -> Label:
+def label(
+    small: bool | None = True, reference: bool | None = True, judge: JudgeRecord | None = None, **more: Any
+) -> Label:
     """A label of two answers of the same length."""
     tokens = Tokens(input=10, output=more.pop("output", 20))
     return Label(

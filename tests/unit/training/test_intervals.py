@@ -69,9 +69,7 @@ def test_the_corrected_level_holds_the_true_one_19_of_20_times_and_the_raw_share
     draws = 600
     for _ in range(draws):
         called = drawn(rng, level * se + (1 - level) * (1 - sp), 412)
-        found = corrected(
-            called, 412, clopper_pearson(drawn(rng, se, 50), 50), clopper_pearson(drawn(rng, sp, 50), 50)
-        )
+        found = corrected(called, 412, clopper_pearson(drawn(rng, se, 50), 50), clopper_pearson(drawn(rng, sp, 50), 50))
         held += found.low <= level <= found.high
         plain = wilson(called, 412)
         raw += plain.low <= level <= plain.high

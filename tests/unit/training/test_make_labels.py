@@ -26,9 +26,7 @@ def answered(of: Prompt, plan: Plan, texts: Mapping[str, str], judge: Any = None
         for question in questions:
             if question.use == "judge":
                 shown = question.body["messages"][1]["content"]
-                first, second = (
-                    shown.partition(f"[ANSWER {name}]\n")[2].partition("\n[END")[0] for name in ("A", "B")
-                )
+                first, second = (shown.partition(f"[ANSWER {name}]\n")[2].partition("\n[END")[0] for name in ("A", "B"))
                 answers[question.key] = answer(judge(first, second), model="judge-7b", cost="0.001")
             else:
                 answers[question.key] = answer(texts[question.use], model=f"{question.tier}-7b", cost="0.002")

@@ -16,7 +16,12 @@ SALT = b"0123456789abcdef"
 def test_messages_and_prompts_are_chats() -> None:
     lines = [
         {"prompt": "hello", "id": 7, "group": "g", "gold": 4},
-        {"messages": [{"role": "system", "content": "be brief"}, {"role": "user", "content": [{"type": "text", "text": "hi"}]}]},
+        {
+            "messages": [
+                {"role": "system", "content": "be brief"},
+                {"role": "user", "content": [{"type": "text", "text": "hi"}]},
+            ]
+        },
         {"prompt": "with tools", "request": {"tools": [{"type": "function"}]}},
     ]
     first, second, third = prompts.parse("\n\n".join(map(json.dumps, lines)), "f")
