@@ -5,8 +5,8 @@ by cross-validation does not pay at a few hundred labels. C = 0.1 loses little w
 ones and wins where they are not; half a standardized length never hurt in 15 settings; a group's mean counts as if ten
 average questions had been seen of it.
 
-The matrix of questions is the one that the router computes with: `Classifier.score` of a question is the score that this
-module gives its row.
+The matrix of questions is the one that the router computes with: `Classifier.score` of a question is the score that
+this module gives its row.
 """
 
 from __future__ import annotations
