@@ -97,7 +97,11 @@ def test_what_one_request_may_cost_holds_for_long_answers() -> None:
 def test_prices_are_read_by_tier_or_from_a_route_file() -> None:
     plain = prices.parse('large: {input: 2.50, output: "10", cachedInput: 0.25}\n', "f")
     assert plain == {"large": TokenRates(Decimal("2.5"), Decimal("0.25"), Decimal("2.5"), Decimal(10))}
-    route = "tiers:\n- {name: small, replicaHour: '1'}\n- name: large\n  prices: {input: '2.5', cachedInput: '0.25', output: '10'}\n"
+    tiers = [
+        "{name: small, replicaHour: '1'}",
+        "{name: large, prices: {input: '2.5', cachedInput: '0.25', output: '10'}}",
+    ]
+    route = "tiers:\n" + "".join(f"- {tier}\n" for tier in tiers)
     assert prices.parse(route, "f") == plain
 
 
