@@ -1,7 +1,7 @@
 """Measures an order of questions: how much of the large tier's advantage is had for how many of its calls.
 
-The measures are RouteLLM's (Ong et al., arXiv 2406.18665, section 3.2), so that figures can be laid side by side. All are
-of scores by which questions are sent to the large tier, highest first, and of whether each tier answers right.
+The measures are RouteLLM's (Ong et al., arXiv 2406.18665, section 3.2), so that figures can be laid side by side. All
+are of scores by which questions are sent to the large tier, highest first, and of whether each tier answers right.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ Reals = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """`apgr` is the average part of the gap between the tiers that is recovered, over all shares; about 0.5 for a random
-    order. `cpt50` and `cpt80` are the percent of calls to the large tier that recover 50 and 80 % of the gap;
+    """`apgr` is the average part of the gap between the tiers that is recovered, over all shares; about 0.5 for a
+    random order. `cpt50` and `cpt80` are the percent of calls to the large tier that recover 50 and 80 % of the gap;
     `large_share` the percent that keeps a quality of the large tier's right answers."""
 
     apgr: float
@@ -39,7 +39,8 @@ def quality_by_share(scores: Reals, small: Reals, large: Reals) -> Reals:
 
 
 def measure(scores: Reals, small: Reals, large: Reals, quality_percent: float = 95) -> Measures:
-    """All measures. Where the large tier is no better than the small one there is no gap: every measure of it is nan."""
+    """All measures. Where the large tier is no better than the small one there is no gap: every measure of it is
+    nan."""
     curve = quality_by_share(scores, small, large)
     shares = np.linspace(0, 100, curve.size)
     low, high = float(curve[0]), float(curve[-1])
