@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from tierwise_training.model import Reals
 from tools.bench_router.contenders import version_of
 from tools.bench_routing import contenders, draws
 from tools.bench_routing.data import Benchmark, read_gsm8k, read_mmlu
+from tools.bench_routing.dual import Products
 from tools.bench_routing.results import (
     NO_GROUP,
     OURS,
@@ -149,22 +151,28 @@ def _row(benchmark: Benchmark, split: str, contender: str, scores: Reals) -> Row
 
 
 def _learned(mmlu: Benchmark, gsm8k: Benchmark) -> Iterator[Learned]:
-    asked = contenders.questions(mmlu, contenders.features(mmlu, told_subject=True))
-    math = contenders.questions(gsm8k, contenders.features(gsm8k))
+    asked = _products(mmlu)
+    math = Products.of(contenders.questions(gsm8k, contenders.features(gsm8k)))
     for labels, repeats in LEARNING:
         for name, these, subjects in (
             (mmlu.name, asked, None),
             (mmlu.name, asked, mmlu.subjects),
             (gsm8k.name, math, None),
         ):
-            if labels < 0.8 * len(these):
+            if labels < 0.8 * len(these.asked):
                 found = draws.learn(name, these, subjects, labels, repeats)
                 _tell(f"{name}, {found.split}, {labels} labels: APGR {found.apgr:.3f}")
                 yield found
 
 
+@lru_cache(maxsize=1)
+def _products(mmlu: Benchmark) -> Products:
+    _tell("making the inner products of all questions")
+    return Products.of(contenders.questions(mmlu, contenders.features(mmlu, told_subject=True)))
+
+
 def _promises(mmlu: Benchmark) -> Iterator[Kept]:
-    asked = contenders.questions(mmlu, contenders.features(mmlu, told_subject=True))
+    asked = _products(mmlu)
     plans = [(None, labels, count) for labels, count in PROMISES]
     plans += [(mmlu.subjects, labels, UNSEEN_DRAWS) for labels, _ in PROMISES]
     for subjects, labels, count in plans:

@@ -2,7 +2,7 @@
 
 Every draw does what `tierwise train` does, from the labels to the share, and is judged by the questions that it has not
 seen. The naive threshold beside it is the smallest share that reaches the quality on the labels themselves, with the
-same out-of-fold scores.
+same out-of-fold scores. Fits are made from inner products (`dual`), which changes their speed only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import numpy as np
 from tierwise.routing.promise import SHARES, curve, promised_share
 from tierwise_training import model
 from tierwise_training.evaluation import measure, quality_by_share
-from tierwise_training.model import Questions, Reals, Rows
+from tierwise_training.model import Reals, Rows
+from tools.bench_routing.dual import Products
 from tools.bench_routing.results import RANDOM_SPLIT, UNSEEN, Kept, Learned
 
 QUALITY = 95
@@ -22,34 +23,35 @@ HELD_SUBJECTS = 0.2
 PROMISED, NAIVE = "promised", "naive"
 
 
-def learn(name: str, asked: Questions, subjects: tuple[str, ...] | None, labels: int, repeats: int) -> Learned:
+def learn(name: str, products: Products, subjects: tuple[str, ...] | None, labels: int, repeats: int) -> Learned:
     """The APGR after learning from so many labels, measured on questions that were not learned from: all others, or
     with `subjects` those of subjects that no label is of."""
     found = []
     for number in range(repeats):
         chance = np.random.default_rng([model.SEED, labels, number])
-        learned, held = _divide(chance, len(asked), subjects, labels)
-        rest = asked.take(held)
-        scores = model.fit(asked.take(learned)).scores(rest)
-        found.append(measure(scores, rest.small, rest.large).apgr)
+        learned, held = _divide(chance, len(products.asked), subjects, labels)
+        scores = products.scores(learned, held)
+        found.append(measure(scores, products.asked.small[held], products.asked.large[held]).apgr)
     split = RANDOM_SPLIT if subjects is None else UNSEEN
     return Learned(name, split, labels, float(np.mean(found)), float(np.std(found)), repeats)
 
 
-def promise(asked: Questions, subjects: tuple[str, ...] | None, labels: int, draws: int) -> Iterator[tuple[int, Kept]]:
+def promise(
+    products: Products, subjects: tuple[str, ...] | None, labels: int, draws: int
+) -> Iterator[tuple[int, Kept]]:
     """How often each method kept its promise so far, after every draw: (draws, kept), promised and naive in turn."""
     split = RANDOM_SPLIT if subjects is None else UNSEEN
+    small, large = products.asked.small, products.asked.large
     kept: dict[str, list[bool]] = {PROMISED: [], NAIVE: []}
     shares: dict[str, list[float]] = {PROMISED: [], NAIVE: []}
     needed: list[float] = []
     for number in range(draws):
         chance = np.random.default_rng([model.SEED, 1, labels, number])
-        learned, held = _divide(chance, len(asked), subjects, labels)
-        mine, rest = asked.take(learned), asked.take(held)
-        steps = curve(model.out_of_fold(mine, seed=number), mine.small, mine.large, QUALITY)
+        learned, held = _divide(chance, len(products.asked), subjects, labels)
+        steps = curve(products.out_of_fold(learned, number), small[learned], large[learned], QUALITY)
         naive = min(step.share_percent for step in steps if step.quality_percent >= QUALITY)
         promised = promised_share(steps)
-        qualities = _qualities(model.fit(mine).scores(rest), rest)
+        qualities = _qualities(products.scores(learned, held), small[held], large[held])
         needed.append(min(share for share in SHARES if qualities[share] >= QUALITY))
         for method, share in ((PROMISED, SHARES[0] if promised is None else promised), (NAIVE, naive)):
             shares[method].append(share)
@@ -59,10 +61,10 @@ def promise(asked: Questions, subjects: tuple[str, ...] | None, labels: int, dra
             yield number + 1, Kept(split, labels, method, number + 1, 100 * float(np.mean(kept[method])), share, need)
 
 
-def _qualities(scores: Reals, rest: Questions) -> dict[int, float]:
+def _qualities(scores: Reals, small: Reals, large: Reals) -> dict[int, float]:
     """Percent of the large model's right answers that are kept at each share of the questions without labels."""
-    line = quality_by_share(scores, rest.small, rest.large)
-    return {share: 100 * float(line[len(rest) * share // 100] / line[-1]) for share in SHARES}
+    line = quality_by_share(scores, small, large)
+    return {share: 100 * float(line[scores.size * share // 100] / line[-1]) for share in SHARES}
 
 
 def _divide(

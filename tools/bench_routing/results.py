@@ -140,9 +140,8 @@ def lines(results: Results) -> Iterator[str]:
     yield "|---|--:|--:|--:|--:|--:|"
     for kept in results.promise:
         name = f"{kept.method}, {kept.split}"
-        yield (
-            f"| {name} | {kept.labels:,} | {kept.draws} | {kept.kept:.1f} % | {kept.share:.1f} % | {kept.needed:.1f} % |"
-        )
+        percents = " | ".join(f"{value:.1f} %" for value in (kept.kept, kept.share, kept.needed))
+        yield f"| {name} | {kept.labels:,} | {kept.draws} | {percents} |"
     short = missed(results)
     yield ""
     yield "Every bar is met." if not short else "Missed:"
