@@ -173,7 +173,7 @@ def _products(mmlu: Benchmark) -> Products:
 
 def _promises(mmlu: Benchmark) -> Iterator[Kept]:
     asked = _products(mmlu)
-    plans = [(None, labels, count) for labels, count in PROMISES]
+    plans: list[tuple[tuple[str, ...] | None, int, int]] = [(None, labels, count) for labels, count in PROMISES]
     plans += [(mmlu.subjects, labels, UNSEEN_DRAWS) for labels, _ in PROMISES]
     for subjects, labels, count in plans:
         last: dict[str, Kept] = {}

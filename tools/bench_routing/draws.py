@@ -57,8 +57,8 @@ def promise(
             shares[method].append(share)
             kept[method].append(qualities[share] >= QUALITY)
         for method in (PROMISED, NAIVE):
-            share, need = float(np.mean(shares[method])), float(np.mean(needed))
-            yield number + 1, Kept(split, labels, method, number + 1, 100 * float(np.mean(kept[method])), share, need)
+            percents = (100 * float(np.mean(kept[method])), float(np.mean(shares[method])), float(np.mean(needed)))
+            yield number + 1, Kept(split, labels, method, number + 1, *percents)
 
 
 def _qualities(scores: Reals, small: Reals, large: Reals) -> dict[int, float]:

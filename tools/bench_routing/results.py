@@ -125,8 +125,8 @@ def lines(results: Results) -> Iterator[str]:
         bold = "**" if row.contender.startswith(OURS) else ""
         apgr = f"{row.apgr:.3f}{_between(row.apgr_interval, 3)}"
         share = f"{_number(row.large_share)}{_between(row.large_share_interval, 0)}"
-        cells = (apgr, _number(row.cpt50), _number(row.cpt80), share, _number(row.cost))
-        yield f"| {row.benchmark} | {row.split} | {bold}{row.contender}{bold} | {' | '.join(cells)} |"
+        figures = " | ".join((apgr, _number(row.cpt50), _number(row.cpt80), share, _number(row.cost)))
+        yield f"| {row.benchmark} | {row.split} | {bold}{row.contender}{bold} | {figures} |"
     yield ""
     counts = sorted({each.labels for each in results.learned})
     yield f"| mean APGR after so many labels | {' | '.join(f'{count:,}' for count in counts)} |"
@@ -139,9 +139,9 @@ def lines(results: Results) -> Iterator[str]:
     yield "| 95 % promised, MMLU | labels | draws | kept | large calls | needed |"
     yield "|---|--:|--:|--:|--:|--:|"
     for kept in results.promise:
-        name = f"{kept.method}, {kept.split}"
+        which = f"{kept.method}, {kept.split}"
         percents = " | ".join(f"{value:.1f} %" for value in (kept.kept, kept.share, kept.needed))
-        yield f"| {name} | {kept.labels:,} | {kept.draws} | {percents} |"
+        yield f"| {which} | {kept.labels:,} | {kept.draws} | {percents} |"
     short = missed(results)
     yield ""
     yield "Every bar is met." if not short else "Missed:"

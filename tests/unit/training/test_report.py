@@ -19,8 +19,9 @@ from tierwise_training.verdicts import combine, rights
 
 
 def judged(*orders: Verdict, audit: Verdict | None = None, **more: object) -> Label:
-    pair = combine(orders) record = JudgeRecord(**pair.model_dump(), kind="tier:judge", audit=audit, cost_usd="0.002",
-    **more)  # type: ignore[arg-type] return label(*rights(pair.verdict), record)
+    pair = combine(orders)
+    record = JudgeRecord(**pair.model_dump(), kind="tier:judge", audit=audit, cost_usd="0.002", **more)  # type: ignore[arg-type]
+    return label(*rights(pair.verdict), record)
 
 
 def audited(rng: Random, se: float, sp: float, good: float, n: int) -> list[Label]:

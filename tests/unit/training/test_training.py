@@ -154,8 +154,8 @@ def test_who_is_right_where_adds_up_to_all_questions() -> None:
 
 def test_costs_follow_the_tokens_and_prices_of_the_labels() -> None:
     rates = {
-        "small": TokenRates(input=Decimal("0.1"), output=Decimal("0.4")),
-        "large": TokenRates(input=Decimal(2), output=Decimal(8)),
+        "small": TokenRates(Decimal("0.1"), Decimal(0), Decimal(0), Decimal("0.4")),
+        "large": TokenRates(Decimal(2), Decimal(0), Decimal(0), Decimal(8)),
     }
     costs = train(labels(300), replace(WANTED, prices=rates)).findings.costs
     assert costs[100] == pytest.approx(100)
