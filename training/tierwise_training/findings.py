@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tierwise.routing.promise import Step, curve, promised_share
-from tierwise.routing.text_features import SIZES, TextFacts, features_of
+from tierwise.routing.text_features import KINDS, SIZES, TextFacts, features_of
 from tierwise_training import model
 from tierwise_training.evaluation import bootstrap, interval, measure
 from tierwise_training.model import Model, Questions, Reals
@@ -158,12 +158,14 @@ def deciding_words(fitted: Model, texts: Sequence[bytes], salt: bytes) -> tuple[
     prompts were not kept."""
     counts = Counter(word for text in texts for word in set(_WORD.findall(text.lower())))
     least = max(LEAST_COUNT_OF_A_WORD, LEAST_SHARE_OF_A_WORD * len(texts))
-    pieces = float(np.mean([max(1, features_of(text, TextFacts()).buckets.size) for text in texts[:200]] or [1]))
+    known = [features_of(text, TextFacts()).piece_weights for text in texts[:200]]
+    usual = np.mean(known or [(0.0,) * KINDS], axis=0)
     found = []
     for word, count in counts.items():
         if count >= least:
-            buckets = features_of(b" " + word + b" ", TextFacts(), salt).buckets
-            weight = float((fitted.weights[buckets, 1] - fitted.weights[buckets, 0]).sum()) / pieces**0.5
+            pieces = features_of(b" " + word + b" ", TextFacts(), salt)
+            advantage = fitted.weights[pieces.buckets, 1] - fitted.weights[pieces.buckets, 0]
+            weight = float(advantage @ np.repeat(usual, pieces.counts))
             found.append(Deciding(word.decode("utf-8", "replace"), weight, count))
     ordered = sorted(found, key=lambda each: (-each.weight, each.name))
     harder = [each for each in ordered if each.weight > 0][:MOST_WORDS]
