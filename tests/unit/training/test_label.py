@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
 import re
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from decimal import Decimal
@@ -122,6 +126,31 @@ def test_a_signal_ends_a_run_with_the_labels_that_there_are(fresh: Stage) -> Non
     assert process.returncode == 130, said
     assert 0 < len(fresh.labels()) < COUNT
     assert "told to stop" in said
+
+
+@pytest.mark.parametrize(("word", "asked_for"), [("n", False), ("y", True)])
+def test_a_person_at_a_terminal_sees_the_cost_and_decides(fresh: Stage, word: str, asked_for: bool) -> None:
+    path = str(write(fresh.folder / "p", questions(COUNT, seed=10 + asked_for)))
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        fresh.command("--prompts", path, "--judge", "number"), stdin=theirs, stdout=subprocess.PIPE, stderr=theirs
+    )
+    os.close(theirs)
+    guard = threading.Timer(200, process.kill)
+    guard.start()
+    said = b""
+    while b"[y/N]" not in said:
+        said += os.read(ours, 4096)
+    os.write(ours, word.encode() + b"\n")
+    with contextlib.suppress(OSError):  # the terminal ends with the process
+        while more := os.read(ours, 4096):
+            said += more
+    process.communicate(timeout=60)
+    guard.cancel()
+    os.close(ours)
+    assert process.returncode == 0, said
+    assert b"prompts cost about $" in said
+    assert (len(fresh.labels()) == COUNT) is asked_for
 
 
 def test_a_judge_tier_finds_the_same_and_its_preference_for_the_first_is_reported(fresh: Stage, judge: Judge) -> None:
