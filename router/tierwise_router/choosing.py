@@ -31,8 +31,8 @@ class Chosen:
 
 
 def choose(state: RouterState, request: Request, body: Body, shape: Shape, priority: Priority, tenant: str) -> Chosen:
-    """The tiers for a request; the first is counted as wanted. Raises ClientError (404) for a model that nobody has, and
-    for a response that is gone."""
+    """The tiers for a request; the first is counted as wanted. Raises ClientError (404) for a model that nobody has,
+    and for a response that is gone."""
     facts = RequestFacts(
         model=body.model,
         prompt_tokens=shape.prompt_tokens,

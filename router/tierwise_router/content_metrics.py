@@ -1,4 +1,5 @@
-"""Exports what a router makes of the content of requests: which classifier it uses, or why none, and with which share."""
+"""Exports what a router makes of the content of requests: which classifier it uses, or why none, and with which
+share."""
 
 from __future__ import annotations
 
@@ -16,7 +17,11 @@ def content_metrics(state: RouterState) -> Iterator[Metric]:
     """The series, as they are now."""
     content = state.content
     standing = _gauge(
-        "classifier", "1 for the classifier as it stands: in use or refused, why, and which file.", "state", "reason", "hash"
+        "classifier",
+        "1 for the classifier as it stands: in use or refused, why, and which file.",
+        "state",
+        "reason",
+        "hash",
     )
     said = content.standing(state.route)
     if said is not None:

@@ -1,8 +1,8 @@
 """Lets the content of requests choose their tier: what one router knows for that, and what it has counted.
 
 Rules come first, then a tool loop's own tier, then the classifier, then the conversation, then the default tier. All of
-it is decided by `tierwise.routing`; here is what has to be remembered between requests. Nothing of a request is kept but
-salted hashes and scores.
+it is decided by `tierwise.routing`; here is what has to be remembered between requests. Nothing of a request is kept
+but salted hashes and scores.
 """
 
 from __future__ import annotations
@@ -74,7 +74,11 @@ class ContentRouting:
         reason = self.active.reason
         if not route.content.shadow:
             return "Serves", reason, self.active.digest
-        return "Shadows", reasons.CLASSIFIER_SHADOWS if reason == reasons.CLASSIFIER_SERVES else reason, self.active.digest
+        return (
+            "Shadows",
+            reasons.CLASSIFIER_SHADOWS if reason == reasons.CLASSIFIER_SERVES else reason,
+            self.active.digest,
+        )
 
     def decide(
         self, route: Route, facts: RequestFacts, path: str, values: Mapping[str, Any], tenant: str, now: float

@@ -235,8 +235,8 @@ class ModelRouteSpec(Model):
     conversation: Literal["Stay", "Free"] = Field(
         default="Stay",
         description="Stay: a conversation never changes its tier inside a tool loop. Between turns it goes to a dearer "
-        "tier where the policy asks for it, and to a cheaper one only where that saves more than the cached prompt that "
-        "it gives up. Free: every request is decided alone.",
+        "tier where the policy asks for it, and to a cheaper one only where that saves more than the cached prompt "
+        "that it gives up. Free: every request is decided alone.",
     )
     reference_tier: TierName | None = Field(
         default=None,

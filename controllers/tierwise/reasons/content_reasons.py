@@ -18,8 +18,8 @@ CLASSIFIER_SHADOWS = reason(
 TRAFFIC_SHIFTED = reason(
     "TrafficShifted",
     _WHERE,
-    "The requests are others than those that were labelled: more of them score high, or fewer, than chance explains. The "
-    "promised quality holds for the labelled traffic only.",
+    "The requests are others than those that were labelled: more of them score high, or fewer, than chance explains. "
+    "The promised quality holds for the labelled traffic only.",
     "Label requests of now (`tierwise label`) and train again.",
 )
 CLASSIFIER_UNKNOWN = reason(
@@ -43,21 +43,22 @@ CLASSIFIER_INVALID = reason(
 CLASSIFIER_MISFIT = reason(
     "ClassifierMisfit",
     _WHERE,
-    "The classifier was trained for another route, or for tiers that this one does not have so; the rules and the default "
-    "tier decide.",
-    "Train with the labels of this route. Both tiers must stand in spec.tiers with use Always, the cheaper one first, and "
-    "spec.referenceTier must be the one of the labels.",
+    "The classifier was trained for another route, or for tiers that this one does not have so; the rules and the "
+    "default tier decide.",
+    "Train with the labels of this route. Both tiers must stand in spec.tiers with use Always, the cheaper one first, "
+    "and spec.referenceTier must be the one of the labels.",
 )
 TOO_FEW_LABELS = reason(
     "TooFewLabels",
     _WHERE,
-    "The classifier has learned from fewer than 300 labels, which promises nothing; the rules and the default tier decide.",
+    "The classifier has learned from fewer than 300 labels, which promises nothing; the rules and the default tier "
+    "decide.",
     "Label more requests (`tierwise label`) and train again.",
 )
 PROMISE_NOT_KEPT = reason(
     "PromiseNotKept",
     _WHERE,
-    "The labels do not show with 90 % confidence that any share below 100 % keeps the quality; the rules and the default "
-    "tier decide.",
+    "The labels do not show with 90 % confidence that any share below 100 % keeps the quality; the rules and the "
+    "default tier decide.",
     "Label more requests and train again, or lower spec.policy.classifier.qualityPercent.",
 )

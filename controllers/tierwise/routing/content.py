@@ -31,8 +31,8 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class ActiveClassifier:
-    """A classifier in use. `digest` names its file, `needed_share` is the percentage of requests that its labels ask for
-    at the reference tier; `window` holds the scores of this traffic."""
+    """A classifier in use. `digest` names its file, `needed_share` is the percentage of requests that its labels ask
+    for at the reference tier; `window` holds the scores of this traffic."""
 
     classifier: Classifier
     digest: str
@@ -86,8 +86,8 @@ def usable(classifier: Classifier, route: Route, digest: str) -> ActiveClassifie
 
 
 def needed_share(header: Header, quality_percent: int) -> float | None:
-    """The smallest share of the reference tier that keeps this quality with 90 % confidence, in percent; None where only
-    all requests would.
+    """The smallest share of the reference tier that keeps this quality with 90 % confidence, in percent; None where
+    only all requests would.
 
     The file says it for the quality that it was trained for. For another one the curve is walked as the training does:
     from all requests downwards, as long as the lower bound of the quality holds."""

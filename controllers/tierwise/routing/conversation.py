@@ -1,15 +1,15 @@
 """Decides whether a conversation keeps its tier: always inside a tool loop, else where leaving would not pay.
 
 The model that called a tool goes on with what the tool said: another one has other habits with calls, and a loop that
-changes hands in the middle fails in ways that nobody can repeat. Between turns the tier that answered last has the prompt
-in its cache, and a cached token costs less than a new one. So a cheaper tier gets the next turn only where that saves
-more than the cached prefix is worth. A dearer one gets it whenever the policy asks for it: what was promised is a
+changes hands in the middle fails in ways that nobody can repeat. Between turns the tier that answered last has the
+prompt in its cache, and a cached token costs less than a new one. So a cheaper tier gets the next turn only where that
+saves more than the cached prefix is worth. A dearer one gets it whenever the policy asks for it: what was promised is a
 quality, and staying must never be the reason why a hard question goes to the small model.
 
 A conversation is known by what its requests have in common: the client's `prompt_cache_key`, else its system prompt and
-its first question, hashed with a salt that only this process knows. Two conversations that begin alike share one memory;
-at worst one of them stays where it would have moved. A response that continues another (`previous_response_id`) goes to
-the replica that keeps that one, before any of this.
+its first question, hashed with a salt that only this process knows. Two conversations that begin alike share one
+memory; at worst one of them stays where it would have moved. A response that continues another (`previous_response_id`)
+goes to the replica that keeps that one, before any of this.
 """
 
 from __future__ import annotations

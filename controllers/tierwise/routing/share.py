@@ -1,8 +1,8 @@
 """Defines which share of the requests goes to the reference tier, and who has a say in it.
 
 Everybody steers this one value, and the threshold of the classifier follows it: a share is what a promise on quality
-and a limit of capacity can both be said in, while a threshold means nothing outside of one file of weights. Quality asks
-for a share, pressure allows one, and the smaller of the two counts: what a tier cannot serve, it cannot be sent.
+and a limit of capacity can both be said in, while a threshold means nothing outside of one file of weights. Quality
+asks for a share, pressure allows one, and the smaller of the two counts: what a tier cannot serve, it cannot be sent.
 """
 
 from __future__ import annotations

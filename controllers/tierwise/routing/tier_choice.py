@@ -2,9 +2,9 @@
 
 The first is what the model's name, a rule, the content or the default says. Then come the dearer tiers of the ladder,
 since whoever can answer a hard request can answer an easy one; a cheaper tier never stands in for a dearer one unless a
-spent budget says so. Who asks for a tier by its own name gets that tier or an error: a name is a promise. A tier with use
-Overflow comes first only when the others are full or too short. A tool loop stays where it is, before all of that but a
-name.
+spent budget says so. Who asks for a tier by its own name gets that tier or an error: a name is a promise. A tier with
+use Overflow comes first only when the others are full or too short. A tool loop stays where it is, before all of that
+but a name.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def choose_tiers(
     """The order in which tiers are tried. `saturated` says, by name, which tiers are full (`Spill`). Where the first is
     full, the next one that is not comes before it; the others stay, since a queue is better than an error.
 
-    `content` counts where no rule matches, and one that is bound before any rule. The tiers behind a bound one are those
-    that would have been tried without it: where its tier cannot answer, another answer is better than none."""
+    `content` counts where no rule matches, and one that is bound before any rule. The tiers behind a bound one are
+    those that would have been tried without it: where its tier cannot answer, another answer is better than none."""
     full = saturated or {}
     if facts.model not in route.model_names:
         direct = route.tier(facts.model) if route.direct_access else None
