@@ -54,15 +54,14 @@ class Pair(_Part):
 
 class JudgeRecord(Pair):
     """How it was judged. `audit` is a person's verdict; `ceiling` compares the reference tier's second answer with its
-    first; `again` the cheap tier's second answer with the reference tier's first, `again_right` whether it was right."""
+    first, `again` the cheap tier's second answer with the reference tier's first."""
 
-    kind: str = Field(description="exact, number, choice, json, or tier:NAME.")
+    kind: str = Field(default="", description="exact, number, choice, json or tier:NAME; empty: by other means.")
     against: Literal["gold", "reference"] = "reference"
     version: int = Field(default=1, description="Of the rule, or of the judge's instructions.")
     models: dict[str, str] = Field(default_factory=dict, description="What the tiers called their models.")
     ceiling: Pair | None = None
     again: Pair | None = None
-    again_right: bool | None = None
     audit: Verdict | None = None
     cost_usd: str | None = Field(default=None, alias="costUSD", description="Of all questions about this prompt.")
 
@@ -73,7 +72,10 @@ class Label(_Part):
     id: str
     prompt_hash: str
     group: str | None = None
-    prompt: str | None = Field(default=None, description="Absent where only features are kept.")
+    prompt: str | list[dict[str, Any]] | None = Field(
+        default=None, description="The text that was asked, or the messages. Absent where only features are kept."
+    )
+    tools: bool = Field(default=False, description="Whether the request brought tools.")
     features: dict[str, Any] | None = None
     small: TierAnswer
     reference: TierAnswer
@@ -91,9 +93,10 @@ class Label(_Part):
 
 def to_line(label: Label) -> str:
     """The label as JSON without a line end; fields that are not set are left out, `right` never is."""
-    said = label.model_dump(mode="json", by_alias=True, exclude_none=True)
+    said = label.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
     for name in ("small", "reference"):
         said[name].setdefault("right", None)
+    said["version"] = VERSION
     return json.dumps(said, ensure_ascii=False, separators=(",", ":"))
 
 

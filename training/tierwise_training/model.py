@@ -5,8 +5,8 @@ by cross-validation does not pay at a few hundred labels. C = 0.1 loses little w
 ones and wins where they are not; half a standardized length never hurt in 15 settings; a group's mean counts as if ten
 average questions had been seen of it.
 
-The matrix of questions is the one that the router computes with: `Classifier.score` of a question is the score that this
-module gives its row.
+The matrix of questions is the one that the router computes with: `Classifier.score` of a question is the score that
+this module gives its row.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ def questions(
     """Rows from features and verdicts of one length."""
     counts = [each.buckets.size for each in features]
     weights = np.repeat([each.piece_weight for each in features], counts)
-    columns = np.concatenate([each.buckets for each in features]).astype(np.int32) if features else np.zeros(0, np.int32)
+    columns = (
+        np.concatenate([each.buckets for each in features]).astype(np.int32) if features else np.zeros(0, np.int32)
+    )
     starts = np.concatenate(([0], np.cumsum(counts)))
     pieces = sparse.csr_array((weights, columns, starts), shape=(len(features), BUCKETS))
     pieces.sum_duplicates()

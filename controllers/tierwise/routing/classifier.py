@@ -1,14 +1,14 @@
 """Scores how much a question deserves the large tier, by weights that were learned from the user's own labels.
 
-The score is the standardized difference of two probabilities, that the reference tier answers right and that the cheaper
-one does, plus half the standardized length, plus what is known of the question's group (its system prompt). It says
-which of two questions to send first, nothing more: a score becomes a decision by the share of requests that may go to
-the large tier, whose threshold is a quantile of scores. A share keeps its meaning when the traffic shifts; a fixed number
-does not (docs/classifier.md).
+The score is the standardized difference of two probabilities, that the reference tier answers right and that the
+cheaper one does, plus half the standardized length, plus what is known of the question's group (its system prompt). It
+says which of two questions to send first, nothing more: a score becomes a decision by the share of requests that may go
+to the large tier, whose threshold is a quantile of scores. A share keeps its meaning when the traffic shifts; a fixed
+number does not (docs/classifier.md).
 
 The file is one binary value of less than 700,000 bytes, so that it fits into a ConfigMap: a mark, a header in JSON, the
-weights as 16-bit numbers, a checksum. It names its route, its two tiers and the hash of its labels. A file that cannot be
-what it says is refused with a sentence.
+weights as 16-bit numbers, a checksum. It names its route, its two tiers and the hash of its labels. A file that cannot
+be what it says is refused with a sentence.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class _Value(BaseModel):
 
 
 class CurvePoint(_Value):
-    """What to expect when `sharePercent` of requests, those with the highest scores, go to the reference tier: percent of
-    its right answers that are kept, and the value that is exceeded with 90 % confidence."""
+    """What to expect when `sharePercent` of requests, those with the highest scores, go to the reference tier: percent
+    of its right answers that are kept, and the value that is exceeded with 90 % confidence."""
 
     share_percent: Real = Field(ge=0, le=100)
     quality_percent: Real
@@ -106,7 +106,8 @@ class Header(_Value):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Classifier:
-    """A classifier in memory. `weights` has one row per bucket and one column per tier, the cheaper one first."""
+    """A classifier in memory. `weights` (C-contiguous) has a row per bucket and a column per tier, the cheaper
+    first."""
 
     header: Header
     weights: Weights
@@ -121,14 +122,17 @@ class Classifier:
         header, packed = _unpack(data)
         if header.salt_check != salt_check(salt):
             wrong = "another salt" if header.salt_check and salt else "a salt" if header.salt_check else "no salt"
-            raise Invalid(f"the classifier file was made with {wrong}: mount the Secret that its features were made with")
+            raise Invalid(
+                f"the classifier file was made with {wrong}: mount the Secret that its features were made with"
+            )
         weights = np.frombuffer(packed, dtype="<f2").astype(np.float32).reshape(BUCKETS, 2)
         if not np.isfinite(weights).all():
             raise Invalid("the classifier file is broken: a weight is no number")
         return cls(header, weights, salt)
 
     def write(self) -> bytes:
-        """The bytes of the file; the same classifier gives the same bytes. Raises Invalid when they would be too many."""
+        """The bytes of the file; the same classifier gives the same bytes. Raises Invalid when they would be too
+        many."""
         header = self.header.model_dump_json(by_alias=True).encode()
         body = _MARK + _LENGTH.pack(len(header)) + header + self.weights.astype("<f2").tobytes()
         made = body + _check(body)
@@ -144,10 +148,11 @@ class Classifier:
         """The same, of features that were made with the same salt."""
         header = self.header
         sizes = standardized(features.sizes, header)
-        sums = self.weights[features.buckets].sum(axis=0) * features.piece_weight
+        # Both weights of a bucket as one complex number: one look-up and one sum instead of two, a tenth of the time.
+        total = self.weights.view(np.complex64)[:, 0].take(features.buckets).sum() * features.piece_weight
         small, large = (
-            _probability(float(sums[tier]) + header.intercepts[tier] + _dot(sizes, header.size_weights, tier))
-            for tier in (_SMALL, _LARGE)
+            _probability(float(pieces) + header.intercepts[tier] + _dot(sizes, header.size_weights, tier))
+            for tier, pieces in ((_SMALL, total.real), (_LARGE, total.imag))
         )
         gain = large - small + header.groups.get(features.group, 0.0)
         return (gain - header.gain_mean) / header.gain_deviation + LENGTH_WEIGHT * sizes[LENGTH]
@@ -184,7 +189,8 @@ class Classifier:
             return f"the classifier was trained for route {header.route}, not for {route}"
         missing = sorted({header.from_tier, header.reference_tier} - set(tiers))
         if missing:
-            return f"the classifier chooses between {header.from_tier} and {header.reference_tier}; the route has no tier {missing[0]}"
+            both = f"{header.from_tier} and {header.reference_tier}"
+            return f"the classifier chooses between {both}; the route has no tier {missing[0]}"
         return header.refusal
 
 
@@ -206,7 +212,8 @@ def quantiles_of(scores: Sequence[float]) -> tuple[float, ...]:
 
 
 def salt_check(salt: bytes) -> str:
-    """A word that is the same for the same salt, from which the salt cannot be found if it is random; empty for none."""
+    """A word that is the same for the same salt, from which the salt cannot be found if it is random; empty for
+    none."""
     return hashlib.blake2b(b"tierwise salt check", key=salt, digest_size=8).hexdigest() if salt else ""
 
 
@@ -238,7 +245,9 @@ def _unpack(data: bytes) -> tuple[Header, bytes]:
     try:
         header = Header.model_validate_json(data[start:end])
     except ValidationError as error:
-        raise Invalid(_version_first(data[start:end]) or f"the classifier file has a bad header: {_first(error)}") from None
+        raise Invalid(
+            _version_first(data[start:end]) or f"the classifier file has a bad header: {_first(error)}"
+        ) from None
     if problem := _other_version(header.version, header.features_version):
         raise Invalid(problem)
     if len(data) - _CHECK_BYTES - end != _WEIGHT_BYTES:

@@ -1,9 +1,9 @@
 """Finds in a request what a classifier reads: the text of the questions, the system prompt, tools, turns.
 
-The router and the training read requests through this one function: weights are worth nothing where the text is another.
-The text is what the user has said, all turns of it. Answers are left out, because the tier that made them would decide
-which tier goes on; the system prompt is left out, because it is the same for a whole application and would drown the
-question. It is known by its hash instead.
+The router and the training read requests through this one function: weights are worth nothing where the text is
+another. The text is what the user has said, all turns of it. Answers are left out, because the tier that made them
+would decide which tier goes on; the system prompt is left out, because it is the same for a whole application and would
+drown the question. It is known by its hash instead.
 """
 
 from __future__ import annotations

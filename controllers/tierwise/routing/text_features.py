@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ class Features:
     @property
     def piece_weight(self) -> float:
         """What one entry of `buckets` counts for: a text of different pieces has norm 1, however long it is."""
-        return 1.0 / float(max(1, self.buckets.size)) ** 0.5
+        return 1.0 / math.sqrt(max(1, self.buckets.size))
 
     def to_json(self) -> dict[str, Any]:
         """For a file of labels. The buckets are sorted: the order of the text is not kept."""
@@ -100,7 +101,7 @@ class Features:
             raise Invalid(f"features of version {kept.get('version')} cannot be used, this release reads {VERSION}")
         try:
             unpacker = zlib.decompressobj()
-            raw = unpacker.decompress(base64.b64decode(str(kept["buckets"]), validate=True), 4 * MOST_PIECES + 1)
+            raw = unpacker.decompress(base64.b64decode(str(kept["buckets"]), validate=True), 4 * MOST_PIECES + 4)
             buckets = np.cumsum(np.frombuffer(raw, dtype="<u4"), dtype=np.uint64)
             sizes = np.array(kept["sizes"], dtype=np.float32)
         except (KeyError, TypeError, ValueError, binascii.Error, zlib.error) as error:
@@ -150,8 +151,7 @@ def _buckets(text: bytes, keys: _Keys) -> Buckets:
     padded = text + b"\0" * 8
     # One 8-byte number from every place on: its low bytes are the 4-gram and the 6-gram that begin there.
     eights = np.ndarray((size,), dtype="<u8", buffer=padded, strides=(1,))
-    letters = np.frombuffer(text, dtype=np.uint8)
-    words = _words(letters)
+    words = _words(text)
     fours = (eights[: max(0, size - 3)] & np.uint64(0xFFFFFFFF)) ^ keys.four
     sixes = (eights[: max(0, size - 5)] & _SIX_BYTES) ^ keys.six
     pairs = (words[:-1] * keys.second + words[1:]) ^ keys.pair
@@ -163,12 +163,13 @@ def _buckets(text: bytes, keys: _Keys) -> Buckets:
     return hashes.astype(np.uint32)
 
 
-def _words(letters: npt.NDArray[np.uint8]) -> _Words64:
+def _words(text: bytes) -> _Words64:
     """A hash per word: the sum of its bytes, each times a power of an odd number, modulo 2^64. Differences of one
     running sum give all of them at once; dividing by the power at the word's beginning makes it the same everywhere."""
-    inside = _IN_WORD[letters]
-    edges = np.flatnonzero(np.diff(inside, prepend=np.int8(0), append=np.int8(0)))
+    inside = np.frombuffer(b"\0" + text.translate(_IN_WORD) + b"\0", dtype=np.uint8)
+    edges = np.flatnonzero(inside[1:] != inside[:-1])
     begins, ends = edges[0::2], edges[1::2]
+    letters = np.frombuffer(text, dtype=np.uint8)
     sums = np.empty(letters.size + 1, dtype=np.uint64)
     sums[0] = 0
     np.cumsum((letters.astype(np.uint64) + _ODD) * _POWERS[: letters.size], out=sums[1:])
@@ -212,7 +213,7 @@ def _table(members: bytes) -> npt.NDArray[np.int64]:
 
 _DIGITS, _CAPITALS, _FOREIGN = bytes(range(48, 58)), bytes(range(65, 91)), bytes(range(128, 256))
 _WORD_BYTES = _DIGITS + _CAPITALS + bytes(range(97, 123)) + _FOREIGN
-_IN_WORD = _table(_WORD_BYTES).astype(np.int8)
+_IN_WORD = bytes(each in _WORD_BYTES for each in range(256))
 _KINDS = np.stack([_table(each) for each in (_DIGITS, _CAPITALS, _CODE, b" \t\r\n", _FOREIGN, _WORD_BYTES)], axis=1)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def pieces(text: bytes) -> tuple[set[bytes], list[tuple[str, bytes]]]:
     found = [("four", low[at : at + 4]) for at in range(len(low) - 3)]
     found += [("six", low[at : at + 6]) for at in range(len(low) - 5)]
     found += [("word", word) for word in words]
-    found += [("pair", b" ".join(two)) for two in zip(words, words[1:], strict=False)]
+    found += [("pair", b" ".join(two)) for two in pairwise(words)]
     return set(words), found
 
 
@@ -54,11 +55,15 @@ def test_equal_pieces_share_a_bucket_and_each_counts(text: bytes) -> None:
 @given(st.text(max_size=60), st.text(max_size=60), st.sampled_from(["stone", "größe", "x1"]))
 def test_a_word_has_its_bucket_wherever_it_stands(before: str, after: str, word: str) -> None:
     # A text of one word ends with the piece that is the word itself.
-    assert features_of(word.encode(), PLAIN).buckets[-1] in features_of(f"{before} {word} {after}".encode(), PLAIN).buckets
+    assert (
+        features_of(word.encode(), PLAIN).buckets[-1] in features_of(f"{before} {word} {after}".encode(), PLAIN).buckets
+    )
 
 
 def test_words_differ_by_each_letter_their_order_and_their_length() -> None:
-    last = {word: int(features_of(word.encode(), PLAIN).buckets[-1]) for word in ("ab", "ba", "aab", "a", "aa", "b", "0")}
+    last = {
+        word: int(features_of(word.encode(), PLAIN).buckets[-1]) for word in ("ab", "ba", "aab", "a", "aa", "b", "0")
+    }
     assert len(set(last.values())) == len(last)
 
 
@@ -122,14 +127,9 @@ def test_buckets_are_spread_evenly() -> None:
 def test_routers_and_training_of_two_releases_find_the_same_numbers() -> None:
     """Weights stand for buckets. Whoever changes these numbers counts up VERSION, and every file is refused."""
     found = features_of(b"What is 2 + 2?", TextFacts(system=b"Be brief."), b"salt")
-    assert found.buckets[:3].tolist() == PINNED_BUCKETS
-    assert int(found.buckets.astype(np.int64).sum()) == PINNED_SUM
-    assert found.group == PINNED_GROUP
-
-
-PINNED_BUCKETS = [0, 0, 0]
-PINNED_SUM = 0
-PINNED_GROUP = ""
+    assert found.buckets[:3].tolist() == [93537, 125994, 44348]
+    assert int(found.buckets.astype(np.int64).sum()) == 1656033
+    assert found.group == "0907c7ce23f757cf"
 
 
 # --- groups, and features that are kept ------------------------------------------------------------------------------
