@@ -1,8 +1,8 @@
 """Defines the Prometheus queries about routes, and reads their answers.
 
 Three queries, whatever the number of routes: what each router says of its money, the traffic of each route over all its
-routers, and what they say of choosing by content (`content_queries`). The rules are those of `queries`: an absent series stays absent, and only what was scraped from a router
-itself counts.
+routers, and what they say of choosing by content (`content_queries`). The rules are those of `queries`: an absent
+series stays absent, and only what was scraped from a router itself counts.
 """
 
 from __future__ import annotations
@@ -122,6 +122,8 @@ def route_signals(
             wallets[pod] = said
     fresh = now - readings.traffic_at <= stale_after
     found = readings.traffic.get((key.namespace, key.name), {}) if fresh else {}
+    said_at = now - readings.content_at
+    content = readings.content.get((key.namespace, key.name)) if said_at <= stale_after else None
     share = {tier: value for (series, tier), value in found.items() if series == BY_TIER and tier}
     # A counter is made with the first request that it counts: without it, and with others, there was none.
     none = 0.0 if (REQUESTS, "") in found else None
@@ -134,7 +136,7 @@ def route_signals(
         fallbacks=found.get((FALLBACKS, ""), none),
         ttft_p95=found.get((TTFT, "")),
         wallets=wallets,
-        classifier=readings.content.get((key.namespace, key.name)) if now - readings.content_at <= stale_after else None,
+        classifier=content,
     )
 
 

@@ -18,6 +18,7 @@ from tests.builders.routes import spec as routed
 from tests.unit.decide import make
 from tests.unit.decide.test_facts import EIGHT, L4, T4, new
 from tests.unit.report import (
+    test_classifier_condition,
     test_metrics_condition,
     test_provisioned_condition,
     test_ready_condition,
@@ -105,7 +106,8 @@ def said(cases: list[ReportContext]) -> set[tuple[str, str]]:
 
 
 def said_of_routes() -> set[tuple[str, str]]:
-    found = {(verdict.type, verdict.reason) for case, _ in test_routes.CASES.values() for verdict in case.verdicts()}
+    cases = [*test_routes.CASES.values(), *test_classifier_condition.CASES.values()]
+    found = {(verdict.type, verdict.reason) for case, _ in cases for verdict in case.verdicts()}
     for view, plan in zip(TAKEN.routes, plan_routes(TAKEN), strict=True):
         verdicts = evaluate_route(view, plan, RouteOutcome(plan.key), NOW)
         found |= {(verdict.type, verdict.reason) for verdict in verdicts}
