@@ -37,8 +37,8 @@ _KEY_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One request of a conversation: by which key the conversation is known, whether an answer has been given in it, and
-    whether the request brings the results of tools which that answer called."""
+    """One request of a conversation: by which key the conversation is known, whether an answer has been given in it,
+    and whether the request brings the results of tools which that answer called."""
 
     key: bytes
     goes_on: bool = True

@@ -129,7 +129,7 @@ def test_a_turn_for_the_worse_is_an_event_and_so_is_the_way_back() -> None:
     before = classified(("Serves", reasons.CLASSIFIER_SERVES, 2)).report().status
     for reason, state in ((reasons.CLASSIFIER_INVALID, "Refused"), (reasons.TRAFFIC_SHIFTED, "Serves")):
         worse = Case(view=told(seen(said((state, reason, 2))), before)).report()
-        assert [(event.reason, event.type) for event in worse.events] == [(reason, "Warning")]
+        assert [(event.reason, event.warning) for event in worse.events] == [(reason, True)]
         well = Case(view=told(seen(said(("Serves", reasons.CLASSIFIER_SERVES, 2))), worse.status)).report()
         words = [event.reason for event in well.events]
         assert words == ([reasons.CLASSIFIER_SERVES] if state == "Refused" else [])

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import tierwise_router
 from tests.builders.routes import route, snapshot, tier
 from tests.builders.routes import spec as routed
 from tests.unit.decide import make
@@ -131,8 +132,9 @@ def test_every_reason_of_a_condition_occurs_in_some_case() -> None:
 
 def test_every_reason_is_given_somewhere() -> None:
     """Also those of Events, steps and advice: a word that nothing says does not belong into the table."""
-    root = Path(reasons.__file__).parents[1]
-    said = "\n".join(file.read_text() for file in sorted(root.rglob("*.py")) if "reasons" not in file.parts)
+    roots = (Path(reasons.__file__).parents[1], Path(tierwise_router.__file__).parent)
+    files = [file for root in roots for file in sorted(root.rglob("*.py")) if "reasons" not in file.parts]
+    said = "\n".join(file.read_text() for file in files)
     names = {value: name for name, value in vars(reasons).items() if name.isupper() and isinstance(value, str)}
     unused = [word for word in WHERE if not re.search(rf"\b{names[word]}\b", said)]
     assert unused == []
