@@ -93,14 +93,14 @@ unit-router: venv ## ... of the router's process, over real sockets
 
 # Cluster tests wait far more than they compute, and the others compute, so they run side by side: the long ones first,
 # the next one as soon as one has ended. A lane that fails stops no other.
-CLUSTER := test-routes test-end-to-end test-loop test-parts
+CLUSTER := test-routes test-load test-end-to-end test-parts test-loop
 LANES := $(CLUSTER) $(UNIT) lint verify test-node test-conformance test-chart test-image
 
 .PHONY: test
 test: binaries ## Everything, in lanes side by side, each printed when it has ended; a quarter of an hour with built binaries
 	@rm -f .coverage .coverage.*
-	@echo "$(words $(LANES)) lanes, six side by side; each is printed when it has ended: $(LANES)"
-	@$(MAKE) --jobs=6 --keep-going --output-sync=target $(LANES)
+	@echo "$(words $(LANES)) lanes, seven side by side; each is printed when it has ended: $(LANES)"
+	@$(MAKE) --jobs=7 --keep-going --output-sync=target $(LANES)
 	@$(MAKE) coverage
 
 .PHONY: test-conformance
@@ -127,15 +127,20 @@ test-cluster: binaries ## End to end on the playground
 	@$(MAKE) --jobs=$(words $(CLUSTER)) --keep-going --output-sync=target $(CLUSTER)
 
 ROUTES := $(patsubst %,tests/cluster/e2e/test_%.py,route examples)
-LOOP := $(patsubst %,tests/cluster/test_%.py,loop)
-
-.PHONY: test-end-to-end
-test-end-to-end: binaries ## ... the part in which the operator is installed with helm
-	@$(PYTEST) -q --durations=5 tests/cluster/e2e $(addprefix --ignore=,$(ROUTES))
+LOAD := $(patsubst %,tests/cluster/e2e/test_%.py,idle load_step zero)
+LOOP := $(patsubst %,tests/cluster/test_%.py,loop prometheus leader)
 
 .PHONY: test-routes
 test-routes: binaries ## ... the part in which requests pass a ModelRoute's routers, and the examples
 	@$(PYTEST) -q --durations=5 $(ROUTES)
+
+.PHONY: test-load
+test-load: binaries ## ... the part about tiers without load, with load, and back from zero
+	@$(PYTEST) -q --durations=5 $(LOAD)
+
+.PHONY: test-end-to-end
+test-end-to-end: binaries ## ... the part in which the operator is installed with helm
+	@$(PYTEST) -q --durations=5 tests/cluster/e2e $(addprefix --ignore=,$(ROUTES) $(LOAD))
 
 .PHONY: test-loop
 test-loop: binaries ## ... the part about the operator's process and what it watches
