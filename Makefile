@@ -62,7 +62,7 @@ unit: venv ## Tests that need no cluster, with branch coverage of controllers/ (
 	@$(MAKE) coverage
 
 .PHONY: coverage
-coverage: venv
+coverage: venv ## ... what the traced lanes have covered together
 	@$(VENV)/bin/coverage combine -q
 	@$(VENV)/bin/coverage report --skip-covered --fail-under=95
 
