@@ -36,7 +36,7 @@ venv: $(VENV)/.installed ## The Python environment, from the pinned requirements
 
 .PHONY: binaries
 binaries: venv ## The control plane, KServe, Prometheus, kubectl and helm, built once from pinned Go modules
-	@$(PY) -m playground build >/dev/null
+	$(if $(PREPARED),,@$(PY) -m playground build >/dev/null)
 
 # --- the inner loop --------------------------------------------------------------------------------------------------
 
@@ -100,7 +100,7 @@ LANES := $(CLUSTER) $(UNIT) lint verify test-node test-conformance test-chart te
 test: binaries ## Everything, in lanes side by side, each printed when it has ended; a quarter of an hour with built binaries
 	@rm -f .coverage .coverage.*
 	@echo "$(words $(LANES)) lanes, seven side by side; each is printed when it has ended: $(LANES)"
-	@$(MAKE) --jobs=7 --keep-going --output-sync=target $(LANES)
+	@$(MAKE) --jobs=7 --keep-going --output-sync=target PREPARED=yes $(LANES)
 	@$(MAKE) coverage
 
 .PHONY: test-conformance
