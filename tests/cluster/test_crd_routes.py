@@ -53,7 +53,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "pressure.minSharePercent must not be above pressure.maxSharePercent": (
         "chat",
-        {"tiers": [SMALL], "pressure": {"minSharePercent": 60, "maxSharePercent": 40}},
+        {"tiers": [SMALL], "pressure": {"minSharePercent": 60, "maxSharePercent": 50}},
     ),
     "the name of a route has at most 40 characters": ("x" * 41, {"tiers": [SMALL]}),
     "the name of a route is lower-case letters, digits and dashes, and starts with a letter": (
@@ -74,14 +74,14 @@ ACCEPTED: dict[str, dict[str, Any]] = {
         "policy": {
             "type": "Classifier",
             "mode": "Shadow",
-            "classifier": {"configMapName": "chat-classifier", "qualityPercent": 90},
+            "classifier": {"configMapName": "chat-classifier", "qualityPercent": 97},
             "cascade": {"holdTokens": 16, "minMeanLogProbability": "-0.75", "maxEscalatedPercent": 20},
             "defaultTier": "small",
             "rules": [{**RULE, "tier": "small"}],
         },
         "conversation": "Free",
-        "referenceTier": "bought",
-        "quality": {"samplePercent": 3, "judgeTier": "bought", "budgetUSDPerDay": "2.50"},
+        "referenceTier": "large",
+        "quality": {"samplePercent": 2, "judgeTier": "bought", "budgetUSDPerDay": "5.50"},
         "pressure": {"minSharePercent": 10, "maxSharePercent": 60},
         "overflow": {"startPercent": 110, "stopPercent": 60, "maxCostPerHour": "1.50"},
         "queue": {"maxRequests": 10, "timeoutSeconds": 5, "startupTimeoutSeconds": 60},
@@ -91,7 +91,6 @@ ACCEPTED: dict[str, dict[str, Any]] = {
         "replicas": 3,
         "drainSeconds": 60,
     },
-    "a cascade with its defaults": {"tiers": [SMALL], "policy": {"type": "Cascade", "cascade": {}}},
     "every list full": {
         "modelNames": [f"m{number}" for number in range(16)],
         "tiers": [{"name": f"t{number}"} for number in range(8)],
