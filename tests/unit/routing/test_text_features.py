@@ -114,8 +114,8 @@ def test_every_kind_of_piece_counts_alike_however_long_the_text_is(text: bytes) 
 def test_an_empty_text_has_no_pieces() -> None:
     found = features_of(b"", PLAIN)
     assert found.buckets.size == 0
-    assert found.counts == (0, 0, 0, 0)
-    assert found.piece_weights == (0, 0, 0, 0)
+    assert sum(found.counts) == 0
+    assert sum(found.piece_weights) == 0
     assert np.isfinite(found.sizes).all()
 
 
