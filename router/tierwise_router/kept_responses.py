@@ -20,7 +20,7 @@ from tierwise_router.attempt import Attempt, End, Result
 from tierwise_router.http_request import Request
 from tierwise_router.openai_error import ClientError
 from tierwise_router.record import Record
-from tierwise_router.relay_errors import SENTENCES, refused
+from tierwise_router.relay_errors import failed, refused
 from tierwise_router.reply import Reply
 from tierwise_router.router_state import RouterState
 from tierwise_router.tier import Tier
@@ -128,9 +128,7 @@ class KeptResponses:
         if result.end in (End.ANSWERED, End.BROKEN):
             record.status, record.outcome = result.status, "ok" if result.end is End.ANSWERED else "broken"
         elif result.end is End.FAILED:
-            failure = result.failure or Failure.RESET
-            status = 504 if failure in (Failure.TIMEOUT, Failure.DEADLINE) else 502
-            raise ClientError(status, SENTENCES[failure], code=f"upstream_{failure.value}")
+            raise failed(result.failure or Failure.RESET)
         elif result.status not in _PASSED_ON:
             raise refused(result, self._state.now())
         else:

@@ -16,7 +16,7 @@ from tierwise.routing.failover import Failure, Next, Verdict, after_answer, afte
 from tierwise.routing.replica import Replica
 from tierwise.routing.request import RequestFacts
 from tierwise.routing.route import Priority
-from tierwise.routing.tier_choice import BUDGET, FALLBACK, SPILL, Candidate, TierChoice, choose_tiers
+from tierwise.routing.tier_choice import FALLBACK, SPILL, Candidate, TierChoice, choose_tiers
 from tierwise_router import response_ids
 from tierwise_router.attempt import Attempt, End, Result
 from tierwise_router.client_connection import Reply
@@ -26,7 +26,7 @@ from tierwise_router.kept_responses import BOUND, choice_of_previous
 from tierwise_router.openai_error import ClientError
 from tierwise_router.purse import Hold
 from tierwise_router.record import Asked, Charge, Record
-from tierwise_router.relay_errors import SENTENCES, answer_of, budget_spent, busy, refused, resting
+from tierwise_router.relay_errors import answer_of, budget_spent, busy, failed, refused, resting, waited
 from tierwise_router.request_body import Body, Shape, read, shape
 from tierwise_router.router_state import RouterState
 from tierwise_router.tier import QueueFull, QueueTimeout, Slot, Tier, Wish
@@ -35,7 +35,7 @@ from tierwise_router.upstream import Connection, Pool, Server, UpstreamError
 _RESPONSES = "/v1/responses"
 _FORCED = frozenset({"/v1/chat/completions", "/v1/completions"})
 _PRIORITIES = {one.value: one for one in Priority}
-_MAYBE_BILLED = frozenset({Failure.DEADLINE, Failure.TIMEOUT, Failure.RESET})
+_MAYBE_BILLED = frozenset({Failure.DEADLINE, Failure.ENDING, Failure.TIMEOUT, Failure.RESET})
 _BATCH_SERVICE_TIERS = frozenset({"flex", "batch"})
 
 
@@ -124,7 +124,7 @@ class Relay:
             if hold is None:
                 if not (spent or job.capped or candidate.reason in BOUND) and state.spent_means_cheaper:
                     spent = True
-                    candidates = candidates[:position] + state.cheaper_than(candidates[0].tier, BUDGET)
+                    candidates = candidates[:position] + state.cheaper_than(candidates[0].tier, facts_of)
                 continue
             if await self._try_tier(job, tier, hold):
                 return
@@ -208,11 +208,7 @@ class Relay:
         except QueueFull:
             job.error = busy(429, "too many requests are waiting", tier.retry_after_seconds(), "queue_full")
         except QueueTimeout as late:
-            if late.ready:
-                job.error = busy(429, "no replica was free in time", tier.retry_after_seconds(), "queue_timeout")
-            else:
-                said = "no replica is ready; the tier may be starting"
-                job.error = busy(503, said, tier.retry_after_seconds(), "no_replica_ready")
+            job.error = waited(late.ready, tier.retry_after_seconds(), ending=state.ending)
         finally:
             job.record.waited_seconds += state.monotonic() - asked_at
         return None
@@ -266,7 +262,7 @@ class Relay:
             used = tier.release(slot)
             if result is None:  # the client has gone
                 replica.breaker.given_up()
-                partial = Result(End.FAILED) if attempt is None else attempt.abandon()
+                partial = Result(End.FAILED, Failure.CONNECT) if attempt is None else attempt.abandon()
                 record.first_content_at = partial.first_content_at
                 self._charge(job, tier, partial, used)
         self._charge(job, tier, result, used)
@@ -328,7 +324,8 @@ class Relay:
                 tier.spec.external and result.failure in _MAYBE_BILLED
             )
             usage = Usage(job.shape.prompt_tokens, output=result.output_events, estimated=True) if worked else Usage()
-        money = cost(usage, tier.spec.tariff, replica_seconds)
+        # What was not reached has not worked.
+        money = cost(usage, tier.spec.tariff, 0.0 if result.failure is Failure.CONNECT else replica_seconds)
         if job.record.trace is not None:
             failure = "" if result.failure is None else result.failure.value
             job.record.trace.attempted(result.status, failure, usage, result.first_content_seconds)
@@ -351,7 +348,7 @@ class Relay:
             record.status, record.outcome = result.status, "ok"
             return None
         if result.end is End.BROKEN:
-            if result.failure is Failure.DEADLINE:
+            if result.failure in (Failure.DEADLINE, Failure.ENDING):
                 replica.breaker.succeeded()
             else:
                 replica.breaker.failed(now)
@@ -361,8 +358,7 @@ class Relay:
         failure = result.failure or Failure.RESET
         if result.end is End.FAILED:
             verdict = after_failure(failure, external)
-            status = 504 if failure in (Failure.TIMEOUT, Failure.DEADLINE) else 502
-            job.error = ClientError(status, SENTENCES[failure], code=f"upstream_{failure.value}")
+            job.error = failed(failure)
         else:
             verdict = after_answer(answer_of(result, state.now()), external)
             if verdict.next is Next.PASS:

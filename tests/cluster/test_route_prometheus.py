@@ -17,8 +17,8 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from playground.binaries import ensure
+from tests.cluster.metrics_scene import WallClock
 from tests.cluster.scraped import Exporter, OwnPrometheus, eventually
-from tests.cluster.test_prometheus import WallClock
 from tierwise.observe import route_queries
 from tierwise.observe.poller import PollConfig, Poller
 from tierwise.observe.route_queries import route_signals

@@ -66,6 +66,14 @@ class RouterLease(Model):
     expires: str = Field(max_length=32, description="It spends nothing after this time.")
 
 
+class BudgetTerms(Model):
+    """A budget as it was understood last."""
+
+    amount: str = Field(max_length=32, description="US dollars.")
+    period: str = Field(max_length=16, description="Day or Month.")
+    time_zone: str = Field(max_length=64, description="IANA name of the time zone in which the period begins.")
+
+
 class BudgetStatus(Model):
     """What is spent of the budget in the present period, and what each router may still spend."""
 
@@ -83,6 +91,9 @@ class BudgetStatus(Model):
     )
     left: str = Field(default="0", max_length=32, description="US dollars that no router has a lease for.")
     leases: list[RouterLease] = Field(default_factory=list, max_length=MOST_LEASES, description="One for each router.")
+    terms: BudgetTerms | None = Field(
+        default=None, description="What the leases are of; they go on with it while spec.budget cannot be used."
+    )
 
 
 class ModelRouteStatus(Model):

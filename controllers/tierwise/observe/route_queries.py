@@ -133,6 +133,7 @@ def route_signals(
         fallbacks=found.get((FALLBACKS, ""), none),
         ttft_p95=found.get((TTFT, "")),
         wallets=wallets,
+        heard=None if readings.traffic_at == -math.inf else fresh,
     )
 
 

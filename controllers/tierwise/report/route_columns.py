@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from tierwise.report.costs import money
@@ -16,6 +16,7 @@ from tierwise.types import RoutePlan, RouteView
 
 _SIGNIFICANT = 2
 _NEARLY = Decimal("0.95")
+_MOST_USD = Decimal(10) ** 15
 
 
 def columns(view: RouteView, plan: RoutePlan) -> dict[str, Any]:
@@ -53,14 +54,27 @@ def budget_spent(view: RouteView, plan: RoutePlan) -> bool:
     spec, budget = view.route.spec, plan.budget
     if budget is None or spec is None or spec.budget is None:
         return False
-    return Decimal(budget.left) <= 0 and Decimal(budget.spent) >= _NEARLY * Decimal(spec.budget.amount)
+    left, spent = _dollars(budget.left), _dollars(budget.spent)
+    if left is None or spent is None:
+        return False
+    return left <= 0 and spent >= _NEARLY * Decimal(spec.budget.amount)
 
 
 def _spent(view: RouteView, plan: RoutePlan) -> str:
-    spec = view.route.spec
-    if plan.budget is None or spec is None or spec.budget is None:
+    spec, budget = view.route.spec, plan.budget
+    spent = None if budget is None else _dollars(budget.spent)
+    if spent is None or spec is None or spec.budget is None:
         return ""
-    return f"{money(Decimal(plan.budget.spent))}/{spec.budget.amount}"
+    return f"{money(spent)}/{spec.budget.amount}"
+
+
+def _dollars(text: str) -> Decimal | None:
+    """Of a status. What is no number was written by somebody else, and is not known."""
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        return None
+    return amount if amount.is_finite() and 0 <= amount < _MOST_USD else None
 
 
 def _count(value: float | None) -> int | None:

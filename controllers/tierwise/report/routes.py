@@ -18,6 +18,7 @@ from tierwise.report.conditions import ConditionUpdate, condition_update, find, 
 from tierwise.report.events import APPLY, OBSERVE, record
 from tierwise.report.messages import message_for
 from tierwise.report.route_columns import budget_spent, columns
+from tierwise.report.route_metrics_condition import metrics_available, stops_spending
 from tierwise.report.router_pods import router_problem
 from tierwise.text_sanitize import sanitize, truncate
 from tierwise.types import RouteKey, RouteOutcome, RoutePlan, RouteView
@@ -25,7 +26,7 @@ from tierwise.types import RouteKey, RouteOutcome, RoutePlan, RouteView
 KIND = "ModelRoute"
 _NAMES = 2112  # as in the CRD
 _PASSING = frozenset({reasons.CREATING, reasons.DELETING, reasons.ROUTER_STARTING, reasons.NOT_ACCEPTED})
-_CONDITIONS = (reasons.ACCEPTED, reasons.PROVISIONED, reasons.READY)
+_CONDITIONS = (reasons.ACCEPTED, reasons.PROVISIONED, reasons.METRICS_AVAILABLE, reasons.READY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ def report_route(view: RouteView, plan: RoutePlan, outcome: RouteOutcome, now: f
     """The report on one route after one cycle. `now`: seconds since the epoch."""
     route = view.route
     updates = evaluate_route(view, plan, outcome, now)
-    word, reason = route_state({update.type: update for update in updates})
+    word, reason = route_state(view, {update.type: update for update in updates})
     deployment = view.child(DEPLOYMENTS)
     desired = route.spec.replicas if route.spec is not None else 0
     scheme = "http" if route.spec is None or route.spec.tls is None else "https"
@@ -63,11 +64,12 @@ def report_route(view: RouteView, plan: RoutePlan, outcome: RouteOutcome, now: f
 
 
 def evaluate_route(view: RouteView, plan: RoutePlan, outcome: RouteOutcome, now: float) -> tuple[ConditionUpdate, ...]:
-    """The three verdicts on a route, in the order in which a person should read them. `now`: seconds since 1970."""
-    return _accepted(plan), _provisioned(view, plan, outcome, now), _ready(view, plan)
+    """The four verdicts on a route, in the order in which a person should read them. `now`: seconds since 1970."""
+    measured = metrics_available(view, now)
+    return _accepted(plan), _provisioned(view, plan, outcome, now), measured, _ready(view, plan)
 
 
-def route_state(verdicts: Mapping[str, ConditionUpdate]) -> tuple[str, str]:
+def route_state(view: RouteView, verdicts: Mapping[str, ConditionUpdate]) -> tuple[str, str]:
     """The word for the whole route and the reason behind it, from the verdicts by their type."""
     accepted, provisioned = verdicts[reasons.ACCEPTED], verdicts[reasons.PROVISIONED]
     ready = verdicts[reasons.READY]
@@ -81,6 +83,9 @@ def route_state(verdicts: Mapping[str, ConditionUpdate]) -> tuple[str, str]:
         return ("Starting" if ready.reason == reasons.ROUTER_STARTING else "Failed"), ready.reason
     if accepted.status == "False":
         return "Degraded", accepted.reason
+    measured = verdicts[reasons.METRICS_AVAILABLE]
+    if ready.reason == reasons.ROUTE_READY and stops_spending(view, measured):
+        return "Degraded", measured.reason
     return ("Ready" if ready.reason == reasons.ROUTE_READY else "Degraded"), ready.reason
 
 

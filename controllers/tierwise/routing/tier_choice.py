@@ -60,6 +60,19 @@ def choose_tiers(route: Route, facts: RequestFacts, saturated: Mapping[str, bool
     return TierChoice((spilled, *rest), rule)
 
 
+def cheaper_tiers(route: Route, dearer: str, tokens: int) -> list[Candidate]:
+    """Who answers what the budget does not allow for the tier `dearer`: the tiers before it on the ladder, the dearest
+    of them first. `tokens`: of prompt and answer; a tier whose context is shorter would only answer with an error, and
+    one with use Overflow is for what spills or falls back. Empty where the route has no such tier any more."""
+    names = [tier.name for tier in route.tiers]
+    before = route.tiers[: names.index(dearer)] if dearer in names else ()
+    return [
+        Candidate(tier, BUDGET)
+        for tier in reversed(before)
+        if tier.use is Use.ALWAYS and (tier.context_length is None or tokens <= tier.context_length)
+    ]
+
+
 def _first(route: Route, facts: RequestFacts) -> tuple[RouteTier, str, str]:
     for rule in route.rules:
         tier = route.tier(rule.tier)
@@ -71,10 +84,15 @@ def _first(route: Route, facts: RequestFacts) -> tuple[RouteTier, str, str]:
     return next((one for one in always if one.name == route.default_tier), always[0]), DEFAULT, ""
 
 
+def tokens_needed(prompt_tokens: int, max_tokens: int | None) -> int:
+    """The context that a request needs at least; an answer without a bound needs one token."""
+    return prompt_tokens + (max_tokens or 1)
+
+
 def _fitting(candidates: list[Candidate], facts: RequestFacts) -> list[Candidate]:
     """Without the tiers whose context is too short for prompt and answer; all of them when none is long enough, for the
     engine knows the exact number of tokens and says so."""
-    need = facts.prompt_tokens + (facts.max_tokens or 1)
+    need = tokens_needed(facts.prompt_tokens, facts.max_tokens)
     fitting = [one for one in candidates if one.tier.context_length is None or need <= one.tier.context_length]
     if not fitting or fitting[0] is candidates[0]:
         return fitting or candidates

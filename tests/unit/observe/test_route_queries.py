@@ -77,7 +77,9 @@ def test_what_is_old_is_missing() -> None:
     readings = {"traffic": traffic_of(traffic()), "wallets": wallets_of(wallet(), 100.0)}
     assert signals(now=126.0, traffic_at=96.0, **readings).requests_per_second == 12.5
     assert set(signals(now=126.0, traffic_at=96.0, **readings).wallets) == {"chat-router-1"}
-    assert signals(now=127.0, traffic_at=96.0, **readings) == RouteSignals()
+    assert signals(now=127.0, traffic_at=96.0, **readings) == RouteSignals(heard=False)
+    assert signals(now=126.0, traffic_at=96.0, **readings).heard is True
+    assert signals() == RouteSignals(heard=None), "nobody has asked yet"
 
 
 def test_another_route_and_a_pod_that_is_not_a_router_of_this_one_are_left_out() -> None:

@@ -66,6 +66,26 @@ def test_what_is_spent_stands_beside_the_budget() -> None:
     assert shown(RouteSignals(), None, budget={"amount": "100"})["spent"] == ""
 
 
+WRITTEN_BY_HAND = ["", "much", "NaN", "-Infinity", "-1", "1e9999", "1e30", "12,5", "9" * 32]
+
+
+@pytest.mark.parametrize("text", WRITTEN_BY_HAND)
+def test_a_status_that_somebody_has_edited_is_not_known_and_hides_nothing_else(text: str) -> None:
+    budget = BudgetStatus(period="2026-11-01T00:00:00 Nowhere", spent=text, left=text)
+    told = shown(RouteSignals(requests_per_second=2.0), budget, budget={"amount": "100"})
+    assert (told["spent"], told["requests_per_second"]) == ("", "2")
+    route = routes.route(given=spec("small", budget={"amount": "100"}))
+    assert not budget_spent(RouteView(route), RoutePlan(route.key, (), budget=budget))
+
+
+@given(st.text(max_size=32), st.text(max_size=32))
+def test_no_text_of_a_status_keeps_a_route_from_being_told_of(spent: str, left: str) -> None:
+    budget = BudgetStatus(period="now", spent=spent, left=left)
+    shown(RouteSignals(), budget, budget={"amount": "100"})
+    route = routes.route(given=spec("small", budget={"amount": "100"}))
+    budget_spent(RouteView(route), RoutePlan(route.key, (), budget=budget))
+
+
 @pytest.mark.parametrize(
     ("counts", "text"),
     [
