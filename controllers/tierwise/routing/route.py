@@ -162,6 +162,13 @@ class Clients:
     tenant_header: str | None = None
     priority_header: str = "x-tierwise-priority"
 
+    @property
+    def several_tenants(self) -> bool:
+        """Whether clients may be of different tenants, so that one must not see what is another's."""
+        if self.tenant_by_key_hash:
+            return len(set(self.tenant_by_key_hash.values())) > 1
+        return self.tenant_header is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
