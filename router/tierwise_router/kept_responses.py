@@ -1,8 +1,8 @@
 """Finds the replica that keeps a response, and asks it for that response: GET, DELETE and cancel of /v1/responses/ID.
 
 Where a response is kept, and for whom, stands in its name (`response_ids`). A provider names responses itself: only the
-router that passed one on knows whose it is. So where a route has several tenants no other router asks for it, since all
-of them have one key at the provider, and its id would open it to everybody. Where all clients are one tenant, any router
+router that passed one on knows whose it is. So where a route has several tenants no other router asks for it: all of
+them have one key at the provider, and its id would open it to everybody. Where all clients are one tenant, any router
 may ask. Asking for a response costs an engine next to nothing: it takes no place on the replica and waits for none, and
 a replica that drains still answers.
 """

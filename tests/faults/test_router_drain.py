@@ -31,7 +31,9 @@ from tests.faults.test_drain import budget
 pytestmark = pytest.mark.cluster
 STREAMS, USERS = 50, 3
 TOKENS, MANY_TOKENS = 5000, 8000  # 80 s, and 2 minutes where one thing is replaced after another
-DRAIN_SECONDS, END_SECONDS = 240, 420.0
+# On a busy machine they took three times as long. A drain that ends before them cuts all of them, and must not: so it
+# lasts longer than a test waits.
+DRAIN_SECONDS, END_SECONDS = 600, 420.0
 SEEDS = {"small": [17, 0]}  # before and after the change of the model
 _STREAMS = re.compile(r"^tierwise_router_streams (\d+)", re.MULTILINE)
 
@@ -259,6 +261,7 @@ def test_without_the_drain_settings_streams_are_cut(routes: Routes, faults: Shee
 
     seen = drained(routes, change)
     record(faults, routes, seen, "h", "the same with drainSeconds: 0, which proves the test")
-    by_kind = {each.verdict for each in seen.cut}
-    assert verdict.BROKEN in by_kind, "replicas left their streams"
-    assert by_kind & {verdict.CUT, verdict.RESET}, "routers left their clients"
+    assert {each.verdict for each in seen.cut} == {verdict.BROKEN}, "each is told that it was cut"
+    codes = {each.code for each in seen.cut}
+    assert "upstream_error" in codes, "replicas left their streams"
+    assert "router_ending" in codes, "routers left their clients"

@@ -122,6 +122,13 @@ class ModelRouteStatus(Model):
         default="", max_length=32, description="US dollars per hour that the requests of the last 5 minutes cost."
     )
     spent: str = Field(default="", max_length=48, description="Spent of the budget in the period, e.g. 12.34/100.")
+    spill_cost: str = Field(
+        default="",
+        max_length=32,
+        description="US dollars that requests cost in the last hour which spilled or fell back to an external tier, of "
+        "all routers, those included that are gone. Routers keep within overflow.maxCostPerHour by it. Empty without "
+        "that, and while it is not known.",
+    )
     waiting: int | None = Field(default=None, ge=0, description="Requests that wait in the routers.")
     spilled: int | None = Field(
         default=None, ge=0, description="Requests of the last 5 minutes that left a full tier for another."

@@ -20,6 +20,7 @@ WALLETS, TRAFFIC = "wallets", "traffic"
 ROUTE_QUERIES = frozenset({WALLETS, TRAFFIC})
 SPENT, RESERVED, LARGEST, PERIOD, AGE = "spent", "reserved", "largest", "period", "age"
 REQUESTS, BY_TIER, COST, WAITING, TTFT = "requests", "by_tier", "cost", "waiting", "ttft"
+SPILL_COST, SPILL_WINDOW = "spill_cost", "1h"
 SPILLED, FALLBACKS = "Spill", "Fallback"
 RATE_WINDOW = "1m"
 _SECONDS_PER_HOUR = 3600
@@ -74,8 +75,16 @@ def _traffic(more: str) -> str:
                 for reason in (SPILLED, FALLBACKS)
             ),
             _part(TTFT, f"histogram_quantile(0.95, {buckets})"),
+            _part(SPILL_COST, _spill_cost(more)),
         )
     )
+
+
+def _spill_cost(more: str) -> str:
+    """Of all routers of the last hour, those included that are gone: what they spent counts in the hour's cap."""
+    spent = f'increase({_PREFIX}spill_cost_usd_total{{{ROUTE_LABEL}!=""{more}}}[{SPILL_WINDOW}])'
+    up = f'(max_over_time(up{{{ROUTE_LABEL}!=""{more}}}[{SPILL_WINDOW}]) == 1)'
+    return f"sum by ({_BY_ROUTE}) ({spent} and on ({_TARGET}) {up})"
 
 
 def wallets_of(answer: Iterable[Series], asked_at: float) -> dict[RouterKey, WalletReport]:
@@ -132,6 +141,7 @@ def route_signals(
         spilled=found.get((SPILLED, ""), none),
         fallbacks=found.get((FALLBACKS, ""), none),
         ttft_p95=found.get((TTFT, "")),
+        spill_cost=found.get((SPILL_COST, "")),
         wallets=wallets,
         heard=None if readings.traffic_at == -math.inf else fresh,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_UP, Decimal, InvalidOperation
 from typing import Any
 
 from tierwise.report.costs import money
@@ -27,6 +27,7 @@ def columns(view: RouteView, plan: RoutePlan) -> dict[str, Any]:
         "share": share(signals.share, [tier.name for tier in plan.ladder]),
         "cost_per_hour": "" if signals.cost_per_hour is None else money(Decimal(_figure(signals.cost_per_hour))),
         "spent": _spent(view, plan),
+        "spill_cost": _spill_cost(view),
         "waiting": _count(signals.waiting),
         "spilled": _count(signals.spilled),
         "fallbacks": _count(signals.fallbacks),
@@ -66,6 +67,19 @@ def _spent(view: RouteView, plan: RoutePlan) -> str:
     if spent is None or spec is None or spec.budget is None:
         return ""
     return f"{money(spent)}/{spec.budget.amount}"
+
+
+def _spill_cost(view: RouteView) -> str:
+    """Three digits, rounded up: routers keep within the hour's cap by it. Empty without a cap, and if not known."""
+    spec, cost = view.route.spec, view.signals.spill_cost
+    if spec is None or spec.overflow.max_cost_per_hour is None or cost is None:
+        return ""
+    if cost <= 0:
+        return "0"
+    amount = Decimal(repr(cost))
+    step = Decimal(1).scaleb(max(-6, amount.adjusted() - 2))
+    text = f"{amount.quantize(step, ROUND_UP):f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _dollars(text: str) -> Decimal | None:

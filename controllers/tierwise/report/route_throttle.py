@@ -14,6 +14,7 @@ _VOLATILE = (
     "share",
     "cost_per_hour",
     "spent",
+    "spill_cost",
     "waiting",
     "spilled",
     "fallbacks",

@@ -110,11 +110,13 @@ class Rule:
 class Overflow:
     """A tier is left at `start_percent` of its saturation, and used again below `stop_percent`.
 
-    `max_cost_per_hour`: what spilled requests may cost in any hour, in US dollars; None is no limit."""
+    `max_cost_per_hour`: what spilled requests of one router may cost in any hour, in US dollars; None is no limit.
+    `max_cost_of_all`: those of all routers together, where somebody tells what the others have spent."""
 
     start_percent: int = 100
     stop_percent: int = 70
     max_cost_per_hour: Decimal | None = None
+    max_cost_of_all: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

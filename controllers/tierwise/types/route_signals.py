@@ -29,7 +29,8 @@ class RouteSignals:
     """The traffic of one route over all its routers, and what its routers (by the name of their pod) say of money.
 
     `share` is requests by tier in the last minutes; `cost_per_hour` US dollars; `spilled` and `fallbacks` requests in
-    the last minutes; `ttft_p95` seconds. `heard`: whether Prometheus has answered lately; None: nobody has asked it."""
+    the last minutes; `spill_cost` US dollars of spilled requests in the last hour, of routers that are gone as well;
+    `ttft_p95` seconds. `heard`: whether Prometheus has answered lately; None: nobody has asked it."""
 
     requests_per_second: float | None = None
     share: Mapping[str, float] = field(default_factory=dict)
@@ -40,3 +41,4 @@ class RouteSignals:
     ttft_p95: float | None = None
     wallets: Mapping[str, WalletReport] = field(default_factory=dict)
     heard: bool | None = None
+    spill_cost: float | None = None

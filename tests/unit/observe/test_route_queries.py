@@ -53,6 +53,7 @@ def traffic() -> list[Series]:
         series("waiting", 2.0),
         series("Spill", 7.0),
         series("ttft", float("nan")),
+        series("spill_cost", 0.75),
     ]
 
 
@@ -70,6 +71,8 @@ def test_the_traffic_of_a_route_is_read_and_what_is_no_number_is_missing() -> No
         spilled=7.0,
         fallbacks=0.0,  # other requests were counted, so there was none of these
         ttft_p95=None,
+        heard=True,
+        spill_cost=0.75,
     )
 
 

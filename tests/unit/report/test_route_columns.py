@@ -20,6 +20,7 @@ EMPTY = {
     "share": "",
     "cost_per_hour": "",
     "spent": "",
+    "spill_cost": "",
     "waiting": None,
     "spilled": None,
     "fallbacks": None,
@@ -53,6 +54,7 @@ def test_figures_have_two_digits_that_say_something() -> None:
         "share": "82/18",
         "cost_per_hour": "3.30",
         "spent": "",
+        "spill_cost": "",
         "waiting": 1200,
         "spilled": 7,
         "fallbacks": 0,
@@ -64,6 +66,22 @@ def test_what_is_spent_stands_beside_the_budget() -> None:
     budget = BudgetStatus(period="2026-11-01T00:00:00Z", spent="12.345678")
     assert shown(RouteSignals(), budget, budget={"amount": "100"})["spent"] == "12.35/100"
     assert shown(RouteSignals(), None, budget={"amount": "100"})["spent"] == ""
+
+
+@pytest.mark.parametrize(
+    ("cost", "text"),
+    [(None, ""), (0.0, "0"), (1.2341, "1.24"), (12.0, "12"), (0.0999, "0.0999"), (4.9951, "5"), (1234.0, "1240")],
+)
+def test_what_was_spilled_for_is_told_where_it_is_capped_and_never_too_small(cost: float | None, text: str) -> None:
+    signals = RouteSignals(spill_cost=cost)
+    assert shown(signals, overflow={"maxCostPerHour": "5"})["spill_cost"] == text
+    assert shown(signals)["spill_cost"] == ""
+
+
+@given(st.floats(0, 1e9))
+def test_nothing_that_was_spilled_for_is_rounded_away(cost: float) -> None:
+    text = shown(RouteSignals(spill_cost=cost), overflow={"maxCostPerHour": "5"})["spill_cost"]
+    assert cost <= float(text) <= 1.011 * cost + 1e-6
 
 
 WRITTEN_BY_HAND = ["", "much", "NaN", "-Infinity", "-1", "1e9999", "1e30", "12,5", "9" * 32]

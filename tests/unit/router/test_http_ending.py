@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import signal
 import time
+from decimal import Decimal
 from pathlib import Path
 
 import orjson
@@ -99,7 +100,7 @@ async def test_who_has_no_answer_when_the_router_ends_is_told_to_ask_again_and_n
     async with (
         upstream(default=[Do.HOLD]) as up,
         upstream(default=[COMPLETION]) as other,
-        running(route(tier("a", up), tier("b", other), budget=Budget(1))) as router,
+        running(route(tier("a", up), tier("b", other), budget=Budget(Decimal(1)))) as router,
         router.client() as client,
     ):
         client.say(post(chat(streamed)))
