@@ -91,7 +91,7 @@ def test_another_route_and_a_pod_that_is_not_a_router_of_this_one_are_left_out()
     other = route_signals(
         RouteReadings(traffic=traffic_of(traffic()), traffic_at=100.0), RouteKey("team", "x"), [], 100.0, 30.0
     )
-    assert other == RouteSignals()
+    assert other == RouteSignals(heard=True)
 
 
 def test_there_are_two_queries_and_further_labels_go_into_every_selector() -> None:
