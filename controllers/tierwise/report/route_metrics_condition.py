@@ -1,16 +1,18 @@
 """Evaluates MetricsAvailable of a route: whether what its routers serve and spend is known.
 
 Without it a budget is handed out no further, and external tiers stop although money is left: nothing else would say
-why. A router that has just become ready is no fault yet.
+why. A router that has just become ready, one that has just been given a budget, and a scrape or two that are missing
+are no fault yet.
 """
 
 from __future__ import annotations
 
 from tierwise import reasons
 from tierwise.report.conditions import ConditionUpdate, Truth, condition_update, find
+from tierwise.times import seconds
 from tierwise.types import PodFacts, RouteView
 
-# A router is found and scraped within so long: Prometheus' own discovery, and three scrapes of 10 s.
+# Silence is a fault when it lasts longer than Prometheus' own discovery of a router and three scrapes of 10 s.
 GRACE_SECONDS = 45.0
 _NAMED = 3
 
@@ -31,7 +33,7 @@ def metrics_available(view: RouteView, now: float) -> ConditionUpdate:
         silent = ready if signals.waiting is None else []
     if not silent:
         return _verdict("True", reasons.METRICS_OK)
-    if all(_new(pod, now) for pod in silent):
+    if all(_new(pod, now) for pod in silent) or not _lasts(view, now):
         return _verdict("Unknown", reasons.METRICS_PENDING)
     return _verdict("False", reasons.ROUTERS_NOT_MEASURED, f"no fresh metrics from {_names(silent)}")
 
@@ -56,6 +58,15 @@ def _as_before(view: RouteView) -> ConditionUpdate:
 
 def _new(pod: PodFacts, now: float) -> bool:
     return pod.ready_at is not None and now - pod.ready_at < GRACE_SECONDS
+
+
+def _lasts(view: RouteView, now: float) -> bool:
+    """Whether it was silent before, and for how long is told by the condition itself."""
+    before = find(view.route.status.conditions, reasons.METRICS_AVAILABLE)
+    if before is None or before.status == "True":
+        return False
+    since = seconds(before.last_transition_time)
+    return before.status == "False" or since is None or now - since >= GRACE_SECONDS
 
 
 def _names(pods: list[PodFacts]) -> str:

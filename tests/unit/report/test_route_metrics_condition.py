@@ -24,9 +24,21 @@ def routers(*names: str, **changes: Any) -> tuple[PodFacts, ...]:
     return tuple(pod(name, **{"ready_at": NOW - 600, **changes}) for name in names)
 
 
-def view(*pods: PodFacts, heard: bool | None = True, money: bool = True, **signals: Any) -> RouteView:
+def before(status: str, reason: str, ago: float) -> dict[str, Any]:
+    """A status in which this was said, since so many seconds."""
+    said = condition_update(reasons.METRICS_AVAILABLE, status, reason)  # type: ignore[arg-type]
+    return {"conditions": [each.model_dump(by_alias=True) for each in merge([], (said,), 1, NOW - ago)]}
+
+
+LONG_AGO = before("False", reasons.ROUTERS_NOT_MEASURED, 999)
+
+
+def view(
+    *pods: PodFacts, heard: bool | None = True, money: bool = True, status: Any = LONG_AGO, **signals: Any
+) -> RouteView:
+    """A route that was silent before, unless `status` says otherwise."""
     given = spec("small", **(BUDGET if money else {}))
-    return RouteView(route(given=given), pods=pods, signals=RouteSignals(heard=heard, **signals))
+    return RouteView(route(given=given, status=status), pods=pods, signals=RouteSignals(heard=heard, **signals))
 
 
 def verdict(found: RouteView) -> tuple[str, str, str]:
@@ -65,6 +77,21 @@ def test_a_new_router_is_no_fault(age: float, expected: str) -> None:
     assert verdict(view(*new, *routers("r-1")))[0] == "False", "an old one is silent too"
 
 
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (None, "Unknown"),
+        (before("True", reasons.METRICS_OK, 999), "Unknown"),
+        (before("Unknown", reasons.METRICS_PENDING, 44), "Unknown"),
+        (before("Unknown", reasons.METRICS_PENDING, 45), "False"),
+        (LONG_AGO, "False"),
+    ],
+)
+def test_silence_is_a_fault_when_it_lasts(status: Any, expected: str) -> None:
+    """A budget that was just given to old routers shows with the next scrape, and a scrape may fail."""
+    assert verdict(view(*routers("r-0"), status=status))[0] == expected
+
+
 @pytest.mark.parametrize("changes", [{"ready": False}, {"terminating": True}])
 def test_who_takes_no_request_need_not_be_measured(changes: dict[str, Any]) -> None:
     assert verdict(view(*routers("r-0", **changes)))[:2] == ("Unknown", reasons.METRICS_NOT_NEEDED)
@@ -76,7 +103,7 @@ def test_a_prometheus_that_does_not_answer_is_said_first() -> None:
 
 
 def test_before_anybody_has_asked_what_was_said_stands() -> None:
-    found = view(*routers("r-0"), heard=None)
+    found = view(*routers("r-0"), heard=None, status=None)
     assert verdict(found)[:2] == ("Unknown", reasons.METRICS_PENDING)
     said = condition_update(
         reasons.METRICS_AVAILABLE, "False", reasons.ROUTERS_NOT_MEASURED, "no fresh metrics from r-0"
@@ -88,6 +115,7 @@ def test_before_anybody_has_asked_what_was_said_stands() -> None:
 
 @pytest.mark.parametrize(("budget", "reason"), [(None, reasons.METRICS_OK), ({"period": "now"}, "RoutersNotMeasured")])
 def test_a_spec_that_is_not_understood_has_the_budget_that_is_leased(budget: Any, reason: str) -> None:
-    ill = replace(route(status={"budget": budget} if budget else {}), spec=None, invalid="no")
+    status = {**LONG_AGO, **({"budget": budget} if budget else {})}
+    ill = replace(route(status=status), spec=None, invalid="no")
     found = RouteView(ill, pods=routers("r-0"), signals=RouteSignals(heard=True, waiting=0.0))
     assert verdict(found)[1] == reason

@@ -15,6 +15,7 @@ from tests.unit.report.cases import NOW, pod, waiting
 from tierwise import reasons
 from tierwise.decide.routes import plan_routes
 from tierwise.report.routes import RouteReport, evaluate_route, report_route, route_state
+from tierwise.times import rfc3339
 from tierwise.types import (
     ActionError,
     ChildEvent,
@@ -91,7 +92,9 @@ def unmeasured(*, budget: bool = False) -> RouteView:
     """A route of which Prometheus says nothing, for longer than a new router may take."""
     given = spec("small", "large", **({"budget": {"amount": "10"}} if budget else {}))
     here = pod("chat-router-1", ready_at=NOW - 600)
-    return seen(route=route(given=given), pods=(here,), signals=RouteSignals(heard=True))
+    told = {"type": "MetricsAvailable", "status": "Unknown", "reason": "AwaitingScrape"}
+    status = {"conditions": [{**told, "lastTransitionTime": rfc3339(NOW - 60)}]}
+    return seen(route=route(given=given, status=status), pods=(here,), signals=RouteSignals(heard=True))
 
 
 CASES: dict[str, tuple[Case, tuple[str, str]]] = {
