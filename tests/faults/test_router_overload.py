@@ -43,26 +43,42 @@ ENOUGH_PROBES = 100
 MEMORY_BYTES = 32 << 20
 CLIENTS_SHARE = 0.75
 """Of one core: what needs more is a measurement of the clients."""
+STARVED_SHARE = 0.05
 LOOK_SECONDS = 0.1
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Seconds in which a process ran, and in which it was ready to run and the machine had no processor for it."""
+
+    ran: float
+    waited: float
+
+
 @dataclass(slots=True)
 class Watched:
-    """What a router used meanwhile, and what its clients did: memory, processor seconds, and the seconds of both in
-    which they were ready to run and the machine had no processor for them."""
+    """What processes did meanwhile, and the memory of the router."""
 
     memory: list[int] = field(default_factory=list)
     seconds: float = 0.0
-    router: tuple[float, float] = (0.0, 0.0)
-    clients: tuple[float, float] = (0.0, 0.0)
+    router: Schedule = Schedule(0.0, 0.0)
+    clients: Schedule = Schedule(0.0, 0.0)
+    engines: tuple[Schedule, ...] = ()
+
+    @property
+    def starved(self) -> float:
+        """The share of the time in which the machine kept an engine waiting: it then answers less than at its peak,
+        whatever a router does."""
+        return max(each.waited for each in self.engines) / self.seconds
 
 
 @contextmanager
-def watched(router: int, clients: int) -> Iterator[Watched]:
-    """Look at both processes all the while."""
+def watched(router: int, clients: int, engines: list[int]) -> Iterator[Watched]:
+    """Look at these processes all the while."""
     seen, over = Watched(), threading.Event()
-    began, before = time.monotonic(), (_schedule(router), _schedule(clients))
+    pids = [router, clients, *engines]
+    began, before = time.monotonic(), [_schedule(pid) for pid in pids]
 
     def look() -> None:
         while not over.wait(LOOK_SECONDS):
@@ -76,16 +92,17 @@ def watched(router: int, clients: int) -> Iterator[Watched]:
         over.set()
         thread.join()
         seen.seconds = time.monotonic() - began
-        seen.router, seen.clients = (
-            (now[0] - then[0], now[1] - then[1])
-            for now, then in zip((_schedule(router), _schedule(clients)), before, strict=True)
-        )
+        pairs = zip([_schedule(pid) for pid in pids], before, strict=True)
+        seen.router, seen.clients, *rest = [
+            Schedule(now.ran - then.ran, now.waited - then.waited) for now, then in pairs
+        ]
+        seen.engines = tuple(rest)
 
 
-def _schedule(pid: int) -> tuple[float, float]:
-    """Seconds that a process has run, and has waited to run. It has one thread that matters."""
+def _schedule(pid: int) -> Schedule:
+    """Of its first thread, which is the one that matters, since it began."""
     ran, waited, _ = Path(f"/proc/{pid}/schedstat").read_text(encoding="utf-8").split()
-    return int(ran) / 1e9, int(waited) / 1e9
+    return Schedule(int(ran) / 1e9, int(waited) / 1e9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +202,8 @@ def test_ten_times_the_load_costs_no_goodput_and_refusals_are_quick(scene: Scene
     with scene.clients("load", rate=TIMES * peak, batch_share=0.2) as load:
         load.all_open()
         started = time.time()
-        with watched(scene.router.process.pid, load.process.pid) as used, scene.probed() as probes:
+        engines = [one.process.pid for one in scene.engines]
+        with watched(scene.router.process.pid, load.process.pid, engines) as used, scene.probed() as probes:
             time.sleep(OVERLOAD_SECONDS)
             stopped = time.time()
         seen = Asked(load.end(), started, stopped)
@@ -195,7 +213,7 @@ def test_ten_times_the_load_costs_no_goodput_and_refusals_are_quick(scene: Scene
     probed = [each for each in probes if each.status == 429 and started + SETTLE_SECONDS <= each.opened < stopped]
     kinds = {kind: [each for each in told if each.priority == kind] for kind in ("interactive", "batch")}
     shares = {kind: len(whole(found)) / len(found) for kind, found in kinds.items()}
-    clients_share = used.clients[0] / used.seconds
+    clients_share = used.clients.ran / used.seconds
     faults.record(
         row="route overload",
         fault=f"{TIMES} x the load that the engines bear, {OVERLOAD_SECONDS:.0f} s",
@@ -207,12 +225,14 @@ def test_ten_times_the_load_costs_no_goodput_and_refusals_are_quick(scene: Scene
         f"p99 {ms([each.seconds for each in probed], 0.99)} ms, of which the machine's (no processor free) all but "
         f"{ms([each.router_seconds for each in probed], 0.99)} ms; answered: {shares['interactive']:.1%} of "
         f"interactive, {shares['batch']:.1%} of batch; router {used.memory[0] >> 20} to {max(used.memory) >> 20} MiB, "
-        f"{1000 * used.router[0] / len(told):.2f} ms of a core per request; its clients {clients_share:.0%} of a core",
+        f"{1000 * used.router.ran / len(told):.2f} ms of a core per request; clients {clients_share:.0%} of a core; "
+        f"an engine waited for a processor {used.starved:.0%} of the time",
     )
     assert wrong(told) == []
     assert {each.verdict for each in told} == {"whole", "refused"}, count(told)
     assert len(told) > 0.9 * TIMES * peak * OVERLOAD_SECONDS, "the load was sent"
     assert clients_share < CLIENTS_SHARE, "the clients need a core of their own"
+    assert used.starved < STARVED_SHARE, "the machine is busy with something else: nothing can be told of goodput"
     assert 0.9 * peak < goodput < 1.1 * peak, "more than the peak would be no peak"
     assert len(probed) >= ENOUGH_PROBES
     assert median(each.seconds for each in probed) < REFUSED_SECONDS

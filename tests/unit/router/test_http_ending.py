@@ -66,6 +66,43 @@ async def test_case_22_fifty_streams_end_well_while_the_router_drains() -> None:
         await asyncio.wait_for(draining, 2)
 
 
+async def test_an_answer_that_began_before_the_drain_promised_its_connection_so_one_more_is_answered_on_it() -> None:
+    """Its head could not say that it would be closed; a client that asks at once would find it closed under it."""
+    going = asyncio.Event()
+    script: Script = [STREAM_HEAD, chunk(ROLE + word("a")), going, chunk(FINISH + USAGE + DONE), b"0\r\n\r\n"]
+    async with (
+        upstream(script, default=[COMPLETION]) as up,
+        running(route(tier("a", up))) as router,
+        router.client() as client,
+    ):
+        client.say(post(chat(True)))
+        await until(lambda: any(attempt.committed for attempt in router.state.attempts))
+        draining = asyncio.create_task(router.server.drain(5.0))
+        await until(lambda: router.only.closing)
+        going.set()
+        first = await client.answer()
+        assert (first.whole, first.headers.get("connection")) == (True, None)
+        second = await client.ask(post(chat()))
+        assert (second.status, second.headers["connection"]) == (200, "close")
+        assert await client.rest() == b""
+        await asyncio.wait_for(draining, 2)
+
+
+async def test_a_connection_that_stays_idle_ends_a_moment_after_its_answer_while_the_router_drains() -> None:
+    going = asyncio.Event()
+    script: Script = [STREAM_HEAD, chunk(ROLE + word("a")), going, chunk(FINISH + USAGE + DONE), b"0\r\n\r\n"]
+    async with upstream(script) as up, running(route(tier("a", up))) as router, router.client() as client:
+        client.say(post(chat(True)))
+        await until(lambda: any(attempt.committed for attempt in router.state.attempts))
+        draining = asyncio.create_task(router.server.drain(5.0))
+        going.set()
+        assert (await client.answer()).whole
+        began = time.monotonic()
+        assert await client.rest() == b""
+        assert 0.8 < time.monotonic() - began < 2
+        await asyncio.wait_for(draining, 1)
+
+
 async def _last_words(router: Router) -> None:
     """End as the process does when the time for open answers is over."""
     await router.server.drain(0.0)
