@@ -217,7 +217,7 @@ def test_ten_times_the_load_costs_no_goodput_and_refusals_are_quick(scene: Scene
     faults.record(
         row="route overload",
         fault=f"{TIMES} x the load that the engines bear, {OVERLOAD_SECONDS:.0f} s",
-        detect_seconds=min(each.ended for each in refused) - started,
+        detect_seconds=min(each.ended for each in refused) - min(each.opened for each in told),
         recover_seconds=back,
         wrong=[],
         note=f"peak {peak:.1f}/s, offered {len(told) / OVERLOAD_SECONDS:.0f}/s, goodput {goodput / peak:.0%} of peak; "
