@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from tierwise.routing.replica import Replica
 from tierwise.routing.route import Priority
+from tierwise_router.cascade import Cascading
 from tierwise_router.client_connection import Reply
 from tierwise_router.http_request import Request
 from tierwise_router.openai_error import ClientError
@@ -31,6 +32,7 @@ class Job:
     tried: list[Replica] = field(default_factory=list)
     stale: bool = False  # a kept connection was closed under it: the next attempt takes a new one, to any replica
     capped: bool = False
+    cascade: Cascading | None = None
     kept_by: str = ""
     """The replica that keeps the response which this one continues: no other can."""
 

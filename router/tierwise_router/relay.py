@@ -73,7 +73,9 @@ class Relay:
         record.priority = priority.value
         until = record.began_at + state.route.deadlines.request_seconds
         job = Job(request, reply, record, body, facts_of, priority, until)
-        candidates = self._candidates(job)
+        job.cascade, candidates = state.cascades.begin(
+            state.route, self._candidates(job), request.path, body, state.monotonic()
+        )
         body.values.clear()  # they take more memory than the body itself, and all that is needed of them is read
         spent = False
         position = 0
@@ -97,6 +99,8 @@ class Relay:
                 continue
             if await self._attempts.answered(job, tier, hold):
                 return
+            if job.cascade is not None and job.cascade.escalated:
+                candidates, position, job.cascade = list(job.cascade.plan.escalated), 0, None
         raise job.error or busy(503, "no tier of this route can answer now", 10, "no_tier_ready")
 
     def _candidates(self, job: Job) -> list[Candidate]:

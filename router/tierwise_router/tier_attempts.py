@@ -11,7 +11,7 @@ import asyncio
 from tierwise.routing.cost import NOTHING, Usage, cost
 from tierwise.routing.failover import Failure, Next, Verdict, after_answer, after_failure
 from tierwise.routing.replica import Replica
-from tierwise_router import response_ids
+from tierwise_router import cascading, response_ids
 from tierwise_router.attempt import Attempt, End, Result
 from tierwise_router.headers import own, request_bytes, to_upstream
 from tierwise_router.job import RESPONSES, Job
@@ -101,7 +101,7 @@ class TierAttempts:
         try:
             try:
                 connection = (None if job.stale or replica in job.tried else pool.take(started)) or await pool.connect()
-                attempt = self._prepared(job, connection, slot, state.key_of(tier.spec))
+                attempt = self._prepared(job, connection, tier, slot)
                 with state.watched(attempt, job.until):
                     attempt.send(self._request_bytes(job, tier, replica, pool.server))
                     result = await attempt.done
@@ -118,10 +118,11 @@ class TierAttempts:
                 record.first_content_at = partial.first_content_at
                 self._charge(job, tier, partial, used)
         self._charge(job, tier, result, used)
-        job.tried.append(replica)
+        if result.end is not End.DROPPED:  # it has not failed: it may be asked again
+            job.tried.append(replica)
         job.stale = job.stale or result.failure is Failure.RESET_IDLE
         if result.first_content_at is not None and job.body.stream:
-            replica.first_token_after(result.first_content_at - started)
+            replica.first_token_after((result.first_token_at or result.first_content_at) - started)
             record.first_content_at = result.first_content_at
         self._learn(job, tier, slot, result)
         return verdict
@@ -133,29 +134,31 @@ class TierAttempts:
         else:
             connection.close()
 
-    def _prepared(self, job: Job, connection: Connection, slot: Slot, key: str | None) -> Attempt:
+    def _prepared(self, job: Job, connection: Connection, tier: Tier, slot: Slot) -> Attempt:
         replica = slot.pick.replica
 
         def begun() -> None:
             replica.breaker.begun()
             replica.computed(slot.mark)
 
-        return Attempt(
+        attempt = Attempt(
             connection,
             job.reply,
             lambda: own(job.record),
             begun,
             stream=job.body.stream,
             drop_usage=self._forces_usage(job),
-            secret=key,
+            secret=self._state.key_of(tier.spec),
         )
+        attempt.holding = cascading.holding(self._state, job, tier)
+        return attempt
 
     def _request_bytes(self, job: Job, tier: Tier, replica: Replica, server: Server) -> bytes:
         headers = to_upstream(job.request.headers, private=self._state.private_headers, external=tier.spec.external)
         name = None
         if job.request.path == RESPONSES and not tier.spec.external:
             name = response_ids.name(tier.spec.name, replica.key, job.record.tenant, self._state.clocks.chance())
-        body = job.body.upstream(tier.spec.model, self._forces_usage(job), name)
+        body = job.body.upstream(tier.spec.model, self._forces_usage(job), name, cascading.asked(job, tier))
         if job.record.trace is not None:
             spec, of = tier.spec, job.shape.max_tokens
             asked = Asked(spec.name, spec.model, job.request.path, server.host, server.port, job.body.stream, of)
@@ -172,14 +175,15 @@ class TierAttempts:
         usage = result.usage
         if usage is None:
             # What reached a provider may be on its bill, answered or not.
-            worked = result.end in (End.ANSWERED, End.BROKEN) or (
-                tier.spec.external and result.failure in _MAYBE_BILLED
-            )
+            worked = result.end in (End.ANSWERED, End.BROKEN, End.DROPPED) or result.dropped_tokens > 0
+            worked = worked or (tier.spec.external and result.failure in _MAYBE_BILLED)
             usage = Usage(job.shape.prompt_tokens, output=result.output_events, estimated=True) if worked else Usage()
         money = cost(usage, tier.spec.tariff, replica_seconds)
         if job.record.trace is not None:
             failure = "" if result.failure is None else result.failure.value
             job.record.trace.attempted(result.status, failure, usage, result.first_content_seconds)
+        if result.dropped_tokens:
+            self._state.ledger.discarded[tier.spec.name] += result.dropped_tokens
         if money or usage.prompt or usage.output:
             job.record.charges.append(Charge(tier.spec.name, usage, money))
 
@@ -197,7 +201,11 @@ class TierAttempts:
         if result.end is End.ANSWERED:
             replica.breaker.succeeded()
             record.status, record.outcome = result.status, "ok"
+            cascading.answered(state, job, tier)
             return None
+        if result.end is End.DROPPED:
+            replica.breaker.given_up()
+            return Verdict(Next.PASS)
         if result.end is End.BROKEN:
             if result.failure is Failure.DEADLINE:
                 replica.breaker.succeeded()
@@ -215,6 +223,8 @@ class TierAttempts:
             verdict = after_answer(answer_of(result, state.now()), external)
             if verdict.next is Next.PASS:
                 replica.breaker.succeeded()
+                if cascading.goes_without(job, tier, result.status):
+                    return Verdict(Next.SAME)
                 self._pass_on(job, result)
                 return None
             job.error = refused(result, state.now())
