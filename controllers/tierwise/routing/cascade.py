@@ -55,8 +55,8 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What is seen of the held tokens: log-probabilities, so 0 at most, and the nearer to 0 the surer. Sums and means are
-    biased by length, quantiles are not (arXiv 2404.10136); the first token of a short answer tells most (2605.05166).
+    """What is seen of the held tokens: log-probabilities, so 0 at most, and the nearer to 0 the surer. Means are biased
+    by length, quantiles are not (arXiv 2404.10136); the first token of a short answer tells most (2605.05166).
 
     `low_tenth` is the 10 % quantile (nearest rank), `lowest_window` the least mean of eight tokens in a row, and
     `first_margin` the margin of the first token of content, where it was said."""
