@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tierwise.routing.cascade import Decision, Features
-from tierwise.routing.cost import estimate
 from tierwise.routing.route import RouteTier
 from tierwise_router.cascade import Cascading, Holding, logged
 from tierwise_router.job import Job
@@ -73,6 +72,6 @@ def _is_free(state: RouterState, job: Job, spec: RouteTier) -> bool:
         return False
     if not any(not one.draining and one.breaker.allows(now) for one in tier.replicas):
         return False
-    amount = estimate(job.shape.prompt_tokens, job.shape.max_tokens, spec.tariff)
+    amount = job.estimate(spec)
     account = state.purse.account
     return account is None or not amount or amount <= account.left

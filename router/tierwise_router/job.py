@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 
+from tierwise.routing.cost import estimate
 from tierwise.routing.replica import Replica
-from tierwise.routing.route import Priority
+from tierwise.routing.route import Priority, RouteTier
 from tierwise_router.cascade import Cascading
 from tierwise_router.client_connection import Reply
 from tierwise_router.http_request import Request
@@ -33,8 +35,14 @@ class Job:
     stale: bool = False  # a kept connection was closed under it: the next attempt takes a new one, to any replica
     capped: bool = False
     cascade: Cascading | None = None
+    billed_as: str = ""
+    """The service tier that the client asks for."""
     kept_by: str = ""
     """The replica that keeps the response which this one continues: no other can."""
+
+    def estimate(self, tier: RouteTier) -> Decimal:
+        """US dollars that it may cost there."""
+        return estimate(self.shape.prompt_tokens, self.shape.max_tokens, tier.tariff, self.billed_as)
 
     def wish(self, *, only: str = "") -> Wish:
         """What it wants of a tier."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from tierwise.routing.cost import estimate
 from tierwise.routing.request import RequestFacts
 from tierwise.routing.route import Priority
 from tierwise.routing.tier_choice import BUDGET, FALLBACK, SPILL, Candidate, TierChoice, choose_tiers
@@ -73,6 +72,8 @@ class Relay:
         record.priority = priority.value
         until = record.began_at + state.route.deadlines.request_seconds
         job = Job(request, reply, record, body, facts_of, priority, until)
+        asked = body.values.get("service_tier")
+        job.billed_as = asked if isinstance(asked, str) else ""
         job.cascade, candidates = state.cascades.begin(
             state.route, self._candidates(job), request.path, body, state.monotonic()
         )
@@ -141,9 +142,7 @@ class Relay:
     def _hold(self, job: Job, tier: Tier, reason: str) -> Hold | None:
         """The money for one attempt at a tier, or None with the reason in `job.error`."""
         spilled = reason in (SPILL, FALLBACK) and tier.spec.external
-        asked = job.body.values.get("service_tier")
-        billed_as = asked if isinstance(asked, str) else ""
-        amount = estimate(job.shape.prompt_tokens, job.shape.max_tokens, tier.spec.tariff, billed_as)
+        amount = job.estimate(tier.spec)
         purse = self._state.purse
         job.capped = spilled and not purse.spill_fits(amount)
         if job.capped:

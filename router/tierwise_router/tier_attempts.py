@@ -204,7 +204,7 @@ class TierAttempts:
             cascading.answered(state, job, tier)
             return None
         if result.end is End.DROPPED:
-            replica.breaker.given_up()
+            replica.breaker.succeeded()  # it has done what was wanted of it
             return Verdict(Next.PASS)
         if result.end is End.BROKEN:
             if result.failure is Failure.DEADLINE:

@@ -9,20 +9,27 @@ is left is the router's doing and not the luck of the draw.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count, pairwise
 from math import exp, expm1, log, sqrt
-from pathlib import Path
+from random import Random
 from statistics import NormalDist
-from typing import Any
 
 import pytest
+from aiohttp import web
 
-from tests.unit.router.router_process import router
-from tests.unit.router.running_router import Client, chat, post
-from tests.unit.simulator.processes import vllm
+from tests.unit.router.running_router import Router, chat, post, route, running
+from tierwise.routing.route import Cascade, RouteTier
+from tierwise_sim import flags
 from tierwise_sim.confidence import Confidence
+from tierwise_sim.config import SimConfig, build_settings
+from tierwise_sim.driver import Driver
+from tierwise_sim.engine import Engine
+from tierwise_sim.exposition import MetricsPage
+from tierwise_sim.http_app import HttpApp
+from tierwise_sim.openai_api import Answering
 from tierwise_sim.tokens import chat_tokens
 
 NORMAL = NormalDist()
@@ -95,16 +102,37 @@ def apgr(points: Sequence[Point]) -> float:
     return sum((b.share - a.share) * ((a.quality + b.quality) / 2 - p) / (q - p) for a, b in pairs)
 
 
-async def measured(url: str, asked: Sequence[Prompt]) -> Point:
+@asynccontextmanager
+async def engine(confidence: Confidence) -> AsyncIterator[str]:
+    """The simulated engine on a port of its own, a thousand times as fast as the GPU: its URL."""
+    config = SimConfig(speed=1000.0)
+    options = flags.parse(["serve", confidence.name], config.version)
+    settings = build_settings(options, config)
+    model = Engine(settings, Random(0), now=asyncio.get_running_loop().time())
+    driver = Driver(model, asyncio.get_running_loop().time, 0.001)
+    answering = Answering(settings, ("m",), 200, 0, confidence=confidence)
+    http = HttpApp(driver, MetricsPage(model, "m", config.version, {}), answering, config.version)
+    runner = web.AppRunner(http.application(), access_log=None, handler_cancellation=True)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    pump = asyncio.create_task(driver.run())
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        pump.cancel()
+        await asyncio.gather(pump, return_exceptions=True)
+        await runner.cleanup()
+
+
+async def measured(router: Router, asked: Sequence[Prompt]) -> Point:
     """Ask for all of them; which tier has answered says the header."""
     left = iter(enumerate(asked))
     escalated = right = 0
 
     async def work() -> None:
         nonlocal escalated, right
-        host, _, port = url.removeprefix("http://").partition(":")
-        client = Client(*await asyncio.open_connection(host, int(port), limit=1 << 20))
-        try:
+        async with router.client() as client:
             for number, one in left:
                 body = chat(
                     stream=number % 2 == 0,
@@ -119,44 +147,25 @@ async def measured(url: str, asked: Sequence[Prompt]) -> Point:
                 assert answer.headers["x-tierwise-reason"] == ("Escalated" if large else "Cascade")
                 escalated += large
                 right += one.large if large else one.small
-        finally:
-            await client.close()
 
-    await asyncio.gather(*(work() for _ in range(8)))
+    await asyncio.gather(*(work() for _ in range(4)))
     return Point(escalated / len(asked), right / len(asked))
 
 
-def route(small: str, large: str, mean: str) -> dict[str, Any]:
-    return {
-        "modelNames": ["auto"],
-        "tiers": [
-            {"name": "small", "model": "chat", "servers": [small]},
-            {"name": "large", "model": "chat", "servers": [large]},
-        ],
-        "policy": {
-            "type": "Cascade",
-            "cascade": {"holdTokens": HELD, "minMeanLogProbability": mean, "maxEscalatedPercent": 100},
-        },
-    }
-
-
 @pytest.mark.parametrize("auc", [0.75, 0.6])
-async def test_the_achieved_curve_is_the_computed_one(tmp_path: Path, auc: float) -> None:
-    small = Confidence(SMALL, RIGHT[SMALL], auc)
-    asked = prompts(small, Confidence(LARGE, RIGHT[LARGE]))
-    fast = {"SPEED": "1000", "TICK_SECONDS": "0.001"}
+async def test_the_achieved_curve_is_the_computed_one(auc: float) -> None:
+    """1,200 requests for each signal: 240 prompts at five thresholds."""
+    small, large = Confidence(SMALL, RIGHT[SMALL], auc), Confidence(LARGE, RIGHT[LARGE])
+    asked = prompts(small, large)
     got, expected = [], []
-    with (
-        vllm(model=SMALL, RIGHT_PERCENT=str(RIGHT[SMALL]), CONFIDENCE_AUC=str(auc), **fast) as one,
-        vllm(model=LARGE, RIGHT_PERCENT=str(RIGHT[LARGE]), **fast) as two,
-    ):
-        for number, signal in enumerate(SIGNALS):
-            mean = f"{Confidence.mean_of(signal):.4f}"
-            folder = tmp_path / str(number)
-            folder.mkdir()
-            with router(route(one.url, two.url, mean), folder) as process:
-                got.append(await measured(process.url, asked))
-            expected.append(computed(small, _signal(float(mean))))
+    async with engine(small) as one, engine(large) as two:
+        tiers = (RouteTier("small", "m", urls=(one,)), RouteTier("large", "m", urls=(two,)))
+        async with running(route(*tiers), seconds=300) as router:
+            for signal in SIGNALS:
+                threshold = Confidence.mean_of(signal)
+                router.state.replace(route(*tiers, cascade=Cascade(HELD, threshold, 100)), {})
+                got.append(await measured(router, asked))
+                expected.append(computed(small, signal))
     for point, should in zip(got, expected, strict=True):
         assert point.share == pytest.approx(should.share, abs=TOLERANCE)
         assert point.quality == pytest.approx(should.quality, abs=TOLERANCE)

@@ -1,5 +1,5 @@
-"""A thousand cascades with faults through the router as a process: each client sees one answer or one error, no token
-is repeated or lost, and the money of each is settled once."""
+"""A thousand cascades with faults: each client sees one answer or one error, no token is repeated or lost, and the
+money of each is settled once. That nothing of any request is left in the router, `running` checks."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 from tests.unit.router.cascade_engine import GOOD, cascade_engine
-from tests.unit.router.router_process import RouterProcess, router
-from tests.unit.router.running_router import Answered, Client, chat, post
-from tests.unit.router.test_money import all_settled
+from tests.unit.router.running_router import Answered, Router, chat, post, route, running
+from tierwise.routing.route import Budget, Cascade, RouteTier, Tariff, TokenRates
 
 COUNT = 1_000
+REPLICAS = 5
+"""Of each tier, so that open breakers do not keep a tier from being asked at all."""
 HELD = 4
-PRICES = {"small": {"input": "0.1", "output": "0.4"}, "large": {"input": "2", "output": "8"}}
+RATES = {
+    "small": TokenRates(Decimal("0.1"), Decimal("0.1"), Decimal("0.1"), Decimal("0.4")),
+    "large": TokenRates(Decimal(2), Decimal(2), Decimal(2), Decimal(8)),
+}
 FAULTS = (
     "none",
     "cut while held",
@@ -31,20 +34,6 @@ FAULTS = (
     "leave",
 )
 TOKEN = re.compile(r"(\w+)\.(\d+)\.(\d+) ")
-
-
-def route(small: list[str], large: list[str]) -> dict[str, Any]:
-    tiers = [
-        {"name": name, "model": name, "servers": urls, "prices": PRICES[name], "keepAliveSeconds": 30}
-        for name, urls in (("small", small), ("large", large))
-    ]
-    cascade = {"holdTokens": HELD, "minMeanLogProbability": "-0.5", "maxEscalatedPercent": 100}
-    return {
-        "modelNames": ["auto"],
-        "tiers": tiers,
-        "policy": {"type": "Cascade", "cascade": cascade},
-        "budget": {"amount": "1000", "period": "Month"},
-    }
 
 
 def script(number: int, chance: random.Random) -> tuple[dict[str, Any], str]:
@@ -74,19 +63,14 @@ class Asked:
     """None: the client has gone."""
 
 
-async def ask(process: RouterProcess, said: dict[str, Any], fault: str, stream: bool, after: float) -> Asked:
-    host, _, port = process.url.removeprefix("http://").partition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    client = Client(reader, writer)
-    try:
+async def ask(router: Router, said: dict[str, Any], fault: str, stream: bool, after: float) -> Asked:
+    async with router.client() as client:
         client.say(post(chat(stream=stream, messages=[{"role": "user", "content": json.dumps(said)}])))
         if fault == "leave":
             await asyncio.sleep(after)
             client.vanish()
             return Asked(said, fault, None)
         return Asked(said, fault, await client.answer())
-    finally:
-        writer.close()
 
 
 def seen(one: Asked) -> str:
@@ -120,7 +104,7 @@ def seen(one: Asked) -> str:
     return answer.headers["x-tierwise-reason"]
 
 
-async def test_a_thousand_cascades_with_faults(tmp_path: Path) -> None:
+async def test_a_thousand_cascades_with_faults() -> None:
     chance = random.Random(11)
     scripts = iter(
         [(*script(number, chance), chance.random() < 0.7, chance.random() * 0.01) for number in range(COUNT)]
@@ -128,50 +112,51 @@ async def test_a_thousand_cascades_with_faults(tmp_path: Path) -> None:
     asked: Counter[tuple[str, str]] = Counter()
     done: list[Asked] = []
     async with AsyncExitStack() as stack:
-        urls = {
-            name: [await stack.enter_async_context(cascade_engine(name, asked)) for _ in range(2)]
-            for name in ("small", "large")
-        }
-        with router(route(urls["small"], urls["large"]), tmp_path) as process:
+        tiers = []
+        for name, rates in RATES.items():
+            urls = [await stack.enter_async_context(cascade_engine(name, asked)) for _ in range(REPLICAS)]
+            tiers.append(RouteTier(name, name, urls=tuple(urls), tariff=Tariff(rates), keep_alive_seconds=30))
+        served = route(*tiers, cascade=Cascade(HELD, -0.5, 100), budget=Budget(Decimal(1000)))
+        async with running(served, seconds=240) as router:
 
             async def work() -> None:
                 for said, fault, stream, after in scripts:
-                    done.append(await ask(process, said, fault, stream, after))
+                    done.append(await ask(router, said, fault, stream, after))
 
-            await asyncio.gather(*(work() for _ in range(16)))
-            lines, metrics = await all_settled(process)
+            await asyncio.gather(*(work() for _ in range(8)))
+            await router.until_quiet(10)
+            ledger, account = router.state.ledger, router.state.purse.account
 
     assert len(done) == COUNT
     outcomes = Counter((one.fault, seen(one)) for one in done)
-    told = Counter(outcome for (_, outcome), count in outcomes.items() for _ in range(count))
+    told = Counter[str]()
+    for (_, outcome), count in outcomes.items():
+        told[outcome] += count
     # Each way of ending was really walked, many times.
     for outcome, least in {"Cascade": 200, "Escalated": 200, "Default": 20, "broken": 30, "gone": 50}.items():
         assert told[outcome] >= least, outcomes
     assert not outcomes["none", "broken"] + outcomes["none", "error"], outcomes
     assert not outcomes["cut while held", "broken"], "it was not committed, so it was made again"
 
-    left = told["gone"]
-    assert COUNT - left <= len(lines) <= COUNT, "one line for each request whose head has come"
+    lines = [json.loads(line) for line in router.lines]
+    assert COUNT - told["gone"] <= len(lines) <= COUNT, "one line for each request whose head has come"
     assert len({line["id"] for line in lines}) == len(lines)
     total = Decimal(0)
     for line in lines:
         paid = [Decimal(charge["costUSD"]) for charge in line["charges"]]
         assert sum(paid, Decimal(0)) == Decimal(line["costUSD"])
         for charge, cost in zip(line["charges"], paid, strict=True):
-            prices = PRICES[charge["tier"]]
-            tokens = charge["inputTokens"] * Decimal(prices["input"])
-            assert cost == (tokens + charge["outputTokens"] * Decimal(prices["output"])) / 1_000_000
+            rates = RATES[charge["tier"]]
+            assert cost == (charge["inputTokens"] * rates.input + charge["outputTokens"] * rates.output) / 1_000_000
         if line["reason"] == "Escalated" and line["outcome"] == "ok":
             assert {charge["tier"] for charge in line["charges"]} == {"small", "large"}, (
-                "the dropped answer has a price"
+                "a dropped answer has its price"
             )
         total += Decimal(line["costUSD"])
-    assert metrics['tierwise_router_budget_usd{part="reserved"}'] == 0
-    assert abs(metrics['tierwise_router_budget_usd{part="spent"}'] - float(total)) < 1e-9
+    assert account is not None
+    assert (account.spent, account.reserved) == (total, 0)
     decisions = Counter(line["cascade"]["decision"] for line in lines if "cascade" in line)
-    for decision, count in decisions.items():
-        assert metrics[f'tierwise_router_cascade_total{{decision="{decision}",mode="act"}}'] == count
+    assert ledger.cascades == {(decision, "act"): count for decision, count in decisions.items()}
     assert decisions["escalated"] >= told["Escalated"]
-    dropped = metrics['tierwise_router_discarded_tokens_total{tier="small"}']
-    assert dropped >= decisions["escalated"], "at least a token of each"
-    assert metrics["tierwise_router_streams"] == 0
+    assert ledger.discarded["small"] >= decisions["escalated"], "at least a token of each"
+    assert ledger.discarded["large"] == 0

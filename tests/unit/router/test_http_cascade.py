@@ -109,6 +109,16 @@ async def test_an_unsure_answer_is_cancelled_and_the_dearer_tier_answers_alone()
     assert record.cost == sum((charge.cost for charge in record.charges), Decimal(0))
 
 
+async def test_a_replica_whose_answer_is_dropped_has_done_well() -> None:
+    async with cascade(stream(*small(*[UNSURE] * 4))) as (router, _, _):
+        breaker = router.state.tiers["small"].replicas[0].breaker
+        for _ in range(3):
+            breaker.failed(router.state.monotonic())
+            breaker.failed(router.state.monotonic())
+            assert (await router.ask(post(chat(stream=True)))).headers["x-tierwise-reason"] == "Escalated"
+        assert not breaker.is_open(router.state.monotonic())
+
+
 async def test_the_token_that_completes_the_held_ones_is_the_last_that_is_waited_for() -> None:
     heard = asyncio.Event()
     events = small(*[SURE] * 9)
