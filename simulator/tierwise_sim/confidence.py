@@ -58,7 +58,7 @@ class Confidence:
     def logprobs(self, prompt: Sequence[str], count: int, others: int) -> list[Logprob]:
         """Of `count` tokens of the answer, each with `others` other tokens."""
         mean = self.mean(prompt)
-        found = []
+        found: list[Logprob] = []
         for place in range(count):
             swing = _SWING * self._draw(f"token {place // 2}", prompt)
             value = mean * (1 + swing if place % 2 else 1 - swing)

@@ -154,7 +154,7 @@ async def test_a_thousand_cascades_with_faults() -> None:
             )
         total += Decimal(line["costUSD"])
     assert account is not None
-    assert (account.spent, account.reserved) == (total, 0)
+    assert (account.spent, account.reserved) == (total, Decimal(0))
     decisions = Counter(line["cascade"]["decision"] for line in lines if "cascade" in line)
     assert ledger.cascades == {(decision, "act"): count for decision, count in decisions.items()}
     assert decisions["escalated"] >= told["Escalated"]
