@@ -173,6 +173,8 @@ class Attempt:
             self._last_token_at = time.monotonic()
         if self.committed:
             self._reply.write(out)
+        elif self.holding is not None and self.holding.dropped:
+            self._drop()
         elif self._reader.error is not None:
             self._connection.abandon()
             self._resolve(self._result(End.FAILED, Failure.STREAM_ERROR, self._reader.error))
@@ -213,10 +215,14 @@ class Attempt:
         if self._reader.finished or self._reader.done:
             self.holding.finish()
         if self.holding.dropped:
-            self._connection.abandon()
-            self._resolve(self._result(End.DROPPED, None))
+            self._drop()
         elif not self.holding.holds:
             self._begin()
+
+    def _drop(self) -> None:
+        self._tell_begun()
+        self._connection.abandon()
+        self._resolve(self._result(End.DROPPED, None))
 
     def _check_held(self, held: Holding, now: float, first_token_seconds: float, token_gap_seconds: float) -> None:
         """One that has begun and stands still is asked for elsewhere, since the client has seen nothing of it; one that
@@ -225,7 +231,10 @@ class Attempt:
             self._give_up(Failure.TIMEOUT, "no token in time")
         elif held.overdue(now, self._started_at + first_token_seconds):
             held.finish()
-            self._begin_unless_held()
+            if held.dropped:
+                self._drop()
+            elif self._reader.committed:
+                self._begin_unless_held()
 
     def _keep(self, data: bytes) -> None:
         self._size += len(data)

@@ -86,7 +86,7 @@ class Holding:
         if self.decision is None:
             # More may have come in one piece than is looked at: the same tokens are decided alike, however they come.
             seen = features(self._reader.tokens[: self._rule.hold_tokens])
-            self.decision = self._decide(seen, self._reader.tool_call)
+            self.decision = self._decide(seen, self._reader.tool_call or self._reader.withheld)
             self._reader.listens = False
 
     def whole(self, body: bytes, values: dict[str, Any]) -> bytes:

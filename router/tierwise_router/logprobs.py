@@ -64,15 +64,16 @@ def asking(path: str, raw: bytes, values: Mapping[str, Any]) -> Asking | None:
 
 class LogprobReader:
     """Of one answer. `tokens` are all that have come while it `listens`, `tool_call` says whether it calls a tool,
+    `withheld` whether the engine says nothing of its last tokens yet, which it does where they may be such a call, and
     `silent` whether it has said something without log-probabilities."""
 
-    __slots__ = ("_asking", "_splitter", "bytes_read", "listens", "silent", "tokens", "tool_call")
+    __slots__ = ("_asking", "_splitter", "bytes_read", "listens", "silent", "tokens", "tool_call", "withheld")
 
     def __init__(self, asked: Asking) -> None:
         self._asking = asked
         self._splitter = EventSplitter()
         self.tokens: list[Token] = []
-        self.tool_call = self.silent = False
+        self.tool_call = self.silent = self.withheld = False
         self.listens = True
         self.bytes_read = 0
 
@@ -123,6 +124,7 @@ class LogprobReader:
     def _read(self, values: dict[str, Any]) -> None:
         if not self.listens:
             return
+        self.withheld = _says_nothing_else(values)
         for choice in _choices(values):
             said = choice.get("delta", choice.get("message"))
             if isinstance(said, dict):

@@ -192,6 +192,11 @@ class ModelRouteSpec(Model):
             field_path=".policy.rules",
         ),
         Rule(
+            expression="self.policy.type != 'Cascade' || self.tiers.filter(t, t.use == 'Always').size() > 1",
+            message="policy.type Cascade needs a dearer tier: at least two of spec.tiers must have use Always",
+            field_path=".policy.type",
+        ),
+        Rule(
             expression="!has(self.referenceTier) || self.tiers.exists(t, t.name == self.referenceTier)",
             message="referenceTier must name one of spec.tiers",
             field_path=".referenceTier",

@@ -37,7 +37,7 @@ class Decision(Enum):
     TIER_FULL = "tier_full"
     """It looks unsure, and the dearer tier is full, broken or paid up."""
     TOOL_CALL = "tool_call"
-    """It begins with a call of a tool: another model might call another one."""
+    """It begins with a call of a tool, or may do so: another model might call another one."""
     NO_SIGNAL = "no_signal"
     """The engine has said no log-probabilities."""
 
