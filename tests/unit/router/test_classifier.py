@@ -257,7 +257,6 @@ def test_a_routes_file_says_the_same_in_its_own_words() -> None:
     ("policy", "more", "says"),
     [
         ({"type": "Classifier"}, {}, "needs policy.classifier"),
-        ({"type": "Cascade"}, {}, "needs policy.cascade"),
         ({}, {"referenceTier": "c"}, "there is no tier 'c'"),
     ],
 )
