@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from tierwise.routing.conversation import Turn
 from tierwise.routing.cost import estimate
 from tierwise.routing.replica import Replica
 from tierwise.routing.route import Priority, RouteTier
@@ -39,6 +40,8 @@ class Job:
     """The service tier that the client asks for."""
     kept_by: str = ""
     """The replica that keeps the response which this one continues: no other can."""
+    turn: Turn | None = None
+    """Of a conversation whose tier is remembered."""
 
     def estimate(self, tier: RouteTier) -> Decimal:
         """US dollars that it may cost there."""

@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from tierwise.routing.request import RequestFacts
 from tierwise.routing.route import Priority
-from tierwise.routing.tier_choice import FALLBACK, SPILL, Candidate, TierChoice, choose_tiers
+from tierwise.routing.tier_choice import FALLBACK, SPILL, Candidate
+from tierwise_router.choosing import choose
 from tierwise_router.client_connection import Reply
 from tierwise_router.headers import own
 from tierwise_router.http_request import Request
-from tierwise_router.job import RESPONSES, Job
-from tierwise_router.kept_responses import BOUND, choice_of_previous
+from tierwise_router.job import Job
+from tierwise_router.kept_responses import BOUND
 from tierwise_router.openai_error import ClientError
 from tierwise_router.purse import Hold
 from tierwise_router.record import Record
@@ -105,39 +105,10 @@ class Relay:
         raise job.error or busy(503, "no tier of this route can answer now", 10, "no_tier_ready")
 
     def _candidates(self, job: Job) -> list[Candidate]:
-        state, record = self._state, job.record
-        wanted = state.rule_headers
-        facts = RequestFacts(
-            model=job.body.model,
-            prompt_tokens=job.shape.prompt_tokens,
-            max_tokens=job.shape.max_tokens,
-            tools=job.shape.tools,
-            images=job.shape.images,
-            response_format=job.shape.response_format,
-            stream=job.body.stream,
-            priority=job.priority,
-            headers={name: value for name in wanted if (value := job.request.header(name.encode())) is not None},
-            blocks=job.shape.blocks,
-        )
-        choice = choose_tiers(state.route, facts, state.saturated())
-        if not choice.candidates:
-            raise ClientError(
-                404, f"the model {job.body.model!r} does not exist on this route", code="model_not_found", param="model"
-            )
-        choice = self._of_previous(job) or choice
-        record.rule = choice.rule
-        first = choice.candidates[0]
-        wanted_tier = choice.candidates[1].tier if first.reason == SPILL else first.tier
-        state.tiers[wanted_tier.name].counts.want(spilled=first.reason == SPILL)
-        return list(choice.candidates)
-
-    def _of_previous(self, job: Job) -> TierChoice | None:
-        """Where the response that this one continues was made, if that is known."""
-        previous = job.body.values.get("previous_response_id") if job.request.path == RESPONSES else None
-        if not isinstance(previous, str):
-            return None
-        choice, job.kept_by = choice_of_previous(self._state, previous, job.record.tenant)
-        return choice
+        chosen = choose(self._state, job.request, job.body, job.shape, job.priority, job.record.tenant)
+        job.kept_by, job.turn = chosen.kept_by, chosen.turn
+        job.record.rule = chosen.tiers.rule
+        return list(chosen.tiers.candidates)
 
     def _hold(self, job: Job, tier: Tier, reason: str) -> Hold | None:
         """The money for one attempt at a tier, or None with the reason in `job.error`."""

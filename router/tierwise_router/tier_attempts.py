@@ -187,6 +187,9 @@ class TierAttempts:
         replica = slot.pick.replica
         if result.usage is not None and not tier.spec.external:
             tier.index.correct(replica.key, slot.pick.matched, result.usage.cached_input)
+        if job.turn is not None and result.end is End.ANSWERED:
+            usage = result.usage or Usage(job.shape.prompt_tokens, output=result.output_events)
+            self._state.content.answered(job.turn, tier.spec.name, usage, self._state.monotonic())
         if job.request.path == RESPONSES and result.response_id and not response_ids.mark_of(result.response_id):
             self._state.remember(result.response_id, tier.spec.name, replica.key, job.record.tenant)
 

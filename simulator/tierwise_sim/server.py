@@ -116,6 +116,7 @@ class Process:
                 details,
                 embeds=options.runner == "pooling",
                 stores=self._environment.get("VLLM_ENABLE_RESPONSES_API_STORE", "0") in ("1", "true"),
+                skill=config.skill,
                 confidence=Confidence(settings.model, config.right_percent, config.confidence_auc, config.seed),
             ),
             config.version,

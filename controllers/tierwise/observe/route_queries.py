@@ -1,8 +1,8 @@
 """Defines the Prometheus queries about routes, and reads their answers.
 
-Two queries, whatever the number of routes: what each router says of its money, and the traffic of each route over all
-its routers. The rules are those of `queries`: an absent series stays absent, and only what was scraped from a router
-itself counts.
+Three queries, whatever the number of routes: what each router says of its money, the traffic of each route over all its
+routers, and what they say of choosing by content (`content_queries`). The rules are those of `queries`: an absent
+series stays absent, and only what was scraped from a router itself counts.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import math
 from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal
 
+from tierwise.observe.content_queries import CONTENT, content_query
 from tierwise.observe.queries import RATIO_WINDOW, ROUTE_LABEL, SERIES, Query, quote
 from tierwise.observe.route_readings import RouteReadings, RouterKey
 from tierwise.ports import Series
 from tierwise.types import RouteKey, RouteSignals, WalletReport
 
 WALLETS, TRAFFIC = "wallets", "traffic"
-ROUTE_QUERIES = frozenset({WALLETS, TRAFFIC})
+ROUTE_QUERIES = frozenset({WALLETS, TRAFFIC, CONTENT})
 SPENT, RESERVED, LARGEST, PERIOD, AGE = "spent", "reserved", "largest", "period", "age"
 REQUESTS, BY_TIER, COST, WAITING, TTFT = "requests", "by_tier", "cost", "waiting", "ttft"
 SPILL_COST, SPILL_WINDOW = "spill_cost", "1h"
@@ -31,9 +32,9 @@ _PREFIX = "tierwise_router_"
 
 
 def route_queries(matchers: Mapping[str, str] | None = None) -> tuple[Query, ...]:
-    """The two queries. `matchers` as in `queries`."""
+    """The three queries. `matchers` as in `queries`."""
     more = "".join(f", {label}={quote(value)}" for label, value in sorted((matchers or {}).items()))
-    return Query(WALLETS, _wallets(more)), Query(TRAFFIC, _traffic(more))
+    return Query(WALLETS, _wallets(more)), Query(TRAFFIC, _traffic(more)), Query(CONTENT, content_query(_own, more))
 
 
 def _own(metric: str, more: str, labels: str = "", window: str = "", function: str = "") -> str:
@@ -130,6 +131,8 @@ def route_signals(
             wallets[pod] = said
     fresh = now - readings.traffic_at <= stale_after
     found = readings.traffic.get((key.namespace, key.name), {}) if fresh else {}
+    said_at = now - readings.content_at
+    content = readings.content.get((key.namespace, key.name)) if said_at <= stale_after else None
     share = {tier: value for (series, tier), value in found.items() if series == BY_TIER and tier}
     # A counter is made with the first request that it counts: without it, and with others, there was none.
     none = 0.0 if (REQUESTS, "") in found else None
@@ -144,6 +147,7 @@ def route_signals(
         spill_cost=found.get((SPILL_COST, "")),
         wallets=wallets,
         heard=None if readings.traffic_at == -math.inf else fresh,
+        classifier=content,
     )
 
 

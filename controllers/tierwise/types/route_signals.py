@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from tierwise.types.route_content import ClassifierReport
+
 
 @dataclass(frozen=True, slots=True)
 class WalletReport:
@@ -30,7 +32,8 @@ class RouteSignals:
 
     `share` is requests by tier in the last minutes; `cost_per_hour` US dollars; `spilled` and `fallbacks` requests in
     the last minutes; `spill_cost` US dollars of spilled requests in the last hour, of routers that are gone as well;
-    `ttft_p95` seconds. `heard`: whether Prometheus has answered lately; None: nobody has asked it."""
+    `ttft_p95` seconds. `heard`: whether Prometheus has answered lately; None: nobody has asked it. `classifier`: what
+    its routers say of it."""
 
     requests_per_second: float | None = None
     share: Mapping[str, float] = field(default_factory=dict)
@@ -42,3 +45,4 @@ class RouteSignals:
     wallets: Mapping[str, WalletReport] = field(default_factory=dict)
     heard: bool | None = None
     spill_cost: float | None = None
+    classifier: ClassifierReport | None = None

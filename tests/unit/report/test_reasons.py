@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 
+import tierwise_router
 from tests.builders.routes import route, snapshot, tier
 from tests.builders.routes import spec as routed
 from tests.unit.decide import make
 from tests.unit.decide.test_facts import EIGHT, L4, T4, new
 from tests.unit.report import (
+    test_classifier_condition,
     test_metrics_condition,
     test_provisioned_condition,
     test_ready_condition,
@@ -27,13 +29,14 @@ from tests.unit.report import (
 from tests.unit.report.cases import NOW, case, spec
 from tierwise import reasons
 from tierwise.decide.routes import plan_routes
-from tierwise.reasons import CONDITION_TYPES, table
+from tierwise.reasons import CONDITION_TYPES, ROUTE_CONDITION_TYPES, table
 from tierwise.report.report_context import ReportContext
 from tierwise.report.routes import evaluate_route
 from tierwise.report.status import evaluate_conditions
 from tierwise.types import RouteOutcome, RouterSample, RouterSignals, TierKey, TierState, TierView
 from tierwise.types.capabilities import GPU, UNKNOWN, Facts, ModelShape
 
+ALL_TYPES = (*CONDITION_TYPES, *ROUTE_CONDITION_TYPES)
 WHERE = {reason.word: reason.where for reason in table()}
 CASES: list[ReportContext] = [
     *(given[0] for given in test_provisioned_condition.ILL.values()),
@@ -104,7 +107,8 @@ def said(cases: list[ReportContext]) -> set[tuple[str, str]]:
 
 
 def said_of_routes() -> set[tuple[str, str]]:
-    found = {(verdict.type, verdict.reason) for case, _ in test_routes.CASES.values() for verdict in case.verdicts()}
+    cases = [*test_routes.CASES.values(), *test_classifier_condition.CASES.values()]
+    found = {(verdict.type, verdict.reason) for case, _ in cases for verdict in case.verdicts()}
     for view, plan in zip(TAKEN.routes, plan_routes(TAKEN), strict=True):
         verdicts = evaluate_route(view, plan, RouteOutcome(plan.key), NOW)
         found |= {(verdict.type, verdict.reason) for verdict in verdicts}
@@ -122,14 +126,15 @@ def test_what_is_decided_is_the_reason_of_its_condition(pair: tuple[str, str], g
 
 
 def test_every_reason_of_a_condition_occurs_in_some_case() -> None:
-    listed = {(kind, word) for word, where in WHERE.items() for kind in where if kind in CONDITION_TYPES}
+    listed = {(kind, word) for word, where in WHERE.items() for kind in where if kind in ALL_TYPES}
     assert sorted(listed - said([*CASES, *BY_DECISION.values()]) - said_of_routes()) == []
 
 
 def test_every_reason_is_given_somewhere() -> None:
     """Also those of Events, steps and advice: a word that nothing says does not belong into the table."""
-    root = Path(reasons.__file__).parents[1]
-    said = "\n".join(file.read_text() for file in sorted(root.rglob("*.py")) if "reasons" not in file.parts)
+    roots = (Path(reasons.__file__).parents[1], Path(tierwise_router.__file__).parent)
+    files = [file for root in roots for file in sorted(root.rglob("*.py")) if "reasons" not in file.parts]
+    said = "\n".join(file.read_text() for file in files)
     names = {value: name for name, value in vars(reasons).items() if name.isupper() and isinstance(value, str)}
     unused = [word for word in WHERE if not re.search(rf"\b{names[word]}\b", said)]
     assert unused == []
