@@ -132,6 +132,10 @@ CASES: dict[str, tuple[Case, tuple[str, str]]] = {
         ("Degraded", reasons.ROUTERS_NOT_MEASURED),
     ),
     "what they serve is not known, and costs no budget": (Case(view=unmeasured()), ("Ready", reasons.ROUTE_READY)),
+    "a cascade": (
+        Case(view=seen(route=route(given=spec("small", "large", policy={"type": "Cascade", "cascade": {}})))),
+        ("Ready", reasons.ROUTE_READY),
+    ),
     "a tier is missing": (Case(tiers=(TIERS[0],)), ("Degraded", reasons.TIER_NOT_FOUND)),
     "the spec is not understood": (
         Case(view=seen(route=replace(Case().view.route, spec=None, invalid="no tiers"))),
