@@ -31,6 +31,7 @@ class RouterCollector(Collector):
         """The series, as they are now."""
         yield from self._counted()
         yield from self._money()
+        yield from self._state.ledger.answers.collect([spec.name for spec in self._state.route.tiers])
         yield from self._now()
         ledger = self._state.ledger
         yield _histogram(

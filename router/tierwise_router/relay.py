@@ -154,6 +154,7 @@ class Relay:
         record.rule = choice.rule
         first = choice.candidates[0]
         wanted_tier = choice.candidates[1].tier if first.reason == SPILL else first.tier
+        record.first = wanted_tier.name
         state.tiers[wanted_tier.name].counts.want(spilled=first.reason == SPILL)
         return list(choice.candidates)
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tierwise.types import WalletReport
+from tierwise.types import RouteWork, WalletReport
 
 
 class RouterKey(NamedTuple):
@@ -24,11 +24,13 @@ class RouterKey(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class RouteReadings:
     """The last answers: what each router says of its money, the traffic of each route by kind of series (and tier),
-    and when that was asked, in seconds since the epoch on this machine's clock."""
+    what each has answered, and when these were asked, in seconds since the epoch on this machine's clock."""
 
     wallets: Mapping[RouterKey, WalletReport] = field(default_factory=dict)
     traffic: Mapping[tuple[str, str], Mapping[tuple[str, str], float]] = field(default_factory=dict)
     traffic_at: float = -math.inf
+    work: Mapping[tuple[str, str], RouteWork] = field(default_factory=dict)
+    work_at: float = -math.inf
 
     def moved(self, seconds: float) -> RouteReadings:
         """In the time of a clock that is ahead by so many seconds."""
@@ -36,4 +38,4 @@ class RouteReadings:
             key: WalletReport(one.at + seconds, one.period, one.spent, one.reserved, one.largest)
             for key, one in self.wallets.items()
         }
-        return RouteReadings(wallets, self.traffic, self.traffic_at + seconds)
+        return RouteReadings(wallets, self.traffic, self.traffic_at + seconds, self.work, self.work_at + seconds)

@@ -19,6 +19,7 @@ from tierwise.types.route import (
     RouteView,
 )
 from tierwise.types.route_signals import RouteSignals, WalletReport
+from tierwise.types.route_work import Answered, PairSums, RouteWork, Tokens
 from tierwise.types.snapshot import (
     MISSING,
     NO_ROUTERS,
@@ -51,6 +52,7 @@ __all__ = [
     "UNKNOWN_ROUTERS",
     "ActionError",
     "Advice",
+    "Answered",
     "ChildEvent",
     "Decision",
     "DeploymentFacts",
@@ -60,6 +62,7 @@ __all__ = [
     "ModelShape",
     "NamedSignal",
     "Outcome",
+    "PairSums",
     "Peak",
     "PendingScale",
     "Plan",
@@ -73,6 +76,7 @@ __all__ = [
     "RoutePlan",
     "RouteSignals",
     "RouteView",
+    "RouteWork",
     "RouterPod",
     "RouterSample",
     "RouterSignals",
@@ -88,6 +92,7 @@ __all__ = [
     "TierSignals",
     "TierState",
     "TierView",
+    "Tokens",
     "WalletReport",
     "Workload",
     "WorkloadKey",
