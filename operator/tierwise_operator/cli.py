@@ -3,6 +3,7 @@
     tierwise run        the operator itself
     tierwise router     one OpenAI endpoint over tiers, from a ModelRoute or a file
     tierwise explain    why a tier has the replicas it has, or what a route does, and what to do about what is wrong
+    tierwise savings    what a route has saved against its reference tier, by tactic
     tierwise crds       the CustomResourceDefinitions, for kubectl apply
     tierwise version
 
@@ -22,7 +23,7 @@ from tierwise.api import crd
 from tierwise.api.kinds import KINDS
 from tierwise.errors import Invalid, TierwiseError
 from tierwise.runtime import logs
-from tierwise_operator import explain_command
+from tierwise_operator import explain_command, savings_command
 from tierwise_operator.settings import Settings, add_options, resolve
 from tierwise_router import cli as router_cli
 
@@ -33,7 +34,8 @@ examples:
   tierwise router --file route.yaml
   tierwise explain chat -n models
   tierwise explain route chat -n models
-  tierwise explain chat -n models -o json"""
+  tierwise explain chat -n models -o json
+  tierwise savings chat -n models"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -65,6 +67,14 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     explain_command.add_options(explaining)
+    saving = commands.add_parser(
+        "savings",
+        help="what a route has saved against its reference tier",
+        description="What a route has saved against its reference tier, and which tactic saved how much.",
+        epilog=savings_command.EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    savings_command.add_options(saving)
     commands.add_parser("crds", help="print the CustomResourceDefinitions")
     commands.add_parser("version", help="print the version")
     return made
@@ -81,6 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return router_cli.run(given)
             case "explain":
                 return asyncio.run(explain_command.run(given))
+            case "savings":
+                return asyncio.run(savings_command.run(given))
             case "crds":
                 print("---\n".join(crd.to_yaml(crd.definition(kind)) for kind in KINDS), end="")
             case _:

@@ -89,6 +89,7 @@ class RouteFile(Model):
     direct_access: bool = True
     tiers: list[FileTier] = Field(min_length=1, max_length=8)
     policy: Policy = Policy()
+    reference_tier: TierName | None = None
     overflow: RouteOverflow = RouteOverflow()
     queue: Queue = Queue()
     deadlines: RouteDeadlines = RouteDeadlines()
@@ -104,8 +105,9 @@ class RouteFile(Model):
     tls: FileTLS | None = None
 
 
-def load(path: Path) -> Loaded:
-    """Read a route and the files that it names. Raises Invalid, with every mistake in one sentence each."""
+def read(path: Path) -> RouteFile:
+    """Read what a route says, and none of the files that it names. Raises Invalid, with every mistake in one sentence
+    each."""
     try:
         given = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -113,9 +115,14 @@ def load(path: Path) -> Loaded:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise Invalid(f"the route file {path} is not YAML: {error}") from error
     try:
-        file = RouteFile.model_validate(given, extra="forbid")
+        return RouteFile.model_validate(given, extra="forbid")
     except ValidationError as error:
         raise Invalid(f"the route file {path}: {_mistakes(error)}") from error
+
+
+def load(path: Path) -> Loaded:
+    """Read a route and the files that it names. Raises Invalid, with every mistake in one sentence each."""
+    file = read(path)
     base = path.parent
     route = to_route(file, _tenants(file, base))
     tls = None if file.tls is None else TLSFiles(base / file.tls.certificate_file, base / file.tls.key_file)
@@ -134,10 +141,11 @@ def to_route(file: RouteFile, tenant_by_key_hash: Mapping[str, str]) -> values.R
         if wanted in overflow:
             raise Invalid(f"policy names tier {wanted!r}, whose use Overflow is only for what spills or falls back")
     who = route_values.clients(tenant_by_key_hash, file.clients.tenant_header)
-    return route_values.to_route(file.name, file, [_tier(tier) for tier in file.tiers], who, routers=file.routers)
+    return route_values.to_route(file.name, file, [to_tier(tier) for tier in file.tiers], who, routers=file.routers)
 
 
-def _tier(tier: FileTier) -> values.RouteTier:
+def to_tier(tier: FileTier) -> values.RouteTier:
+    """One tier of the file. Raises Invalid where its parts do not fit together."""
     if (tier.provider is None) == (not tier.servers):
         raise Invalid(f"tier {tier.name!r} needs exactly one of servers and provider")
     if tier.prices is not None and tier.replica_hour is not None:

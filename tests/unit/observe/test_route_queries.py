@@ -13,6 +13,7 @@ from tierwise.observe.poller import PollConfig, Poller
 from tierwise.observe.queries import Query
 from tierwise.observe.route_queries import TRAFFIC, WALLETS, route_queries, route_signals, traffic_of, wallets_of
 from tierwise.observe.route_readings import RouteReadings, RouterKey
+from tierwise.observe.work_queries import WORK
 from tierwise.ports import Series
 from tierwise.types import RouteKey, RouteSignals, WalletReport
 
@@ -89,9 +90,9 @@ def test_another_route_and_a_pod_that_is_not_a_router_of_this_one_are_left_out()
     assert other == RouteSignals()
 
 
-def test_there_are_two_queries_and_further_labels_go_into_every_selector() -> None:
+def test_there_are_three_queries_and_further_labels_go_into_every_selector() -> None:
     plain, more = route_queries(), route_queries({"cluster": 'a"b'})
-    assert [query.name for query in plain] == [WALLETS, TRAFFIC]
+    assert [query.name for query in plain] == [WALLETS, TRAFFIC, WORK]
     for one, other in zip(plain, more, strict=True):
         assert other.promql.count(r'cluster="a\"b"') == one.promql.count('tierwise_io_route!=""')
 

@@ -92,7 +92,7 @@ def test_every_series_of_the_ladder_is_there_before_the_first_request() -> None:
 
 async def test_the_metrics_of_a_running_router_are_the_sums_of_its_access_log(tmp_path: Path) -> None:
     usage = {"prompt_tokens": 100, "completion_tokens": 50, "prompt_tokens_details": {"cached_tokens": 40}}
-    scripts = [{"usage": usage}, {"status": 500}, {"usage": usage, "cut": 1}, {"usage": usage}]
+    scripts: list[dict[str, Any]] = [{"usage": usage}, {"status": 500}, {"usage": usage, "cut": 1}, {"usage": usage}]
     async with scripted_engine([]) as url:
         with router(route(url), tmp_path) as process:
             async with callers(process.url, 4) as many:

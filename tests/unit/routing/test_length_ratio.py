@@ -13,6 +13,8 @@ from tierwise.types import PairSums
 
 DRAWS = 400
 PLANTED = (0.5, 1.39, 3.0)
+GSM8K = (0.45, 0.45), 0.7
+"""So the ratio of GSM8K's answers spreads: by 4.6 % at 100 pairs."""
 
 
 def sums(pairs: list[tuple[int, int]]) -> PairSums:
@@ -42,16 +44,13 @@ def planted(chance: Random, ratio: float, count: int, spread: tuple[float, float
 
 
 @pytest.mark.parametrize("ratio", PLANTED)
-def test_a_hundred_pairs_find_a_planted_ratio_within_ten_percent_on_the_mean(ratio: float) -> None:
-    # The spread of GSM8K: 4.6 % of the ratio at 100 pairs.
+def test_a_hundred_pairs_find_a_planted_ratio_within_ten_percent(ratio: float) -> None:
     chance = Random(f"error {ratio}")
-    errors = [
-        float(length_ratio(planted(chance, ratio, 100, (0.45, 0.45), 0.5)).value) / ratio - 1 for _ in range(DRAWS)
-    ]
+    errors = [float(length_ratio(planted(chance, ratio, 100, *GSM8K)).value) / ratio - 1 for _ in range(DRAWS)]
     off = math.sqrt(sum(error**2 for error in errors) / DRAWS)
-    assert off <= 0.10
+    assert off == pytest.approx(0.046, abs=0.006)
     assert abs(sum(errors) / DRAWS) <= 0.01, "it is not one-sided"
-    assert sum(abs(error) <= 0.10 for error in errors) >= 0.85 * DRAWS
+    assert sum(abs(error) <= 0.10 for error in errors) >= 0.95 * DRAWS
 
 
 @pytest.mark.parametrize("spread", [(0.45, 0.45), (0.7, 0.7), (0.6, 0.9), (0.9, 0.6)])
@@ -89,7 +88,8 @@ def test_answers_that_are_empty_say_nothing() -> None:
 
 def test_where_the_pairs_leave_everything_open_the_bound_is_zero() -> None:
     found = length_ratio(sums([(0, 1000)] * 9 + [(1000, 1)]))
-    assert (found.value > 0, found.lower) == (True, 0)
+    assert found.value > 0
+    assert found.lower == 0
 
 
 @pytest.mark.parametrize(("degrees", "known"), [(9, 2.2622), (29, 2.0452), (99, 1.9842), (9999, 1.9602)])
