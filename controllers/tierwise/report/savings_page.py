@@ -25,9 +25,10 @@ body { margin: 0 auto; max-width: 60rem; padding: 2rem 1.25rem; background: var(
 h1 { margin: 0; font-size: 1.4rem; line-height: 1.3; overflow-wrap: anywhere; }
 .source { margin: .25rem 0 1.5rem; color: var(--soft); }
 .figure { margin: 0 0 1.75rem; font-size: 1.15rem; font-weight: 600; }
-.row { display: grid; grid-template-columns: 15rem 7.5rem 1fr; gap: 0 1rem; align-items: center; padding: .35rem 0;
+.row { display: grid; grid-template-columns: 17rem 6.5rem 1fr; gap: 0 1rem; align-items: center; padding: .35rem 0;
   border-top: 1px solid var(--line); }
 .row.whole { font-weight: 600; }
+.row.head { border-top: 0; padding-top: 0; color: var(--soft); font-size: .9rem; }
 .amount { text-align: right; font-variant-numeric: tabular-nums; }
 .row svg { display: block; width: 100%; height: 1.5rem; }
 .legend { display: flex; flex-wrap: wrap; gap: .25rem 1.5rem; margin: 1rem 0 0; padding-top: .75rem;
@@ -81,7 +82,11 @@ def _body(savings: SavingsStatus) -> str:
 
 
 def _rows(rows: Sequence[Step], most: Decimal) -> str:
-    return "".join(
+    head = (
+        '<div class="row head" role="row"><span role="columnheader"></span>'
+        '<span class="amount" role="columnheader">US dollars</span></div>\n'
+    )
+    return head + "".join(
         f'<div class="row{" whole" if row.whole else ""}" role="row"><span role="cell">{escape(row.title)}</span>'
         f'<span class="amount" role="cell">{escape(row.amount)}</span>{_bar(row, most)}</div>\n'
         for row in rows

@@ -18,6 +18,7 @@ from rich.text import Text
 from tierwise.api.savings_status import SavingsStatus
 from tierwise.report.explain_parts import duration, new_table
 from tierwise.routing import savings as tactics
+from tierwise.routing.length_ratio import FEWEST_PAIRS
 
 BAR_WIDTH = 32
 TITLES = {
@@ -56,7 +57,7 @@ class Step:
 def steps(savings: SavingsStatus) -> tuple[Step, ...]:
     """The waterfall: the baseline, each tactic that did something, and what was paid."""
     level = Decimal(savings.baseline)
-    found = [Step(f"all of it on {savings.reference_tier}, uncached", Decimal(0), level, whole=True)]
+    found = [Step(f"all on {savings.reference_tier}, uncached", Decimal(0), level, whole=True)]
     for part in savings.parts:
         if amount := Decimal(part.amount):
             found.append(Step(TITLES.get(part.tactic, part.tactic), level, level - amount))
@@ -75,22 +76,28 @@ def verdict(savings: SavingsStatus) -> str:
     if savings.saved_percent is None:
         return "The reference tier would have cost nothing."
     word = "Saved" if saved >= 0 else "Lost"
-    said = f"{word} {abs(saved):f} US dollars in {duration(savings.window_seconds)}, {abs(savings.saved_percent)} %"
+    said = f"{word} {abs(saved):f} US dollars in {duration(savings.window_seconds)}: {_percent(savings.saved_percent)}"
     if savings.lower_bound_percent is None:
         return said + "."
-    return said + f"; at least {savings.lower_bound_percent} % in the reference tier's favour."
+    return f"{said}; {_percent(savings.lower_bound_percent)} if everything favours {savings.reference_tier}."
+
+
+def _percent(value: int) -> str:
+    return f"{value}\N{NO-BREAK SPACE}%".replace("-", "\N{MINUS SIGN}")
 
 
 def assumptions(savings: SavingsStatus) -> Iterator[str]:
     """What stands behind the figures, a sentence each."""
+    name = savings.reference_tier
     yield (
-        f"In its favour: every prompt read from its cache ({savings.cached_baseline} US dollars), its replicas always "
-        f"full, and answers as short as the pairs allow: {savings.lower_baseline} US dollars."
+        f"In favour of {name}: {savings.cached_baseline} US dollars with every prompt read from its cache, and "
+        f"{savings.lower_baseline} if its replicas, where it has some, were always full and its answers as short as "
+        "they may be."
     )
-    if savings.pairs:
+    if savings.pairs >= FEWEST_PAIRS:
         yield (
-            f"Its answers are {savings.length_ratio} times as long as those of cheaper tiers "
-            f"(above {savings.length_ratio_lower} with 95 % confidence, {savings.pairs} pairs)."
+            f"Answers of {name} are {savings.length_ratio} times as long as those of cheaper tiers (above "
+            f"{savings.length_ratio_lower} with 95 % confidence, {savings.pairs} pairs)."
         )
     for note in savings.notes:
         yield f"{note[:1].upper()}{note[1:]}."
