@@ -9,6 +9,8 @@ import asyncio
 import time
 from decimal import Decimal
 
+import pytest
+
 from tests.cluster.scraped import OwnPrometheus, eventually
 from tests.cluster.test_prometheus import WallClock
 from tests.cluster.test_route_prometheus import KEY, Router, prometheus, scraped
@@ -21,6 +23,7 @@ from tierwise.types import Answered, RouteWork, Tokens
 from tierwise_router.record import Charge, Ledger, Record
 
 __all__ = ["prometheus"]
+pytestmark = pytest.mark.cluster
 USAGE = Usage(input=7, cached_input=5, cache_write=3, output=11)
 
 
