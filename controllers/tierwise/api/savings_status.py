@@ -12,6 +12,8 @@ from tierwise.api.base import NAME_LENGTH, Model
 
 MOST_PARTS = 16
 MOST_NOTES = 8
+LEAST_PERCENT = -1_000_000
+"""Where a reference tier would have cost next to nothing; the amounts stand beside it."""
 
 
 class SavedPart(Model):
@@ -43,8 +45,12 @@ class SavingsStatus(Model):
         max_length=32,
         description="US dollars that were paid: answers, attempts without one, judges and shadows.",
     )
-    saved_percent: int | None = Field(default=None, description="Percent of the baseline; negative: it cost more.")
-    lower_bound_percent: int | None = Field(default=None, description="Percent of the lower baseline that was saved.")
+    saved_percent: int | None = Field(
+        default=None, ge=LEAST_PERCENT, description="Percent of the baseline; negative: it cost more."
+    )
+    lower_bound_percent: int | None = Field(
+        default=None, ge=LEAST_PERCENT, description="Percent of the lower baseline that was saved."
+    )
     pairs: int = Field(default=0, ge=0, description="Requests of the last day that both tiers answered.")
     length_ratio: str = Field(
         default="",

@@ -13,7 +13,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from tierwise.api.external import TokenPrices
 from tierwise.api.modelroute import ModelRouteSpec
 from tierwise.api.modelroute_status import LadderTier
-from tierwise.api.savings_status import MOST_NOTES, SavedPart, SavingsStatus
+from tierwise.api.savings_status import LEAST_PERCENT, MOST_NOTES, SavedPart, SavingsStatus
 from tierwise.routing.route import Tariff, TokenRates
 from tierwise.routing.savings import NoSavings, PricedTier, Savings, savings
 from tierwise.text_sanitize import truncate
@@ -106,4 +106,4 @@ def _text(amount: Decimal) -> str:
 
 def _whole(percent: Decimal | None) -> int | None:
     """Towards less: what is shown is never more than what was saved."""
-    return None if percent is None else math.floor(percent)
+    return None if percent is None else max(LEAST_PERCENT, math.floor(percent))
