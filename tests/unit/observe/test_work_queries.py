@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from decimal import Decimal
 
+import pytest
+
+from tierwise.errors import Transient
 from tierwise.observe.poller import PollConfig, Poller
 from tierwise.observe.queries import Query
 from tierwise.observe.route_queries import TRAFFIC, route_signals
@@ -88,9 +91,12 @@ def test_further_labels_go_into_every_selector() -> None:
 class _Metrics:
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.failing = False
 
     async def query(self, promql: str) -> list[Series]:
         self.asked.append(promql)
+        if self.failing and promql == "w":
+            raise Transient("no answer")
         return ANSWER if promql == "w" else []
 
 
@@ -110,3 +116,13 @@ def test_the_question_about_an_hour_is_asked_in_the_first_round_and_then_seldom(
     assert [metrics.asked.count(promql) for promql in "tw"] == [2 * WORK_ROUNDS, 2]
     told = poller.samples.routes
     assert (told.work_at, set(told.work)) == (5000.0, {("team", "chat")})
+
+
+def test_a_failure_of_it_is_said_once_and_not_with_every_question(caplog: pytest.LogCaptureFixture) -> None:
+    metrics = _Metrics()
+    metrics.failing = True
+    poller = Poller(metrics, _Clock(), [Query(TRAFFIC, "t"), Query(WORK, "w")], PollConfig())
+    for _ in range(3 * WORK_ROUNDS):
+        asyncio.run(poller.round())
+    assert [record.message for record in caplog.records] == ["what routes spend and serve is not known: no answer"]
+    assert poller.samples.problem == ""
