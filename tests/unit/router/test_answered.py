@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
+from tests.unit.router.cascades import UNSURE, cascading, small
 from tests.unit.router.router_process import router
+from tests.unit.router.running_router import chat, post, until
 from tests.unit.router.scripted_engine import callers, scripted_engine
+from tests.unit.router.scripted_upstream import STREAM_HEAD, Do, Script, chunk
 from tests.unit.router.test_money import all_settled, route
 from tierwise.routing.cost import Usage
 from tierwise_router.answered import ANSWER, DISCARDED, FAILED, Answers, first_choice, purposes
@@ -114,3 +117,16 @@ async def test_the_metrics_of_a_running_router_are_the_sums_of_its_access_log(tm
     wasted = sum(value for name, value in metrics.items() if name.startswith("tierwise_router_wasted_cost_usd_total"))
     assert wasted == pytest.approx(float(sum(Decimal(c["costUSD"]) for _, c in charges if c["for"] == "failed")))
     assert wasted > 0
+
+
+async def test_what_a_cascade_drops_is_discarded_and_the_dearer_tier_has_answered_by_the_policy() -> None:
+    cheap: Script = [STREAM_HEAD, *(chunk(each) for each in small(*[UNSURE] * 4, tail=())), Do.HOLD]
+    async with cascading(cheap) as (running, one, _):
+        await running.ask(post(chat(stream=True)))
+        await until(lambda: one.open == 0)
+    (done,) = running.records
+    assert purposes(done) == [DISCARDED, ANSWER]
+    assert first_choice(done) == "large"
+    counted = running.state.ledger.answers
+    assert counted.wasted == {("small", DISCARDED): done.charges[0].cost}
+    assert counted.cost == {"large": done.charges[1].cost}
