@@ -107,7 +107,7 @@ class Relay:
     def _candidates(self, job: Job) -> list[Candidate]:
         chosen = choose(self._state, job.request, job.body, job.shape, job.priority, job.record.tenant)
         job.kept_by, job.turn = chosen.kept_by, chosen.turn
-        job.record.rule = chosen.tiers.rule
+        job.record.rule, job.record.first = chosen.tiers.rule, chosen.wanted
         return list(chosen.tiers.candidates)
 
     def _hold(self, job: Job, tier: Tier, reason: str) -> Hold | None:

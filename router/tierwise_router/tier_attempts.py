@@ -181,7 +181,8 @@ class TierAttempts:
         if result.dropped_tokens:
             self._state.ledger.discarded[tier.spec.name] += result.dropped_tokens
         if money or usage.prompt or usage.output:
-            job.record.charges.append(Charge(tier.spec.name, usage, money))
+            discarded = result.end is End.DROPPED or result.dropped_tokens > 0
+            job.record.charges.append(Charge(tier.spec.name, usage, money, discarded))
 
     def _learn(self, job: Job, tier: Tier, slot: Slot, result: Result) -> None:
         replica = slot.pick.replica

@@ -14,6 +14,7 @@ from tierwise.api.base import NAME_LENGTH, NAME_PATTERN, Model, Rule
 from tierwise.api.conditions import Condition
 from tierwise.api.external import ServiceTierPrices, TokenPrices
 from tierwise.api.modelroute import ModelRouteSpec
+from tierwise.api.savings_status import SavingsStatus
 
 MOST_LEASES = 64
 """More routers than a route can have at once, those that end and those that replace them included."""
@@ -143,6 +144,12 @@ class ModelRouteStatus(Model):
     )
     cost_per_hour: str = Field(
         default="", max_length=32, description="US dollars per hour that the requests of the last 5 minutes cost."
+    )
+    saved: str = Field(
+        default="", max_length=16, description="Saved in the last hour against the reference tier, e.g. 63%."
+    )
+    savings: SavingsStatus | None = Field(
+        default=None, description="What was saved in the last hour, by tactic, and what that is compared with."
     )
     spent: str = Field(default="", max_length=48, description="Spent of the budget in the period, e.g. 12.34/100.")
     spill_cost: str = Field(

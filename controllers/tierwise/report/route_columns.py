@@ -12,6 +12,7 @@ from decimal import ROUND_UP, Decimal, InvalidOperation
 from typing import Any
 
 from tierwise.report.costs import money
+from tierwise.report.route_savings import route_savings
 from tierwise.types import RoutePlan, RouteView
 
 _SIGNIFICANT = 2
@@ -21,11 +22,14 @@ _MOST_USD = Decimal(10) ** 15
 
 def columns(view: RouteView, plan: RoutePlan) -> dict[str, Any]:
     """The fields of the status, by their names in ModelRouteStatus."""
-    signals = view.signals
+    signals, savings = view.signals, route_savings(view, plan)
+    saved = None if savings is None else savings.saved_percent
     return {
         "requests_per_second": _figure(signals.requests_per_second),
         "share": share(signals.share, [tier.name for tier in plan.ladder]),
         "cost_per_hour": "" if signals.cost_per_hour is None else money(Decimal(_figure(signals.cost_per_hour))),
+        "saved": "" if saved is None else f"{saved}%",
+        "savings": savings,
         "spent": _spent(view, plan),
         "spill_cost": _spill_cost(view),
         "waiting": _count(signals.waiting),

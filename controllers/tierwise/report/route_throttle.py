@@ -13,6 +13,8 @@ _VOLATILE = (
     "requests_per_second",
     "share",
     "cost_per_hour",
+    "saved",
+    "savings",
     "spent",
     "spill_cost",
     "waiting",

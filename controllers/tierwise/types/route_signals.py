@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from tierwise.types.route_content import ClassifierReport
+from tierwise.types.route_work import RouteWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class RouteSignals:
     `share` is requests by tier in the last minutes; `cost_per_hour` US dollars; `spilled` and `fallbacks` requests in
     the last minutes; `spill_cost` US dollars of spilled requests in the last hour, of routers that are gone as well;
     `ttft_p95` seconds. `heard`: whether Prometheus has answered lately; None: nobody has asked it. `classifier`: what
-    its routers say of it."""
+    its routers say of it. `work`: what was answered in the last hour."""
 
     requests_per_second: float | None = None
     share: Mapping[str, float] = field(default_factory=dict)
@@ -46,3 +47,4 @@ class RouteSignals:
     heard: bool | None = None
     spill_cost: float | None = None
     classifier: ClassifierReport | None = None
+    work: RouteWork | None = None

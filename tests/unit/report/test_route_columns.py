@@ -19,6 +19,8 @@ EMPTY = {
     "requests_per_second": "",
     "share": "",
     "cost_per_hour": "",
+    "saved": "",
+    "savings": None,
     "spent": "",
     "spill_cost": "",
     "waiting": None,
@@ -53,6 +55,8 @@ def test_figures_have_two_digits_that_say_something() -> None:
         "requests_per_second": "13",
         "share": "82/18",
         "cost_per_hour": "3.30",
+        "saved": "",
+        "savings": None,
         "spent": "",
         "spill_cost": "",
         "waiting": 1200,
@@ -145,7 +149,9 @@ def test_nothing_is_written_for_an_equal_status() -> None:
     assert not should_write_route(status(), status(), None)
 
 
-@pytest.mark.parametrize("changed", [{"requestsPerSecond": "3"}, {"share": "90/10"}, {"waiting": 4}, {"spent": "1/2"}])
+@pytest.mark.parametrize(
+    "changed", [{"requestsPerSecond": "3"}, {"share": "90/10"}, {"waiting": 4}, {"spent": "1/2"}, {"saved": "3%"}]
+)
 def test_what_follows_the_load_waits(changed: dict[str, Any]) -> None:
     assert not should_write_route(status(), status(**changed), 14.9)
     assert should_write_route(status(), status(**changed), 15.0)
