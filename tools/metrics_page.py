@@ -20,8 +20,10 @@ from prometheus_client import CollectorRegistry
 
 from tierwise.report.metrics import OperatorMetrics
 from tierwise.routing import tier_choice
+from tierwise.routing.cascade import Decision
 from tierwise.routing.failover import Failure
 from tierwise.routing.route import Budget, Overflow, Priority, Route, RouteTier
+from tierwise.routing.savings import TACTICS
 from tierwise_router.bodies import Bodies
 from tierwise_router.content_routing import STATES as CONTENT_STATES
 from tierwise_router.metrics import RouterCollector
@@ -38,6 +40,8 @@ _CHOICES = (
     tier_choice.DIRECT,
     tier_choice.DEFAULT,
     tier_choice.RULE,
+    tier_choice.CASCADE,
+    tier_choice.ESCALATED,
     tier_choice.CONTEXT_LENGTH,
     tier_choice.SPILL,
     tier_choice.FALLBACK,
@@ -63,6 +67,7 @@ BOUNDS: dict[tuple[str, str], str] = {
     (OPERATOR, "status"): "`true`, `false`, `unknown`",
     (OPERATOR, "route_namespace"): "namespaces of ModelRoutes; a deleted route's series go with it",
     (OPERATOR, "route"): "ModelRoutes; a deleted route's series go with it",
+    (OPERATOR, "tactic"): _words(TACTICS),
     (OPERATOR, "state"): "the words of the column STATUS in [conditions.md](conditions.md)",
     ("tierwise_route_children_written", "reason"): "`Created`, `Updated`, `Healed`",
     (ROUTER, "tier"): "the tiers of the route, at most 8, those of its earlier specs included; empty: none was reached",
@@ -70,11 +75,15 @@ BOUNDS: dict[tuple[str, str], str] = {
     (ROUTER, "code"): "HTTP statuses that were answered; 499: the client was gone",
     (ROUTER, "failure"): _words(tuple(one.value for one in Failure)),
     (ROUTER, "result"): "`made`, `denied`",
+    (ROUTER, "first"): "the tiers of the route; empty: the client asked for the tier by its name",
+    (ROUTER, "why"): "`discarded`, `failed`",
     (ROUTER, "kind"): "`input`, `cached_input`, `cache_write`, `output`",
     (ROUTER, "tenant"): f"the {TENANTS_SHOWN} tenants with the largest cost, and `other`",
     (ROUTER, "part"): "`allowance` (of this router), `spent`, `reserved`, `largest`",
     (ROUTER, "priority"): _words(tuple(one.value for one in Priority)),
     (ROUTER, "state"): "`ready`, `broken` (its breaker is open, or a provider rests), `draining`",
+    (ROUTER, "decision"): _words(tuple(one.value for one in Decision)),
+    (ROUTER, "mode"): "`act`, `shadow`",
     ("tierwise_router_choices", "reason"): _words(_CHOICES),
     ("tierwise_router_refused", "reason"): _words(REFUSALS),
     ("tierwise_router_classifier", "state"): _words(CONTENT_STATES),
@@ -82,7 +91,7 @@ BOUNDS: dict[tuple[str, str], str] = {
     ("tierwise_router_classifier", "hash"): "the file in use, one at a time: 12 digits of its SHA-256; empty: none is",
     ("tierwise_router_reference_share_percent", "part"): "`needed` (by the labels), `wanted` (by measured quality, if "
     "it is measured), `applied` (what pressure leaves of that)",
-    ("tierwise_router_predicted_quality_percent", "bound"): "`expected`, `lower` (exceeded with 90 % confidence)",
+    ("tierwise_router_predicted_quality_percent", "part"): "`expected`, `lower` (exceeded with 90 % confidence)",
     ("tierwise_router_score_shift_points", "part"): "`seen`, `allowed` (by the margin and by chance)",
     ("tierwise_router_shadow_choices", "policy"): "`classifier`, `cascade`",
 }

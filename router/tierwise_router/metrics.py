@@ -32,6 +32,7 @@ class RouterCollector(Collector):
         """The series, as they are now."""
         yield from self._counted()
         yield from self._money()
+        yield from self._state.ledger.answers.collect([spec.name for spec in self._state.route.tiers])
         yield from self._now()
         yield from content_metrics(self._state)
         ledger = self._state.ledger
@@ -67,6 +68,17 @@ class RouterCollector(Collector):
             wanted.add_metric([name], tier_.counts.wanted)
             for reason, count in sorted(tier_.counts.refused.items()):
                 refused.add_metric([name, reason], count)
+        cascades = _counter(
+            "cascade",
+            "What was decided of the first tokens of cheap answers, and whether it was acted on.",
+            "decision",
+            "mode",
+        )
+        for pair, count in sorted(ledger.cascades.items()):
+            cascades.add_metric(pair, count)
+        discarded = _counter("discarded_tokens", "Tokens of held answers that no client has got.", "tier")
+        for tier, count in sorted(ledger.discarded.items()):
+            discarded.add_metric([tier], count)
         retries = _counter("retries", "Further attempts, made or denied by the retry budget.", "result")
         retries.add_metric(["made"], ledger.retries)
         retries.add_metric(["denied"], ledger.retries_denied)
@@ -75,6 +87,7 @@ class RouterCollector(Collector):
         bodies = _counter("bodies_refused", "Bodies that there was no memory for.")
         bodies.add_metric([], self._bodies.refused)
         yield from (requests, choices, failures, tokens, estimated, refused, wanted, retries, dropped, bodies)
+        yield from (cascades, discarded)
 
     def _money(self) -> Iterator[Metric]:
         ledger, purse = self._state.ledger, self._state.purse
@@ -84,7 +97,9 @@ class RouterCollector(Collector):
         tenants = _counter("tenant_cost_usd", "US dollars by tenant: the largest, and other.", "tenant")
         for tenant, amount in sorted(ledger.tenants().items()):
             tenants.add_metric([tenant], float(amount))
-        yield from (cost, tenants)
+        spilled = _counter("spill_cost_usd", "US dollars of requests that spilled or fell back to an external tier.")
+        spilled.add_metric([], float(purse.spilled))
+        yield from (cost, tenants, spilled)
         if purse.account is not None:
             budget = _gauge(
                 "budget_usd",

@@ -15,6 +15,7 @@ from heapq import nlargest
 from typing import Protocol
 
 from tierwise.routing.cost import NOTHING, Usage
+from tierwise_router.answered import Answers, first_choice, purposes
 
 MOST_TENANTS_KEPT = 10_000
 TENANTS_SHOWN = 20
@@ -28,11 +29,12 @@ SECONDS_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What one attempt cost, and where."""
+    """What one attempt cost, and where. `discarded`: a cascade threw its answer away."""
 
     tier: str
     usage: Usage
     cost: Decimal
+    discarded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,8 @@ class Record:
     tenant: str = ""
     model: str = ""
     tier: str = ""
+    first: str = ""
+    """The tier that the policy had chosen."""
     reason: str = ""
     rule: str = ""
     replica: str = ""
@@ -91,6 +95,8 @@ class Record:
     waited_seconds: float = 0.0
     first_content_at: float | None = None
     charges: list[Charge] = field(default_factory=list)
+    cascade: dict[str, object] | None = None
+    """What was decided of the first tokens of its cheap answer, and by what."""
     trace: Trace | None = None
 
     @property
@@ -108,6 +114,7 @@ class Record:
             "tenant": self.tenant,
             "model": self.model,
             "tier": self.tier,
+            "firstTier": first_choice(self),
             "reason": self.reason,
             "rule": self.rule,
             "replica": self.replica,
@@ -120,9 +127,11 @@ class Record:
             "firstTokenMs": first,
             "ms": round(1000 * (ended_at - self.began_at), 3),
             "costUSD": format(self.cost, "f"),
+            **({} if self.cascade is None else {"cascade": self.cascade}),
             "charges": [
                 {
                     "tier": charge.tier,
+                    "for": purpose,
                     "inputTokens": charge.usage.input,
                     "cachedInputTokens": charge.usage.cached_input,
                     "cacheWriteTokens": charge.usage.cache_write,
@@ -130,7 +139,7 @@ class Record:
                     "estimated": charge.usage.estimated,
                     "costUSD": format(charge.cost, "f"),
                 }
-                for charge in self.charges
+                for charge, purpose in zip(self.charges, purposes(self), strict=True)
             ],
         }
 
@@ -159,7 +168,12 @@ class Ledger:
         self.failures: Counter[tuple[str, str]] = Counter()
         self.tokens: Counter[tuple[str, str]] = Counter()
         self.estimated: Counter[str] = Counter()
+        self.cascades: Counter[tuple[str, str]] = Counter()
+        """By decision, and whether it was acted on."""
+        self.discarded: Counter[str] = Counter()
+        """Tokens of answers that no client got anything of."""
         self.cost: dict[str, Decimal] = {}
+        self.answers = Answers()
         self._tenant_cost: dict[str, Decimal] = {}
         self._named: dict[str, Decimal] = {OTHER: NOTHING}
         self.retries = 0
@@ -175,6 +189,7 @@ class Ledger:
             self.choices[record.tier, record.reason] += 1
         for charge in record.charges:
             self._charge(charge, record.tenant)
+        self.answers.add(record, ended_at)
         if record.outcome == "ok":
             self.seconds.setdefault(record.tier, Histogram(SECONDS_BUCKETS)).observe(ended_at - record.began_at)
             if record.first_content_at is not None:

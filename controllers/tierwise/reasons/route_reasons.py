@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tierwise.reasons.table import ACCEPTED, PROVISIONED, READY, reason
+from tierwise.reasons.table import ACCEPTED, METRICS_AVAILABLE, PROVISIONED, READY, reason
 
 TIER_NOT_FOUND = reason(
     "TierNotFound",
@@ -15,6 +15,14 @@ MODEL_NAME_TAKEN = reason(
     (ACCEPTED,),
     "An older ModelRoute of the namespace has one of the model names of this one.",
     "Choose other modelNames, or delete one of the two routes.",
+)
+CASCADE_EXPERIMENTAL = reason(
+    "CascadeExperimental",
+    (ACCEPTED,),
+    "The route is served; its policy Cascade is experimental: how well the first tokens of an answer tell whether it "
+    "is right is not known for this traffic.",
+    "Begin with policy.mode Shadow and compare the decisions in the access log with verdicts of your own "
+    "(docs/cascade.md).",
 )
 ROUTER_EXISTS = reason("RouterExists", (PROVISIONED,), "All objects of the route exist as rendered.")
 ROUTER_IMAGE_MISSING = reason(
@@ -46,6 +54,13 @@ SOME_TIERS_READY = reason(
     (READY,),
     "Some tiers of the route do not answer; requests for them wait, or go to another tier.",
     "Look at the ModelTiers that the message names.",
+)
+ROUTERS_NOT_MEASURED = reason(
+    "RoutersNotMeasured",
+    (METRICS_AVAILABLE,),
+    "Prometheus has no fresh series of routers of a route: what they spend is not known. With a budget no lease grows, "
+    "so external tiers stop answering (budget_spent) when a lease is used up; without one only columns are empty.",
+    "Check that Prometheus selects the PodMonitor of the routers (chart values podMonitor.enabled, podMonitor.labels).",
 )
 BUDGET_SPENT = reason(
     "BudgetSpent",

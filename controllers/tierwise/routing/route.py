@@ -110,11 +110,13 @@ class Rule:
 class Overflow:
     """A tier is left at `start_percent` of its saturation, and used again below `stop_percent`.
 
-    `max_cost_per_hour`: what spilled requests may cost in any hour, in US dollars; None is no limit."""
+    `max_cost_per_hour`: what spilled requests of one router may cost in any hour, in US dollars; None is no limit.
+    `max_cost_of_all`: those of all routers together, where somebody tells what the others have spent."""
 
     start_percent: int = 100
     stop_percent: int = 70
     max_cost_per_hour: Decimal | None = None
+    max_cost_of_all: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,19 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class Cascade:
+    """The default tier begins; it is released when its first `hold_tokens` have a mean log-probability of at least
+    `min_mean_log_probability`, else the next dearer tier answers, for at most `max_escalated_percent` of the requests.
+
+    `shadow`: it is decided and counted, and nothing else."""
+
+    hold_tokens: int = 24
+    min_mean_log_probability: float = -0.5
+    max_escalated_percent: int = 30
+    shadow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Clients:
     """Who may ask: SHA-256 hashes of client keys with the tenant of each; empty is open to everybody.
 
@@ -161,6 +176,13 @@ class Clients:
     tenant_by_key_hash: Mapping[str, str] = field(default_factory=dict)
     tenant_header: str | None = None
     priority_header: str = "x-tierwise-priority"
+
+    @property
+    def several_tenants(self) -> bool:
+        """Whether clients may be of different tenants, so that one must not see what is another's."""
+        if self.tenant_by_key_hash:
+            return len(set(self.tenant_by_key_hash.values())) > 1
+        return self.tenant_header is not None
 
 
 class Decider(Enum):
@@ -210,6 +232,7 @@ class Route:
     budget: Budget | None = None
     clients: Clients = Clients()
     content: Content = Content()
+    cascade: Cascade | None = None
 
     def tier(self, name: str) -> RouteTier | None:
         """The tier of that name."""
