@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             kept_before = load(given.out)
             for name in set(_LISTS) - set(given.only):
                 getattr(results, name).extend(getattr(kept_before, name))
-        about = results.about | {"command": f"{COMMAND} --out {given.out}"}
+        about = results.about | {"command": COMMAND}
         kept = {"about": about, **{name: [asdict(each) for each in getattr(results, name)] for name in _LISTS}}
         given.out.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     short = missed(results)
