@@ -202,8 +202,7 @@ class Attempt:
     def _begin(self) -> None:
         """The first content of a stream has come."""
         self._commit()
-        self._reply.start(200, self._passed_on())
-        self._reply.write(b"".join(self._parts).removeprefix(BOM))
+        self._reply.start(200, self._passed_on(), b"".join(self._parts).removeprefix(BOM))
         self._parts.clear()
 
     def _whole_ended(self, body: bytes) -> None:
@@ -239,15 +238,13 @@ class Attempt:
             # Nothing was said; the client is told so elsewhere.
             self._resolve(self._result(End.FAILED, Failure.STREAM_ERROR, self._reader.error or {}))
         elif self._reader.well_ended:
-            self._reply.write(rest)
-            self._reply.end()
+            self._reply.end(rest)
             self._resolve(self._result(End.ANSWERED, None))
         elif self._reader.hidden:
             self._broken(Failure.STREAM_ERROR, "the answer failed; upstream's error repeats a key and is not shown")
         elif self._reader.error is not None:
             # The error is in the stream, as upstream sent it.
-            self._reply.write(rest)
-            self._reply.end()
+            self._reply.end(rest)
             self._resolve(self._result(End.BROKEN, Failure.STREAM_ERROR))
         else:
             self._broken(Failure.RESET, "upstream ended its answer before it was complete")
