@@ -178,9 +178,9 @@ class StreamReader:
             self.told_events += 1
         if kind is Kind.CONTENT:
             self.output_events += 1
-            self.committed = True
-        elif kind is Kind.END:
-            self.committed = True
+        if kind is Kind.CONTENT or kind is Kind.END:
+            # What follows an error commits nothing, though it may have come with it in one read.
+            self.committed = self.committed or self.error is None
 
     def _kind(self, event: bytes) -> Kind:
         data = data_of(event)

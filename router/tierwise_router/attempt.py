@@ -65,6 +65,9 @@ class Result:
 class Attempt:
     """One request on one connection."""
 
+    _reader: StreamReader
+    """Of a streamed answer; there is none before its head has come."""
+
     def __init__(
         self,
         connection: Connection,
@@ -82,7 +85,7 @@ class Attempt:
         self._on_commit = on_commit
         self._stream = stream
         self._secret = secret
-        self._reader = StreamReader(drop_usage, secret)
+        self._drop_usage = drop_usage
         self._streaming = False
         self._status = 0
         self._headers: dict[str, str] = {}
@@ -143,6 +146,8 @@ class Attempt:
             self._unreadable = True
         events = headers.get("content-type", "").lower().startswith("text/event-stream")
         self._streaming = self._stream and status == 200 and events
+        if self._streaming:
+            self._reader = StreamReader(self._drop_usage, self._secret)
 
     def body_came(self, data: bytes) -> None:
         """Some of the answer."""
@@ -157,7 +162,7 @@ class Attempt:
             self._last_token_at = time.monotonic()
         if self.committed:
             self._reply.write(out)
-        elif self._reader.error is not None:
+        elif self._reader.error is not None and not self._reader.committed:
             self._connection.abandon()
             self._resolve(self._result(End.FAILED, Failure.STREAM_ERROR, self._reader.error))
         else:
@@ -181,7 +186,7 @@ class Attempt:
             return
         if not self.committed:
             self._resolve(self._result(End.FAILED, error.failure))
-        elif self._reader.done and self._reader.error is None:
+        elif self._streaming and self._reader.done and self._reader.error is None:
             self._stream_ended()  # all was said; only the end of the message is missing
         else:
             self._broken(error.failure, str(error))
@@ -295,8 +300,12 @@ class Attempt:
             body=body,
             values=values or {},
             usage=usage if reader is None else reader.usage,
-            output_events=output_tokens(values or {}) if reader is None else reader.output_events,
+            output_events=_guess(usage, values or {}) if reader is None else reader.output_events,
             response_id=str((values or {}).get("id", "")) if reader is None else reader.response_id,
             first_content_at=self._first_content_at,
             began_at=self._started_at,
         )
+
+
+def _guess(usage: Usage | None, values: dict[str, Any]) -> int:
+    return output_tokens(values) if usage is None else 0

@@ -168,9 +168,8 @@ class Relay:
     def _hold(self, job: _Job, tier: Tier, reason: str) -> Hold | None:
         """The money for one attempt at a tier, or None with the reason in `job.error`."""
         spilled = reason in (SPILL, FALLBACK) and tier.spec.external
-        asked = job.body.values.get("service_tier")
-        billed_as = asked if isinstance(asked, str) else ""
-        amount = estimate(job.shape.prompt_tokens, job.shape.max_tokens, tier.spec.tariff, billed_as)
+        wanted = job.shape
+        amount = estimate(wanted.prompt_tokens, wanted.max_tokens, tier.spec.tariff, wanted.service_tier)
         purse = self._state.purse
         job.capped = spilled and not purse.spill_fits(amount)
         if job.capped:

@@ -81,7 +81,7 @@ def read(raw: bytes) -> Body:
         raise ClientError(400, "stream must be true or false", param="stream")
     try:
         places = members(raw, values, _WANTED)
-        with_usage = orjson.dumps(_with_usage(options or {}))
+        with_usage = orjson.dumps(_with_usage(options)) if options is not None else b""
     except NotAnObject as error:
         raise ClientError(400, str(error), code="duplicate_key") from None
     except orjson.JSONEncodeError:
@@ -139,6 +139,8 @@ class Shape:
     images: bool
     response_format: str
     blocks: tuple[int, ...]
+    service_tier: str = ""
+    """What the client asks for: a provider may bill it otherwise."""
 
 
 def shape(values: dict[str, Any]) -> Shape:
@@ -173,6 +175,7 @@ def shape(values: dict[str, Any]) -> Shape:
         images=images > 0,
         response_format=_format(values),
         blocks=block_hashes(prompt, seed),
+        service_tier=asked if isinstance(asked := values.get("service_tier"), str) else "",
     )
 
 

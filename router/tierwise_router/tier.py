@@ -182,7 +182,8 @@ class Tier:
     @property
     def waiting(self) -> int:
         """Requests that wait for a replica."""
-        return sum(map(len, self._queues.values()))
+        interactive, batch = self._queues.values()
+        return len(interactive) + len(batch)
 
     def waiting_of(self, priority: Priority) -> int:
         """Those of one class."""
@@ -190,7 +191,7 @@ class Tier:
 
     def try_take(self, wish: Wish) -> Slot | None:
         """A place on the best replica that is free now. Who waits comes first."""
-        if not wish.only:
+        if not wish.only and self.waiting:
             ahead = [self._queues[Priority.INTERACTIVE]]
             ahead += [self._queues[Priority.BATCH]] if wish.priority is Priority.BATCH else []
             if any(not waiter.wish.only for queue in ahead for waiter in queue):
@@ -240,6 +241,8 @@ class Tier:
 
     def wake(self) -> None:
         """Give the free places to those who wait. One that waits for a single replica holds nobody up."""
+        if not self.waiting:
+            return
         for priority in (Priority.INTERACTIVE, Priority.BATCH):
             queue = self._queues[priority]
             blocked = False

@@ -62,8 +62,10 @@ def choose_tiers(route: Route, facts: RequestFacts, saturated: Mapping[str, bool
 
 def _first(route: Route, facts: RequestFacts) -> tuple[RouteTier, str, str]:
     for rule in route.rules:
+        if not matches(rule, facts):
+            continue
         tier = route.tier(rule.tier)
-        if tier is not None and tier.use is Use.ALWAYS and matches(rule, facts):
+        if tier is not None and tier.use is Use.ALWAYS:
             return tier, RULE, rule.name
     always = [one for one in route.tiers if one.use is Use.ALWAYS]
     if not always:  # nothing to fall back from, but the route still answers
