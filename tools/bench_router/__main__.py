@@ -29,7 +29,8 @@ from tools.bench_router.contenders import Contender, Running
 from tools.bench_router.measure import Load
 from tools.bench_router.show import show
 
-OTHER_FILES = 1_000
+OTHER_FILES = 150
+"""What a router has open besides its streams: kept connections, mostly."""
 COMMAND = "python -m tools.bench_router"
 DIRECT = "direct"
 CONTENDERS: dict[str, Callable[[], Contender]] = {
@@ -39,6 +40,7 @@ CONTENDERS: dict[str, Callable[[], Contender]] = {
     "envoy": contenders.envoy,
     "litellm": contenders.litellm,
     "floor": contenders.floor,
+    "tierwise-two": contenders.two_of_ours,
 }
 LOADS = (Load(2_000, 2_000), Load(2_000, 20_000), Load(10_000, 5_000))
 """A token a second each, as an engine at its limit gives; ten a second; and the most streams of one router."""
@@ -67,7 +69,7 @@ class _Taken:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; with --out, write JSON as well. Exit code 1 when a contender did not start."""
     given = _parser().parse_args(arguments)
-    _many_files(max((load.streams for load in given.loads), default=0))
+    most_streams = _most_streams(max((load.streams for load in given.loads), default=0))
     wanted = given.only or [DIRECT, *CONTENDERS]
     taken: dict[str, _Taken] = {}
     with ExitStack() as stack:
@@ -82,7 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             contender = made.get(name)
             taken[name] = _Taken(contender.name, contender.version) if contender else _Taken("direct, no router", "")
         try:
-            _measure(targets, taken, folder, given)
+            _measure_requests(targets, taken, folder, given)
+            for load in given.loads:
+                _measure_streams(targets, taken, load, most_streams)
         finally:
             result = {
                 "command": " ".join([COMMAND, *(sys.argv[1:] if arguments is None else arguments)]),
@@ -142,21 +146,30 @@ def _start(
     return missing
 
 
-def _measure(
+def _measure_requests(
     targets: Mapping[str, Running], taken: Mapping[str, _Taken], folder: Path, given: argparse.Namespace
 ) -> None:
     for target in targets.values():
         measure.requests(target, 8, 2, folder)  # warm
     for number in range(given.rounds):
         for name, target in targets.items():
+            if target.others:
+                continue  # wrk asks one address
             taken[name].one.append(measure.requests(target, 1, given.seconds, folder))
             taken[name].many.append(measure.requests(target, 32, given.seconds, folder))
         _tell(f"requests: round {number + 1} of {given.rounds} is measured")
-    for load in given.loads:
-        for name, target in targets.items():
-            found = uvloop.run(measure.streams(target, load))
-            taken[name].streams.append(found)
-            _tell(f"{load.streams:,} streams, {load.per_second:,} events a second: {name}, {found.errors} errors")
+
+
+def _measure_streams(
+    targets: Mapping[str, Running], taken: Mapping[str, _Taken], load: Load, most_streams: int
+) -> None:
+    for name, target in targets.items():
+        if target.others and load.streams <= most_streams:
+            continue  # one process is enough
+        count = min(load.streams, most_streams * (1 + len(target.others)))
+        found = uvloop.run(measure.streams(target, replace(load, streams=count)))
+        taken[name].streams.append(found)
+        _tell(f"{count:,} streams, {load.per_second:,} events a second: {name}, {found.errors:,} errors")
 
 
 def _median(measured: Sequence[measure.Requests]) -> measure.Requests:
@@ -174,17 +187,18 @@ def _machine() -> dict[str, Any]:
     return {"commit": commit, "cpus": cpus, "python": platform.python_version(), "system": platform.system()}
 
 
-def _many_files(streams: int) -> None:
-    """A router has two sockets for each stream. The limit is raised where that is allowed (root); what is started here
-    inherits it."""
+def _most_streams(wanted: int) -> int:
+    """How many streams one process can have: a router has two sockets for each. The limit of open files is raised where
+    that is allowed, which needs CAP_SYS_RESOURCE; what is started here inherits it."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = max(most, 2 * streams + OTHER_FILES)
+    needed = max(most, 2 * wanted + OTHER_FILES)
     try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, needed))
     except (OSError, ValueError):
-        sys.exit(
-            f"{streams:,} streams need {wanted:,} open files; the limit is {most:,} (ulimit -Hn), which only root may raise"
-        )
+        _tell(f"{wanted:,} streams need {needed:,} open files; the limit is {most:,} and may not be raised")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        needed = most
+    return (needed - OTHER_FILES) // 2
 
 
 def _tell(text: str) -> None:

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -26,16 +26,20 @@ from tests.isolated import REQUIREMENTS, environment
 
 MODEL = "stub"
 START_SECONDS = 60.0
+LITELLM_START_SECONDS = 600.0
+"""It imports for half a minute of CPU time before it listens; minutes where the machine does something else too."""
 TOLD_SECONDS = 15.0
 LOG_TAIL_BYTES = 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A contender that answers: its address, and the processes whose CPU and memory are counted."""
+    """A contender that answers: its address, the processes whose CPU and memory are counted, and the addresses of its
+    other processes, where it has several."""
 
     url: str
     pids: tuple[int, ...]
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ class Contender:
     env: dict[str, str] = field(default_factory=dict)
     start_seconds: float = START_SECONDS
     """How long it may take until it answers."""
+    processes: int = 1
 
 
 def free_port() -> int:
@@ -95,12 +100,18 @@ def engines(count: int, folder: Path) -> Iterator[list[Running]]:
 @contextmanager
 def running(contender: Contender, engine_urls: Sequence[str], folder: Path) -> Iterator[Running]:
     """A contender that answers a chat. Raises RuntimeError, with the end of what it printed, when it does not."""
-    folder.mkdir(parents=True, exist_ok=True)
-    port = free_port()
-    with process(contender.command(engine_urls, port, folder), folder, _here() | contender.env) as started:
-        url = f"http://127.0.0.1:{port}"
-        _wait_for(contender.name, url, started, folder, contender.start_seconds)
-        yield Running(url, (started.pid, *_children(started.pid)))
+    urls, pids = [], []
+    with ExitStack() as stack:
+        for number in range(contender.processes):
+            place = folder / str(number)
+            place.mkdir(parents=True, exist_ok=True)
+            port = free_port()
+            command = contender.command(engine_urls, port, place)
+            started = stack.enter_context(process(command, place, _here() | contender.env))
+            urls.append(f"http://127.0.0.1:{port}")
+            _wait_for(contender.name, urls[-1], started, place, contender.start_seconds)
+            pids += [started.pid, *_children(started.pid)]
+        yield Running(urls[0], tuple(pids), tuple(urls[1:]))
 
 
 def ours() -> Contender:
@@ -108,6 +119,11 @@ def ours() -> Contender:
 
     program = Path(sys.executable).with_name("tierwise")
     return Contender("tierwise", "this commit", lambda urls, port, folder: _tierwise(program, urls, port, folder))
+
+
+def two_of_ours() -> Contender:
+    """Two processes of this router, as a route has two: where one may not open as many files as the streams need."""
+    return replace(ours(), name="tierwise, 2 routers", processes=2)
 
 
 def vllm_router(policy: str) -> Contender:
@@ -152,7 +168,8 @@ def litellm() -> Contender:
         return [str(python), str(python.with_name("litellm")), "--config", "config.yaml", "--port", str(port)]
 
     quiet = {"LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
-    return Contender("LiteLLM", version_of("litellm", "bench-litellm.txt"), command, quiet)
+    version = version_of("litellm", "bench-litellm.txt")
+    return Contender("LiteLLM", version, command, quiet, LITELLM_START_SECONDS)
 
 
 def floor() -> Contender:

@@ -53,9 +53,9 @@ class Client(Side):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Connect to the engine."""
         super().connection_made(transport)
-        self.other = Side(self)
+        upstream = self.other = Side(self)
         loop = asyncio.get_running_loop()
-        self._task = loop.create_task(loop.create_connection(lambda: cast(Side, self.other), *self._engine))
+        self._task = loop.create_task(loop.create_connection(lambda: upstream, *self._engine))
 
 
 async def _serve(port: int, engines: list[str]) -> None:

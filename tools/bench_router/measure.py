@@ -130,12 +130,13 @@ async def streams(target: Running, load: Load) -> Streams:
     loop = asyncio.get_running_loop()
     count = load.streams
     request = _request(load)
-    host, _, port = target.url.removeprefix("http://").partition(":")
+    addresses = [url.removeprefix("http://").partition(":") for url in (target.url, *target.others)]
     clients = [_Stream(request, loop) for _ in range(count)]
     patience = 60 + OPENING_SECONDS + 2 * OPEN_SECONDS
 
     async def one(number: int, client: _Stream) -> None:
         await asyncio.sleep(OPENING_SECONDS * number / count)
+        host, _, port = addresses[number % len(addresses)]
         try:
             await loop.create_connection(lambda: client, host, int(port))
             await asyncio.wait_for(client.done, patience)
