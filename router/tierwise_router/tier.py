@@ -50,7 +50,7 @@ class Slot:
     mark: Mark
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Wish:
     """What a request wants of a tier. `without`: replicas that have failed it. `only`: the key of the one replica that
     can answer it. `streamed`: its first token will show."""

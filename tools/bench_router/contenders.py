@@ -164,7 +164,9 @@ def litellm() -> Contender:
             }
             for url in urls
         ]
-        (folder / "config.yaml").write_text(yaml.safe_dump({"model_list": models}))
+        # Without a key of its own, as all others here; it does not start otherwise.
+        general = {"dangerously_permit_weak_or_unset_master_key": True}
+        (folder / "config.yaml").write_text(yaml.safe_dump({"model_list": models, "general_settings": general}))
         return [str(python), str(python.with_name("litellm")), "--config", "config.yaml", "--port", str(port)]
 
     quiet = {"LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}

@@ -57,8 +57,10 @@ def tables(result: Mapping[str, Any]) -> str:
             "",
             *_markdown(STREAMS, [stream_cells(row, each) for row in rows for each in row["streams"]]),
             "",
-            f"Wanted: p50 and requests/s not worse than vllm-router's cache_aware, {TIMES_LITELLM} times LiteLLM's requests/s, "
-            f"at most {MOST_EVENT_US} us per event, no stream cut. " + _sentence(missed(rows)),
+            (
+                f"Wanted: p50 and requests/s not worse than vllm-router's cache_aware, {TIMES_LITELLM} times LiteLLM's "
+                f"requests/s, at most {MOST_EVENT_US} us per event, no stream cut. {_sentence(missed(rows))}"
+            ),
         ]
     )
 
