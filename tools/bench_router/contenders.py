@@ -27,7 +27,7 @@ from tests.isolated import REQUIREMENTS, environment
 MODEL = "stub"
 START_SECONDS = 60.0
 LITELLM_START_SECONDS = 600.0
-"""It imports for half a minute of CPU time before it listens; minutes where the machine does something else too."""
+"""It takes 15 s of CPU time before it listens: minutes, where the machine does something else too."""
 TOLD_SECONDS = 15.0
 LOG_TAIL_BYTES = 2_000
 
