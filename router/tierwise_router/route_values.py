@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from tierwise.api.content_routing import CascadePolicy
 from tierwise.api.external import TokenPrices
 from tierwise.api.modelroute import Policy, Queue, RouteBudget, RouteDeadlines, RouteOverflow, RouteRule
 from tierwise.errors import Invalid
@@ -109,6 +110,7 @@ def to_route(
         ),
         budget=_budget(said.budget),
         clients=clients,
+        cascade=_cascade(said.policy),
     )
 
 
@@ -140,6 +142,18 @@ def _rule(rule: RouteRule) -> values.Rule:
         response_format=match.response_format,
         header=None if match.header is None else (match.header.name.lower(), match.header.value),
         model=match.model,
+    )
+
+
+def _cascade(policy: Policy) -> values.Cascade | None:
+    if policy.type != "Cascade":
+        return None
+    said = policy.cascade or CascadePolicy()
+    return values.Cascade(
+        hold_tokens=said.hold_tokens,
+        min_mean_log_probability=float(said.min_mean_log_probability),
+        max_escalated_percent=said.max_escalated_percent,
+        shadow=policy.mode == "Shadow",
     )
 
 

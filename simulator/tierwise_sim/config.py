@@ -47,6 +47,8 @@ class SimConfig:
     model decides. `tick_seconds`: how often tokens are sent to clients, at most. `fail`: the last line of a
     start that fails after the load ("oom" for CUDA's), with `fail_exit_code`. `abort_mode`: what open
     requests see when the engine is killed at the shutdown deadline, an error or (vLLM, 9 of 14 times) nothing.
+    `right_percent`: how many answers are right, by a hash of the prompt; `confidence_auc`: how well the
+    log-probabilities tell them from the others (`tierwise_sim.confidence`).
     """
 
     version: str = DEFAULT_VERSION
@@ -61,18 +63,32 @@ class SimConfig:
     fail: str | None = None
     fail_exit_code: int = 1
     abort_mode: str = "error"
+    right_percent: float | None = None
+    confidence_auc: float = 0.5
 
     def __post_init__(self) -> None:
         if self.speed <= 0 or self.tick_seconds <= 0 or self.output_tokens < 1:
             raise ConfigError(f"{PREFIX}SPEED, TICK_SECONDS and OUTPUT_TOKENS must be positive")
         if self.acceptance is not None and not 0 <= self.acceptance <= 1:
             raise ConfigError(f"{PREFIX}ACCEPTANCE must be between 0 and 1, got {self.acceptance}")
+        if self.right_percent is not None and not 0 <= self.right_percent <= 100:
+            raise ConfigError(f"{PREFIX}RIGHT_PERCENT must be between 0 and 100, got {self.right_percent}")
+        if not 0 < self.confidence_auc < 1:
+            raise ConfigError(f"{PREFIX}CONFIDENCE_AUC must be between 0 and 1, got {self.confidence_auc}")
         if self.abort_mode not in ("error", "hang"):
             raise ConfigError(f"{PREFIX}ABORT_MODE must be 'error' or 'hang', got {self.abort_mode!r}")
 
 
 _INTEGERS = ("output_tokens", "seed", "fail_exit_code")
-_NUMBERS = ("load_seconds", "speed", "params_b", "acceptance", "tick_seconds")
+_NUMBERS = (
+    "load_seconds",
+    "speed",
+    "params_b",
+    "acceptance",
+    "tick_seconds",
+    "right_percent",
+    "confidence_auc",
+)
 
 
 def _convert(name: str, value: object) -> object:

@@ -20,6 +20,7 @@ from random import Random
 from aiohttp import web
 
 from tierwise_sim import flags
+from tierwise_sim.confidence import Confidence
 from tierwise_sim.config import (
     DEFAULT_VERSION,
     OUT_OF_MEMORY,
@@ -115,6 +116,7 @@ class Process:
                 details,
                 embeds=options.runner == "pooling",
                 stores=self._environment.get("VLLM_ENABLE_RESPONSES_API_STORE", "0") in ("1", "true"),
+                confidence=Confidence(settings.model, config.right_percent, config.confidence_auc, config.seed),
             ),
             config.version,
             config.abort_mode,

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from tierwise.api.base import NAME_LENGTH, NAME_PATTERN, DNSName, Model, Money, Rule
+from tierwise.api.content_routing import CascadePolicy, ClassifierPolicy, RoutePressure, RouteQuality
 
 TierName = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=NAME_LENGTH)]
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$", max_length=128)]
@@ -53,6 +54,30 @@ class RouteRule(Model):
 class Policy(Model):
     """Which tier answers a request that names the route and no tier."""
 
+    cel = (
+        Rule(
+            expression="self.type != 'Classifier' || has(self.classifier)",
+            message="policy.type Classifier needs policy.classifier: the ConfigMap that `tierwise train` writes",
+            field_path=".type",
+        ),
+        Rule(
+            expression="self.type != 'Cascade' || has(self.cascade)",
+            message="policy.type Cascade needs policy.cascade; its fields have defaults, so `cascade: {}` will do",
+            field_path=".type",
+        ),
+    )
+
+    type: Literal["Rules", "Classifier", "Cascade"] = Field(
+        default="Rules",
+        description="What decides where no rule does: Rules (the default tier), Classifier (the prompt), Cascade (the "
+        "first tokens of the cheap tier's answer; experimental).",
+    )
+    mode: Literal["Act", "Shadow"] = Field(
+        default="Act",
+        description="Shadow: classifier and cascade decide and are counted, and the default tier answers.",
+    )
+    classifier: ClassifierPolicy | None = Field(default=None, description="For type Classifier.")
+    cascade: CascadePolicy | None = Field(default=None, description="For type Cascade; experimental.")
     default_tier: TierName | None = Field(
         default=None,
         description="Answers what no rule sends elsewhere; a tier with use Always. Default: the first of these.",
@@ -167,6 +192,21 @@ class ModelRouteSpec(Model):
             field_path=".policy.rules",
         ),
         Rule(
+            expression="self.policy.type != 'Cascade' || self.tiers.filter(t, t.use == 'Always').size() > 1",
+            message="policy.type Cascade needs a dearer tier: at least two of spec.tiers must have use Always",
+            field_path=".policy.type",
+        ),
+        Rule(
+            expression="!has(self.referenceTier) || self.tiers.exists(t, t.name == self.referenceTier)",
+            message="referenceTier must name one of spec.tiers",
+            field_path=".referenceTier",
+        ),
+        Rule(
+            expression="!has(self.quality) || self.tiers.exists(t, t.name == self.quality.judgeTier)",
+            message="quality.judgeTier must name one of spec.tiers",
+            field_path=".quality.judgeTier",
+        ),
+        Rule(
             expression="!has(self.policy.defaultTier) || "
             "!self.tiers.exists(t, t.name == self.policy.defaultTier && t.use == 'Overflow')",
             message="policy.defaultTier names a tier with use Overflow, which answers only what spills or falls back: "
@@ -192,6 +232,22 @@ class ModelRouteSpec(Model):
     )
     tiers: list[RouteTierRef] = Field(min_length=1, max_length=8, description="The tiers, cheapest first.")
     policy: Policy = Field(default_factory=Policy, description="Which tier answers a request.")
+    conversation: Literal["Stay", "Free"] = Field(
+        default="Stay",
+        description="Stay: a conversation never changes its tier inside a tool loop, and else only where that saves "
+        "more than the cached prompt that it gives up. Free: every request is decided alone.",
+    )
+    reference_tier: TierName | None = Field(
+        default=None,
+        description="The tier that quality and savings are measured against. Default: the last with use Always.",
+    )
+    quality: RouteQuality | None = Field(
+        default=None, description="Quality measured while the route runs. Unset: it is not measured."
+    )
+    pressure: RoutePressure | None = Field(
+        default=None,
+        description="Moves requests to the cheap tier while the reference tier is full. Unset: they wait or spill.",
+    )
     overflow: RouteOverflow = Field(
         default_factory=RouteOverflow, description="When requests leave a full tier. Each router counts for itself."
     )

@@ -64,7 +64,7 @@ def report_route(view: RouteView, plan: RoutePlan, outcome: RouteOutcome, now: f
 
 def evaluate_route(view: RouteView, plan: RoutePlan, outcome: RouteOutcome, now: float) -> tuple[ConditionUpdate, ...]:
     """The three verdicts on a route, in the order in which a person should read them. `now`: seconds since 1970."""
-    return _accepted(plan), _provisioned(view, plan, outcome, now), _ready(view, plan)
+    return _accepted(view, plan), _provisioned(view, plan, outcome, now), _ready(view, plan)
 
 
 def route_state(verdicts: Mapping[str, ConditionUpdate]) -> tuple[str, str]:
@@ -84,9 +84,12 @@ def route_state(verdicts: Mapping[str, ConditionUpdate]) -> tuple[str, str]:
     return ("Ready" if ready.reason == reasons.ROUTE_READY else "Degraded"), ready.reason
 
 
-def _accepted(plan: RoutePlan) -> ConditionUpdate:
+def _accepted(view: RouteView, plan: RoutePlan) -> ConditionUpdate:
     if plan.invalid is not None:
         return condition_update(reasons.ACCEPTED, "False", *plan.invalid)
+    spec = view.route.spec
+    if spec is not None and spec.policy.type == "Cascade":
+        return condition_update(reasons.ACCEPTED, "True", reasons.CASCADE_EXPERIMENTAL)
     return condition_update(reasons.ACCEPTED, "True", reasons.VALID)
 
 

@@ -22,6 +22,8 @@ SPILL = "Spill"
 FALLBACK = "Fallback"
 BUDGET = "Budget"
 PREVIOUS_RESPONSE = "PreviousResponse"
+CASCADE = "Cascade"
+ESCALATED = "Escalated"
 
 
 @dataclass(frozen=True, slots=True)
