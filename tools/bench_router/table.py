@@ -84,8 +84,10 @@ def missed(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             load = f"{each['streams']:,} streams and {each['per_second']:,} events/s ({row['name']})"
             if each["errors"]:
                 found.append(f"{each['errors']:,} cut or failed with {load}")
-            if each["cpu_us"] is None or each["cpu_us"] > MOST_EVENT_US:
-                found.append(f"{_number(each['cpu_us'], 1)} us per event with {load}")
+            if each["cpu_us"] is None:
+                found.append(f"never all open at once: {load}")
+            elif each["cpu_us"] > MOST_EVENT_US:
+                found.append(f"{each['cpu_us']:.1f} us per event with {load}")
     return found
 
 
