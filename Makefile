@@ -212,7 +212,7 @@ bench-cycle: venv ## What a cycle costs in which nothing happens, with up to 10,
 	$(PY) -m tools.bench_cycle $(if $(OUT),--out $(OUT))
 
 .PHONY: bench-router
-bench-router: venv ## The router beside vllm-router, LiteLLM and Envoy: docs/results/router.json; needs wrk; 10 minutes, alone
+bench-router: venv ## The router beside vllm-router, LiteLLM and Envoy: docs/results/router.json; needs wrk; 20 minutes, alone
 	$(PY) -m tools.bench_router $(if $(OUT),--out $(OUT))
 
 .PHONY: bench-prefix

@@ -19,6 +19,7 @@ from tests.versions import table as versions
 from tierwise.api import crd
 from tools import api_docs, engines_page, metrics_page, validity_page
 from tools.bench_prefix import results as prefix
+from tools.bench_router import table as router_table
 from tools.generated import write
 
 REPO = Path(__file__).resolve().parents[1]
@@ -33,6 +34,7 @@ GENERATORS = (
     rights.files,
     mutants.files,
     prefix.files,
+    router_table.files,
     goldens,
     renderings.goldens,
     route_goldens.files,

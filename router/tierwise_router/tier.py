@@ -50,7 +50,7 @@ class Slot:
     mark: Mark
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Wish:
     """What a request wants of a tier. `without`: replicas that have failed it. `only`: the key of the one replica that
     can answer it. `streamed`: its first token will show."""
@@ -183,7 +183,8 @@ class Tier:
     @property
     def waiting(self) -> int:
         """Requests that wait for a replica."""
-        return sum(map(len, self._queues.values()))
+        interactive, batch = self._queues.values()
+        return len(interactive) + len(batch)
 
     def waiting_of(self, priority: Priority) -> int:
         """Those of one class."""
@@ -191,7 +192,7 @@ class Tier:
 
     def try_take(self, wish: Wish) -> Slot | None:
         """A place on the best replica that is free now. Who waits comes first."""
-        if not wish.only:
+        if not wish.only and self.waiting:
             ahead = [self._queues[Priority.INTERACTIVE]]
             ahead += [self._queues[Priority.BATCH]] if wish.priority is Priority.BATCH else []
             if any(not waiter.wish.only for queue in ahead for waiter in queue):
@@ -241,6 +242,8 @@ class Tier:
 
     def wake(self) -> None:
         """Give the free places to those who wait. One that waits for a single replica holds nobody up."""
+        if not self.waiting:
+            return
         for priority in (Priority.INTERACTIVE, Priority.BATCH):
             queue = self._queues[priority]
             blocked = False
