@@ -219,6 +219,10 @@ bench-router: venv ## The router beside vllm-router, LiteLLM and Envoy: docs/res
 bench-prefix: venv ## Cached prefixes: the router's choice of a replica beside others, and oracles; 10 minutes, in virtual time
 	$(PY) -m tools.bench_prefix $(if $(OUT),--out $(OUT))
 
+.PHONY: bench-routing
+bench-routing: venv ## Questions divided between two models, on published answers (TIERWISE_DATA): docs/results/routing.json; 20 minutes
+	$(PY) -m tools.bench_routing $(if $(OUT),--out $(OUT))
+
 .PHONY: mutants
 mutants: venv ## Mutation tests of decide/ and routing/: docs/results/mutants*.json, docs/mutants*.md; under 20 minutes on 2 cores
 	nice -n 10 $(PY) -m tests.mutants

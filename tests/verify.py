@@ -20,6 +20,7 @@ from tierwise.api import crd
 from tools import api_docs, engines_page, metrics_page, validity_page
 from tools.bench_prefix import results as prefix
 from tools.bench_router import table as router_table
+from tools.bench_routing import results as routing
 from tools.generated import write
 
 REPO = Path(__file__).resolve().parents[1]
@@ -35,6 +36,7 @@ GENERATORS = (
     mutants.files,
     prefix.files,
     router_table.files,
+    routing.files,
     goldens,
     renderings.goldens,
     route_goldens.files,

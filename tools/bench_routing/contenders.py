@@ -20,7 +20,6 @@ from tierwise_training import model
 from tierwise_training.model import Questions, Reals
 from tools.bench_routing.data import Benchmark
 
-ANSWER_SALT = b"the small tier's answer"
 ROUTELLM = "RouteLLM, the best of its routers (published)"
 PUBLISHED = {
     "MMLU": (0.603, 35.4, 70.3),
@@ -32,17 +31,13 @@ arXiv 2406.18665. The labels of GSM8K are the faulty ones."""
 
 def features(benchmark: Benchmark, *, told_subject: bool = False, with_answer: bool = False) -> list[Features]:
     """What ours reads. An application that asks about one subject has a system prompt of its own: `told_subject`. With
-    the small model's answer in hand, its pieces come beside those of the question, in buckets of their own."""
-    found = []
-    for number, prompt in enumerate(benchmark.prompts):
-        system = benchmark.subjects[number].encode() if told_subject else b""
-        question = features_of(prompt.encode(), TextFacts(system=system))
-        if with_answer:
-            answer = features_of(benchmark.answers[number].encode(), TextFacts(), ANSWER_SALT)
-            pieces = np.concatenate((question.buckets, answer.buckets))
-            question = Features(pieces, answer.sizes, question.group)
-        found.append(question)
-    return found
+    the small model's answer in hand, it is read behind the question."""
+    answers = benchmark.answers if with_answer else ("",) * len(benchmark)
+    systems = benchmark.subjects if told_subject else ("",) * len(benchmark)
+    return [
+        features_of(f"{prompt}\n{answer}".encode() if answer else prompt.encode(), TextFacts(system=system.encode()))
+        for prompt, answer, system in zip(benchmark.prompts, answers, systems, strict=True)
+    ]
 
 
 def questions(benchmark: Benchmark, found: list[Features], *, by_subject: bool = False) -> Questions:

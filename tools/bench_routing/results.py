@@ -14,6 +14,7 @@ README = Path("README.md")
 BEGIN, END = "<!-- routing: generated from docs/results/routing.json by `make verify` -->", "<!-- routing: end -->"
 
 OURS, WITH_ANSWER = "tierwise", "tierwise, small answer in hand"
+WITH_ANSWER_LOOSE = f"{WITH_ANSWER}, C = 1"
 NO_GROUP = "tierwise, subject not told"
 RANDOM_SPLIT, UNSEEN = "random", "unseen subjects"
 MMLU, GSM8K, PUBLISHED_GSM8K = "MMLU", "GSM8K, labels repaired", "GSM8K, labels as published"
@@ -22,9 +23,9 @@ BARS = (
     (MMLU, RANDOM_SPLIT, OURS, 0.60),
     (MMLU, UNSEEN, OURS, 0.53),
     (GSM8K, RANDOM_SPLIT, OURS, 0.59),
-    (GSM8K, RANDOM_SPLIT, WITH_ANSWER, 0.65),
+    (GSM8K, RANDOM_SPLIT, WITH_ANSWER_LOOSE, 0.65),
 )
-"""Benchmark (the beginning of its name), split, contender, the least APGR."""
+"""Benchmark (the beginning of its name), split, contender, the least APGR. The last was set with C = 1."""
 
 
 @dataclass(frozen=True, slots=True)

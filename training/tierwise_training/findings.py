@@ -14,12 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from tierwise.routing.promise import Step, curve, promised_share
-from tierwise.routing.text_features import SIZES, TextFacts, features_of
+from tierwise.routing.text_features import KINDS, SIZES, TextFacts, features_of
 from tierwise_training import model
 from tierwise_training.evaluation import bootstrap, interval, measure
 from tierwise_training.model import Model, Questions, Reals
 
-LEARNED_AFTER = (100, 300, 1000, 3000, 10_000)
+LEARNED_AFTER = {100: 10, 300: 5, 1000: 3, 3000: 1, 10_000: 1}
+"""Labels, and how many draws of so many are averaged: one draw of 100 says little."""
 MORE = (300, 1000, 3000)
 BOOTSTRAPS = 200
 MOST_WORDS = 12
@@ -113,13 +114,22 @@ def apgr(scores: Reals, asked: Questions) -> tuple[float, tuple[float, float]]:
 
 
 def learned(asked: Questions, scores: Reals, quality_percent: float) -> tuple[Learned, ...]:
-    """The same with fewer of the labels, drawn at random from one seed, and with all of them (`scores`)."""
-    order = np.random.default_rng(model.SEED).permutation(len(asked))
+    """What fewer of the labels give, drawn at random from one seed, and what all of them give (`scores`)."""
+    chance = np.random.default_rng(model.SEED)
     found = []
-    for count in (each for each in LEARNED_AFTER if each <= 0.9 * len(asked)):
-        few = asked.take(np.sort(order[:count]))
-        found.append(_learned(few, model.out_of_fold(few), quality_percent))
+    for count, draws in LEARNED_AFTER.items():
+        if count <= 0.9 * len(asked):
+            drawn = [asked.take(np.sort(chance.permutation(len(asked))[:count])) for _ in range(draws)]
+            found.append(_mean([_learned(few, model.out_of_fold(few), quality_percent) for few in drawn]))
     return (*found, _learned(asked, scores, quality_percent))
+
+
+def _mean(draws: Sequence[Learned]) -> Learned:
+    """The mean APGR, and the median share; nothing promised counts as a share above all others."""
+    shares = sorted(101 if each.share is None else each.share for each in draws)
+    middle = shares[len(shares) // 2]
+    apgrs = [each.apgr for each in draws if not np.isnan(each.apgr)]
+    return Learned(draws[0].labels, float(np.mean(apgrs)) if apgrs else float("nan"), None if middle > 100 else middle)
 
 
 def _learned(asked: Questions, scores: Reals, quality_percent: float) -> Learned:
@@ -144,15 +154,18 @@ def deciding_sizes(fitted: Model, asked: Questions) -> tuple[Deciding, ...]:
 
 
 def deciding_words(fitted: Model, texts: Sequence[bytes], salt: bytes) -> tuple[Deciding, ...]:
-    """The frequent words that add most and that take away most; none where prompts were not kept."""
+    """The frequent words that add most and that take away most, with all pieces that come with a word; none where
+    prompts were not kept."""
     counts = Counter(word for text in texts for word in set(_WORD.findall(text.lower())))
     least = max(LEAST_COUNT_OF_A_WORD, LEAST_SHARE_OF_A_WORD * len(texts))
-    pieces = float(np.mean([max(1, features_of(text, TextFacts()).buckets.size) for text in texts[:200]] or [1]))
+    known = [features_of(text, TextFacts()).piece_weights for text in texts[:200]]
+    usual = np.mean(known or [(0.0,) * KINDS], axis=0)
     found = []
     for word, count in counts.items():
         if count >= least:
-            bucket = int(features_of(word, TextFacts(), salt).buckets[-1])
-            weight = float(fitted.weights[bucket, 1] - fitted.weights[bucket, 0]) / pieces**0.5
+            pieces = features_of(b" " + word + b" ", TextFacts(), salt)
+            advantage = fitted.weights[pieces.buckets, 1] - fitted.weights[pieces.buckets, 0]
+            weight = float(advantage @ np.repeat(usual, pieces.counts))
             found.append(Deciding(word.decode("utf-8", "replace"), weight, count))
     ordered = sorted(found, key=lambda each: (-each.weight, each.name))
     harder = [each for each in ordered if each.weight > 0][:MOST_WORDS]

@@ -67,7 +67,7 @@ def questions(
 ) -> Questions:
     """Rows from features and verdicts of one length."""
     counts = [each.buckets.size for each in features]
-    weights = np.repeat([each.piece_weight for each in features], counts)
+    weights = np.concatenate([np.repeat(each.piece_weights, each.counts) for each in features] or [np.zeros(0)])
     columns = (
         np.concatenate([each.buckets for each in features]).astype(np.int32) if features else np.zeros(0, np.int32)
     )
@@ -114,8 +114,9 @@ class Model:
         return scores
 
 
-def fit(asked: Questions) -> Model:
-    """Fit all of it to these questions (at least one). The same questions give the same model."""
+def fit(asked: Questions, c: float = C) -> Model:
+    """Fit all of it to these questions (at least one). The same questions give the same model. Only a benchmark has
+    another `c`."""
     means, deviations = scale(asked.sizes)
     sizes = standardized(asked.sizes, means, deviations)
     # Buckets that no question has get no weight; leaving them out makes the fit several times as fast.
@@ -123,7 +124,7 @@ def fit(asked: Questions) -> Model:
     table = _table(asked.pieces, used, sizes)
     weights, size_weights, intercepts = np.zeros((BUCKETS, 2)), np.zeros((len(SIZES), 2)), np.zeros(2)
     for tier, right in enumerate((asked.small, asked.large)):
-        coefficients, intercepts[tier] = _regress(table, right)
+        coefficients, intercepts[tier] = _regress(table, right, c)
         weights[used, tier] = coefficients[: used.size]
         size_weights[:, tier] = coefficients[used.size :]
     raw = Model(
@@ -150,11 +151,11 @@ def fit(asked: Questions) -> Model:
     )
 
 
-def out_of_fold(asked: Questions, seed: int = SEED) -> Reals:
+def out_of_fold(asked: Questions, seed: int = SEED, c: float = C) -> Reals:
     """The score of each question by a model that has not seen it, nor any of its block. At least 2 questions."""
     scores = np.zeros(len(asked))
     for learned, held in folds(asked, seed):
-        scores[held] = fit(asked.take(learned)).scores(asked.take(held))
+        scores[held] = fit(asked.take(learned), c).scores(asked.take(held))
     return scores
 
 
@@ -178,14 +179,14 @@ def _table(pieces: sparse.csr_array, used: Rows, sizes: Reals) -> sparse.csr_arr
     return table
 
 
-def _regress(table: sparse.csr_array, right: Reals) -> tuple[Reals, float]:
+def _regress(table: sparse.csr_array, right: Reals, c: float) -> tuple[Reals, float]:
     """Coefficients and intercept. A tier that was always right, or never, has no coefficients: its share is known, less
     half a question, and nothing tells which question would have been the exception."""
     count, sum_right = right.size, float(right.sum())
     if sum_right in (0.0, float(count)):
         share = (sum_right + 0.5) / (count + 1)
         return np.zeros(table.shape[1]), float(np.log(share / (1 - share)))
-    found = LogisticRegression(C=C, max_iter=MOST_ITERATIONS, tol=1e-4).fit(table, right)
+    found = LogisticRegression(C=c, max_iter=MOST_ITERATIONS, tol=1e-4).fit(table, right)
     return found.coef_[0], float(found.intercept_[0])
 
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 
-WIDTH, HEIGHT = 720, 380
-LEFT, RIGHT, TOP, BOTTOM = 62, 16, 16, 52
+WIDTH, HEIGHT = 480, 300
+LEFT, RIGHT, TOP, BOTTOM = 66, 24, 12, 46
 
 Points = Sequence[tuple[float, float]]
 
@@ -49,13 +49,13 @@ class Chart:
         """Points, each with what is shown when one points at it."""
         for x, y, tip in points:
             cx, cy = self._at((x, y)).split(",")
-            self._pieces.append(f'<circle class="dot" cx="{cx}" cy="{cy}" r="4"><title>{escape(tip)}</title></circle>')
+            self._pieces.append(f'<circle class="dot" cx="{cx}" cy="{cy}" r="3"><title>{escape(tip)}</title></circle>')
 
     def across_at(self, y: float, says: str) -> None:
         """A dashed level with its words."""
         place = self._y(y)
         self._pieces.append(f'<line class="level" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{place:.1f}" y2="{place:.1f}"/>')
-        self._pieces.append(f'<text class="note" x="{LEFT + 8}" y="{place - 7:.1f}">{escape(says)}</text>')
+        self._pieces.append(f'<text class="note" x="{LEFT + 8}" y="{place - 5:.1f}">{escape(says)}</text>')
 
     def up_at(self, x: float, says: str) -> None:
         """A dashed upright with its words beside it, on the side where there is room."""
@@ -65,7 +65,7 @@ class Chart:
         base = HEIGHT - BOTTOM
         self._pieces.append(f'<line class="mark" x1="{place:.1f}" x2="{place:.1f}" y1="{TOP}" y2="{base}"/>')
         self._pieces.append(
-            f'<text class="note strong" text-anchor="{anchor}" x="{place + shift:.1f}" y="{base - 12}">'
+            f'<text class="note strong" text-anchor="{anchor}" x="{place + shift:.1f}" y="{base - 9}">'
             f"{escape(says)}</text>"
         )
 
@@ -88,14 +88,14 @@ class Chart:
         for tick in self.across.ticks:
             x = self._x(tick)
             says = f"{tick:,g}{self.across.unit}"
-            made.append(f'<text class="tick" text-anchor="middle" x="{x:.1f}" y="{base + 20}">{says}</text>')
+            made.append(f'<text class="tick" text-anchor="middle" x="{x:.1f}" y="{base + 17}">{says}</text>')
         made.append(f'<line class="axis" x1="{LEFT}" x2="{end}" y1="{base}" y2="{base}"/>')
         middle = (LEFT + end) / 2
         made.append(
-            f'<text class="name" text-anchor="middle" x="{middle}" y="{HEIGHT - 8}">{escape(self.across.name)}</text>'
+            f'<text class="name" text-anchor="middle" x="{middle}" y="{HEIGHT - 6}">{escape(self.across.name)}</text>'
         )
         made.append(
-            f'<text class="name" text-anchor="middle" transform="translate(14 {(TOP + base) / 2}) rotate(-90)">'
+            f'<text class="name" text-anchor="middle" transform="translate(12 {(TOP + base) / 2}) rotate(-90)">'
             f"{escape(self.up.name)}</text>"
         )
         return made

@@ -35,6 +35,7 @@ def page(found: Findings, header: Header) -> str:
             _section("This file", _about(found, header)),
         )
     )
+    body = body.replace(" %", "\u00a0%")  # no line may begin with the sign
     style = files("tierwise_training").joinpath(STYLE).read_text(encoding="utf-8")
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from tierwise_training.findings import Findings, Sent
 
+RANDOM_APGR = 0.5
 SHOWN_SHARES = (100, 80, 60, 40, 20, 0)
 
 
@@ -46,6 +47,11 @@ def sentences(found: Findings) -> Iterator[str]:
     else:
         low, high = found.apgr_interval
         yield f"Order of difficulty: APGR {found.apgr:.3f} [{low:.3f}-{high:.3f}]; a random order has 0.5."
+        if low <= RANDOM_APGR:
+            yield (
+                "It is not shown to be better than a random order: what is saved here is saved by the share alone, and "
+                "any requests would do as well."
+            )
     if not found.refusal:
         yield (
             f"A threshold that only looks good on the labels would take {found.naive_share} %, and keep the quality "

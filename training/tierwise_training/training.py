@@ -212,7 +212,7 @@ def _costs(known: Sequence[Label], scores: Reals, prices: Mapping[str, TokenRate
         if each.small.tokens is None or each.reference.tokens is None:
             return {}
         both = ((each.small.tokens, prices[small]), (each.reference.tokens, prices[large]))
-        cheap, dear = (token_cost(Usage(tokens.input, tokens.output), rates) for tokens, rates in both)
+        cheap, dear = (token_cost(Usage(input=tokens.input, output=tokens.output), rates) for tokens, rates in both)
         costs.append((cheap, dear))
     order = np.argsort(-scores, kind="stable")
     whole = sum((dear for _, dear in costs), Decimal(0))

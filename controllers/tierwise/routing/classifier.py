@@ -149,7 +149,11 @@ class Classifier:
         header = self.header
         sizes = standardized(features.sizes, header)
         # Both weights of a bucket as one complex number: one look-up and one sum instead of two, a tenth of the time.
-        total = self.weights.view(np.complex64)[:, 0].take(features.buckets).sum() * features.piece_weight
+        found = self.weights.view(np.complex64)[:, 0].take(features.buckets)
+        total, start = 0j, 0
+        for count, weight in zip(features.counts, features.piece_weights, strict=True):
+            total += complex(found[start : start + count].sum()) * weight
+            start += count
         small, large = (
             _probability(float(pieces) + header.intercepts[tier] + _dot(sizes, header.size_weights, tier))
             for tier, pieces in ((_SMALL, total.real), (_LARGE, total.imag))

@@ -31,7 +31,8 @@ VERSION = 1
 BUCKET_BITS = 17
 BUCKETS = 1 << BUCKET_BITS
 WINDOW_BYTES = 2_048
-MOST_PIECES = 4 * (2 * WINDOW_BYTES + 1)
+KINDS = 4  # of pieces
+MOST_PIECES = KINDS * (2 * WINDOW_BYTES + 1)
 MOST_KEY_BYTES = 64
 SIZES = (
     "length",
@@ -76,23 +77,33 @@ class TextFacts:
 @dataclass(frozen=True, eq=False, slots=True)
 class Features:
     """The numbers of one text. `buckets` holds one entry per piece of text, so that a piece that comes twice counts
-    twice; `sizes` are those named by `SIZES`; `group` is the hash of the system prompt, empty without one."""
+    twice: first all 4-grams, then 6-grams, words and pairs, `counts` of each. `sizes` are those named by `SIZES`;
+    `group` is the hash of the system prompt, empty without one."""
 
     buckets: Buckets
+    counts: tuple[int, ...]
     sizes: Reals
     group: str = ""
 
     @property
-    def piece_weight(self) -> float:
-        """What one entry of `buckets` counts for: a text of different pieces has norm 1, however long it is."""
-        return 1.0 / math.sqrt(max(1, self.buckets.size))
+    def piece_weights(self) -> tuple[float, ...]:
+        """What one piece of each kind counts for. If no piece came twice, every kind would have norm 1, however long
+        the text is: there are five times as many 4-grams as words, and they must not drown them."""
+        return tuple(1.0 / math.sqrt(count) if count else 0.0 for count in self.counts)
 
     def to_json(self) -> dict[str, Any]:
-        """For a file of labels. The buckets are sorted: the order of the text is not kept."""
-        steps = np.diff(np.sort(self.buckets), prepend=np.uint32(0)).astype("<u4")
+        """For a file of labels. The buckets of each kind are sorted: the order of the text is not kept."""
+        kinds = np.split(self.buckets, np.cumsum(self.counts)[:-1])
+        steps = np.concatenate([np.diff(np.sort(kind), prepend=np.uint32(0)) for kind in kinds]).astype("<u4")
         packed = base64.b64encode(zlib.compress(steps.tobytes(), 6)).decode()
         sizes = [round(float(value), 6) for value in self.sizes]
-        return {"version": VERSION, "buckets": packed, "sizes": sizes, "group": self.group}
+        return {
+            "version": VERSION,
+            "buckets": packed,
+            "counts": list(self.counts),
+            "sizes": sizes,
+            "group": self.group,
+        }
 
     @classmethod
     def from_json(cls, kept: Mapping[str, Any]) -> Features:
@@ -102,15 +113,20 @@ class Features:
         try:
             unpacker = zlib.decompressobj()
             raw = unpacker.decompress(base64.b64decode(str(kept["buckets"]), validate=True), 4 * MOST_PIECES + 4)
-            buckets = np.cumsum(np.frombuffer(raw, dtype="<u4"), dtype=np.uint64)
+            steps = np.frombuffer(raw, dtype="<u4")
+            counts = tuple(int(count) for count in kept["counts"])
             sizes = np.array(kept["sizes"], dtype=np.float32)
         except (KeyError, TypeError, ValueError, binascii.Error, zlib.error) as error:
             raise Invalid(f"features cannot be read: {error}") from None
         if sizes.shape != (len(SIZES),) or not np.isfinite(sizes).all():
             raise Invalid(f"features need {len(SIZES)} finite sizes")
-        if buckets.size > MOST_PIECES or (buckets.size and int(buckets[-1]) >= BUCKETS):
-            raise Invalid(f"features have buckets beyond {BUCKETS}, or more than {MOST_PIECES} of them")
-        return cls(buckets.astype(np.uint32), sizes, str(kept.get("group", "")))
+        if len(counts) != KINDS or min(counts) < 0 or sum(counts) != steps.size or steps.size > MOST_PIECES:
+            raise Invalid(f"features need {KINDS} counts of their buckets, {MOST_PIECES} in all at most")
+        kinds = np.split(steps, np.cumsum(counts)[:-1])
+        buckets = np.concatenate([np.cumsum(kind, dtype=np.uint64) for kind in kinds])
+        if buckets.size and int(buckets.max()) >= BUCKETS:
+            raise Invalid(f"features have buckets beyond {BUCKETS}")
+        return cls(buckets.astype(np.uint32), counts, sizes, str(kept.get("group", "")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +144,8 @@ class _Keys:
 def features_of(text: bytes, facts: TextFacts, salt: bytes = b"") -> Features:
     """The features of a text in UTF-8. Pure: the same text, facts and salt give the same numbers."""
     window = text if len(text) <= 2 * WINDOW_BYTES else text[:WINDOW_BYTES] + b"\n" + text[-WINDOW_BYTES:]
-    return Features(_buckets(window.lower(), _keys(salt)), _sizes(text, window, facts), group_of(facts.system, salt))
+    buckets, counts = _buckets(window.lower(), _keys(salt))
+    return Features(buckets, counts, _sizes(text, window, facts), group_of(facts.system, salt))
 
 
 def group_of(system: bytes, salt: bytes = b"") -> str:
@@ -148,11 +165,11 @@ def _keys(salt: bytes) -> _Keys:
     return _Keys(four, six, word, pair, first | _ODD, second | _ODD)
 
 
-def _buckets(text: bytes, keys: _Keys) -> Buckets:
-    """The buckets of all pieces of a text that is lower case already."""
+def _buckets(text: bytes, keys: _Keys) -> tuple[Buckets, tuple[int, ...]]:
+    """The buckets of all pieces of a text that is lower case already, and how many there are of each kind."""
     size = len(text)
     if size == 0:
-        return np.zeros(0, dtype=np.uint32)
+        return np.zeros(0, dtype=np.uint32), (0,) * KINDS
     padded = text + b"\0" * 8
     # One 8-byte number from every place on: its low bytes are the 4-gram and the 6-gram that begin there.
     eights = np.ndarray((size,), dtype="<u8", buffer=padded, strides=(1,))
@@ -160,12 +177,13 @@ def _buckets(text: bytes, keys: _Keys) -> Buckets:
     fours = (eights[: max(0, size - 3)] & np.uint64(0xFFFFFFFF)) ^ keys.four
     sixes = (eights[: max(0, size - 5)] & _SIX_BYTES) ^ keys.six
     pairs = (words[:-1] * keys.second + words[1:]) ^ keys.pair
+    counts = (fours.size, sixes.size, words.size, pairs.size)
     hashes = np.concatenate((fours, sixes, words ^ keys.word, pairs))
     hashes *= keys.first
     hashes ^= hashes >> _FOLD
     hashes *= keys.second
     hashes >>= _SHIFT
-    return hashes.astype(np.uint32)
+    return hashes.astype(np.uint32), counts
 
 
 def _words(text: bytes) -> _Words64:
@@ -185,7 +203,7 @@ def _sizes(text: bytes, window: bytes, facts: TextFacts) -> Reals:
     """The dense features. Shares are of the bytes that are read; what can grow without bound is a logarithm."""
     read = max(1, len(window))
     counts = np.bincount(np.frombuffer(window, dtype=np.uint8), minlength=256)
-    digits, capitals, code, space, foreign, in_words = (float(value) for value in counts @ _KINDS)
+    digits, capitals, code, space, foreign, in_words = (float(value) for value in counts @ _BYTES)
     sizes = np.array(
         (
             len(text),
@@ -219,7 +237,7 @@ def _table(members: bytes) -> npt.NDArray[np.int64]:
 _DIGITS, _CAPITALS, _FOREIGN = bytes(range(48, 58)), bytes(range(65, 91)), bytes(range(128, 256))
 _WORD_BYTES = _DIGITS + _CAPITALS + bytes(range(97, 123)) + _FOREIGN
 _IN_WORD = bytes(each in _WORD_BYTES for each in range(256))
-_KINDS = np.stack([_table(each) for each in (_DIGITS, _CAPITALS, _CODE, b" \t\r\n", _FOREIGN, _WORD_BYTES)], axis=1)
+_BYTES = np.stack([_table(each) for each in (_DIGITS, _CAPITALS, _CODE, b" \t\r\n", _FOREIGN, _WORD_BYTES)], axis=1)
 
 
 def _powers(base: int) -> _Words64:

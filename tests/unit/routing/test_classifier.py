@@ -32,8 +32,9 @@ def slowly(one: Classifier, text: bytes, facts: TextFacts) -> float:
     right = []
     for tier in (0, 1):
         logit = said.intercepts[tier]
-        for bucket in found.buckets:
-            logit += float(one.weights[bucket, tier]) / math.sqrt(len(found.buckets))
+        kinds = [each for each, count in enumerate(found.counts) for _ in range(count)]
+        for bucket, kind in zip(found.buckets, kinds, strict=True):
+            logit += float(one.weights[bucket, tier]) / math.sqrt(found.counts[kind])
         logit += sum(size * weights[tier] for size, weights in zip(sizes, said.size_weights, strict=True))
         right.append(1 / (1 + math.exp(-logit)))
     gain = right[1] - right[0] + said.groups.get(found.group, 0)

@@ -103,10 +103,19 @@ def test_the_sizes_of_a_text() -> None:
     assert size(features_of(b"abc cde", PLAIN), "word length") == pytest.approx(np.log1p(6 / 2))
 
 
+@given(st.binary(min_size=1, max_size=3000))
+def test_every_kind_of_piece_counts_alike_however_long_the_text_is(text: bytes) -> None:
+    found = features_of(text, PLAIN)
+    assert sum(found.counts) == found.buckets.size
+    for count, weight in zip(found.counts, found.piece_weights, strict=True):
+        assert count * weight**2 == pytest.approx(1 if count else 0)
+
+
 def test_an_empty_text_has_no_pieces() -> None:
     found = features_of(b"", PLAIN)
     assert found.buckets.size == 0
-    assert found.piece_weight == 1
+    assert sum(found.counts) == 0
+    assert sum(found.piece_weights) == 0
     assert np.isfinite(found.sizes).all()
 
 
@@ -147,7 +156,9 @@ def test_a_group_is_known_by_its_system_prompt_and_salt() -> None:
 def test_features_come_back_as_they_were_kept(text: bytes, tools: bool, turns: int) -> None:
     made = features_of(text, TextFacts(tools=tools, turns=turns, system=b"s"), b"salt")
     back = Features.from_json(made.to_json())
-    assert back.buckets.tolist() == sorted(made.buckets.tolist())
+    kinds = np.split(made.buckets, np.cumsum(made.counts)[:-1])
+    assert back.buckets.tolist() == [bucket for kind in kinds for bucket in sorted(kind.tolist())]
+    assert back.counts == made.counts
     assert back.sizes == pytest.approx(made.sizes, abs=1e-5)
     assert back.group == made.group
 
@@ -161,6 +172,10 @@ def test_features_come_back_as_they_were_kept(text: bytes, tools: bool, turns: i
         {"sizes": [1.0]},
         {"sizes": [float("nan")] * len(SIZES)},
         {"sizes": None},
+        {"counts": [1, 2, 3]},
+        {"counts": [1, 1, 1, 1]},
+        {"counts": [-1, 1, 1, 1]},
+        {"counts": "many"},
     ],
 )
 def test_features_that_are_broken_are_refused(change: dict[str, object]) -> None:
@@ -170,9 +185,9 @@ def test_features_that_are_broken_are_refused(change: dict[str, object]) -> None
 
 def test_buckets_beyond_the_last_or_too_many_are_refused() -> None:
     sizes = np.zeros(len(SIZES), dtype=np.float32)
-    beyond = Features(np.array([BUCKETS], dtype=np.uint32), sizes).to_json()
+    beyond = Features(np.array([BUCKETS], dtype=np.uint32), (0, 0, 1, 0), sizes).to_json()
     with pytest.raises(Invalid, match="beyond"):
         Features.from_json(beyond)
-    many = Features(np.zeros(MOST_PIECES + 1, dtype=np.uint32), sizes).to_json()
-    with pytest.raises(Invalid, match="more than"):
+    many = Features(np.zeros(MOST_PIECES + 1, dtype=np.uint32), (MOST_PIECES + 1, 0, 0, 0), sizes).to_json()
+    with pytest.raises(Invalid, match="at most"):
         Features.from_json(many)

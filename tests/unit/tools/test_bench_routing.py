@@ -79,11 +79,12 @@ def test_draws_keep_the_promise_and_the_naive_threshold_does_not() -> None:
     assert kept[draws.PROMISED].needed <= kept[draws.PROMISED].share
 
 
-def test_the_small_answer_comes_beside_the_question_in_buckets_of_its_own(folder: Path) -> None:
+def test_the_small_answer_is_read_behind_the_question(folder: Path) -> None:
     benchmark = read_gsm8k(folder, repaired=True)
     plain, both = contenders.features(benchmark), contenders.features(benchmark, with_answer=True)
-    assert both[0].buckets.size > plain[0].buckets.size
-    assert set(plain[0].buckets.tolist()) <= set(both[0].buckets.tolist())
+    assert set(plain[0].buckets.tolist()) < set(both[0].buckets.tolist())
+    assert plain[0].group == both[0].group == ""
+    assert contenders.features(read_mmlu(folder), told_subject=True)[0].group != ""
 
 
 def _results(apgr: float = 0.9, kept: float = 90.0) -> Results:
