@@ -116,6 +116,10 @@ CASES: dict[str, tuple[Case, tuple[str, str]]] = {
     ),
     "a Secret is missing": (Case(view=seen(route=keyed(), pods=(MOUNTING,))), ("Degraded", reasons.SECRET_MISSING)),
     "the budget is spent": (Case(view=seen(route=poor())), ("Degraded", reasons.BUDGET_SPENT)),
+    "a cascade": (
+        Case(view=seen(route=route(given=spec("small", "large", policy={"type": "Cascade", "cascade": {}})))),
+        ("Ready", reasons.ROUTE_READY),
+    ),
     "a tier is missing": (Case(tiers=(TIERS[0],)), ("Degraded", reasons.TIER_NOT_FOUND)),
     "the spec is not understood": (
         Case(view=seen(route=replace(Case().view.route, spec=None, invalid="no tiers"))),
