@@ -23,6 +23,7 @@ from tierwise.routing import tier_choice
 from tierwise.routing.cascade import Decision
 from tierwise.routing.failover import Failure
 from tierwise.routing.route import Budget, Overflow, Priority, Route, RouteTier
+from tierwise.routing.savings import TACTICS
 from tierwise_router.bodies import Bodies
 from tierwise_router.content_routing import STATES as CONTENT_STATES
 from tierwise_router.metrics import RouterCollector
@@ -66,6 +67,7 @@ BOUNDS: dict[tuple[str, str], str] = {
     (OPERATOR, "status"): "`true`, `false`, `unknown`",
     (OPERATOR, "route_namespace"): "namespaces of ModelRoutes; a deleted route's series go with it",
     (OPERATOR, "route"): "ModelRoutes; a deleted route's series go with it",
+    (OPERATOR, "tactic"): _words(TACTICS),
     (OPERATOR, "state"): "the words of the column STATUS in [conditions.md](conditions.md)",
     ("tierwise_route_children_written", "reason"): "`Created`, `Updated`, `Healed`",
     (ROUTER, "tier"): "the tiers of the route, at most 8, those of its earlier specs included; empty: none was reached",
@@ -73,6 +75,8 @@ BOUNDS: dict[tuple[str, str], str] = {
     (ROUTER, "code"): "HTTP statuses that were answered; 499: the client was gone",
     (ROUTER, "failure"): _words(tuple(one.value for one in Failure)),
     (ROUTER, "result"): "`made`, `denied`",
+    (ROUTER, "first"): "the tiers of the route; empty: the client asked for the tier by its name",
+    (ROUTER, "why"): "`discarded`, `failed`",
     (ROUTER, "kind"): "`input`, `cached_input`, `cache_write`, `output`",
     (ROUTER, "tenant"): f"the {TENANTS_SHOWN} tenants with the largest cost, and `other`",
     (ROUTER, "part"): "`allowance` (of this router), `spent`, `reserved`, `largest`",

@@ -28,7 +28,17 @@ from tierwise.report.route_use import takes
 from tierwise.types import RouteObject, TierObject
 
 _NOW = frozenset(
-    {"requests_per_second", "share", "cost_per_hour", "spent", "waiting", "spilled", "fallbacks", "ttft_p95_seconds"}
+    {
+        "requests_per_second",
+        "share",
+        "cost_per_hour",
+        "saved",
+        "spent",
+        "waiting",
+        "spilled",
+        "fallbacks",
+        "ttft_p95_seconds",
+    }
 )
 # In this order a tier comes to answer: what is not met first keeps the rest from being met.
 _WHY = (reasons.ACCEPTED, reasons.PROVISIONED, reasons.READY)

@@ -25,7 +25,8 @@ def takes(spec: ModelRouteSpec, name: str) -> tuple[str, ...]:
     found += [f"rule {rule.name} ({_condition(rule.match)})" for rule in spec.policy.rules if rule.tier == name]
     if index > 0:
         found.append(f"what leaves {_listed(names[:index])}: full, too short or failing")
-    if spec.budget is not None and spec.budget.when_spent == "CheaperTier" and index + 1 < len(names):
+    always = spec.tiers[index].use == "Always"
+    if always and spec.budget is not None and spec.budget.when_spent == "CheaperTier" and index + 1 < len(names):
         found.append(f"what the budget no longer allows for {_listed(names[index + 1 :])}")
     if spec.direct_access:
         found.append(f"model: {name}")

@@ -20,6 +20,7 @@ from tierwise.types.route import (
 )
 from tierwise.types.route_content import ClassifierReport, ClassifierStanding
 from tierwise.types.route_signals import RouteSignals, WalletReport
+from tierwise.types.route_work import Answered, PairSums, RouteWork, Tokens
 from tierwise.types.snapshot import (
     MISSING,
     NO_ROUTERS,
@@ -52,6 +53,7 @@ __all__ = [
     "UNKNOWN_ROUTERS",
     "ActionError",
     "Advice",
+    "Answered",
     "ChildEvent",
     "ClassifierReport",
     "ClassifierStanding",
@@ -63,6 +65,7 @@ __all__ = [
     "ModelShape",
     "NamedSignal",
     "Outcome",
+    "PairSums",
     "Peak",
     "PendingScale",
     "Plan",
@@ -76,6 +79,7 @@ __all__ = [
     "RoutePlan",
     "RouteSignals",
     "RouteView",
+    "RouteWork",
     "RouterPod",
     "RouterSample",
     "RouterSignals",
@@ -91,6 +95,7 @@ __all__ = [
     "TierSignals",
     "TierState",
     "TierView",
+    "Tokens",
     "WalletReport",
     "Workload",
     "WorkloadKey",

@@ -84,7 +84,8 @@ def test_everything_there_is_to_say_as_data() -> None:
     assert (bought["at"], bought["price"]["output"], bought["capacity"]) == ("https://api.example.com/v1", "10", 256)
     assert (bought["use"], bought["unused"]) == ("Overflow", None)
     assert said["limits"]["budget"]["amount"] == "100"
-    assert {each["type"] for each in said["conditions"]} == {"Accepted", "Provisioned", "Ready"}
+    types = {each["type"] for each in said["conditions"]}
+    assert types == {"Accepted", "Provisioned", "MetricsAvailable", "Ready"}
 
 
 def test_what_each_tier_answers_follows_the_policy() -> None:
