@@ -32,6 +32,7 @@ class RouterCollector(Collector):
         yield from self._counted()
         yield from self._money()
         yield from self._now()
+        yield from self._state.shadows.collect()
         ledger = self._state.ledger
         yield _histogram(
             "first_token_seconds",

@@ -21,6 +21,7 @@ from tierwise_router.attempt import Attempt
 from tierwise_router.http_request import Request
 from tierwise_router.purse import Purse
 from tierwise_router.record import Ledger, Record
+from tierwise_router.shadow_counts import ShadowCounts
 from tierwise_router.tier import Tier
 from tierwise_router.tracing import Tracing
 
@@ -51,6 +52,7 @@ class RouterState:
     log: Callable[[Record, float], None] = lambda record, ended_at: None
     tracing: Tracing | None = None
     ledger: Ledger = field(default_factory=Ledger)
+    shadows: ShadowCounts = field(default_factory=ShadowCounts)
     retries: RetryBudget = field(default_factory=RetryBudget)
     attempts: dict[Attempt, float] = field(default_factory=dict)
     rule_headers: frozenset[str] = frozenset()

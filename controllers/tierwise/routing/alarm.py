@@ -1,0 +1,110 @@
+"""Notices that a cheaper tier's answers have become worse, from the verdicts alone.
+
+It looks at the raw rate of bad verdicts against its own past: what the judge gets wrong, it got wrong before as well, so
+that its errors cancel. Two tests look for two things. CUSUM finds a fall of six points soonest: it adds up how much more
+likely each verdict is under the fall than without it, and begins anew whenever that is nothing. An e-process for each
+day finds smaller falls that last, whatever their size; each is a bet that wins only if the rate is higher, and may be
+looked at at any time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tierwise.routing.quality import Tally
+
+FALL = 0.06
+"""The fall that CUSUM looks for, of the rate of good answers."""
+LEARN = 300
+"""So many verdicts say what is usual, before which nothing is an alarm."""
+MOST = 4000
+"""More verdicts than that are halved, so that the usual follows a slow change of the traffic."""
+LEAST_RATE, MOST_RATE = 0.005, 0.5
+_THRESHOLDS = ((500, 5.0), (1_000, 5.8), (3_000, 6.9), (10_000, 8.2))
+"""By verdicts a month: at this sum there is one false alarm in 20 months."""
+_BETS = (0.5, 1.0, 2.0, 4.0, 7.0)
+E_ALARM = 600.0
+LONGEST_DAYS = 14
+
+
+def threshold(per_month: float) -> float:
+    """The sum at which CUSUM gives alarm, for so many verdicts a month: between the measured ones linear in the
+    logarithm, and beyond them as steep as at the end."""
+    at = math.log(max(50.0, per_month))
+    points = [(math.log(count), sum_) for count, sum_ in _THRESHOLDS]
+    pairs = list(zip(points, points[1:], strict=False))
+    (x0, y0), (x1, y1) = next((pair for pair in pairs if at <= pair[1][0]), pairs[-1])
+    return y0 + (y1 - y0) * (at - x0) / (x1 - x0)
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What CUSUM remembers. `usual` are the verdicts before the present run, `run` those since the sum was last zero:
+    since something may have changed. `alarm`: the sum has passed the threshold and not come back to zero."""
+
+    usual: Tally = Tally()
+    run: Tally = Tally()
+    sum: float = 0.0
+    alarm: bool = False
+
+    @property
+    def usual_bad(self) -> float:
+        """The rate of bad verdicts that is usual."""
+        return min(MOST_RATE, max(LEAST_RATE, 1 - self.usual.rate)) if self.usual.count else LEAST_RATE
+
+
+def scores(usual_bad: float, fall: float = FALL) -> tuple[float, float]:
+    """What a good and a bad verdict add to the sum: the logarithms of the ratios of likelihood."""
+    worse = min(0.99, usual_bad + fall)
+    return math.log((1 - worse) / (1 - usual_bad)), math.log(worse / usual_bad)
+
+
+def watch(before: Watch, new: Tally, per_month: float, fall: float = FALL) -> Watch:
+    """After further verdicts, of whose order nothing is known: they are taken as evenly mixed. `per_month`: how many
+    there are a month. `fall`: of the raw rate; with a judge that errs it is smaller than that of the answers."""
+    state = before
+    for bad in _mixed(new):
+        state = _one(state, bad, per_month, fall)
+    return state
+
+
+def _one(state: Watch, bad: bool, per_month: float, fall: float) -> Watch:
+    verdict = Tally(0, 1) if bad else Tally(1, 0)
+    if state.usual.count + state.run.count < LEARN:
+        return replace(state, usual=state.usual + verdict)
+    sum_ = max(0.0, state.sum + scores(state.usual_bad, fall)[bad])
+    if sum_ == 0.0:
+        return Watch(_bounded(state.usual + state.run + verdict))
+    highest = threshold(per_month)
+    # Not higher than twice: what has been bad for months must be able to be well again.
+    return Watch(state.usual, state.run + verdict, min(sum_, 2 * highest), state.alarm or sum_ >= highest)
+
+
+def _mixed(new: Tally) -> list[bool]:
+    """True for a bad one; the bad ones as far apart as can be."""
+    count = new.count
+    return [(place + 1) * new.bad // count > place * new.bad // count for place in range(count)]
+
+
+def _bounded(tally: Tally) -> Tally:
+    return tally if tally.count <= MOST else Tally(tally.good // 2, tally.bad // 2)
+
+
+def e_value(days: Sequence[Tally], usual: Tally) -> float:
+    """The largest wealth of the bets that began on one of these days (the oldest first, at most two weeks), each of
+    them on the rate of bad verdicts being higher than usual: mean over the stakes of prod(1 + stake (bad - usual))."""
+    if usual.count < LEARN:
+        return 0.0
+    spread = math.sqrt(max(LEAST_RATE, 1 - usual.rate) / usual.count)
+    bad_rate = min(MOST_RATE, max(LEAST_RATE, 1 - usual.rate + spread))
+    most = 0.9 / bad_rate  # a stake at which a good verdict does not lose all
+    stakes = [min(stake, most) for stake in _BETS]
+    wealth = [0.0] * len(stakes)
+    best = 0.0
+    for day in reversed(days[-LONGEST_DAYS:]):
+        for place, stake in enumerate(stakes):
+            wealth[place] += day.bad * math.log1p(stake * (1 - bad_rate)) + day.good * math.log1p(-stake * bad_rate)
+        best = max(best, sum(map(math.exp, (min(700.0, one) for one in wealth))) / len(stakes))
+    return best
