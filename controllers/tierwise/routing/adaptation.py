@@ -102,8 +102,10 @@ def _too_low(
     found = of_route(answers, seen)
     if found.upper >= target:
         return None
-    # At least so much: with it the upper bound reaches the target, were all cheaper answers as good as now.
-    enough = 100 * (target - answers.upper) / (1 - answers.upper)
+    # That it is too low is sure. How much is needed is not: the middle of what is known reaches the target with few
+    # moves, were all cheaper answers as good as now; in fact the worst of them are those that go.
+    middle = min(answers.value, 1 - 1e-9)
+    enough = 100 * (target - middle) / (1 - middle)
     points = STEP * max(1, math.ceil((enough - share) / STEP))
     return Move(min(points, 100 - int(share)), found, days)
 

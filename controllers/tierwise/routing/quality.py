@@ -118,7 +118,7 @@ def parity(cheap: Tally, again: Tally, audit: Audit = PERFECT) -> Interval:
     doubt = (NORMAL * (1 - value)) ** 2 * _doubt(audit)
     below = math.hypot(mine.value - mine.lower, value * (most.upper - most.value), math.sqrt(doubt)) / ceiling
     above = math.hypot(mine.upper - mine.value, value * (most.value - most.lower), math.sqrt(doubt)) / ceiling
-    return Interval(max(0.0, value), max(0.0, value - below), value + above)
+    return Interval(max(0.0, value), max(0.0, value - below), max(0.0, value + above))
 
 
 def of_route(cheap: Interval, share: float) -> Interval:

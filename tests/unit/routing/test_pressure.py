@@ -173,8 +173,8 @@ def settled_after(shares: list[float]) -> int:
 def test_a_doubled_load_at_the_cap_settles_and_comes_back(delay: int, known: bool) -> None:
     for seed in range(5):
         run = Run(delay=delay, known=known, seed=seed)
-        shares, queues = run.shares([50.0] * CALM + [100.0] * DOUBLED + [50.0] * AFTER)
-        assert set(shares[30:CALM]) == {40.0} or min(shares[30:CALM]) > 35, "no pressure before"
+        shares, queues = run.shares([45.0] * CALM + [90.0] * DOUBLED + [45.0] * AFTER)
+        assert min(shares[30:CALM]) > 35, "hardly any pressure before"
         doubled = shares[CALM : CALM + DOUBLED]
         after = settled_after(doubled)
         assert after <= SETTLED_WITHIN, f"seed {seed}: settled after {after} s"
