@@ -26,6 +26,7 @@ from tierwise.runtime.supervision import supervise
 from tierwise_router.access_log import AccessLog
 from tierwise_router.bodies import MOST_BYTES, Bodies
 from tierwise_router.certificates import Certificates
+from tierwise_router.classifier_loader import ClassifierLoader
 from tierwise_router.client_connection import Shared
 from tierwise_router.engine_metrics import LoadPoller
 from tierwise_router.gateway import Gateway
@@ -87,6 +88,8 @@ async def run(
         if (spans := tracing(os.environ)) is not None:
             state.tracing = spans
             stack.push_async_callback(spans.end)
+        classifier = ClassifierLoader(state, loaded.base)
+        await classifier.look()
         log = AccessLog(sys.stdout.buffer, state.ledger, clocks.now)
         state.log = log
         gateway = Gateway(state, lambda: (not server.draining, "draining" if server.draining else "ready"))
@@ -103,6 +106,7 @@ async def run(
         parts.start("the sweep", lambda: _sweep(state, health, server))
         parts.start("the engines' load", LoadPoller(lambda: state.tiers.values(), time.monotonic).run)
         parts.start("the access log", log.run)
+        parts.start("the classifier", classifier.run)
         parts.start("the route", lambda: source.follow(state))
         listening(Ports(port, metrics_port, tls=certificates is not None))
         await stop.wait()

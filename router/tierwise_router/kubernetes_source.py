@@ -23,7 +23,7 @@ from tierwise.api.modelroute_status import BudgetStatus, LadderTier
 from tierwise.errors import Invalid
 from tierwise.kube import connection
 from tierwise.kube.client import KubernetesCluster
-from tierwise.kube.objects import CLIENTS, PROVIDERS, TLS, TLS_CERTIFICATE, TLS_KEY
+from tierwise.kube.objects import CLASSIFIER, CLASSIFIER_KEY, CLIENTS, PROVIDERS, TLS, TLS_CERTIFICATE, TLS_KEY
 from tierwise.kube.reflector import Reflector, Source
 from tierwise.kube.transport import ApiTransport
 from tierwise.observe.records import SERVICE_LABEL
@@ -196,7 +196,7 @@ def load(route: RouteObject, secrets: Path) -> Loaded:
     made = to_route(route, route.spec, tenants)
     folder = secrets / TLS
     tls = None if route.spec.tls is None else TLSFiles(folder / TLS_CERTIFICATE, folder / TLS_KEY)
-    return Loaded(made, read_keys(made, secrets), tls)
+    return Loaded(made, read_keys(made, secrets), tls, secrets)
 
 
 def to_route(route: RouteObject, spec: ModelRouteSpec, tenant_by_key_hash: Mapping[str, str]) -> values.Route:
@@ -207,7 +207,11 @@ def to_route(route: RouteObject, spec: ModelRouteSpec, tenant_by_key_hash: Mappi
         raise Invalid(f"the operator has not resolved the tier {missing[0]} of ModelRoute {route.key} yet")
     tiers = [_tier(ladder[ref.name], values.Use(ref.use)) for ref in spec.tiers]
     who = route_values.clients(tenant_by_key_hash, spec.clients.tenant_header)
-    return route_values.to_route(route.key.name, spec, tiers, who, routers=spec.replicas)
+    given = spec.policy.classifier
+    classifier = None
+    if given is not None:
+        classifier = values.ClassifierFile(f"{CLASSIFIER}/{CLASSIFIER_KEY}", given.quality_percent)
+    return route_values.to_route(route.key.name, spec, tiers, who, routers=spec.replicas, classifier=classifier)
 
 
 def _tier(tier: LadderTier, use: values.Use) -> values.RouteTier:

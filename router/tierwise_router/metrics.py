@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from tierwise.routing.route import Priority
 from tierwise_router.bodies import Bodies
+from tierwise_router.content_metrics import content_metrics
 from tierwise_router.record import Histogram
 from tierwise_router.router_state import RouterState
 
@@ -33,6 +34,7 @@ class RouterCollector(Collector):
         yield from self._money()
         yield from self._now()
         yield from self._state.shadows.collect()
+        yield from content_metrics(self._state)
         ledger = self._state.ledger
         yield _histogram(
             "first_token_seconds",

@@ -11,18 +11,19 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from tierwise.routing.conversation import Turn
 from tierwise.routing.cost import NOTHING, Usage, cost, estimate
 from tierwise.routing.failover import Failure, Next, Verdict, after_answer, after_failure
 from tierwise.routing.replica import Replica
-from tierwise.routing.request import RequestFacts
 from tierwise.routing.route import Priority
-from tierwise.routing.tier_choice import BUDGET, FALLBACK, SPILL, Candidate, TierChoice, choose_tiers
+from tierwise.routing.tier_choice import BUDGET, FALLBACK, SPILL, Candidate
 from tierwise_router import response_ids
 from tierwise_router.attempt import Attempt, End, Result
+from tierwise_router.choosing import RESPONSES, choose
 from tierwise_router.client_connection import Reply
 from tierwise_router.headers import own, request_bytes, to_upstream
 from tierwise_router.http_request import Request
-from tierwise_router.kept_responses import BOUND, choice_of_previous
+from tierwise_router.kept_responses import BOUND
 from tierwise_router.openai_error import ClientError
 from tierwise_router.purse import Hold
 from tierwise_router.record import Asked, Charge, Record
@@ -32,7 +33,6 @@ from tierwise_router.router_state import RouterState
 from tierwise_router.tier import QueueFull, QueueTimeout, Slot, Tier, Wish
 from tierwise_router.upstream import Connection, Pool, Server, UpstreamError
 
-_RESPONSES = "/v1/responses"
 _FORCED = frozenset({"/v1/chat/completions", "/v1/completions"})
 _PRIORITIES = {one.value: one for one in Priority}
 _MAYBE_BILLED = frozenset({Failure.DEADLINE, Failure.TIMEOUT, Failure.RESET})
@@ -56,6 +56,7 @@ class _Job:
     capped: bool = False
     kept_by: str = ""
     """The replica that keeps the response which this one continues: no other can."""
+    turn: Turn | None = None
 
     def wish(self, *, only: str = "") -> Wish:
         """What it wants of a tier."""
@@ -131,39 +132,10 @@ class Relay:
         raise job.error or busy(503, "no tier of this route can answer now", 10, "no_tier_ready")
 
     def _candidates(self, job: _Job) -> list[Candidate]:
-        state, record = self._state, job.record
-        wanted = state.rule_headers
-        facts = RequestFacts(
-            model=job.body.model,
-            prompt_tokens=job.shape.prompt_tokens,
-            max_tokens=job.shape.max_tokens,
-            tools=job.shape.tools,
-            images=job.shape.images,
-            response_format=job.shape.response_format,
-            stream=job.body.stream,
-            priority=job.priority,
-            headers={name: value for name in wanted if (value := job.request.header(name.encode())) is not None},
-            blocks=job.shape.blocks,
-        )
-        choice = choose_tiers(state.route, facts, state.saturated())
-        if not choice.candidates:
-            raise ClientError(
-                404, f"the model {job.body.model!r} does not exist on this route", code="model_not_found", param="model"
-            )
-        choice = self._of_previous(job) or choice
-        record.rule = choice.rule
-        first = choice.candidates[0]
-        wanted_tier = choice.candidates[1].tier if first.reason == SPILL else first.tier
-        state.tiers[wanted_tier.name].counts.want(spilled=first.reason == SPILL)
-        return list(choice.candidates)
-
-    def _of_previous(self, job: _Job) -> TierChoice | None:
-        """Where the response that this one continues was made, if that is known."""
-        previous = job.body.values.get("previous_response_id") if job.request.path == _RESPONSES else None
-        if not isinstance(previous, str):
-            return None
-        choice, job.kept_by = choice_of_previous(self._state, previous, job.record.tenant)
-        return choice
+        chosen = choose(self._state, job.request, job.body, job.shape, job.priority, job.record.tenant)
+        job.kept_by, job.turn = chosen.kept_by, chosen.turn
+        job.record.rule = chosen.tiers.rule
+        return list(chosen.tiers.candidates)
 
     def _hold(self, job: _Job, tier: Tier, reason: str) -> Hold | None:
         """The money for one attempt at a tier, or None with the reason in `job.error`."""
@@ -305,7 +277,7 @@ class Relay:
     def _request_bytes(self, job: _Job, tier: Tier, replica: Replica, server: Server) -> bytes:
         headers = to_upstream(job.request.headers, private=self._state.private_headers, external=tier.spec.external)
         name = None
-        if job.request.path == _RESPONSES and not tier.spec.external:
+        if job.request.path == RESPONSES and not tier.spec.external:
             name = response_ids.name(tier.spec.name, replica.key, job.record.tenant, self._state.clocks.chance())
         body = job.body.upstream(tier.spec.model, self._forces_usage(job), name)
         if job.record.trace is not None:
@@ -339,7 +311,10 @@ class Relay:
         replica = slot.pick.replica
         if result.usage is not None and not tier.spec.external:
             tier.index.correct(replica.key, slot.pick.matched, result.usage.cached_input)
-        if job.request.path == _RESPONSES and result.response_id and not response_ids.mark_of(result.response_id):
+        if job.turn is not None and result.end is End.ANSWERED:
+            usage = result.usage or Usage(job.shape.prompt_tokens, output=result.output_events)
+            self._state.content.answered(job.turn, tier.spec.name, usage, self._state.monotonic())
+        if job.request.path == RESPONSES and result.response_id and not response_ids.mark_of(result.response_id):
             self._state.remember(result.response_id, tier.spec.name, replica.key, job.record.tenant)
 
     def _judge(self, job: _Job, tier: Tier, replica: Replica, result: Result) -> Verdict | None:

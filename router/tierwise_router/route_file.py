@@ -18,9 +18,9 @@ from pydantic import Field, StringConstraints, ValidationError
 from tierwise.api.base import Model, Money
 from tierwise.api.external import TokenPrices
 from tierwise.api.modelroute import (
+    CommonPolicy,
     HeaderName,
     ModelName,
-    Policy,
     Queue,
     RouteBudget,
     RouteDeadlines,
@@ -81,6 +81,19 @@ class FileTLS(Model):
     key_file: str = Field(description="PEM, without a pass phrase.")
 
 
+class FileClassifier(Model):
+    """A classifier that was trained with `tierwise train` on labels of this route; read again when it changes."""
+
+    file: str = Field(description="classifier.bin; a relative path begins at the route's file.")
+    quality_percent: int = Field(default=95, ge=50, le=100)
+
+
+class FilePolicy(CommonPolicy):
+    """Which tier answers a request that names the route and no tier."""
+
+    classifier: FileClassifier | None = None
+
+
 class RouteFile(Model):
     """A route."""
 
@@ -88,7 +101,9 @@ class RouteFile(Model):
     model_names: list[ModelName] = Field(default_factory=list, max_length=16)
     direct_access: bool = True
     tiers: list[FileTier] = Field(min_length=1, max_length=8)
-    policy: Policy = Policy()
+    policy: FilePolicy = FilePolicy()
+    conversation: Literal["Stay", "Free"] = "Stay"
+    reference_tier: TierName | None = None
     overflow: RouteOverflow = RouteOverflow()
     queue: Queue = Queue()
     deadlines: RouteDeadlines = RouteDeadlines()
@@ -119,7 +134,7 @@ def load(path: Path) -> Loaded:
     base = path.parent
     route = to_route(file, _tenants(file, base))
     tls = None if file.tls is None else TLSFiles(base / file.tls.certificate_file, base / file.tls.key_file)
-    return Loaded(route, read_keys(route, base), tls)
+    return Loaded(route, read_keys(route, base), tls, base)
 
 
 def key_files(route: values.Route) -> list[str]:
@@ -134,7 +149,14 @@ def to_route(file: RouteFile, tenant_by_key_hash: Mapping[str, str]) -> values.R
         if wanted in overflow:
             raise Invalid(f"policy names tier {wanted!r}, whose use Overflow is only for what spills or falls back")
     who = route_values.clients(tenant_by_key_hash, file.clients.tenant_header)
-    return route_values.to_route(file.name, file, [_tier(tier) for tier in file.tiers], who, routers=file.routers)
+    tiers = [_tier(tier) for tier in file.tiers]
+    return route_values.to_route(
+        file.name, file, tiers, who, routers=file.routers, classifier=_classifier(file.policy.classifier)
+    )
+
+
+def _classifier(given: FileClassifier | None) -> values.ClassifierFile | None:
+    return None if given is None else values.ClassifierFile(given.file, given.quality_percent)
 
 
 def _tier(tier: FileTier) -> values.RouteTier:

@@ -12,7 +12,7 @@ from typing import Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tierwise.api.external import TokenPrices
-from tierwise.api.modelroute import Policy, Queue, RouteBudget, RouteDeadlines, RouteOverflow, RouteRule
+from tierwise.api.modelroute import CommonPolicy, Queue, RouteBudget, RouteDeadlines, RouteOverflow, RouteRule
 from tierwise.errors import Invalid
 from tierwise.routing import route as values
 from tierwise_router.upstream import Server
@@ -32,8 +32,18 @@ class RouteText(Protocol):
         ...
 
     @property
-    def policy(self) -> Policy:
+    def policy(self) -> CommonPolicy:
         """Which tier answers."""
+        ...
+
+    @property
+    def conversation(self) -> str:
+        """Whether a conversation keeps its tier: Stay or Free."""
+        ...
+
+    @property
+    def reference_tier(self) -> str | None:
+        """What quality and savings are measured against."""
         ...
 
     @property
@@ -64,11 +74,12 @@ def to_route(
     clients: values.Clients,
     *,
     routers: int = 1,
+    classifier: values.ClassifierFile | None = None,
 ) -> values.Route:
     """The route over these tiers. Raises Invalid where its parts do not fit together.
 
     `routers`: how many of them serve it without talking to each other. Each gets an equal share of what spilling may
-    cost."""
+    cost. `classifier`: the one that the policy names, wherever its file is here."""
     tiers = [replace(tier, routers=routers) for tier in tiers]
     for tier in tiers:
         for url in (*tier.urls, *([tier.provider.base_url] if tier.provider is not None else [])):
@@ -83,7 +94,8 @@ def to_route(
     default = said.policy.default_tier or always
     if default is None:
         raise Invalid("every tier has use Overflow; one must have use Always")
-    for wanted in [default, *(rule.tier for rule in said.policy.rules)]:
+    reference = said.reference_tier
+    for wanted in [default, *(rule.tier for rule in said.policy.rules), *([reference] if reference else [])]:
         if wanted not in names:
             raise Invalid(f"there is no tier {wanted!r}; the tiers are {', '.join(names)}")
     if said.overflow.stop_percent > said.overflow.start_percent:
@@ -109,6 +121,7 @@ def to_route(
         ),
         budget=_budget(said.budget),
         clients=clients,
+        content=_content(said, classifier),
     )
 
 
@@ -125,6 +138,20 @@ def rates(prices: TokenPrices) -> values.TokenRates:
         cached_input=ordinary if prices.cached_input is None else Decimal(prices.cached_input),
         cache_write=ordinary if prices.cache_write is None else Decimal(prices.cache_write),
         output=Decimal(prices.output),
+    )
+
+
+def _content(said: RouteText, classifier: values.ClassifierFile | None) -> values.Content:
+    if said.policy.type == "Classifier" and classifier is None:
+        raise Invalid("policy.type Classifier needs policy.classifier: the file that `tierwise train` writes")
+    if said.policy.type == "Cascade" and said.policy.cascade is None:
+        raise Invalid("policy.type Cascade needs policy.cascade; its fields have defaults, so `cascade: {}` will do")
+    return values.Content(
+        decider=values.Decider(said.policy.type),
+        shadow=said.policy.mode == "Shadow",
+        classifier=classifier,
+        reference_tier=said.reference_tier or "",
+        stay=said.conversation == "Stay",
     )
 
 

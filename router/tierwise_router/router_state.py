@@ -18,6 +18,7 @@ from tierwise.routing.route import Route, RouteTier, WhenSpent
 from tierwise.routing.saturation import Spill
 from tierwise.routing.tier_choice import Candidate
 from tierwise_router.attempt import Attempt
+from tierwise_router.content_routing import ContentRouting
 from tierwise_router.http_request import Request
 from tierwise_router.purse import Purse
 from tierwise_router.record import Ledger, Record
@@ -53,6 +54,7 @@ class RouterState:
     tracing: Tracing | None = None
     ledger: Ledger = field(default_factory=Ledger)
     shadows: ShadowCounts = field(default_factory=ShadowCounts)
+    content: ContentRouting = field(default_factory=ContentRouting)
     retries: RetryBudget = field(default_factory=RetryBudget)
     attempts: dict[Attempt, float] = field(default_factory=dict)
     rule_headers: frozenset[str] = frozenset()
@@ -90,6 +92,13 @@ class RouterState:
         """Whether a request that the budget forbids goes to a cheaper tier."""
         budget = self.route.budget
         return budget is not None and budget.when_spent is WhenSpent.CHEAPER_TIER
+
+    @property
+    def reference_share(self) -> float | None:
+        """Percent of the requests decided by content that go to the reference tier; None without a classifier in use.
+        `content.quality` and `content.pressure` steer it, and the threshold follows."""
+        share = self.content.share
+        return None if share is None else share.applied
 
     def model_names(self) -> list[str]:
         """What a client may ask for: the route's names, then its tiers'."""

@@ -25,11 +25,12 @@ class TLSFiles:
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """A route, and the keys of its providers by the file that holds each. `tls` None: the endpoint speaks plain HTTP;
-    this counts at the start of the process only."""
+    this counts at the start of the process only, and so does `base`, where relative names of files begin."""
 
     route: values.Route
     keys: Mapping[str, str]
     tls: TLSFiles | None = None
+    base: Path = Path()
 
 
 class RouteSource(Protocol):

@@ -51,7 +51,27 @@ class RouteRule(Model):
     tier: TierName = Field(description="The tier that answers; one with use Always.")
 
 
-class Policy(Model):
+class CommonPolicy(Model):
+    """Which tier answers a request that names the route and no tier: what a file and a ModelRoute say alike."""
+
+    type: Literal["Rules", "Classifier", "Cascade"] = Field(
+        default="Rules",
+        description="What decides where no rule does: Rules (the default tier), Classifier (the prompt), Cascade (the "
+        "first tokens of the cheap tier's answer).",
+    )
+    mode: Literal["Act", "Shadow"] = Field(
+        default="Act",
+        description="Shadow: classifier and cascade decide and are counted, and the default tier answers.",
+    )
+    cascade: CascadePolicy | None = Field(default=None, description="For type Cascade.")
+    default_tier: TierName | None = Field(
+        default=None,
+        description="Answers what no rule sends elsewhere; a tier with use Always. Default: the first of these.",
+    )
+    rules: list[RouteRule] = Field(default_factory=list, max_length=32, description="Tried in order.")
+
+
+class Policy(CommonPolicy):
     """Which tier answers a request that names the route and no tier."""
 
     cel = (
@@ -67,22 +87,7 @@ class Policy(Model):
         ),
     )
 
-    type: Literal["Rules", "Classifier", "Cascade"] = Field(
-        default="Rules",
-        description="What decides where no rule does: Rules (the default tier), Classifier (the prompt), Cascade (the "
-        "first tokens of the cheap tier's answer).",
-    )
-    mode: Literal["Act", "Shadow"] = Field(
-        default="Act",
-        description="Shadow: classifier and cascade decide and are counted, and the default tier answers.",
-    )
     classifier: ClassifierPolicy | None = Field(default=None, description="For type Classifier.")
-    cascade: CascadePolicy | None = Field(default=None, description="For type Cascade.")
-    default_tier: TierName | None = Field(
-        default=None,
-        description="Answers what no rule sends elsewhere; a tier with use Always. Default: the first of these.",
-    )
-    rules: list[RouteRule] = Field(default_factory=list, max_length=32, description="Tried in order.")
 
 
 class RouteOverflow(Model):
@@ -229,12 +234,14 @@ class ModelRouteSpec(Model):
     policy: Policy = Field(default_factory=Policy, description="Which tier answers a request.")
     conversation: Literal["Stay", "Free"] = Field(
         default="Stay",
-        description="Stay: a conversation never changes its tier inside a tool loop, and else only where that saves "
-        "more than the cached prompt that it gives up. Free: every request is decided alone.",
+        description="Stay: a conversation never changes its tier inside a tool loop. Between turns it goes to a dearer "
+        "tier where the policy asks for it, and to a cheaper one only where that saves more than the cached prompt "
+        "that it gives up. Free: every request is decided alone.",
     )
     reference_tier: TierName | None = Field(
         default=None,
-        description="The tier that quality and savings are measured against. Default: the last with use Always.",
+        description="The tier that quality and savings are measured against; a classifier must have been trained "
+        "against it. Default: the last with use Always.",
     )
     quality: RouteQuality | None = Field(
         default=None, description="Quality measured while the route runs. Unset: it is not measured."

@@ -31,9 +31,10 @@ ROUTER_CHILDREN = {
 }
 # What was rendered, as a digest: a field that is no longer rendered shows here and nowhere else.
 RENDERED = "tierwise.io/rendered"
-# Where a router finds the keys of providers and the hashes of client keys, below its folder of secrets.
+# Where a router finds the keys of providers, the hashes of client keys and the weights of a classifier.
 ROUTER_SECRETS = "/etc/tierwise"
 PROVIDERS, CLIENTS, TLS = "providers", "clients", "tls"
+CLASSIFIER, CLASSIFIER_KEY = "classifier", "classifier.bin"  # the folder, and the entry of the ConfigMap
 TLS_CERTIFICATE, TLS_KEY = "tls.crt", "tls.key"  # the entries of a Secret of type kubernetes.io/tls
 
 AUTOSCALER_CLASS = "serving.kserve.io/autoscalerClass"

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 ACCEPTED, PROVISIONED, METRICS_AVAILABLE = "Accepted", "Provisioned", "MetricsAvailable"
 SCALING_ACTIVE, SCALING_LIMITED, READY = "ScalingActive", "ScalingLimited", "Ready"
 CONDITION_TYPES = (ACCEPTED, PROVISIONED, METRICS_AVAILABLE, SCALING_ACTIVE, SCALING_LIMITED, READY)
+CLASSIFIER_READY = "ClassifierReady"
+ROUTE_CONDITION_TYPES = (CLASSIFIER_READY,)
+"""Those that only a route has."""
 
 
 @dataclass(frozen=True, slots=True)

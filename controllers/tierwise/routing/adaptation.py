@@ -102,9 +102,9 @@ def _too_low(
     found = of_route(answers, seen)
     if found.upper >= target:
         return None
-    # That it is too low is sure. How much is needed is not: the middle of what is known reaches the target with few
-    # moves, were all cheaper answers as good as now; in fact the worst of them are those that go.
-    middle = min(answers.value, 1 - 1e-9)
+    # That it is too low is sure, by how much is not: a bad week looks worse than it is. Halfway to the bound, the target
+    # is reached with few moves, were all cheaper answers as good as now; in fact the worst of them are those that go.
+    middle = min((answers.value + answers.upper) / 2, 1 - 1e-9)
     enough = 100 * (target - middle) / (1 - middle)
     points = STEP * max(1, math.ceil((enough - share) / STEP))
     return Move(min(points, 100 - int(share)), found, days)

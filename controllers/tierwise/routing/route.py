@@ -163,6 +163,37 @@ class Clients:
     priority_header: str = "x-tierwise-priority"
 
 
+class Decider(Enum):
+    """What decides about a request that no rule matches."""
+
+    RULES = "Rules"
+    """Nothing more: the default tier."""
+    CLASSIFIER = "Classifier"
+    CASCADE = "Cascade"
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifierFile:
+    """Where the weights of a classifier are, and which quality is wanted, in percent of the reference tier's."""
+
+    file: str
+    quality_percent: int = 95
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """How the content of a request chooses its tier. `shadow`: what it would choose is counted, and not done.
+
+    `reference_tier` is the tier that quality is measured against; empty where the route does not say it. `stay`: a
+    conversation changes its tier only where `tierwise.routing.conversation` allows it."""
+
+    decider: Decider = Decider.RULES
+    shadow: bool = False
+    classifier: ClassifierFile | None = None
+    reference_tier: str = ""
+    stay: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """One endpoint over `tiers`, cheapest first. `default_tier` answers what no rule sends elsewhere."""
@@ -178,6 +209,7 @@ class Route:
     deadlines: Deadlines = Deadlines()
     budget: Budget | None = None
     clients: Clients = Clients()
+    content: Content = Content()
 
     def tier(self, name: str) -> RouteTier | None:
         """The tier of that name."""

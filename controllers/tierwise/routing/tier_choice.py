@@ -1,9 +1,10 @@
 """Chooses the tiers that may answer a request, in the order in which they are tried.
 
-The first is what the model's name, a rule or the default says. Then come the dearer tiers of the ladder, since whoever
-can answer a hard request can answer an easy one; a cheaper tier never stands in for a dearer one unless a spent budget
-says so. Who asks for a tier by its own name gets that tier or an error: a name is a promise. A tier with use Overflow
-comes first only when the others are full or too short.
+The first is what the model's name, a rule, the content or the default says. Then come the dearer tiers of the ladder,
+since whoever can answer a hard request can answer an easy one; a cheaper tier never stands in for a dearer one unless a
+spent budget says so. Who asks for a tier by its own name gets that tier or an error: a name is a promise. A tier with
+use Overflow comes first only when the others are full or too short. A tool loop stays where it is, before all of that
+but a name.
 """
 
 from __future__ import annotations
@@ -22,6 +23,19 @@ SPILL = "Spill"
 FALLBACK = "Fallback"
 BUDGET = "Budget"
 PREVIOUS_RESPONSE = "PreviousResponse"
+CLASSIFIED = "Classified"
+CONVERSATION = "Conversation"
+
+
+@dataclass(frozen=True, slots=True)
+class ContentChoice:
+    """The tier that the content of a request asks for, and why: `CLASSIFIED` or `CONVERSATION`.
+
+    `bound`: the request is one step of a tool loop, and no rule and no queue moves it to another model."""
+
+    tier: str
+    reason: str
+    bound: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +54,24 @@ class TierChoice:
     rule: str = ""
 
 
-def choose_tiers(route: Route, facts: RequestFacts, saturated: Mapping[str, bool] | None = None) -> TierChoice:
+def choose_tiers(
+    route: Route,
+    facts: RequestFacts,
+    saturated: Mapping[str, bool] | None = None,
+    content: ContentChoice | None = None,
+) -> TierChoice:
     """The order in which tiers are tried. `saturated` says, by name, which tiers are full (`Spill`). Where the first is
-    full, the next one that is not comes before it; the others stay, since a queue is better than an error."""
+    full, the next one that is not comes before it; the others stay, since a queue is better than an error.
+
+    `content` counts where no rule matches, and one that is bound before any rule. The tiers behind a bound one are
+    those that would have been tried without it: where its tier cannot answer, another answer is better than none."""
     full = saturated or {}
     if facts.model not in route.model_names:
         direct = route.tier(facts.model) if route.direct_access else None
         return TierChoice(() if direct is None else (Candidate(direct, DIRECT),))
-    start, reason, rule = _first(route, facts)
+    if content is not None and content.bound:
+        return _bound(route, facts, content, choose_tiers(route, facts, full))
+    start, reason, rule = _first(route, facts, content)
     wanted = [Candidate(start, reason)]
     index = route.tiers.index(start)
     wanted += [Candidate(tier, FALLBACK) for tier in route.tiers[index + 1 :]]
@@ -60,22 +84,52 @@ def choose_tiers(route: Route, facts: RequestFacts, saturated: Mapping[str, bool
     return TierChoice((spilled, *rest), rule)
 
 
-def _first(route: Route, facts: RequestFacts) -> tuple[RouteTier, str, str]:
+def _bound(route: Route, facts: RequestFacts, content: ContentChoice, otherwise: TierChoice) -> TierChoice:
+    """One step of a tool loop: the tier that made the calls goes on, unless it is gone or its context too short."""
+    kept = route.tier(content.tier)
+    if kept is None or not _fits(kept, facts):
+        return otherwise
+    first = Candidate(kept, content.reason if kept.use is Use.ALWAYS else SPILL)  # what spills has a cap
+    rest = (Candidate(one.tier, FALLBACK) for one in otherwise.candidates if one.tier is not kept)
+    return TierChoice((first, *rest))
+
+
+def rule_of(route: Route, facts: RequestFacts) -> tuple[Rule, RouteTier] | None:
+    """The first rule that matches and whose tier takes requests, and that tier."""
     for rule in route.rules:
         tier = route.tier(rule.tier)
         if tier is not None and tier.use is Use.ALWAYS and matches(rule, facts):
-            return tier, RULE, rule.name
+            return rule, tier
+    return None
+
+
+def default_tier(route: Route) -> RouteTier | None:
+    """The tier that answers what nothing else sends elsewhere; None where all tiers have use Overflow."""
     always = [one for one in route.tiers if one.use is Use.ALWAYS]
-    if not always:  # nothing to fall back from, but the route still answers
+    return next((one for one in always if one.name == route.default_tier), always[0] if always else None)
+
+
+def _first(route: Route, facts: RequestFacts, content: ContentChoice | None) -> tuple[RouteTier, str, str]:
+    ruled = rule_of(route, facts)
+    if ruled is not None:
+        return ruled[1], RULE, ruled[0].name
+    if content is not None and (tier := route.tier(content.tier)) is not None and tier.use is Use.ALWAYS:
+        return tier, content.reason, ""
+    default = default_tier(route)
+    if default is None:  # nothing to fall back from, but the route still answers
         return route.tiers[0], FALLBACK, ""
-    return next((one for one in always if one.name == route.default_tier), always[0]), DEFAULT, ""
+    return default, DEFAULT, ""
+
+
+def _fits(tier: RouteTier, facts: RequestFacts) -> bool:
+    """Whether its context is long enough for prompt and answer; an answer without a bound needs one token."""
+    return tier.context_length is None or facts.prompt_tokens + (facts.max_tokens or 1) <= tier.context_length
 
 
 def _fitting(candidates: list[Candidate], facts: RequestFacts) -> list[Candidate]:
     """Without the tiers whose context is too short for prompt and answer; all of them when none is long enough, for the
     engine knows the exact number of tokens and says so."""
-    need = facts.prompt_tokens + (facts.max_tokens or 1)
-    fitting = [one for one in candidates if one.tier.context_length is None or need <= one.tier.context_length]
+    fitting = [one for one in candidates if _fits(one.tier, facts)]
     if not fitting or fitting[0] is candidates[0]:
         return fitting or candidates
     longer = next((one for one in fitting if one.tier.use is Use.ALWAYS), None)

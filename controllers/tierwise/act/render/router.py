@@ -5,6 +5,7 @@ the routers read by themselves: policy, limits, tiers and money they take from t
 is kept beside it in the pod, so that a container that starts again goes on with the lease of its pod.
 
 Secrets are mounted, not read: a missing one keeps the new pods from starting, which shows, while the old ones serve on.
+The ConfigMap of a classifier is mounted too, and may be missing: then the rules decide, and a condition says so.
 
 The role of a RoleBinding can never be changed, so its name has the ClusterRole's in it.
 """
@@ -21,6 +22,8 @@ from tierwise.api.base import API_VERSION
 from tierwise.api.modelroute import ModelRouteSpec
 from tierwise.api.modelroute_status import LadderTier
 from tierwise.kube.objects import (
+    CLASSIFIER,
+    CLASSIFIER_KEY,
     CLIENTS,
     DEPLOYMENTS,
     DISRUPTION_BUDGETS,
@@ -152,10 +155,10 @@ def _annotations(account: str) -> dict[str, str]:
 
 def _pod(parts: RouterParts) -> Manifest:
     route, spec, pod = parts.route, parts.spec, parts.pod
-    secrets = _secrets(spec, parts.ladder)
+    mounted = _mounted(spec, parts.ladder)
     rendered: Manifest = {
         "automountServiceAccountToken": True,
-        "containers": [_container(route, spec, secrets, pod)],
+        "containers": [_container(route, spec, mounted, pod)],
         "enableServiceLinks": False,
         "securityContext": {
             "fsGroup": USER,
@@ -174,7 +177,7 @@ def _pod(parts: RouterParts) -> Manifest:
                 "whenUnsatisfiable": "ScheduleAnyway",
             }
         ],
-        "volumes": [{"emptyDir": {}, "name": "tmp"}, *(volume for volume, _ in secrets)],
+        "volumes": [{"emptyDir": {}, "name": "tmp"}, *(volume for volume, _ in mounted)],
     }
     if pod.pull_secrets:
         rendered["imagePullSecrets"] = [{"name": name} for name in pod.pull_secrets]
@@ -182,11 +185,11 @@ def _pod(parts: RouterParts) -> Manifest:
 
 
 def _container(
-    route: RouteObject, spec: ModelRouteSpec, secrets: Sequence[tuple[Manifest, str]], pod: RouterPod
+    route: RouteObject, spec: ModelRouteSpec, mounted: Sequence[tuple[Manifest, str]], pod: RouterPod
 ) -> Manifest:
     alive = {"httpGet": {"path": "/healthz", "port": "metrics", "scheme": "HTTP"}, "timeoutSeconds": 5}
     ready = {"httpGet": {"path": "/readyz", "port": "metrics", "scheme": "HTTP"}, "timeoutSeconds": 5}
-    mounts = [{"mountPath": path, "name": volume["name"], "readOnly": True} for volume, path in secrets]
+    mounts = [{"mountPath": path, "name": volume["name"], "readOnly": True} for volume, path in mounted]
     return {
         "args": [
             "router",
@@ -225,8 +228,9 @@ def _container(
     }
 
 
-def _secrets(spec: ModelRouteSpec, ladder: Sequence[LadderTier]) -> list[tuple[Manifest, str]]:
-    """The volumes of Secrets, each with where it is mounted: of a provider's Secret only the key that is needed."""
+def _mounted(spec: ModelRouteSpec, ladder: Sequence[LadderTier]) -> list[tuple[Manifest, str]]:
+    """The volumes of Secrets and of a classifier, each with where it is mounted: of a provider's Secret only the key
+    that is needed."""
     found: list[tuple[Manifest, str]] = []
     for tier in ladder:
         if tier.provider is not None:
@@ -246,6 +250,13 @@ def _secrets(spec: ModelRouteSpec, ladder: Sequence[LadderTier]) -> list[tuple[M
         found.append(
             ({"name": TLS, "secret": {"items": items, "secretName": spec.tls.secret_name}}, f"{ROUTER_SECRETS}/{TLS}")
         )
+    if spec.policy.classifier is not None:
+        weights = {
+            "items": [{"key": CLASSIFIER_KEY, "path": CLASSIFIER_KEY}],
+            "name": spec.policy.classifier.config_map_name,
+            "optional": True,
+        }
+        found.append(({"configMap": weights, "name": CLASSIFIER}, f"{ROUTER_SECRETS}/{CLASSIFIER}"))
     return found
 
 

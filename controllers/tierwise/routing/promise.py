@@ -1,0 +1,70 @@
+"""Finds the smallest share of requests for the large tier with which a quality can be promised.
+
+A threshold that merely reaches the quality on the labels at hand keeps it on new requests about every second time: it
+was chosen because it looked good. Fixed-sequence testing (Learn then Test: Angelopoulos et al., arXiv 2110.01052) walks
+from "all requests go to the large tier" downwards in fixed steps and stops at the first share that the labels do not
+support with 90 % confidence. The order is fixed before the labels are seen, so every step may use the whole confidence.
+
+The scores must not come from a classifier that has seen the same labels (out-of-fold scores are fine). The promise
+holds for requests like the labelled ones, and for no others.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+STEP_PERCENT = 2
+SHARES = tuple(range(100, -1, -STEP_PERCENT))
+"""Percent, in the order in which they are tried."""
+ONE_SIDED_90 = 1.2816
+"""The 90 % quantile of the normal distribution."""
+
+Outcomes = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One share that was tried: percent of the reference's right answers that are kept there by the labels, the value
+    that is exceeded with 90 % confidence, and whether the promise stands."""
+
+    share_percent: int
+    quality_percent: float
+    lower_percent: float
+    kept: bool
+
+
+def curve(scores: Outcomes, small: Outcomes, large: Outcomes, quality_percent: float) -> tuple[Step, ...]:
+    """Every share of `SHARES`, from all requests down to none.
+
+    `scores`, and whether each tier answered right (0 or 1), are arrays of one length, at least 2. The quality at a
+    share is a ratio, right answers of the mix by right answers of the large tier, and its bound the one of the
+    differences Z = mix − ratio · large (the delta method). A share keeps the promise if it and all shares above it have
+    mean(Z) − 1.28 · sd(Z) / √n ≥ 0 with Z = mix − quality · large."""
+    order = np.argsort(-scores, kind="stable")
+    best, cheap = large[order], small[order]
+    n = scores.size
+    steps, unbroken = [], True
+    for share in SHARES:
+        taken = n * share // 100
+        mix = np.concatenate((best[:taken], cheap[taken:]))
+        unbroken = unbroken and lower_mean(mix - quality_percent / 100 * best) >= 0
+        ratio = float(mix.mean() / best.mean()) if best.any() else 1.0
+        spread = float(np.std(mix - ratio * best, ddof=1)) / math.sqrt(n)
+        lower = ratio - ONE_SIDED_90 * spread / float(best.mean()) if best.any() else 0.0
+        steps.append(Step(share, 100 * ratio, 100 * lower, unbroken))
+    return tuple(steps)
+
+
+def promised_share(steps: tuple[Step, ...]) -> int | None:
+    """The smallest share of a `curve` that keeps the promise; None where not even all requests would show it."""
+    kept = [step.share_percent for step in steps if step.kept]
+    return min(kept) if kept else None
+
+
+def lower_mean(values: Outcomes) -> float:
+    """The value that the mean exceeds with 90 % confidence, by the normal approximation (at least 2 values)."""
+    return float(values.mean()) - ONE_SIDED_90 * float(np.std(values, ddof=1)) / math.sqrt(values.size)
