@@ -22,6 +22,7 @@ from tierwise_router.content_routing import ContentRouting
 from tierwise_router.http_request import Request
 from tierwise_router.purse import Purse
 from tierwise_router.record import Ledger, Record
+from tierwise_router.sampler import Sampler
 from tierwise_router.shadow_counts import ShadowCounts
 from tierwise_router.tier import Tier
 from tierwise_router.tracing import Tracing
@@ -59,10 +60,14 @@ class RouterState:
     attempts: dict[Attempt, float] = field(default_factory=dict)
     rule_headers: frozenset[str] = frozenset()
     private_headers: frozenset[bytes] = frozenset()
+    sampler: Sampler = field(init=False)
     _spills: dict[str, Spill] = field(default_factory=dict)
     _saturated: dict[str, bool] = field(default_factory=dict)
     _saturated_at: float = float("-inf")
     _owners: OrderedDict[str, tuple[str, str, str]] = field(default_factory=OrderedDict)
+
+    def __post_init__(self) -> None:
+        self.sampler = Sampler(self.shadows, lambda: self.route)
 
     @classmethod
     def of(cls, route: Route, clocks: Clocks, purse: Purse, keys: dict[str, str] | None = None) -> RouterState:

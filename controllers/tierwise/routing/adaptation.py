@@ -2,7 +2,7 @@
 
 Following the measured value would move the share every other day, since it is mostly chance. So a share is raised only
 where even the upper bound is below what is promised, over the last 2, 4, 7 or 14 days: a large loss shows in the first,
-a small one in the last. It is lowered by one step, after a week, where the lower bound at that smaller share is still
+a small one in the last. It is lowered by one step, after a week (two where it was raised before), where the lower bound at that smaller share is still
 above the promise. For that the requests of that step are asked of a cheaper tier in the background as well: without
 them nobody knows how it would answer.
 """
@@ -19,6 +19,7 @@ STEP = 5
 """Percentage points."""
 WINDOWS = (2, 4, 7, 14)
 LOOSEN_DAYS = 7
+LOOSEN_DAYS_AFTER_TIGHTENING = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +51,14 @@ class Day:
 class Evidence:
     """What a decision is made from. `days`: the oldest first, none from before the last change. `whole`: so many days
     have passed since that. `again`: verdicts on second answers of the reference tier. `run`: verdicts since an alarm's
-    change, None without an alarm."""
+    change, None without an alarm. `tightened`: the last change raised the share."""
 
     days: Sequence[Day]
     whole: int
     again: Tally = Tally()
     audit: Audit = PERFECT
     run: Tally | None = None
+    tightened: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +94,7 @@ def _tighter(evidence: Evidence, target: float, share: float) -> Move | None:
     return found
 
 
-def _too_low(
-    cheap: Tally, seen: float, days: int, evidence: Evidence, wanted: tuple[float, float]
-) -> Move | None:
+def _too_low(cheap: Tally, seen: float, days: int, evidence: Evidence, wanted: tuple[float, float]) -> Move | None:
     target, share = wanted
     if not cheap.count or share >= 100:
         return None
@@ -111,7 +111,8 @@ def _too_low(
 
 
 def _looser(evidence: Evidence, target: float, share: float) -> Move | None:
-    if evidence.whole < LOOSEN_DAYS or evidence.run is not None or share < STEP:
+    wait = LOOSEN_DAYS_AFTER_TIGHTENING if evidence.tightened else LOOSEN_DAYS
+    if evidence.whole < wait or evidence.run is not None or share < STEP:
         return None
     total = _sum(evidence.days)
     if not total.cheap.count or not total.margin.count:

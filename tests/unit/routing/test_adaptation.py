@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 
@@ -96,7 +97,9 @@ class World:
             shares.append(self.share)
             kept = [*kept, self.day(chance, one)][-14:]
             whole += 1
-            found = next_move(Evidence(kept, whole, PERFECT_AGAIN), TARGET, self.share)
+            raised = bool(self.moves) and self.moves[-1].points > 0
+            evidence = Evidence(kept, whole, PERFECT_AGAIN, tightened=raised)
+            found = next_move(evidence, TARGET, self.share)
             if found is not None:
                 self.moves.append(found)
                 self.share += found.points
@@ -106,7 +109,7 @@ class World:
     @property
     def reversals(self) -> int:
         signs = [move.points > 0 for move in self.moves]
-        return sum(a != b for a, b in zip(signs, signs[1:], strict=False))
+        return sum(a != b for a, b in pairwise(signs))
 
 
 CALM = [0.0] * 60

@@ -6,6 +6,7 @@ import math
 import random
 from collections import deque
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -181,5 +182,5 @@ def test_a_doubled_load_at_the_cap_settles_and_comes_back(delay: int, known: boo
         assert max(doubled[after:]) - min(doubled[after:]) <= SWING
         assert max(queues[CALM + 300 : CALM + DOUBLED]) < 100, "the queue that grew is drained"
         back = shares[CALM + DOUBLED :]
-        assert max(b - a for a, b in zip(back, back[1:], strict=False)) <= RISE_PER_SECOND + 1e-9
+        assert max(b - a for a, b in pairwise(back)) <= RISE_PER_SECOND + 1e-9
         assert min(back[-60:]) > 35, "it comes back"
