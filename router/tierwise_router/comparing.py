@@ -1,9 +1,9 @@
 """Compares sampled answers with those of the reference tier, in the background, and counts what a judge says.
 
-An answer of a cheaper tier is asked again of the reference tier. Some requests that the reference tier answered are asked
-of the cheaper tier, above all those that a share which is one step smaller would send there: without them nobody knows
-whether the share could be smaller. And for some the reference tier is asked twice, since it does not always match itself.
-A sample that cannot be compared now waits; nothing about it reaches a log.
+An answer of a cheaper tier is asked again of the reference tier. Some requests that the reference tier answered are
+asked of the cheaper tier, above all those that a share which is one step smaller would send there: without them nobody
+knows whether the share could be smaller. And for some the reference tier is asked twice, since it does not always match
+itself. A sample that cannot be compared now waits; nothing about it reaches a log.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Chooses which answers are compared with the reference tier later, and keeps them until then.
 
-Chosen is by a salted hash of the request's id, before anything is known of the load: whoever skipped samples while it is
-busy would measure the quality of quiet hours. What cannot be compared yet waits. When too much waits, those go whose
+Chosen is by a salted hash of the request's id, before anything is known of the load: whoever skipped samples while it
+is busy would measure the quality of quiet hours. What cannot be compared yet waits. When too much waits, those go whose
 hashes are largest, which is chance again. Prompts and answers are held in memory only, and only until they are judged.
 """
 

@@ -1,7 +1,8 @@
 """Counts what the comparisons in the background have found and cost, and shows it to Prometheus.
 
 Every verdict is a counter, so that the operator adds up what all routers have seen and a router that ends takes nothing
-along. The moments of the output tokens of pairs are kept whole: the ratio of two sums and its interval follow from them.
+along. The moments of the output tokens of pairs are kept whole: the ratio of two sums and its interval follow from
+them.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 Following the measured value would move the share every other day, since it is mostly chance. So a share is raised only
 where even the upper bound is below what is promised, over the last 2, 4, 7 or 14 days: a large loss shows in the first,
-a small one in the last. It is lowered by one step, after a week (two where it was raised before), where the lower bound at that smaller share is still
-above the promise. For that the requests of that step are asked of a cheaper tier in the background as well: without
-them nobody knows how it would answer.
+a small one in the last. It is lowered by one step, after a week (two where it was raised before), where the lower bound
+at that smaller share is still above the promise. For that the requests of that step are asked of a cheaper tier in the
+background as well: without them nobody knows how it would answer.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tierwise.routing.quality import PERFECT, Audit, Interval, Tally, of_route, one_step_looser, parity
+from tierwise.routing.quality import NONE, PERFECT, Audit, Interval, Tally, of_route, one_step_looser, parity
 
 STEP = 5
 """Percentage points."""
@@ -28,8 +28,8 @@ class Day:
     which is one step smaller would send them. `sampled` requests were chosen, `reference` of them had been answered by
     the reference tier."""
 
-    cheap: Tally = Tally()
-    margin: Tally = Tally()
+    cheap: Tally = NONE
+    margin: Tally = NONE
     sampled: int = 0
     reference: int = 0
 
@@ -55,7 +55,7 @@ class Evidence:
 
     days: Sequence[Day]
     whole: int
-    again: Tally = Tally()
+    again: Tally = NONE
     audit: Audit = PERFECT
     run: Tally | None = None
     tightened: bool = False
@@ -102,8 +102,8 @@ def _too_low(cheap: Tally, seen: float, days: int, evidence: Evidence, wanted: t
     found = of_route(answers, seen)
     if found.upper >= target:
         return None
-    # That it is too low is sure, by how much is not: a bad week looks worse than it is. Halfway to the bound, the target
-    # is reached with few moves, were all cheaper answers as good as now; in fact the worst of them are those that go.
+    # That it is too low is sure, by how much is not: a bad week looks worse than it is. Halfway to the bound few moves
+    # reach the target, were all cheaper answers as good as now; in fact the worst of them are those that go.
     middle = min((answers.value + answers.upper) / 2, 1 - 1e-9)
     enough = 100 * (target - middle) / (1 - middle)
     points = STEP * max(1, math.ceil((enough - share) / STEP))

@@ -1,10 +1,10 @@
 """Notices that a cheaper tier's answers have become worse, from the verdicts alone.
 
-It looks at the raw rate of bad verdicts against its own past: what the judge gets wrong, it got wrong before as well, so
-that its errors cancel. Two tests look for two things. CUSUM finds a fall of six points soonest: it adds up how much more
-likely each verdict is under the fall than without it, and begins anew whenever that is nothing. An e-process for each
-day finds smaller falls that last, whatever their size; each is a bet that wins only if the rate is higher, and may be
-looked at at any time.
+It looks at the raw rate of bad verdicts against its own past: what the judge gets wrong, it got wrong before as well,
+so that its errors cancel. Two tests look for two things. CUSUM finds a fall of six points soonest: it adds up how much
+more likely each verdict is under the fall than without it, and begins anew whenever that is nothing. An e-process for
+each day finds smaller falls that last, whatever their size; each is a bet that wins only if the rate is higher, and may
+be looked at at any time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from tierwise.routing.quality import Tally
+from tierwise.routing.quality import NONE, Tally
 
 FALL = 0.06
 """The fall that CUSUM looks for, of the rate of good answers."""
@@ -54,8 +54,8 @@ class Watch:
     """What CUSUM remembers. `usual` are the verdicts before the present run, `run` those since the sum was last zero:
     since something may have changed. `alarm`: the sum has passed the threshold and not come back to zero."""
 
-    usual: Tally = Tally()
-    run: Tally = Tally()
+    usual: Tally = NONE
+    run: Tally = NONE
     sum: float = 0.0
     alarm: bool = False
 

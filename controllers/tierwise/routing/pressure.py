@@ -1,7 +1,7 @@
 """Decides how far the share of the reference tier is moved down while that tier is full and cannot grow.
 
-What is steered is the share of the requests, not the classifier's threshold: load is share times arrivals, so the law is
-linear in it, and what it costs in quality can be read off the curve of the classifier. The law has two parts:
+What is steered is the share of the requests, not the classifier's threshold: load is share times arrivals, so the law
+is linear in it, and what it costs in quality can be read off the curve of the classifier. The law has two parts:
 
     share <= 0.95 (capacity - fixed) / arrivals  -  gain * max(0, queue - 5),     gain = 0.3 / (arrivals * delay)
 

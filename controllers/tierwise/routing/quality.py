@@ -9,6 +9,7 @@ tier does not always match itself: what a second answer of its own would get is 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 NORMAL = 1.96
@@ -39,6 +40,9 @@ class Tally:
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(self.good + other.good, self.bad + other.bad)
+
+
+NONE = Tally()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +168,8 @@ def _log_likelihood(tally: Tally, value: float) -> float:
     return total
 
 
-def _edge(inside: object, within: float, end: float) -> float:
+def _edge(inside: Callable[[float], bool], within: float, end: float) -> float:
     """The bound between `within`, which is inside, and `end`."""
-    assert callable(inside)
     if inside(end):
         return end
     for _ in range(50):
