@@ -3,6 +3,7 @@
     tierwise run        the operator itself
     tierwise router     one OpenAI endpoint over tiers, from a ModelRoute or a file
     tierwise explain    why a tier has the replicas it has, or what a route does, and what to do about what is wrong
+    tierwise label      what a cheap and a reference tier answer rightly, for `tierwise train`
     tierwise crds       the CustomResourceDefinitions, for kubectl apply
     tierwise version
 
@@ -25,6 +26,7 @@ from tierwise.runtime import logs
 from tierwise_operator import explain_command
 from tierwise_operator.settings import Settings, add_options, resolve
 from tierwise_router import cli as router_cli
+from tierwise_training import label_options
 
 EXAMPLES = """\
 examples:
@@ -65,6 +67,14 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     explain_command.add_options(explaining)
+    labelling = commands.add_parser(
+        "label",
+        help="find out which prompts a cheap tier answers as well as a reference tier",
+        description="Asks two tiers the same prompts through their route, and judges the answers.",
+        epilog=label_options.EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    label_options.add_options(labelling)
     commands.add_parser("crds", help="print the CustomResourceDefinitions")
     commands.add_parser("version", help="print the version")
     return made
@@ -81,6 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return router_cli.run(given)
             case "explain":
                 return asyncio.run(explain_command.run(given))
+            case "label":
+                return _label(given)
             case "crds":
                 print("---\n".join(crd.to_yaml(crd.definition(kind)) for kind in KINDS), end="")
             case _:
@@ -92,6 +104,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return 0
     return 0
+
+
+def _label(given: argparse.Namespace) -> int:
+    from tierwise_training import label_command  # it brings numpy, for which the operator has no use
+
+    return label_command.run(given)
 
 
 def _complain(text: str, code: int) -> int:

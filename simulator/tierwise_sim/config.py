@@ -17,6 +17,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from tierwise_sim.arithmetic import Skill
 from tierwise_sim.hardware import UnknownGpuError, find_gpu
 from tierwise_sim.models import checkpoint_precision, kv_element_bytes, precision_of, shape_of
 from tierwise_sim.settings import EngineSettings, StartupError, default_batch_limits
@@ -47,6 +48,8 @@ class SimConfig:
     model decides. `tick_seconds`: how often tokens are sent to clients, at most. `fail`: the last line of a
     start that fails after the load ("oom" for CUDA's), with `fail_exit_code`. `abort_mode`: what open
     requests see when the engine is killed at the shutdown deadline, an error or (vLLM, 9 of 14 times) nothing.
+    `answers_skill`: arithmetic with up to so many operators is answered rightly, but for the share `answers_slip`, and
+    beyond it in the share `answers_luck` (arithmetic.py); without it answers are mere words.
     """
 
     version: str = DEFAULT_VERSION
@@ -61,6 +64,9 @@ class SimConfig:
     fail: str | None = None
     fail_exit_code: int = 1
     abort_mode: str = "error"
+    answers_skill: int | None = None
+    answers_slip: float = 0.0
+    answers_luck: float = 0.0
 
     def __post_init__(self) -> None:
         if self.speed <= 0 or self.tick_seconds <= 0 or self.output_tokens < 1:
@@ -69,10 +75,21 @@ class SimConfig:
             raise ConfigError(f"{PREFIX}ACCEPTANCE must be between 0 and 1, got {self.acceptance}")
         if self.abort_mode not in ("error", "hang"):
             raise ConfigError(f"{PREFIX}ABORT_MODE must be 'error' or 'hang', got {self.abort_mode!r}")
+        try:
+            _ = self.skill
+        except ValueError as error:
+            raise ConfigError(f"{PREFIX}ANSWERS_SKILL, ANSWERS_SLIP, ANSWERS_LUCK: {error}") from error
+
+    @property
+    def skill(self) -> Skill | None:
+        """What of arithmetic is answered rightly; None where answers are mere words."""
+        if self.answers_skill is None:
+            return None
+        return Skill(self.answers_skill, self.answers_slip, self.answers_luck)
 
 
-_INTEGERS = ("output_tokens", "seed", "fail_exit_code")
-_NUMBERS = ("load_seconds", "speed", "params_b", "acceptance", "tick_seconds")
+_INTEGERS = ("output_tokens", "seed", "fail_exit_code", "answers_skill")
+_NUMBERS = ("load_seconds", "speed", "params_b", "acceptance", "tick_seconds", "answers_slip", "answers_luck")
 
 
 def _convert(name: str, value: object) -> object:

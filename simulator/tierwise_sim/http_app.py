@@ -15,6 +15,7 @@ import sys
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -22,6 +23,7 @@ from aiohttp import web
 from tierwise_sim import embeddings_api, responses_api
 from tierwise_sim import openai_api as api
 from tierwise_sim import tokens as text
+from tierwise_sim.arithmetic import Skill
 from tierwise_sim.chat_answer import Answer, ChatAnswer
 from tierwise_sim.driver import Driver, Ticket
 from tierwise_sim.exposition import CONTENT_TYPE, MetricsPage
@@ -101,6 +103,7 @@ class HttpApp:
                 web.post("/sim/metrics", self._set_metrics),
                 web.post("/sim/die", self._die),
                 web.post("/sim/slow", self._slow),
+                web.post("/sim/answers", self._answers),
                 web.get("/sim/state", self._state),
             ]
         )
@@ -337,6 +340,17 @@ class HttpApp:
             raise api.bad_request(f"times must be 1 to {MOST_TIMES:.0e}, got {times!r}", "times")
         self._driver.slow(float(times))
         return _json({"times": times})
+
+    async def _answers(self, request: web.Request) -> web.Response:
+        """Another skill from now on: a model that silently gets worse, or better."""
+        body = await self._body(request)
+        given = body if isinstance(body, dict) else {}
+        try:
+            skill = Skill(int(given["skill"]), float(given.get("slip", 0)), float(given.get("luck", 0)))
+        except (KeyError, TypeError, ValueError) as error:
+            raise api.bad_request("skill must be a whole number, slip and luck shares from 0 to 1", "skill") from error
+        self._answering = replace(self._answering, skill=skill)
+        return _json({"skill": skill.level, "slip": skill.slip, "luck": skill.luck})
 
     async def _state(self, request: web.Request) -> web.Response:
         engine, settings = self._driver.engine, self._answering.settings

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tierwise_sim import arithmetic
 from tierwise_sim import tokens as text
 from tierwise_sim.constrained import BadConstraint, ToolCall, constraint
 from tierwise_sim.settings import EngineSettings
@@ -50,7 +51,7 @@ class Answering:
     """How answers are made: the engine's limits, names that are served, and how long answers are.
 
     `embeds`: the engine was started to embed, and generates nothing. `stores`: responses are kept, so that others can
-    go on from them.
+    go on from them. `skill`: what of arithmetic it answers rightly (arithmetic.py); None is an answer of mere words.
     """
 
     settings: EngineSettings
@@ -60,6 +61,7 @@ class Answering:
     cached_token_details: bool = False
     embeds: bool = False
     stores: bool = False
+    skill: arithmetic.Skill | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,10 +231,23 @@ def _free(body: Mapping[str, Any], prompt: Sequence[str], limit: int, answering:
     """The same for an answer that may say anything."""
     rng = text.request_rng(prompt, answering.seed)
     natural = text.natural_length(answering.mean_output_tokens, rng)
+    if (result := _result(body, prompt, answering)) is not None:
+        tokens = [*text.answer_tokens(natural, rng), *text.pieces(result)]
+        return tokens[:limit], len(tokens), None
     if body.get("ignore_eos"):
         natural = limit + 1
     natural = max(natural, _optional_int(body, "min_tokens") or 0)
     return text.answer_tokens(min(natural, limit), rng), natural, None
+
+
+def _result(body: Mapping[str, Any], prompt: Sequence[str], answering: Answering) -> str | None:
+    """What the answer to an arithmetic prompt ends with; None without a skill, or for another prompt."""
+    if answering.skill is None:
+        return None
+    # A generator of its own: how long the answer is must not tell whether it is right. As with sampling, another
+    # `seed` of the request may give another answer.
+    rng = text.request_rng([*prompt, "result", str(_optional_int(body, "seed") or 0)], answering.seed)
+    return arithmetic.conclusion("".join(prompt), answering.skill, rng)
 
 
 def usage(prompt: int, completion: int, cached: int | None) -> JsonObject:

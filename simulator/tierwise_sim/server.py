@@ -115,6 +115,7 @@ class Process:
                 details,
                 embeds=options.runner == "pooling",
                 stores=self._environment.get("VLLM_ENABLE_RESPONSES_API_STORE", "0") in ("1", "true"),
+                skill=config.skill,
             ),
             config.version,
             config.abort_mode,

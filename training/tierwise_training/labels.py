@@ -1,7 +1,7 @@
 """Reads and writes labels.jsonl: for each prompt, whether the cheap and the reference tier answered rightly.
 
-`tierwise label` writes the file and `tierwise train` reads it. It is a format of its own, one JSON object a line, so that
-people can make labels by other means too. A file is written whole and then renamed: nobody reads half of one.
+`tierwise label` writes the file and `tierwise train` reads it. It is a format of its own, one JSON object a line, so
+that people can make labels by other means too. A file is written whole and then renamed: nobody reads half of one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydantic.alias_generators import to_camel
 
 from tierwise.errors import Invalid
 
-VERSION = 1
+VERSION: Literal[1] = 1
 Verdict = Literal["win", "tie", "loss"]
 """Of the cheap tier's answer against the reference tier's."""
 Count = Annotated[int, Field(ge=0)]
@@ -63,7 +63,12 @@ class JudgeRecord(Pair):
     ceiling: Pair | None = None
     again: Pair | None = None
     audit: Verdict | None = None
-    cost_usd: str | None = Field(default=None, alias="costUSD", description="Of all questions about this prompt.")
+    cost_usd: str | None = Field(
+        default=None,
+        validation_alias="costUSD",
+        serialization_alias="costUSD",
+        description="Of all questions about this prompt.",
+    )
 
 
 class Label(_Part):
@@ -80,7 +85,7 @@ class Label(_Part):
     small: TierAnswer
     reference: TierAnswer
     judge: JudgeRecord | None = None
-    from_tier: str = Field(alias="from", description="The cheap tier.")
+    from_tier: str = Field(validation_alias="from", serialization_alias="from", description="The cheap tier.")
     reference_tier: str
     route: str
     version: Literal[1] = VERSION

@@ -42,6 +42,14 @@ class RouterProcess:
             assert time.monotonic() < until, f"no line of {set(requests) - lines.keys()}"
             time.sleep(0.02)
 
+    def log_until(self, count: int, seconds: float = 5) -> list[dict[str, Any]]:
+        """The access log when it has so many lines: a line comes after its answer."""
+        until = time.monotonic() + seconds
+        while len(lines := self.log()) < count:
+            assert time.monotonic() < until, f"{len(lines)} lines of {count}"
+            time.sleep(0.02)
+        return lines
+
     def metrics(self) -> dict[str, float]:
         """All series, by name and labels as they are written."""
         with urllib.request.urlopen(self.metrics_url + "/metrics", timeout=5) as page:

@@ -1,0 +1,104 @@
+"""The stage for `tierwise label`: real simulated engines that know arithmetic, a real router before them, real
+commands."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from tests.unit.router.router_process import RouterProcess, router
+from tests.unit.simulator.processes import vllm
+
+PRICES = {
+    "small": {"input": "0.10", "output": "0.40"},
+    "large": {"input": "2.00", "output": "8.00"},
+    "judge": {"input": "1.00", "output": "4.00"},
+}
+WORDS = ["Please", "work", "this", "out", "for", "me", "and", "tell", "me", "only", "what", "comes", "out", "of", "it"]
+
+
+def question(rng: Random, operators: int) -> str:
+    """A prompt whose difficulty is its number of operators; how many words stand around it says nothing about that."""
+    numbers = [rng.randint(2, 99) for _ in range(operators + 1)]
+    expression = str(numbers[0]) + "".join(f" {rng.choice('+-*')} {number}" for number in numbers[1:])
+    return f"{' '.join(rng.choices(WORDS, k=rng.randint(3, 12)))}: {expression}"
+
+
+def questions(count: int, seed: int, most: int = 4) -> list[dict[str, Any]]:
+    """Prompts of 1 to `most` operators, as their file says them."""
+    rng = Random(seed)
+    return [{"id": f"q{number}", "prompt": question(rng, rng.randint(1, most))} for number in range(count)]
+
+
+def write(path: Path, lines: Sequence[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+@dataclass
+class Stage:
+    """A running route `chat` over the tiers small and large."""
+
+    router: RouterProcess
+    folder: Path
+
+    def command(self, *options: str) -> list[str]:
+        """The command line of `tierwise label` for this stage."""
+        given = [
+            "--route-url",
+            self.router.url,
+            "--route",
+            "chat",
+            "--from",
+            "small",
+            "--reference",
+            "large",
+            "--rate",
+            "2000",
+        ]
+        given += ["--prices", str(self.folder / "route.yaml"), "--out", str(self.folder / "labels.jsonl")]
+        return [sys.executable, "-m", "tierwise_operator", "label", *given, *options]
+
+    def label(self, *options: str, code: int = 0, answers: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run it to its end."""
+        done = subprocess.run(
+            self.command(*options), input=answers, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == code, done.stderr + done.stdout
+        return done
+
+    def labels(self, name: str = "labels.jsonl") -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.folder / name).read_text().splitlines()]
+
+    def asked(self) -> Counter[str]:
+        """The requests that the router has seen, by tier."""
+        return Counter(line["tier"] for line in self.router.log() if line["path"] == "/v1/chat/completions")
+
+
+@contextmanager
+def stage(folder: Path, small: dict[str, str], large: dict[str, str], judge: str | None = None) -> Iterator[Stage]:
+    """Two engines with these variables, perhaps a judge at an address, and the router before them."""
+    with ExitStack() as stack:
+        common = {"SPEED": "2000", "TICK_SECONDS": "0.002", "OUTPUT_TOKENS": "30"}
+        engines = {
+            name: stack.enter_context(vllm("--max-num-seqs=32", wait_seconds=120, **(common | given)))
+            for name, given in (("small", small), ("large", large))
+        }
+        servers = {name: engine.url for name, engine in engines.items()} | ({"judge": judge} if judge else {})
+        route = {
+            "name": "chat",
+            "modelNames": ["chat"],
+            "tiers": [
+                {"name": name, "model": "chat", "servers": [url], "prices": PRICES[name]}
+                for name, url in servers.items()
+            ],
+        }
+        yield Stage(stack.enter_context(router(route, folder, wait_seconds=120)), folder)
