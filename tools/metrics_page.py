@@ -23,6 +23,7 @@ from tierwise.routing import tier_choice
 from tierwise.routing.failover import Failure
 from tierwise.routing.route import Budget, Overflow, Priority, Route, RouteTier
 from tierwise_router.bodies import Bodies
+from tierwise_router.content_routing import STATES as CONTENT_STATES
 from tierwise_router.metrics import RouterCollector
 from tierwise_router.purse import Purse
 from tierwise_router.record import TENANTS_SHOWN
@@ -42,6 +43,8 @@ _CHOICES = (
     tier_choice.FALLBACK,
     tier_choice.BUDGET,
     tier_choice.PREVIOUS_RESPONSE,
+    tier_choice.CLASSIFIED,
+    tier_choice.CONVERSATION,
 )
 OUTCOMES = ("ok", "refused", "client_error", "client_gone", "broken", "internal_error")
 
@@ -74,6 +77,14 @@ BOUNDS: dict[tuple[str, str], str] = {
     (ROUTER, "state"): "`ready`, `broken` (its breaker is open, or a provider rests), `draining`",
     ("tierwise_router_choices", "reason"): _words(_CHOICES),
     ("tierwise_router_refused", "reason"): _words(REFUSALS),
+    ("tierwise_router_classifier", "state"): _words(CONTENT_STATES),
+    ("tierwise_router_classifier", "reason"): "those of ClassifierReady in [conditions.md](conditions.md)",
+    ("tierwise_router_classifier", "hash"): "the file in use, one at a time: 12 digits of its SHA-256; empty: none is",
+    ("tierwise_router_reference_share_percent", "part"): "`needed` (by the labels), `wanted` (by measured quality, if it "
+    "is measured), `applied` (what pressure leaves of that)",
+    ("tierwise_router_predicted_quality_percent", "bound"): "`expected`, `lower` (exceeded with 90 % confidence)",
+    ("tierwise_router_score_shift_points", "part"): "`seen`, `allowed` (by the margin and by chance)",
+    ("tierwise_router_shadow_choices", "policy"): "`classifier`, `cascade`",
 }
 
 

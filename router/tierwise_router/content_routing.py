@@ -57,7 +57,7 @@ class ContentRouting:
     shadow_choices: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By the tier that would have been chosen, and by what."""
     conversations: Conversations = field(default_factory=Conversations)
-    _salt: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    _salt: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
 
     @property
     def share(self) -> ReferenceShare | None:

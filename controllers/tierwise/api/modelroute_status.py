@@ -163,6 +163,29 @@ class BudgetStatus(Model):
     leases: list[RouterLease] = Field(default_factory=list, max_length=MOST_LEASES, description="One for each router.")
 
 
+class ClassifierStatus(Model):
+    """The classifier of the policy, as the routers use it."""
+
+    config_map_name: str = Field(max_length=253, description="ConfigMap that it is read from.")
+    hash: str = Field(
+        default="", max_length=64, description="First digits of the SHA-256 of its file; empty: none is in use."
+    )
+    mode: Literal["", "Act", "Shadow"] = Field(default="", description="Whether it acts, or is counted only.")
+    labels: int | None = Field(default=None, ge=0, description="Labels that it has learned from.")
+    needed_share_percent: int | None = Field(
+        default=None, ge=0, le=100, description="Percent of requests for the reference tier that its labels ask for."
+    )
+    share_percent: int | None = Field(
+        default=None, ge=0, le=100, description="Percent that go there now: measured quality and pressure move it."
+    )
+    quality_percent: str = Field(
+        default="", max_length=16, description="Predicted quality at that share, in percent of the reference tier's."
+    )
+    quality_lower_percent: str = Field(
+        default="", max_length=16, description="What that quality exceeds with 90 % confidence."
+    )
+
+
 class ModelRouteStatus(Model):
     """The observed state: shown by `kubectl get modelroutes`, read by the routers."""
 
@@ -217,6 +240,7 @@ class ModelRouteStatus(Model):
     budget: BudgetStatus | None = Field(
         default=None, description="What is spent of the budget, and the leases that routers spend from."
     )
+    classifier: ClassifierStatus | None = Field(default=None, description="With policy.type Classifier.")
     ladder: list[LadderTier] = Field(
         default_factory=list, max_length=8, description="The tiers as the routers act on them, cheapest first."
     )

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 from tierwise.errors import TierwiseError
 from tierwise.observe import signals as kinds
+from tierwise.observe.content_queries import CONTENT, content_of
 from tierwise.observe.queries import CAPACITY_LABEL, SERIES, TIER_LABEL, Query
 from tierwise.observe.route_queries import ROUTE_QUERIES, TRAFFIC, WALLETS, traffic_of, wallets_of
 from tierwise.observe.route_readings import RouteReadings
@@ -141,6 +142,9 @@ class Poller:
             return ""
         if query.name == TRAFFIC:
             self._routes = replace(self._routes, traffic=traffic_of(answer), traffic_at=started)
+            return ""
+        if query.name == CONTENT:
+            self._routes = replace(self._routes, content=content_of(answer), content_at=started)
             return ""
         async with self._reading:
             self._answers[query.name] = await in_turns(_readings_in_turns(answer, started))

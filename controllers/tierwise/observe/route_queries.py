@@ -1,7 +1,7 @@
 """Defines the Prometheus queries about routes, and reads their answers.
 
-Two queries, whatever the number of routes: what each router says of its money, and the traffic of each route over all
-its routers. The rules are those of `queries`: an absent series stays absent, and only what was scraped from a router
+Three queries, whatever the number of routes: what each router says of its money, the traffic of each route over all its
+routers, and what they say of choosing by content (`content_queries`). The rules are those of `queries`: an absent series stays absent, and only what was scraped from a router
 itself counts.
 """
 
@@ -11,13 +11,14 @@ import math
 from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal
 
+from tierwise.observe.content_queries import CONTENT, content_query
 from tierwise.observe.queries import RATIO_WINDOW, ROUTE_LABEL, SERIES, Query, quote
 from tierwise.observe.route_readings import RouteReadings, RouterKey
 from tierwise.ports import Series
 from tierwise.types import RouteKey, RouteSignals, WalletReport
 
 WALLETS, TRAFFIC = "wallets", "traffic"
-ROUTE_QUERIES = frozenset({WALLETS, TRAFFIC})
+ROUTE_QUERIES = frozenset({WALLETS, TRAFFIC, CONTENT})
 SPENT, RESERVED, LARGEST, PERIOD, AGE = "spent", "reserved", "largest", "period", "age"
 REQUESTS, BY_TIER, COST, WAITING, TTFT = "requests", "by_tier", "cost", "waiting", "ttft"
 SPILLED, FALLBACKS = "Spill", "Fallback"
@@ -30,9 +31,9 @@ _PREFIX = "tierwise_router_"
 
 
 def route_queries(matchers: Mapping[str, str] | None = None) -> tuple[Query, ...]:
-    """The two queries. `matchers` as in `queries`."""
+    """The three queries. `matchers` as in `queries`."""
     more = "".join(f", {label}={quote(value)}" for label, value in sorted((matchers or {}).items()))
-    return Query(WALLETS, _wallets(more)), Query(TRAFFIC, _traffic(more))
+    return Query(WALLETS, _wallets(more)), Query(TRAFFIC, _traffic(more)), Query(CONTENT, content_query(_own, more))
 
 
 def _own(metric: str, more: str, labels: str = "", window: str = "", function: str = "") -> str:
@@ -133,6 +134,7 @@ def route_signals(
         fallbacks=found.get((FALLBACKS, ""), none),
         ttft_p95=found.get((TTFT, "")),
         wallets=wallets,
+        classifier=readings.content.get((key.namespace, key.name)) if now - readings.content_at <= stale_after else None,
     )
 
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from tierwise.types import WalletReport
+from tierwise.types import ClassifierReport, WalletReport
 
 
 class RouterKey(NamedTuple):
@@ -24,11 +24,14 @@ class RouterKey(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class RouteReadings:
     """The last answers: what each router says of its money, the traffic of each route by kind of series (and tier),
-    and when that was asked, in seconds since the epoch on this machine's clock."""
+    what its routers say of its classifier, and when the latter two were asked, in seconds since the epoch on this
+    machine's clock."""
 
     wallets: Mapping[RouterKey, WalletReport] = field(default_factory=dict)
     traffic: Mapping[tuple[str, str], Mapping[tuple[str, str], float]] = field(default_factory=dict)
     traffic_at: float = -math.inf
+    content: Mapping[tuple[str, str], ClassifierReport] = field(default_factory=dict)
+    content_at: float = -math.inf
 
     def moved(self, seconds: float) -> RouteReadings:
         """In the time of a clock that is ahead by so many seconds."""
@@ -36,4 +39,6 @@ class RouteReadings:
             key: WalletReport(one.at + seconds, one.period, one.spent, one.reserved, one.largest)
             for key, one in self.wallets.items()
         }
-        return RouteReadings(wallets, self.traffic, self.traffic_at + seconds)
+        return replace(
+            self, wallets=wallets, traffic_at=self.traffic_at + seconds, content_at=self.content_at + seconds
+        )

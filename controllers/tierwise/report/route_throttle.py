@@ -20,6 +20,8 @@ _VOLATILE = (
     "ttft_p95_seconds",
 )
 
+_FOLLOWS_LOAD = {"share_percent": None, "quality_percent": "", "quality_lower_percent": ""}
+
 
 def should_write_route(old: ModelRouteStatus, new: ModelRouteStatus, last_write_age: float | None) -> bool:
     """Whether `new` must replace `old` now. `last_write_age`: seconds since this process last wrote the status of
@@ -34,7 +36,9 @@ def should_write_route(old: ModelRouteStatus, new: ModelRouteStatus, last_write_
 def _important(status: ModelRouteStatus) -> ModelRouteStatus:
     blank = ModelRouteStatus()
     budget = None if status.budget is None else _leases(status.budget)
-    return status.model_copy(update={**{name: getattr(blank, name) for name in _VOLATILE}, "budget": budget})
+    classifier = None if status.classifier is None else status.classifier.model_copy(update=_FOLLOWS_LOAD)
+    volatile = {name: getattr(blank, name) for name in _VOLATILE}
+    return status.model_copy(update={**volatile, "budget": budget, "classifier": classifier})
 
 
 def _leases(budget: BudgetStatus) -> BudgetStatus:

@@ -14,6 +14,7 @@ from tierwise.api.conditions import Condition
 from tierwise.api.modelroute_status import ModelRouteStatus
 from tierwise.kube.objects import DEPLOYMENTS
 from tierwise.ports import EventRecord
+from tierwise.report.classifier_condition import classifier_condition, classifier_status
 from tierwise.report.conditions import ConditionUpdate, condition_update, find, merge
 from tierwise.report.events import APPLY, OBSERVE, record
 from tierwise.report.messages import message_for
@@ -25,7 +26,7 @@ from tierwise.types import RouteKey, RouteOutcome, RoutePlan, RouteView
 KIND = "ModelRoute"
 _NAMES = 2112  # as in the CRD
 _PASSING = frozenset({reasons.CREATING, reasons.DELETING, reasons.ROUTER_STARTING, reasons.NOT_ACCEPTED})
-_CONDITIONS = (reasons.ACCEPTED, reasons.PROVISIONED, reasons.READY)
+_CONDITIONS = (reasons.ACCEPTED, reasons.PROVISIONED, *reasons.ROUTE_CONDITION_TYPES, reasons.READY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +57,19 @@ def report_route(view: RouteView, plan: RoutePlan, outcome: RouteOutcome, now: f
         reason=reason,
         ladder=list(plan.ladder),
         budget=plan.budget,
+        classifier=classifier_status(view),
         **columns(view, plan),
-        conditions=merge(route.status.conditions, updates, route.generation, now),
+        conditions=merge(_still_ours(route.status.conditions, updates), updates, route.generation, now),
     )
     return RouteReport(route.key, route.uid, status, (*_written(view, outcome), *_turned(view, status.conditions)))
 
 
 def evaluate_route(view: RouteView, plan: RoutePlan, outcome: RouteOutcome, now: float) -> tuple[ConditionUpdate, ...]:
-    """The three verdicts on a route, in the order in which a person should read them. `now`: seconds since 1970."""
-    return _accepted(plan), _provisioned(view, plan, outcome, now), _ready(view, plan)
+    """The verdicts on a route, in the order in which a person should read them; that on its classifier only where the
+    policy has one. `now`: seconds since 1970."""
+    classifier = classifier_condition(view)
+    verdicts = (_accepted(plan), _provisioned(view, plan, outcome, now))
+    return (*verdicts, *(() if classifier is None else (classifier,)), _ready(view, plan))
 
 
 def route_state(verdicts: Mapping[str, ConditionUpdate]) -> tuple[str, str]:
@@ -81,7 +86,18 @@ def route_state(verdicts: Mapping[str, ConditionUpdate]) -> tuple[str, str]:
         return ("Starting" if ready.reason == reasons.ROUTER_STARTING else "Failed"), ready.reason
     if accepted.status == "False":
         return "Degraded", accepted.reason
-    return ("Ready" if ready.reason == reasons.ROUTE_READY else "Degraded"), ready.reason
+    if ready.reason != reasons.ROUTE_READY:
+        return "Degraded", ready.reason
+    classifier = verdicts.get(reasons.CLASSIFIER_READY)
+    if classifier is not None and (classifier.status == "False" or classifier.reason == reasons.TRAFFIC_SHIFTED):
+        return "Degraded", classifier.reason
+    return "Ready", ready.reason
+
+
+def _still_ours(old: Iterable[Condition], updates: Iterable[ConditionUpdate]) -> list[Condition]:
+    """Without our conditions that no longer apply: a policy that has gone leaves no verdict behind."""
+    told = {update.type for update in updates}
+    return [each for each in old if each.type in told or each.type not in reasons.ROUTE_CONDITION_TYPES]
 
 
 def _accepted(plan: RoutePlan) -> ConditionUpdate:
@@ -152,7 +168,7 @@ def _turned(view: RouteView, conditions: Iterable[Condition]) -> Iterable[EventR
         before, after = find(view.route.status.conditions, kind), find(conditions, kind)
         if after is None or (before is not None and (before.status, before.reason) == (after.status, after.reason)):
             continue
-        if after.status == "False" and after.reason not in _PASSING:
+        if (after.status == "False" and after.reason not in _PASSING) or after.reason == reasons.TRAFFIC_SHIFTED:
             yield record(view.route, after.reason, after.message, OBSERVE, warning=True, kind=KIND)
         elif after.status == "True" and (kind == reasons.READY or (before is not None and before.status == "False")):
             yield record(view.route, after.reason, after.message, OBSERVE, kind=KIND)

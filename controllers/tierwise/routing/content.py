@@ -111,7 +111,7 @@ def _misfit(header: Header, route: Route) -> str:
             both = f"{header.from_tier!r} and {header.reference_tier!r}"
             return f"the classifier chooses between {both}, and the route has no tier {tier!r} with use Always"
     if always.index(header.from_tier) >= always.index(header.reference_tier):
-        return f"the route's tier {header.from_tier} must stand before {header.reference_tier}: cheapest first"
+        return f"the route's tier {header.from_tier!r} must stand before {header.reference_tier!r}: cheapest first"
     reference = route.content.reference_tier
     if reference not in ("", header.reference_tier):
         return f"the labels compare with {header.reference_tier}, and the route's referenceTier is {reference}"

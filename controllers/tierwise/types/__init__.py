@@ -18,6 +18,7 @@ from tierwise.types.route import (
     RouterPod,
     RouteView,
 )
+from tierwise.types.route_content import ClassifierReport, ClassifierStanding
 from tierwise.types.route_signals import RouteSignals, WalletReport
 from tierwise.types.snapshot import (
     MISSING,
@@ -52,6 +53,8 @@ __all__ = [
     "ActionError",
     "Advice",
     "ChildEvent",
+    "ClassifierReport",
+    "ClassifierStanding",
     "Decision",
     "DeploymentFacts",
     "Facts",

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from tierwise.types.route_content import ClassifierReport
+
 
 @dataclass(frozen=True, slots=True)
 class WalletReport:
@@ -29,7 +31,7 @@ class RouteSignals:
     """The traffic of one route over all its routers, and what its routers (by the name of their pod) say of money.
 
     `share` is requests by tier in the last minutes; `cost_per_hour` US dollars; `spilled` and `fallbacks` requests in
-    the last minutes; `ttft_p95` seconds."""
+    the last minutes; `ttft_p95` seconds. `classifier`: what its routers say of it."""
 
     requests_per_second: float | None = None
     share: Mapping[str, float] = field(default_factory=dict)
@@ -39,3 +41,4 @@ class RouteSignals:
     fallbacks: float | None = None
     ttft_p95: float | None = None
     wallets: Mapping[str, WalletReport] = field(default_factory=dict)
+    classifier: ClassifierReport | None = None

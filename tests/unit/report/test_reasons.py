@@ -27,13 +27,14 @@ from tests.unit.report import (
 from tests.unit.report.cases import NOW, case, spec
 from tierwise import reasons
 from tierwise.decide.routes import plan_routes
-from tierwise.reasons import CONDITION_TYPES, table
+from tierwise.reasons import CONDITION_TYPES, ROUTE_CONDITION_TYPES, table
 from tierwise.report.report_context import ReportContext
 from tierwise.report.routes import evaluate_route
 from tierwise.report.status import evaluate_conditions
 from tierwise.types import RouteOutcome, RouterSample, RouterSignals, TierKey, TierState, TierView
 from tierwise.types.capabilities import GPU, UNKNOWN, Facts, ModelShape
 
+ALL_TYPES = (*CONDITION_TYPES, *ROUTE_CONDITION_TYPES)
 WHERE = {reason.word: reason.where for reason in table()}
 CASES: list[ReportContext] = [
     *(given[0] for given in test_provisioned_condition.ILL.values()),
@@ -122,7 +123,7 @@ def test_what_is_decided_is_the_reason_of_its_condition(pair: tuple[str, str], g
 
 
 def test_every_reason_of_a_condition_occurs_in_some_case() -> None:
-    listed = {(kind, word) for word, where in WHERE.items() for kind in where if kind in CONDITION_TYPES}
+    listed = {(kind, word) for word, where in WHERE.items() for kind in where if kind in ALL_TYPES}
     assert sorted(listed - said([*CASES, *BY_DECISION.values()]) - said_of_routes()) == []
 
 

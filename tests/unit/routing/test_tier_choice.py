@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tierwise.routing.request import RequestFacts
 from tierwise.routing.route import Route, RouteTier, Rule, Use
-from tierwise.routing.tier_choice import TierChoice, choose_tiers, matches
+from tierwise.routing.tier_choice import CLASSIFIED, CONVERSATION, ContentChoice, TierChoice, choose_tiers, matches
 
 SMALL = RouteTier("small", "s", urls=("http://s",), context_length=1000)
 MIDDLE = RouteTier("middle", "m", urls=("http://m",), context_length=8000)
@@ -266,3 +266,89 @@ def test_every_order_keeps_the_promises_of_a_route(
 
     some = [fits(one.tier) for one in choice.candidates]
     assert all(some) or not any(some)
+
+
+# --- by content ------------------------------------------------------------------------------------------------------
+
+
+def by_content(
+    tier: str, route: Route = ROUTE, facts: RequestFacts | None = None, full: str = "", bound: bool = False
+) -> list[tuple[str, str]]:
+    content = ContentChoice(tier, CONVERSATION if bound else CLASSIFIED, bound)
+    return told(choose_tiers(route, facts or RequestFacts("chat"), dict.fromkeys(full.split(), True), content))
+
+
+def test_the_content_decides_where_no_rule_does_and_the_dearer_tiers_follow() -> None:
+    assert by_content("middle") == [("middle", "Classified"), ("large", "Fallback")]
+    assert by_content("large") == [("large", "Classified")]
+    assert by_content("large", ruled("middle", tools=True)) == [("large", "Classified")]
+
+
+def test_a_rule_comes_before_the_content() -> None:
+    assert by_content("large", ruled("middle")) == [("middle", "Rule"), ("large", "Fallback")]
+
+
+def test_a_tier_by_its_name_and_a_model_that_nobody_has_know_no_content() -> None:
+    for bound in (False, True):
+        assert by_content("large", facts=RequestFacts("middle"), bound=bound) == [("middle", "Direct")]
+        assert by_content("large", facts=RequestFacts("gpt"), bound=bound) == []
+
+
+@pytest.mark.parametrize("tier", ["gone", "cloud"])
+def test_content_that_asks_for_a_tier_that_is_gone_or_only_for_overflow_leaves_the_default(tier: str) -> None:
+    assert by_content(tier, SPILLING)[0] == ("small", "Default")
+
+
+def test_what_the_content_wants_spills_and_is_too_short_like_anything_else() -> None:
+    assert by_content("small", full="small") == [("middle", "Spill"), ("small", "Classified"), ("large", "Fallback")]
+    assert by_content("small", facts=RequestFacts("chat", 5_000)) == [
+        ("middle", "ContextLength"),
+        ("large", "Fallback"),
+    ]
+
+
+def test_a_tool_loop_stays_before_rules_and_in_a_full_tier_and_what_else_would_have_answered_stands_behind() -> None:
+    for full in ("", "large", "small large"):
+        assert by_content("large", ruled("small"), full=full, bound=True)[0] == ("large", "Conversation")
+    assert by_content("middle", bound=True) == [
+        ("middle", "Conversation"),
+        ("small", "Fallback"),
+        ("large", "Fallback"),
+    ]
+    assert (
+        choose_tiers(ruled("small"), RequestFacts("chat"), None, ContentChoice("large", CONVERSATION, True)).rule == ""
+    )
+
+
+def test_a_tool_loop_in_a_tier_for_overflow_stays_there_and_counts_as_spilled() -> None:
+    assert by_content("cloud", SPILLING, bound=True) == [
+        ("cloud", "Spill"),
+        ("small", "Fallback"),
+        ("large", "Fallback"),
+    ]
+
+
+def test_a_tool_loop_leaves_a_tier_that_is_gone_or_too_short() -> None:
+    assert by_content("gone", bound=True) == order(ROUTE)
+    long = RequestFacts("chat", 5_000)
+    assert by_content("small", facts=long, bound=True) == order(ROUTE, long)
+
+
+@given(
+    st.sampled_from(["small", "middle", "large", "cloud", "gone"]),
+    st.booleans(),
+    st.integers(0, 40_000),
+    st.sets(st.sampled_from(["small", "middle", "large", "cloud"])),
+    st.booleans(),
+)
+def test_whatever_the_content_says_each_tier_is_tried_once_and_somebody_answers(
+    tier: str, bound: bool, tokens: int, full: set[str], ruled_: bool
+) -> None:
+    route = replace(ROUTE, tiers=(SMALL, MIDDLE, CLOUD, LARGE), rules=(Rule("r", "middle"),) if ruled_ else ())
+    content = ContentChoice(tier, CLASSIFIED, bound)
+    choice = choose_tiers(route, RequestFacts("chat", tokens), dict.fromkeys(full, True), content)
+    names = [one.tier.name for one in choice.candidates]
+    assert names
+    assert len(names) == len(set(names))
+    if ruled_ and not bound:
+        assert choice.rule == "r"
