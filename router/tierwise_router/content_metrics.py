@@ -38,7 +38,7 @@ def content_metrics(state: RouterState) -> Iterator[Metric]:
         predicted = active.predicted(parts.applied)
         quality.add_metric(["expected"], predicted.quality_percent)
         quality.add_metric(["lower"], predicted.lower_percent)
-        quality.add_metric(["wanted"], active.predicted(parts.wanted).quality_percent)
+        quality.add_metric(["unpressed"], active.predicted(parts.wanted).quality_percent)
         if active.window.shift is not None:
             shift.add_metric(["seen"], active.window.shift.points)
             shift.add_metric(["allowed"], active.window.shift.allowed_points)

@@ -19,7 +19,6 @@ from tierwise.routing.cost import NOTHING
 PREFIX = "tierwise_router_"
 
 CHEAPER, MARGIN, REFERENCE, AGAIN = "cheaper", "margin", "reference", "again"
-ROUTED = (CHEAPER, MARGIN, REFERENCE)
 """Who answered the client: a cheaper tier; the reference tier, though a share that is one step smaller would have sent
 the request to a cheaper one; the reference tier. `again` compares the reference tier with its own second answer."""
 GOOD, BAD, UNKNOWN = "good", "bad", "unknown"
@@ -33,7 +32,7 @@ class ShadowCounts:
     """Of one router; numbers only grow."""
 
     def __init__(self) -> None:
-        self.sampled: Counter[str] = Counter(dict.fromkeys(ROUTED, 0))
+        self.sampled: Counter[str] = Counter({CHEAPER: 0, REFERENCE: 0})
         """Requests that were chosen, by who answered them."""
         self.verdicts: Counter[tuple[str, str, str]] = Counter()
         """By tier, who answered the client, and verdict."""

@@ -1,8 +1,8 @@
 """Defines the Prometheus queries about routes, and reads their answers.
 
-Three queries, whatever the number of routes: what each router says of its money, the traffic of each route over all its
-routers, and what they say of choosing by content (`content_queries`). The rules are those of `queries`: an absent series stays absent, and only what was scraped from a router
-itself counts.
+Four queries, whatever the number of routes: what each router says of its money, the traffic of each route over all its
+routers, and what they say of choosing by content (`content_queries`) and of verdicts (`verdict_queries`). The rules are
+those of `queries`: an absent series stays absent, and only what was scraped from a router itself counts.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from decimal import Decimal
 from tierwise.observe.content_queries import CONTENT, content_query
 from tierwise.observe.queries import RATIO_WINDOW, ROUTE_LABEL, SERIES, Query, quote
 from tierwise.observe.route_readings import RouteReadings, RouterKey
+from tierwise.observe.verdict_queries import VERDICTS, verdict_query
 from tierwise.ports import Series
-from tierwise.types import RouteKey, RouteSignals, WalletReport
+from tierwise.types import RouteKey, RouteSignals, VerdictCounts, WalletReport
 
 WALLETS, TRAFFIC = "wallets", "traffic"
-ROUTE_QUERIES = frozenset({WALLETS, TRAFFIC, CONTENT})
+ROUTE_QUERIES = frozenset({WALLETS, TRAFFIC, CONTENT, VERDICTS})
 SPENT, RESERVED, LARGEST, PERIOD, AGE = "spent", "reserved", "largest", "period", "age"
 REQUESTS, BY_TIER, COST, WAITING, TTFT = "requests", "by_tier", "cost", "waiting", "ttft"
 SPILLED, FALLBACKS = "Spill", "Fallback"
@@ -31,9 +32,14 @@ _PREFIX = "tierwise_router_"
 
 
 def route_queries(matchers: Mapping[str, str] | None = None) -> tuple[Query, ...]:
-    """The three queries. `matchers` as in `queries`."""
+    """The four queries. `matchers` as in `queries`."""
     more = "".join(f", {label}={quote(value)}" for label, value in sorted((matchers or {}).items()))
-    return Query(WALLETS, _wallets(more)), Query(TRAFFIC, _traffic(more)), Query(CONTENT, content_query(_own, more))
+    return (
+        Query(WALLETS, _wallets(more)),
+        Query(TRAFFIC, _traffic(more)),
+        Query(CONTENT, content_query(_own, more)),
+        Query(VERDICTS, verdict_query(_own, more)),
+    )
 
 
 def _own(metric: str, more: str, labels: str = "", window: str = "", function: str = "") -> str:
@@ -134,8 +140,16 @@ def route_signals(
         fallbacks=found.get((FALLBACKS, ""), none),
         ttft_p95=found.get((TTFT, "")),
         wallets=wallets,
-        classifier=readings.content.get((key.namespace, key.name)) if now - readings.content_at <= stale_after else None,
+        verdicts=_verdicts(readings, key, pods) if now - readings.verdicts_at <= stale_after else {},
+        classifier=readings.content.get((key.namespace, key.name))
+        if now - readings.content_at <= stale_after
+        else None,
     )
+
+
+def _verdicts(readings: RouteReadings, key: RouteKey, pods: Collection[str]) -> dict[str, VerdictCounts]:
+    found = {pod: readings.verdicts.get(RouterKey(key.namespace, key.name, pod)) for pod in pods}
+    return {pod: counts for pod, counts in found.items() if counts is not None}
 
 
 def _dollars(value: float) -> Decimal:

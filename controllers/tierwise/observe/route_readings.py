@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from tierwise.types import ClassifierReport, WalletReport
+from tierwise.types import ClassifierReport, VerdictCounts, WalletReport
 
 
 class RouterKey(NamedTuple):
@@ -24,7 +24,7 @@ class RouterKey(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class RouteReadings:
     """The last answers: what each router says of its money, the traffic of each route by kind of series (and tier),
-    what its routers say of its classifier, and when the latter two were asked, in seconds since the epoch on this
+    what its routers say of its classifier, what each has counted of verdicts, and when the latter three were asked, in seconds since the epoch on this
     machine's clock."""
 
     wallets: Mapping[RouterKey, WalletReport] = field(default_factory=dict)
@@ -32,6 +32,8 @@ class RouteReadings:
     traffic_at: float = -math.inf
     content: Mapping[tuple[str, str], ClassifierReport] = field(default_factory=dict)
     content_at: float = -math.inf
+    verdicts: Mapping[RouterKey, VerdictCounts] = field(default_factory=dict)
+    verdicts_at: float = -math.inf
 
     def moved(self, seconds: float) -> RouteReadings:
         """In the time of a clock that is ahead by so many seconds."""
@@ -40,5 +42,9 @@ class RouteReadings:
             for key, one in self.wallets.items()
         }
         return replace(
-            self, wallets=wallets, traffic_at=self.traffic_at + seconds, content_at=self.content_at + seconds
+            self,
+            wallets=wallets,
+            traffic_at=self.traffic_at + seconds,
+            content_at=self.content_at + seconds,
+            verdicts_at=self.verdicts_at + seconds,
         )

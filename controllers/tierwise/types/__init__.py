@@ -20,6 +20,7 @@ from tierwise.types.route import (
 )
 from tierwise.types.route_content import ClassifierReport, ClassifierStanding
 from tierwise.types.route_signals import RouteSignals, WalletReport
+from tierwise.types.route_verdicts import COUNTS, VerdictCounts
 from tierwise.types.snapshot import (
     MISSING,
     NO_ROUTERS,
@@ -45,6 +46,7 @@ from tierwise.types.snapshot import (
 from tierwise.types.state import Peak, TierState
 
 __all__ = [
+    "COUNTS",
     "GPU",
     "MISSING",
     "NO_ROUTERS",
@@ -91,6 +93,7 @@ __all__ = [
     "TierSignals",
     "TierState",
     "TierView",
+    "VerdictCounts",
     "WalletReport",
     "Workload",
     "WorkloadKey",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from tierwise.types.route_content import ClassifierReport
+from tierwise.types.route_verdicts import VerdictCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +43,5 @@ class RouteSignals:
     ttft_p95: float | None = None
     wallets: Mapping[str, WalletReport] = field(default_factory=dict)
     classifier: ClassifierReport | None = None
+    verdicts: Mapping[str, VerdictCounts] = field(default_factory=dict)
+    """By the name of a router's pod."""
