@@ -48,7 +48,8 @@ def _conversation(messages: list[Any]) -> str:
         content = message.get("content") if isinstance(message, dict) else None
         if isinstance(content, list):
             parts = [part.get("text") if isinstance(part, dict) else None for part in content]
-            content = "\n".join(parts) if all(isinstance(part, str) for part in parts) else None
+            texts = [part for part in parts if isinstance(part, str)]
+            content = "\n".join(texts) if len(texts) == len(parts) else None
         if not isinstance(content, str):
             return ""
         said.append(f"{message.get('role', 'user')}: {content}")

@@ -2,8 +2,8 @@
 
 The status is all that is remembered: the verdicts of the last two weeks by day, what the alarm remembers, and what each
 router had counted. What has come since is added to that, so a status that is not written, or is written by another
-operator, counts nothing twice. After a change of the share its effect is measured from nothing: what was measured before
-is of another split of the requests.
+operator, counts nothing twice. After a change of the share its effect is measured from nothing: what was measured
+before is of another split of the requests.
 """
 
 from __future__ import annotations

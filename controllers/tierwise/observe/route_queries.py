@@ -127,6 +127,7 @@ def route_signals(
         if said is not None and now - said.at <= stale_after:
             wallets[pod] = said
     fresh = now - readings.traffic_at <= stale_after
+    content = readings.content if now - readings.content_at <= stale_after else {}
     found = readings.traffic.get((key.namespace, key.name), {}) if fresh else {}
     share = {tier: value for (series, tier), value in found.items() if series == BY_TIER and tier}
     # A counter is made with the first request that it counts: without it, and with others, there was none.
@@ -141,9 +142,7 @@ def route_signals(
         ttft_p95=found.get((TTFT, "")),
         wallets=wallets,
         verdicts=_verdicts(readings, key, pods) if now - readings.verdicts_at <= stale_after else {},
-        classifier=readings.content.get((key.namespace, key.name))
-        if now - readings.content_at <= stale_after
-        else None,
+        classifier=content.get((key.namespace, key.name)),
     )
 
 

@@ -24,8 +24,8 @@ class RouterKey(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class RouteReadings:
     """The last answers: what each router says of its money, the traffic of each route by kind of series (and tier),
-    what its routers say of its classifier, what each has counted of verdicts, and when the latter three were asked, in seconds since the epoch on this
-    machine's clock."""
+    what its routers say of its classifier, what each has counted of verdicts, and when the latter three were asked, in
+    seconds since the epoch on this machine's clock."""
 
     wallets: Mapping[RouterKey, WalletReport] = field(default_factory=dict)
     traffic: Mapping[tuple[str, str], Mapping[tuple[str, str], float]] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """Defines the Prometheus query about comparisons with the reference tier, and reads its answer.
 
-The counters themselves are read, router by router, and not their growth in a window: the operator adds up what they have
-grown by since it last wrote the status, so that nothing is lost with a scrape, nor counted twice.
+The counters themselves are read, router by router, and not their growth in a window: the operator adds up what they
+have grown by since it last wrote the status, so that nothing is lost with a scrape, nor counted twice.
 """
 
 from __future__ import annotations

@@ -43,17 +43,20 @@ def _fell(found: QualityStatus) -> str:
     )
 
 
-def quality_columns(plan: RoutePlan) -> dict[str, str]:
-    """What `kubectl get` shows of quality and pressure."""
-    found, pressed = plan.quality, plan.pressure
-    quality = ""
-    if found is not None and found.samples:
-        quality = f"{found.parity_percent} ({found.lower_percent}-{found.upper_percent})"
-    shown = ""
-    if pressed is not None:
-        cost = f" {pressed.quality_cost_points}" if pressed.quality_cost_points else ""
-        shown = f"{pressed.applied_percent}/{pressed.wanted_percent}{cost}"
-    return {"quality_percent": quality, "pressed": shown}
+def quality_shown(plan: RoutePlan) -> str:
+    """The column QUALITY."""
+    found = plan.quality
+    if found is None or not found.samples:
+        return ""
+    return f"{found.parity_percent} ({found.lower_percent}-{found.upper_percent})"
+
+
+def pressure_shown(plan: RoutePlan) -> str:
+    """The column PRESSED: the share of the reference tier, what quality asks for, and what that costs."""
+    pressed = plan.pressure
+    if pressed is None:
+        return ""
+    return f"{pressed.applied_percent}/{pressed.wanted_percent} {pressed.quality_cost_points}".rstrip()
 
 
 def moves(view: RouteView, plan: RoutePlan) -> Iterable[EventRecord]:

@@ -41,9 +41,8 @@ def _important(status: ModelRouteStatus) -> ModelRouteStatus:
     budget = None if status.budget is None else _leases(status.budget)
     classifier = None if status.classifier is None else status.classifier.model_copy(update=_FOLLOWS_LOAD)
     volatile = {name: getattr(blank, name) for name in _VOLATILE}
-    return status.model_copy(
-        update={**volatile, "budget": budget, "classifier": classifier, "quality": _quality(status)}
-    )
+    acted_on = {"budget": budget, "classifier": classifier, "quality": _quality(status)}
+    return status.model_copy(update={**volatile, **acted_on})
 
 
 def _quality(status: ModelRouteStatus) -> QualityStatus | None:

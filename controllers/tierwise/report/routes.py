@@ -18,7 +18,7 @@ from tierwise.report.classifier_condition import classifier_condition, classifie
 from tierwise.report.conditions import ConditionUpdate, condition_update, find, merge
 from tierwise.report.events import APPLY, OBSERVE, record
 from tierwise.report.messages import message_for
-from tierwise.report.quality_condition import moves, quality_columns, quality_condition
+from tierwise.report.quality_condition import moves, pressure_shown, quality_condition, quality_shown
 from tierwise.report.route_columns import budget_spent, columns
 from tierwise.report.router_pods import router_problem
 from tierwise.text_sanitize import sanitize, truncate
@@ -60,7 +60,8 @@ def report_route(view: RouteView, plan: RoutePlan, outcome: RouteOutcome, now: f
         budget=plan.budget,
         quality=plan.quality,
         pressure=plan.pressure,
-        **quality_columns(plan),
+        quality_percent=quality_shown(plan),
+        pressed=pressure_shown(plan),
         classifier=classifier_status(view),
         **columns(view, plan),
         conditions=merge(_still_ours(route.status.conditions, updates), updates, route.generation, now),

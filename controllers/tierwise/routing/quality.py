@@ -137,10 +137,8 @@ def one_step_looser(cheap: Interval, margin: Interval, share: float, step: float
     kept = max(0.0, share - step)
     moved = share - kept
     value = kept + moved * margin.value + (1 - share) * cheap.value
-    below, above = (
-        math.hypot(moved * (side(margin) - margin.value), (1 - share) * (side(cheap) - cheap.value))
-        for side in (lambda one: one.lower, lambda one: one.upper)
-    )
+    below = math.hypot(moved * (margin.value - margin.lower), (1 - share) * (cheap.value - cheap.lower))
+    above = math.hypot(moved * (margin.upper - margin.value), (1 - share) * (cheap.upper - cheap.value))
     return Interval(value, value - below, value + above)
 
 

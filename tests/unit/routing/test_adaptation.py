@@ -92,7 +92,9 @@ class World:
 
     def run(self, worse: list[float]) -> list[int]:
         """The share of each day."""
-        chance, kept, whole, shares = random.Random(self.seed), [], 0, []
+        chance, whole = random.Random(self.seed), 0
+        kept: list[Day] = []
+        shares: list[int] = []
         for one in worse:
             shares.append(self.share)
             kept = [*kept, self.day(chance, one)][-14:]
