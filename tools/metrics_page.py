@@ -80,7 +80,10 @@ BOUNDS: dict[tuple[str, str], str] = {
     ("tierwise_router_classifier", "state"): _words(CONTENT_STATES),
     ("tierwise_router_classifier", "reason"): "those of ClassifierReady in [conditions.md](conditions.md)",
     ("tierwise_router_classifier", "hash"): "the file in use, one at a time: 12 digits of its SHA-256; empty: none is",
-    ("tierwise_router_reference_share_percent", "part"): "`needed` (by the labels), `wanted` (by measured quality, if it "
+    (
+        "tierwise_router_reference_share_percent",
+        "part",
+    ): "`needed` (by the labels), `wanted` (by measured quality, if it "
     "is measured), `applied` (what pressure leaves of that)",
     ("tierwise_router_predicted_quality_percent", "bound"): "`expected`, `lower` (exceeded with 90 % confidence)",
     ("tierwise_router_score_shift_points", "part"): "`seen`, `allowed` (by the margin and by chance)",

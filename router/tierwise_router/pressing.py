@@ -7,6 +7,7 @@ router's part of the capacity goes with its part of the arrivals.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from tierwise.routing.pressure import Bounds, Capacity, Load, Rate, next_limit
 from tierwise_router.router_state import RouterState
@@ -20,8 +21,10 @@ DELAY_SECONDS = 5.0
 class Pressing:
     """Of one router."""
 
-    def __init__(self, state: RouterState) -> None:
+    def __init__(self, state: RouterState, queued: Callable[[Tier], float] | None = None) -> None:
+        """`queued`: how many requests wait for a tier."""
         self._state = state
+        self._queued = queued or queue_of
         self._arrivals, self._fixed, self._capacity = Rate(), Rate(), Capacity()
         self._before: tuple[str, float, int, int, int] | None = None
 
@@ -47,7 +50,7 @@ class Pressing:
         if before is None or before[0] != tier.spec.name or now <= before[1]:
             return
         seconds = now - before[1]
-        queued = queue_of(tier)
+        queued = self._queued(tier)
         replicas = sum(not one.draining for one in tier.replicas)
         self._arrivals.add(decided - before[2], seconds)
         self._fixed.add(wanted - to_reference - before[3], seconds)

@@ -1,4 +1,4 @@
-"""Checks how the quality of a route is followed: nothing is counted twice or lost, and the share moves on proof only."""
+"""Checks how the quality of a route is followed: nothing counts twice or is lost, and the share moves on proof only."""
 
 from __future__ import annotations
 
@@ -232,10 +232,10 @@ def test_a_share_that_is_pressed_is_told_with_what_it_costs() -> None:
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"scaling": {"maxReplicas": 1}}, reasons.MAX_REPLICAS),
-        ({"scaling": {"maxReplicas": 3}}, ""),
-        ({"scaling": {"maxReplicas": 3}, "replicas": 1}, reasons.PINNED),
-        ({"scaling": {"maxReplicas": 3, "mode": "Advisory"}}, reasons.ADVISORY),
+        ({"maxReplicas": 1}, reasons.MAX_REPLICAS),
+        ({"maxReplicas": 3}, ""),
+        ({"maxReplicas": 3, "replicas": 1}, reasons.PINNED),
+        ({"maxReplicas": 3, "mode": "Advisory"}, reasons.ADVISORY),
     ],
 )
 def test_a_tier_that_has_all_it_can_get_is_capped(fields: dict[str, Any], reason: str) -> None:
