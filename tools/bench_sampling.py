@@ -29,6 +29,7 @@ async def turn(session: aiohttp.ClientSession, url: str, seconds: float, rate: f
 
 
 async def one(session: aiohttp.ClientSession, url: str, wait: float, number: int) -> float:
+    """Seconds to the first token of one request, which begins after `wait` seconds."""
     await asyncio.sleep(wait)
     prompt = f"Please work this out: {number + 2} * 17 + {number}"
     body = {"model": "chat", "stream": True, "messages": [{"role": "user", "content": prompt}]}

@@ -25,7 +25,7 @@ GOOD, BAD, UNKNOWN = "good", "bad", "unknown"
 VERDICTS = (GOOD, BAD, UNKNOWN)
 """Whether an answer was at least as good as the reference tier's. Unknown: the judge said nothing that can be read."""
 ANSWER, JUDGE = "answer", "judge"
-DROPPED = ("full", "too_large", "not_comparable", "failed", "budget", "stopped")
+DROPPED = ("failed", "full", "not_comparable", "stopped", "too_large")
 
 
 class ShadowCounts:
