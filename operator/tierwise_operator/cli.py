@@ -4,6 +4,7 @@
     tierwise router     one OpenAI endpoint over tiers, from a ModelRoute or a file
     tierwise explain    why a tier has the replicas it has, or what a route does, and what to do about what is wrong
     tierwise label      what a cheap and a reference tier answer rightly, for `tierwise train`
+    tierwise train      a classifier that chooses between two tiers, from the labels
     tierwise crds       the CustomResourceDefinitions, for kubectl apply
     tierwise version
 
@@ -26,8 +27,9 @@ from tierwise.runtime import logs
 from tierwise_operator import explain_command
 from tierwise_operator.settings import Settings, add_options, resolve
 from tierwise_router import cli as router_cli
-from tierwise_training import label_options
+from tierwise_training import label_options, train_options
 
+TRAINING_EXTRA = "pip install 'tierwise[training]'"
 EXAMPLES = """\
 examples:
   tierwise crds | kubectl apply --server-side -f -
@@ -75,6 +77,14 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     label_options.add_options(labelling)
+    training = commands.add_parser(
+        "train",
+        help="learn from labels which requests need the reference tier",
+        description="Makes a classifier from labels, and says what it promises and what that costs.",
+        epilog=train_options.EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    train_options.add_options(training)
     commands.add_parser("crds", help="print the CustomResourceDefinitions")
     commands.add_parser("version", help="print the version")
     return made
@@ -93,6 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return asyncio.run(explain_command.run(given))
             case "label":
                 return _label(given)
+            case "train":
+                return _train(given)
             case "crds":
                 print("---\n".join(crd.to_yaml(crd.definition(kind)) for kind in KINDS), end="")
             case _:
@@ -110,6 +122,14 @@ def _label(given: argparse.Namespace) -> int:
     from tierwise_training import label_command  # it brings numpy, for which the operator has no use
 
     return label_command.run(given)
+
+
+def _train(given: argparse.Namespace) -> int:
+    try:
+        from tierwise_training import train_command
+    except ImportError as error:  # scikit-learn, or what it needs
+        raise Invalid(f"{error.name} is missing, without which nothing can be learned: {TRAINING_EXTRA}") from error
+    return train_command.run(given)
 
 
 def _complain(text: str, code: int) -> int:

@@ -38,6 +38,23 @@ REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
         "chat",
         {"tiers": [SMALL], "overflow": {"startPercent": 50, "stopPercent": 60}},
     ),
+    "policy.type Classifier needs policy.classifier: the ConfigMap that `tierwise train` writes": (
+        "chat",
+        {"tiers": [SMALL], "policy": {"type": "Classifier"}},
+    ),
+    "policy.type Cascade needs policy.cascade; its fields have defaults, so `cascade: {}` will do": (
+        "chat",
+        {"tiers": [SMALL], "policy": {"type": "Cascade"}},
+    ),
+    "referenceTier must name one of spec.tiers": ("chat", {"tiers": [SMALL], "referenceTier": "x"}),
+    "quality.judgeTier must name one of spec.tiers": (
+        "chat",
+        {"tiers": [SMALL], "quality": {"judgeTier": "x", "budgetUSDPerDay": "1"}},
+    ),
+    "pressure.minSharePercent must not be above pressure.maxSharePercent": (
+        "chat",
+        {"tiers": [SMALL], "pressure": {"minSharePercent": 60, "maxSharePercent": 40}},
+    ),
     "the name of a route has at most 40 characters": ("x" * 41, {"tiers": [SMALL]}),
     "the name of a route is lower-case letters, digits and dashes, and starts with a letter": (
         "1st",
@@ -54,7 +71,18 @@ ACCEPTED: dict[str, dict[str, Any]] = {
         "modelNames": ["chat", "gpt-4.1"],
         "directAccess": False,
         "tiers": [SMALL, LARGE, {"name": "bought", "use": "Overflow"}],
-        "policy": {"defaultTier": "small", "rules": [{**RULE, "tier": "small"}]},
+        "policy": {
+            "type": "Classifier",
+            "mode": "Shadow",
+            "classifier": {"configMapName": "chat-classifier", "qualityPercent": 90},
+            "cascade": {"holdTokens": 16, "minMeanLogProbability": "-0.75", "maxEscalatedPercent": 20},
+            "defaultTier": "small",
+            "rules": [{**RULE, "tier": "small"}],
+        },
+        "conversation": "Free",
+        "referenceTier": "bought",
+        "quality": {"samplePercent": 3, "judgeTier": "bought", "budgetUSDPerDay": "2.50"},
+        "pressure": {"minSharePercent": 10, "maxSharePercent": 60},
         "overflow": {"startPercent": 110, "stopPercent": 60, "maxCostPerHour": "1.50"},
         "queue": {"maxRequests": 10, "timeoutSeconds": 5, "startupTimeoutSeconds": 60},
         "deadlines": {"requestSeconds": 60, "firstTokenSeconds": 10, "tokenGapSeconds": 5},
@@ -63,6 +91,7 @@ ACCEPTED: dict[str, dict[str, Any]] = {
         "replicas": 3,
         "drainSeconds": 60,
     },
+    "a cascade with its defaults": {"tiers": [SMALL], "policy": {"type": "Cascade", "cascade": {}}},
     "every list full": {
         "modelNames": [f"m{number}" for number in range(16)],
         "tiers": [{"name": f"t{number}"} for number in range(8)],

@@ -2,7 +2,7 @@
 
 How long answers are cannot be known before any has come. So some prompts are asked first, a random sample since all are
 asked in the order of their hashes, and the mean of each kind of question times their number is the estimate. More of
-them are asked until its 95 % interval is at most 12 % wide to each side, or a third of the prompts, or 200, are.
+them are asked until its 95 % interval is at most 12 % wide to each side, or half of the prompts, or 200, are.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Estimate:
 
 def pilot_size(prompts: int) -> int:
     """The most prompts that are asked before anything is confirmed."""
-    return min(prompts, max(LEAST_PILOT, min(MOST_PILOT, -(-prompts // 3))))
+    return min(prompts, max(LEAST_PILOT, min(MOST_PILOT, -(-prompts // 2))))
 
 
 def estimate(prompts: Sequence[Prompt], plan: Plan, answers: Answers) -> Estimate:

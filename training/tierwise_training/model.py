@@ -11,7 +11,7 @@ this module gives its row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -99,47 +99,52 @@ class Model:
 
     def logits(self, asked: Questions) -> Reals:
         """Of "answers right", one column per tier."""
-        sizes = _standardized(asked.sizes, self.size_means, self.size_deviations)
+        sizes = standardized(asked.sizes, self.size_means, self.size_deviations)
         found: Reals = asked.pieces @ self.weights + sizes @ self.size_weights + self.intercepts
         return found
 
     def gains(self, asked: Questions) -> Reals:
         """By how much the reference tier is likelier to be right, with what is known of the question's group."""
-        right = 1 / (1 + np.exp(-np.clip(self.logits(asked), -30, 30)))
-        gains: Reals = right[:, 1] - right[:, 0] + np.array([self.groups.get(group, 0.0) for group in asked.groups])
-        return gains
+        return gains(self.logits(asked), asked.groups, self.groups)
 
     def scores(self, asked: Questions) -> Reals:
         """What `Classifier.score` gives each question, before its weights are rounded to 16 bits."""
-        length = _standardized(asked.sizes, self.size_means, self.size_deviations)[:, LENGTH]
+        length = standardized(asked.sizes, self.size_means, self.size_deviations)[:, LENGTH]
         scores: Reals = (self.gains(asked) - self.gain_mean) / self.gain_deviation + LENGTH_WEIGHT * length
         return scores
 
 
 def fit(asked: Questions) -> Model:
     """Fit all of it to these questions (at least one). The same questions give the same model."""
-    means = asked.sizes.mean(axis=0)
-    deviations = np.maximum(asked.sizes.std(axis=0), LEAST_DEVIATION)
-    deviations[asked.sizes.std(axis=0) < LEAST_DEVIATION] = 1.0  # it never varied: another value says nothing either
-    sizes = _standardized(asked.sizes, means, deviations)
+    means, deviations = scale(asked.sizes)
+    sizes = standardized(asked.sizes, means, deviations)
     # Buckets that no question has get no weight; leaving them out makes the fit several times as fast.
-    used = np.unique(asked.pieces.indices)
-    table = sparse.hstack([asked.pieces[:, used], sparse.csr_array(sizes)], format="csr")
+    used = np.flatnonzero(np.bincount(asked.pieces.indices, minlength=BUCKETS))
+    table = _table(asked.pieces, used, sizes)
     weights, size_weights, intercepts = np.zeros((BUCKETS, 2)), np.zeros((len(SIZES), 2)), np.zeros(2)
     for tier, right in enumerate((asked.small, asked.large)):
         coefficients, intercepts[tier] = _regress(table, right)
         weights[used, tier] = coefficients[: used.size]
         size_weights[:, tier] = coefficients[used.size :]
-    raw = Model(weights, intercepts, means, deviations, size_weights, 0.0, 1.0, _groups(asked))
-    gains = raw.gains(asked)
-    deviation = float(gains.std())
+    raw = Model(
+        weights,
+        intercepts,
+        means,
+        deviations,
+        size_weights,
+        0.0,
+        1.0,
+        group_gains(asked.groups, asked.large - asked.small),
+    )
+    gained = raw.gains(asked)
+    deviation = float(gained.std())
     return Model(
         weights,
         intercepts,
         means,
         deviations,
         size_weights,
-        float(gains.mean()),
+        float(gained.mean()),
         deviation if deviation > LEAST_DEVIATION else 1.0,
         raw.groups,
     )
@@ -163,6 +168,16 @@ def folds(asked: Questions, seed: int = SEED) -> list[tuple[Rows, Rows]]:
     return list(KFold(min(FOLDS, len(asked)), shuffle=True, random_state=seed).split(rows))
 
 
+def _table(pieces: sparse.csr_array, used: Rows, sizes: Reals) -> sparse.csr_array:
+    """The used columns and then the sizes, in one matrix."""
+    places = np.zeros(BUCKETS, dtype=np.int32)
+    places[used] = np.arange(used.size, dtype=np.int32)
+    kept = sparse.csr_array((pieces.data, places[pieces.indices], pieces.indptr), shape=(pieces.shape[0], used.size))
+    table = sparse.hstack([kept, sparse.csr_array(sizes)], format="csr")
+    table.indices, table.indptr = table.indices.astype(np.int32), table.indptr.astype(np.int32)
+    return table
+
+
 def _regress(table: sparse.csr_array, right: Reals) -> tuple[Reals, float]:
     """Coefficients and intercept. A tier that was always right, or never, has no coefficients: its share is known, less
     half a question, and nothing tells which question would have been the exception."""
@@ -174,12 +189,18 @@ def _regress(table: sparse.csr_array, right: Reals) -> tuple[Reals, float]:
     return found.coef_[0], float(found.intercept_[0])
 
 
-def _groups(asked: Questions) -> dict[str, float]:
+def gains(logits: Reals, groups: Sequence[str], known: Mapping[str, float]) -> Reals:
+    """By how much the reference tier is likelier to be right, with what is known of each question's group."""
+    right = 1 / (1 + np.exp(-np.clip(logits, -30, 30)))
+    found: Reals = right[:, 1] - right[:, 0] + np.array([known.get(group, 0.0) for group in groups])
+    return found
+
+
+def group_gains(groups: Sequence[str], gained: Reals) -> dict[str, float]:
     """What a group's mean gain adds to the mean of all, shrunken; the most frequent groups, by hash."""
-    gains = asked.large - asked.small
-    mean = float(gains.mean())
+    mean = float(gained.mean())
     sums: dict[str, list[float]] = {}
-    for group, gain in zip(asked.groups, gains, strict=True):
+    for group, gain in zip(groups, gained, strict=True):
         if group:
             sums.setdefault(group, []).append(float(gain))
     frequent = sorted(sums, key=lambda group: (-len(sums[group]), group))[:MOST_GROUPS]
@@ -189,5 +210,13 @@ def _groups(asked: Questions) -> dict[str, float]:
     }
 
 
-def _standardized(sizes: Reals, means: Reals, deviations: Reals) -> Reals:
+def scale(sizes: Reals) -> tuple[Reals, Reals]:
+    """Means and standard deviations. A size that never varied has the deviation 1: another value says little either."""
+    deviations = sizes.std(axis=0)
+    deviations[deviations < LEAST_DEVIATION] = 1.0
+    return sizes.mean(axis=0), deviations
+
+
+def standardized(sizes: Reals, means: Reals, deviations: Reals) -> Reals:
+    """In standard deviations from the mean, cut at `MOST_STANDARD` as the router does."""
     return np.clip((sizes - means) / deviations, -MOST_STANDARD, MOST_STANDARD)

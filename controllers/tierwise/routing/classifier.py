@@ -28,7 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic.alias_generators import to_camel
 
 from tierwise.errors import Invalid
-from tierwise.routing.text_features import BUCKETS, LENGTH, SIZES, Features, TextFacts, features_of
+from tierwise.routing.text_features import BUCKETS, LENGTH, SIZES, Features, TextFacts, features_of, key_of
 from tierwise.routing.text_features import VERSION as FEATURES_VERSION
 
 MOST_BYTES = 700_000
@@ -214,7 +214,7 @@ def quantiles_of(scores: Sequence[float]) -> tuple[float, ...]:
 def salt_check(salt: bytes) -> str:
     """A word that is the same for the same salt, from which the salt cannot be found if it is random; empty for
     none."""
-    return hashlib.blake2b(b"tierwise salt check", key=salt, digest_size=8).hexdigest() if salt else ""
+    return hashlib.blake2b(b"tierwise salt check", key=key_of(salt), digest_size=8).hexdigest() if salt else ""
 
 
 def standardized(sizes: npt.NDArray[np.float32], header: Header) -> list[float]:

@@ -37,11 +37,12 @@ _KEY_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One request of a conversation: by which key the conversation is known, and whether the request brings the results
-    of tools that the last answer called."""
+    """One request of a conversation: by which key the conversation is known, whether an answer has been given in it,
+    and whether the request brings the results of tools which that answer called."""
 
     key: bytes
-    in_tool_loop: bool
+    goes_on: bool = True
+    in_tool_loop: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,9 @@ def turn_of(body: Mapping[str, Any], tenant: str, salt: bytes) -> Turn | None:
     for part in (tenant.encode("utf-8", "surrogatepass"), *begins):
         found.update(len(part).to_bytes(8, "little"))
         found.update(part)
-    return Turn(found.digest(), _in_tool_loop(asked))
+    loop = _in_tool_loop(asked)
+    answered = any(isinstance(item, dict) and item.get("role") == "assistant" for item in asked)
+    return Turn(found.digest(), loop or answered, loop)
 
 
 def stays(
@@ -103,8 +106,8 @@ def stays(
 
     `wanted`: the tier that the policy would choose; `now`: seconds of the clock of `last`."""
     kept = None if last is None else route.tier(last.tier)
-    if last is None or kept is None:
-        return None
+    if last is None or kept is None or not turn.goes_on:
+        return None  # who asks what another has asked begins a conversation, and goes on with none
     if turn.in_tool_loop:
         return ContentChoice(kept.name, CONVERSATION, bound=True)
     as_dear = route.tiers.index(wanted) >= route.tiers.index(kept)

@@ -37,13 +37,16 @@ class Step:
     kept: bool
 
 
-def curve(scores: Outcomes, small: Outcomes, large: Outcomes, quality_percent: float) -> tuple[Step, ...]:
+def curve(
+    scores: Outcomes, small: Outcomes, large: Outcomes, quality_percent: float, count: int | None = None
+) -> tuple[Step, ...]:
     """Every share of `SHARES`, from all requests down to none.
 
     `scores`, and whether each tier answered right (0 or 1), are arrays of one length, at least 2. The quality at a
     share is a ratio, right answers of the mix by right answers of the large tier, and its bound the one of the
     differences Z = mix − ratio · large (the delta method). A share keeps the promise if it and all shares above it have
-    mean(Z) − 1.28 · sd(Z) / √n ≥ 0 with Z = mix − quality · large."""
+    mean(Z) − 1.28 · sd(Z) / √n ≥ 0 with Z = mix − quality · large. `count` stands for n where it is asked what as many
+    labels would show if they were like these."""
     order = np.argsort(-scores, kind="stable")
     best, cheap = large[order], small[order]
     n = scores.size
@@ -51,9 +54,9 @@ def curve(scores: Outcomes, small: Outcomes, large: Outcomes, quality_percent: f
     for share in SHARES:
         taken = n * share // 100
         mix = np.concatenate((best[:taken], cheap[taken:]))
-        unbroken = unbroken and lower_mean(mix - quality_percent / 100 * best) >= 0
+        unbroken = unbroken and lower_mean(mix - quality_percent / 100 * best, count) >= 0
         ratio = float(mix.mean() / best.mean()) if best.any() else 1.0
-        spread = float(np.std(mix - ratio * best, ddof=1)) / math.sqrt(n)
+        spread = float(np.std(mix - ratio * best, ddof=1)) / math.sqrt(count or n)
         lower = ratio - ONE_SIDED_90 * spread / float(best.mean()) if best.any() else 0.0
         steps.append(Step(share, 100 * ratio, 100 * lower, unbroken))
     return tuple(steps)
@@ -65,6 +68,7 @@ def promised_share(steps: tuple[Step, ...]) -> int | None:
     return min(kept) if kept else None
 
 
-def lower_mean(values: Outcomes) -> float:
-    """The value that the mean exceeds with 90 % confidence, by the normal approximation (at least 2 values)."""
-    return float(values.mean()) - ONE_SIDED_90 * float(np.std(values, ddof=1)) / math.sqrt(values.size)
+def lower_mean(values: Outcomes, count: int | None = None) -> float:
+    """The value that the mean exceeds with 90 % confidence, by the normal approximation (at least 2 values, or `count`
+    of the same kind)."""
+    return float(values.mean()) - ONE_SIDED_90 * float(np.std(values, ddof=1)) / math.sqrt(count or values.size)

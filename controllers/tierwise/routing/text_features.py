@@ -32,7 +32,7 @@ BUCKET_BITS = 17
 BUCKETS = 1 << BUCKET_BITS
 WINDOW_BYTES = 2_048
 MOST_PIECES = 4 * (2 * WINDOW_BYTES + 1)
-MOST_SALT_BYTES = 64
+MOST_KEY_BYTES = 64
 SIZES = (
     "length",
     "digits",
@@ -126,19 +126,24 @@ class _Keys:
 
 
 def features_of(text: bytes, facts: TextFacts, salt: bytes = b"") -> Features:
-    """The features of a text in UTF-8. Pure: the same text, facts and salt (at most 64 bytes) give the same numbers."""
+    """The features of a text in UTF-8. Pure: the same text, facts and salt give the same numbers."""
     window = text if len(text) <= 2 * WINDOW_BYTES else text[:WINDOW_BYTES] + b"\n" + text[-WINDOW_BYTES:]
     return Features(_buckets(window.lower(), _keys(salt)), _sizes(text, window, facts), group_of(facts.system, salt))
 
 
 def group_of(system: bytes, salt: bytes = b"") -> str:
     """The hash by which a system prompt is known; empty without one."""
-    return hashlib.blake2b(system, key=salt, digest_size=_GROUP_BYTES).hexdigest() if system else ""
+    return hashlib.blake2b(system, key=key_of(salt), digest_size=_GROUP_BYTES).hexdigest() if system else ""
+
+
+def key_of(salt: bytes) -> bytes:
+    """A salt as a key of BLAKE2b, which takes 64 bytes: a longer salt counts by its hash."""
+    return salt if len(salt) <= MOST_KEY_BYTES else hashlib.blake2b(salt).digest()
 
 
 @lru_cache(maxsize=8)
 def _keys(salt: bytes) -> _Keys:
-    raw = hashlib.blake2b(b"tierwise text features 1", key=salt, digest_size=48).digest()
+    raw = hashlib.blake2b(b"tierwise text features 1", key=key_of(salt), digest_size=48).digest()
     four, six, word, pair, first, second = np.frombuffer(raw, dtype="<u8").astype(np.uint64)
     return _Keys(four, six, word, pair, first | _ODD, second | _ODD)
 

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from tierwise.errors import Transient
+from tierwise.observe.content_queries import CONTENT, content_of
 from tierwise.observe.poller import PollConfig, Poller
 from tierwise.observe.queries import Query
 from tierwise.observe.route_queries import TRAFFIC, WALLETS, route_queries, route_signals, traffic_of, wallets_of
 from tierwise.observe.route_readings import RouteReadings, RouterKey
 from tierwise.ports import Series
-from tierwise.types import RouteKey, RouteSignals, WalletReport
+from tierwise.types import ClassifierReport, ClassifierStanding, RouteKey, RouteSignals, WalletReport
 
 KEY = RouteKey("team", "chat")
 MINE = {"namespace": "team", "tierwise_io_route": "chat"}
@@ -89,9 +90,30 @@ def test_another_route_and_a_pod_that_is_not_a_router_of_this_one_are_left_out()
     assert other == RouteSignals()
 
 
-def test_there_are_two_queries_and_further_labels_go_into_every_selector() -> None:
+def content() -> list[Series]:
+    return [
+        series("standing", 1.0, state="Refused", reason="ClassifierInvalid"),
+        series("standing", 2.0, state="Serves", reason="ClassifierServes", hash="abc"),
+        series("labels", 812.0),
+        series("needed", 43.0),
+        series("applied", 40.0),
+        series("expected", 96.2),
+        series("lower", float("nan")),
+    ]
+
+
+def test_what_routers_say_of_a_classifier_is_read_most_routers_first() -> None:
+    found = signals(content=content_of(content()), content_at=90.0).classifier
+    serves = ClassifierStanding("Serves", "ClassifierServes", "abc", 2)
+    refused = ClassifierStanding("Refused", "ClassifierInvalid", "", 1)
+    assert found == ClassifierReport((serves, refused), 812.0, 43.0, 40.0, 96.2, None)
+    assert signals(now=121.0, content=content_of(content()), content_at=90.0).classifier is None
+    assert content_of([one for one in content() if one.labels["series"] != "standing"]) == {}
+
+
+def test_there_are_three_queries_and_further_labels_go_into_every_selector() -> None:
     plain, more = route_queries(), route_queries({"cluster": 'a"b'})
-    assert [query.name for query in plain] == [WALLETS, TRAFFIC]
+    assert [query.name for query in plain] == [WALLETS, TRAFFIC, CONTENT]
     for one, other in zip(plain, more, strict=True):
         assert other.promql.count(r'cluster="a\"b"') == one.promql.count('tierwise_io_route!=""')
 

@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 
+import tierwise_router
 from tests.builders.routes import route, snapshot, tier
 from tests.builders.routes import spec as routed
 from tests.unit.decide import make
 from tests.unit.decide.test_facts import EIGHT, L4, T4, new
 from tests.unit.report import (
+    test_classifier_condition,
     test_metrics_condition,
     test_provisioned_condition,
     test_ready_condition,
@@ -105,7 +107,8 @@ def said(cases: list[ReportContext]) -> set[tuple[str, str]]:
 
 
 def said_of_routes() -> set[tuple[str, str]]:
-    found = {(verdict.type, verdict.reason) for case, _ in test_routes.CASES.values() for verdict in case.verdicts()}
+    cases = [*test_routes.CASES.values(), *test_classifier_condition.CASES.values()]
+    found = {(verdict.type, verdict.reason) for case, _ in cases for verdict in case.verdicts()}
     for view, plan in zip(TAKEN.routes, plan_routes(TAKEN), strict=True):
         verdicts = evaluate_route(view, plan, RouteOutcome(plan.key), NOW)
         found |= {(verdict.type, verdict.reason) for verdict in verdicts}
@@ -129,8 +132,9 @@ def test_every_reason_of_a_condition_occurs_in_some_case() -> None:
 
 def test_every_reason_is_given_somewhere() -> None:
     """Also those of Events, steps and advice: a word that nothing says does not belong into the table."""
-    root = Path(reasons.__file__).parents[1]
-    said = "\n".join(file.read_text() for file in sorted(root.rglob("*.py")) if "reasons" not in file.parts)
+    roots = (Path(reasons.__file__).parents[1], Path(tierwise_router.__file__).parent)
+    files = [file for root in roots for file in sorted(root.rglob("*.py")) if "reasons" not in file.parts]
+    said = "\n".join(file.read_text() for file in files)
     names = {value: name for name, value in vars(reasons).items() if name.isupper() and isinstance(value, str)}
     unused = [word for word in WHERE if not re.search(rf"\b{names[word]}\b", said)]
     assert unused == []

@@ -42,6 +42,7 @@ from tests.unit.router.scripted_upstream import (
     word,
 )
 from tests.unit.router.tls import pair, trusting
+from tests.unit.routing.classifiers import classifier
 
 PROMPT = "CanaryPromptQ7 tell nobody"
 ANSWER = "CanaryAnswerR2 for one only"
@@ -112,6 +113,7 @@ def body(model: str, do: str) -> dict[str, Any]:
         "messages": [{"role": "user", "content": [{"type": "text", "text": PROMPT}]}],
         "input": PROMPT,
         "user": PROMPT,
+        "prompt_cache_key": PROMPT,
         "unknown": {PROMPT: PROMPT},
         "tools": [{"type": "function", "function": {"name": "f", "description": PROMPT}}],
     }
@@ -168,6 +170,8 @@ def settings(folder: Path, served: Upstream, provider: Upstream) -> dict[str, An
     (folder / "keys").mkdir()
     (folder / "keys" / "blue").write_text(DIGEST)
     (folder / "provider").write_text(PROVIDER_KEY)
+    weights = classifier(route="route", from_tier="a", reference_tier="p", large_share_percent=0)
+    (folder / "classifier.bin").write_bytes(weights.write())
     prices = {"input": "1", "cachedInput": "1", "cacheWrite": "1", "output": "2"}
     return {
         "modelNames": ["auto"],
@@ -182,6 +186,7 @@ def settings(folder: Path, served: Upstream, provider: Upstream) -> dict[str, An
         ],
         "deadlines": {"firstTokenSeconds": 1, "requestSeconds": 3},
         "budget": {"amount": "100"},
+        "policy": {"type": "Classifier", "classifier": {"file": "classifier.bin"}},
         "clients": {"keysDirectory": "keys"},
         "tls": {"certificateFile": "tls.crt", "keyFile": "tls.key"},
     }
@@ -200,6 +205,7 @@ async def test_no_prompt_and_no_key_is_where_somebody_else_could_read_it(sink: C
             await everything(place)
             (tmp_path / "tls.key").write_text(f"-----BEGIN PRIVATE KEY-----\n{HEADER}\n")
             (tmp_path / "provider").write_text(f"{PROVIDER_KEY} {PROVIDER_KEY}\n")
+            (tmp_path / "classifier.bin").write_text(f"{HEADER}\n")
             await asyncio.sleep(3)
             (tmp_path / "provider").write_text(PROVIDER_KEY)
             (tmp_path / "keys" / "blue").write_text(CLIENT_KEY)
@@ -261,6 +267,9 @@ def _witnessed(places: dict[str, str], sink: Collector, place: Place) -> None:
         ("the log", "the certificate that is used stays"),
         ("the access log", '"client_gone"'),
         ("the metrics", 'tierwise_router_tenant_cost_usd_total{tenant="blue"}'),
+        ("the metrics", 'tierwise_router_classifier{hash="",reason="ClassifierInvalid",state="Refused"} 1.0'),
+        ("the access log", '"reason":"Classified"'),
+        ("the log", "this is no classifier file"),
         ("what is spent", "spentUSD"),
     ):
         assert witness in places[name], (name, witness)

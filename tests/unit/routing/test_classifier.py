@@ -96,9 +96,9 @@ def test_the_whole_and_nothing_need_no_scores() -> None:
 @given(st.lists(st.floats(-5, 5), min_size=20, max_size=200, unique=True), st.floats(1, 99))
 def test_a_share_of_the_scores_lies_above_its_threshold(scores: list[float], share: float) -> None:
     above = sum(score >= threshold_of(scores, share) for score in scores)
-    assert abs(above - len(scores) * share / 100) <= 1.0001
+    assert abs(above - len(scores) * share / 100) <= 2
     by_file = classifier(thresholds=quantiles_of(scores)).threshold(share)
-    assert abs(sum(score >= by_file for score in scores) - len(scores) * share / 100) <= 1 + len(scores) / 100
+    assert abs(sum(score >= by_file for score in scores) - len(scores) * share / 100) <= 2 + len(scores) / 100
 
 
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=50), st.floats(0, 100), st.floats(0, 100))

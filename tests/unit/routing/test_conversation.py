@@ -28,7 +28,7 @@ SMALL, LARGE = priced("small", ".1", ".01", ".4"), priced("large", "2", ".2", "8
 OWN = RouteTier("own", "m", urls=("http://own",), tariff=Tariff(replica_hour=Decimal(2)))
 CLOUD = priced("cloud", "3", ".3", "9", Use.OVERFLOW)
 ROUTE = Route("chat", ("chat",), (SMALL, LARGE, CLOUD), "small")
-TURN, LOOP = Turn(b"k", False), Turn(b"k", True)
+TURN, LOOP, FIRST_TURN = Turn(b"k"), Turn(b"k", in_tool_loop=True), Turn(b"k", goes_on=False)
 
 
 def user(text: str = "hi") -> dict[str, Any]:
@@ -145,6 +145,7 @@ def test_results_of_tools_behind_the_last_question_are_a_tool_loop(messages: lis
         found = turn_of(body, "", SALT)
         assert found is not None
         assert found.in_tool_loop is inside
+        assert found.goes_on or not inside
 
 
 @pytest.mark.parametrize("tier", ["small", "large", "cloud"])
@@ -158,6 +159,18 @@ def test_inside_a_tool_loop_the_tier_that_called_goes_on(tier: str, wanted: Rout
 def test_where_nothing_is_known_or_the_tier_is_gone_nothing_is_kept(turn: Turn) -> None:
     assert stays(ROUTE, RequestFacts("chat"), turn, None, SMALL, 0) is None
     assert stays(ROUTE, RequestFacts("chat"), turn, asked("gone"), SMALL, 0) is None
+
+
+def test_a_turn_goes_on_when_an_answer_was_given_in_it() -> None:
+    first, later = turn_of(FIRST, "", SALT), turn_of(LATER, "", SALT)
+    assert first is not None
+    assert later is not None
+    assert (first.goes_on, later.goes_on) == (False, True)
+
+
+def test_whoever_begins_as_another_conversation_did_is_decided_alone() -> None:
+    near = replace(ROUTE, tiers=(CLOSE, LARGE))
+    assert stays(near, RequestFacts("chat", 10_200), FIRST_TURN, asked("large"), CLOSE, 0) is None
 
 
 # --- between turns ---------------------------------------------------------------------------------------------------
@@ -227,7 +240,7 @@ def test_switching_pays_exactly_if_the_turn_is_cheaper_there_than_here_with_the_
 
 def test_the_conversation_that_was_silent_longest_is_forgotten_first() -> None:
     memory = Conversations(most=2)
-    one, two, three = (Turn(bytes([number]), False) for number in range(3))
+    one, two, three = (Turn(bytes([number])) for number in range(3))
     memory.answered(one, asked("small"))
     memory.answered(two, asked("large"))
     memory.answered(one, asked("large"))
@@ -240,7 +253,7 @@ def test_the_conversation_that_was_silent_longest_is_forgotten_first() -> None:
 def test_never_more_is_remembered_than_allowed_and_the_latest_always(given: list[tuple[int, str]], most: int) -> None:
     memory = Conversations(most=most)
     for number, tier in given:
-        turn = Turn(bytes([number]), False)
+        turn = Turn(bytes([number]))
         memory.answered(turn, asked(tier))
         assert memory.last(turn) == asked(tier)
         assert len(memory) <= most

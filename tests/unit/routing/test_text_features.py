@@ -110,7 +110,7 @@ def test_an_empty_text_has_no_pieces() -> None:
     assert np.isfinite(found.sizes).all()
 
 
-@given(st.binary(min_size=8, max_size=80), st.binary(min_size=1, max_size=64))
+@given(st.binary(min_size=8, max_size=80), st.binary(min_size=1, max_size=100))
 def test_a_salt_changes_the_buckets_and_not_which_pieces_are_equal(text: bytes, salt: bytes) -> None:
     plain, salted = features_of(text, PLAIN).buckets, features_of(text, PLAIN, salt).buckets
     assert plain.size == salted.size

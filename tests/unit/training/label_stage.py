@@ -4,18 +4,19 @@ commands."""
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from tests.unit.router.router_process import RouterProcess, router
 from tests.unit.simulator.processes import vllm
+from tierwise_operator import cli
 
 PRICES = {
     "small": {"input": "0.10", "output": "0.40"},
@@ -43,6 +44,24 @@ def write(path: Path, lines: Sequence[dict[str, Any]]) -> Path:
     return path
 
 
+@dataclass(frozen=True)
+class Done:
+    """What a command has said."""
+
+    stdout: str
+    stderr: str
+
+
+@contextmanager
+def _reading(text: str) -> Iterator[None]:
+    """Standard input, which is no terminal."""
+    before, sys.stdin = sys.stdin, StringIO(text)
+    try:
+        yield
+    finally:
+        sys.stdin = before
+
+
 @dataclass
 class Stage:
     """A running route `chat` over the tiers small and large."""
@@ -67,12 +86,13 @@ class Stage:
         given += ["--prices", str(self.folder / "route.yaml"), "--out", str(self.folder / "labels.jsonl")]
         return [sys.executable, "-m", "tierwise_operator", "label", *given, *options]
 
-    def label(self, *options: str, code: int = 0, answers: str | None = None) -> subprocess.CompletedProcess[str]:
-        """Run it to its end."""
-        done = subprocess.run(
-            self.command(*options), input=answers, capture_output=True, text=True, timeout=300, check=False
-        )
-        assert done.returncode == code, done.stderr + done.stdout
+    def label(self, *options: str, code: int = 0, answers: str | None = None) -> Done:
+        """Run it to its end, in this process: starting Python is most of the time of a small run."""
+        out, errors = StringIO(), StringIO()
+        with redirect_stdout(out), redirect_stderr(errors), _reading(answers or ""):
+            found = cli.main(self.command(*options)[3:])
+        done = Done(out.getvalue(), errors.getvalue())
+        assert found == code, done.stderr + done.stdout
         return done
 
     def labels(self, name: str = "labels.jsonl") -> list[dict[str, Any]]:

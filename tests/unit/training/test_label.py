@@ -22,7 +22,7 @@ from tierwise_training.questions import sampled
 
 COUNT = 80
 SMALL = {"ANSWERS_SKILL": "2"}
-LARGE = {"ANSWERS_SKILL": "3"}
+LARGE = {"ANSWERS_SKILL": "3", "SEED": "1"}
 
 
 @pytest.fixture(scope="module")

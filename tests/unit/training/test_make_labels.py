@@ -15,7 +15,7 @@ from tierwise_training.make_labels import make_label, open_questions, unreadable
 from tierwise_training.prompts import Prompt
 from tierwise_training.questions import Answer, Plan, answer_questions, sampled, shuffled
 
-JUDGED = replace(PLAN, judge="tier:judge")
+JUDGED = replace(PLAN, judge="tier:judge", ceiling_percent=0, again_percent=0)
 ALL = replace(JUDGED, ceiling_percent=100, again_percent=100)
 
 
@@ -66,7 +66,7 @@ def test_a_rule_compares_with_gold_or_else_with_the_reference(
 
 def test_a_judge_is_asked_in_both_orders_and_its_verdicts_are_kept() -> None:
     of = prompt(gold="four")
-    plan = replace(JUDGED, ceiling_percent=0, again_percent=0)
+    plan = JUDGED
     made = make_label(of, plan, answered(of, plan, {"small": "3", "reference": "4"}, better))
     assert made is not None
     assert made.judge is not None

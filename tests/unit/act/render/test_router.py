@@ -186,3 +186,32 @@ def test_a_router_knows_whose_lease_is_its_own_and_keeps_what_it_spent_with_its_
     field = {"apiVersion": "v1", "fieldPath": "metadata.uid"}
     assert container["env"] == [{"name": "POD_UID", "valueFrom": {"fieldRef": field}}]
     assert {"emptyDir": {}, "name": "tmp"} in pod["volumes"]
+
+
+CLASSIFIED = {"type": "Classifier", "classifier": {"configMapName": "chat-classifier"}}
+
+
+def test_the_config_map_of_a_classifier_is_mounted_and_may_be_missing() -> None:
+    pod = pod_of(rendered(spec("small", policy=CLASSIFIED)))
+    source = {
+        "items": [{"key": "classifier.bin", "path": "classifier.bin"}],
+        "name": "chat-classifier",
+        "optional": True,
+    }
+    assert {"configMap": source, "name": "classifier"} in pod["volumes"]
+    (container,) = pod["containers"]
+    mount = {"mountPath": "/etc/tierwise/classifier", "name": "classifier", "readOnly": True}
+    assert mount in container["volumeMounts"]
+
+
+def test_only_another_config_map_replaces_the_routers() -> None:
+    plain, given = pod_of(rendered(spec("small"))), pod_of(rendered(spec("small", policy=CLASSIFIED)))
+    assert plain != given
+    for other in (
+        {**CLASSIFIED, "mode": "Shadow"},
+        {**CLASSIFIED, "type": "Rules"},
+        {**CLASSIFIED, "classifier": {"configMapName": "chat-classifier", "qualityPercent": 90}},
+    ):
+        assert pod_of(rendered(spec("small", policy=other))) == given
+    assert pod_of(rendered(spec("small", policy={"type": "Cascade", "cascade": {}}))) == plain
+    assert pod_of(rendered(spec("small", conversation="Free", referenceTier="small"))) == plain
