@@ -36,7 +36,7 @@ venv: $(VENV)/.installed ## The Python environment, from the pinned requirements
 
 .PHONY: binaries
 binaries: venv ## The control plane, KServe, Prometheus, kubectl and helm, built once from pinned Go modules
-	@$(PY) -m playground build >/dev/null
+	$(if $(PREPARED),,@$(PY) -m playground build >/dev/null)
 
 # --- the inner loop --------------------------------------------------------------------------------------------------
 
@@ -53,10 +53,16 @@ lint: venv ## ruff, mypy strict (tests too) and the import contracts
 	$(VENV)/bin/lint-imports
 	$(PY) -m tools.locks
 
+UNIT := unit-programs unit-api unit-rooms unit-router
+
 .PHONY: unit
 unit: venv ## Tests that need no cluster, with branch coverage of controllers/ (at least 95 %); about a minute
 	@rm -f .coverage .coverage.*
-	@$(MAKE) --jobs=3 --output-sync=target unit-programs unit-api unit-rooms unit-router
+	@$(MAKE) --jobs=3 --output-sync=target $(UNIT)
+	@$(MAKE) coverage
+
+.PHONY: coverage
+coverage: venv ## ... what the traced lanes have covered together
 	@$(VENV)/bin/coverage combine -q
 	@$(VENV)/bin/coverage report --skip-covered --fail-under=95
 
@@ -85,8 +91,17 @@ unit-router: venv ## ... of the router's process, over real sockets
 
 # --- the whole -------------------------------------------------------------------------------------------------------
 
+# Cluster tests wait far more than they compute, and the others compute, so they run side by side: the long ones first,
+# the next one as soon as one has ended. A lane that fails stops no other.
+CLUSTER := test-routes test-load test-end-to-end test-parts test-loop
+LANES := $(CLUSTER) $(UNIT) lint verify test-node test-conformance test-chart test-image
+
 .PHONY: test
-test: lint verify unit test-node test-conformance test-chart test-image test-cluster ## Everything; under 20 minutes with built binaries
+test: binaries ## Everything, in lanes side by side, each printed when it has ended; a quarter of an hour with built binaries
+	@rm -f .coverage .coverage.*
+	@echo "$(words $(LANES)) lanes, seven side by side; each is printed when it has ended: $(LANES)"
+	@$(MAKE) --jobs=7 --keep-going --output-sync=target PREPARED=yes $(LANES)
+	@$(MAKE) coverage
 
 .PHONY: test-conformance
 test-conformance: venv ## The kserve SDK and vLLM's own parser read what is rendered; each in an environment of its own
@@ -108,23 +123,32 @@ test-image: venv ## What our images hold: their entrypoints run from the wheels 
 
 .PHONY: test-cluster
 test-cluster: binaries ## End to end on the playground
-	@echo "three parts side by side, each with a playground of its own; each is printed when it has ended"
-	@$(MAKE) --jobs=3 --output-sync=target test-parts test-end-to-end test-routes
+	@echo "$(words $(CLUSTER)) parts side by side, each with a playground of its own; each is printed when it has ended"
+	@$(MAKE) --jobs=$(words $(CLUSTER)) --keep-going --output-sync=target $(CLUSTER)
 
-# These tests wait far more than they compute: a third of two cores with two playgrounds.
 ROUTES := $(patsubst %,tests/cluster/e2e/test_%.py,route examples)
-
-.PHONY: test-end-to-end
-test-end-to-end: binaries ## ... the part in which the operator is installed with helm
-	@$(PYTEST) -q --durations=5 tests/cluster/e2e $(addprefix --ignore=,$(ROUTES))
+LOAD := $(patsubst %,tests/cluster/e2e/test_%.py,idle load_step zero)
+LOOP := $(patsubst %,tests/cluster/test_%.py,loop prometheus leader)
 
 .PHONY: test-routes
 test-routes: binaries ## ... the part in which requests pass a ModelRoute's routers, and the examples
 	@$(PYTEST) -q --durations=5 $(ROUTES)
 
+.PHONY: test-load
+test-load: binaries ## ... the part about tiers without load, with load, and back from zero
+	@$(PYTEST) -q --durations=5 $(LOAD)
+
+.PHONY: test-end-to-end
+test-end-to-end: binaries ## ... the part in which the operator is installed with helm
+	@$(PYTEST) -q --durations=5 tests/cluster/e2e $(addprefix --ignore=,$(ROUTES) $(LOAD))
+
+.PHONY: test-loop
+test-loop: binaries ## ... the part about the operator's process and what it watches
+	@$(PYTEST) -q --durations=5 $(LOOP)
+
 .PHONY: test-parts
-test-parts: binaries ## ... the part about single pieces: the playground, the CRD, the loop, its adapters
-	@$(PYTEST) -q --durations=5 tests/cluster --ignore=tests/cluster/e2e
+test-parts: binaries ## ... the part about single pieces: the playground, the CRD, the adapters
+	@$(PYTEST) -q --durations=5 tests/cluster --ignore=tests/cluster/e2e $(addprefix --ignore=,$(LOOP))
 
 .PHONY: test-vllm
 test-vllm: binaries ## The real vLLM 0.32 and 0.30 on the CPU, in pods and alone (installs 6 GB the first time); not part of `make test`

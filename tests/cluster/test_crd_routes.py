@@ -53,7 +53,18 @@ REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "pressure.minSharePercent must not be above pressure.maxSharePercent": (
         "chat",
-        {"tiers": [SMALL], "pressure": {"minSharePercent": 60, "maxSharePercent": 40}},
+        {"tiers": [SMALL], "pressure": {"minSharePercent": 60, "maxSharePercent": 50}},
+    ),
+    "the judge cannot have been right on more answers than people looked at": (
+        "chat",
+        {
+            "tiers": [SMALL],
+            "quality": {
+                "judgeTier": "small",
+                "budgetUSDPerDay": "1",
+                "audit": {"goodAnswers": 10, "goodJudgedGood": 11, "badAnswers": 10, "badJudgedBad": 9},
+            },
+        },
     ),
     "the name of a route has at most 40 characters": ("x" * 41, {"tiers": [SMALL]}),
     "the name of a route is lower-case letters, digits and dashes, and starts with a letter": (
@@ -74,14 +85,20 @@ ACCEPTED: dict[str, dict[str, Any]] = {
         "policy": {
             "type": "Classifier",
             "mode": "Shadow",
-            "classifier": {"configMapName": "chat-classifier", "qualityPercent": 90},
+            "classifier": {"configMapName": "chat-classifier", "qualityPercent": 97},
             "cascade": {"holdTokens": 16, "minMeanLogProbability": "-0.75", "maxEscalatedPercent": 20},
             "defaultTier": "small",
             "rules": [{**RULE, "tier": "small"}],
         },
         "conversation": "Free",
-        "referenceTier": "bought",
-        "quality": {"samplePercent": 3, "judgeTier": "bought", "budgetUSDPerDay": "2.50"},
+        "referenceTier": "large",
+        "quality": {
+            "samplePercent": 2,
+            "judgeTier": "bought",
+            "budgetUSDPerDay": "5.50",
+            "audit": {"goodAnswers": 60, "goodJudgedGood": 57, "badAnswers": 40, "badJudgedBad": 34},
+            "saltSecretName": "chat-salt",
+        },
         "pressure": {"minSharePercent": 10, "maxSharePercent": 60},
         "overflow": {"startPercent": 110, "stopPercent": 60, "maxCostPerHour": "1.50"},
         "queue": {"maxRequests": 10, "timeoutSeconds": 5, "startupTimeoutSeconds": 60},

@@ -96,7 +96,7 @@ class QualityMove(Model):
     """A change of the share that measured quality has made."""
 
     at: str = Field(max_length=32, description="When.")
-    points: int = Field(description="Percentage points.")
+    points: int = Field(ge=-100, le=100, description="Percentage points.")
     quality: str = Field(default="", max_length=32, description="The quality that said so, with its interval.")
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -23,7 +23,7 @@ from tierwise.observe.route_readings import RouteReadings
 from tierwise.observe.signals import PodKey, PodReadings, Samples
 from tierwise.observe.verdict_queries import VERDICTS, verdicts_of
 from tierwise.ports import Clock, Metrics, Series
-from tierwise.runtime.turns import at_once, in_turns
+from tierwise.runtime.turns import at_once, emptied, in_turns, let_go
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +78,8 @@ class Poller:
         self._reading = asyncio.Lock()
         self._offset = clock.now() - clock.monotonic()
         self._told = Samples(interval_seconds=pace.interval_seconds)
+        # What was told last, until the next time: by then no cycle looks at it, and it can go in turns.
+        self._old: deque[PodReadings] = deque()
 
     @property
     def samples(self) -> Samples:
@@ -91,8 +93,10 @@ class Poller:
     def _tell_in_turns(self, problem: str) -> Generator[None, None, None]:
         """Tell the answers in wall time, in steps."""
         offset = self._offset
+        yield from let_go(self._old)
         pods = yield from _merged_in_turns(self._answers.values(), offset)
         answered = None if self._answered_at is None else self._answered_at + offset
+        self._old.extend(self._told.pods.values())
         self._told = Samples(pods, answered, problem, self._pace.interval_seconds, self._routes.moved(offset))
 
     async def run(self) -> None:
@@ -130,7 +134,7 @@ class Poller:
             started = self._clock.monotonic()
             try:
                 async with asyncio.timeout(self._pace.timeout_seconds + GRACE_SECONDS):
-                    answer = await self._metrics.query(query.promql)
+                    answer = deque(await self._metrics.query(query.promql))
             except TimeoutError:
                 return f"Prometheus did not answer the query {query.name!r} in time"
             except TierwiseError as error:
@@ -151,7 +155,9 @@ class Poller:
             self._routes = replace(self._routes, content=content_of(answer), content_at=started)
             return ""
         async with self._reading:
-            self._answers[query.name] = await in_turns(_readings_in_turns(answer, started))
+            before = deque(self._answers.get(query.name, {}).values())
+            self._answers[query.name] = await in_turns(_readings_in_turns(emptied(answer), started))
+            await in_turns(let_go(before))
         return ""
 
 

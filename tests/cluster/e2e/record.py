@@ -11,6 +11,8 @@ from itertools import pairwise
 
 from tests.cluster.kubectl import Kubectl
 
+START_SECONDS = 60
+
 
 class Record:
     """The values a field had, each with the monotonic time at which it was first seen."""
@@ -46,8 +48,10 @@ class Record:
 
 @contextmanager
 def recorded(kubectl: Kubectl, kind: str, name: str, path: str) -> Iterator[Record]:
-    """Watch `path` (a jsonpath to a number) of one object for as long as the block runs."""
+    """Watch `path` (a jsonpath to a number) of one object for as long as the block runs. The block begins when the
+    present value is known: on a busy machine kubectl takes seconds to start, and would miss the first change."""
     record = Record()
+    known = threading.Event()
     command = [str(kubectl.binary), "--kubeconfig", str(kubectl.kubeconfig), "--namespace", kubectl.namespace]
     watch = subprocess.Popen(
         [*command, "get", kind, name, "--watch", "-o", "jsonpath={" + path + '}{"\\n"}'],
@@ -61,10 +65,12 @@ def recorded(kubectl: Kubectl, kind: str, name: str, path: str) -> Iterator[Reco
         for line in watch.stdout:
             if line.strip():
                 record.add(int(line))
+                known.set()
 
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
     try:
+        assert known.wait(START_SECONDS), f"kubectl has not shown {path} of {kind} {name} within {START_SECONDS} s"
         yield record
     finally:
         watch.terminate()

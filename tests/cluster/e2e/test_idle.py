@@ -19,11 +19,13 @@ from tests.cluster.e2e.load import closed_loop
 from tests.cluster.e2e.prometheus import instant, queries_served
 from tests.cluster.e2e.tiers import cheap
 from tests.cluster.kubectl import Kubectl, eventually, has
+from tierwise.observe.signals import STALE_INTERVALS
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("release")]
 TIERS = 20
 SECONDS = 50
 THROTTLE_SECONDS = 15
+STALE_SECONDS = STALE_INTERVALS * 3  # of the longer of the tests' scrape interval and tick
 JITTER_SECONDS = 1  # between deciding to write and the API server's clock
 NAMES = [f"tier-{number:02d}" for number in range(TIERS)]
 
@@ -39,6 +41,12 @@ def _generated(playground: Playground, namespace: str) -> dict[str, float]:
     """Tokens that the engines have generated, by tier."""
     query = f'sum by (tierwise_io_tier) (vllm:generation_tokens_total{{namespace="{namespace}"}})'
     return {labels["tierwise_io_tier"]: value for labels, value in instant(playground.prometheus_url, query)}
+
+
+def _oldest(playground: Playground, namespace: str) -> float:
+    """How old the oldest measurement was that could be had in the last seconds, in seconds."""
+    age = f'time() - timestamp(vllm:num_requests_running{{namespace="{namespace}"}})'
+    return instant(playground.prometheus_url, f"max(max_over_time(({age})[{SECONDS}s:1s]))")[0][1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +91,15 @@ def many(rate_for_one_tier: float, new_namespace: Callable[[str], Kubectl]) -> K
 
 @pytest.fixture(scope="module")
 def quiet(playground: Playground, many: Kubectl, release: Release, operators_log: AuditLog) -> Quiet:
-    """Twenty settled tiers without load."""
-    return _look(playground, operators_log, SECONDS, (many.namespace, release.namespace))
+    """Twenty settled tiers without load. Where a busy machine made scrapes late, tiers were rightly said to be without
+    measurements, which is a write: then it is looked again."""
+    ages = []
+    for _ in range(4):
+        seen = _look(playground, operators_log, SECONDS, (many.namespace, release.namespace))
+        ages.append(_oldest(playground, many.namespace))
+        if ages[-1] < STALE_SECONDS:
+            return seen
+    raise AssertionError(f"measurements were up to {ages} s old, and are stale after {STALE_SECONDS} s")
 
 
 def test_twenty_settled_tiers_without_load_cost_no_write_but_the_lease(quiet: Quiet) -> None:

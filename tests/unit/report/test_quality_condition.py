@@ -46,18 +46,23 @@ def report(quality: QualityStatus | None, view: RouteView = VIEW, **changes: Any
     return report_route(view, made, RouteOutcome(made.key), NOW)
 
 
-@pytest.mark.parametrize(
-    ("changes", "status", "reason"),
-    [
-        ({}, "True", reasons.QUALITY_AS_PROMISED),
-        ({"watch": QualityWatch(usual_good=1920, usual_bad=80, alarm=True)}, "False", reasons.QUALITY_FELL),
-        ({"upper_percent": "94.9"}, "False", reasons.QUALITY_BELOW_TARGET),
-        ({"watch": QualityWatch(usual_good=100, usual_bad=2)}, "Unknown", reasons.QUALITY_LEARNING),
-        ({"samples": 0, "watch": QualityWatch()}, "Unknown", reasons.NO_VERDICTS),
-    ],
-)
+CASES: list[tuple[dict[str, Any], str, str]] = [
+    ({}, "True", reasons.QUALITY_AS_PROMISED),
+    ({"watch": QualityWatch(usual_good=1920, usual_bad=80, alarm=True)}, "False", reasons.QUALITY_FELL),
+    ({"upper_percent": "94.9"}, "False", reasons.QUALITY_BELOW_TARGET),
+    ({"watch": QualityWatch(usual_good=100, usual_bad=2)}, "Unknown", reasons.QUALITY_LEARNING),
+    ({"samples": 0, "watch": QualityWatch()}, "Unknown", reasons.NO_VERDICTS),
+]
+
+
+def changed(changes: dict[str, Any]) -> RoutePlan:
+    """The plan of the route with other figures of its quality."""
+    return plan(SEEN.model_copy(update=changes))
+
+
+@pytest.mark.parametrize(("changes", "status", "reason"), CASES)
 def test_the_condition_says_what_is_known(changes: dict[str, Any], status: str, reason: str) -> None:
-    found = quality_condition(VIEW, plan(SEEN.model_copy(update=changes)))
+    found = quality_condition(VIEW, changed(changes))
     assert found is not None
     assert (found.status, found.reason) == (status, reason)
 

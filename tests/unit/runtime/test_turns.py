@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+import weakref
+from collections import deque
 from collections.abc import Generator
 
 import pytest
 
-from tierwise.runtime.turns import TURN_SECONDS, at_once, in_turns
+from tierwise.runtime.turns import TURN_SECONDS, at_once, emptied, in_turns, let_go
 
 
 def work(steps: int, seconds: float = 0.0) -> Generator[None, None, int]:
@@ -53,3 +55,21 @@ async def test_what_goes_wrong_comes_out() -> None:
 
     with pytest.raises(ZeroDivisionError):
         await in_turns(broken())
+
+
+class Value:
+    """Something that can be watched while it is alive."""
+
+
+def test_what_was_read_is_let_go_of_before_the_rest_is_read() -> None:
+    values = deque(Value() for _ in range(3))
+    alive = [weakref.ref(each) for each in values]
+    for number, _ in enumerate(emptied(values)):
+        assert [each() is None for each in alive] == [position < number for position in range(3)]
+
+
+def test_values_are_let_go_of_one_with_each_step() -> None:
+    values = deque(Value() for _ in range(3))
+    alive = [weakref.ref(each) for each in values]
+    left = [sum(each() is not None for each in alive) for _ in let_go(values)]
+    assert left == [2, 1, 0]
