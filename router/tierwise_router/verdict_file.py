@@ -20,7 +20,7 @@ from tierwise.routing.judge import VERSION as JUDGE_VERSION
 from tierwise.routing.judge import Verdict
 from tierwise.routing.question import question_of
 from tierwise.routing.route import Route
-from tierwise.routing.text_features import MOST_SALT_BYTES, features_of
+from tierwise.routing.text_features import MOST_KEY_BYTES, features_of
 from tierwise_router.comparing import Compared
 from tierwise_router.shadow_counts import AGAIN
 
@@ -74,8 +74,8 @@ def read_salt(path: Path) -> bytes:
         salt = path.read_bytes().strip()
     except OSError as error:
         raise Invalid(f"the salt file {path} cannot be read: {error.strerror}") from error
-    if not LEAST_SALT_BYTES <= len(salt) <= MOST_SALT_BYTES:
-        raise Invalid(f"the salt file {path} must hold {LEAST_SALT_BYTES} to {MOST_SALT_BYTES} bytes of chance")
+    if not LEAST_SALT_BYTES <= len(salt) <= MOST_KEY_BYTES:
+        raise Invalid(f"the salt file {path} must hold {LEAST_SALT_BYTES} to {MOST_KEY_BYTES} bytes of chance")
     return salt
 
 

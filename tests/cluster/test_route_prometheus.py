@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -26,12 +26,13 @@ from tierwise.prom.client import Access, PrometheusMetrics
 from tierwise.routing.budget import Lease
 from tierwise.routing.cost import Usage
 from tierwise.routing.route import Budget, Overflow, Route, RouteTier
-from tierwise.types import RouteKey, RouteSignals
+from tierwise.types import RouteKey, RouteSignals, VerdictCounts
 from tierwise_router.bodies import Bodies
 from tierwise_router.metrics import RouterCollector
 from tierwise_router.purse import Purse
 from tierwise_router.record import Charge, Record
 from tierwise_router.router_state import Clocks, RouterState
+from tierwise_router.shadow_counts import AGAIN, BAD, CHEAPER, GOOD, JUDGE, MARGIN, UNKNOWN
 
 pytestmark = pytest.mark.cluster
 KEY = RouteKey("team", "chat")
@@ -127,6 +128,42 @@ def test_the_traffic_and_the_money_of_two_routers_are_read_and_a_dead_one_says_n
         alone = eventually(look, lambda seen: set(seen.wallets) == {one.name}, 30, "the dead router says nothing")
         assert set(alone.share) == {"small", "large"}
         assert alone.spilled == 0
+    finally:
+        metrics.close()
+        one.exporter.stop()
+
+
+def test_verdicts_are_read_router_by_router_as_they_were_counted(prometheus: OwnPrometheus) -> None:
+    one, two = Router("chat-router-1"), Router("chat-router-2")
+    metrics = PrometheusMetrics(Access(prometheus.url))
+    poller = Poller(metrics, WallClock(), route_queries(), PollConfig(1.0, 1.0, 5.0))
+
+    def look() -> Mapping[str, VerdictCounts]:
+        asyncio.run(poller.round())
+        return route_signals(poller.samples.routes, KEY, [one.name, two.name], time.time(), 10.0).verdicts
+
+    try:
+        scraped(prometheus, one, two)
+        nothing = {one.name: VerdictCounts(), two.name: VerdictCounts()}
+        eventually(look, lambda seen: seen == nothing, 20, "both routers say that they have sampled nothing")
+        counts = one.state.shadows
+        counts.sampled.update(cheaper=40, reference=10)
+        # The verdicts on two cheaper tiers are added up; unknown ones are none.
+        for tier, routed, verdict, count in (
+            ("small", CHEAPER, GOOD, 30),
+            ("middle", CHEAPER, GOOD, 5),
+            ("small", CHEAPER, BAD, 2),
+            ("small", CHEAPER, UNKNOWN, 3),
+            ("small", MARGIN, BAD, 4),
+            ("large", AGAIN, GOOD, 6),
+        ):
+            counts.verdicts[tier, routed, verdict] += count
+        counts.pay("judge", JUDGE, Decimal("0.01"))
+        expected = VerdictCounts(40, 10, cheaper_good=35, cheaper_bad=2, margin_bad=4, again_good=6)
+        eventually(look, lambda seen: seen.get(one.name) == expected, 20, "what one router has counted")
+        assert look()[two.name] == VerdictCounts()
+        two.exporter.stop()
+        eventually(look, lambda seen: set(seen) == {one.name}, 30, "the dead router says nothing")
     finally:
         metrics.close()
         one.exporter.stop()

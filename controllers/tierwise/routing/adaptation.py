@@ -2,9 +2,9 @@
 
 Following the measured value would move the share every other day, since it is mostly chance. So a share is raised only
 where even the upper bound is below what is promised, over the last 2, 4, 7 or 14 days: a large loss shows in the first,
-a small one in the last. It is lowered by one step, after a week (two where it was raised before), where the lower bound
-at that smaller share is still above the promise. For that the requests of that step are asked of a cheaper tier in the
-background as well: without them nobody knows how it would answer.
+a small one in the last. It is lowered by one step, after ten days (two weeks where it was raised before), where the
+lower bound at that smaller share is still above the promise. For that the requests of that step are asked of a cheaper
+tier in the background as well: without them nobody knows how it would answer.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tierwise.routing.quality import NONE, PERFECT, Audit, Interval, Tally, of_r
 STEP = 5
 """Percentage points."""
 WINDOWS = (2, 4, 7, 14)
-LOOSEN_DAYS = 7
+LOOSEN_DAYS = 10
 LOOSEN_DAYS_AFTER_TIGHTENING = 14
 
 
@@ -102,10 +102,10 @@ def _too_low(cheap: Tally, seen: float, days: int, evidence: Evidence, wanted: t
     found = of_route(answers, seen)
     if found.upper >= target:
         return None
-    # That it is too low is sure, by how much is not: a bad week looks worse than it is. Halfway to the bound few moves
-    # reach the target, were all cheaper answers as good as now; in fact the worst of them are those that go.
-    middle = min((answers.value + answers.upper) / 2, 1 - 1e-9)
-    enough = 100 * (target - middle) / (1 - middle)
+    # What the upper bound asks for is sure to be needed, were all cheaper answers as good as now; what the value asks for
+    # is mostly too much, since a bad week looks worse than it is and the worst answers are those that go.
+    likely = min((answers.value + 3 * answers.upper) / 4, 1 - 1e-9)
+    enough = 100 * (target - likely) / (1 - likely)
     points = STEP * max(1, math.ceil((enough - share) / STEP))
     return Move(min(points, 100 - int(share)), found, days)
 

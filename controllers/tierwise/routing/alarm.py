@@ -23,7 +23,7 @@ LEARN = 300
 MOST = 20_000
 """More verdicts than that are halved, so that the usual follows a slow change of the traffic."""
 LEAST_RATE, MOST_RATE = 0.005, 0.5
-MONTHS = 20
+MONTHS = 24
 """One false alarm in so many months."""
 OVERSHOOT = 0.35
 """Of a bad verdict: by so much the sum passes the threshold."""

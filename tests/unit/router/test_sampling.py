@@ -18,6 +18,7 @@ from time import monotonic, sleep
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.unit.router.router_process import RouterProcess, router
 from tests.unit.simulator.processes import Vllm, vllm
@@ -141,10 +142,10 @@ def test_what_is_counted_is_true_and_a_fall_is_noticed_and_answered(stage: Stage
     spec = RouteQuality.model_validate({"judgeTier": "judge", "budgetUSDPerDay": "100"})
     aim = Aim(target=0.95, share=0.0)
     status = measure(status, spec, aim, {"router": found}, DAY)
-    assert not status.watch.alarm
+    assert not answered_to(status)
     stage.slips(0.25)
     worse = 0
-    while not (status.watch.alarm and status.added_share_percent > 0):
+    while not answered_to(status):
         worse += 30
         assert worse <= 240, status
         right += stage.ask(30)
@@ -154,6 +155,11 @@ def test_what_is_counted_is_true_and_a_fall_is_noticed_and_answered(stage: Stage
     assert status.moves[-1].points > 0
 
     nothing_of_a_prompt_is_kept(stage, len(right))
+
+
+def answered_to(status: QualityStatus) -> bool:
+    """Whether there is an alarm, and the share was raised."""
+    return status.watch.alarm and status.added_share_percent > 0
 
 
 def nothing_of_a_prompt_is_kept(stage: Stage, count: int) -> None:
@@ -190,8 +196,6 @@ def test_samples_cost_what_is_shown_and_stop_with_the_money_of_the_day(stage: St
 
 
 def _route(stage: Stage) -> dict[str, Any]:
-    import yaml
-
     found = yaml.safe_load((stage.folder / "route.yaml").read_text())
     assert isinstance(found, dict)
     return found
