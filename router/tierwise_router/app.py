@@ -172,8 +172,10 @@ def _comparing(settings: RouterSettings, state: RouterState) -> Comparing:
     """Raises Invalid where the salt cannot be read."""
     spending = settings.spending_file
     background = Background(state, None if spending is None else spending.with_name("samples-" + spending.name))
-    if settings.verdicts_file is None or settings.salt_file is None or not settings.salt_file.exists():
+    if settings.verdicts_file is None:
         return Comparing(state, background)
+    if settings.salt_file is None:
+        raise Invalid("--verdicts-file needs --salt-file: without a salt, words can be looked up in what is kept")
     return Comparing(state, background, VerdictFile(settings.verdicts_file, read_salt(settings.salt_file)))
 
 

@@ -76,6 +76,8 @@ class Background:
             if slot is None:
                 raise NotNow
             answer, spent = await self._exchange(tier, slot, values, asked)
+            if not answer.text:
+                raise NoAnswer("the answer has no text")
             return answer
         finally:
             for purse, hold in holds:
@@ -127,9 +129,6 @@ class Background:
         text, reason = text_of(said)
         usage = usage or Usage(asked.prompt_tokens, output=len(text) // 4, estimated=True)
         spent = cost(usage, tier.spec.tariff, seconds)
-        if not text:
-            self._state.shadows.pay(tier.spec.name, "answer", spent)
-            raise NoAnswer("the answer has no text")
         return Answer(text, usage.output, reason), spent
 
 

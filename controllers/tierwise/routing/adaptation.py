@@ -102,8 +102,8 @@ def _too_low(cheap: Tally, seen: float, days: int, evidence: Evidence, wanted: t
     found = of_route(answers, seen)
     if found.upper >= target:
         return None
-    # What the upper bound asks for is surely needed, were all cheaper answers as good as now. What the value asks for is
-    # mostly too much: a bad week looks worse than it is, and the worst answers are those that go.
+    # What the upper bound asks for is surely needed, were all cheaper answers as good as now. What the value asks for
+    # is mostly too much: a bad week looks worse than it is, and the worst answers are those that go.
     likely = min((answers.value + 3 * answers.upper) / 4, 1 - 1e-9)
     enough = 100 * (target - likely) / (1 - likely)
     points = STEP * max(1, math.ceil((enough - share) / STEP))
