@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry
 
 from tierwise.report.metrics import OperatorMetrics
 from tierwise.routing import tier_choice
+from tierwise.routing.cascade import Decision
 from tierwise.routing.failover import Failure
 from tierwise.routing.route import Budget, Overflow, Priority, Route, RouteTier
 from tierwise_router import shadow_counts
@@ -40,6 +41,8 @@ _CHOICES = (
     tier_choice.DIRECT,
     tier_choice.DEFAULT,
     tier_choice.RULE,
+    tier_choice.CASCADE,
+    tier_choice.ESCALATED,
     tier_choice.CONTEXT_LENGTH,
     tier_choice.SPILL,
     tier_choice.FALLBACK,
@@ -77,6 +80,8 @@ BOUNDS: dict[tuple[str, str], str] = {
     (ROUTER, "part"): "`allowance` (of this router), `spent`, `reserved`, `largest`",
     (ROUTER, "priority"): _words(tuple(one.value for one in Priority)),
     (ROUTER, "state"): "`ready`, `broken` (its breaker is open, or a provider rests), `draining`",
+    (ROUTER, "decision"): _words(tuple(one.value for one in Decision)),
+    (ROUTER, "mode"): "`act`, `shadow`",
     ("tierwise_router_choices", "reason"): _words(_CHOICES),
     ("tierwise_router_refused", "reason"): _words(REFUSALS),
     ("tierwise_router_classifier", "state"): _words(CONTENT_STATES),

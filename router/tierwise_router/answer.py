@@ -180,7 +180,7 @@ class StreamReader:
                 return Kind.CONTENT
             index = choice.get("index")
             number = index if isinstance(index, int) else 0
-            if _has_content(choice):
+            if has_content(choice):
                 kind = Kind.CONTENT
                 self._begun.add(number)
             if choice.get("finish_reason"):
@@ -210,7 +210,8 @@ def repeats(said: bytes, secret: str | None) -> bool:
     return secret is not None and secret.encode() in said
 
 
-def _has_content(choice: dict[str, Any]) -> bool:
+def has_content(choice: dict[str, Any]) -> bool:
+    """Whether a choice of a stream says something."""
     delta = choice.get("delta")
     if isinstance(delta, dict):
         return any(value for name, value in delta.items() if name != "role")

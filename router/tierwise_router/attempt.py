@@ -16,6 +16,7 @@ from typing import Any
 from tierwise.routing.cost import Usage
 from tierwise.routing.failover import Failure
 from tierwise_router.answer import BOM, StreamReader, output_tokens, read_whole, repeats
+from tierwise_router.cascade import MOST_HELD_SECONDS, Holding
 from tierwise_router.client_connection import Reply
 from tierwise_router.openai_error import error_json
 from tierwise_router.upstream import Connection, UpstreamError
@@ -35,6 +36,8 @@ class End(Enum):
     """Upstream has answered with an error status, and the client has got nothing."""
     FAILED = "failed"
     """There is no answer, and the client has got nothing."""
+    DROPPED = "dropped"
+    """It was held and escalated: a dearer tier answers, and the client has got nothing."""
     BROKEN = "broken"
     """The answer ended too early, or badly, after the client had got some of it."""
 
@@ -55,6 +58,10 @@ class Result:
     first_content_at: float | None = None
     """Of the monotonic clock."""
     began_at: float = 0.0
+    first_token_at: float | None = None
+    """Like `first_content_at`, of an answer that was held."""
+    dropped_tokens: int = 0
+    """Tokens that were held and that the client has not got."""
 
     @property
     def first_content_seconds(self) -> float | None:
@@ -94,7 +101,10 @@ class Attempt:
         self._started_at = 0.0
         self._client_slow = False
         self._unreadable = False
+        self._begun = False
         self.reusable = False
+        self.holding: Holding | None = None
+        """What keeps the beginning of the answer back, if anything does."""
         self.done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
 
     @property
@@ -120,6 +130,9 @@ class Attempt:
     def check(self, now: float, first_token_seconds: float, token_gap_seconds: float) -> None:
         """Fail where upstream takes too long. A client that reads too slowly is not upstream's fault."""
         if self.done.done() or self._client_slow:
+            return
+        if self.holding is not None and self.holding.since is not None and self.holding.holds:
+            self._check_held(self.holding, now, first_token_seconds, token_gap_seconds)
             return
         # An answer in one piece has no first token to wait for; its deadline is the request's.
         late = self._stream and not self.committed and now - self._started_at > first_token_seconds
@@ -151,19 +164,24 @@ class Attempt:
         if not self._streaming:
             self._keep(data)
             return
+        self._events_came(data if self.holding is None else self.holding.feed(data, time.monotonic()))
+
+    def _events_came(self, data: bytes) -> None:
         out = self._reader.feed(data)
         if self._reader.told_events != self._told_events:  # a comment is no token
             self._told_events = self._reader.told_events
             self._last_token_at = time.monotonic()
         if self.committed:
             self._reply.write(out)
+        elif self.holding is not None and self.holding.dropped:
+            self._drop()
         elif self._reader.error is not None:
             self._connection.abandon()
             self._resolve(self._result(End.FAILED, Failure.STREAM_ERROR, self._reader.error))
         else:
             self._keep(out)
             if self._reader.committed and not self.done.done():
-                self._begin()
+                self._begin_unless_held()
 
     def answer_ended(self, reusable: bool) -> None:
         """The answer is complete, as HTTP sees it."""
@@ -187,6 +205,36 @@ class Attempt:
             self._broken(error.failure, str(error))
 
     # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _begin_unless_held(self) -> None:
+        """The answer has content: pass it on, or drop it, or wait until that is decided."""
+        if self.holding is None:
+            self._begin()
+            return
+        self._tell_begun()
+        if self._reader.finished or self._reader.done:
+            self.holding.finish()
+        if self.holding.dropped:
+            self._drop()
+        elif not self.holding.holds:
+            self._begin()
+
+    def _drop(self) -> None:
+        self._tell_begun()
+        self._connection.abandon()
+        self._resolve(self._result(End.DROPPED, None))
+
+    def _check_held(self, held: Holding, now: float, first_token_seconds: float, token_gap_seconds: float) -> None:
+        """One that has begun and stands still is asked for elsewhere, since the client has seen nothing of it; one that
+        is only slow is decided."""
+        if now - self._last_token_at > min(token_gap_seconds, MOST_HELD_SECONDS):
+            self._give_up(Failure.TIMEOUT, "no token in time")
+        elif held.overdue(now, self._started_at + first_token_seconds):
+            held.finish()
+            if held.dropped:
+                self._drop()
+            elif self._reader.committed:
+                self._begin_unless_held()
 
     def _keep(self, data: bytes) -> None:
         self._size += len(data)
@@ -223,6 +271,12 @@ class Attempt:
         elif values.get("error") and not _ANSWERS & values.keys():
             self._resolve(self._result(End.FAILED, Failure.STREAM_ERROR, values))
         else:
+            if self.holding is not None:
+                body = self.holding.whole(body, values)
+            if self.holding is not None and self.holding.dropped:
+                self._tell_begun()
+                self._resolve(self._result(End.DROPPED, None, values, usage=usage))
+                return
             if self._commit():
                 self._reply.whole(self._status, self._passed_on(), body)
             self._resolve(self._result(End.ANSWERED, None, values, usage=usage))
@@ -232,10 +286,18 @@ class Attempt:
         return not _LENGTHS & self._headers.keys() and self._status != 204
 
     def _stream_ended(self) -> None:
+        if self.holding is not None:
+            self._events_came(self.holding.end())
         rest = self._reader.end()
-        if not self.committed and self._reader.error is None and self._reader.committed:
-            self._begin()
-        if not self.committed:
+        if self.holding is not None and self._reader.well_ended:
+            self.holding.finish()
+        if not self.committed and self._reader.error is None and self._reader.committed and not self.done.done():
+            self._begin_unless_held()
+        if self.done.done():
+            return
+        if not self.committed and self._reader.committed:
+            self._resolve(self._result(End.FAILED, Failure.RESET))  # it was held, and nobody has seen it
+        elif not self.committed:
             # Nothing was said; the client is told so elsewhere.
             self._resolve(self._result(End.FAILED, Failure.STREAM_ERROR, self._reader.error or {}))
         elif self._reader.well_ended:
@@ -262,8 +324,13 @@ class Attempt:
 
     def _commit(self) -> bool:
         self._first_content_at = self._last_token_at = time.monotonic()
-        self._on_commit()
+        self._tell_begun()
         return not self._reply.started
+
+    def _tell_begun(self) -> None:
+        if not self._begun:
+            self._begun = True
+            self._on_commit()
 
     def _passed_on(self) -> list[tuple[str, str]]:
         return [(name, self._headers[name]) for name in PASSED_ON if name in self._headers] + self._own_headers()
@@ -290,6 +357,11 @@ class Attempt:
         usage: Usage | None = None,
     ) -> Result:
         reader = self._reader if self._streaming else None
+        held = self.holding
+        dropped = held.tokens if held is not None and not self.committed else 0
+        if end is End.DROPPED and usage is not None:
+            dropped = usage.output
+        output_events = output_tokens(values or {}) if reader is None else reader.output_events
         return Result(
             end=end,
             failure=failure,
@@ -298,8 +370,10 @@ class Attempt:
             body=body,
             values=values or {},
             usage=usage if reader is None else reader.usage,
-            output_events=output_tokens(values or {}) if reader is None else reader.output_events,
+            output_events=max(output_events, dropped),
             response_id=str((values or {}).get("id", "")) if reader is None else reader.response_id,
             first_content_at=self._first_content_at,
             began_at=self._started_at,
+            first_token_at=None if held is None else held.since,
+            dropped_tokens=dropped,
         )

@@ -12,12 +12,11 @@ from tierwise.routing.request import RequestFacts
 from tierwise.routing.route import Priority
 from tierwise.routing.tier_choice import CLASSIFIED, SPILL, TierChoice, choose_tiers
 from tierwise_router.http_request import Request
+from tierwise_router.job import RESPONSES
 from tierwise_router.kept_responses import choice_of_previous
 from tierwise_router.openai_error import ClientError
 from tierwise_router.request_body import Body, Shape
 from tierwise_router.router_state import RouterState
-
-RESPONSES = "/v1/responses"
 
 
 @dataclass(frozen=True, slots=True)

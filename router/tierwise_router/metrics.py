@@ -68,6 +68,17 @@ class RouterCollector(Collector):
             wanted.add_metric([name], tier_.counts.wanted)
             for reason, count in sorted(tier_.counts.refused.items()):
                 refused.add_metric([name, reason], count)
+        cascades = _counter(
+            "cascade",
+            "What was decided of the first tokens of cheap answers, and whether it was acted on.",
+            "decision",
+            "mode",
+        )
+        for pair, count in sorted(ledger.cascades.items()):
+            cascades.add_metric(pair, count)
+        discarded = _counter("discarded_tokens", "Tokens of held answers that no client has got.", "tier")
+        for tier, count in sorted(ledger.discarded.items()):
+            discarded.add_metric([tier], count)
         retries = _counter("retries", "Further attempts, made or denied by the retry budget.", "result")
         retries.add_metric(["made"], ledger.retries)
         retries.add_metric(["denied"], ledger.retries_denied)
@@ -76,6 +87,7 @@ class RouterCollector(Collector):
         bodies = _counter("bodies_refused", "Bodies that there was no memory for.")
         bodies.add_metric([], self._bodies.refused)
         yield from (requests, choices, failures, tokens, estimated, refused, wanted, retries, dropped, bodies)
+        yield from (cascades, discarded)
 
     def _money(self) -> Iterator[Metric]:
         ledger, purse = self._state.ledger, self._state.purse

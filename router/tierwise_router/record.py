@@ -91,6 +91,8 @@ class Record:
     waited_seconds: float = 0.0
     first_content_at: float | None = None
     charges: list[Charge] = field(default_factory=list)
+    cascade: dict[str, object] | None = None
+    """What was decided of the first tokens of its cheap answer, and by what."""
     trace: Trace | None = None
 
     @property
@@ -120,6 +122,7 @@ class Record:
             "firstTokenMs": first,
             "ms": round(1000 * (ended_at - self.began_at), 3),
             "costUSD": format(self.cost, "f"),
+            **({} if self.cascade is None else {"cascade": self.cascade}),
             "charges": [
                 {
                     "tier": charge.tier,
@@ -159,6 +162,10 @@ class Ledger:
         self.failures: Counter[tuple[str, str]] = Counter()
         self.tokens: Counter[tuple[str, str]] = Counter()
         self.estimated: Counter[str] = Counter()
+        self.cascades: Counter[tuple[str, str]] = Counter()
+        """By decision, and whether it was acted on."""
+        self.discarded: Counter[str] = Counter()
+        """Tokens of answers that no client got anything of."""
         self.cost: dict[str, Decimal] = {}
         self._tenant_cost: dict[str, Decimal] = {}
         self._named: dict[str, Decimal] = {OTHER: NOTHING}

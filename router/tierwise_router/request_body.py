@@ -7,8 +7,9 @@ for a stream whose client did not ask for usage, a request for it, since without
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -29,6 +30,20 @@ _USAGE = b'"stream_options":{"include_usage":true},'
 _WANTED = ("model", "stream_options")
 
 
+class Wanted(Protocol):
+    """What else is asked of upstream: members behind the opening brace, each with its comma, and other values."""
+
+    @property
+    def opening(self) -> bytes:
+        """Behind the opening brace."""
+        ...
+
+    @property
+    def changes(self) -> Mapping[Span, bytes]:
+        """In place of what the client has said."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Body:
     """A request's body and what was read of it. `places` says where `model` and `stream_options` stand in it."""
@@ -44,18 +59,23 @@ class Body:
     names_itself: bool = False
     """Whether the client has chosen the `request_id`."""
 
-    def upstream(self, model: str, force_usage: bool, request_id: str | None = None) -> bytes:
-        """The body to send: with the model's name of the tier, with usage asked for, and with a name for the response
-        where the client has chosen none."""
-        changes: dict[Span, bytes] = {}
+    def upstream(
+        self, model: str, force_usage: bool, request_id: str | None = None, more: Wanted | None = None
+    ) -> bytes:
+        """The body to send: with the model's name of the tier, with usage asked for, with a name for the response where
+        the client has chosen none, and with what else is wanted."""
+        changes: dict[Span, bytes] = {} if more is None else dict(more.changes)
+        opening = b"" if more is None else more.opening
         if model != self.model:
             changes[self.places["model"]] = orjson.dumps(model)
         if force_usage and "stream_options" in self.places:
             changes[self.places["stream_options"]] = self.options
         elif force_usage:
-            changes[self._opening] = _USAGE
+            opening += _USAGE
         elif request_id is not None and not self.names_itself:
-            changes[self._opening] = b'"request_id":"%b",' % request_id.encode()
+            opening += b'"request_id":"%b",' % request_id.encode()
+        if opening:
+            changes[self._opening] = opening
         return splice(self.raw, changes) if changes else self.raw
 
     @property

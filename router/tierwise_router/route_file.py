@@ -29,7 +29,10 @@ from tierwise.api.modelroute import (
     TierName,
 )
 from tierwise.errors import Invalid
+from tierwise.routing import cascade
 from tierwise.routing import route as values
+from tierwise.routing.request import RequestFacts
+from tierwise.routing.tier_choice import choose_tiers
 from tierwise_router import route_values
 from tierwise_router.route_values import rates
 from tierwise_router.source import Loaded, TLSFiles
@@ -153,9 +156,14 @@ def to_route(file: RouteFile, tenant_by_key_hash: Mapping[str, str]) -> values.R
             raise Invalid(f"policy names tier {wanted!r}, whose use Overflow is only for what spills or falls back")
     who = route_values.clients(tenant_by_key_hash, file.clients.tenant_header)
     tiers = [_tier(tier) for tier in file.tiers]
-    return route_values.to_route(
-        file.name, file, tiers, who, routers=file.routers, classifier=_classifier(file.policy.classifier)
-    )
+    classifier = _classifier(file.policy.classifier)
+    made = route_values.to_route(file.name, file, tiers, who, routers=file.routers, classifier=classifier)
+    usual = choose_tiers(made, RequestFacts(made.model_names[0])).candidates
+    if made.cascade is not None and cascade.plan(made, usual) is None:
+        raise Invalid(
+            "policy.type Cascade needs a tier with use Always behind the default tier, to answer what is escalated"
+        )
+    return made
 
 
 def _classifier(given: FileClassifier | None) -> values.ClassifierFile | None:

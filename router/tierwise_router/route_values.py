@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from tierwise.api.content_routing import RoutePressure, RouteQuality
+from tierwise.api.content_routing import CascadePolicy, RoutePressure, RouteQuality
 from tierwise.api.external import TokenPrices
 from tierwise.api.modelroute import CommonPolicy, Queue, RouteBudget, RouteDeadlines, RouteOverflow, RouteRule
 from tierwise.errors import Invalid
@@ -133,6 +133,7 @@ def to_route(
         budget=_budget(said.budget),
         clients=clients,
         content=_content(said, classifier),
+        cascade=_cascade(said.policy),
         sampling=_sampling(said, names, routers),
         pressure=None if said.pressure is None else _pressure(said.pressure),
     )
@@ -157,8 +158,6 @@ def rates(prices: TokenPrices) -> values.TokenRates:
 def _content(said: RouteText, classifier: values.ClassifierFile | None) -> values.Content:
     if said.policy.type == "Classifier" and classifier is None:
         raise Invalid("policy.type Classifier needs policy.classifier: the file that `tierwise train` writes")
-    if said.policy.type == "Cascade" and said.policy.cascade is None:
-        raise Invalid("policy.type Cascade needs policy.cascade; its fields have defaults, so `cascade: {}` will do")
     return values.Content(
         decider=values.Decider(said.policy.type),
         shadow=said.policy.mode == "Shadow",
@@ -195,6 +194,18 @@ def _rule(rule: RouteRule) -> values.Rule:
         response_format=match.response_format,
         header=None if match.header is None else (match.header.name.lower(), match.header.value),
         model=match.model,
+    )
+
+
+def _cascade(policy: CommonPolicy) -> values.Cascade | None:
+    if policy.type != "Cascade":
+        return None
+    said = policy.cascade or CascadePolicy()
+    return values.Cascade(
+        hold_tokens=said.hold_tokens,
+        min_mean_log_probability=float(said.min_mean_log_probability),
+        max_escalated_percent=said.max_escalated_percent,
+        shadow=policy.mode == "Shadow",
     )
 
 

@@ -18,6 +18,7 @@ from tierwise.routing.route import Route, RouteTier, WhenSpent
 from tierwise.routing.saturation import Spill
 from tierwise.routing.tier_choice import Candidate
 from tierwise_router.attempt import Attempt
+from tierwise_router.cascade import Cascades
 from tierwise_router.content_routing import ContentRouting
 from tierwise_router.http_request import Request
 from tierwise_router.purse import Purse
@@ -57,6 +58,7 @@ class RouterState:
     shadows: ShadowCounts = field(default_factory=ShadowCounts)
     content: ContentRouting = field(default_factory=ContentRouting)
     retries: RetryBudget = field(default_factory=RetryBudget)
+    cascades: Cascades = field(default_factory=Cascades)
     attempts: dict[Attempt, float] = field(default_factory=dict)
     rule_headers: frozenset[str] = frozenset()
     private_headers: frozenset[bytes] = frozenset()

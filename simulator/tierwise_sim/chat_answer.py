@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from tierwise_sim.confidence import chat_logprobs, completion_logprobs
 from tierwise_sim.constrained import ToolCall
 from tierwise_sim.openai_api import Call, JsonObject
 
@@ -65,6 +66,8 @@ class ChatAnswer:
         content = "" if aborted else call.text_between(0, len(call.answer))
         stop_reason = None if aborted else call.stop_reason
         choice: JsonObject = {"index": 0, "logprobs": None, "finish_reason": finish, "stop_reason": stop_reason}
+        if not aborted:
+            choice["logprobs"] = self._logprobs(call, 0, len(call.answer))
         if not self.chat:
             choice["text"] = content
         elif call.tool is None or aborted:
@@ -85,7 +88,16 @@ class ChatAnswer:
         if call.tool is not None:
             return [*first, *self._call_pieces(call, call.tool, start, end, finish)]
         said = call.text_between(start, end)
-        return [*first, self._said(said, finish, call.stop_reason)]
+        return [*first, self._said(said, finish, call.stop_reason, self._logprobs(call, start, end))]
+
+    def _logprobs(self, call: Call, start: int, end: int) -> JsonObject | None:
+        """Of tokens start..end, where they are asked for; calls of tools have none here."""
+        if call.logprobs is None or call.tool is not None:
+            return None
+        tokens, values = call.answer[start:end], call.logprobs[start:end]
+        if self.chat:
+            return chat_logprobs(tokens, values)
+        return completion_logprobs(tokens, values, len("".join(call.answer[:start])))
 
     def aborted(self) -> JsonObject:
         """The one piece of a streamed answer that says nothing."""
@@ -117,8 +129,11 @@ class ChatAnswer:
             found.append(self._delta({}, tool.finish(finish), call.stop_reason))
         return found
 
-    def _said(self, said: str, finish: str | None, stop_reason: str | None) -> JsonObject:
-        return self._chunk({"delta": {"content": said}} if self.chat else {"text": said}, finish, stop_reason)
+    def _said(
+        self, said: str, finish: str | None, stop_reason: str | None, logprobs: JsonObject | None = None
+    ) -> JsonObject:
+        content: JsonObject = {"delta": {"content": said}} if self.chat else {"text": said}
+        return self._chunk({**content, "logprobs": logprobs}, finish, stop_reason)
 
     def _delta(self, delta: JsonObject, finish: str | None = None, stop_reason: str | None = None) -> JsonObject:
         return self._chunk({"delta": delta}, finish, stop_reason)

@@ -50,6 +50,8 @@ class SimConfig:
     requests see when the engine is killed at the shutdown deadline, an error or (vLLM, 9 of 14 times) nothing.
     `answers_skill`: arithmetic with up to so many operators is answered rightly, but for the share `answers_slip`, and
     beyond it in the share `answers_luck` (arithmetic.py); without it answers are mere words.
+    `right_percent`: how many answers are right, by a hash of the prompt; `confidence_auc`: how well the
+    log-probabilities tell them from the others (`tierwise_sim.confidence`).
     """
 
     version: str = DEFAULT_VERSION
@@ -67,12 +69,18 @@ class SimConfig:
     answers_skill: int | None = None
     answers_slip: float = 0.0
     answers_luck: float = 0.0
+    right_percent: float | None = None
+    confidence_auc: float = 0.5
 
     def __post_init__(self) -> None:
         if self.speed <= 0 or self.tick_seconds <= 0 or self.output_tokens < 1:
             raise ConfigError(f"{PREFIX}SPEED, TICK_SECONDS and OUTPUT_TOKENS must be positive")
         if self.acceptance is not None and not 0 <= self.acceptance <= 1:
             raise ConfigError(f"{PREFIX}ACCEPTANCE must be between 0 and 1, got {self.acceptance}")
+        if self.right_percent is not None and not 0 <= self.right_percent <= 100:
+            raise ConfigError(f"{PREFIX}RIGHT_PERCENT must be between 0 and 100, got {self.right_percent}")
+        if not 0 < self.confidence_auc < 1:
+            raise ConfigError(f"{PREFIX}CONFIDENCE_AUC must be between 0 and 1, got {self.confidence_auc}")
         if self.abort_mode not in ("error", "hang"):
             raise ConfigError(f"{PREFIX}ABORT_MODE must be 'error' or 'hang', got {self.abort_mode!r}")
         try:
@@ -89,7 +97,17 @@ class SimConfig:
 
 
 _INTEGERS = ("output_tokens", "seed", "fail_exit_code", "answers_skill")
-_NUMBERS = ("load_seconds", "speed", "params_b", "acceptance", "tick_seconds", "answers_slip", "answers_luck")
+_NUMBERS = (
+    "load_seconds",
+    "speed",
+    "params_b",
+    "acceptance",
+    "tick_seconds",
+    "answers_slip",
+    "answers_luck",
+    "right_percent",
+    "confidence_auc",
+)
 
 
 def _convert(name: str, value: object) -> object:

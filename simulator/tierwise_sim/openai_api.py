@@ -8,11 +8,12 @@ an `ApiError` out. Nothing here knows about HTTP, time or the engine; the JSON o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tierwise_sim import arithmetic
 from tierwise_sim import tokens as text
+from tierwise_sim.confidence import Confidence, Logprob
 from tierwise_sim.constrained import BadConstraint, ToolCall, constraint
 from tierwise_sim.settings import EngineSettings
 
@@ -38,6 +39,7 @@ def bad_request(message: str, param: str | None = None) -> ApiError:
     return ApiError(400, "BadRequestError", message, param)
 
 
+MOST_LOGPROBS = 20
 REJECTED = {
     "max_num_queued_reqs": "The engine is currently busy and cannot accept new requests. "
     "Please try again later or on a different instance.",
@@ -62,6 +64,7 @@ class Answering:
     embeds: bool = False
     stores: bool = False
     skill: arithmetic.Skill | None = None
+    confidence: Confidence = field(default_factory=Confidence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,8 @@ class Call:
     max_tokens: int | None
     salt: str
     tool: ToolCall | None = None
+    logprobs: Sequence[Logprob] | None = None
+    """Of the answer's tokens, where they are asked for."""
 
     def text_between(self, start: int, end: int) -> str:
         """The answer's text for tokens start..end; a stop string and what follows it are not shown."""
@@ -103,6 +108,18 @@ def _optional_int(body: Mapping[str, Any], name: str) -> int | None:
             f"1 validation error:\n  {{'loc': 'body.{name}', 'msg': 'Input should be a valid integer'}}", name
         )
     return value
+
+
+def _alternatives(body: Mapping[str, Any], chat: bool) -> int | None:
+    """How many other tokens come with the log-probability of each; None where none is asked for."""
+    asked = _optional_int(body, "top_logprobs" if chat else "logprobs")
+    if chat and not body.get("logprobs"):
+        if asked:
+            raise bad_request("when using `top_logprobs`, `logprobs` must be set to true.", "top_logprobs")
+        return None
+    if asked is not None and not 0 <= asked <= MOST_LOGPROBS:
+        raise bad_request(f"Requested sample logprobs of {asked}, which is greater than max allowed: {MOST_LOGPROBS}")
+    return (asked or 0) if chat else asked
 
 
 def parse_prompt(body: Mapping[str, Any], chat: bool) -> list[str]:
@@ -197,6 +214,7 @@ def parse_call(body: object, chat: bool, answering: Answering) -> Call:
     answer, natural, tool = _answer(body, prompt, limit, answering) if chat else _free(body, prompt, limit, answering)
     answer, visible, stop = _cut_at_stop(answer, stops)
     options = body.get("stream_options")
+    others = _alternatives(body, chat)
     return Call(
         chat=chat,
         stream=bool(body.get("stream")),
@@ -209,6 +227,7 @@ def parse_call(body: object, chat: bool, answering: Answering) -> Call:
         max_tokens=limit,
         salt=str(body.get("cache_salt") or ""),
         tool=tool,
+        logprobs=None if others is None else answering.confidence.logprobs(prompt, len(answer), others),
     )
 
 

@@ -20,6 +20,7 @@ from random import Random
 from aiohttp import web
 
 from tierwise_sim import flags
+from tierwise_sim.confidence import Confidence
 from tierwise_sim.config import (
     DEFAULT_VERSION,
     OUT_OF_MEMORY,
@@ -116,6 +117,7 @@ class Process:
                 embeds=options.runner == "pooling",
                 stores=self._environment.get("VLLM_ENABLE_RESPONSES_API_STORE", "0") in ("1", "true"),
                 skill=config.skill,
+                confidence=Confidence(settings.model, config.right_percent, config.confidence_auc, config.seed),
             ),
             config.version,
             config.abort_mode,

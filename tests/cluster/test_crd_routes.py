@@ -44,7 +44,11 @@ REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "policy.type Cascade needs policy.cascade; its fields have defaults, so `cascade: {}` will do": (
         "chat",
-        {"tiers": [SMALL], "policy": {"type": "Cascade"}},
+        {"tiers": [SMALL, {"name": "middle"}], "policy": {"type": "Cascade"}},
+    ),
+    "policy.type Cascade needs a dearer tier: at least two of spec.tiers must have use Always": (
+        "chat",
+        {"tiers": [SMALL, LARGE], "policy": {"type": "Cascade", "cascade": {}}},
     ),
     "referenceTier must name one of spec.tiers": ("chat", {"tiers": [SMALL], "referenceTier": "x"}),
     "quality.judgeTier must name one of spec.tiers": (

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -19,14 +20,16 @@ from prometheus_client import CollectorRegistry, generate_latest
 from playground.binaries import ensure
 from tests.cluster.scraped import Exporter, OwnPrometheus, eventually
 from tests.cluster.test_prometheus import WallClock
+from tests.unit.routing.classifiers import classifier
 from tierwise.observe import route_queries
 from tierwise.observe.poller import PollConfig, Poller
 from tierwise.observe.route_queries import route_signals
 from tierwise.prom.client import Access, PrometheusMetrics
 from tierwise.routing.budget import Lease
+from tierwise.routing.content import usable
 from tierwise.routing.cost import Usage
-from tierwise.routing.route import Budget, Overflow, Route, RouteTier
-from tierwise.types import RouteKey, RouteSignals, VerdictCounts
+from tierwise.routing.route import Budget, ClassifierFile, Content, Decider, Overflow, Route, RouteTier
+from tierwise.types import ClassifierReport, ClassifierStanding, RouteKey, RouteSignals, VerdictCounts
 from tierwise_router.bodies import Bodies
 from tierwise_router.metrics import RouterCollector
 from tierwise_router.purse import Purse
@@ -167,3 +170,48 @@ def test_verdicts_are_read_router_by_router_as_they_were_counted(prometheus: Own
     finally:
         metrics.close()
         one.exporter.stop()
+
+
+def test_what_the_routers_make_of_a_classifier_is_read_and_the_worst_of_it_told(prometheus: OwnPrometheus) -> None:
+    one, two = Router("chat-router-1"), Router("chat-router-2")
+    content = Content(Decider.CLASSIFIER, classifier=ClassifierFile("classifier.bin"))
+    for router in (one, two):
+        router.state.replace(replace(router.state.route, content=content), {})
+        router.state.content.serve(usable(classifier(labels=812), router.state.route, "abc123"))
+    two.state.content.pressure = 20.0
+    metrics = PrometheusMetrics(Access(prometheus.url))
+    poller = Poller(metrics, WallClock(), route_queries(), PollConfig(1.0, 1.0, 5.0))
+
+    def look() -> ClassifierReport | None:
+        asyncio.run(poller.round())
+        return route_signals(poller.samples.routes, KEY, [one.name, two.name], time.time(), 10.0).classifier
+
+    def told(count: int) -> ClassifierReport:
+        found = eventually(
+            look,
+            lambda seen: (
+                seen is not None and sum(each.routers for each in seen.standings) == 2 and len(seen.standings) == count
+            ),
+            20,
+            "both routers have said it",
+        )
+        assert found is not None
+        return found
+
+    try:
+        assert look() is None
+        scraped(prometheus, one, two)
+        serves = ClassifierStanding("Serves", "ClassifierServes", "abc123", 2)
+        # 40 % by the labels, of which pressure leaves 20 in one of them; 95.0 by the curve's 90 + 30 / 10, and so on.
+        assert told(1) == ClassifierReport((serves,), 812.0, 40.0, 30.0, 93.0, 91.0, 40.0, 94.0)
+        two.state.content.serve(usable(classifier(labels=1), two.state.route, "def456"))
+        report = told(2)
+        assert {(each.state, each.reason, each.digest) for each in report.standings} == {
+            ("Serves", "ClassifierServes", "abc123"),
+            ("Refused", "TooFewLabels", ""),
+        }
+        assert (report.labels, report.applied_share) == (812.0, 40.0)
+    finally:
+        metrics.close()
+        for router in (one, two):
+            router.exporter.stop()

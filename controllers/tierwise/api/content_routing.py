@@ -32,7 +32,7 @@ class ClassifierPolicy(Model):
 
 
 class CascadePolicy(Model):
-    """The cheap tier begins; when its first tokens look unsure, a dearer tier answers instead."""
+    """Experimental. The cheap tier begins; when its first tokens look unsure, a dearer tier answers instead."""
 
     hold_tokens: int = Field(
         default=24, ge=1, le=128, description="So many tokens of the cheap answer are held back until it is decided."

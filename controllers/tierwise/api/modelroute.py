@@ -57,13 +57,13 @@ class CommonPolicy(Model):
     type: Literal["Rules", "Classifier", "Cascade"] = Field(
         default="Rules",
         description="What decides where no rule does: Rules (the default tier), Classifier (the prompt), Cascade (the "
-        "first tokens of the cheap tier's answer).",
+        "first tokens of the cheap tier's answer; experimental).",
     )
     mode: Literal["Act", "Shadow"] = Field(
         default="Act",
         description="Shadow: classifier and cascade decide and are counted, and the default tier answers.",
     )
-    cascade: CascadePolicy | None = Field(default=None, description="For type Cascade.")
+    cascade: CascadePolicy | None = Field(default=None, description="For type Cascade; experimental.")
     default_tier: TierName | None = Field(
         default=None,
         description="Answers what no rule sends elsewhere; a tier with use Always. Default: the first of these.",
@@ -195,6 +195,11 @@ class ModelRouteSpec(Model):
             expression="!has(self.policy.rules) || self.policy.rules.all(r, self.tiers.exists(t, t.name == r.tier))",
             message="each of policy.rules must name one of spec.tiers",
             field_path=".policy.rules",
+        ),
+        Rule(
+            expression="self.policy.type != 'Cascade' || self.tiers.filter(t, t.use == 'Always').size() > 1",
+            message="policy.type Cascade needs a dearer tier: at least two of spec.tiers must have use Always",
+            field_path=".policy.type",
         ),
         Rule(
             expression="!has(self.referenceTier) || self.tiers.exists(t, t.name == self.referenceTier)",

@@ -16,6 +16,14 @@ MODEL_NAME_TAKEN = reason(
     "An older ModelRoute of the namespace has one of the model names of this one.",
     "Choose other modelNames, or delete one of the two routes.",
 )
+CASCADE_EXPERIMENTAL = reason(
+    "CascadeExperimental",
+    (ACCEPTED,),
+    "The route is served; its policy Cascade is experimental: how well the first tokens of an answer tell whether it "
+    "is right is not known for this traffic.",
+    "Begin with policy.mode Shadow and compare the decisions in the access log with verdicts of your own "
+    "(docs/cascade.md).",
+)
 ROUTER_EXISTS = reason("RouterExists", (PROVISIONED,), "All objects of the route exist as rendered.")
 ROUTER_IMAGE_MISSING = reason(
     "RouterImageMissing",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tierwise import reasons
 from tierwise.api.modelroute_status import ClassifierStatus
-from tierwise.report.conditions import ConditionUpdate, condition_update
+from tierwise.report.conditions import ConditionUpdate, Truth, condition_update
 from tierwise.types import ClassifierReport, ClassifierStanding, RouteView
 
 REFUSED = "Refused"
@@ -26,7 +26,7 @@ def classifier_condition(view: RouteView) -> ConditionUpdate | None:
     worst = _worst(report)
     if worst.reason not in _KNOWN:  # of another release
         return condition_update(reasons.CLASSIFIER_READY, "Unknown", reasons.CLASSIFIER_UNKNOWN)
-    status = "False" if worst.state == REFUSED else "True"
+    status: Truth = "False" if worst.state == REFUSED else "True"
     return condition_update(reasons.CLASSIFIER_READY, status, worst.reason)
 
 

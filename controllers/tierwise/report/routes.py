@@ -74,7 +74,7 @@ def evaluate_route(view: RouteView, plan: RoutePlan, outcome: RouteOutcome, now:
     """The verdicts on a route, in the order in which a person should read them; those on its classifier and its
     quality only where it has them. `now`: seconds since 1970."""
     classifier = classifier_condition(view)
-    verdicts = (_accepted(plan), _provisioned(view, plan, outcome, now))
+    verdicts = (_accepted(view, plan), _provisioned(view, plan, outcome, now))
     quality = quality_condition(view, plan)
     others = (each for each in (classifier, quality) if each is not None)
     return (*verdicts, *others, _ready(view, plan))
@@ -111,9 +111,12 @@ def _still_ours(old: Iterable[Condition], updates: Iterable[ConditionUpdate]) ->
     return [each for each in old if each.type in told or each.type not in reasons.ROUTE_CONDITION_TYPES]
 
 
-def _accepted(plan: RoutePlan) -> ConditionUpdate:
+def _accepted(view: RouteView, plan: RoutePlan) -> ConditionUpdate:
     if plan.invalid is not None:
         return condition_update(reasons.ACCEPTED, "False", *plan.invalid)
+    spec = view.route.spec
+    if spec is not None and spec.policy.type == "Cascade":
+        return condition_update(reasons.ACCEPTED, "True", reasons.CASCADE_EXPERIMENTAL)
     return condition_update(reasons.ACCEPTED, "True", reasons.VALID)
 
 

@@ -155,6 +155,19 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class Cascade:
+    """The default tier begins; it is released when its first `hold_tokens` have a mean log-probability of at least
+    `min_mean_log_probability`, else the next dearer tier answers, for at most `max_escalated_percent` of the requests.
+
+    `shadow`: it is decided and counted, and nothing else."""
+
+    hold_tokens: int = 24
+    min_mean_log_probability: float = -0.5
+    max_escalated_percent: int = 30
+    shadow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Clients:
     """Who may ask: SHA-256 hashes of client keys with the tenant of each; empty is open to everybody.
 
@@ -230,6 +243,7 @@ class Route:
     budget: Budget | None = None
     clients: Clients = Clients()
     content: Content = Content()
+    cascade: Cascade | None = None
     sampling: Sampling | None = None
     pressure: PressureLimits | None = None
     added_share: int = 0

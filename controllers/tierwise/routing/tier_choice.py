@@ -23,6 +23,8 @@ SPILL = "Spill"
 FALLBACK = "Fallback"
 BUDGET = "Budget"
 PREVIOUS_RESPONSE = "PreviousResponse"
+CASCADE = "Cascade"
+ESCALATED = "Escalated"
 CLASSIFIED = "Classified"
 CONVERSATION = "Conversation"
 

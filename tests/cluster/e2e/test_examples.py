@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -279,7 +283,45 @@ def test_09_a_route_from_a_file_is_served_without_a_cluster(tmp_path: Path) -> N
             assert process.metrics()['tierwise_router_cost_usd_total{tier="small"}'] > 0
 
 
+def test_11_a_classifier_that_was_trained_on_the_labels_chooses_the_tier(
+    playground: Playground, new_namespace: Callable[[str], Kubectl], tmp_path: Path
+) -> None:
+    kubectl, folder = new_namespace("example-11"), EXAMPLES / "11-classifier"
+    manifest = tmp_path / "classifier.yaml"
+    command = ["train", str(folder / "labels.jsonl"), "--route", "chat", "--out", str(manifest)]
+    subprocess.run([sys.executable, "-m", "tierwise_operator", *command], check=True, capture_output=True, timeout=300)
+    kubectl("apply", "-f", str(folder / "tiers.yaml"), "-f", str(folder / "route.yaml"))
+
+    def shown() -> Object:
+        found = kubectl.get("modelroute", "chat")
+        assert found is not None
+        return found
+
+    def ask(prompt: str) -> tuple[str, str]:
+        body = {"model": "chat", "messages": [{"role": "user", "content": prompt}], "max_tokens": 8}
+        answer = requests.post(f"{url}/chat/completions", json=body, proxies=proxies, timeout=60)
+        assert answer.status_code == 200, answer.text
+        return answer.headers["x-tierwise-tier"], answer.headers["x-tierwise-reason"]
+
+    asked = [json.loads(line) for line in (folder / "labels.jsonl").read_text(encoding="utf-8").splitlines()]
+    easy, hard = (pick(asked, key=lambda each: len(each["prompt"]))["prompt"] for pick in (min, max))
+    route = eventually(shown, lambda route: conditions(route).get("Ready", {}).get("status") == "True", START, "ready")
+    url, proxies = route["status"]["url"], {"http": playground.proxy_url}
+    eventually(shown, lambda route: has(route, "ClassifierReady", "False", "ClassifierMissing"), START, "it is missing")
+    assert ask(hard) == ("fast", "Default")
+    kubectl("apply", "--server-side", "-f", str(manifest))
+    eventually(lambda: ask(hard), lambda answered: answered == ("strong", "Classified"), 150, "the weights are read")
+    assert ask(easy) == ("fast", "Classified")
+    ready_route = eventually(
+        shown, lambda route: has(route, "ClassifierReady", "True", "ClassifierServes"), 150, "the route says so"
+    )
+    told = ready_route["status"]["classifier"]
+    assert (told["configMapName"], told["labels"], told["mode"]) == ("chat-classifier", len(asked), "Act")
+    assert 0 < told["neededSharePercent"] == told["sharePercent"] < 100
+    assert float(told["qualityLowerPercent"]) >= 95
+
+
 def test_every_example_has_a_test_here() -> None:
     numbers = {path.name[:2] for path in EXAMPLES.iterdir() if path.is_dir()}
-    tested = {name[5:7] for name in globals() if name.startswith("test_0")}
+    tested = {name[5:7] for name in globals() if re.match(r"test_\d\d_", name)}
     assert tested == numbers

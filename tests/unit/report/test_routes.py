@@ -132,6 +132,17 @@ def test_the_word_and_its_reason(case: Case, expected: tuple[str, str]) -> None:
     assert (status.state, status.reason) == expected
 
 
+def test_a_route_with_a_cascade_says_that_it_is_experimental() -> None:
+    def accepted(**policy: object) -> str:
+        given = spec("small", "large", policy=policy) if policy else spec("small", "large")
+        status = Case(RouteView(route(given=given), (deployment(),))).report().status
+        return next(one.reason for one in status.conditions if one.type == reasons.ACCEPTED)
+
+    assert accepted() == accepted(type="Rules", cascade={}) == reasons.VALID
+    assert accepted(type="Cascade", cascade={}) == reasons.CASCADE_EXPERIMENTAL
+    assert reasons.CASCADE_EXPERIMENTAL == "CascadeExperimental"
+
+
 def test_a_write_that_somebody_else_overtook_is_tried_again_and_no_news() -> None:
     assert failed(reasons.CONFLICT).report().status.state == "Ready"
 

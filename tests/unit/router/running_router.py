@@ -105,8 +105,10 @@ async def running(
     most_connections: int = 20_000,
     most_bodies_bytes: int = 1 << 27,
     tls: ssl.SSLContext | None = None,
+    seconds: float = 8,
 ) -> AsyncIterator[Router]:
-    """A router for a route; at the end nothing of any request may be left, and no callback may have failed."""
+    """A router for a route, for so many seconds at most; at the end nothing of any request may be left, and no callback
+    may have failed."""
     before = asyncio.all_tasks()
     faults = unheard()
     numbers = count()
@@ -125,7 +127,7 @@ async def running(
     state.log = log
     sweeper = None if sweep_seconds is None else asyncio.create_task(_sweep(state, sweep_seconds))
     try:
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(seconds):
             yield router
         await router.until_quiet()
     finally:

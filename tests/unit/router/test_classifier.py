@@ -219,7 +219,7 @@ async def test_another_route_is_judged_anew_and_keeps_what_is_known_of_the_traff
         served = state.route
         state.replace(replace(served, content=replace(CONTENT, reference_tier="a")), state.keys)
         await place.loader.look()
-        assert state.content.active is None
+        assert state.reference_share is None
         state.replace(replace(served, queue=replace(served.queue, max_requests=7)), state.keys)
         await place.loader.look()
         await place.ask(HARD)
@@ -257,7 +257,6 @@ def test_a_routes_file_says_the_same_in_its_own_words() -> None:
     ("policy", "more", "says"),
     [
         ({"type": "Classifier"}, {}, "needs policy.classifier"),
-        ({"type": "Cascade"}, {}, "needs policy.cascade"),
         ({}, {"referenceTier": "c"}, "there is no tier 'c'"),
     ],
 )

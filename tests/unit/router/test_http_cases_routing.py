@@ -442,7 +442,7 @@ async def test_a_failure_of_ours_gives_everything_back(monkeypatch: pytest.Monke
         raise KeyError("x")
 
     async with upstream(default=[COMPLETION]) as up, running(route(tier("a", up), budget=Budget(Decimal(1)))) as router:
-        monkeypatch.setattr("tierwise_router.relay.request_bytes", broken)
+        monkeypatch.setattr("tierwise_router.tier_attempts.request_bytes", broken)
         got = await router.ask(post(chat()))
         assert (got.status, got.code) == (500, "internal_error")
         assert [(record.outcome, record.status) for record in router.records] == [("internal_error", 500)]

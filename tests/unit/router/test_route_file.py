@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tierwise.errors import Invalid
+from tierwise.routing.route import Cascade
 from tierwise_router.route_file import RouteFile, to_route
 
 TIERS = [
@@ -29,6 +30,31 @@ def test_a_policy_that_names_a_tier_with_use_overflow_is_refused(given: dict[str
 @pytest.mark.parametrize("given", policy("small"), ids=["default", "rule"])
 def test_one_that_names_a_tier_with_use_always_is_served(given: dict[str, Any]) -> None:
     assert to_route(RouteFile.model_validate({"tiers": TIERS, "policy": given}), {}).default_tier == "small"
+
+
+CASCADE = {"holdTokens": 8, "minMeanLogProbability": "-0.75", "maxEscalatedPercent": 20}
+DEARER = [*TIERS, {"name": "large", "model": "l", "servers": ["http://127.0.0.1:2"]}]
+
+
+@pytest.mark.parametrize(
+    ("given", "made"),
+    [
+        ({}, None),
+        ({"cascade": CASCADE}, None),
+        ({"type": "Cascade"}, Cascade(24, -0.5, 30)),
+        ({"type": "Cascade", "cascade": CASCADE}, Cascade(8, -0.75, 20)),
+        ({"type": "Cascade", "mode": "Shadow", "cascade": CASCADE}, Cascade(8, -0.75, 20, shadow=True)),
+    ],
+)
+def test_a_cascade_is_what_the_policy_says(given: dict[str, Any], made: Cascade | None) -> None:
+    assert to_route(RouteFile.model_validate({"tiers": DEARER, "policy": given}), {}).cascade == made
+
+
+@pytest.mark.parametrize(("tiers", "default"), [(TIERS, "small"), (TIERS, None), (DEARER, "large")])
+def test_a_cascade_without_a_dearer_tier_is_refused(tiers: list[dict[str, Any]], default: str | None) -> None:
+    policy = {"type": "Cascade", "defaultTier": default}
+    with pytest.raises(Invalid, match="needs a tier with use Always behind the default tier"):
+        to_route(RouteFile.model_validate({"tiers": tiers, "policy": policy}), {})
 
 
 def test_routers_that_serve_one_file_share_the_cap_and_the_homes_of_prompts() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,18 +14,24 @@ from tests.unit.routing.classifiers import classifier
 from tierwise.routing.classifier import quantiles_of
 from tierwise.routing.score_window import OWN_FROM, RENEW_EVERY, WINDOW, ScoreWindow
 
+Scores = npt.NDArray[np.float64]
 
-def window(trained: np.ndarray, labels: int = 1_000) -> ScoreWindow:  # type: ignore[type-arg]
+
+def window(trained: Scores, labels: int = 1_000) -> ScoreWindow:
     return ScoreWindow(classifier(thresholds=quantiles_of(trained.tolist())).threshold, labels)
 
 
-def filled(of: ScoreWindow, scores: np.ndarray) -> ScoreWindow:  # type: ignore[type-arg]
+def filled(of: ScoreWindow, scores: Scores) -> ScoreWindow:
     for score in scores.tolist():
         of.add(score)
     return of
 
 
-def normal(seed: int, size: int = WINDOW, mean: float = 0.0) -> np.ndarray:  # type: ignore[type-arg]
+def shifted(of: ScoreWindow) -> bool | None:
+    return None if of.shift is None else of.shift.shifted
+
+
+def normal(seed: int, size: int = WINDOW, mean: float = 0.0) -> Scores:
     return np.random.default_rng(seed).normal(mean, 1.0, size)
 
 
@@ -98,14 +105,13 @@ def test_a_shift_is_found_when_it_is_larger_than_the_margin_and_chance(mean: flo
 
 def test_it_is_judged_window_by_window_and_taken_back() -> None:
     of = filled(window(TRAINED), normal(6, WINDOW - 1, mean=2.0))
-    assert of.shift is None
+    assert shifted(of) is None
     of.add(2.0)
-    assert of.shift is not None
-    assert of.shift.shifted
+    assert shifted(of)
     filled(of, normal(7, WINDOW - 1))
-    assert of.shift.shifted
+    assert shifted(of)
     of.add(0.0)
-    assert not of.shift.shifted
+    assert shifted(of) is False
 
 
 def test_with_fewer_labels_more_is_left_to_chance() -> None:
