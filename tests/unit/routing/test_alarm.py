@@ -113,7 +113,7 @@ def run_lengths(usual_bad: float, fall: float, per_month: int) -> tuple[float, f
         return moves
 
     def lengths(moves: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return np.linalg.solve(np.eye(states + 1) - moves, np.ones(states + 1))
+        return np.asarray(np.linalg.solve(np.eye(states + 1) - moves, np.ones(states + 1)), dtype=np.float64)
 
     calm = chain(usual_bad)
     before = np.ones(states + 1) / (states + 1)
