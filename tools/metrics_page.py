@@ -23,6 +23,7 @@ from tierwise.routing import tier_choice
 from tierwise.routing.cascade import Decision
 from tierwise.routing.failover import Failure
 from tierwise.routing.route import Budget, Overflow, Priority, Route, RouteTier
+from tierwise.routing.savings import TACTICS
 from tierwise_router import shadow_counts
 from tierwise_router.bodies import Bodies
 from tierwise_router.content_routing import STATES as CONTENT_STATES
@@ -68,6 +69,7 @@ BOUNDS: dict[tuple[str, str], str] = {
     (OPERATOR, "status"): "`true`, `false`, `unknown`",
     (OPERATOR, "route_namespace"): "namespaces of ModelRoutes; a deleted route's series go with it",
     (OPERATOR, "route"): "ModelRoutes; a deleted route's series go with it",
+    (OPERATOR, "tactic"): _words(TACTICS),
     (OPERATOR, "state"): "the words of the column STATUS in [conditions.md](conditions.md)",
     ("tierwise_route_children_written", "reason"): "`Created`, `Updated`, `Healed`",
     (ROUTER, "tier"): "the tiers of the route, at most 8, those of its earlier specs included; empty: none was reached",
@@ -75,6 +77,8 @@ BOUNDS: dict[tuple[str, str], str] = {
     (ROUTER, "code"): "HTTP statuses that were answered; 499: the client was gone",
     (ROUTER, "failure"): _words(tuple(one.value for one in Failure)),
     (ROUTER, "result"): "`made`, `denied`",
+    (ROUTER, "first"): "the tiers of the route; empty: the client asked for the tier by its name",
+    (ROUTER, "why"): "`discarded`, `failed`",
     (ROUTER, "kind"): "`input`, `cached_input`, `cache_write`, `output`",
     (ROUTER, "tenant"): f"the {TENANTS_SHOWN} tenants with the largest cost, and `other`",
     (ROUTER, "part"): "`allowance` (of this router), `spent`, `reserved`, `largest`",
@@ -87,12 +91,9 @@ BOUNDS: dict[tuple[str, str], str] = {
     ("tierwise_router_classifier", "state"): _words(CONTENT_STATES),
     ("tierwise_router_classifier", "reason"): "those of ClassifierReady in [conditions.md](conditions.md)",
     ("tierwise_router_classifier", "hash"): "the file in use, one at a time: 12 digits of its SHA-256; empty: none is",
-    (
-        "tierwise_router_reference_share_percent",
-        "part",
-    ): "`needed` (by the labels), `wanted` (by measured quality, if it "
-    "is measured), `applied` (what pressure leaves of that)",
-    ("tierwise_router_predicted_quality_percent", "bound"): "`expected`, `lower` (exceeded with 90 % confidence), "
+    ("tierwise_router_reference_share_percent", "part"): "`needed` (by the labels), `wanted` (by measured quality, if "
+    "it is measured), `applied` (what pressure leaves of that)",
+    ("tierwise_router_predicted_quality_percent", "part"): "`expected`, `lower` (exceeded with 90 % confidence), "
     "`unpressed` (expected with the share that quality asks for)",
     ("tierwise_router_pressure_requests", "part"): "`arrivals`, `capacity`, `fixed`, `queued`",
     (ROUTER, "routed"): f"`{shadow_counts.CHEAPER}`, `{shadow_counts.REFERENCE}`: who answered the client",

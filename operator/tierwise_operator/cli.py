@@ -5,6 +5,7 @@
     tierwise explain    why a tier has the replicas it has, or what a route does, and what to do about what is wrong
     tierwise label      what a cheap and a reference tier answer rightly, for `tierwise train`
     tierwise train      a classifier that chooses between two tiers, from the labels
+    tierwise savings    what a route has saved against its reference tier, by tactic
     tierwise crds       the CustomResourceDefinitions, for kubectl apply
     tierwise version
 
@@ -24,7 +25,7 @@ from tierwise.api import crd
 from tierwise.api.kinds import KINDS
 from tierwise.errors import Invalid, TierwiseError
 from tierwise.runtime import logs
-from tierwise_operator import explain_command
+from tierwise_operator import explain_command, savings_command
 from tierwise_operator.settings import Settings, add_options, resolve
 from tierwise_router import cli as router_cli
 from tierwise_training import label_options, train_options
@@ -37,7 +38,8 @@ examples:
   tierwise router --file route.yaml
   tierwise explain chat -n models
   tierwise explain route chat -n models
-  tierwise explain chat -n models -o json"""
+  tierwise explain chat -n models -o json
+  tierwise savings chat -n models"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -85,6 +87,14 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     train_options.add_options(training)
+    saving = commands.add_parser(
+        "savings",
+        help="what a route has saved against its reference tier",
+        description="What a route has saved against its reference tier, and which tactic saved how much.",
+        epilog=savings_command.EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    savings_command.add_options(saving)
     commands.add_parser("crds", help="print the CustomResourceDefinitions")
     commands.add_parser("version", help="print the version")
     return made
@@ -105,6 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _label(given)
             case "train":
                 return _train(given)
+            case "savings":
+                return asyncio.run(savings_command.run(given))
             case "crds":
                 print("---\n".join(crd.to_yaml(crd.definition(kind)) for kind in KINDS), end="")
             case _:

@@ -9,12 +9,13 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console
 
-from playground.demo import account, drive, scenario, summary
+from playground.demo import account, drive, money, scenario, summary
 from playground.demo.account import Answer, TierSample
 from playground.demo.screen import Frame, screen
 from playground.demo.stage import Stage
@@ -118,16 +119,26 @@ def run(options: argparse.Namespace, environment: Mapping[str, str], out: TextIO
             )
             for name, seen in samples.items()
         )
+        saved = stage.savings()
+        ladder = [tier["name"] for tier in scenario.route()["spec"]["tiers"]]
+        bill = money.bill(
+            money.lines_of(stage.access_logs()), ladder, saved["referenceTier"], Decimal(saved["lengthRatio"] or 1)
+        )
         final = {name: seen[-1].replicas for name, seen in samples.items()}
         return summary.Summary(
             began=wall,
             accounts=accounts,
             events=tuple(event for event in stage.scale_events() if event.at >= wall),
-            checks=summary.check(accounts, load.requests, final, stage.operator_restarts()),
+            checks=(
+                *summary.check(accounts, load.requests, final, stage.operator_restarts()),
+                *money.check_savings(saved, bill),
+            ),
             outcomes=summary.outcomes(answers),
             lag=max((answer.lag for answer in answers), default=0.0),
             playground_seconds=playground.seconds_to_start,
             total_seconds=time.monotonic() - began,
+            savings=saved,
+            waterfall=stage.waterfall(),
         )
 
 

@@ -160,6 +160,7 @@ def route() -> dict[str, Any]:
         "spec": {
             "modelNames": [ROUTE, HARD],
             "tiers": [{"name": small}, {"name": large}, {"name": BOUGHT, "use": "Overflow"}],
+            "referenceTier": large,
             "policy": {"rules": [{"name": "hard", "match": {"model": HARD}, "tier": large}]},
             "overflow": {"maxCostPerHour": SPILL_DOLLARS},
             "queue": {"maxRequests": 1000, "timeoutSeconds": 120},

@@ -6,6 +6,8 @@ Everything goes through kubectl and helm, as a user's hands would.
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +24,9 @@ from playground.release import Release
 
 READY_SECONDS = 120.0
 _RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+ROUTE_LABEL = "tierwise.io/route"
+# Longer than the operator waits before it writes figures again.
+SAVINGS_SECONDS, SAVINGS_LOOKS = 17.0, 4
 SCALING_REASONS = ("ScaledUp", "ScaledDown")
 # Counters outlive their pod in Prometheus: the highest value that was scraped.
 _SERVED = 'sum by (tierwise_io_tier) (max_over_time({}{{namespace="' + NAMESPACE + '"}}[1h]))'
@@ -104,6 +109,31 @@ class Stage:
         listed = self.playground.kubectl("get", "pods", "-n", self.release.namespace, "-o", "json")
         pods = json.loads(listed)["items"]
         return sum(status["restartCount"] for pod in pods for status in pod["status"].get("containerStatuses", []))
+
+    def access_logs(self) -> list[str]:
+        """What each router of the route has written so far."""
+        pods = self.playground.kubectl("get", "pods", "-n", NAMESPACE, "-l", f"{ROUTE_LABEL}={ROUTE}", "-o", "name")
+        return [self.playground.kubectl("logs", "-n", NAMESPACE, pod, "--tail=-1") for pod in pods.split()]
+
+    def savings(self) -> Object:
+        """What `tierwise savings` says to programs, when two looks in a row say the same: the status of a route follows
+        its traffic after some seconds. Raises PlaygroundError."""
+        said: Object = {}
+        for _ in range(SAVINGS_LOOKS):
+            before, said = said, json.loads(self.waterfall("-o", "json"))
+            if said == before:
+                break
+            time.sleep(SAVINGS_SECONDS)
+        return said
+
+    def waterfall(self, *options: str) -> str:
+        """What `tierwise savings` prints. Raises PlaygroundError."""
+        kubeconfig = ("--kubeconfig", str(self.playground.kubeconfig))
+        command = [sys.executable, "-m", "tierwise_operator", "savings", ROUTE, "-n", NAMESPACE, *kubeconfig, *options]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        if done.returncode != 0:
+            raise PlaygroundError("tierwise savings failed", done.stderr.strip())
+        return done.stdout
 
     def _by_tier(self, metric: str) -> dict[str, float]:
         url = f"{self.playground.prometheus_url}/api/v1/query"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -32,7 +32,8 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Everything the demo measured. Times are seconds; `began` is since the epoch."""
+    """Everything the demo measured. Times are seconds; `began` is since the epoch. `savings` and `waterfall`: what
+    `tierwise savings` says to programs and to people."""
 
     began: float
     accounts: tuple[TierAccount, ...]
@@ -42,6 +43,8 @@ class Summary:
     lag: float
     playground_seconds: float
     total_seconds: float
+    savings: dict[str, Any] = field(default_factory=dict)
+    waterfall: str = ""
 
     @property
     def good(self) -> bool:
@@ -118,6 +121,7 @@ def _blocks(summary: Summary) -> list[RenderableType]:
         *_events(summary),
         Text(),
         *_checks(summary),
+        *(Text(line) for line in ("", *summary.waterfall.splitlines())),
     ]
 
 

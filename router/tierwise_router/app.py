@@ -1,7 +1,8 @@
 """Puts the router together and runs it until it is told to stop.
 
 Stopping loses nothing: the process says that it is not ready, goes on answering, closes each connection after its
-answer, and ends when none is left or the time is up.
+answer, and ends when none is left or the time is up. Whoever still waits then is told so: a stream by an error in it,
+everybody else by 503.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ from tierwise_router.verdict_file import VerdictFile, read_salt
 
 SWEEP_SECONDS = 0.25
 GARBAGE_ROUNDS = 40
+LAST_WORDS_SECONDS = 2.0
+"""For the errors that tell clients of answers that took longer than the drain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,8 @@ async def run(
         listening(Ports(port, metrics_port, tls=certificates is not None))
         await stop.wait()
         await server.drain(settings.drain_seconds)
+        state.end()
+        await server.drain(LAST_WORDS_SECONDS)
 
 
 class _Parts:

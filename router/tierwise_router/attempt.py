@@ -144,6 +144,11 @@ class Attempt:
         if not self.done.done():
             self._give_up(Failure.DEADLINE, "the deadline of the request has passed")
 
+    def end(self) -> None:
+        """Fail: the router ends, and waits for no answer any more."""
+        if not self.done.done():
+            self._give_up(Failure.ENDING, "the router ends and could not wait for the rest of this answer; ask again")
+
     # --- what the connection calls ----------------------------------------------------------------------------------
 
     def head_came(self, status: int, headers: dict[str, str]) -> None:
@@ -317,7 +322,7 @@ class Attempt:
     def _broken(self, failure: Failure, message: str) -> None:
         """Say within the stream that it has failed, and end without the terminator: no client takes it for complete.
         Half an event that came last is left out; it would make the error unreadable."""
-        said = error_json(502, message, "upstream_error")
+        said = error_json(502, message, "router_ending" if failure is Failure.ENDING else "upstream_error")
         self._reply.write(b"%bdata: %b\n\n" % (b"\n\n" if self._reader.torn else b"", said))
         self._reply.cut()
         self._resolve(self._result(End.BROKEN, failure))

@@ -5,7 +5,7 @@ A response that another one continues goes where that one is kept, before anythi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tierwise.routing.conversation import Turn
 from tierwise.routing.request import RequestFacts
@@ -21,10 +21,11 @@ from tierwise_router.router_state import RouterState
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The tiers to try, the replica that keeps the response which this request continues (no other can), and the turn
-    of a conversation that it is."""
+    """The tiers to try, the name of the one that was wanted first (a full one, where the request spills), the replica
+    that keeps the response which this request continues (no other can), and the turn of a conversation that it is."""
 
     tiers: TierChoice
+    wanted: str = ""
     kept_by: str = ""
     turn: Turn | None = None
 
@@ -50,7 +51,7 @@ def choose(state: RouterState, request: Request, body: Body, shape: Shape, prior
     state.tiers[wanted.tier.name].counts.want(spilled=first.reason == SPILL)
     if wanted.reason == CLASSIFIED:
         state.content.count(to_reference=wanted.tier.name == state.route.reference.name)
-    return chosen
+    return replace(chosen, wanted=wanted.tier.name)
 
 
 def _chosen(state: RouterState, facts: RequestFacts, path: str, body: Body, tenant: str) -> Chosen:

@@ -35,8 +35,9 @@ PROGRESS_BYTES = 16_384
 LINGER_SECONDS = 2.0
 LINGER_MOST_SECONDS = 10.0
 """Of a client that goes on sending what is not read any more: most read the answer only when they have sent all."""
-FIRST_REQUEST_SECONDS = 1.0
-"""How long a new connection may take to send its request while the server drains."""
+LAST_REQUEST_SECONDS = 1.0
+"""How long a connection may take to send a request while the server drains: a new one, and one whose last answer did
+not say that it would be closed, so that its client may be sending already."""
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -98,7 +99,6 @@ class ClientConnection(asyncio.Protocol):
         self._cut_off = False
         self._lingering = False
         self._lingers_since = 0.0
-        self._asked = False
         self.closing = False
         self.paused = False
 
@@ -170,7 +170,6 @@ class ClientConnection(asyncio.Protocol):
 
     def request_came(self, request: Request) -> None:
         """A request is complete."""
-        self._asked = True
         if len(self._waiting) < MOST_EARLY_REQUESTS:
             self._waiting.append(request)
         else:
@@ -213,10 +212,11 @@ class ClientConnection(asyncio.Protocol):
             self._transport.abort()
 
     def drain(self, now: float) -> None:
-        """Take no further request: an idle connection ends, a busy one says so in its answer."""
+        """Take one request more at most: a connection that has been idle for a moment ends, and the next answer on any
+        other one says that it is the last."""
         self.closing = True
         ended = self._lingering or self._transport is None or self._transport.is_closing()
-        if not ended and not self.busy and (self._asked or now - self._since > FIRST_REQUEST_SECONDS):
+        if not ended and not self.busy and now - self._since > LAST_REQUEST_SECONDS:
             self.end()
 
     def check(self, now: float) -> None:
@@ -272,7 +272,7 @@ class ClientConnection(asyncio.Protocol):
             self.abort()
             return
         self._since = self._loop.time()
-        if self.closing or not reply.request.keep_alive:
+        if self._cut_off or not reply.request.keep_alive:
             if self._cut_off or self._parser.in_head or self._parser.in_body:
                 self._linger()
             else:

@@ -28,7 +28,7 @@ def content_metrics(state: RouterState) -> Iterator[Metric]:
         standing.add_metric(said, 1)
     labels = _gauge("classifier_labels", "Labels that the classifier in use has learned from.")
     share = _gauge("reference_share_percent", "Percent of requests for the reference tier, by who says so.", "part")
-    quality = _gauge("predicted_quality_percent", "Percent of the reference's quality at the present share.", "bound")
+    quality = _gauge("predicted_quality_percent", "Percent of the reference's quality at the present share.", "part")
     shift = _gauge("score_shift_points", "Largest difference of the scores from those of the training.", "part")
     active, parts = content.active, content.share
     if active is not None and parts is not None:

@@ -1,8 +1,10 @@
 """Finds the replica that keeps a response, and asks it for that response: GET, DELETE and cancel of /v1/responses/ID.
 
-Where a response is kept stands in its name (`response_ids`). A provider names responses itself, and any router may ask
-it; what else has a foreign name is known to the router that passed it on, and to no other. Asking for a response costs
-an engine next to nothing: it takes no place on the replica and waits for none, and a replica that drains still answers.
+Where a response is kept, and for whom, stands in its name (`response_ids`). A provider names responses itself: only the
+router that passed one on knows whose it is. So where a route has several tenants no other router asks for it: all of
+them have one key at the provider, and its id would open it to everybody. Where all clients are one tenant, any router
+may ask. Asking for a response costs an engine next to nothing: it takes no place on the replica and waits for none, and
+a replica that drains still answers.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from tierwise_router.attempt import Attempt, End, Result
 from tierwise_router.http_request import Request
 from tierwise_router.openai_error import ClientError
 from tierwise_router.record import Record
-from tierwise_router.relay_errors import SENTENCES, refused
+from tierwise_router.relay_errors import failed, refused
 from tierwise_router.reply import Reply
 from tierwise_router.router_state import RouterState
 from tierwise_router.tier import Tier
@@ -45,22 +47,26 @@ class Owner:
 
 
 def owner(state: RouterState, response_id: str, tenant: str) -> Owner | None:
-    """Who keeps a response; None where its name says nothing. Raises ClientError (404) where who kept it is gone, and
-    for a response of another tenant."""
+    """Who keeps a response; None where nothing says it and all clients are one tenant. Raises ClientError (404) where
+    who kept it is gone, for a response of another tenant, and for one of which nobody here knows whose it is."""
     said = response_ids.mark_of(response_id)
     if said is not None:
         there = ((name, one.key) for name, tier in state.tiers.items() for one in tier.replicas)
         found = response_ids.find(said, tenant, there)
     else:
         known = state.owner(response_id)
-        if known is None:
+        if known is None and not state.route.clients.several_tenants:
             return None
-        found = known[:2] if known[2] == tenant else None
+        found = known[:2] if known is not None and known[2] == tenant else None
     tier = state.tiers.get(found[0]) if found is not None else None
     for replica in tier.replicas if tier is not None else ():
         if tier is not None and found is not None and replica.key == found[1]:
             return Owner(tier, replica)
-    raise ClientError(404, "there is no such response, or the replica that kept it is gone", code="response_not_found")
+    raise ClientError(
+        404,
+        "there is no such response here; what kept it is gone, or another router of this route passed it on",
+        code="response_not_found",
+    )
 
 
 def choice_of_previous(state: RouterState, response_id: str, tenant: str) -> tuple[TierChoice | None, str]:
@@ -75,7 +81,7 @@ def choice_of_previous(state: RouterState, response_id: str, tenant: str) -> tup
     if gone:
         raise ClientError(
             404,
-            "the replica that kept the previous response is gone; send the whole conversation instead",
+            "the previous response is not known here, or what kept it is gone; send the whole conversation instead",
             code="previous_response_not_found",
             param="previous_response_id",
         )
@@ -128,9 +134,7 @@ class KeptResponses:
         if result.end in (End.ANSWERED, End.BROKEN):
             record.status, record.outcome = result.status, "ok" if result.end is End.ANSWERED else "broken"
         elif result.end is End.FAILED:
-            failure = result.failure or Failure.RESET
-            status = 504 if failure in (Failure.TIMEOUT, Failure.DEADLINE) else 502
-            raise ClientError(status, SENTENCES[failure], code=f"upstream_{failure.value}")
+            raise failed(result.failure or Failure.RESET)
         elif result.status not in _PASSED_ON:
             raise refused(result, self._state.now())
         else:

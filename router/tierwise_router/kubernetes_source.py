@@ -116,6 +116,7 @@ class KubernetesSource:
             logger.info("the route has changed and is served")
         if self._route is not None:
             state.purse.follow(lease_of(self._route.status.budget, self._router))
+            state.purse.hear_spilled(spilled(self._route.status.spill_cost))
         services = {tier.service for tier in state.route.tiers if tier.service is not None}
         self._watch(services)
         for tier in state.tiers.values():
@@ -185,6 +186,15 @@ def lease_of(budget: BudgetStatus | None, router: str) -> Lease | None:
         return None
     comparable = period.tzinfo is not None and expires.tzinfo is not None and lease.amount.is_finite()
     return lease if comparable and lease.left.is_finite() else None
+
+
+def spilled(text: str) -> Decimal | None:
+    """What all routers have spilled for; None where the status does not say it, or nothing that can be understood."""
+    try:
+        amount = Decimal(text)
+    except ArithmeticError:
+        return None
+    return amount if amount.is_finite() else None
 
 
 def load(route: RouteObject, secrets: Path) -> Loaded:

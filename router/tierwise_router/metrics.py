@@ -32,6 +32,7 @@ class RouterCollector(Collector):
         """The series, as they are now."""
         yield from self._counted()
         yield from self._money()
+        yield from self._state.ledger.answers.collect([spec.name for spec in self._state.route.tiers])
         yield from self._now()
         yield from self._state.shadows.collect()
         yield from content_metrics(self._state)
@@ -97,7 +98,9 @@ class RouterCollector(Collector):
         tenants = _counter("tenant_cost_usd", "US dollars by tenant: the largest, and other.", "tenant")
         for tenant, amount in sorted(ledger.tenants().items()):
             tenants.add_metric([tenant], float(amount))
-        yield from (cost, tenants)
+        spilled = _counter("spill_cost_usd", "US dollars of requests that spilled or fell back to an external tier.")
+        spilled.add_metric([], float(purse.spilled))
+        yield from (cost, tenants, spilled)
         if purse.account is not None:
             budget = _gauge(
                 "budget_usd",

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
-from tierwise.routing.budget import Account, HourlyCap, Lease, Reservation, next_period, period_start
+from tierwise.routing.budget import Account, HourlyCap, Lease, Reservation, Told, next_period, period_start
 from tierwise.routing.cost import NOTHING
 from tierwise.routing.route import Budget, Overflow
 
@@ -64,6 +64,9 @@ class Purse:
         self.leased = leased
         self._largest = _Largest()
         self.cap = HourlyCap()
+        self.spilled = NOTHING
+        """US dollars that spilled requests have ever cost here."""
+        self._spilled_by_all = Told()
         self._account: Account | None = None
         self._mark = NOTHING
         if leased:
@@ -100,8 +103,15 @@ class Purse:
             self._entered(before, self._account)
 
     def spill_fits(self, estimate: Decimal) -> bool:
-        """Whether a spilled request of this cost is within the hour's cap."""
-        return self.cap.fits(self._monotonic(), estimate, self._overflow.max_cost_per_hour)
+        """Whether a spilled request of this cost is within the hour's cap: this router's part of it, and the whole."""
+        now, whole = self._monotonic(), self._overflow.max_cost_of_all
+        mine = self.cap.fits(now, estimate, self._overflow.max_cost_per_hour)
+        return mine and (whole is None or self._spilled_by_all.amount(now) + estimate <= whole)
+
+    def hear_spilled(self, amount: Decimal | None) -> None:
+        """What the spilled requests of all routers have cost in the last hour, those included that are gone; None where
+        nobody knows."""
+        self._spilled_by_all.hear(self._monotonic(), amount)
 
     def hold(self, estimate: Decimal, spilled: bool) -> Hold | None:
         """Set `estimate` aside; None where the budget, or the cap of spilling, does not allow it.
@@ -127,6 +137,7 @@ class Purse:
                     self._write_ahead(self._account, NOTHING)
         if hold.spill is not None:
             self.cap.settle(self._monotonic(), hold.spill, cost)
+            self.spilled += cost
             hold.spill = None
 
     def refusal(self) -> tuple[float, bool]:

@@ -15,6 +15,7 @@ from heapq import nlargest
 from typing import Protocol
 
 from tierwise.routing.cost import NOTHING, Usage
+from tierwise_router.answered import Answers, first_choice, purposes
 
 MOST_TENANTS_KEPT = 10_000
 TENANTS_SHOWN = 20
@@ -28,11 +29,12 @@ SECONDS_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What one attempt cost, and where."""
+    """What one attempt cost, and where. `discarded`: a cascade threw its answer away."""
 
     tier: str
     usage: Usage
     cost: Decimal
+    discarded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,8 @@ class Record:
     tenant: str = ""
     model: str = ""
     tier: str = ""
+    first: str = ""
+    """The tier that the policy had chosen."""
     reason: str = ""
     rule: str = ""
     replica: str = ""
@@ -110,6 +114,7 @@ class Record:
             "tenant": self.tenant,
             "model": self.model,
             "tier": self.tier,
+            "firstTier": first_choice(self),
             "reason": self.reason,
             "rule": self.rule,
             "replica": self.replica,
@@ -126,6 +131,7 @@ class Record:
             "charges": [
                 {
                     "tier": charge.tier,
+                    "for": purpose,
                     "inputTokens": charge.usage.input,
                     "cachedInputTokens": charge.usage.cached_input,
                     "cacheWriteTokens": charge.usage.cache_write,
@@ -133,7 +139,7 @@ class Record:
                     "estimated": charge.usage.estimated,
                     "costUSD": format(charge.cost, "f"),
                 }
-                for charge in self.charges
+                for charge, purpose in zip(self.charges, purposes(self), strict=True)
             ],
         }
 
@@ -167,6 +173,7 @@ class Ledger:
         self.discarded: Counter[str] = Counter()
         """Tokens of answers that no client got anything of."""
         self.cost: dict[str, Decimal] = {}
+        self.answers = Answers()
         self._tenant_cost: dict[str, Decimal] = {}
         self._named: dict[str, Decimal] = {OTHER: NOTHING}
         self.retries = 0
@@ -182,6 +189,7 @@ class Ledger:
             self.choices[record.tier, record.reason] += 1
         for charge in record.charges:
             self._charge(charge, record.tenant)
+        self.answers.add(record, ended_at)
         if record.outcome == "ok":
             self.seconds.setdefault(record.tier, Histogram(SECONDS_BUCKETS)).observe(ended_at - record.began_at)
             if record.first_content_at is not None:

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 
 from tierwise.routing.route import Priority
-from tierwise.routing.tier_choice import BUDGET, FALLBACK, SPILL, Candidate
+from tierwise.routing.tier_choice import FALLBACK, SPILL, Candidate
 from tierwise_router.choosing import choose
 from tierwise_router.client_connection import Reply
 from tierwise_router.headers import own
@@ -99,7 +99,7 @@ class Relay:
             if hold is None:
                 if not (spent or job.capped or candidate.reason in BOUND) and state.spent_means_cheaper:
                     spent = True
-                    candidates = candidates[:position] + state.cheaper_than(candidates[0].tier, BUDGET)
+                    candidates = candidates[:position] + state.cheaper_than(candidates[0].tier, facts_of)
                 continue
             if await self._attempts.answered(job, tier, hold):
                 return
@@ -110,7 +110,7 @@ class Relay:
     def _candidates(self, job: Job) -> list[Candidate]:
         chosen = choose(self._state, job.request, job.body, job.shape, job.priority, job.record.tenant)
         job.kept_by, job.turn = chosen.kept_by, chosen.turn
-        job.record.rule = chosen.tiers.rule
+        job.record.rule, job.record.first = chosen.tiers.rule, chosen.wanted
         return list(chosen.tiers.candidates)
 
     def _hold(self, job: Job, tier: Tier, reason: str) -> Hold | None:

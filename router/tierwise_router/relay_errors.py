@@ -18,6 +18,7 @@ SENTENCES = {
     Failure.RESET: "the replica closed the connection before it answered",
     Failure.TIMEOUT: "no token came in time",
     Failure.DEADLINE: "the time of the request is over",
+    Failure.ENDING: "this router ends and takes no request any more",
     Failure.PROTOCOL: "the replica's answer is not valid HTTP",
     Failure.STATUS: "the replica answered with an error",
     Failure.STREAM_ERROR: "the replica answered with an error",
@@ -27,6 +28,23 @@ SENTENCES = {
 def busy(status: int, message: str, seconds: int, code: str) -> ClientError:
     """A refusal for now: the client may ask again after so many seconds."""
     return ClientError(status, f"{message}; try again later", code=code, headers={"retry-after": str(seconds)})
+
+
+def failed(failure: Failure) -> ClientError:
+    """No answer came. Where it is the router that ends, another one answers at once."""
+    if failure is Failure.ENDING:
+        return busy(503, SENTENCES[failure], 1, "router_ending")
+    status = 504 if failure in (Failure.TIMEOUT, Failure.DEADLINE) else 502
+    return ClientError(status, SENTENCES[failure], code=f"upstream_{failure.value}")
+
+
+def waited(ready: bool, seconds: int, *, ending: bool) -> ClientError:
+    """No place came free in time. `ready`: the tier had a replica; `ending`: the router lets nobody wait any more."""
+    if ending:
+        return failed(Failure.ENDING)
+    if ready:
+        return busy(429, "no replica was free in time", seconds, "queue_timeout")
+    return busy(503, "no replica is ready; the tier may be starting", seconds, "no_replica_ready")
 
 
 def budget_spent(seconds: float, finally_: bool) -> ClientError:

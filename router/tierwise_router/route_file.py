@@ -125,8 +125,9 @@ class RouteFile(Model):
     tls: FileTLS | None = None
 
 
-def load(path: Path) -> Loaded:
-    """Read a route and the files that it names. Raises Invalid, with every mistake in one sentence each."""
+def read(path: Path) -> RouteFile:
+    """Read what a route says, and none of the files that it names. Raises Invalid, with every mistake in one sentence
+    each."""
     try:
         given = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -134,9 +135,14 @@ def load(path: Path) -> Loaded:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise Invalid(f"the route file {path} is not YAML: {error}") from error
     try:
-        file = RouteFile.model_validate(given, extra="forbid")
+        return RouteFile.model_validate(given, extra="forbid")
     except ValidationError as error:
         raise Invalid(f"the route file {path}: {_mistakes(error)}") from error
+
+
+def load(path: Path) -> Loaded:
+    """Read a route and the files that it names. Raises Invalid, with every mistake in one sentence each."""
+    file = read(path)
     base = path.parent
     route = to_route(file, _tenants(file, base))
     tls = None if file.tls is None else TLSFiles(base / file.tls.certificate_file, base / file.tls.key_file)
@@ -155,7 +161,7 @@ def to_route(file: RouteFile, tenant_by_key_hash: Mapping[str, str]) -> values.R
         if wanted in overflow:
             raise Invalid(f"policy names tier {wanted!r}, whose use Overflow is only for what spills or falls back")
     who = route_values.clients(tenant_by_key_hash, file.clients.tenant_header)
-    tiers = [_tier(tier) for tier in file.tiers]
+    tiers = [to_tier(tier) for tier in file.tiers]
     classifier = _classifier(file.policy.classifier)
     made = route_values.to_route(file.name, file, tiers, who, routers=file.routers, classifier=classifier)
     usual = choose_tiers(made, RequestFacts(made.model_names[0])).candidates
@@ -170,7 +176,8 @@ def _classifier(given: FileClassifier | None) -> values.ClassifierFile | None:
     return None if given is None else values.ClassifierFile(given.file, given.quality_percent)
 
 
-def _tier(tier: FileTier) -> values.RouteTier:
+def to_tier(tier: FileTier) -> values.RouteTier:
+    """One tier of the file. Raises Invalid where its parts do not fit together."""
     if (tier.provider is None) == (not tier.servers):
         raise Invalid(f"tier {tier.name!r} needs exactly one of servers and provider")
     if tier.prices is not None and tier.replica_hour is not None:

@@ -123,6 +123,7 @@ def to_route(
             said.overflow.start_percent,
             said.overflow.stop_percent,
             None if cap is None else Decimal(cap) / routers,
+            None if cap is None else Decimal(cap),
         ),
         queue=values.QueueLimits(
             said.queue.max_requests, said.queue.timeout_seconds, said.queue.startup_timeout_seconds

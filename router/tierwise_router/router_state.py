@@ -16,13 +16,14 @@ from datetime import datetime
 from tierwise.routing.breaker import RetryBudget
 from tierwise.routing.route import Route, RouteTier, WhenSpent
 from tierwise.routing.saturation import Spill
-from tierwise.routing.tier_choice import Candidate
+from tierwise.routing.tier_choice import Candidate, cheaper_tiers, tokens_needed
 from tierwise_router.attempt import Attempt
 from tierwise_router.cascade import Cascades
 from tierwise_router.content_routing import ContentRouting
 from tierwise_router.http_request import Request
 from tierwise_router.purse import Purse
 from tierwise_router.record import Ledger, Record
+from tierwise_router.request_body import Shape
 from tierwise_router.sampler import Sampler
 from tierwise_router.shadow_counts import ShadowCounts
 from tierwise_router.tier import Tier
@@ -62,6 +63,8 @@ class RouterState:
     attempts: dict[Attempt, float] = field(default_factory=dict)
     rule_headers: frozenset[str] = frozenset()
     private_headers: frozenset[bytes] = frozenset()
+    ending: bool = False
+    """Nothing is waited for any more (`end`)."""
     sampler: Sampler = field(init=False)
     _spills: dict[str, Spill] = field(default_factory=dict)
     _saturated: dict[str, bool] = field(default_factory=dict)
@@ -139,11 +142,9 @@ class RouterState:
         names = [clients.priority_header, *([clients.tenant_header] if clients.tenant_header else [])]
         self.private_headers = frozenset(name.encode() for name in names)
 
-    def cheaper_than(self, tier: RouteTier, reason: str) -> list[Candidate]:
-        """The tiers before `tier` on the ladder, the dearest of them first."""
-        names = [spec.name for spec in self.route.tiers]
-        index = names.index(tier.name) if tier.name in names else 0  # the route may have changed meanwhile
-        return [Candidate(spec, reason) for spec in reversed(self.route.tiers[:index])]
+    def cheaper_than(self, tier: RouteTier, wanted: Shape) -> list[Candidate]:
+        """Who answers a request that the budget does not allow for `tier`."""
+        return cheaper_tiers(self.route, tier.name, tokens_needed(wanted.prompt_tokens, wanted.max_tokens))
 
     def saturated(self) -> dict[str, bool]:
         """By tier: whether it is left now. Looked at again after some milliseconds, not for every request."""
@@ -202,6 +203,14 @@ class RouterState:
                 attempt.check(now, deadlines.first_token_seconds, deadlines.token_gap_seconds)
         for tier in self.tiers.values():
             tier.sweep(now)
+
+    def end(self) -> None:
+        """The router ends now: whatever is still under way fails, and each client is told so."""
+        self.ending = True
+        for tier in self.tiers.values():
+            tier.retire()
+        for attempt in list(self.attempts):
+            attempt.end()
 
     def begin(self, request: Request, path: str) -> Record:
         """A request has come; `path` is what is said of it in logs."""

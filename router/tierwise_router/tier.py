@@ -152,7 +152,8 @@ class Tier:
         self.wake()
 
     def retire(self) -> None:
-        """The route has no such tier any more: what is on it ends there, and nobody waits for it."""
+        """Nobody is to be sent to it any more: the route has no such tier, or the router ends. What is on it ends
+        there."""
         self._retired = True
         self.set_replicas({})
         for queue in self._queues.values():

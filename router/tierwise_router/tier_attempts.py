@@ -15,16 +15,15 @@ from tierwise_router import cascading, response_ids
 from tierwise_router.attempt import Attempt, End, Result
 from tierwise_router.headers import own, request_bytes, to_upstream
 from tierwise_router.job import RESPONSES, Job
-from tierwise_router.openai_error import ClientError
 from tierwise_router.purse import Hold
 from tierwise_router.record import Asked, Charge
-from tierwise_router.relay_errors import SENTENCES, answer_of, busy, refused
+from tierwise_router.relay_errors import answer_of, busy, failed, refused, waited
 from tierwise_router.router_state import RouterState
 from tierwise_router.tier import QueueFull, QueueTimeout, Slot, Tier, Wish
 from tierwise_router.upstream import Connection, Pool, Server, UpstreamError
 
 _FORCED = frozenset({"/v1/chat/completions", "/v1/completions"})
-_MAYBE_BILLED = frozenset({Failure.DEADLINE, Failure.TIMEOUT, Failure.RESET})
+_MAYBE_BILLED = frozenset({Failure.DEADLINE, Failure.ENDING, Failure.TIMEOUT, Failure.RESET})
 
 
 class TierAttempts:
@@ -56,11 +55,7 @@ class TierAttempts:
         except QueueFull:
             job.error = busy(429, "too many requests are waiting", tier.retry_after_seconds(), "queue_full")
         except QueueTimeout as late:
-            if late.ready:
-                job.error = busy(429, "no replica was free in time", tier.retry_after_seconds(), "queue_timeout")
-            else:
-                said = "no replica is ready; the tier may be starting"
-                job.error = busy(503, said, tier.retry_after_seconds(), "no_replica_ready")
+            job.error = waited(late.ready, tier.retry_after_seconds(), ending=state.ending)
         finally:
             job.record.waited_seconds += state.monotonic() - asked_at
         return None
@@ -114,7 +109,7 @@ class TierAttempts:
             used = tier.release(slot)
             if result is None:  # the client has gone
                 replica.breaker.given_up()
-                partial = Result(End.FAILED) if attempt is None else attempt.abandon()
+                partial = Result(End.FAILED, Failure.CONNECT) if attempt is None else attempt.abandon()
                 record.first_content_at = partial.first_content_at
                 self._charge(job, tier, partial, used)
         self._charge(job, tier, result, used)
@@ -178,14 +173,16 @@ class TierAttempts:
             worked = result.end in (End.ANSWERED, End.BROKEN, End.DROPPED) or result.dropped_tokens > 0
             worked = worked or (tier.spec.external and result.failure in _MAYBE_BILLED)
             usage = Usage(job.shape.prompt_tokens, output=result.output_events, estimated=True) if worked else Usage()
-        money = cost(usage, tier.spec.tariff, replica_seconds)
+        # What was not reached has not worked.
+        money = cost(usage, tier.spec.tariff, 0.0 if result.failure is Failure.CONNECT else replica_seconds)
         if job.record.trace is not None:
             failure = "" if result.failure is None else result.failure.value
             job.record.trace.attempted(result.status, failure, usage, result.first_content_seconds)
         if result.dropped_tokens:
             self._state.ledger.discarded[tier.spec.name] += result.dropped_tokens
         if money or usage.prompt or usage.output:
-            job.record.charges.append(Charge(tier.spec.name, usage, money))
+            discarded = result.end is End.DROPPED or result.dropped_tokens > 0
+            job.record.charges.append(Charge(tier.spec.name, usage, money, discarded))
 
     def _learn(self, job: Job, tier: Tier, slot: Slot, result: Result) -> None:
         replica = slot.pick.replica
@@ -210,7 +207,7 @@ class TierAttempts:
             replica.breaker.succeeded()  # it has done what was wanted of it
             return Verdict(Next.PASS)
         if result.end is End.BROKEN:
-            if result.failure is Failure.DEADLINE:
+            if result.failure in (Failure.DEADLINE, Failure.ENDING):
                 replica.breaker.succeeded()
             else:
                 replica.breaker.failed(now)
@@ -220,8 +217,7 @@ class TierAttempts:
         failure = result.failure or Failure.RESET
         if result.end is End.FAILED:
             verdict = after_failure(failure, external)
-            status = 504 if failure in (Failure.TIMEOUT, Failure.DEADLINE) else 502
-            job.error = ClientError(status, SENTENCES[failure], code=f"upstream_{failure.value}")
+            job.error = failed(failure)
         else:
             verdict = after_answer(answer_of(result, state.now()), external)
             if verdict.next is Next.PASS:

@@ -112,7 +112,6 @@ ACCEPTED: dict[str, dict[str, Any]] = {
         "replicas": 3,
         "drainSeconds": 60,
     },
-    "a cascade with its defaults": {"tiers": [SMALL], "policy": {"type": "Cascade", "cascade": {}}},
     "every list full": {
         "modelNames": [f"m{number}" for number in range(16)],
         "tiers": [{"name": f"t{number}"} for number in range(8)],

@@ -1,12 +1,11 @@
 """Has a real API server read what users apply around a route: Ingress, NetworkPolicies, Gateway and HTTPRoute.
 
-Nothing of it is kept (a dry run), since no controller here would act on it. The Gateway API's kinds come from its own
-module, which the build of KServe brings onto this machine; where it is not, that part is skipped.
+Nothing of it is kept (a dry run), since no controller here would act on it. The Gateway API's kinds are a copy of its
+own definitions (`gateway_api`).
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,12 +13,12 @@ import pytest
 import yaml
 
 from playground.handle import Playground
+from tests.cluster.gateway_api import COPY, KINDS
 from tests.cluster.kubectl import Kubectl
 
 pytestmark = pytest.mark.cluster
 REPO = Path(__file__).resolve().parents[2]
 FOLDER = REPO / "docs/gateway"
-KINDS = ("gateways", "httproutes")
 
 
 @pytest.fixture(scope="module")
@@ -57,26 +56,15 @@ def test_kubernetes_knows_every_field_of_the_charts_policies(kubectl: Kubectl, t
         assert said == ["networkpolicy.networking.k8s.io/tw-routers created (server dry run)"]
 
 
-def _gateway_apis() -> list[list[Path]]:
-    """The definitions of both kinds, of every release that is here."""
-    modules = Path(os.environ.get("GOMODCACHE") or Path.home() / "go/pkg/mod")
-    folders = sorted(modules.glob("sigs.k8s.io/gateway-api@*/config/crd/standard"))
-    return [[folder / f"gateway.networking.k8s.io_{kind}.yaml" for kind in KINDS] for folder in folders]
-
-
 def test_the_gateway_api_knows_every_field_of_the_gateway_and_its_route(kubectl: Kubectl) -> None:
-    releases = _gateway_apis()
-    if not releases:
-        pytest.skip("the module sigs.k8s.io/gateway-api is not on this machine")
-    for definitions in releases:
-        named = [part for file in definitions for part in ("-f", str(file))]
-        kubectl("apply", "--server-side", *named)
-        try:
-            crds = [f"crd/{kind}.gateway.networking.k8s.io" for kind in KINDS]
-            kubectl("wait", "--for=condition=Established", *crds, "--timeout=30s")
-            assert _read(kubectl.within("models"), FOLDER / "httproute.yaml") == [
-                "gateway.gateway.networking.k8s.io/models created (server dry run)",
-                "httproute.gateway.networking.k8s.io/chat created (server dry run)",
-            ]
-        finally:
-            kubectl("delete", *named)
+    named = [part for kind in KINDS for part in ("-f", str(COPY / f"{kind}.yaml"))]
+    kubectl("apply", "--server-side", *named)
+    try:
+        crds = [f"crd/{kind}.gateway.networking.k8s.io" for kind in KINDS]
+        kubectl("wait", "--for=condition=Established", *crds, "--timeout=30s")
+        assert _read(kubectl.within("models"), FOLDER / "httproute.yaml") == [
+            "gateway.gateway.networking.k8s.io/models created (server dry run)",
+            "httproute.gateway.networking.k8s.io/chat created (server dry run)",
+        ]
+    finally:
+        kubectl("delete", *named)

@@ -9,123 +9,40 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from playground.binaries import ensure
-from tests.cluster.scraped import Exporter, OwnPrometheus, eventually
-from tierwise.engines import profiles
-from tierwise.observe import Samples, queries
+from tests.cluster.metrics_scene import (
+    COUNTERS,
+    GAUGES,
+    NAMES,
+    SCRAPE,
+    Scene,
+    WallClock,
+    complete,
+    of,
+    prometheus_scene,
+)
+from tests.cluster.scraped import Exporter, eventually
+from tierwise.observe import queries
 from tierwise.observe import signals as kinds
 from tierwise.observe.poller import PollConfig, Poller
-from tierwise.observe.signals import PodKey, router_samples, tier_signals
+from tierwise.observe.signals import PodKey
 from tierwise.ports import Series
 from tierwise.prom.client import Access, PrometheusMetrics
-from tierwise.types import PodSample, State, TierSignals
-from tierwise_router.tier import REFUSALS
+from tierwise.types import PodSample, State
 
 pytestmark = pytest.mark.cluster
-Found = TypeVar("Found")
-SCRAPE = 1.0
-NAMES = [each.metrics for each in profiles()]
-GAUGES = {"vllm:num_requests_running": 5.0, "vllm:num_requests_waiting": 2.0, "vllm:kv_cache_usage_perc": 0.25}
-COUNTERS = (
-    "vllm:prompt_tokens_total",
-    "vllm:generation_tokens_total",
-    "vllm:request_prompt_tokens_sum",
-    "vllm:request_generation_tokens_sum",
-    "vllm:request_generation_tokens_count",
-    "vllm:prefix_cache_queries_total",
-    "vllm:prefix_cache_hits_total",
-    "vllm:spec_decode_num_draft_tokens_total",
-    "vllm:spec_decode_num_accepted_tokens_total",
-)
-
-
-class WallClock:
-    """The machine's."""
-
-    def now(self) -> float:
-        return time.time()
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-
-class Scene:
-    """A Prometheus, its exporters, and the operator's eye on one tier."""
-
-    def __init__(self, prometheus: OwnPrometheus) -> None:
-        self.prometheus = prometheus
-        self.exporters: dict[tuple[str, str, str], Exporter] = {}
-
-    def add(self, pod: str, *, tier: str = "chat", scrape: bool = True, **values: float) -> Exporter:
-        """A replica that is scraped; `values` by the last words of a gauge's name."""
-        given = {name: values.get(name.rsplit("_", 1)[-1], value) for name, value in GAUGES.items()}
-        exporter = Exporter({**given, **dict.fromkeys(COUNTERS, 0.0)})
-        self.exporters["team", tier, pod] = exporter
-        if scrape:
-            self.prometheus.targets(self.exporters)
-        return exporter
-
-    async def samples(self) -> Samples:
-        """One round of the sampler."""
-        metrics = PrometheusMetrics(Access(self.prometheus.url))
-        sampler = Poller(metrics, WallClock(), queries(NAMES, scrape_seconds=10.0), PollConfig(SCRAPE, SCRAPE, 5.0))
-        await sampler.round()
-        metrics.close()
-        return sampler.samples
-
-    async def signals(self, *pods: str, tier: str = "chat") -> TierSignals:
-        """What the operator sees of these ready replicas now."""
-        return tier_signals(await self.samples(), "team", tier, pods, frozenset(pods), time.time())
-
-    async def until(
-        self, fits: Callable[[TierSignals], bool], *pods: str, tier: str = "chat", seconds: float = 20
-    ) -> TierSignals:
-        """The signals, once they fit."""
-        deadline = time.monotonic() + seconds
-        while not fits(found := await self.signals(*pods, tier=tier)):
-            assert time.monotonic() < deadline, found
-            await asyncio.sleep(0.3)
-        return found
-
-    def stop(self) -> None:
-        self.prometheus.stop()
-        for exporter in self.exporters.values():
-            exporter.stop()
-
-
-@pytest.fixture(scope="module")
-def binary() -> Path:
-    """The playground's Prometheus."""
-    return ensure() / "prometheus"
 
 
 @pytest.fixture
-def scene(binary: Path, tmp_path: Path) -> Iterator[Scene]:
-    prometheus = OwnPrometheus(binary, tmp_path / "prometheus", scrape_seconds=SCRAPE)
-    prometheus.start()
-    found = Scene(prometheus)
-    yield found
-    found.stop()
-
-
-def complete(signals: TierSignals) -> bool:
-    return all(
-        signal.has_value
-        for pod in signals.pods
-        for signal in (pod.running, pod.waiting, pod.kv_usage, pod.kv_capacity_tokens)
-    )
-
-
-def of(signals: TierSignals, pod: str) -> PodSample:
-    return next(each for each in signals.pods if each.pod == pod)
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    with prometheus_scene(tmp_path / "prometheus") as found:
+        yield found
 
 
 async def test_replicas_are_measured_with_the_age_of_their_scrape(scene: Scene) -> None:
@@ -321,83 +238,3 @@ def _served(url: str) -> float:
 def _targets(url: str) -> int:
     answer = requests.get(f"{url}/api/v1/query", params={"query": 'up{tierwise_io_tier!=""} == 1'}, timeout=5)
     return len(answer.json()["data"]["result"])
-
-
-async def until(look: Callable[[], Awaitable[Found]], fits: Callable[[Found], bool]) -> Found:
-    """What is seen, once it fits."""
-    deadline = time.monotonic() + 20
-    while not fits(found := await look()):
-        assert time.monotonic() < deadline, found
-        await asyncio.sleep(0.3)
-    return found
-
-
-def page(**tiers: tuple[int, int, int, int]) -> Callable[[], str]:
-    """What a router exports: by tier wanted, waiting (of each class), in flight, refused (for each reason)."""
-
-    def text() -> str:
-        lines = []
-        for name, (wanted, waiting, in_flight, refused) in tiers.items():
-            label = f'tier="{name}"'
-            lines += [f"tierwise_router_wanted_total{{{label}}} {wanted}"]
-            lines += [f"tierwise_router_in_flight{{{label}}} {in_flight}"]
-            for priority in ("interactive", "batch"):
-                lines += [f'tierwise_router_waiting{{{label},priority="{priority}"}} {waiting}']
-            for reason in REFUSALS:
-                lines += [f'tierwise_router_refused_total{{{label},reason="{reason}"}} {refused}']
-        return "\n".join(lines)
-
-    return text
-
-
-async def test_what_each_router_says_of_each_tier_is_found_under_that_tier(scene: Scene) -> None:
-    one, two = Exporter(extra=page(chat=(5, 2, 1, 0), code=(1, 0, 0, 0))), Exporter(extra=page(chat=(7, 0, 0, 0)))
-    stranger = Exporter(extra=page(chat=(99, 99, 99, 99)))
-    scene.exporters |= {("team", "route", name): each for name, each in (("r1", one), ("r2", two), ("x", stranger))}
-    routers = {("team", "route", "r1"): one, ("team", "route", "r2"): two}
-    scene.prometheus.targets({("team", "chat", "x"): stranger}, routers)
-
-    async def said(tier: str) -> dict[str, tuple[float, float, float]]:
-        found = router_samples(await scene.samples(), "team", tier, {"r1": True, "r2": True, "x": True}, time.time())
-        return {
-            each.router: (each.wanted.value, each.waiting.value, each.in_flight.value)
-            for each in found
-            if each.wanted.has_value
-        }
-
-    await until(lambda: said("chat"), lambda found: len(found) == 2)
-    assert await said("chat") == {"r1": (5.0, 4.0, 1.0), "r2": (7.0, 0.0, 0.0)}, "and nobody else's"
-    assert await said("code") == {"r1": (1.0, 0.0, 0.0)}
-    two.stop()
-    gone = await until(lambda: said("chat"), lambda found: "r2" not in found)
-    assert gone == {"r1": (5.0, 4.0, 1.0)}, "one that is gone is missing, not idle"
-    del scene.exporters["team", "route", "r2"]
-
-
-async def test_refusals_of_the_last_minute_are_a_rate_of_their_own(scene: Scene) -> None:
-    counts = [0]
-    router = Exporter(extra=lambda: page(chat=(0, 0, 0, counts[0]))())
-    engine = scene.add("a", scrape=False)
-    engine.extra = lambda: "\n".join(
-        f'vllm:admission_rejections_total{{model_name="m",reason="{reason}"}} {counts[0]}'
-        for reason in ("max_num_queued_reqs", "max_num_queued_tokens")
-    )
-    scene.exporters["team", "route", "r1"] = router
-    scene.prometheus.targets({("team", "chat", "a"): engine}, {("team", "route", "r1"): router})
-    await scene.until(complete, "a")
-    await asyncio.sleep(2)
-    counts[0] = 10
-    engine.values["vllm:request_generation_tokens_count"] = 20.0
-
-    async def seen() -> tuple[float, float, float]:
-        samples = await scene.samples()
-        (said,) = router_samples(samples, "team", "chat", {"r1": True}, time.time())
-        signals = tier_signals(samples, "team", "chat", ["a"], frozenset({"a"}), time.time())
-        return said.refused.value, signals.rejected_lately.value, signals.finished_lately.value
-
-    await until(seen, lambda found: min(found) > 0)
-    await asyncio.sleep(2)
-    refused, rejected, finished = await seen()
-    # Prometheus extends an increase to the ends of its window, which differ a little.
-    assert refused == pytest.approx(2 * finished, rel=0.2), "four reasons for want of room, and not the two of money"
-    assert rejected == pytest.approx(finished, rel=0.2), "both reasons"

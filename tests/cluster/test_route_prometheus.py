@@ -18,8 +18,8 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from playground.binaries import ensure
+from tests.cluster.metrics_scene import WallClock
 from tests.cluster.scraped import Exporter, OwnPrometheus, eventually
-from tests.cluster.test_prometheus import WallClock
 from tests.unit.routing.classifiers import classifier
 from tierwise.observe import route_queries
 from tierwise.observe.poller import PollConfig, Poller
@@ -90,7 +90,7 @@ def test_the_traffic_and_the_money_of_two_routers_are_read_and_a_dead_one_says_n
         return route_signals(poller.samples.routes, KEY, [one.name, two.name], time.time(), 10.0)
 
     try:
-        assert look() == RouteSignals()
+        assert look() == RouteSignals(heard=True)
         for router in (one, two):
             router.answers("small", 1)
             router.answers("large", 1, "Spill")
@@ -108,6 +108,9 @@ def test_the_traffic_and_the_money_of_two_routers_are_read_and_a_dead_one_says_n
         for _ in range(8):
             one.answers("small", 9)
             two.answers("large", 3, "Spill", seconds=30.0)
+            spill = two.state.purse.hold(Decimal(0), spilled=True)
+            assert spill is not None
+            two.state.purse.settle(spill, Decimal("0.05"))
             time.sleep(1.0)
         busy = eventually(
             look, lambda seen: seen.wallets[one.name].spent > 0 and seen.share.get("small", 0) > 60, 20, "it is busy"
@@ -125,11 +128,15 @@ def test_the_traffic_and_the_money_of_two_routers_are_read_and_a_dead_one_says_n
         assert busy.spilled is not None
         assert abs(busy.spilled - large) < 1e-6
         assert busy.fallbacks == 0
+        assert busy.spill_cost is not None
+        assert 0.2 < busy.spill_cost < 0.6
         assert busy.ttft_p95 is not None
         assert 20 <= busy.ttft_p95 <= 40
         two.exporter.stop()
         alone = eventually(look, lambda seen: set(seen.wallets) == {one.name}, 30, "the dead router says nothing")
         assert set(alone.share) == {"small", "large"}
+        assert alone.spill_cost is not None
+        assert alone.spill_cost >= 0.9 * busy.spill_cost, "what it has spilled for counts for an hour"
         assert alone.spilled == 0
     finally:
         metrics.close()

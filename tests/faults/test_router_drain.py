@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -31,7 +32,9 @@ from tests.faults.test_drain import budget
 pytestmark = pytest.mark.cluster
 STREAMS, USERS = 50, 3
 TOKENS, MANY_TOKENS = 5000, 8000  # 80 s, and 2 minutes where one thing is replaced after another
-DRAIN_SECONDS, END_SECONDS = 240, 420.0
+# On a busy machine they took three times as long. A drain that ends before them cuts all of them, and must not: so it
+# lasts longer than a test waits.
+DRAIN_SECONDS, END_SECONDS = 600, 420.0
 SEEDS = {"small": [17, 0]}  # before and after the change of the model
 _STREAMS = re.compile(r"^tierwise_router_streams (\d+)", re.MULTILINE)
 
@@ -199,18 +202,43 @@ def _draining(routes: Routes, node: str) -> Iterator[Callable[[], None]]:
         kubectl("uncordon", node)
 
 
+def _gathered(routes: Routes) -> str:
+    """The node on which all replicas and all routers are, once they are: the worst that a drain can find."""
+    kubectl = routes.kubectl
+
+    def all_of_it() -> list[Object]:
+        return [*routes.replicas("small"), *routes.routers()]
+
+    counts = Counter(str(pod["spec"]["nodeName"]) for pod in routes.replicas("small"))
+    node = max(sorted(set(counts) - {STUB_NODE}), key=lambda name: counts[name])
+    others = [name for each in kubectl.find("nodes") if (name := str(each["metadata"]["name"])) != node]
+    kubectl("cordon", *others)
+    try:
+        away = [str(pod["metadata"]["name"]) for pod in all_of_it() if pod["spec"]["nodeName"] != node]
+        if away:
+            kubectl("delete", "pod", "--wait=false", *away)
+        eventually(
+            lambda: ([str(pod["spec"]["nodeName"]) for pod in all_of_it()], len(_leaving(routes))),
+            lambda seen: seen == ([node] * 5, 0),
+            2 * START,
+            f"all replicas and routers are on {node}",
+        )
+    finally:
+        kubectl("uncordon", *others)
+    routes.served()
+    return node
+
+
 def test_a_node_is_drained(routes: Routes, faults: Sheet) -> None:
-    """It holds a replica, and a router if it can be: all of it leaves under the budgets that the pages recommend."""
+    """It holds everything that serves the route, and all of it leaves under the budgets that the pages recommend."""
     routes.kubectl.apply(budget("small"))
-    on = [[pod["spec"]["nodeName"] for pod in pods] for pods in (routes.replicas("small"), routes.routers())]
-    nodes = {node for node in on[0] if node != STUB_NODE}
-    assert nodes, f"all replicas are on {STUB_NODE}"
-    node = max(sorted(nodes), key=lambda name: (name in on[1], on[0].count(name)))
+    node = _gathered(routes)
     with _draining(routes, node) as drain:
         seen = drained(routes, drain, MANY_TOKENS)
-    record(faults, routes, seen, "d", "a node that holds replicas and a router is drained")
+    record(faults, routes, seen, "d", "the node that holds all replicas and all routers is drained")
     all_whole(seen)
-    assert any(held_by(seen, "small"))
+    assert len([streams for streams in held_by(seen, "small") if streams]) == 3
+    assert len([streams for streams in held_by(seen, "router") if streams]) == 2
     routes.kubectl("delete", "poddisruptionbudget", "small")
 
 
@@ -259,6 +287,7 @@ def test_without_the_drain_settings_streams_are_cut(routes: Routes, faults: Shee
 
     seen = drained(routes, change)
     record(faults, routes, seen, "h", "the same with drainSeconds: 0, which proves the test")
-    by_kind = {each.verdict for each in seen.cut}
-    assert verdict.BROKEN in by_kind, "replicas left their streams"
-    assert by_kind & {verdict.CUT, verdict.RESET}, "routers left their clients"
+    assert {each.verdict for each in seen.cut} == {verdict.BROKEN}, "each is told that it was cut"
+    codes = {each.code for each in seen.cut}
+    assert "router_ending" in codes, "routers left their clients"
+    assert codes - {"router_ending"}, "replicas left their streams"

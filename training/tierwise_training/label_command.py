@@ -91,6 +91,7 @@ def job(given: argparse.Namespace) -> Job:
         limits=Limits(given.rate, given.concurrency),
         key=read_key(given.api_key_file),
         salt=salt,
+        keep_prompts=given.keep_prompts,
         yes=given.yes,
         estimate_only=given.estimate_only,
     )

@@ -58,7 +58,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--salt-file", type=Path, metavar="FILE", help="the secret that features and prompts are hashed with"
     )
     parser.add_argument(
-        "--keep-prompts", action="store_true", help="keep the prompts (the default; says that you know)"
+        "--keep-prompts", action="store_true", help="keep the prompts, as is the default, without a reminder of it"
     )
     parser.add_argument("--estimate-only", action="store_true", help="stop when the cost is estimated")
     parser.add_argument("--yes", action="store_true", help="do not ask whether to go on")

@@ -35,7 +35,8 @@ STOPPED = 130
 @dataclass(frozen=True)
 class Job:
     """What the options say, read and checked. `prompts` in the order in which they are asked; with a `salt` features
-    are kept instead of prompts. `budget` in US dollars, for all runs together."""
+    are kept instead of prompts. `keep_prompts`: the person knows that prompts are kept. `budget` in US dollars, for all
+    runs together."""
 
     prompts: Sequence[Prompt]
     plan: Plan
@@ -46,6 +47,7 @@ class Job:
     limits: Limits
     key: str | None = None
     salt: bytes | None = None
+    keep_prompts: bool = False
     yes: bool = False
     estimate_only: bool = False
 
@@ -83,7 +85,7 @@ async def label(job: Job, console: Console) -> int:
     console.print(
         f"{made} labels of {len(job.prompts)} prompts in {job.out}; spent ${outcome.spent:.4f}{_uncounted(job)}"
     )
-    if job.salt is None:
+    if job.salt is None and not job.keep_prompts:
         console.print("It holds your prompts in plain text; --features-only keeps salted hashes of them instead.")
     console.print(
         f"{job.answers_file} holds the answers: with it a run goes on, and --audit works. Delete it when done."
@@ -127,7 +129,7 @@ async def _run(
     if job.estimate_only or outcome.why:
         return None if job.estimate_only else outcome
     left = [prompt for prompt in job.prompts if open_questions(prompt, job.plan, journal.answers)]
-    if left and not job.yes and not await _confirmed(console):
+    if left and not job.yes and not await _confirmed(console, stop):
         return None
     with _progress(console, len(job.prompts), len(job.prompts) - len(left)) as advance:
         outcome = await labelling.run(left, job.limits.concurrency, advance, stop)
@@ -184,10 +186,20 @@ def _uncounted(job: Job) -> str:
     return f"; not counted: {', '.join(without)} (no price per token)" if without else ""
 
 
-async def _confirmed(console: Console) -> bool:
-    console.print("Go on? [y/N] ", end="")
-    answer = await asyncio.to_thread(sys.stdin.readline)
-    return answer.strip().lower() in ("y", "yes")
+async def _confirmed(console: Console, stop: asyncio.Event) -> bool:
+    """Whether a person says yes. Not in a thread: that could not be ended by Ctrl-C."""
+    console.print("Go on? \\[y/N] ", end="")
+    said = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(sys.stdin.fileno(), said.set)
+    waiting = [asyncio.create_task(event.wait()) for event in (said, stop)]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        loop.remove_reader(sys.stdin.fileno())
+        for task in waiting:
+            task.cancel()
+    return not stop.is_set() and sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _write(job: Job, journal: Journal) -> int:

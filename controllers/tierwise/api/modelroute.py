@@ -137,7 +137,9 @@ class RouteBudget(Model):
         default="UTC", description="IANA name of the time zone in which the period begins, e.g. Europe/Berlin."
     )
     when_spent: Literal["CheaperTier", "Refuse"] = Field(
-        default="Refuse", description="What happens to a request that no longer fits."
+        default="Refuse",
+        description="What happens to a request that no longer fits. CheaperTier: a cheaper tier with use Always whose "
+        "context is long enough answers it.",
     )
 
 

@@ -14,6 +14,7 @@ from tierwise.api.base import NAME_LENGTH, NAME_PATTERN, Model, Rule
 from tierwise.api.conditions import Condition
 from tierwise.api.external import ServiceTierPrices, TokenPrices
 from tierwise.api.modelroute import ModelRouteSpec
+from tierwise.api.savings_status import SavingsStatus
 
 MOST_LEASES = 64
 """More routers than a route can have at once, those that end and those that replace them included."""
@@ -144,6 +145,14 @@ class RouterLease(Model):
     expires: str = Field(max_length=32, description="It spends nothing after this time.")
 
 
+class BudgetTerms(Model):
+    """A budget as it was understood last."""
+
+    amount: str = Field(max_length=32, description="US dollars.")
+    period: str = Field(max_length=16, description="Day or Month.")
+    time_zone: str = Field(max_length=64, description="IANA name of the time zone in which the period begins.")
+
+
 class BudgetStatus(Model):
     """What is spent of the budget in the present period, and what each router may still spend."""
 
@@ -161,6 +170,9 @@ class BudgetStatus(Model):
     )
     left: str = Field(default="0", max_length=32, description="US dollars that no router has a lease for.")
     leases: list[RouterLease] = Field(default_factory=list, max_length=MOST_LEASES, description="One for each router.")
+    terms: BudgetTerms | None = Field(
+        default=None, description="What the leases are of; they go on with it while spec.budget cannot be used."
+    )
 
 
 class ClassifierStatus(Model):
@@ -211,7 +223,20 @@ class ModelRouteStatus(Model):
     cost_per_hour: str = Field(
         default="", max_length=32, description="US dollars per hour that the requests of the last 5 minutes cost."
     )
+    saved: str = Field(
+        default="", max_length=16, description="Saved in the last hour against the reference tier, e.g. 63%."
+    )
+    savings: SavingsStatus | None = Field(
+        default=None, description="What was saved in the last hour, by tactic, and what that is compared with."
+    )
     spent: str = Field(default="", max_length=48, description="Spent of the budget in the period, e.g. 12.34/100.")
+    spill_cost: str = Field(
+        default="",
+        max_length=32,
+        description="US dollars that requests cost in the last hour which spilled or fell back to an external tier, of "
+        "all routers, those included that are gone. Routers keep within overflow.maxCostPerHour by it. Empty without "
+        "that, and while it is not known.",
+    )
     waiting: int | None = Field(default=None, ge=0, description="Requests that wait in the routers.")
     spilled: int | None = Field(
         default=None, ge=0, description="Requests of the last 5 minutes that left a full tier for another."

@@ -22,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import ROUND_DOWN, Decimal, InvalidOperation
 
 from tierwise.api.modelroute import RouteBudget
-from tierwise.api.modelroute_status import MOST_LEASES, BudgetStatus, RouterLease
+from tierwise.api.modelroute_status import MOST_LEASES, BudgetStatus, BudgetTerms, RouterLease
 from tierwise.routing.budget import period_start
 from tierwise.routing.route import Budget
 from tierwise.times import rfc3339, seconds
@@ -109,6 +109,7 @@ def renew(
         vanished=_text(vanished),
         left=_text(max(NOTHING, total - vanished - held)),
         leases=leases,
+        terms=BudgetTerms(amount=budget.amount, period=budget.period, time_zone=budget.time_zone),
     )
 
 

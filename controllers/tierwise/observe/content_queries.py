@@ -28,19 +28,19 @@ def content_query(own: Callable[..., str], more: str) -> str:
     def part(series: str, expression: str) -> str:
         return f'label_replace({expression}, "{SERIES}", {quote(series)}, "", "")'
 
-    def mean(series: str, metric: str, label: str) -> str:
-        return part(series, f"avg by ({_BY_ROUTE}) ({own(metric, more, f', {label}={quote(series)}')})")
+    def mean(series: str, metric: str) -> str:
+        return part(series, f"avg by ({_BY_ROUTE}) ({own(metric, more, f', part={quote(series)}')})")
 
     return " or ".join(
         (
             part(STANDING, f"count by ({_BY_ROUTE}, state, reason, hash) ({own('classifier', more)})"),
             part(LABELS, f"max by ({_BY_ROUTE}) ({own('classifier_labels', more)})"),
-            mean(NEEDED, "reference_share_percent", "part"),
-            mean(WANTED, "reference_share_percent", "part"),
-            mean(APPLIED, "reference_share_percent", "part"),
-            mean(EXPECTED, "predicted_quality_percent", "bound"),
-            mean(LOWER, "predicted_quality_percent", "bound"),
-            mean(UNPRESSED, "predicted_quality_percent", "bound"),
+            mean(NEEDED, "reference_share_percent"),
+            mean(WANTED, "reference_share_percent"),
+            mean(APPLIED, "reference_share_percent"),
+            mean(EXPECTED, "predicted_quality_percent"),
+            mean(LOWER, "predicted_quality_percent"),
+            mean(UNPRESSED, "predicted_quality_percent"),
         )
     )
 

@@ -1,8 +1,9 @@
 """Queries Prometheus in the background, so that nobody waits for it.
 
-It is a task of its own. Every tick it sends the fixed set of queries and replaces the last answers. The loop reads
-those with their ages and never awaits Prometheus. A query that fails keeps its old answer, which grows old and then
-stale, and the failure is remembered for the condition. No failure ends the task.
+It is a task of its own. Every tick it sends the fixed set of queries (the one about an hour only in every third) and
+replaces the last answers. The loop reads those with their ages and never awaits Prometheus. A query that fails keeps
+its old answer, which grows old and then stale, and the failure is remembered for the condition. No failure ends the
+task.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tierwise.observe.route_queries import ROUTE_QUERIES, TRAFFIC, WALLETS, traf
 from tierwise.observe.route_readings import RouteReadings
 from tierwise.observe.signals import PodKey, PodReadings, Samples
 from tierwise.observe.verdict_queries import VERDICTS, verdicts_of
+from tierwise.observe.work_queries import WORK, WORK_ROUNDS, work_of
 from tierwise.ports import Clock, Metrics, Series
 from tierwise.runtime.turns import at_once, emptied, in_turns, let_go
 
@@ -74,6 +76,7 @@ class Poller:
         self._routes = RouteReadings()
         self._complaint = ""
         self._answered_at: float | None = None
+        self._rounds = 0
         # One answer is read at a time: the turns of several would add up to one long one.
         self._reading = asyncio.Lock()
         self._offset = clock.now() - clock.monotonic()
@@ -110,11 +113,15 @@ class Poller:
         """Ask every question once. Raises nothing but cancellation."""
         started = self._clock.monotonic()
         gate = asyncio.Semaphore(PARALLEL)
-        said = await asyncio.gather(*(self._ask(query, gate) for query in self._queries))
-        failed = [(query.name, each) for query, each in zip(self._queries, said, strict=True) if each]
+        queries = [query for query in self._queries if query.name != WORK or self._rounds % WORK_ROUNDS == 0]
+        self._rounds += 1
+        said = await asyncio.gather(*(self._ask(query, gate) for query in queries))
+        failed = [(query.name, each) for query, each in zip(queries, said, strict=True) if each]
         # No tier's replicas depend on what is asked about routes.
         problem = next((each for name, each in failed if name not in ROUTE_QUERIES), "")
-        self._complain(next((each for name, each in failed if name in ROUTE_QUERIES), ""))
+        unknown = next((each for name, each in failed if name in ROUTE_QUERIES), "")
+        if unknown or len(queries) == len(self._queries):
+            self._complain(unknown)
         if not problem:
             self._answered_at = started
         offset = None
@@ -153,6 +160,9 @@ class Poller:
             return ""
         if query.name == CONTENT:
             self._routes = replace(self._routes, content=content_of(answer), content_at=started)
+            return ""
+        if query.name == WORK:
+            self._routes = replace(self._routes, work=work_of(answer), work_at=started)
             return ""
         async with self._reading:
             before = deque(self._answers.get(query.name, {}).values())

@@ -1,8 +1,9 @@
 """Defines the Prometheus queries about routes, and reads their answers.
 
-Four queries, whatever the number of routes: what each router says of its money, the traffic of each route over all its
-routers, and what they say of choosing by content (`content_queries`) and of verdicts (`verdict_queries`). The rules are
-those of `queries`: an absent series stays absent, and only what was scraped from a router itself counts.
+Five queries, whatever the number of routes: what each router says of its money, the traffic of each route over all its
+routers, what they say of choosing by content (`content_queries`) and of verdicts (`verdict_queries`), and what they
+have answered (`work_queries`). The rules are those of `queries`: an absent series stays absent, and only what was
+scraped from a router itself counts.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ from tierwise.observe.content_queries import CONTENT, content_query
 from tierwise.observe.queries import RATIO_WINDOW, ROUTE_LABEL, SERIES, Query, quote
 from tierwise.observe.route_readings import RouteReadings, RouterKey
 from tierwise.observe.verdict_queries import VERDICTS, verdict_query
+from tierwise.observe.work_queries import WORK, WORK_ROUNDS, work_query
 from tierwise.ports import Series
-from tierwise.types import RouteKey, RouteSignals, VerdictCounts, WalletReport
+from tierwise.types import RouteKey, RouteSignals, RouteWork, VerdictCounts, WalletReport
 
 WALLETS, TRAFFIC = "wallets", "traffic"
-ROUTE_QUERIES = frozenset({WALLETS, TRAFFIC, CONTENT, VERDICTS})
+ROUTE_QUERIES = frozenset({WALLETS, TRAFFIC, CONTENT, WORK, VERDICTS})
 SPENT, RESERVED, LARGEST, PERIOD, AGE = "spent", "reserved", "largest", "period", "age"
 REQUESTS, BY_TIER, COST, WAITING, TTFT = "requests", "by_tier", "cost", "waiting", "ttft"
+SPILL_COST, SPILL_WINDOW = "spill_cost", "1h"
 SPILLED, FALLBACKS = "Spill", "Fallback"
 RATE_WINDOW = "1m"
 _SECONDS_PER_HOUR = 3600
@@ -32,12 +35,13 @@ _PREFIX = "tierwise_router_"
 
 
 def route_queries(matchers: Mapping[str, str] | None = None) -> tuple[Query, ...]:
-    """The four queries. `matchers` as in `queries`."""
+    """The five queries. `matchers` as in `queries`."""
     more = "".join(f", {label}={quote(value)}" for label, value in sorted((matchers or {}).items()))
     return (
         Query(WALLETS, _wallets(more)),
         Query(TRAFFIC, _traffic(more)),
         Query(CONTENT, content_query(_own, more)),
+        work_query(matchers),
         Query(VERDICTS, verdict_query(_own, more)),
     )
 
@@ -81,8 +85,16 @@ def _traffic(more: str) -> str:
                 for reason in (SPILLED, FALLBACKS)
             ),
             _part(TTFT, f"histogram_quantile(0.95, {buckets})"),
+            _part(SPILL_COST, _spill_cost(more)),
         )
     )
+
+
+def _spill_cost(more: str) -> str:
+    """Of all routers of the last hour, those included that are gone: what they spent counts in the hour's cap."""
+    spent = f'increase({_PREFIX}spill_cost_usd_total{{{ROUTE_LABEL}!=""{more}}}[{SPILL_WINDOW}])'
+    up = f'(max_over_time(up{{{ROUTE_LABEL}!=""{more}}}[{SPILL_WINDOW}]) == 1)'
+    return f"sum by ({_BY_ROUTE}) ({spent} and on ({_TARGET}) {up})"
 
 
 def wallets_of(answer: Iterable[Series], asked_at: float) -> dict[RouterKey, WalletReport]:
@@ -140,15 +152,24 @@ def route_signals(
         spilled=found.get((SPILLED, ""), none),
         fallbacks=found.get((FALLBACKS, ""), none),
         ttft_p95=found.get((TTFT, "")),
+        spill_cost=found.get((SPILL_COST, "")),
         wallets=wallets,
+        heard=None if readings.traffic_at == -math.inf else fresh,
         verdicts=_verdicts(readings, key, pods) if now - readings.verdicts_at <= stale_after else {},
         classifier=content.get((key.namespace, key.name)),
+        work=_recent_work(readings, key, now, stale_after),
     )
 
 
 def _verdicts(readings: RouteReadings, key: RouteKey, pods: Collection[str]) -> dict[str, VerdictCounts]:
     found = {pod: readings.verdicts.get(RouterKey(key.namespace, key.name, pod)) for pod in pods}
     return {pod: counts for pod, counts in found.items() if counts is not None}
+
+
+def _recent_work(readings: RouteReadings, key: RouteKey, now: float, stale_after: float) -> RouteWork | None:
+    # It is asked for every few rounds, and about an hour.
+    fresh = now - readings.work_at <= WORK_ROUNDS * stale_after
+    return readings.work.get((key.namespace, key.name)) if fresh else None
 
 
 def _dollars(value: float) -> Decimal:

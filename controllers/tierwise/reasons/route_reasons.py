@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tierwise.reasons.table import ACCEPTED, PROVISIONED, READY, reason
+from tierwise.reasons.table import ACCEPTED, METRICS_AVAILABLE, PROVISIONED, READY, reason
 
 TIER_NOT_FOUND = reason(
     "TierNotFound",
@@ -54,6 +54,13 @@ SOME_TIERS_READY = reason(
     (READY,),
     "Some tiers of the route do not answer; requests for them wait, or go to another tier.",
     "Look at the ModelTiers that the message names.",
+)
+ROUTERS_NOT_MEASURED = reason(
+    "RoutersNotMeasured",
+    (METRICS_AVAILABLE,),
+    "Prometheus has no fresh series of routers of a route: what they spend is not known. With a budget no lease grows, "
+    "so external tiers stop answering (budget_spent) when a lease is used up; without one only columns are empty.",
+    "Check that Prometheus selects the PodMonitor of the routers (chart values podMonitor.enabled, podMonitor.labels).",
 )
 BUDGET_SPENT = reason(
     "BudgetSpent",

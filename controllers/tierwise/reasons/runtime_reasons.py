@@ -140,12 +140,16 @@ INTERNAL_ERROR = reason(
 DELETING = reason("Deleting", (PROVISIONED,), "The tier or route, or its namespace, is being deleted.")
 
 # MetricsAvailable
-METRICS_OK = reason("MetricsFound", (METRICS_AVAILABLE,), "Every ready replica has fresh metrics.")
-METRICS_NOT_NEEDED = reason("NoReplicas", (METRICS_AVAILABLE,), "No replica is ready, so none is measured.")
+METRICS_OK = reason(
+    "MetricsFound", (METRICS_AVAILABLE,), "Every ready replica, or router of a route, has fresh metrics."
+)
+METRICS_NOT_NEEDED = reason(
+    "NoReplicas", (METRICS_AVAILABLE,), "No replica, or router of a route, is ready, so none is measured."
+)
 METRICS_PENDING = reason(
     "AwaitingScrape",
     (METRICS_AVAILABLE,),
-    "Replicas became ready less than three scrapes ago and are not measured yet.",
+    "Replicas, or routers of a route, became ready less than three scrapes ago and are not measured yet.",
 )
 PROMETHEUS_ERROR = reason(
     "PrometheusError",

@@ -28,7 +28,17 @@ from tierwise.report.route_use import takes
 from tierwise.types import RouteObject, TierObject
 
 _NOW = frozenset(
-    {"requests_per_second", "share", "cost_per_hour", "spent", "waiting", "spilled", "fallbacks", "ttft_p95_seconds"}
+    {
+        "requests_per_second",
+        "share",
+        "cost_per_hour",
+        "saved",
+        "spent",
+        "waiting",
+        "spilled",
+        "fallbacks",
+        "ttft_p95_seconds",
+    }
 )
 # In this order a tier comes to answer: what is not met first keeps the rest from being met.
 _WHY = (reasons.ACCEPTED, reasons.PROVISIONED, reasons.READY)
@@ -49,6 +59,7 @@ def explain_route(route: RouteObject, tiers: Mapping[str, TierObject], now: floa
         "tiersReady": status.tiers,
         "tiers": [_tier(route, rung, tiers.get(rung.name)) for rung in status.ladder],
         "now": status.model_dump(by_alias=True, include=set(_NOW), exclude_defaults=True),
+        "classifier": _classifier(route),
         "limits": _limits(route),
         "conditions": conditions_said(status.conditions, now),
     }
@@ -72,6 +83,7 @@ def route_as_text(said: Mapping[str, Any]) -> RenderableType:
             ("What they answer", _answers(said["tiers"])),
             ("Not used now", _unused(said["tiers"])),
             ("Measured", pairs_table(said["now"])),
+            ("Classifier", pairs_table(said["classifier"])),
             ("Limits", pairs_table(dict(_flat(said["limits"])))),
         ),
     )
@@ -127,6 +139,12 @@ def _why_unused(route: RouteObject, rung: LadderTier, tier: TierObject | None) -
 
 def _reason(word: str, message: str) -> dict[str, str]:
     return {"reason": word, "message": message, "remedy": remedy(word)}
+
+
+def _classifier(route: RouteObject) -> dict[str, Any]:
+    """What the routers say of the classifier; empty without one. Whether it is used, a condition says."""
+    found = route.status.classifier
+    return {} if found is None else found.model_dump(by_alias=True, exclude_defaults=True)
 
 
 def _limits(route: RouteObject) -> dict[str, Any]:

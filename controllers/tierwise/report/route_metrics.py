@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from tierwise import reasons
 from tierwise.api.modelroute_status import ModelRouteStatus
 from tierwise.report.routes import RouteReport
+from tierwise.report.savings_metrics import SavingsMetrics
 from tierwise.types import RouteKey, RouteOutcome, RoutePlan
 
 ROUTE = ("route_namespace", "route")
@@ -50,6 +51,7 @@ class RouteMetrics:
         self._budget = Gauge(
             "tierwise_route_budget_usd", "US dollars of the budget; absent without one.", ROUTE, registry=registry
         )
+        self._savings = SavingsMetrics(registry)
         self._decisions = Counter(
             "tierwise_route_decisions",
             "Decisions about a route, by the reason of its condition Accepted; InternalError is a defect.",
@@ -112,9 +114,11 @@ class RouteMetrics:
                 family.labels(*labels).set(float(amount))
             else:
                 family.remove(*labels)
+        self._savings.show(labels, status.savings)
 
     def _forget(self, key: RouteKey) -> None:
         self._shown.pop(key, None)
+        self._savings.forget(_labels(key))
         labels = dict(zip(ROUTE, _labels(key), strict=True))
         for family in (
             self._state,

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from tierwise.api.modelroute import ModelRouteSpec, RuleMatch
 
 DEFAULT = "what no rule sends elsewhere"
+CLASSIFIED = "what neither a rule nor the classifier sends elsewhere"
 
 
 def takes(spec: ModelRouteSpec, name: str) -> tuple[str, ...]:
@@ -19,11 +20,13 @@ def takes(spec: ModelRouteSpec, name: str) -> tuple[str, ...]:
     if name not in names:
         return ()
     index = names.index(name)
-    found = [DEFAULT] if name == default_tier(spec) else []
+    classifies = spec.policy.type == "Classifier" and spec.policy.mode == "Act"
+    found = [CLASSIFIED if classifies else DEFAULT] if name == default_tier(spec) else []
     found += [f"rule {rule.name} ({_condition(rule.match)})" for rule in spec.policy.rules if rule.tier == name]
     if index > 0:
         found.append(f"what leaves {_listed(names[:index])}: full, too short or failing")
-    if spec.budget is not None and spec.budget.when_spent == "CheaperTier" and index + 1 < len(names):
+    always = spec.tiers[index].use == "Always"
+    if always and spec.budget is not None and spec.budget.when_spent == "CheaperTier" and index + 1 < len(names):
         found.append(f"what the budget no longer allows for {_listed(names[index + 1 :])}")
     if spec.direct_access:
         found.append(f"model: {name}")

@@ -20,6 +20,7 @@ from tierwise.report.events import APPLY, OBSERVE, record
 from tierwise.report.messages import message_for
 from tierwise.report.quality_condition import moves, pressure_shown, quality_condition, quality_shown
 from tierwise.report.route_columns import budget_spent, columns
+from tierwise.report.route_metrics_condition import metrics_available, stops_spending
 from tierwise.report.router_pods import router_problem
 from tierwise.text_sanitize import sanitize, truncate
 from tierwise.types import RouteKey, RouteOutcome, RoutePlan, RouteView
@@ -27,7 +28,13 @@ from tierwise.types import RouteKey, RouteOutcome, RoutePlan, RouteView
 KIND = "ModelRoute"
 _NAMES = 2112  # as in the CRD
 _PASSING = frozenset({reasons.CREATING, reasons.DELETING, reasons.ROUTER_STARTING, reasons.NOT_ACCEPTED})
-_CONDITIONS = (reasons.ACCEPTED, reasons.PROVISIONED, *reasons.ROUTE_CONDITION_TYPES, reasons.READY)
+_CONDITIONS = (
+    reasons.ACCEPTED,
+    reasons.PROVISIONED,
+    reasons.METRICS_AVAILABLE,
+    *reasons.ROUTE_CONDITION_TYPES,
+    reasons.READY,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +51,7 @@ def report_route(view: RouteView, plan: RoutePlan, outcome: RouteOutcome, now: f
     """The report on one route after one cycle. `now`: seconds since the epoch."""
     route = view.route
     updates = evaluate_route(view, plan, outcome, now)
-    word, reason = route_state({update.type: update for update in updates})
+    word, reason = route_state(view, {update.type: update for update in updates})
     deployment = view.child(DEPLOYMENTS)
     desired = route.spec.replicas if route.spec is not None else 0
     scheme = "http" if route.spec is None or route.spec.tls is None else "https"
@@ -74,13 +81,13 @@ def evaluate_route(view: RouteView, plan: RoutePlan, outcome: RouteOutcome, now:
     """The verdicts on a route, in the order in which a person should read them; those on its classifier and its
     quality only where it has them. `now`: seconds since 1970."""
     classifier = classifier_condition(view)
-    verdicts = (_accepted(view, plan), _provisioned(view, plan, outcome, now))
+    verdicts = (_accepted(view, plan), _provisioned(view, plan, outcome, now), metrics_available(view, now))
     quality = quality_condition(view, plan)
     others = (each for each in (classifier, quality) if each is not None)
     return (*verdicts, *others, _ready(view, plan))
 
 
-def route_state(verdicts: Mapping[str, ConditionUpdate]) -> tuple[str, str]:
+def route_state(view: RouteView, verdicts: Mapping[str, ConditionUpdate]) -> tuple[str, str]:
     """The word for the whole route and the reason behind it, from the verdicts by their type."""
     accepted, provisioned = verdicts[reasons.ACCEPTED], verdicts[reasons.PROVISIONED]
     ready = verdicts[reasons.READY]
@@ -96,6 +103,9 @@ def route_state(verdicts: Mapping[str, ConditionUpdate]) -> tuple[str, str]:
         return "Degraded", accepted.reason
     if ready.reason != reasons.ROUTE_READY:
         return "Degraded", ready.reason
+    measured = verdicts[reasons.METRICS_AVAILABLE]
+    if stops_spending(view, measured):
+        return "Degraded", measured.reason
     classifier = verdicts.get(reasons.CLASSIFIER_READY)
     if classifier is not None and (classifier.status == "False" or classifier.reason == reasons.TRAFFIC_SHIFTED):
         return "Degraded", classifier.reason

@@ -126,6 +126,24 @@ class HourlyCap:
             del self._minutes[gone]
 
 
+class Told:
+    """An amount of the last hour that somebody else has added up. One that does not change is of spending that grows
+    older: after an hour it is nothing."""
+
+    def __init__(self) -> None:
+        self._amount: Decimal | None = None
+        self._since = 0.0
+
+    def hear(self, now: float, amount: Decimal | None) -> None:
+        """What is told now; None where nothing is. `now` in seconds of a clock that only grows."""
+        if amount != self._amount:
+            self._amount, self._since = amount, now
+
+    def amount(self, now: float) -> Decimal:
+        """US dollars."""
+        return NOTHING if self._amount is None or now - self._since >= 3600 else self._amount
+
+
 def next_period(at: datetime, budget: Budget) -> datetime:
     """When the budget begins anew, as UTC."""
     start = period_start(at, budget)

@@ -43,6 +43,8 @@ class Failure(Enum):
     """No first token in time."""
     DEADLINE = "deadline"
     """The time of the request is over, wherever it was spent: says nothing about the replica."""
+    ENDING = "ending"
+    """This router ends, and its time for open answers is over: says nothing about the replica."""
     PROTOCOL = "protocol"
     STATUS = "status"
     STREAM_ERROR = "stream_error"
@@ -85,6 +87,8 @@ def after_failure(failure: Failure, external: bool) -> Verdict:
         return Verdict(Next.SAME)
     if failure is Failure.DEADLINE:
         return Verdict(Next.TIER)
+    if failure is Failure.ENDING:
+        return Verdict(Next.PASS)
     return Verdict(Next.TIER if external else Next.REPLICA, blame=True)
 
 

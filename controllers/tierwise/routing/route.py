@@ -112,11 +112,13 @@ class Rule:
 class Overflow:
     """A tier is left at `start_percent` of its saturation, and used again below `stop_percent`.
 
-    `max_cost_per_hour`: what spilled requests may cost in any hour, in US dollars; None is no limit."""
+    `max_cost_per_hour`: what spilled requests of one router may cost in any hour, in US dollars; None is no limit.
+    `max_cost_of_all`: those of all routers together, where somebody tells what the others have spent."""
 
     start_percent: int = 100
     stop_percent: int = 70
     max_cost_per_hour: Decimal | None = None
+    max_cost_of_all: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +178,13 @@ class Clients:
     tenant_by_key_hash: Mapping[str, str] = field(default_factory=dict)
     tenant_header: str | None = None
     priority_header: str = "x-tierwise-priority"
+
+    @property
+    def several_tenants(self) -> bool:
+        """Whether clients may be of different tenants, so that one must not see what is another's."""
+        if self.tenant_by_key_hash:
+            return len(set(self.tenant_by_key_hash.values())) > 1
+        return self.tenant_header is not None
 
 
 class Decider(Enum):

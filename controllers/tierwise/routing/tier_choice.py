@@ -86,6 +86,19 @@ def choose_tiers(
     return TierChoice((spilled, *rest), rule)
 
 
+def cheaper_tiers(route: Route, dearer: str, tokens: int) -> list[Candidate]:
+    """Who answers what the budget does not allow for the tier `dearer`: the tiers before it on the ladder, the dearest
+    of them first. `tokens`: of prompt and answer; a tier whose context is shorter would only answer with an error, and
+    one with use Overflow is for what spills or falls back. Empty where the route has no such tier any more."""
+    names = [tier.name for tier in route.tiers]
+    before = route.tiers[: names.index(dearer)] if dearer in names else ()
+    return [
+        Candidate(tier, BUDGET)
+        for tier in reversed(before)
+        if tier.use is Use.ALWAYS and (tier.context_length is None or tokens <= tier.context_length)
+    ]
+
+
 def _bound(route: Route, facts: RequestFacts, content: ContentChoice, otherwise: TierChoice) -> TierChoice:
     """One step of a tool loop: the tier that made the calls goes on, unless it is gone or its context too short."""
     kept = route.tier(content.tier)
@@ -124,8 +137,13 @@ def _first(route: Route, facts: RequestFacts, content: ContentChoice | None) -> 
 
 
 def _fits(tier: RouteTier, facts: RequestFacts) -> bool:
-    """Whether its context is long enough for prompt and answer; an answer without a bound needs one token."""
-    return tier.context_length is None or facts.prompt_tokens + (facts.max_tokens or 1) <= tier.context_length
+    """Whether its context is long enough for prompt and answer."""
+    return tier.context_length is None or tokens_needed(facts.prompt_tokens, facts.max_tokens) <= tier.context_length
+
+
+def tokens_needed(prompt_tokens: int, max_tokens: int | None) -> int:
+    """The context that a request needs at least; an answer without a bound needs one token."""
+    return prompt_tokens + (max_tokens or 1)
 
 
 def _fitting(candidates: list[Candidate], facts: RequestFacts) -> list[Candidate]:

@@ -21,6 +21,7 @@ from tierwise.types.route import (
 from tierwise.types.route_content import ClassifierReport, ClassifierStanding
 from tierwise.types.route_signals import RouteSignals, WalletReport
 from tierwise.types.route_verdicts import COUNTS, VerdictCounts
+from tierwise.types.route_work import Answered, PairSums, RouteWork, Tokens
 from tierwise.types.snapshot import (
     MISSING,
     NO_ROUTERS,
@@ -54,6 +55,7 @@ __all__ = [
     "UNKNOWN_ROUTERS",
     "ActionError",
     "Advice",
+    "Answered",
     "ChildEvent",
     "ClassifierReport",
     "ClassifierStanding",
@@ -65,6 +67,7 @@ __all__ = [
     "ModelShape",
     "NamedSignal",
     "Outcome",
+    "PairSums",
     "Peak",
     "PendingScale",
     "Plan",
@@ -78,6 +81,7 @@ __all__ = [
     "RoutePlan",
     "RouteSignals",
     "RouteView",
+    "RouteWork",
     "RouterPod",
     "RouterSample",
     "RouterSignals",
@@ -93,6 +97,7 @@ __all__ = [
     "TierSignals",
     "TierState",
     "TierView",
+    "Tokens",
     "VerdictCounts",
     "WalletReport",
     "Workload",

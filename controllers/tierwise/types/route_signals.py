@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from tierwise.types.route_content import ClassifierReport
 from tierwise.types.route_verdicts import VerdictCounts
+from tierwise.types.route_work import RouteWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,9 @@ class RouteSignals:
     """The traffic of one route over all its routers, and what its routers (by the name of their pod) say of money.
 
     `share` is requests by tier in the last minutes; `cost_per_hour` US dollars; `spilled` and `fallbacks` requests in
-    the last minutes; `ttft_p95` seconds. `classifier`: what its routers say of it."""
+    the last minutes; `spill_cost` US dollars of spilled requests in the last hour, of routers that are gone as well;
+    `ttft_p95` seconds. `heard`: whether Prometheus has answered lately; None: nobody has asked it. `classifier`: what
+    its routers say of it. `work`: what was answered in the last hour."""
 
     requests_per_second: float | None = None
     share: Mapping[str, float] = field(default_factory=dict)
@@ -42,6 +45,9 @@ class RouteSignals:
     fallbacks: float | None = None
     ttft_p95: float | None = None
     wallets: Mapping[str, WalletReport] = field(default_factory=dict)
+    heard: bool | None = None
+    spill_cost: float | None = None
     classifier: ClassifierReport | None = None
     verdicts: Mapping[str, VerdictCounts] = field(default_factory=dict)
     """By the name of a router's pod."""
+    work: RouteWork | None = None

@@ -19,6 +19,7 @@ from tests.cluster.e2e.tiers import tier
 from tests.cluster.kubectl import Kubectl, conditions, eventually, has
 
 pytestmark = pytest.mark.cluster
+LABELS = ("tierwise_io_tier", "tierwise_io_route")
 UNLABELLED_PORT = 9191
 
 
@@ -75,7 +76,7 @@ def unlabelled(playground: Playground) -> Iterator[str]:
     configuration = json.loads((layout.config / "prometheus.json").read_text())
     for job in configuration["scrape_configs"]:
         rules = job["relabel_configs"]
-        job["relabel_configs"] = [rule for rule in rules if rule.get("target_label") != "tierwise_io_tier"]
+        job["relabel_configs"] = [rule for rule in rules if rule.get("target_label") not in LABELS]
     path = layout.config / "unlabelled.json"
     path.write_text(json.dumps(configuration))
     address = f"{HOST_ADDRESS}:{UNLABELLED_PORT}"
@@ -94,3 +95,39 @@ def test_a_prometheus_that_does_not_keep_the_label_is_reported(
     configured(unlabelled)
     message = _says(place, "MetricsAvailable", "MetricsMissing")
     assert "tierwise_io_tier" in message
+
+
+def _with_budget() -> list[dict[str, Any]]:
+    """A route over an external tier that nobody asks."""
+    external = {
+        "apiKeySecretRef": {"name": "api-key", "key": "token"},
+        "baseURL": "http://nobody.invalid/v1",
+        "model": "frontier",
+        "prices": {"input": "1", "output": "2"},
+    }
+    about = {"apiVersion": "tierwise.io/v1alpha1"}
+    budget = {"tiers": [{"name": "bought"}], "budget": {"amount": "1"}, "replicas": 1, "drainSeconds": 5}
+    return [
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "api-key"}, "stringData": {"token": "sk-nobody"}},
+        {**about, "kind": "ModelTier", "metadata": {"name": "bought"}, "spec": {"external": external}},
+        {**about, "kind": "ModelRoute", "metadata": {"name": "poor"}, "spec": budget},
+    ]
+
+
+def test_routers_that_a_prometheus_does_not_know_are_reported_since_nothing_more_is_spent(
+    place: Kubectl, configured: Callable[..., None], unlabelled: str
+) -> None:
+    def route() -> dict[str, Any]:
+        return place.get("modelroute", "poor") or {}
+
+    place.apply(*_with_budget())
+    try:
+        eventually(route, lambda seen: has(seen, "MetricsAvailable", "True", "MetricsFound"), 120, "it is measured")
+        configured(unlabelled)
+        seen = eventually(
+            route, lambda seen: has(seen, "MetricsAvailable", "False", "RoutersNotMeasured"), 150, "it is not"
+        )
+        assert conditions(seen)["MetricsAvailable"]["message"].startswith("no fresh metrics from poor-router-")
+        assert (seen["status"]["state"], seen["status"]["reason"]) == ("Degraded", "RoutersNotMeasured")
+    finally:
+        place("delete", "modelroute/poor", "modeltier/bought", "secret/api-key")

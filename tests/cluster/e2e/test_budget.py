@@ -106,6 +106,8 @@ def test_four_routers_spend_a_dollar_and_not_more(
     clients = _Clients(ready["url"], playground.proxy_url, 6)
     eventually(lambda: clients.spent, lambda spent: spent > Decimal("0.15"), 60, "something is spent")
     eventually(lambda: _seen(kubectl), lambda seen: seen.get("share") == "100", 60, "the traffic is measured")
+    measured = [each["reason"] for each in _seen(kubectl)["conditions"] if each["type"] == "MetricsAvailable"]
+    assert measured == ["MetricsFound"]
     head, row = kubectl("get", "mr", "chat").splitlines()
     shown = dict(zip(head.split(), row.split(), strict=False))
     gone = kubectl.find("pods", "tierwise.io/route=chat")[0]["metadata"]["name"]

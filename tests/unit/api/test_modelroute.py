@@ -41,9 +41,10 @@ def test_columns_are_those_that_have_something_to_show_and_point_at_their_type()
     nodes = dict(walk(ROOT))
     columns = VERSION["additionalPrinterColumns"]
     assert [(column["name"].upper(), column.get("priority", 0)) for column in columns] == [
-        ("URL", 0), ("TIERS", 0), ("REQ/S", 0), ("SHARE", 0), ("QUALITY", 0), ("$/H", 0), ("SPENT", 0),
+        ("URL", 0), ("TIERS", 0), ("REQ/S", 0), ("SHARE", 0), ("SAVED", 0), ("QUALITY", 0), ("$/H", 0), ("SPENT", 0),
         ("STATUS", 0),
-        ("MODEL NAMES", 1), ("WAITING", 1), ("SPILLED", 1), ("FALLBACKS", 1), ("P95 TTFT", 1), ("PRESSED", 1),
+        ("MODEL NAMES", 1), ("WAITING", 1), ("SPILLED", 1), ("FALLBACKS", 1), ("P95 TTFT", 1), ("SAVED AT LEAST", 1),
+        ("PRESSED", 1),
         ("ROUTERS", 1),
         ("REASON", 1), ("AGE", 0),
     ]  # fmt: skip

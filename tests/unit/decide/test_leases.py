@@ -210,7 +210,7 @@ def lease(uid: str, amount: str, spent: str = "0", expires: float = NOON + 900) 
     return RouterLease(router=uid, amount=amount, spent=spent, expires=rfc3339(expires))
 
 
-def told(*leases: RouterLease, **fields: str) -> BudgetStatus:
+def told(*leases: RouterLease, **fields: Any) -> BudgetStatus:
     return BudgetStatus(period=rfc3339(TODAY), leases=list(leases), **fields)
 
 

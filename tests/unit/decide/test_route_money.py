@@ -81,6 +81,51 @@ def test_a_spec_that_cannot_be_read_forgets_nothing() -> None:
     assert plan.budget == broken.status.budget
 
 
+NOWHERE = {**BUDGET, "timeZone": "Nowhere/At-All"}
+ILL: dict[str, dict[str, Any]] = {
+    "a spec that cannot be read": {"spec": None, "invalid": "no"},
+    "a time zone that nobody knows": {"spec": spec("bought", budget=NOWHERE)},
+}
+
+
+@pytest.mark.parametrize("changes", ILL.values(), ids=ILL)
+def test_while_a_spec_is_not_understood_the_leases_go_on_by_the_budget_that_was(changes: dict[str, Any]) -> None:
+    """Or the external tiers would stop when the leases run out, a quarter of an hour later."""
+    first = view()
+    told = later(planned(first), first, **changes)
+    assert told.route.status.budget is not None
+    soon = plan_routes(replace(snapshot([external("bought")], told), at=make.NOW + 60))[0]
+    assert soon.budget == told.route.status.budget, "nothing to renew yet"
+    (late,) = plan_routes(replace(snapshot([external("bought")], told), at=make.NOW + 400))
+    assert late.invalid is not None
+    assert not late.serve
+    assert late.budget is not None
+    assert leased(late) == {"uid-a": "0.5", "uid-b": "0.5"}
+    assert all((seconds(each.expires) or 0) == make.NOW + 1300 for each in late.budget.leases)
+    began = seconds(late.budget.period)
+    assert began is not None
+    report = WalletReport(make.NOW, began, Decimal("0.4"), Decimal(0), Decimal(0))
+    spending = planned(replace(told, signals=RouteSignals(wallets={"b": report})))
+    assert leased(spending) == {"uid-a": "0.5", "uid-b": "2"}, "and grow by what is spent"
+
+
+@pytest.mark.parametrize("terms", [None, {"amount": "x", "period": "Day", "timeZone": "UTC"}, NOWHERE])
+def test_where_no_budget_was_understood_the_leases_stay_as_they_are(terms: dict[str, Any] | None) -> None:
+    first = view()
+    told = later(planned(first), first, spec=None, invalid="no")
+    assert told.route.status.budget is not None
+    said = {**told.route.status.budget.model_dump(by_alias=True), "terms": terms}
+    spoilt = BudgetStatus.model_validate(said)
+    status = told.route.status.model_copy(update={"budget": spoilt})
+    (late,) = plan_routes(
+        replace(
+            snapshot([external("bought")], replace(told, route=replace(told.route, status=status))), at=make.NOW + 400
+        )
+    )
+    assert late.failure == ""
+    assert late.budget == spoilt
+
+
 @pytest.mark.parametrize("changes", [{"deleting": True}, {"key": None}])
 def test_a_route_that_is_deleted_or_not_accepted_goes_on_with_its_leases(changes: dict[str, Any]) -> None:
     first = view()

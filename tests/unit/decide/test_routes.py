@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.builders.routes import external, route, snapshot, spec, tier
 from tests.unit.decide.make import pod
 from tests.unit.decide.make import spec as make_spec
-from tests.unit.decide.test_from_zero import last_change
+from tests.unit.decide.zero_tiers import last_change
 from tierwise import reasons
 from tierwise.api.modelroute import ModelRouteSpec
 from tierwise.api.modelroute_status import LadderTier

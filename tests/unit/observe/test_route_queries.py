@@ -15,6 +15,7 @@ from tierwise.observe.queries import Query
 from tierwise.observe.route_queries import TRAFFIC, WALLETS, route_queries, route_signals, traffic_of, wallets_of
 from tierwise.observe.route_readings import RouteReadings, RouterKey
 from tierwise.observe.verdict_queries import VERDICTS
+from tierwise.observe.work_queries import WORK
 from tierwise.ports import Series
 from tierwise.types import ClassifierReport, ClassifierStanding, RouteKey, RouteSignals, WalletReport
 
@@ -55,6 +56,7 @@ def traffic() -> list[Series]:
         series("waiting", 2.0),
         series("Spill", 7.0),
         series("ttft", float("nan")),
+        series("spill_cost", 0.75),
     ]
 
 
@@ -72,6 +74,8 @@ def test_the_traffic_of_a_route_is_read_and_what_is_no_number_is_missing() -> No
         spilled=7.0,
         fallbacks=0.0,  # other requests were counted, so there was none of these
         ttft_p95=None,
+        heard=True,
+        spill_cost=0.75,
     )
 
 
@@ -79,7 +83,9 @@ def test_what_is_old_is_missing() -> None:
     readings = {"traffic": traffic_of(traffic()), "wallets": wallets_of(wallet(), 100.0)}
     assert signals(now=126.0, traffic_at=96.0, **readings).requests_per_second == 12.5
     assert set(signals(now=126.0, traffic_at=96.0, **readings).wallets) == {"chat-router-1"}
-    assert signals(now=127.0, traffic_at=96.0, **readings) == RouteSignals()
+    assert signals(now=127.0, traffic_at=96.0, **readings) == RouteSignals(heard=False)
+    assert signals(now=126.0, traffic_at=96.0, **readings).heard is True
+    assert signals() == RouteSignals(heard=None), "nobody has asked yet"
 
 
 def test_another_route_and_a_pod_that_is_not_a_router_of_this_one_are_left_out() -> None:
@@ -88,7 +94,7 @@ def test_another_route_and_a_pod_that_is_not_a_router_of_this_one_are_left_out()
     other = route_signals(
         RouteReadings(traffic=traffic_of(traffic()), traffic_at=100.0), RouteKey("team", "x"), [], 100.0, 30.0
     )
-    assert other == RouteSignals()
+    assert other == RouteSignals(heard=True)
 
 
 def content() -> list[Series]:
@@ -112,9 +118,9 @@ def test_what_routers_say_of_a_classifier_is_read_most_routers_first() -> None:
     assert content_of([one for one in content() if one.labels["series"] != "standing"]) == {}
 
 
-def test_there_are_four_queries_and_further_labels_go_into_every_selector() -> None:
+def test_there_are_five_queries_and_further_labels_go_into_every_selector() -> None:
     plain, more = route_queries(), route_queries({"cluster": 'a"b'})
-    assert [query.name for query in plain] == [WALLETS, TRAFFIC, CONTENT, VERDICTS]
+    assert [query.name for query in plain] == [WALLETS, TRAFFIC, CONTENT, WORK, VERDICTS]
     for one, other in zip(plain, more, strict=True):
         assert other.promql.count(r'cluster="a\"b"') == one.promql.count('tierwise_io_route!=""')
 

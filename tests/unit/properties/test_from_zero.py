@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.builders.workloads import scale_to
 from tests.unit.decide.make import HEALTHY, NOW, decision, heard, plan, pod, router, spec, spread, view
-from tests.unit.decide.test_from_zero import last_change
+from tests.unit.decide.zero_tiers import last_change
 from tests.unit.properties.test_decide import FAST, memories, tiers
 from tierwise.types import NO_ROUTERS, UNKNOWN_ROUTERS, RouterSample, RouterSignals, Signal, State, TierState, TierView
 

@@ -63,7 +63,8 @@ CASES: dict[str, tuple[Case, tuple[str, str]]] = {
 def test_the_route_says_how_its_classifier_stands(case: Case, word: tuple[str, str]) -> None:
     status = case.report().status
     assert (status.state, status.reason) == word
-    assert [each.type for each in status.conditions] == ["Accepted", "Provisioned", "ClassifierReady", "Ready"]
+    types = ["Accepted", "Provisioned", "MetricsAvailable", "ClassifierReady", "Ready"]
+    assert [each.type for each in status.conditions] == types
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def test_a_route_without_the_policy_says_nothing_and_forgets_what_it_said(policy
     ]
     before = replace(view, route=replace(view.route, status=ModelRouteStatus(conditions=old)))
     after = Case(view=before).report().status.conditions
-    assert [each.type for each in after] == ["Accepted", "Provisioned", "Ready", "Audited"]
+    assert [each.type for each in after] == ["Accepted", "Provisioned", "MetricsAvailable", "Ready", "Audited"]
 
 
 def test_a_turn_for_the_worse_is_an_event_and_so_is_the_way_back() -> None:

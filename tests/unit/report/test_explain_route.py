@@ -14,6 +14,7 @@ from tests.builders.routes import EXTERNAL, external, route, snapshot, spec
 from tests.builders.routes import tier as view
 from tests.unit.decide import make
 from tierwise import reasons
+from tierwise.api.modelroute_status import ClassifierStatus
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.api.modeltier_status import ModelTierStatus
 from tierwise.decide.routes import plan_routes
@@ -83,7 +84,8 @@ def test_everything_there_is_to_say_as_data() -> None:
     assert (bought["at"], bought["price"]["output"], bought["capacity"]) == ("https://api.example.com/v1", "10", 256)
     assert (bought["use"], bought["unused"]) == ("Overflow", None)
     assert said["limits"]["budget"]["amount"] == "100"
-    assert {each["type"] for each in said["conditions"]} == {"Accepted", "Provisioned", "Ready"}
+    types = {each["type"] for each in said["conditions"]}
+    assert types == {"Accepted", "Provisioned", "MetricsAvailable", "Ready"}
 
 
 def test_what_each_tier_answers_follows_the_policy() -> None:
@@ -193,3 +195,22 @@ def test_a_tier_names_the_routes_that_it_serves() -> None:
     assert "what no rule sends elsewhere; rule json" in text
     assert explain(TIERS["small"], NOW, None)["routes"] is None
     assert "Routes that it serves" not in picture(as_text(explain(TIERS["small"], NOW, None)))
+
+
+def test_a_classifier_is_explained_by_its_numbers_and_changes_what_the_default_tier_answers() -> None:
+    policy = {"type": "Classifier", "classifier": {"configMapName": "weights"}}
+    given = spec("small", "large", policy=policy)
+    found = told(given)
+    assert explain_route(found, {}, NOW)["classifier"] == {"configMapName": "weights"}
+    shown = found.status.model_copy(
+        update={"classifier": ClassifierStatus(config_map_name="weights", hash="abc", needed_share_percent=34)}
+    )
+    said = explain_route(replace(found, status=shown), {}, NOW)
+    assert said["classifier"] == {"configMapName": "weights", "hash": "abc", "neededSharePercent": 34}
+    console = Console(file=io.StringIO(), width=120)
+    console.print(route_as_text(said))
+    assert "neededSharePercent" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert takes(given, "small")[0] == "what neither a rule nor the classifier sends elsewhere"
+    shadow = spec("small", "large", policy={**policy, "mode": "Shadow"})
+    assert takes(shadow, "small")[0] == "what no rule sends elsewhere"
+    assert explain_route(told(), {}, NOW)["classifier"] == {}

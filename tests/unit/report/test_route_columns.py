@@ -19,7 +19,10 @@ EMPTY = {
     "requests_per_second": "",
     "share": "",
     "cost_per_hour": "",
+    "saved": "",
+    "savings": None,
     "spent": "",
+    "spill_cost": "",
     "waiting": None,
     "spilled": None,
     "fallbacks": None,
@@ -52,7 +55,10 @@ def test_figures_have_two_digits_that_say_something() -> None:
         "requests_per_second": "13",
         "share": "82/18",
         "cost_per_hour": "3.30",
+        "saved": "",
+        "savings": None,
         "spent": "",
+        "spill_cost": "",
         "waiting": 1200,
         "spilled": 7,
         "fallbacks": 0,
@@ -64,6 +70,42 @@ def test_what_is_spent_stands_beside_the_budget() -> None:
     budget = BudgetStatus(period="2026-11-01T00:00:00Z", spent="12.345678")
     assert shown(RouteSignals(), budget, budget={"amount": "100"})["spent"] == "12.35/100"
     assert shown(RouteSignals(), None, budget={"amount": "100"})["spent"] == ""
+
+
+@pytest.mark.parametrize(
+    ("cost", "text"),
+    [(None, ""), (0.0, "0"), (1.2341, "1.24"), (12.0, "12"), (0.0999, "0.0999"), (4.9951, "5"), (1234.0, "1240")],
+)
+def test_what_was_spilled_for_is_told_where_it_is_capped_and_never_too_small(cost: float | None, text: str) -> None:
+    signals = RouteSignals(spill_cost=cost)
+    assert shown(signals, overflow={"maxCostPerHour": "5"})["spill_cost"] == text
+    assert shown(signals)["spill_cost"] == ""
+
+
+@given(st.floats(0, 1e9))
+def test_nothing_that_was_spilled_for_is_rounded_away(cost: float) -> None:
+    text = shown(RouteSignals(spill_cost=cost), overflow={"maxCostPerHour": "5"})["spill_cost"]
+    assert cost <= float(text) <= 1.011 * cost + 1e-6
+
+
+WRITTEN_BY_HAND = ["", "much", "NaN", "-Infinity", "-1", "1e9999", "1e30", "12,5", "9" * 32]
+
+
+@pytest.mark.parametrize("text", WRITTEN_BY_HAND)
+def test_a_status_that_somebody_has_edited_is_not_known_and_hides_nothing_else(text: str) -> None:
+    budget = BudgetStatus(period="2026-11-01T00:00:00 Nowhere", spent=text, left=text)
+    told = shown(RouteSignals(requests_per_second=2.0), budget, budget={"amount": "100"})
+    assert (told["spent"], told["requests_per_second"]) == ("", "2")
+    route = routes.route(given=spec("small", budget={"amount": "100"}))
+    assert not budget_spent(RouteView(route), RoutePlan(route.key, (), budget=budget))
+
+
+@given(st.text(max_size=32), st.text(max_size=32))
+def test_no_text_of_a_status_keeps_a_route_from_being_told_of(spent: str, left: str) -> None:
+    budget = BudgetStatus(period="now", spent=spent, left=left)
+    shown(RouteSignals(), budget, budget={"amount": "100"})
+    route = routes.route(given=spec("small", budget={"amount": "100"}))
+    budget_spent(RouteView(route), RoutePlan(route.key, (), budget=budget))
 
 
 @pytest.mark.parametrize(
@@ -107,7 +149,9 @@ def test_nothing_is_written_for_an_equal_status() -> None:
     assert not should_write_route(status(), status(), None)
 
 
-@pytest.mark.parametrize("changed", [{"requestsPerSecond": "3"}, {"share": "90/10"}, {"waiting": 4}, {"spent": "1/2"}])
+@pytest.mark.parametrize(
+    "changed", [{"requestsPerSecond": "3"}, {"share": "90/10"}, {"waiting": 4}, {"spent": "1/2"}, {"saved": "3%"}]
+)
 def test_what_follows_the_load_waits(changed: dict[str, Any]) -> None:
     assert not should_write_route(status(), status(**changed), 14.9)
     assert should_write_route(status(), status(**changed), 15.0)

@@ -10,11 +10,12 @@ import pytest
 
 from tests.builders.routes import route, snapshot, spec, tier
 from tests.unit.decide.make import spec as make_spec
-from tests.unit.decide.test_from_zero import last_change
+from tests.unit.decide.zero_tiers import last_change
 from tests.unit.report.cases import NOW, pod, waiting
 from tierwise import reasons
 from tierwise.decide.routes import plan_routes
 from tierwise.report.routes import RouteReport, evaluate_route, report_route, route_state
+from tierwise.times import rfc3339
 from tierwise.types import (
     ActionError,
     ChildEvent,
@@ -22,6 +23,7 @@ from tierwise.types import (
     RouteObject,
     RouteOutcome,
     RoutePlan,
+    RouteSignals,
     RouteView,
     TierView,
 )
@@ -86,6 +88,15 @@ def poor() -> RouteObject:
     return route(given=spec("small", "large", budget={"amount": "10"}), status={"budget": budget})
 
 
+def unmeasured(*, budget: bool = False) -> RouteView:
+    """A route of which Prometheus says nothing, for longer than a new router may take."""
+    given = spec("small", "large", **({"budget": {"amount": "10"}} if budget else {}))
+    here = pod("chat-router-1", ready_at=NOW - 600)
+    told = {"type": "MetricsAvailable", "status": "Unknown", "reason": "AwaitingScrape"}
+    status = {"conditions": [{**told, "lastTransitionTime": rfc3339(NOW - 60)}]}
+    return seen(route=route(given=given, status=status), pods=(here,), signals=RouteSignals(heard=True))
+
+
 CASES: dict[str, tuple[Case, tuple[str, str]]] = {
     "well": (Case(), ("Ready", reasons.ROUTE_READY)),
     "one tier is silent": (Case(tiers=(TIERS[0], SILENT[1])), ("Degraded", reasons.SOME_TIERS_READY)),
@@ -116,6 +127,15 @@ CASES: dict[str, tuple[Case, tuple[str, str]]] = {
     ),
     "a Secret is missing": (Case(view=seen(route=keyed(), pods=(MOUNTING,))), ("Degraded", reasons.SECRET_MISSING)),
     "the budget is spent": (Case(view=seen(route=poor())), ("Degraded", reasons.BUDGET_SPENT)),
+    "what the routers spend is not known": (
+        Case(view=unmeasured(budget=True)),
+        ("Degraded", reasons.ROUTERS_NOT_MEASURED),
+    ),
+    "what they serve is not known, and costs no budget": (Case(view=unmeasured()), ("Ready", reasons.ROUTE_READY)),
+    "a cascade": (
+        Case(view=seen(route=route(given=spec("small", "large", policy={"type": "Cascade", "cascade": {}})))),
+        ("Ready", reasons.ROUTE_READY),
+    ),
     "a tier is missing": (Case(tiers=(TIERS[0],)), ("Degraded", reasons.TIER_NOT_FOUND)),
     "the spec is not understood": (
         Case(view=seen(route=replace(Case().view.route, spec=None, invalid="no tiers"))),
@@ -127,7 +147,7 @@ CASES: dict[str, tuple[Case, tuple[str, str]]] = {
 
 @pytest.mark.parametrize(("case", "expected"), CASES.values(), ids=list(CASES))
 def test_the_word_and_its_reason(case: Case, expected: tuple[str, str]) -> None:
-    assert route_state({verdict.type: verdict for verdict in case.verdicts()}) == expected
+    assert route_state(case.view, {verdict.type: verdict for verdict in case.verdicts()}) == expected
     status = case.report().status
     assert (status.state, status.reason) == expected
 

@@ -91,7 +91,7 @@ async def test_case_30_a_client_that_reads_nothing_is_ended_in_whatever_state(ki
         one.read_nothing()
         one.say(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") if how == "closing" else GET)
         connection = await _only(server)
-        await until(lambda: not connection.answering and connection._asked)
+        await until(lambda: not connection.answering and _unsent(connection) > 0)
         if how == "half-closed":
             one.half_close()
             await asyncio.sleep(0.02)

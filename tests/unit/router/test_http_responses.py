@@ -20,6 +20,7 @@ from tierwise_router import response_ids
 RESPONSES = "/v1/responses"
 BLUE, RED = "key-of-blue", "key-of-red"
 CLIENTS = Clients({hashlib.sha256(key.encode()).hexdigest(): tenant for key, tenant in ((BLUE, "blue"), (RED, "red"))})
+ONE_TENANT = Clients(dict.fromkeys(CLIENTS.tenant_by_key_hash, "blue"))
 NOT_FOUND = b'{"error":{"message":"not found","type":"invalid_request_error","param":"response_id","code":404}}'
 
 
@@ -87,7 +88,9 @@ class Scene:
 
 
 @contextlib.asynccontextmanager
-async def scene(engines: int = 4, routers: int = 2, provider: bool = False) -> AsyncIterator[Scene]:
+async def scene(
+    engines: int = 4, routers: int = 2, provider: bool = False, clients: Clients = CLIENTS
+) -> AsyncIterator[Scene]:
     """Some routers over one tier of engines, and perhaps a provider."""
     async with contextlib.AsyncExitStack() as stack:
         players = [Engine(f"e{number}") for number in range(engines)]
@@ -100,7 +103,7 @@ async def scene(engines: int = 4, routers: int = 2, provider: bool = False) -> A
             ups.append(await stack.enter_async_context(upstream()))
             ups[-1].choose = players[-1]
             tiers.append(tier("p", ups[-1], provider=True))
-        served = route(*tiers, clients=CLIENTS)
+        served = route(*tiers, clients=clients)
         yield Scene([await stack.enter_async_context(running(served)) for _ in range(routers)], ups, players)
 
 
@@ -200,8 +203,11 @@ async def test_a_replica_that_is_gone_takes_its_responses_along() -> None:
         assert (continued.status, continued.json["error"]["param"]) == (404, "previous_response_id")
 
 
-async def test_a_response_of_a_provider_is_continued_and_shown_there() -> None:
-    async with scene(provider=True) as here:
+@pytest.mark.parametrize("clients", [ONE_TENANT, Clients()], ids=["keys of one tenant", "open"])
+async def test_a_response_of_a_provider_is_continued_and_shown_by_any_router_where_all_are_one_tenant(
+    clients: Clients,
+) -> None:
+    async with scene(provider=True, clients=clients) as here:
         made = (await here.create(0, model="p")).json["id"]
         assert response_ids.mark_of(made) is None
         assert b"request_id" not in here.ups[-1].seen[0].body
@@ -210,6 +216,21 @@ async def test_a_response_of_a_provider_is_continued_and_shown_there() -> None:
             assert (continued.status, continued.json["by"]) == (200, "p")
             assert (await here.ask(router, "GET", made)).status == 200
         assert all(seen.headers["authorization"] == "Bearer sk-ours" for seen in here.ups[-1].seen)
+
+
+async def test_with_several_tenants_only_the_router_that_passed_it_on_asks_a_provider_for_a_response() -> None:
+    """The provider knows one key for all of them: what another router does not know could be anybody's."""
+    async with scene(provider=True) as here:
+        made = (await here.create(0, model="p")).json["id"]
+        assert (await here.create(0, previous_response_id=made)).json["by"] == "p"
+        assert (await here.ask(0, "GET", made)).status == 200
+        asked = len(here.ups[-1].seen)
+        for router, key in ((0, RED), (1, RED), (1, BLUE)):
+            for method, rest in (("GET", made), ("DELETE", made), ("POST", made + "/cancel")):
+                assert (await here.ask(router, method, rest, key)).code == "response_not_found"
+            continued = await here.create(router, key, previous_response_id=made)
+            assert (continued.status, continued.code) == (404, "previous_response_not_found")
+        assert len(here.ups[-1].seen) == asked, "the provider hears nothing of it"
 
 
 async def test_a_response_of_a_provider_is_continued_by_no_cheaper_tier_when_the_budget_is_spent() -> None:

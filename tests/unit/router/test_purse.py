@@ -102,3 +102,40 @@ def test_the_dearest_estimate_is_known_for_some_minutes() -> None:
     for minutes, largest in ((0, 3), (4, 3), (9, 3), (16, 0)):
         now[0] = datetime(2026, 11, 1, 12, minutes, tzinfo=UTC)
         assert purse.largest == largest, minutes
+
+
+# --- the cap of spilling --------------------------------------------------------------------------------------------
+
+
+def spilling() -> Purse:
+    """One of two routers under a cap of two dollars an hour."""
+    overflow = Overflow(max_cost_per_hour=Decimal(1), max_cost_of_all=Decimal(2))
+    return Purse(None, overflow, lambda: datetime(2026, 11, 29, tzinfo=UTC), lambda: 100.0)
+
+
+def test_a_router_that_replaces_another_spills_for_no_more_than_the_hour_has_left() -> None:
+    new = spilling()
+    assert new.spill_fits(Decimal(1)), "alone it knows nothing of the others"
+    new.hear_spilled(Decimal("1.5"))
+    assert new.spill_fits(Decimal("0.5"))
+    assert not new.spill_fits(Decimal("0.51"))
+    assert new.hold(Decimal("0.51"), spilled=True) is None
+    new.hear_spilled(Decimal(2))
+    assert not new.spill_fits(Decimal("0.01"))
+    new.hear_spilled(None)
+    assert new.spill_fits(Decimal(1)), "where nobody knows it goes on with its part"
+
+
+def test_its_own_part_is_kept_whatever_is_told() -> None:
+    purse = spilling()
+    purse.hear_spilled(Decimal(0))
+    hold = purse.hold(Decimal("0.8"), spilled=True)
+    assert hold is not None
+    assert not purse.spill_fits(Decimal("0.21"))
+    purse.settle(hold, Decimal("0.7"))
+    assert purse.spilled == Decimal("0.7")
+    assert not purse.spill_fits(Decimal("0.31"))
+    other = purse.hold(Decimal("0.1"), spilled=False)
+    assert other is not None
+    purse.settle(other, Decimal("0.1"))
+    assert purse.spilled == Decimal("0.7"), "what did not spill is no part of it"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierwise.routing.budget import Account, HourlyCap, Lease, Reservation, next_period, period_start
+from tierwise.routing.budget import Account, HourlyCap, Lease, Reservation, Told, next_period, period_start
 from tierwise.routing.route import Budget
 
 # --- periods --------------------------------------------------------------------------------------------------------
@@ -333,3 +333,29 @@ def test_no_hour_has_more_than_the_cap(moves: list[tuple[float, Decimal, Decimal
             spent.append((now, amount * share))
     for begin, _ in spent:
         assert sum(cost for at, cost in spent if begin <= at <= begin + 3600) <= 5
+
+
+# --- what is told of others -----------------------------------------------------------------------------------------
+
+
+def test_an_amount_that_is_told_counts_until_it_is_told_otherwise() -> None:
+    told = Told()
+    assert told.amount(5.0) == 0
+    told.hear(10.0, Decimal(3))
+    assert told.amount(10.0) == 3
+    told.hear(20.0, Decimal(4))
+    assert told.amount(20.0) == 4
+    told.hear(30.0, None)
+    assert told.amount(30.0) == 0
+
+
+def test_one_that_does_not_change_is_an_hour_old_after_an_hour() -> None:
+    told = Told()
+    told.hear(10.0, Decimal(3))
+    told.hear(2000.0, Decimal(3))
+    assert told.amount(3609.0) == 3
+    assert told.amount(3610.0) == 0
+    told.hear(3700.0, Decimal(3))
+    assert told.amount(3700.0) == 0, "the same word is no news"
+    told.hear(3710.0, Decimal("3.1"))
+    assert told.amount(3710.0) == Decimal("3.1")

@@ -27,6 +27,7 @@ def test_failures_keep_their_names_which_are_metric_labels() -> None:
     assert {one.value for one in Failure} == {
         "connect",
         "deadline",
+        "ending",
         "protocol",
         "reset",
         "reset_idle",
@@ -49,7 +50,15 @@ def test_a_request_whose_time_is_over_is_no_replicas_fault(external: bool) -> No
     assert after_failure(Failure.DEADLINE, external) == Verdict(Next.TIER)
 
 
-@pytest.mark.parametrize("failure", sorted(set(Failure) - {Failure.RESET_IDLE, Failure.DEADLINE}, key=str))
+@pytest.mark.parametrize("external", [False, True])
+def test_after_a_router_has_ended_nothing_is_tried_any_more(external: bool) -> None:
+    assert after_failure(Failure.ENDING, external) == Verdict(Next.PASS)
+
+
+NOBODYS_FAULT = {Failure.RESET_IDLE, Failure.DEADLINE, Failure.ENDING}
+
+
+@pytest.mark.parametrize("failure", sorted(set(Failure) - NOBODYS_FAULT, key=str))
 def test_any_other_failure_is_blamed_and_tried_elsewhere(failure: Failure) -> None:
     assert after_failure(failure, external=False) == Verdict(Next.REPLICA, blame=True)
     assert after_failure(failure, external=True) == Verdict(Next.TIER, blame=True)

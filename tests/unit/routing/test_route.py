@@ -9,6 +9,7 @@ import pytest
 
 from tierwise.routing.route import (
     Budget,
+    Clients,
     Deadlines,
     Overflow,
     Priority,
@@ -72,3 +73,17 @@ def test_the_words_are_those_that_people_write() -> None:
     assert [one.value for one in Use] == ["Always", "Overflow"]
     assert [one.value for one in Priority] == ["interactive", "batch"]
     assert [one.value for one in WhenSpent] == ["CheaperTier", "Refuse"]
+
+
+@pytest.mark.parametrize(
+    ("clients", "several"),
+    [
+        (Clients(), False),
+        (Clients({"1": "blue"}), False),
+        (Clients({"1": "blue", "2": "blue"}, "x-tenant"), False),
+        (Clients({"1": "blue", "2": "red"}), True),
+        (Clients(tenant_header="x-tenant"), True),
+    ],
+)
+def test_clients_are_of_several_tenants_by_their_keys_or_else_by_a_header(clients: Clients, several: bool) -> None:
+    assert clients.several_tenants is several

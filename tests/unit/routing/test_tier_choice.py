@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from tierwise.routing.request import RequestFacts
 from tierwise.routing.route import Route, RouteTier, Rule, Use
-from tierwise.routing.tier_choice import CLASSIFIED, CONVERSATION, ContentChoice, TierChoice, choose_tiers, matches
+from tierwise.routing.tier_choice import (
+    CLASSIFIED,
+    CONVERSATION,
+    ContentChoice,
+    TierChoice,
+    cheaper_tiers,
+    choose_tiers,
+    matches,
+    tokens_needed,
+)
 
 SMALL = RouteTier("small", "s", urls=("http://s",), context_length=1000)
 MIDDLE = RouteTier("middle", "m", urls=("http://m",), context_length=8000)
@@ -266,6 +275,41 @@ def test_every_order_keeps_the_promises_of_a_route(
 
     some = [fits(one.tier) for one in choice.candidates]
     assert all(some) or not any(some)
+
+
+# --- when the budget is spent ---------------------------------------------------------------------------------------
+
+
+def cheaper(route: Route, dearer: str, tokens: int = 100) -> list[tuple[str, str]]:
+    return told(TierChoice(tuple(cheaper_tiers(route, dearer, tokens))))
+
+
+def test_what_the_budget_forbids_goes_to_the_tiers_before_the_dearest_first() -> None:
+    assert cheaper(ROUTE, "large") == [("middle", "Budget"), ("small", "Budget")]
+    assert cheaper(ROUTE, "middle") == [("small", "Budget")]
+    assert cheaper(ROUTE, "small") == []
+    assert cheaper(ROUTE, "gone") == []
+
+
+@pytest.mark.parametrize(
+    ("tokens", "names"), [(1000, ["middle", "small"]), (1001, ["middle"]), (8000, ["middle"]), (8001, [])]
+)
+def test_and_to_none_whose_context_is_too_short(tokens: int, names: list[str]) -> None:
+    assert [name for name, _ in cheaper(ROUTE, "large", tokens)] == names
+
+
+def test_a_tier_without_a_known_context_takes_any_length() -> None:
+    unknown = replace(ROUTE, tiers=(replace(SMALL, context_length=None), LARGE))
+    assert cheaper(unknown, "large", 10**9) == [("small", "Budget")]
+
+
+def test_and_to_none_that_is_only_for_spilling() -> None:
+    assert cheaper(SPILLING, "large") == [("small", "Budget")]
+    assert cheaper(replace(SPILLING, tiers=(CLOUD, LARGE)), "large") == []
+
+
+def test_an_answer_without_a_bound_needs_a_token() -> None:
+    assert [tokens_needed(10, most) for most in (None, 0, 1, 7)] == [11, 11, 11, 17]
 
 
 # --- by content ------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from typing import Any
 
 from tierwise_sim.arithmetic import asked, value
 
-_PART = re.compile(r"\[([A-Z ,]+)\]\n(.*?)\n\[END OF \1\]", re.DOTALL)
+PART = re.compile(r"\[([A-Z ,]+)\]\n(.*?)\n\[END OF \1\]", re.DOTALL)
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Judge:
 
     def verdict(self, chat: list[dict[str, Any]]) -> str:
         """A, B or TIE."""
-        parts = dict(_PART.findall(chat[-1]["content"]))
+        parts = dict(PART.findall(chat[-1]["content"]))
         self.seen.append(chat[-1]["content"])
         drawn = int.from_bytes(hashlib.sha256(parts["REQUEST"].encode()).digest()[:8], "big") / 2**64
         if drawn < self.first_share:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
@@ -99,8 +100,12 @@ class Stage:
         return [json.loads(line) for line in (self.folder / name).read_text().splitlines()]
 
     def asked(self) -> Counter[str]:
-        """The requests that the router has seen, by tier."""
-        return Counter(line["tier"] for line in self.router.log() if line["path"] == "/v1/chat/completions")
+        """The requests that the router has seen, by tier. A line of its log comes after its answer."""
+        before, lines = -1, self.router.log()
+        while len(lines) != before:
+            time.sleep(0.3)
+            before, lines = len(lines), self.router.log()
+        return Counter(line["tier"] for line in lines if line["path"] == "/v1/chat/completions")
 
 
 @contextmanager

@@ -37,7 +37,7 @@ def piloted(prompts: list[Prompt], answers: dict[str, Answer]) -> Estimate:
     """The estimate after as many prompts as the command asks first."""
     size, cap = LEAST_PILOT, pilot_size(len(prompts))
     while True:
-        known = {}
+        known: dict[str, Answer] = {}
         for one in prompts[:size]:
             while questions := open_questions(one, PLAN, known):
                 known |= {question.key: answers[question.key] for question in questions}

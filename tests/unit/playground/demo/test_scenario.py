@@ -32,6 +32,7 @@ def test_the_route_and_the_tiers_are_what_the_kinds_allow() -> None:
     assert found.spec is not None, found.invalid
     assert [tier.use for tier in found.spec.tiers] == ["Always", "Always", "Overflow"]
     assert [scenario.asked(tier.name) for tier in scenario.tiers()] == list(found.model_names) == ["chat", "chat-hard"]
+    assert found.spec.reference_tier == "large"
     (rule,) = found.spec.policy.rules
     assert (rule.match.model, rule.tier) == (scenario.HARD, "large")
     bought = tier_object(scenario.bought())

@@ -114,6 +114,12 @@ def test_a_person_reads_figures_changes_and_checks() -> None:
         assert words in text
 
 
+def test_the_summary_ends_with_the_waterfall() -> None:
+    out = io.StringIO()
+    show(replace(_summary(), waterfall="chat: savings\nSaved a lot.\n"), Console(file=out, width=120))
+    assert out.getvalue().rstrip().splitlines()[-2:] == ["chat: savings", "Saved a lot."]
+
+
 def test_a_machine_reads_the_same() -> None:
     found = json.loads(json.dumps(as_json(_summary()), allow_nan=False))
     assert found["good"] is True
