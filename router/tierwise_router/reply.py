@@ -52,6 +52,7 @@ class Reply:
         "request",
         "sent_bytes",
         "started",
+        "tee",
     )
 
     def __init__(self, connection: Wire, request: Request) -> None:
@@ -59,6 +60,8 @@ class Reply:
         self._chunked = False
         self._head_only = request.method == "HEAD"
         self._on_pause: Callable[[bool], None] | None = None
+        self.tee: Callable[[bytes], None] | None = None
+        """Is told of the body as well."""
         self.request = request
         self.started = self.ended = self.gone = False
         self.sent_bytes = 0
@@ -108,6 +111,8 @@ class Reply:
         if self._head_only:
             body = b""
         self.sent_bytes += len(body)
+        if self.tee is not None:
+            self.tee(body)
         self._write(head + body)
 
     def error(self, error: ClientError, headers: list[tuple[str, str]]) -> None:
@@ -139,6 +144,8 @@ class Reply:
         if not data or self._head_only:
             return b""
         self.sent_bytes += len(data)
+        if self.tee is not None:
+            self.tee(data)
         return b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
 
     def _write(self, data: bytes) -> None:

@@ -23,6 +23,8 @@ from tierwise_router.http_request import Request
 from tierwise_router.purse import Purse
 from tierwise_router.record import Ledger, Record
 from tierwise_router.request_body import Shape
+from tierwise_router.sampler import Sampler
+from tierwise_router.shadow_counts import ShadowCounts
 from tierwise_router.tier import Tier
 from tierwise_router.tracing import Tracing
 
@@ -68,6 +70,7 @@ class RouterState:
     log: Callable[[Record, float], None] = lambda record, ended_at: None
     tracing: Tracing | None = None
     ledger: Ledger = field(default_factory=Ledger)
+    shadows: ShadowCounts = field(default_factory=ShadowCounts)
     content: ContentRouting = field(default_factory=ContentRouting)
     retries: RetryBudget = field(default_factory=RetryBudget)
     cascades: Cascades = field(default_factory=Cascades)
@@ -76,10 +79,14 @@ class RouterState:
     private_headers: frozenset[bytes] = frozenset()
     ending: bool = False
     """Nothing is waited for any more (`end`)."""
+    sampler: Sampler = field(init=False)
     _spills: dict[str, Spill] = field(default_factory=dict)
     _saturated: dict[str, bool] = field(default_factory=dict)
     _saturated_at: float = float("-inf")
     _owners: OrderedDict[str, tuple[str, str, str]] = field(default_factory=OrderedDict)
+
+    def __post_init__(self) -> None:
+        self.sampler = Sampler(self.shadows, lambda: self.route)
 
     @classmethod
     def of(cls, route: Route, clocks: Clocks, purse: Purse, keys: dict[str, str] | None = None) -> RouterState:

@@ -103,6 +103,8 @@ class Tier:
         self._bound = 0
         self._retired = False
         self._last_end: float | None = None
+        self.completed = 0
+        """Requests that have ended at it, well or badly."""
         self._seconds_per_request = 1.0
         self.respecify(spec)
 
@@ -233,6 +235,7 @@ class Tier:
     def release(self, slot: Slot) -> float:
         """Give a place back: the seconds of the replica that the request used."""
         now = self._monotonic()
+        self.completed += 1
         used = slot.pick.replica.end(now, slot.mark)
         if self._last_end is not None:
             self._seconds_per_request += RATE_WEIGHT * (min(60.0, now - self._last_end) - self._seconds_per_request)
