@@ -34,6 +34,10 @@ class Target:
         """The same in the copy."""
         return Path("src/tierwise") / self.name
 
+    def module(self, name: str) -> str:
+        """How mutmut calls one of its files."""
+        return f"tierwise.{self.name}.{name.removesuffix('.py').replace('/', '.')}"
+
     @property
     def results(self) -> Path:
         """The results of the last run."""
