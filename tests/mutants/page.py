@@ -81,5 +81,6 @@ def _lines(target: Target, results: Results, said: dict[str, str]) -> Iterator[s
         if survivor.file != file:
             file = survivor.file
             yield from (f"### {file}", "")
-        yield f"`{survivor.function}` ({survivor.status}) – {said.get(survivor.key, _ENDLESS if survivor.status == TIMEOUT else _OPEN)}"
+        word = said.get(survivor.key, _ENDLESS if survivor.status == TIMEOUT else _OPEN)
+        yield f"`{survivor.function}` ({survivor.status}) – {word}"
         yield from ("", "```diff", f"- {survivor.before}", f"+ {survivor.after}", "```", "")

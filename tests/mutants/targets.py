@@ -16,7 +16,8 @@ REPO = Path(__file__).resolve().parents[2]
 @dataclass(frozen=True)
 class Target:
     """One package of tierwise. `copied` are folders of the repository by where mutmut wants them; `tests` run against
-    each mutant; `least` is the share that they must notice; `every_word`: somebody must have looked at each survivor."""
+    each mutant; `least` is the share that they must notice; `every_word`: somebody must have looked at each
+    survivor."""
 
     name: str
     copied: Mapping[str, str]
