@@ -212,7 +212,7 @@ bench-cycle: venv ## What a cycle costs in which nothing happens, with up to 10,
 	$(PY) -m tools.bench_cycle $(if $(OUT),--out $(OUT))
 
 .PHONY: bench-router
-bench-router: venv ## The router beside vllm-router, LiteLLM and Envoy: docs/results/router.json; needs wrk; 10 minutes, alone
+bench-router: venv ## The router beside vllm-router, LiteLLM and Envoy: docs/results/router.json; needs wrk; 20 minutes, alone
 	$(PY) -m tools.bench_router $(if $(OUT),--out $(OUT))
 
 .PHONY: bench-prefix
@@ -224,8 +224,8 @@ bench-routing: venv ## Questions divided between two models, on published answer
 	$(PY) -m tools.bench_routing $(if $(OUT),--out $(OUT))
 
 .PHONY: mutants
-mutants: venv ## Mutation tests of decide/ and routing/: docs/results/mutants*.json, docs/mutants*.md; under 20 minutes on 2 cores
-	nice -n 10 $(PY) -m tests.mutants
+mutants: venv ## Mutation tests of decide/ and routing/: docs/results/mutants*.json, docs/mutants*.md; an hour on 2 cores; CHANGED=1: of changed files only
+	nice -n 10 $(PY) -m tests.mutants $(if $(CHANGED),--changed)
 
 .PHONY: demo
 demo: binaries ## Two tiers on a real control plane follow a real load, shown by `kubectl get mt` and `mr`

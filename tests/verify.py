@@ -19,6 +19,7 @@ from tests.versions import table as versions
 from tierwise.api import crd
 from tools import api_docs, engines_page, metrics_page, validity_page
 from tools.bench_prefix import results as prefix
+from tools.bench_router import table as router_table
 from tools.bench_routing import results as routing
 from tools.generated import write
 
@@ -34,6 +35,7 @@ GENERATORS = (
     rights.files,
     mutants.files,
     prefix.files,
+    router_table.files,
     routing.files,
     goldens,
     renderings.goldens,

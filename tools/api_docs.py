@@ -36,6 +36,8 @@ _CONDITIONS = {
     "ScalingLimited": "A limit keeps the target from what the load asks for. False is the normal state.",
     "ClassifierReady": "The classifier of a route can be used. Only a route with the policy Classifier has this "
     "condition; it is what the routers say, by way of Prometheus.",
+    "QualityKept": "Answers of a route's cheaper tiers are as good as they were, and it keeps its promise. Only a "
+    "route with `spec.quality` has this condition ([quality.md](quality.md)).",
     "Ready": "At least one replica answers requests; of a route, a router and one of its tiers. `status.ready` shows "
     "ready and desired replicas or routers, e.g. 2/3.",
 }

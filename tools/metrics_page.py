@@ -24,12 +24,14 @@ from tierwise.routing.cascade import Decision
 from tierwise.routing.failover import Failure
 from tierwise.routing.route import Budget, Overflow, Priority, Route, RouteTier
 from tierwise.routing.savings import TACTICS
+from tierwise_router import shadow_counts
 from tierwise_router.bodies import Bodies
 from tierwise_router.content_routing import STATES as CONTENT_STATES
 from tierwise_router.metrics import RouterCollector
 from tierwise_router.purse import Purse
 from tierwise_router.record import TENANTS_SHOWN
 from tierwise_router.router_state import Clocks, RouterState
+from tierwise_router.shadow_counts import AGAIN, CHEAPER, MARGIN, REFERENCE
 from tierwise_router.tier import REFUSALS
 from tools.generated import Files, main
 
@@ -91,7 +93,15 @@ BOUNDS: dict[tuple[str, str], str] = {
     ("tierwise_router_classifier", "hash"): "the file in use, one at a time: 12 digits of its SHA-256; empty: none is",
     ("tierwise_router_reference_share_percent", "part"): "`needed` (by the labels), `wanted` (by measured quality, if "
     "it is measured), `applied` (what pressure leaves of that)",
-    ("tierwise_router_predicted_quality_percent", "part"): "`expected`, `lower` (exceeded with 90 % confidence)",
+    ("tierwise_router_predicted_quality_percent", "part"): "`expected`, `lower` (exceeded with 90 % confidence), "
+    "`unpressed` (expected with the share that quality asks for)",
+    ("tierwise_router_pressure_requests", "part"): "`arrivals`, `capacity`, `fixed`, `queued`",
+    (ROUTER, "routed"): f"`{shadow_counts.CHEAPER}`, `{shadow_counts.REFERENCE}`: who answered the client",
+    ("tierwise_router_verdicts", "routed"): _words((CHEAPER, MARGIN, REFERENCE, AGAIN)) + " (what was compared)",
+    (ROUTER, "verdict"): _words(shadow_counts.VERDICTS),
+    (ROUTER, "purpose"): _words((shadow_counts.ANSWER, shadow_counts.JUDGE)),
+    (ROUTER, "which"): "`reference`, `small`; of the squares also `product`",
+    ("tierwise_router_samples_dropped", "reason"): _words(shadow_counts.DROPPED),
     ("tierwise_router_score_shift_points", "part"): "`seen`, `allowed` (by the margin and by chance)",
     ("tierwise_router_shadow_choices", "policy"): "`classifier`, `cascade`",
 }

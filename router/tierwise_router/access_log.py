@@ -50,7 +50,9 @@ class AccessLog:
 
     def _write(self, records: list[tuple[Record, float]]) -> None:
         now, monotonic = self._now().timestamp(), time.monotonic()
+        second, at = -1, ""
         for record, ended_at in records:
-            line = record.line(ended_at, rfc3339(now - (monotonic - ended_at)))
-            self._out.write(orjson.dumps(line) + b"\n")
+            if (ended := int(now - (monotonic - ended_at))) != second:
+                second, at = ended, rfc3339(ended)
+            self._out.write(orjson.dumps(record.line(ended_at, at)) + b"\n")
         self._out.flush()

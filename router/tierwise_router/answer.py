@@ -4,6 +4,8 @@ An answer is committed with its first content: text, reasoning, a tool call, a r
 comment are none, so that an attempt that fails before it can be made again elsewhere. `[DONE]` alone is not success:
 vLLM sends it after an error too. And an end without `[DONE]`, or a `finish_reason` for every choice that has begun, is
 a failure, whatever HTTP says.
+
+Almost every event of a stream is the one before with another text. Such an event is known by its bytes and not parsed.
 """
 
 from __future__ import annotations
@@ -22,6 +24,9 @@ _DONE = b"[DONE]"
 _RESPONSE_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 _RESPONSE_IDLE = (".created", ".in_progress", ".queued", ".added", ".done")  # they frame the deltas, or repeat them
 BYTES_PER_TOKEN = 4
+_TEXTS = (b'"content":"', b'"text":"', b'"reasoning_content":"', b'"reasoning":"')
+_NO_EVENT = b"\n"
+"""Begins no event: an empty line ends one."""
 
 
 class Kind(Enum):
@@ -44,6 +49,7 @@ class StreamReader:
         "_begun",
         "_drop_usage",
         "_ended",
+        "_like",
         "_response_ended",
         "_secret",
         "_splitter",
@@ -62,6 +68,7 @@ class StreamReader:
         self._secret = secret
         self.hidden = False
         self._splitter = EventSplitter()
+        self._like: tuple[bytes, bytes] = (_NO_EVENT, b"")
         self.committed = False
         self.done = False
         self._begun: set[int] = set()
@@ -76,6 +83,10 @@ class StreamReader:
 
     def feed(self, data: bytes) -> bytes:
         """What of it the client gets now."""
+        if self._repeated(data) and self._splitter.between:
+            self.told_events += 1
+            self.output_events += 1
+            return data
         torn = self._splitter.oversized
         events = self._splitter.feed(data)
         if not events:
@@ -125,9 +136,38 @@ class StreamReader:
             kept.append(event)
         return b"".join(kept)
 
+    def _repeated(self, event: bytes) -> bool:
+        """Whether it is the last event with content again, but for a text that is neither empty nor escaped: then it
+        says nothing else, and reading it would change nothing but the counts."""
+        before, after = self._like
+        if not (event.startswith(before) and event.endswith(after)):
+            return False
+        text = event[len(before) : -len(after)]
+        return bool(text) and _is_plain(text)
+
+    def _remember(self, event: bytes) -> None:
+        """It had content: the next may be the same with another text."""
+        if not event.startswith(b"data: ") or b"\r" in event:
+            return
+        for name in _TEXTS:
+            at = event.find(name)
+            start = at + len(name)
+            if at < 0 or event.find(name, start) >= 0:
+                continue
+            end = event.find(b'"', start)
+            if end > start and _is_plain(event[start:end]):
+                self._like = event[:start], event[end:]
+            return
+
     def _dropped(self, event: bytes) -> bool:
+        if self._repeated(event):
+            self.told_events += 1
+            self.output_events += 1
+            return False
         kind = self._kind(event)
         self._note(kind)
+        if kind is Kind.CONTENT:
+            self._remember(event)
         if kind is Kind.ERROR and repeats(event, self._secret):
             self.hidden = True
             return True
@@ -138,9 +178,9 @@ class StreamReader:
             self.told_events += 1
         if kind is Kind.CONTENT:
             self.output_events += 1
-            self.committed = True
-        elif kind is Kind.END:
-            self.committed = True
+        if kind is Kind.CONTENT or kind is Kind.END:
+            # What follows an error commits nothing, though it may have come with it in one read.
+            self.committed = self.committed or self.error is None
 
     def _kind(self, event: bytes) -> Kind:
         data = data_of(event)
@@ -203,6 +243,11 @@ class StreamReader:
                 self.error = error if isinstance(error, dict) else {"message": "the response has failed"}
             return Kind.END
         return Kind.IDLE if kind.endswith(_RESPONSE_IDLE) else Kind.CONTENT
+
+
+def _is_plain(text: bytes) -> bool:
+    """Whether it ends neither a JSON string nor a line, and nothing in it is escaped."""
+    return b'"' not in text and b"\\" not in text and b"\n" not in text and b"\r" not in text
 
 
 def repeats(said: bytes, secret: str | None) -> bool:

@@ -25,18 +25,22 @@ from tierwise.runtime import health_server
 from tierwise.runtime.garbage import GarbageCollection
 from tierwise.runtime.supervision import supervise
 from tierwise_router.access_log import AccessLog
+from tierwise_router.background import Background
 from tierwise_router.bodies import MOST_BYTES, Bodies
 from tierwise_router.certificates import Certificates
 from tierwise_router.classifier_loader import ClassifierLoader
 from tierwise_router.client_connection import Shared
+from tierwise_router.comparing import Comparing
 from tierwise_router.engine_metrics import LoadPoller
 from tierwise_router.gateway import Gateway
 from tierwise_router.metrics import RouterCollector
+from tierwise_router.pressing import Pressing
 from tierwise_router.purse import Purse
 from tierwise_router.router_state import Clocks, RouterState
 from tierwise_router.server import Server
 from tierwise_router.source import Loaded, RouteSource
 from tierwise_router.tracing import tracing
+from tierwise_router.verdict_file import VerdictFile, read_salt
 
 SWEEP_SECONDS = 0.25
 GARBAGE_ROUNDS = 40
@@ -56,6 +60,9 @@ class RouterSettings:
     spending_file: Path | None = None
     leased: bool = False
     body_memory_bytes: int = MOST_BYTES
+    verdicts_file: Path | None = None
+    """Keeps what judges said, with hashed features; needs a salt (`salt_file`)."""
+    salt_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +117,8 @@ async def run(
         parts.start("the engines' load", LoadPoller(lambda: state.tiers.values(), time.monotonic).run)
         parts.start("the access log", log.run)
         parts.start("the classifier", classifier.run)
+        parts.start("the share", Pressing(state).run)
+        parts.start("the samples", _comparing(settings, state).run)
         parts.start("the route", lambda: source.follow(state))
         listening(Ports(port, metrics_port, tls=certificates is not None))
         await stop.wait()
@@ -162,6 +171,17 @@ def _purse(settings: RouterSettings, loaded: Loaded, clocks: Clocks) -> Purse:
             f"the spending file {settings.spending_file} cannot be read ({type(error).__name__}); "
             "mend it, or remove it to count from nothing"
         ) from error
+
+
+def _comparing(settings: RouterSettings, state: RouterState) -> Comparing:
+    """Raises Invalid where the salt cannot be read."""
+    spending = settings.spending_file
+    background = Background(state, None if spending is None else spending.with_name("samples-" + spending.name))
+    if settings.verdicts_file is None:
+        return Comparing(state, background)
+    if settings.salt_file is None:
+        raise Invalid("--verdicts-file needs --salt-file: without a salt, words can be looked up in what is kept")
+    return Comparing(state, background, VerdictFile(settings.verdicts_file, read_salt(settings.salt_file)))
 
 
 async def _sweep(state: RouterState, health: health_server.Health, server: Server) -> None:

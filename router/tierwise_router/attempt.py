@@ -72,6 +72,9 @@ class Result:
 class Attempt:
     """One request on one connection."""
 
+    _reader: StreamReader
+    """Of a streamed answer; there is none before its head has come."""
+
     def __init__(
         self,
         connection: Connection,
@@ -89,7 +92,7 @@ class Attempt:
         self._on_commit = on_commit
         self._stream = stream
         self._secret = secret
-        self._reader = StreamReader(drop_usage, secret)
+        self._drop_usage = drop_usage
         self._streaming = False
         self._status = 0
         self._headers: dict[str, str] = {}
@@ -161,6 +164,8 @@ class Attempt:
             self._unreadable = True
         events = headers.get("content-type", "").lower().startswith("text/event-stream")
         self._streaming = self._stream and status == 200 and events
+        if self._streaming:
+            self._reader = StreamReader(self._drop_usage, self._secret)
 
     def body_came(self, data: bytes) -> None:
         """Some of the answer."""
@@ -180,7 +185,7 @@ class Attempt:
             self._reply.write(out)
         elif self.holding is not None and self.holding.dropped:
             self._drop()
-        elif self._reader.error is not None:
+        elif self._reader.error is not None and (self.holding is not None or not self._reader.committed):
             self._connection.abandon()
             self._resolve(self._result(End.FAILED, Failure.STREAM_ERROR, self._reader.error))
         else:
@@ -204,7 +209,7 @@ class Attempt:
             return
         if not self.committed:
             self._resolve(self._result(End.FAILED, error.failure))
-        elif self._reader.done and self._reader.error is None:
+        elif self._streaming and self._reader.done and self._reader.error is None:
             self._stream_ended()  # all was said; only the end of the message is missing
         else:
             self._broken(error.failure, str(error))
@@ -255,8 +260,7 @@ class Attempt:
     def _begin(self) -> None:
         """The first content of a stream has come."""
         self._commit()
-        self._reply.start(200, self._passed_on())
-        self._reply.write(b"".join(self._parts).removeprefix(BOM))
+        self._reply.start(200, self._passed_on(), b"".join(self._parts).removeprefix(BOM))
         self._parts.clear()
 
     def _whole_ended(self, body: bytes) -> None:
@@ -306,15 +310,13 @@ class Attempt:
             # Nothing was said; the client is told so elsewhere.
             self._resolve(self._result(End.FAILED, Failure.STREAM_ERROR, self._reader.error or {}))
         elif self._reader.well_ended:
-            self._reply.write(rest)
-            self._reply.end()
+            self._reply.end(rest)
             self._resolve(self._result(End.ANSWERED, None))
         elif self._reader.hidden:
             self._broken(Failure.STREAM_ERROR, "the answer failed; upstream's error repeats a key and is not shown")
         elif self._reader.error is not None:
             # The error is in the stream, as upstream sent it.
-            self._reply.write(rest)
-            self._reply.end()
+            self._reply.end(rest)
             self._resolve(self._result(End.BROKEN, Failure.STREAM_ERROR))
         else:
             self._broken(Failure.RESET, "upstream ended its answer before it was complete")
@@ -366,7 +368,7 @@ class Attempt:
         dropped = held.tokens if held is not None and not self.committed else 0
         if end is End.DROPPED and usage is not None:
             dropped = usage.output
-        output_events = output_tokens(values or {}) if reader is None else reader.output_events
+        output_events = _guess(usage, values or {}) if reader is None else reader.output_events
         return Result(
             end=end,
             failure=failure,
@@ -382,3 +384,7 @@ class Attempt:
             first_token_at=None if held is None else held.since,
             dropped_tokens=dropped,
         )
+
+
+def _guess(usage: Usage | None, values: dict[str, Any]) -> int:
+    return output_tokens(values) if usage is None else 0

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from tierwise.routing.conversation import Turn
 from tierwise.routing.request import RequestFacts
 from tierwise.routing.route import Priority
-from tierwise.routing.tier_choice import SPILL, TierChoice, choose_tiers
+from tierwise.routing.tier_choice import CLASSIFIED, SPILL, TierChoice, choose_tiers
 from tierwise_router.http_request import Request
 from tierwise_router.job import RESPONSES
 from tierwise_router.kept_responses import choice_of_previous
@@ -47,9 +47,11 @@ def choose(state: RouterState, request: Request, body: Body, shape: Shape, prior
     )
     chosen = _chosen(state, facts, request.path, body, tenant)
     first, *others = chosen.tiers.candidates
-    wanted = others[0].tier if first.reason == SPILL and others else first.tier
-    state.tiers[wanted.name].counts.want(spilled=first.reason == SPILL)
-    return replace(chosen, wanted=wanted.name)
+    wanted = others[0] if first.reason == SPILL and others else first
+    state.tiers[wanted.tier.name].counts.want(spilled=first.reason == SPILL)
+    if wanted.reason == CLASSIFIED:
+        state.content.count(to_reference=wanted.tier.name == state.route.reference.name)
+    return replace(chosen, wanted=wanted.tier.name)
 
 
 def _chosen(state: RouterState, facts: RequestFacts, path: str, body: Body, tenant: str) -> Chosen:
@@ -62,6 +64,6 @@ def _chosen(state: RouterState, facts: RequestFacts, path: str, body: Body, tena
     if isinstance(previous, str):
         kept, replica = choice_of_previous(state, previous, tenant)
         if kept is not None:
-            return Chosen(kept, replica)
+            return Chosen(kept, kept_by=replica)
     decided = state.content.decide(route, facts, path, body.values, tenant, state.monotonic())
     return Chosen(choose_tiers(route, facts, state.saturated(), decided.choice), turn=decided.turn)

@@ -57,6 +57,15 @@ def add_options(made: argparse.ArgumentParser) -> None:
         "--spending-file", type=Path, metavar="FILE", help="keeps what was spent, so that a restart does not forget it"
     )
     made.add_argument(
+        "--verdicts-file",
+        type=Path,
+        metavar="FILE",
+        help="keeps what judges said of sampled answers, with hashed features, for `tierwise train`; needs --salt-file",
+    )
+    made.add_argument(
+        "--salt-file", type=Path, metavar="FILE", help="secret salt of these hashes: 16 to 64 bytes of chance"
+    )
+    made.add_argument(
         "--router-id",
         default="",
         metavar="UID",
@@ -86,6 +95,8 @@ def run(given: argparse.Namespace) -> int:
         spending_file=given.spending_file,
         leased=given.file is None,
         body_memory_bytes=given.body_memory_mib << 20,
+        verdicts_file=given.verdicts_file,
+        salt_file=given.salt_file,
     )
     uvloop.run(_until_signal(settings, given))
     return 0

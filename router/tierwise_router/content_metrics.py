@@ -38,9 +38,22 @@ def content_metrics(state: RouterState) -> Iterator[Metric]:
         predicted = active.predicted(parts.applied)
         quality.add_metric(["expected"], predicted.quality_percent)
         quality.add_metric(["lower"], predicted.lower_percent)
+        quality.add_metric(["unpressed"], active.predicted(parts.wanted).quality_percent)
         if active.window.shift is not None:
             shift.add_metric(["seen"], active.window.shift.points)
             shift.add_metric(["allowed"], active.window.shift.allowed_points)
+    pressure = _gauge(
+        "pressure_requests",
+        "Requests per second at a full reference tier that cannot grow: those that the share decides, others, and what "
+        "it completes; and how many wait.",
+        "part",
+    )
+    load = content.load
+    if load is not None:
+        parts_of = {"arrivals": load.arrivals, "capacity": load.capacity, "fixed": load.fixed, "queued": load.queued}
+        for name, rate in sorted(parts_of.items()):
+            if rate is not None:
+                pressure.add_metric([name], rate)
     shadow = CounterMetricFamily(
         _PREFIX + "shadow_choices", "Tiers that a policy in shadow mode would have chosen.", labels=("tier", "policy")
     )
@@ -48,7 +61,7 @@ def content_metrics(state: RouterState) -> Iterator[Metric]:
         shadow.add_metric(pair, count)
     kept = _gauge("conversations", "Conversations whose tier is remembered.")
     kept.add_metric([], len(content.conversations))
-    yield from (standing, labels, share, quality, shift, shadow, kept)
+    yield from (standing, labels, share, quality, shift, pressure, shadow, kept)
 
 
 def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:

@@ -17,6 +17,7 @@ from tierwise import reasons
 from tierwise.routing.content import ActiveClassifier, Refusal
 from tierwise.routing.conversation import Conversations, LastAnswer, Turn, stays, turn_of
 from tierwise.routing.cost import Usage
+from tierwise.routing.pressure import Load
 from tierwise.routing.question import question_of
 from tierwise.routing.request import RequestFacts
 from tierwise.routing.route import Decider, Route, Use
@@ -48,6 +49,11 @@ class ContentRouting:
     refusal: Refusal | None = None
     quality: float | None = None
     pressure: float | None = None
+    load: Load | None = None
+    """Of the reference tier while it is full and cannot grow."""
+    decided: int = 0
+    """Requests that the share has decided, and how many of them for the reference tier."""
+    to_reference: int = 0
     shadow_choices: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By the tier that would have been chosen, and by what."""
     conversations: Conversations = field(default_factory=Conversations)
@@ -102,6 +108,11 @@ class ContentRouting:
             return Decided(choice)
         wanted = default if choice is None else route.tier(choice.tier) or default
         return Decided(stays(route, facts, turn, last, wanted, now) or choice, turn)
+
+    def count(self, *, to_reference: bool) -> None:
+        """The share has decided one request."""
+        self.decided += 1
+        self.to_reference += to_reference
 
     def answered(self, turn: Turn, tier: str, usage: Usage, at: float) -> None:
         """A turn has its answer. `at`: seconds of the monotonic clock."""

@@ -13,8 +13,8 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from tierwise.routing.failover import Failure
 from tierwise.routing.replica import Replica
+from tierwise_router.page import fetch
 from tierwise_router.tier import Tier
 from tierwise_router.upstream import UpstreamError
 
@@ -60,38 +60,6 @@ def parse(text: bytes) -> Load:
     return Load(max(0, round(waiting)), max(0, round(running)), min(1.0, max(0.0, usage)), tokens or None)
 
 
-class _Page:
-    """One answer, whole."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.done: asyncio.Future[bytes] = loop.create_future()
-        self.reusable = False
-        self._status = 0
-        self._parts: list[bytes] = []
-        self._size = 0
-
-    def head_came(self, status: int, headers: dict[str, str]) -> None:
-        self._status = status
-
-    def body_came(self, data: bytes) -> None:
-        self._size += len(data)
-        if self._size <= MOST_BYTES:
-            self._parts.append(data)
-
-    def answer_ended(self, reusable: bool) -> None:
-        self.reusable = reusable
-        if self.done.done():
-            return
-        if self._status == 200 and self._size <= MOST_BYTES:
-            self.done.set_result(b"".join(self._parts))
-        else:
-            self.done.set_exception(UpstreamError(Failure.STATUS, f"status {self._status}"))
-
-    def failed(self, error: UpstreamError) -> None:
-        if not self.done.done():
-            self.done.set_exception(error)
-
-
 class LoadPoller:
     """Of all served tiers. `tiers` says which there are now."""
 
@@ -135,19 +103,6 @@ class LoadPoller:
 
     async def _get(self, tier: Tier, replica: Replica) -> bytes:
         pool = tier.pool(replica)
-        connection = pool.take(self._monotonic()) or await pool.connect()
-        page = _Page(asyncio.get_running_loop())
         server = pool.server
         request = f"GET {server.prefix}/metrics HTTP/1.1\r\nhost: {server.authority}\r\naccept: text/plain\r\n\r\n"
-        connection.send(request.encode(), page)
-        try:
-            body = await page.done
-        except BaseException:
-            connection.abandon()
-            raise
-        if page.reusable:
-            connection.answered()
-            pool.give_back(connection, self._monotonic())
-        else:
-            connection.close()
-        return body
+        return await fetch(pool, request.encode(), self._monotonic, MOST_BYTES)

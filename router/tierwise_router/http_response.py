@@ -54,6 +54,7 @@ class ResponseParser:
         self._head_done = False
         self._by_eof = False
         self._reusable = False
+        self._pieces: list[bytes] = []
         self.surplus = False
 
     def expect(self, sink: ResponseSink) -> None:
@@ -76,10 +77,13 @@ class ResponseParser:
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._tell()  # what came before the fault
             if self.waiting:
                 raise _refusal(error) from None
             self.surplus = True  # what follows the answer is no answer
             return
+        if self._pieces:
+            self._tell()
         if self._quiet_bytes > MOST_QUIET_BYTES:
             raise ProtocolError("upstream's headers, or what frames its answer, are too large")
 
@@ -139,15 +143,27 @@ class ResponseParser:
         """A piece of the body."""
         if self._sink is not None and self._head_done:
             self._quiet_bytes = 0
-            self._sink.body_came(data)
+            self._pieces.append(data)
 
     def on_message_complete(self) -> None:
         """The message is complete."""
         sink = self._sink
         if sink is None or not self._head_done:
             return  # informational, or nothing that was asked for
+        self._tell()
         self._sink = None
         sink.answer_ended(self._reusable)
+
+    def _tell(self) -> None:
+        """What has come of the body, if anything."""
+        pieces = self._pieces
+        if not pieces or self._sink is None:
+            return
+        self._pieces = []
+        try:
+            self._sink.body_came(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        except Exception as fault:
+            raise _fault(fault) from fault
 
 
 def _refusal(error: Exception) -> ProtocolError:
@@ -158,5 +174,10 @@ def _refusal(error: Exception) -> ProtocolError:
     cause = error.__context__
     if isinstance(cause, ProtocolError):
         return cause
+    return _fault(cause)
+
+
+def _fault(cause: BaseException | None) -> ProtocolError:
+    """Of ours, not of upstream's."""
     logger.error("reading an answer has failed", exc_info=cause)
     return ProtocolError("upstream's answer cannot be read")

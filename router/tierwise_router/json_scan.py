@@ -133,5 +133,9 @@ def _span(body: bytes, start: int) -> Span:
 
 
 def _after_space(body: bytes, start: int) -> int:
+    if body[start : start + 1] == b" ":  # as almost every client writes it
+        start += 1
+    if start < len(body) and body[start] > 0x20:
+        return start
     space = _SPACE.match(body, start)
     return start if space is None else space.end()

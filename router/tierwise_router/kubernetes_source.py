@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -221,7 +221,9 @@ def to_route(route: RouteObject, spec: ModelRouteSpec, tenant_by_key_hash: Mappi
     classifier = None
     if given is not None:
         classifier = values.ClassifierFile(f"{CLASSIFIER}/{CLASSIFIER_KEY}", given.quality_percent)
-    return route_values.to_route(route.key.name, spec, tiers, who, routers=spec.replicas, classifier=classifier)
+    made = route_values.to_route(route.key.name, spec, tiers, who, routers=spec.replicas, classifier=classifier)
+    measured = route.status.quality
+    return replace(made, added_share=0 if measured is None else measured.added_share_percent)
 
 
 def _tier(tier: LadderTier, use: values.Use) -> values.RouteTier:
@@ -244,6 +246,7 @@ def _tier(tier: LadderTier, use: values.Use) -> values.RouteTier:
         ),
         keep_alive_seconds=float(tier.keep_alive_seconds),
         startup_seconds=tier.startup_seconds,
+        capped=tier.capped,
     )
 
 

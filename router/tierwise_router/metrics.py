@@ -34,6 +34,7 @@ class RouterCollector(Collector):
         yield from self._money()
         yield from self._state.ledger.answers.collect([spec.name for spec in self._state.route.tiers])
         yield from self._now()
+        yield from self._state.shadows.collect()
         yield from content_metrics(self._state)
         ledger = self._state.ledger
         yield _histogram(

@@ -43,6 +43,7 @@ class Relay:
         """Answer one request."""
         state = self._state
         record = state.begin(request, request.path)
+        sample = state.sampler.begin(request, reply, record)
         state.retries.request()
         try:
             record.tenant = self._identify(request) if request.tenant is None else request.tenant
@@ -60,6 +61,8 @@ class Relay:
             raise
         finally:
             state.ended(record)
+            if sample is not None:
+                state.sampler.end(sample, record)
 
     async def _answer(self, request: Request, reply: Reply, record: Record) -> None:
         state = self._state

@@ -52,6 +52,7 @@ class Reply:
         "request",
         "sent_bytes",
         "started",
+        "tee",
     )
 
     def __init__(self, connection: Wire, request: Request) -> None:
@@ -59,14 +60,16 @@ class Reply:
         self._chunked = False
         self._head_only = request.method == "HEAD"
         self._on_pause: Callable[[bool], None] | None = None
+        self.tee: Callable[[bytes], None] | None = None
+        """Is told of the body as well."""
         self.request = request
         self.started = self.ended = self.gone = False
         self.sent_bytes = 0
 
-    def start(self, status: int, headers: list[tuple[str, str]]) -> None:
-        """Send the head of an answer whose length is not known: chunked, or to the end of the connection on
-        HTTP/1.0."""
-        self._write(self._head(status, headers, None))
+    def start(self, status: int, headers: list[tuple[str, str]], first: bytes = b"") -> None:
+        """Send the head of an answer whose length is not known (chunked, or to the end of the connection on HTTP/1.0),
+        and the first of its body."""
+        self._write(self._head(status, headers, None) + self._framed(first))
 
     def _head(self, status: int, headers: list[tuple[str, str]], length: int | None) -> bytes:
         self.started = True
@@ -91,15 +94,15 @@ class Reply:
 
     def write(self, data: bytes) -> None:
         """Send some of the body."""
-        if data and not self._head_only:
-            self.sent_bytes += len(data)
-            self._write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        if framed := self._framed(data):
+            self._write(framed)
 
-    def end(self) -> None:
-        """The body is complete."""
+    def end(self, last: bytes = b"") -> None:
+        """The body is complete with this."""
         self.ended = True
-        if self._chunked and not self._head_only:
-            self._write(b"0\r\n\r\n")
+        closing = b"0\r\n\r\n" if self._chunked and not self._head_only else b""
+        if data := self._framed(last) + closing:
+            self._write(data)
 
     def whole(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
         """Send an answer of which everything is known."""
@@ -108,6 +111,8 @@ class Reply:
         if self._head_only:
             body = b""
         self.sent_bytes += len(body)
+        if self.tee is not None:
+            self.tee(body)
         self._write(head + body)
 
     def error(self, error: ClientError, headers: list[tuple[str, str]]) -> None:
@@ -134,6 +139,14 @@ class Reply:
         """The connection's buffer has become full, or empty."""
         if self._on_pause is not None:
             self._on_pause(paused)
+
+    def _framed(self, data: bytes) -> bytes:
+        if not data or self._head_only:
+            return b""
+        self.sent_bytes += len(data)
+        if self.tee is not None:
+            self.tee(data)
+        return b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
 
     def _write(self, data: bytes) -> None:
         if not self.gone:

@@ -16,6 +16,7 @@ import yaml
 from pydantic import Field, StringConstraints, ValidationError
 
 from tierwise.api.base import Model, Money
+from tierwise.api.content_routing import RoutePressure, RouteQuality
 from tierwise.api.external import TokenPrices
 from tierwise.api.modelroute import (
     CommonPolicy,
@@ -107,6 +108,8 @@ class RouteFile(Model):
     policy: FilePolicy = FilePolicy()
     conversation: Literal["Stay", "Free"] = "Stay"
     reference_tier: TierName | None = None
+    quality: RouteQuality | None = None
+    pressure: RoutePressure | None = None
     overflow: RouteOverflow = RouteOverflow()
     queue: Queue = Queue()
     deadlines: RouteDeadlines = RouteDeadlines()

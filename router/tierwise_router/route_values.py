@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from tierwise.api.content_routing import CascadePolicy
+from tierwise.api.content_routing import CascadePolicy, RoutePressure, RouteQuality
 from tierwise.api.external import TokenPrices
 from tierwise.api.modelroute import CommonPolicy, Queue, RouteBudget, RouteDeadlines, RouteOverflow, RouteRule
 from tierwise.errors import Invalid
@@ -45,6 +45,16 @@ class RouteText(Protocol):
     @property
     def reference_tier(self) -> str | None:
         """What quality and savings are measured against."""
+        ...
+
+    @property
+    def quality(self) -> RouteQuality | None:
+        """What is compared in the background."""
+        ...
+
+    @property
+    def pressure(self) -> RoutePressure | None:
+        """How far the share may be moved while the reference tier is full."""
         ...
 
     @property
@@ -125,6 +135,8 @@ def to_route(
         clients=clients,
         content=_content(said, classifier),
         cascade=_cascade(said.policy),
+        sampling=_sampling(said, names, routers),
+        pressure=None if said.pressure is None else _pressure(said.pressure),
     )
 
 
@@ -154,6 +166,21 @@ def _content(said: RouteText, classifier: values.ClassifierFile | None) -> value
         reference_tier=said.reference_tier or "",
         stay=said.conversation == "Stay",
     )
+
+
+def _sampling(said: RouteText, names: Sequence[str], routers: int) -> values.Sampling | None:
+    given = said.quality
+    if given is None:
+        return None
+    if given.judge_tier not in names:
+        raise Invalid(f"quality.judgeTier: there is no tier {given.judge_tier!r}; the tiers are {', '.join(names)}")
+    return values.Sampling(given.sample_percent, given.judge_tier, Decimal(given.budget_usd_per_day) / routers)
+
+
+def _pressure(given: RoutePressure) -> values.PressureLimits:
+    if given.min_share_percent > given.max_share_percent:
+        raise Invalid("pressure.minSharePercent must not be above pressure.maxSharePercent")
+    return values.PressureLimits(given.min_share_percent, given.max_share_percent)
 
 
 def _rule(rule: RouteRule) -> values.Rule:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -24,6 +23,8 @@ from tierwise_router.http_request import Request
 from tierwise_router.purse import Purse
 from tierwise_router.record import Ledger, Record
 from tierwise_router.request_body import Shape
+from tierwise_router.sampler import Sampler
+from tierwise_router.shadow_counts import ShadowCounts
 from tierwise_router.tier import Tier
 from tierwise_router.tracing import Tracing
 
@@ -42,6 +43,21 @@ class Clocks:
     """Hexadecimal digits that nobody can guess."""
 
 
+class _Watched:
+    """An attempt among those that are under way. No generator: it would take a hundredth of a request's time."""
+
+    __slots__ = ("_attempt", "_attempts", "_until")
+
+    def __init__(self, attempts: dict[Attempt, float], attempt: Attempt, until: float) -> None:
+        self._attempts, self._attempt, self._until = attempts, attempt, until
+
+    def __enter__(self) -> None:
+        self._attempts[self._attempt] = self._until
+
+    def __exit__(self, *_: object) -> None:
+        del self._attempts[self._attempt]
+
+
 @dataclass(slots=True)
 class RouterState:
     """All of it. `keys` are the providers' keys, by the file that holds them; `log` gets a record when it has ended."""
@@ -54,6 +70,7 @@ class RouterState:
     log: Callable[[Record, float], None] = lambda record, ended_at: None
     tracing: Tracing | None = None
     ledger: Ledger = field(default_factory=Ledger)
+    shadows: ShadowCounts = field(default_factory=ShadowCounts)
     content: ContentRouting = field(default_factory=ContentRouting)
     retries: RetryBudget = field(default_factory=RetryBudget)
     cascades: Cascades = field(default_factory=Cascades)
@@ -62,10 +79,14 @@ class RouterState:
     private_headers: frozenset[bytes] = frozenset()
     ending: bool = False
     """Nothing is waited for any more (`end`)."""
+    sampler: Sampler = field(init=False)
     _spills: dict[str, Spill] = field(default_factory=dict)
     _saturated: dict[str, bool] = field(default_factory=dict)
     _saturated_at: float = float("-inf")
     _owners: OrderedDict[str, tuple[str, str, str]] = field(default_factory=OrderedDict)
+
+    def __post_init__(self) -> None:
+        self.sampler = Sampler(self.shadows, lambda: self.route)
 
     @classmethod
     def of(cls, route: Route, clocks: Clocks, purse: Purse, keys: dict[str, str] | None = None) -> RouterState:
@@ -176,14 +197,9 @@ class RouterState:
         """The tier, the key of the replica and the tenant of a response that this router has passed on."""
         return self._owners.get(response_id)
 
-    @contextmanager
-    def watched(self, attempt: Attempt, until: float) -> Iterator[None]:
+    def watched(self, attempt: Attempt, until: float) -> _Watched:
         """While an attempt is under way, its deadlines are looked after (`sweep`)."""
-        self.attempts[attempt] = until
-        try:
-            yield
-        finally:
-            del self.attempts[attempt]
+        return _Watched(self.attempts, attempt, until)
 
     def sweep(self) -> None:
         """Look after deadlines and idle connections; call it a few times a second."""

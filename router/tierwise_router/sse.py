@@ -49,6 +49,11 @@ class EventSplitter:
         self.oversized = False
         return events + self._keep(data[end + 2 :])
 
+    @property
+    def between(self) -> bool:
+        """Whether nothing of an event is kept, and lines end with LF alone: what comes begins an event."""
+        return not (self._rest or self._carriage or self.oversized)
+
     def rest(self) -> bytes:
         """What has come of an event that never ended."""
         rest, self._rest = self._rest, b""

@@ -50,7 +50,7 @@ class Slot:
     mark: Mark
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Wish:
     """What a request wants of a tier. `without`: replicas that have failed it. `only`: the key of the one replica that
     can answer it. `streamed`: its first token will show."""
@@ -103,6 +103,8 @@ class Tier:
         self._bound = 0
         self._retired = False
         self._last_end: float | None = None
+        self.completed = 0
+        """Requests that have ended at it, well or badly."""
         self._seconds_per_request = 1.0
         self.respecify(spec)
 
@@ -183,7 +185,8 @@ class Tier:
     @property
     def waiting(self) -> int:
         """Requests that wait for a replica."""
-        return sum(map(len, self._queues.values()))
+        interactive, batch = self._queues.values()
+        return len(interactive) + len(batch)
 
     def waiting_of(self, priority: Priority) -> int:
         """Those of one class."""
@@ -191,7 +194,7 @@ class Tier:
 
     def try_take(self, wish: Wish) -> Slot | None:
         """A place on the best replica that is free now. Who waits comes first."""
-        if not wish.only:
+        if not wish.only and self.waiting:
             ahead = [self._queues[Priority.INTERACTIVE]]
             ahead += [self._queues[Priority.BATCH]] if wish.priority is Priority.BATCH else []
             if any(not waiter.wish.only for queue in ahead for waiter in queue):
@@ -232,6 +235,7 @@ class Tier:
     def release(self, slot: Slot) -> float:
         """Give a place back: the seconds of the replica that the request used."""
         now = self._monotonic()
+        self.completed += 1
         used = slot.pick.replica.end(now, slot.mark)
         if self._last_end is not None:
             self._seconds_per_request += RATE_WEIGHT * (min(60.0, now - self._last_end) - self._seconds_per_request)
@@ -241,6 +245,8 @@ class Tier:
 
     def wake(self) -> None:
         """Give the free places to those who wait. One that waits for a single replica holds nobody up."""
+        if not self.waiting:
+            return
         for priority in (Priority.INTERACTIVE, Priority.BATCH):
             queue = self._queues[priority]
             blocked = False

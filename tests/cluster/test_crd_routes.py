@@ -59,6 +59,17 @@ REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
         "chat",
         {"tiers": [SMALL], "pressure": {"minSharePercent": 60, "maxSharePercent": 50}},
     ),
+    "the judge cannot have been right on more answers than people looked at": (
+        "chat",
+        {
+            "tiers": [SMALL],
+            "quality": {
+                "judgeTier": "small",
+                "budgetUSDPerDay": "1",
+                "audit": {"goodAnswers": 10, "goodJudgedGood": 11, "badAnswers": 10, "badJudgedBad": 9},
+            },
+        },
+    ),
     "the name of a route has at most 40 characters": ("x" * 41, {"tiers": [SMALL]}),
     "the name of a route is lower-case letters, digits and dashes, and starts with a letter": (
         "1st",
@@ -85,7 +96,13 @@ ACCEPTED: dict[str, dict[str, Any]] = {
         },
         "conversation": "Free",
         "referenceTier": "large",
-        "quality": {"samplePercent": 2, "judgeTier": "bought", "budgetUSDPerDay": "5.50"},
+        "quality": {
+            "samplePercent": 2,
+            "judgeTier": "bought",
+            "budgetUSDPerDay": "5.50",
+            "audit": {"goodAnswers": 60, "goodJudgedGood": 57, "badAnswers": 40, "badJudgedBad": 34},
+            "saltSecretName": "chat-salt",
+        },
         "pressure": {"minSharePercent": 10, "maxSharePercent": 60},
         "overflow": {"startPercent": 110, "stopPercent": 60, "maxCostPerHour": "1.50"},
         "queue": {"maxRequests": 10, "timeoutSeconds": 5, "startupTimeoutSeconds": 60},
@@ -95,6 +112,7 @@ ACCEPTED: dict[str, dict[str, Any]] = {
         "replicas": 3,
         "drainSeconds": 60,
     },
+    "a cascade with its defaults": {"tiers": [SMALL, {"name": "middle"}], "policy": {"type": "Cascade", "cascade": {}}},
     "every list full": {
         "modelNames": [f"m{number}" for number in range(16)],
         "tiers": [{"name": f"t{number}"} for number in range(8)],

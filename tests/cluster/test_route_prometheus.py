@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -29,12 +29,13 @@ from tierwise.routing.budget import Lease
 from tierwise.routing.content import usable
 from tierwise.routing.cost import Usage
 from tierwise.routing.route import Budget, ClassifierFile, Content, Decider, Overflow, Route, RouteTier
-from tierwise.types import ClassifierReport, ClassifierStanding, RouteKey, RouteSignals
+from tierwise.types import ClassifierReport, ClassifierStanding, RouteKey, RouteSignals, VerdictCounts
 from tierwise_router.bodies import Bodies
 from tierwise_router.metrics import RouterCollector
 from tierwise_router.purse import Purse
 from tierwise_router.record import Charge, Record
 from tierwise_router.router_state import Clocks, RouterState
+from tierwise_router.shadow_counts import AGAIN, BAD, CHEAPER, GOOD, JUDGE, MARGIN, UNKNOWN
 
 pytestmark = pytest.mark.cluster
 KEY = RouteKey("team", "chat")
@@ -142,6 +143,42 @@ def test_the_traffic_and_the_money_of_two_routers_are_read_and_a_dead_one_says_n
         one.exporter.stop()
 
 
+def test_verdicts_are_read_router_by_router_as_they_were_counted(prometheus: OwnPrometheus) -> None:
+    one, two = Router("chat-router-1"), Router("chat-router-2")
+    metrics = PrometheusMetrics(Access(prometheus.url))
+    poller = Poller(metrics, WallClock(), route_queries(), PollConfig(1.0, 1.0, 5.0))
+
+    def look() -> Mapping[str, VerdictCounts]:
+        asyncio.run(poller.round())
+        return route_signals(poller.samples.routes, KEY, [one.name, two.name], time.time(), 10.0).verdicts
+
+    try:
+        scraped(prometheus, one, two)
+        nothing = {one.name: VerdictCounts(), two.name: VerdictCounts()}
+        eventually(look, lambda seen: seen == nothing, 20, "both routers say that they have sampled nothing")
+        counts = one.state.shadows
+        counts.sampled.update(cheaper=40, reference=10)
+        # The verdicts on two cheaper tiers are added up; unknown ones are none.
+        for tier, routed, verdict, count in (
+            ("small", CHEAPER, GOOD, 30),
+            ("middle", CHEAPER, GOOD, 5),
+            ("small", CHEAPER, BAD, 2),
+            ("small", CHEAPER, UNKNOWN, 3),
+            ("small", MARGIN, BAD, 4),
+            ("large", AGAIN, GOOD, 6),
+        ):
+            counts.verdicts[tier, routed, verdict] += count
+        counts.pay("judge", JUDGE, Decimal("0.01"))
+        expected = VerdictCounts(40, 10, cheaper_good=35, cheaper_bad=2, margin_bad=4, again_good=6)
+        eventually(look, lambda seen: seen.get(one.name) == expected, 20, "what one router has counted")
+        assert look()[two.name] == VerdictCounts()
+        two.exporter.stop()
+        eventually(look, lambda seen: set(seen) == {one.name}, 30, "the dead router says nothing")
+    finally:
+        metrics.close()
+        one.exporter.stop()
+
+
 def test_what_the_routers_make_of_a_classifier_is_read_and_the_worst_of_it_told(prometheus: OwnPrometheus) -> None:
     one, two = Router("chat-router-1"), Router("chat-router-2")
     content = Content(Decider.CLASSIFIER, classifier=ClassifierFile("classifier.bin"))
@@ -173,7 +210,7 @@ def test_what_the_routers_make_of_a_classifier_is_read_and_the_worst_of_it_told(
         scraped(prometheus, one, two)
         serves = ClassifierStanding("Serves", "ClassifierServes", "abc123", 2)
         # 40 % by the labels, of which pressure leaves 20 in one of them; 95.0 by the curve's 90 + 30 / 10, and so on.
-        assert told(1) == ClassifierReport((serves,), 812.0, 40.0, 30.0, 93.0, 91.0)
+        assert told(1) == ClassifierReport((serves,), 812.0, 40.0, 30.0, 93.0, 91.0, 40.0, 94.0)
         two.state.content.serve(usable(classifier(labels=1), two.state.route, "def456"))
         report = told(2)
         assert {(each.state, each.reason, each.digest) for each in report.standings} == {

@@ -1,7 +1,8 @@
 """Makes mutants of decide/ and routing/, runs the tests against each, and writes down what survived.
 
 `python -m tests.mutants` from the beginning; with `--only routing` those of one package; with `--again` only what
-survived the last run, and what changed since.
+survived the last run, and what changed since; with `--changed` only the files whose code is not what was measured, on
+any machine: what is known of the others is kept.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from tests.isolated import environment
 from tests.mutants.page import complaints, words
-from tests.mutants.results import Results, load, read, save
+from tests.mutants.results import Results, load, merged, read, save, stale
 from tests.mutants.stage import forget_survivors, lay_out
 from tests.mutants.targets import REPO, TARGETS, Target
 
@@ -25,8 +26,9 @@ ANSWERS = Path(__file__).with_name("mutmut_results.py")
 PROGRESS_SECONDS = 15.0
 
 
-def measure(target: Target, *, again: bool, children: int) -> Results:
-    """One run. Raises subprocess.CalledProcessError when mutmut gives up; its words are printed."""
+def measure(target: Target, files: list[str] | None, *, again: bool, children: int) -> Results:
+    """One run; `files`: of these only. Raises subprocess.CalledProcessError when mutmut gives up; its words are
+    printed."""
     python = environment("mutants", "mutmut", REPO / "requirements/mutants.txt")
     if not again:
         shutil.rmtree(target.folder, ignore_errors=True)
@@ -34,7 +36,8 @@ def measure(target: Target, *, again: bool, children: int) -> Results:
     if again:
         print(f"mutants: {forget_survivors(target)} survivors of the last run are tried again", flush=True)
     clean = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "PYTHONHASHSEED": "0"}
-    _run([str(python.with_name("mutmut")), "run", f"--max-children={children}"], clean, target.folder)
+    chosen = [f"{target.module(name)}.*" for name in files or ()]
+    _run([str(python.with_name("mutmut")), "run", f"--max-children={children}", *chosen], clean, target.folder)
     told = subprocess.run(
         [str(python), str(ANSWERS), str(target.mutated)],
         cwd=target.folder,
@@ -43,7 +46,7 @@ def measure(target: Target, *, again: bool, children: int) -> Results:
         capture_output=True,
         text=True,
     )
-    return read(target, json.loads(told.stdout))
+    return read(target, json.loads(told.stdout), files)
 
 
 def _run(command: list[str], environment: dict[str, str], folder: Path) -> None:
@@ -74,13 +77,25 @@ def main() -> int:
     names = [each.name for each in TARGETS]
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="packages (default: all)")
     parser.add_argument("--again", action="store_true", help="only survivors of the last run, and what changed since")
+    parser.add_argument(
+        "--changed", action="store_true", help="only the files whose code has changed since the last run"
+    )
     parser.add_argument("--children", type=int, default=os.cpu_count() or 2, help="mutants tried side by side")
     asked = parser.parse_args()
     wrong: list[str] = []
     for target in TARGETS:
         if target.name not in asked.only:
             continue
-        results = measure(target, again=asked.again, children=asked.children)
+        files = None
+        if asked.changed:
+            files = stale(target, load(target))
+            if not files:
+                print(f"mutants: the results of {target.name}/ are of today's code")
+                continue
+            print(f"mutants: {target.name}/: {', '.join(files)}", flush=True)
+        results = measure(target, files, again=asked.again, children=asked.children)
+        if files is not None:
+            results = merged(load(target), results, files)
         save(target, results)
         print(f"mutants: {results.mutants} of {target.name}/ made, {results.noticed:.1%} noticed")
         print(f"mutants: {target.results.relative_to(REPO)} is written", flush=True)

@@ -17,7 +17,7 @@ import io
 import json
 import tokenize
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -79,13 +79,13 @@ class Results:
         return sum(each.killed + each.timeout for each in self.files) / self.mutants
 
 
-def read(target: Target, answer: Mapping[str, Any]) -> Results:
-    """What mutmut told. Raises ValueError when a mutant has not been tried."""
+def read(target: Target, answer: Mapping[str, Any], files: Collection[str] | None = None) -> Results:
+    """What mutmut told; `files`: of these. Raises ValueError when a mutant has not been tried."""
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     survivors: list[Survivor] = []
     seen: Counter[Survivor] = Counter()
     for key, each in answer.items():
-        if not key:
+        if not key or (files is not None and each["file"] not in files):
             continue
         if each["status"] in ("not checked", "check was interrupted by user"):
             raise ValueError(f"{key} has not been tried: let the run come to its end")
@@ -100,9 +100,21 @@ def read(target: Target, answer: Mapping[str, Any]) -> Results:
         files=tuple(
             File(name, digest(target, name), counts[name].total(), counts[name][KILLED], counts[name][TIMEOUT])
             for name in sorted({*counts, *_sources(target)})
+            if files is None or name in files
         ),
         survivors=tuple(sorted(survivors)),
     )
+
+
+def merged(before: Results, now: Results, files: Collection[str]) -> Results:
+    """What is known of all files: `now` of these, which may be gone, `before` of the others."""
+    kept = (each for each in before.files if each.name not in files)
+    survived = (each for each in before.survivors if each.file not in files)
+    return Results(now.tool, tuple(sorted((*kept, *now.files), key=_name)), tuple(sorted((*survived, *now.survivors))))
+
+
+def _name(file: File) -> str:
+    return file.name
 
 
 def stale(target: Target, results: Results) -> list[str]:

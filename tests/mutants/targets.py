@@ -16,13 +16,15 @@ REPO = Path(__file__).resolve().parents[2]
 @dataclass(frozen=True)
 class Target:
     """One package of tierwise. `copied` are folders of the repository by where mutmut wants them; `tests` run against
-    each mutant; `least` is the share that they must notice."""
+    each mutant; `least` is the share that they must notice; `every_word`: somebody must have looked at each
+    survivor."""
 
     name: str
     copied: Mapping[str, str]
     tests: tuple[str, ...]
     least: float
     suffix: str
+    every_word: bool = False
 
     @property
     def sources(self) -> Path:
@@ -33,6 +35,10 @@ class Target:
     def mutated(self) -> Path:
         """The same in the copy."""
         return Path("src/tierwise") / self.name
+
+    def module(self, name: str) -> str:
+        """How mutmut calls one of its files."""
+        return f"tierwise.{self.name}.{name.removesuffix('.py').replace('/', '.')}"
 
     @property
     def results(self) -> Path:
@@ -74,6 +80,7 @@ DECIDE = Target(
     ),
     least=0.98,
     suffix="",
+    every_word=True,
 )
 ROUTING = Target(
     name="routing",

@@ -15,7 +15,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 
 import requests
@@ -24,25 +25,34 @@ import yaml
 from tests.isolated import REQUIREMENTS, environment
 
 MODEL = "stub"
-START_SECONDS = 90.0
+START_SECONDS = 60.0
+LITELLM_START_SECONDS = 600.0
+"""It takes 15 s of CPU time before it listens: minutes, where the machine does something else too."""
+TOLD_SECONDS = 15.0
+LOG_TAIL_BYTES = 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A contender that answers: its address, and the processes whose CPU and memory are counted."""
+    """A contender that answers: its address, the processes whose CPU and memory are counted, and the addresses of its
+    other processes, where it has several."""
 
     url: str
     pids: tuple[int, ...]
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """One of what is compared. `start` gets the engines' URLs, a port, and an empty folder."""
+    """One of what is compared. `command` gets the engines' URLs, a port, and an empty folder."""
 
     name: str
     version: str
     command: Callable[[Sequence[str], int, Path], list[str]]
     env: dict[str, str] = field(default_factory=dict)
+    start_seconds: float = START_SECONDS
+    """How long it may take until it answers."""
+    processes: int = 1
 
 
 def free_port() -> int:
@@ -82,45 +92,38 @@ def engines(count: int, folder: Path) -> Iterator[list[Running]]:
             for port in ports
         ]
         found = [Running(f"http://127.0.0.1:{port}", (one.pid,)) for port, one in zip(ports, made, strict=True)]
-        for one in found:
-            _wait_for(one.url)
+        for one, started in zip(found, made, strict=True):
+            _wait_for("the engine", one.url, started, folder, START_SECONDS)
         yield found
 
 
 @contextmanager
 def running(contender: Contender, engine_urls: Sequence[str], folder: Path) -> Iterator[Running]:
-    """A contender that answers a chat. Raises RuntimeError when it does not within a minute and a half."""
-    folder.mkdir(parents=True, exist_ok=True)
-    port = free_port()
-    with process(contender.command(engine_urls, port, folder), folder, _here() | contender.env) as started:
-        url = f"http://127.0.0.1:{port}"
-        _wait_for(url, started)
-        yield Running(url, (started.pid, *_children(started.pid)))
+    """A contender that answers a chat. Raises RuntimeError, with the end of what it printed, when it does not."""
+    urls, pids = [], []
+    with ExitStack() as stack:
+        for number in range(contender.processes):
+            place = folder / str(number)
+            place.mkdir(parents=True, exist_ok=True)
+            port = free_port()
+            command = contender.command(engine_urls, port, place)
+            started = stack.enter_context(process(command, place, _here() | contender.env))
+            urls.append(f"http://127.0.0.1:{port}")
+            _wait_for(contender.name, urls[-1], started, place, contender.start_seconds)
+            pids += [started.pid, *_children(started.pid)]
+        yield Running(urls[0], tuple(pids), tuple(urls[1:]))
 
 
 def ours() -> Contender:
     """This router: rules and prefix-aware picking on."""
 
-    def command(urls: Sequence[str], port: int, folder: Path) -> list[str]:
-        tier = {"model": MODEL, "concurrency": 20_000, "keepAliveSeconds": 60}
-        route = {
-            "modelNames": [MODEL],
-            "tiers": [
-                {"name": "small", "servers": list(urls), "replicaHour": "2.49", **tier},
-                {"name": "large", "servers": list(urls[:1]), "prices": {"input": "1", "output": "8"}, **tier},
-            ],
-            "policy": {
-                "rules": [
-                    {"name": "tools", "match": {"tools": True}, "tier": "large"},
-                    {"name": "long", "match": {"minPromptTokens": 8000}, "tier": "large"},
-                ]
-            },
-        }
-        (folder / "route.yaml").write_text(yaml.safe_dump(route))
-        tierwise = str(Path(sys.executable).with_name("tierwise"))
-        return [tierwise, "router", "--file", "route.yaml", "--port", str(port), "--metrics-port", "0"]
+    program = Path(sys.executable).with_name("tierwise")
+    return Contender("tierwise", "this commit", lambda urls, port, folder: _tierwise(program, urls, port, folder))
 
-    return Contender("tierwise", "this commit", command)
+
+def two_of_ours() -> Contender:
+    """Two processes of this router, as a route has two: where one may not open as many files as the streams need."""
+    return replace(ours(), name="tierwise, 2 routers", processes=2)
 
 
 def vllm_router(policy: str) -> Contender:
@@ -161,11 +164,29 @@ def litellm() -> Contender:
             }
             for url in urls
         ]
-        (folder / "config.yaml").write_text(yaml.safe_dump({"model_list": models}))
+        # Without a key of its own, as all others here; it does not start otherwise.
+        general = {"dangerously_permit_weak_or_unset_master_key": True}
+        (folder / "config.yaml").write_text(yaml.safe_dump({"model_list": models, "general_settings": general}))
         return [str(python), str(python.with_name("litellm")), "--config", "config.yaml", "--port", str(port)]
 
     quiet = {"LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
-    return Contender("LiteLLM", version_of("litellm", "bench-litellm.txt"), command, quiet)
+    version = version_of("litellm", "bench-litellm.txt")
+    return Contender("LiteLLM", version, command, quiet, LITELLM_START_SECONDS)
+
+
+def floor() -> Contender:
+    """No router at all: bytes passed on by uvloop, the least that a router in Python can cost."""
+
+    def command(urls: Sequence[str], port: int, folder: Path) -> list[str]:
+        return [sys.executable, "-m", "tools.bench_router.floor", str(port), *(url.split("//")[1] for url in urls)]
+
+    return Contender("uvloop alone, bytes unread", version("uvloop"), command)
+
+
+def other_checkout(place: Path) -> Contender:
+    """This router as it is in another checkout, which has a virtual environment of its own."""
+    program = place.resolve() / ".venv/bin/tierwise"
+    return Contender("tierwise", f"of {place.name}", lambda urls, port, folder: _tierwise(program, urls, port, folder))
 
 
 def version_of(package: str, lock: str) -> str:
@@ -173,6 +194,25 @@ def version_of(package: str, lock: str) -> str:
     lines = (REQUIREMENTS / lock).read_text(encoding="utf-8").splitlines()
     names = (line.split(" ")[0].partition("==") for line in lines if "==" in line and not line.startswith(" "))
     return next(pinned for name, _, pinned in names if name.partition("[")[0] == package)
+
+
+def _tierwise(program: Path, urls: Sequence[str], port: int, folder: Path) -> list[str]:
+    tier = {"model": MODEL, "concurrency": 20_000, "keepAliveSeconds": 60}
+    route = {
+        "modelNames": [MODEL],
+        "tiers": [
+            {"name": "small", "servers": list(urls), "replicaHour": "2.49", **tier},
+            {"name": "large", "servers": list(urls[:1]), "prices": {"input": "1", "output": "8"}, **tier},
+        ],
+        "policy": {
+            "rules": [
+                {"name": "tools", "match": {"tools": True}, "tier": "large"},
+                {"name": "long", "match": {"minPromptTokens": 8000}, "tier": "large"},
+            ]
+        },
+    }
+    (folder / "route.yaml").write_text(yaml.safe_dump(route))
+    return [str(program), "router", "--file", "route.yaml", "--port", str(port), "--metrics-port", "0"]
 
 
 def _envoy_config(urls: Sequence[str], port: int) -> dict[str, object]:
@@ -227,14 +267,24 @@ def _children(pid: int) -> tuple[int, ...]:
     return tuple(map(int, text.split()))
 
 
-def _wait_for(url: str, started: subprocess.Popen[bytes] | None = None) -> None:
+def _wait_for(name: str, url: str, started: subprocess.Popen[bytes], folder: Path, seconds: float) -> None:
+    """Until it answers. What it does meanwhile is said, since some take minutes."""
     body = {"model": MODEL, "messages": [{"role": "user", "content": "hello"}]}
-    until = time.monotonic() + START_SECONDS
-    while time.monotonic() < until and (started is None or started.poll() is None):
+    began = told = time.monotonic()
+    said = "no answer"
+    while (now := time.monotonic()) < began + seconds and started.poll() is None:
+        if now - told > TOLD_SECONDS:
+            told = now
+            print(f"{name}: still starting, {now - began:.0f} s ({said})", file=sys.stderr, flush=True)
         try:
-            if requests.post(url + "/v1/chat/completions", json=body, timeout=5).ok:
+            answer = requests.post(url + "/v1/chat/completions", json=body, timeout=30)
+            if answer.ok:
                 return
-        except requests.RequestException:
-            pass
+            said = f"it answers with {answer.status_code}"
+        except requests.RequestException as error:
+            said = type(error).__name__
         time.sleep(0.2)
-    raise RuntimeError(f"{url} does not answer")
+    code = started.poll()
+    ended = f"after {time.monotonic() - began:.0f} s: {said}" if code is None else f"it ended with {code}"
+    printed = (folder / "log").read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace")
+    raise RuntimeError(f"{name} does not answer at {url} ({ended}); the end of what it printed:\n{printed}")

@@ -1,7 +1,8 @@
 """Measures one contender: latency and requests per second with wrk, many streams with a client of its own.
 
 wrk is C and takes next to nothing; CPU and memory are those of the contender's own processes, from /proc, so that the
-engines and the load do not count.
+engines and the load do not count. What an event costs is measured while all streams are open, and what a stream costs
+beside its events is a figure of its own: opening and closing it would otherwise be counted as twenty events.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ PROMPT = ("You are a helpful assistant. Answer briefly and truthfully. " * 40)[:
 _TICKS = os.sysconf("SC_CLK_TCK")
 _UNITS = {"us": 1e-3, "ms": 1.0, "s": 1000.0}
 OPENING_SECONDS = 10.0
+OPEN_SECONDS = 20.0
+"""How long each stream lasts: twice as long as it takes to open all of them."""
+LOOK_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +42,36 @@ class Requests:
 
 
 @dataclass(frozen=True, slots=True)
-class Streams:
-    """Of so many streams at once. CPU in microseconds per event, of which `user_us` outside of the kernel; gaps in
-    milliseconds, memory in KiB per stream."""
+class Load:
+    """So many streams at once, with so many events a second in all of them together."""
 
     streams: int
+    per_second: int
+
+    @property
+    def gap_seconds(self) -> float:
+        """Between two events of a stream."""
+        return self.streams / self.per_second
+
+    @property
+    def events(self) -> int:
+        """Of one stream."""
+        return max(1, round(OPEN_SECONDS / self.gap_seconds))
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """Of so many streams at once. CPU in microseconds per event while all are open (of which `user_us` outside of the
+    kernel; None where they never were all open), and per stream what it costs beside its events; gaps in milliseconds,
+    memory in KiB per stream."""
+
+    streams: int
+    per_second: int
     errors: int
     events: int
-    cpu_us: float
-    user_us: float
+    cpu_us: float | None
+    user_us: float | None
+    stream_us: float | None
     gap_p50_ms: float
     gap_p99_ms: float
     memory_kib: float
@@ -87,55 +112,85 @@ def requests(target: Running, connections: int, seconds: int, folder: Path) -> R
     )
 
 
-async def streams(target: Running, count: int, events: int, gap_ms: int) -> Streams:
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """What was used, and how many events had come."""
+
+    cpu: float
+    user: float
+    events: int
+
+    @classmethod
+    def now(cls, target: Running, clients: Sequence[_Stream]) -> _Mark:
+        return cls(cpu_seconds(target.pids), user_seconds(target.pids), sum(one.events for one in clients))
+
+
+async def streams(target: Running, load: Load) -> Streams:
     """So many streams side by side, opened evenly over some seconds."""
     loop = asyncio.get_running_loop()
-    idle = memory_kib(target.pids)
-    before, user_before = cpu_seconds(target.pids), user_seconds(target.pids)
+    count = load.streams
+    request = _request(load)
+    addresses = [url.removeprefix("http://").partition(":") for url in (target.url, *target.others)]
+    clients = [_Stream(request, loop) for _ in range(count)]
+    patience = 60 + OPENING_SECONDS + 2 * OPEN_SECONDS
+
+    async def one(number: int, client: _Stream) -> None:
+        await asyncio.sleep(OPENING_SECONDS * number / count)
+        host, _, port = addresses[number % len(addresses)]
+        try:
+            await loop.create_connection(lambda: client, host, int(port))
+            await asyncio.wait_for(client.done, patience)
+        except (OSError, TimeoutError):
+            client.failed = True
+
+    idle = peak = memory_kib(target.pids)
+    began = _Mark.now(target, clients)
+    opened = last = None
+    running = asyncio.gather(*(one(number, client) for number, client in enumerate(clients)))
+    while not running.done():
+        await asyncio.sleep(LOOK_SECONDS)
+        peak = max(peak, memory_kib(target.pids))
+        if not any(client.done.done() for client in clients) and all(client.events for client in clients):
+            last = _Mark.now(target, clients)
+            opened = opened or last
+    await running
+    await asyncio.sleep(LOOK_SECONDS)  # what closing costs
+    ended = _Mark.now(target, clients)
+    gaps = sorted(gap for client in clients for gap in client.gaps)
+    good = sum(not client.failed and client.complete for client in clients)
+    cpu_us = user_us = stream_us = None
+    if opened is not None and last is not None and last.events > opened.events:
+        cpu_us = 1e6 * (last.cpu - opened.cpu) / (last.events - opened.events)
+        user_us = 1e6 * (last.user - opened.user) / (last.events - opened.events)
+        stream_us = (1e6 * (ended.cpu - began.cpu) - cpu_us * ended.events) / count
+    return Streams(
+        count,
+        load.per_second,
+        count - good,
+        ended.events,
+        cpu_us,
+        user_us,
+        stream_us,
+        1000 * gaps[len(gaps) // 2] if gaps else 0.0,
+        1000 * gaps[len(gaps) * 99 // 100] if gaps else 0.0,
+        (peak - idle) / count,
+    )
+
+
+def _request(load: Load) -> bytes:
     body = json.dumps(
         {
             "model": MODEL,
             "messages": [{"role": "user", "content": "hello"}],
             "stream": True,
-            "chunks": events,
-            "gap_ms": gap_ms,
+            "chunks": load.events,
+            "gap_ms": 1000 * load.gap_seconds,
         }
     )
-    request = (
+    return (
         f"POST /v1/chat/completions HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n"
         f"content-length: {len(body)}\r\n\r\n{body}"
     ).encode()
-    host, _, port = target.url.removeprefix("http://").partition(":")
-    clients = [_Stream(request, loop) for _ in range(count)]
-    peak = idle
-
-    async def one(number: int, client: _Stream) -> None:
-        await asyncio.sleep(OPENING_SECONDS * number / count)
-        try:
-            await loop.create_connection(lambda: client, host, int(port))
-            await asyncio.wait_for(client.done, 60 + OPENING_SECONDS + 2 * events * gap_ms / 1000)
-        except (OSError, TimeoutError):
-            client.failed = True
-
-    running = asyncio.gather(*(one(number, client) for number, client in enumerate(clients)))
-    while not running.done():
-        await asyncio.sleep(0.5)
-        peak = max(peak, memory_kib(target.pids))
-    await running
-    used, user = cpu_seconds(target.pids) - before, user_seconds(target.pids) - user_before
-    gaps = sorted(gap for client in clients for gap in client.gaps)
-    total = sum(client.events for client in clients)
-    good = sum(not client.failed and client.complete for client in clients)
-    return Streams(
-        count,
-        count - good,
-        total,
-        1e6 * used / max(1, total),
-        1e6 * user / max(1, total),
-        1000 * gaps[len(gaps) // 2] if gaps else 0.0,
-        1000 * gaps[len(gaps) * 99 // 100] if gaps else 0.0,
-        (peak - idle) / count,
-    )
 
 
 class _Stream(asyncio.Protocol):

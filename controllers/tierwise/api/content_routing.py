@@ -45,6 +45,22 @@ class CascadePolicy(Model):
     )
 
 
+class JudgeAudit(Model):
+    """What people found of the judge, in answers that they looked at themselves (`tierwise label --audit`)."""
+
+    cel = (
+        Rule(
+            expression="self.goodJudgedGood <= self.goodAnswers && self.badJudgedBad <= self.badAnswers",
+            message="the judge cannot have been right on more answers than people looked at",
+        ),
+    )
+
+    good_answers: int = Field(ge=1, le=1_000_000, description="Answers that people called good.")
+    good_judged_good: int = Field(ge=0, le=1_000_000, description="... and the judge too.")
+    bad_answers: int = Field(ge=1, le=1_000_000, description="Answers that people called bad.")
+    bad_judged_bad: int = Field(ge=0, le=1_000_000, description="... and the judge too.")
+
+
 class RouteQuality(Model):
     """Quality that is measured while the route runs: sampled answers are asked again in the background and judged."""
 
@@ -57,6 +73,14 @@ class RouteQuality(Model):
     budget_usd_per_day: Money = Field(
         alias="budgetUSDPerDay",
         description="US dollars a day that samples and verdicts may cost in all.",
+    )
+    audit: JudgeAudit | None = Field(
+        default=None, description="Corrects the level that is shown for the judge's errors. Unset: not corrected."
+    )
+    salt_secret_name: DNSName | None = Field(
+        default=None,
+        description="Secret with the key salt (16 to 64 bytes of chance). With it the routers keep what the judge said "
+        "with hashed features, for `tierwise train`.",
     )
 
 

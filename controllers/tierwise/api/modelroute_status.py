@@ -6,7 +6,7 @@ needs to watch nothing else of the operator's, and a person can read what it act
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -56,6 +56,84 @@ class LadderTier(Model):
         description="From a replica's creation to its readiness, as measured last: what a client is told to wait that "
         "finds no replica.",
     )
+    capped: bool = Field(
+        default=False, description="Whether it has as many replicas as it can get: routers may then move the share."
+    )
+
+
+class QualityDay(Model):
+    """What judges said on one day (UTC)."""
+
+    day: str = Field(max_length=10, description="The date.")
+    good: int = Field(default=0, ge=0, description="Answers of cheaper tiers that were at least as good.")
+    bad: int = Field(default=0, ge=0, description="Answers of cheaper tiers that were not.")
+    margin_good: int = Field(default=0, ge=0, description="The same, of requests that one step less would send there.")
+    margin_bad: int = Field(default=0, ge=0, description="... and that were not.")
+    sampled: int = Field(default=0, ge=0, description="Requests that were chosen.")
+    reference: int = Field(default=0, ge=0, description="... of which the reference tier had answered so many.")
+
+
+class RouterVerdicts(Model):
+    """What one router had counted when it was read last, so that nothing is counted twice."""
+
+    router: str = Field(max_length=64, description="UID of the router's pod.")
+    counts: list[Annotated[int, Field(ge=0)]] = Field(
+        default_factory=list, max_length=16, description="Its counters, in the order of the operator's code."
+    )
+
+
+class QualityWatch(Model):
+    """What the alarm remembers."""
+
+    usual_good: int = Field(default=0, ge=0, description="Verdicts that say what is usual...")
+    usual_bad: int = Field(default=0, ge=0, description="... and were bad.")
+    run_good: int = Field(default=0, ge=0, description="Verdicts since something may have changed...")
+    run_bad: int = Field(default=0, ge=0, description="... and were bad.")
+    sum: str = Field(default="0", max_length=16, description="Sum of CUSUM.")
+    alarm: bool = Field(default=False, description="Whether answers of cheaper tiers have become worse.")
+
+
+class QualityMove(Model):
+    """A change of the share that measured quality has made."""
+
+    at: str = Field(max_length=32, description="When.")
+    points: int = Field(ge=-100, le=100, description="Percentage points.")
+    quality: str = Field(default="", max_length=32, description="The quality that said so, with its interval.")
+
+
+class QualityStatus(Model):
+    """The quality of the route as judges see it, in percent of the reference tier's."""
+
+    parity_percent: str = Field(default="", max_length=8, description="Of all requests of the last 14 days.")
+    lower_percent: str = Field(default="", max_length=8, description="It is at least so much, with 97.5 % confidence.")
+    upper_percent: str = Field(default="", max_length=8, description="It is at most so much, with 97.5 % confidence.")
+    samples: int = Field(default=0, ge=0, description="Answers of cheaper tiers that were judged for that.")
+    share_percent: int | None = Field(
+        default=None, ge=0, le=100, description="Percent of the sampled requests that the reference tier answered."
+    )
+    since: str = Field(default="", max_length=32, description="First day of these samples, or the last change.")
+    added_share_percent: int = Field(
+        default=0, ge=-100, le=100, description="Percentage points by which measured quality has changed the share."
+    )
+    again_good: int = Field(default=0, ge=0, description="Second answers of the reference tier that were as good.")
+    again_bad: int = Field(default=0, ge=0, description="... and that were not.")
+    watch: QualityWatch = Field(default_factory=QualityWatch, description="What the alarm remembers.")
+    days: list[QualityDay] = Field(default_factory=list, max_length=15, description="The last days, oldest first.")
+    moves: list[QualityMove] = Field(default_factory=list, max_length=8, description="The last changes of the share.")
+    routers: list[RouterVerdicts] = Field(
+        default_factory=list, max_length=MOST_LEASES, description="What each router had counted."
+    )
+
+
+class PressureStatus(Model):
+    """How far a full reference tier has moved the share, and what that costs."""
+
+    wanted_percent: int = Field(ge=0, le=100, description="The share that quality asks for.")
+    applied_percent: int = Field(ge=0, le=100, description="The share that the reference tier gets.")
+    quality_cost_points: str = Field(
+        default="", max_length=8, description="Points of predicted quality that the difference costs."
+    )
+    limited: str = Field(default="", max_length=64, description="What keeps the reference tier from growing.")
 
 
 class RouterLease(Model):
@@ -168,6 +246,21 @@ class ModelRouteStatus(Model):
     )
     ttft_p95_seconds: str = Field(
         default="", max_length=16, description="95 of 100 first tokens of the last 5 minutes came within so long."
+    )
+    quality_percent: str = Field(
+        default="",
+        max_length=32,
+        description="Quality in percent of the reference tier's, with its interval, e.g. 96.1 (93.8-97.9).",
+    )
+    pressed: str = Field(
+        default="",
+        max_length=48,
+        description="While the reference tier is full: its share, what quality asks for, and the points of quality "
+        "that the difference costs, e.g. 21/40 -2.1.",
+    )
+    quality: QualityStatus | None = Field(default=None, description="Quality as judges see it; absent without samples.")
+    pressure: PressureStatus | None = Field(
+        default=None, description="How far the share is moved; absent while the reference tier has room."
     )
     budget: BudgetStatus | None = Field(
         default=None, description="What is spent of the budget, and the leases that routers spend from."

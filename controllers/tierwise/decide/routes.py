@@ -19,7 +19,9 @@ from tierwise.api.modelroute import RouteTierRef
 from tierwise.api.modelroute_status import LadderProvider, LadderTier
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.api.serving import Batching
+from tierwise.decide.capped_tiers import why_capped
 from tierwise.decide.from_zero import sleeps
+from tierwise.decide.measured_route import with_quality
 from tierwise.decide.route_money import with_leases
 from tierwise.engines import ALIAS, KEEP_ALIVE_SECONDS
 from tierwise.kube.objects import PREDICTOR_SUFFIX
@@ -47,7 +49,7 @@ def plan_routes(snapshot: Snapshot) -> tuple[RoutePlan, ...]:
 
 def _isolated(view: RouteView, tiers: Mapping[TierKey, TierView], claims: Claims, at: float) -> RoutePlan:
     try:
-        return with_leases(_plan(view, tiers, claims), view, at)
+        return with_quality(with_leases(_plan(view, tiers, claims), view, at), view, tiers, at)
     except Exception:
         return RoutePlan(view.route.key, tuple(view.route.status.ladder), failure=traceback.format_exc())
 
@@ -125,12 +127,14 @@ def _ladder_tier(ref: RouteTierRef, view: TierView | None, before: LadderTier | 
             keep_alive_seconds=PROVIDER_KEEP_ALIVE_SECONDS,
             prices=spec.external.prices,
             service_tier_prices=spec.external.service_tier_prices,
+            capped=True,
         )
     made = _served(ref, view.workloads[0].name, spec, spec.batching)
     return made.model_copy(
         update={
             "context_length": _context_length(view, spec, made, before),
             "startup_seconds": _startup_seconds(view, spec, made, before),
+            "capped": bool(why_capped(view)),
         }
     )
 

@@ -33,7 +33,7 @@ ROUTER_CHILDREN = {
 RENDERED = "tierwise.io/rendered"
 # Where a router finds the keys of providers, the hashes of client keys and the weights of a classifier.
 ROUTER_SECRETS = "/etc/tierwise"
-PROVIDERS, CLIENTS, TLS = "providers", "clients", "tls"
+PROVIDERS, CLIENTS, TLS, SALT = "providers", "clients", "tls", "salt"
 CLASSIFIER, CLASSIFIER_KEY = "classifier", "classifier.bin"  # the folder, and the entry of the ConfigMap
 TLS_CERTIFICATE, TLS_KEY = "tls.crt", "tls.key"  # the entries of a Secret of type kubernetes.io/tls
 

@@ -15,7 +15,8 @@ from tierwise.types import ClassifierReport, ClassifierStanding
 
 CONTENT = "content"
 STANDING, LABELS = "standing", "labels"
-NEEDED, APPLIED, EXPECTED, LOWER = "needed", "applied", "expected", "lower"
+NEEDED, WANTED, APPLIED = "needed", "wanted", "applied"
+EXPECTED, LOWER, UNPRESSED = "expected", "lower", "unpressed"
 _BY_ROUTE = f"namespace, {ROUTE_LABEL}"
 
 Reports = dict[tuple[str, str], ClassifierReport]
@@ -35,9 +36,11 @@ def content_query(own: Callable[..., str], more: str) -> str:
             part(STANDING, f"count by ({_BY_ROUTE}, state, reason, hash) ({own('classifier', more)})"),
             part(LABELS, f"max by ({_BY_ROUTE}) ({own('classifier_labels', more)})"),
             mean(NEEDED, "reference_share_percent"),
+            mean(WANTED, "reference_share_percent"),
             mean(APPLIED, "reference_share_percent"),
             mean(EXPECTED, "predicted_quality_percent"),
             mean(LOWER, "predicted_quality_percent"),
+            mean(UNPRESSED, "predicted_quality_percent"),
         )
     )
 
@@ -67,4 +70,6 @@ def _report(standings: list[ClassifierStanding], numbers: dict[str, float]) -> C
         applied_share=numbers.get(APPLIED),
         expected_quality=numbers.get(EXPECTED),
         lower_quality=numbers.get(LOWER),
+        wanted_share=numbers.get(WANTED),
+        unpressed_quality=numbers.get(UNPRESSED),
     )

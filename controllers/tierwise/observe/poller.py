@@ -22,6 +22,7 @@ from tierwise.observe.queries import CAPACITY_LABEL, SERIES, TIER_LABEL, Query
 from tierwise.observe.route_queries import ROUTE_QUERIES, TRAFFIC, WALLETS, traffic_of, wallets_of
 from tierwise.observe.route_readings import RouteReadings
 from tierwise.observe.signals import PodKey, PodReadings, Samples
+from tierwise.observe.verdict_queries import VERDICTS, verdicts_of
 from tierwise.observe.work_queries import WORK, WORK_ROUNDS, work_of
 from tierwise.ports import Clock, Metrics, Series
 from tierwise.runtime.turns import at_once, emptied, in_turns, let_go
@@ -153,6 +154,9 @@ class Poller:
             return ""
         if query.name == TRAFFIC:
             self._routes = replace(self._routes, traffic=traffic_of(answer), traffic_at=started)
+            return ""
+        if query.name == VERDICTS:
+            self._routes = replace(self._routes, verdicts=verdicts_of(answer), verdicts_at=started)
             return ""
         if query.name == CONTENT:
             self._routes = replace(self._routes, content=content_of(answer), content_at=started)

@@ -1,8 +1,9 @@
 """Defines the Prometheus queries about routes, and reads their answers.
 
-Four queries, whatever the number of routes: what each router says of its money, the traffic of each route over all its
-routers, what they say of choosing by content (`content_queries`), and what they have answered (`work_queries`). The
-rules are those of `queries`: an absent series stays absent, and only what was scraped from a router itself counts.
+Five queries, whatever the number of routes: what each router says of its money, the traffic of each route over all its
+routers, what they say of choosing by content (`content_queries`) and of verdicts (`verdict_queries`), and what they
+have answered (`work_queries`). The rules are those of `queries`: an absent series stays absent, and only what was
+scraped from a router itself counts.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from decimal import Decimal
 from tierwise.observe.content_queries import CONTENT, content_query
 from tierwise.observe.queries import RATIO_WINDOW, ROUTE_LABEL, SERIES, Query, quote
 from tierwise.observe.route_readings import RouteReadings, RouterKey
+from tierwise.observe.verdict_queries import VERDICTS, verdict_query
 from tierwise.observe.work_queries import WORK, WORK_ROUNDS, work_query
 from tierwise.ports import Series
-from tierwise.types import RouteKey, RouteSignals, RouteWork, WalletReport
+from tierwise.types import RouteKey, RouteSignals, RouteWork, VerdictCounts, WalletReport
 
 WALLETS, TRAFFIC = "wallets", "traffic"
-ROUTE_QUERIES = frozenset({WALLETS, TRAFFIC, CONTENT, WORK})
+ROUTE_QUERIES = frozenset({WALLETS, TRAFFIC, CONTENT, WORK, VERDICTS})
 SPENT, RESERVED, LARGEST, PERIOD, AGE = "spent", "reserved", "largest", "period", "age"
 REQUESTS, BY_TIER, COST, WAITING, TTFT = "requests", "by_tier", "cost", "waiting", "ttft"
 SPILL_COST, SPILL_WINDOW = "spill_cost", "1h"
@@ -33,10 +35,15 @@ _PREFIX = "tierwise_router_"
 
 
 def route_queries(matchers: Mapping[str, str] | None = None) -> tuple[Query, ...]:
-    """The four queries. `matchers` as in `queries`."""
+    """The five queries. `matchers` as in `queries`."""
     more = "".join(f", {label}={quote(value)}" for label, value in sorted((matchers or {}).items()))
-    content = Query(CONTENT, content_query(_own, more))
-    return Query(WALLETS, _wallets(more)), Query(TRAFFIC, _traffic(more)), content, work_query(matchers)
+    return (
+        Query(WALLETS, _wallets(more)),
+        Query(TRAFFIC, _traffic(more)),
+        Query(CONTENT, content_query(_own, more)),
+        work_query(matchers),
+        Query(VERDICTS, verdict_query(_own, more)),
+    )
 
 
 def _own(metric: str, more: str, labels: str = "", window: str = "", function: str = "") -> str:
@@ -132,9 +139,8 @@ def route_signals(
         if said is not None and now - said.at <= stale_after:
             wallets[pod] = said
     fresh = now - readings.traffic_at <= stale_after
+    content = readings.content if now - readings.content_at <= stale_after else {}
     found = readings.traffic.get((key.namespace, key.name), {}) if fresh else {}
-    said_at = now - readings.content_at
-    content = readings.content.get((key.namespace, key.name)) if said_at <= stale_after else None
     share = {tier: value for (series, tier), value in found.items() if series == BY_TIER and tier}
     # A counter is made with the first request that it counts: without it, and with others, there was none.
     none = 0.0 if (REQUESTS, "") in found else None
@@ -149,9 +155,15 @@ def route_signals(
         spill_cost=found.get((SPILL_COST, "")),
         wallets=wallets,
         heard=None if readings.traffic_at == -math.inf else fresh,
-        classifier=content,
+        verdicts=_verdicts(readings, key, pods) if now - readings.verdicts_at <= stale_after else {},
+        classifier=content.get((key.namespace, key.name)),
         work=_recent_work(readings, key, now, stale_after),
     )
+
+
+def _verdicts(readings: RouteReadings, key: RouteKey, pods: Collection[str]) -> dict[str, VerdictCounts]:
+    found = {pod: readings.verdicts.get(RouterKey(key.namespace, key.name, pod)) for pod in pods}
+    return {pod: counts for pod, counts in found.items() if counts is not None}
 
 
 def _recent_work(readings: RouteReadings, key: RouteKey, now: float, stale_after: float) -> RouteWork | None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from tierwise.types import ClassifierReport, RouteWork, WalletReport
+from tierwise.types import ClassifierReport, RouteWork, VerdictCounts, WalletReport
 
 
 class RouterKey(NamedTuple):
@@ -24,14 +24,16 @@ class RouterKey(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class RouteReadings:
     """The last answers: what each router says of its money, the traffic of each route by kind of series (and tier),
-    what its routers say of its classifier, what each has answered, and when the latter three were asked, in seconds
-    since the epoch on this machine's clock."""
+    what its routers say of its classifier, what each has counted of verdicts and has answered, and when the latter four
+    were asked, in seconds since the epoch on this machine's clock."""
 
     wallets: Mapping[RouterKey, WalletReport] = field(default_factory=dict)
     traffic: Mapping[tuple[str, str], Mapping[tuple[str, str], float]] = field(default_factory=dict)
     traffic_at: float = -math.inf
     content: Mapping[tuple[str, str], ClassifierReport] = field(default_factory=dict)
     content_at: float = -math.inf
+    verdicts: Mapping[RouterKey, VerdictCounts] = field(default_factory=dict)
+    verdicts_at: float = -math.inf
     work: Mapping[tuple[str, str], RouteWork] = field(default_factory=dict)
     work_at: float = -math.inf
 
@@ -46,5 +48,6 @@ class RouteReadings:
             wallets=wallets,
             traffic_at=self.traffic_at + seconds,
             content_at=self.content_at + seconds,
+            verdicts_at=self.verdicts_at + seconds,
             work_at=self.work_at + seconds,
         )

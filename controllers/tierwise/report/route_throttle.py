@@ -6,7 +6,7 @@ they and people wait for, and are written at once; what only follows the load wa
 
 from __future__ import annotations
 
-from tierwise.api.modelroute_status import BudgetStatus, ModelRouteStatus
+from tierwise.api.modelroute_status import BudgetStatus, ModelRouteStatus, QualityStatus, QualityWatch
 from tierwise.report.throttle import QUIET_SECONDS
 
 _VOLATILE = (
@@ -21,6 +21,9 @@ _VOLATILE = (
     "spilled",
     "fallbacks",
     "ttft_p95_seconds",
+    "quality_percent",
+    "pressed",
+    "pressure",
 )
 
 _FOLLOWS_LOAD = {"share_percent": None, "quality_percent": "", "quality_lower_percent": ""}
@@ -41,7 +44,21 @@ def _important(status: ModelRouteStatus) -> ModelRouteStatus:
     budget = None if status.budget is None else _leases(status.budget)
     classifier = None if status.classifier is None else status.classifier.model_copy(update=_FOLLOWS_LOAD)
     volatile = {name: getattr(blank, name) for name in _VOLATILE}
-    return status.model_copy(update={**volatile, "budget": budget, "classifier": classifier})
+    acted_on = {"budget": budget, "classifier": classifier, "quality": _quality(status)}
+    return status.model_copy(update={**volatile, **acted_on})
+
+
+def _quality(status: ModelRouteStatus) -> QualityStatus | None:
+    """Only what routers act on, or people wait for: verdicts come all the time."""
+    found = status.quality
+    if found is None:
+        return None
+    return QualityStatus(
+        added_share_percent=found.added_share_percent,
+        moves=found.moves,
+        since=found.since,
+        watch=QualityWatch(alarm=found.watch.alarm),
+    )
 
 
 def _leases(budget: BudgetStatus) -> BudgetStatus:

@@ -18,6 +18,7 @@ from tierwise.report.classifier_condition import classifier_condition, classifie
 from tierwise.report.conditions import ConditionUpdate, condition_update, find, merge
 from tierwise.report.events import APPLY, OBSERVE, record
 from tierwise.report.messages import message_for
+from tierwise.report.quality_condition import moves, pressure_shown, quality_condition, quality_shown
 from tierwise.report.route_columns import budget_spent, columns
 from tierwise.report.route_metrics_condition import metrics_available, stops_spending
 from tierwise.report.router_pods import router_problem
@@ -64,19 +65,26 @@ def report_route(view: RouteView, plan: RoutePlan, outcome: RouteOutcome, now: f
         reason=reason,
         ladder=list(plan.ladder),
         budget=plan.budget,
+        quality=plan.quality,
+        pressure=plan.pressure,
+        quality_percent=quality_shown(plan),
+        pressed=pressure_shown(plan),
         classifier=classifier_status(view),
         **columns(view, plan),
         conditions=merge(_still_ours(route.status.conditions, updates), updates, route.generation, now),
     )
-    return RouteReport(route.key, route.uid, status, (*_written(view, outcome), *_turned(view, status.conditions)))
+    events = (*_written(view, outcome), *_turned(view, status.conditions), *moves(view, plan))
+    return RouteReport(route.key, route.uid, status, events)
 
 
 def evaluate_route(view: RouteView, plan: RoutePlan, outcome: RouteOutcome, now: float) -> tuple[ConditionUpdate, ...]:
-    """The verdicts on a route, in the order in which a person should read them; that on its classifier only where the
-    policy has one. `now`: seconds since 1970."""
+    """The verdicts on a route, in the order in which a person should read them; those on its classifier and its
+    quality only where it has them. `now`: seconds since 1970."""
     classifier = classifier_condition(view)
     verdicts = (_accepted(view, plan), _provisioned(view, plan, outcome, now), metrics_available(view, now))
-    return (*verdicts, *(() if classifier is None else (classifier,)), _ready(view, plan))
+    quality = quality_condition(view, plan)
+    others = (each for each in (classifier, quality) if each is not None)
+    return (*verdicts, *others, _ready(view, plan))
 
 
 def route_state(view: RouteView, verdicts: Mapping[str, ConditionUpdate]) -> tuple[str, str]:
@@ -101,6 +109,9 @@ def route_state(view: RouteView, verdicts: Mapping[str, ConditionUpdate]) -> tup
     classifier = verdicts.get(reasons.CLASSIFIER_READY)
     if classifier is not None and (classifier.status == "False" or classifier.reason == reasons.TRAFFIC_SHIFTED):
         return "Degraded", classifier.reason
+    quality = verdicts.get(reasons.QUALITY_KEPT)
+    if quality is not None and quality.status == "False":
+        return "Degraded", quality.reason
     return "Ready", ready.reason
 
 

@@ -41,14 +41,14 @@ class Usage:
 
 def read_usage(usage: object, service_tier: object = "") -> Usage | None:
     """The usage object of an OpenAI answer (chat, completions, embeddings or responses); None where it has no form."""
-    if not isinstance(usage, Mapping):
+    if not isinstance(usage, dict | Mapping):  # a dict is found at once, an abstract class is asked slowly
         return None
     prompt = _count(usage, "prompt_tokens", "input_tokens")
     if prompt is None:
         return None
     details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
     cached = written = 0
-    if isinstance(details, Mapping):
+    if isinstance(details, dict | Mapping):
         cached = min(prompt, _count(details, "cached_tokens") or 0)
         written = min(prompt - cached, _count(details, "cache_write_tokens") or 0)
     return Usage(

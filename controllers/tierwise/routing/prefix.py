@@ -63,6 +63,8 @@ class PrefixIndex:
 
     def common(self, blocks: tuple[int, ...], forks: int) -> int:
         """How many blocks from the beginning are everybody's: at least so many prompts went on otherwise after them."""
+        if not self._forks:
+            return 0
         for depth in range(len(blocks), 0, -1):
             if self._forks.get(blocks[depth - 1], 0) >= forks:
                 return depth
@@ -118,8 +120,10 @@ class PrefixIndex:
     @staticmethod
     def _shorten(known: dict[int, None] | dict[int, int], capacity: int) -> None:
         # All at once: a dict that was shortened at its beginning is walked from there, gaps included.
-        for block in list(islice(known, max(0, len(known) - capacity))):
-            del known[block]
+        surplus = len(known) - capacity
+        if surplus > 0:
+            for block in list(islice(known, surplus)):
+                del known[block]
 
 
 def home(key: int, replicas: Iterable[str]) -> str:

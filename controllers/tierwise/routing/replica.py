@@ -172,9 +172,9 @@ class Pick:
 def limit(replica: Replica, concurrency: int, slow_above: float, now: float) -> int:
     """How many requests at a time a replica is given: fewer at first, and while it is slower than others."""
     age = now - replica.since
-    allowed = (
-        concurrency if age >= SLOW_START_SECONDS else max(1, int(concurrency * max(0.0, age) / SLOW_START_SECONDS))
-    )
+    allowed = concurrency
+    if age < SLOW_START_SECONDS:
+        allowed = max(1, int(concurrency * max(0.0, age) / SLOW_START_SECONDS))
     if replica.first_token_samples >= SLOW_SAMPLES and replica.first_token_average > slow_above:
         return max(1, allowed // SLOW_SHARE)
     return allowed

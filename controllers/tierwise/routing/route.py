@@ -83,6 +83,8 @@ class RouteTier:
     """How long a replica takes to start, where that was measured."""
     routers: int = 1
     """How many routers share its requests without talking to each other."""
+    capped: bool = True
+    """Whether it has as many replicas as it can get."""
 
     @property
     def external(self) -> bool:
@@ -217,6 +219,24 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
+class Sampling:
+    """How much of the traffic is compared with the reference tier in the background: `percent` of the requests, judged
+    by the tier `judge`, for at most `dollars_per_day` of this router."""
+
+    percent: int
+    judge: str
+    dollars_per_day: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class PressureLimits:
+    """Between which percents the share of the reference tier may be moved."""
+
+    least: int = 0
+    most: int = 100
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """One endpoint over `tiers`, cheapest first. `default_tier` answers what no rule sends elsewhere."""
 
@@ -233,6 +253,17 @@ class Route:
     clients: Clients = Clients()
     content: Content = Content()
     cascade: Cascade | None = None
+    sampling: Sampling | None = None
+    pressure: PressureLimits | None = None
+    added_share: int = 0
+    """Percentage points by which measured quality has changed the share of the reference tier."""
+
+    @property
+    def reference(self) -> RouteTier:
+        """The tier that quality is measured against: the one that the route names, else the last with use Always."""
+        named = self.tier(self.content.reference_tier)
+        always = [tier for tier in self.tiers if tier.use is Use.ALWAYS]
+        return named or (always or list(self.tiers))[-1]
 
     def tier(self, name: str) -> RouteTier | None:
         """The tier of that name."""

@@ -112,8 +112,10 @@ def _bound(route: Route, facts: RequestFacts, content: ContentChoice, otherwise:
 def rule_of(route: Route, facts: RequestFacts) -> tuple[Rule, RouteTier] | None:
     """The first rule that matches and whose tier takes requests, and that tier."""
     for rule in route.rules:
+        if not matches(rule, facts):
+            continue
         tier = route.tier(rule.tier)
-        if tier is not None and tier.use is Use.ALWAYS and matches(rule, facts):
+        if tier is not None and tier.use is Use.ALWAYS:
             return rule, tier
     return None
 

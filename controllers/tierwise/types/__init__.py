@@ -20,6 +20,7 @@ from tierwise.types.route import (
 )
 from tierwise.types.route_content import ClassifierReport, ClassifierStanding
 from tierwise.types.route_signals import RouteSignals, WalletReport
+from tierwise.types.route_verdicts import COUNTS, VerdictCounts
 from tierwise.types.route_work import Answered, PairSums, RouteWork, Tokens
 from tierwise.types.snapshot import (
     MISSING,
@@ -46,6 +47,7 @@ from tierwise.types.snapshot import (
 from tierwise.types.state import Peak, TierState
 
 __all__ = [
+    "COUNTS",
     "GPU",
     "MISSING",
     "NO_ROUTERS",
@@ -96,6 +98,7 @@ __all__ = [
     "TierState",
     "TierView",
     "Tokens",
+    "VerdictCounts",
     "WalletReport",
     "Workload",
     "WorkloadKey",

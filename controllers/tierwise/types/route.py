@@ -10,7 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tierwise.api.modelroute import ModelRouteSpec
-from tierwise.api.modelroute_status import BudgetStatus, LadderTier, ModelRouteStatus
+from tierwise.api.modelroute_status import (
+    BudgetStatus,
+    LadderTier,
+    ModelRouteStatus,
+    PressureStatus,
+    QualityStatus,
+)
 from tierwise.types.outcome import ActionError
 from tierwise.types.route_signals import RouteSignals
 from tierwise.types.snapshot import PodFacts, TierKey
@@ -79,7 +85,8 @@ class RoutePlan:
     `serve`: its children shall exist as rendered; otherwise they are left as they are. `invalid` (a reason and a
     message) says why the spec is not accepted. `ready` are the names of the tiers that answer, `asleep` of those that
     are at zero until somebody wants them. `failure`: the traceback of a defect that this route met; it then keeps what
-    it has, and nothing is told of it. `budget` is what is spent and leased; None without a budget."""
+    it has, and nothing is told of it. `budget` is what is spent and leased; None without a budget. `quality` is what
+    judges say, None where it is not measured; `pressure` how far the share is moved, None where it is not."""
 
     key: RouteKey
     ladder: tuple[LadderTier, ...]
@@ -89,6 +96,8 @@ class RoutePlan:
     asleep: tuple[str, ...] = ()
     failure: str = ""
     budget: BudgetStatus | None = None
+    quality: QualityStatus | None = None
+    pressure: PressureStatus | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,3 +27,6 @@ class ClassifierReport:
     applied_share: float | None = None
     expected_quality: float | None = None
     lower_quality: float | None = None
+    wanted_share: float | None = None
+    unpressed_quality: float | None = None
+    """What would be expected at the share that quality asks for."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from tierwise.types.route_content import ClassifierReport
+from tierwise.types.route_verdicts import VerdictCounts
 from tierwise.types.route_work import RouteWork
 
 
@@ -47,4 +48,6 @@ class RouteSignals:
     heard: bool | None = None
     spill_cost: float | None = None
     classifier: ClassifierReport | None = None
+    verdicts: Mapping[str, VerdictCounts] = field(default_factory=dict)
+    """By the name of a router's pod."""
     work: RouteWork | None = None

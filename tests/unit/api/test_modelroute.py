@@ -41,8 +41,10 @@ def test_columns_are_those_that_have_something_to_show_and_point_at_their_type()
     nodes = dict(walk(ROOT))
     columns = VERSION["additionalPrinterColumns"]
     assert [(column["name"].upper(), column.get("priority", 0)) for column in columns] == [
-        ("URL", 0), ("TIERS", 0), ("REQ/S", 0), ("SHARE", 0), ("SAVED", 0), ("$/H", 0), ("SPENT", 0), ("STATUS", 0),
+        ("URL", 0), ("TIERS", 0), ("REQ/S", 0), ("SHARE", 0), ("SAVED", 0), ("QUALITY", 0), ("$/H", 0), ("SPENT", 0),
+        ("STATUS", 0),
         ("MODEL NAMES", 1), ("WAITING", 1), ("SPILLED", 1), ("FALLBACKS", 1), ("P95 TTFT", 1), ("SAVED AT LEAST", 1),
+        ("PRESSED", 1),
         ("ROUTERS", 1),
         ("REASON", 1), ("AGE", 0),
     ]  # fmt: skip
@@ -65,7 +67,7 @@ def test_rules_name_a_field_that_exists_and_have_messages_of_their_own() -> None
             schema = node
             for part in filter(None, rule.get("fieldPath", "").split(".")):
                 schema = schema["properties"][part]
-    assert len(messages) == len(set(messages)) == 16
+    assert len(messages) == len(set(messages)) == 17
 
 
 def test_a_spec_needs_nothing_but_a_tier() -> None:

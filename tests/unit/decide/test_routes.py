@@ -49,6 +49,7 @@ def test_a_served_tier_is_reached_at_its_service_by_the_alias_of_every_engine() 
             context_length=8192,
             keep_alive_seconds=60,
             replica_hour="4.98",
+            capped=True,  # by default maxReplicas is 1
         ),
     )
     assert (plan.serve, plan.invalid, plan.ready) == (True, None, ("small",))

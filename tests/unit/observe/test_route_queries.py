@@ -14,6 +14,7 @@ from tierwise.observe.poller import PollConfig, Poller
 from tierwise.observe.queries import Query
 from tierwise.observe.route_queries import TRAFFIC, WALLETS, route_queries, route_signals, traffic_of, wallets_of
 from tierwise.observe.route_readings import RouteReadings, RouterKey
+from tierwise.observe.verdict_queries import VERDICTS
 from tierwise.observe.work_queries import WORK
 from tierwise.ports import Series
 from tierwise.types import ClassifierReport, ClassifierStanding, RouteKey, RouteSignals, WalletReport
@@ -117,9 +118,9 @@ def test_what_routers_say_of_a_classifier_is_read_most_routers_first() -> None:
     assert content_of([one for one in content() if one.labels["series"] != "standing"]) == {}
 
 
-def test_there_are_four_queries_and_further_labels_go_into_every_selector() -> None:
+def test_there_are_five_queries_and_further_labels_go_into_every_selector() -> None:
     plain, more = route_queries(), route_queries({"cluster": 'a"b'})
-    assert [query.name for query in plain] == [WALLETS, TRAFFIC, CONTENT, WORK]
+    assert [query.name for query in plain] == [WALLETS, TRAFFIC, CONTENT, WORK, VERDICTS]
     for one, other in zip(plain, more, strict=True):
         assert other.promql.count(r'cluster="a\"b"') == one.promql.count('tierwise_io_route!=""')
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.mutants.page import complaints, words
-from tests.mutants.results import Results, Survivor, code, load, read, stale
+from tests.mutants.results import Results, Survivor, code, load, merged, read, stale
 from tests.mutants.targets import DECIDE, REPO, TARGETS, Target
 
 
@@ -75,6 +75,25 @@ def test_results_of_other_code_than_todays_are_complained_about() -> None:
     gone = (*fresh.files, replace(fresh.files[0], name="gone.py"))
     assert stale(DECIDE, replace(fresh, files=gone)) == ["gone.py"]
     assert "gone.py" in complaints(DECIDE, replace(fresh, files=gone), {})[0]
+
+
+def test_a_run_of_some_files_leaves_what_is_known_of_the_others() -> None:
+    known = load(DECIDE)
+    answer = {
+        "": "mutmut 4",
+        "tierwise.decide.stabilization.x_floor__mutmut_1": _answer("survived", DIFF),
+        "tierwise.decide.plan.x_plan__mutmut_1": {"file": "plan.py", "status": "not checked", "diff": ""},
+    }
+    now = read(DECIDE, answer, ["stabilization.py"])
+    assert [(each.name, each.mutants) for each in now.files] == [("stabilization.py", 1)]
+    both = merged(known, now, ["stabilization.py"])
+    assert [each for each in both.files if each.name != "stabilization.py"] == [
+        each for each in known.files if each.name != "stabilization.py"
+    ]
+    assert [each.key for each in both.survivors if each.file == "stabilization.py"] == [
+        "stabilization.py floor: return 1 -> return 2"
+    ]
+    assert [each.name for each in merged(known, now, ["stabilization.py", "plan.py"]).files].count("plan.py") == 0
 
 
 SOURCE = '''"""A module."""

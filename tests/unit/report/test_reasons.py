@@ -22,6 +22,7 @@ from tests.unit.report import (
     test_classifier_condition,
     test_metrics_condition,
     test_provisioned_condition,
+    test_quality_condition,
     test_ready_condition,
     test_routes,
     test_scaling_conditions,
@@ -30,6 +31,7 @@ from tests.unit.report.cases import NOW, case, spec
 from tierwise import reasons
 from tierwise.decide.routes import plan_routes
 from tierwise.reasons import CONDITION_TYPES, ROUTE_CONDITION_TYPES, table
+from tierwise.report.quality_condition import quality_condition
 from tierwise.report.report_context import ReportContext
 from tierwise.report.routes import evaluate_route
 from tierwise.report.status import evaluate_conditions
@@ -112,6 +114,9 @@ def said_of_routes() -> set[tuple[str, str]]:
     for view, plan in zip(TAKEN.routes, plan_routes(TAKEN), strict=True):
         verdicts = evaluate_route(view, plan, RouteOutcome(plan.key), NOW)
         found |= {(verdict.type, verdict.reason) for verdict in verdicts}
+    for changes, _, _ in test_quality_condition.CASES:
+        verdict = quality_condition(test_quality_condition.VIEW, test_quality_condition.changed(changes))
+        found |= {(verdict.type, verdict.reason)} if verdict is not None else set()
     return found
 
 

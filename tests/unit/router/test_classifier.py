@@ -166,7 +166,11 @@ async def test_a_file_that_comes_later_is_served_and_the_metrics_say_which(tmp_p
             'part="wanted"} 50.0',
             'part="applied"} 50.0',
         ]
-        assert place.series("predicted_quality_percent{") == ['part="expected"} 95.0', 'part="lower"} 93.0']
+        assert place.series("predicted_quality_percent{") == [
+            'part="expected"} 95.0',
+            'part="lower"} 93.0',
+            'part="unpressed"} 95.0',
+        ]
 
 
 async def test_measured_quality_and_pressure_steer_the_share_and_the_threshold_follows(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ from tierwise.kube.objects import (
     ROUTER_CHILDREN,
     ROUTER_SECRETS,
     ROUTER_SUFFIX,
+    SALT,
     SERVICE_ACCOUNTS,
     SERVICES,
     TLS,
@@ -201,6 +202,7 @@ def _container(
             f"--secrets={ROUTER_SECRETS}",
             "--router-id=$(POD_UID)",
             "--spending-file=/tmp/spending.json",
+            *_kept_verdicts(spec),
             f"--body-memory-mib={pod.body_memory_mib}",
             "--log-format=json",
         ],
@@ -228,6 +230,12 @@ def _container(
     }
 
 
+def _kept_verdicts(spec: ModelRouteSpec) -> list[str]:
+    if spec.quality is None or spec.quality.salt_secret_name is None:
+        return []
+    return ["--verdicts-file=/tmp/verdicts.jsonl", f"--salt-file={ROUTER_SECRETS}/{SALT}/{SALT}"]
+
+
 def _mounted(spec: ModelRouteSpec, ladder: Sequence[LadderTier]) -> list[tuple[Manifest, str]]:
     """The volumes of Secrets and of a classifier, each with where it is mounted: of a provider's Secret only the key
     that is needed."""
@@ -250,6 +258,9 @@ def _mounted(spec: ModelRouteSpec, ladder: Sequence[LadderTier]) -> list[tuple[M
         found.append(
             ({"name": TLS, "secret": {"items": items, "secretName": spec.tls.secret_name}}, f"{ROUTER_SECRETS}/{TLS}")
         )
+    if spec.quality is not None and spec.quality.salt_secret_name is not None:
+        salt = {"items": [{"key": SALT, "path": SALT}], "secretName": spec.quality.salt_secret_name}
+        found.append(({"name": SALT, "secret": salt}, f"{ROUTER_SECRETS}/{SALT}"))
     if spec.policy.classifier is not None:
         weights = {
             "items": [{"key": CLASSIFIER_KEY, "path": CLASSIFIER_KEY}],

@@ -1,0 +1,153 @@
+"""Asks a tier in the background: with capacity that nobody else needs, and for money that is set aside for it.
+
+A question of ours waits as long as a client could notice it: while anybody waits at the tier, or it is 70 % full. It is
+a batch request there, so that it gets a quarter of a replica at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tierwise.routing.cost import NOTHING, Usage, cost, estimate, read_usage
+from tierwise.routing.route import Budget, Overflow, Priority, Sampling
+from tierwise_router.headers import request_bytes
+from tierwise_router.page import fetch
+from tierwise_router.purse import Hold, Purse
+from tierwise_router.request_body import Shape, shape
+from tierwise_router.router_state import RouterState
+from tierwise_router.sampler import CHAT
+from tierwise_router.tier import Slot, Tier, Wish
+from tierwise_router.upstream import UpstreamError
+
+FREE = 0.7
+LEAST = Decimal("0.00001")
+"""Set aside for a question whose cost nobody knows before: a budget that is spent stops those as well."""
+ANSWER_SECONDS = 300.0
+MOST_BYTES = 1 << 20
+
+
+class NotNow(Exception):
+    """The tier is busy, or the day's money is spent: ask again later."""
+
+
+class NoAnswer(Exception):
+    """The tier has not answered, or nothing that can be compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a tier has said, with its output tokens."""
+
+    text: str
+    output_tokens: int
+    finish_reason: str = ""
+
+
+class Background:
+    """Of one router. `path`: where the spending of the day is kept; None forgets it with the process."""
+
+    def __init__(self, state: RouterState, path: Path | None = None) -> None:
+        self._state = state
+        self._path = path
+        self._purse: Purse | None = None
+        self._amount = NOTHING
+
+    def free(self, tier: Tier) -> bool:
+        """Whether nobody would wait for a question of ours."""
+        now = self._state.monotonic()
+        return tier.ready and not tier.waiting and not tier.resting(now) and tier.fullness() < FREE
+
+    async def ask(self, tier: Tier, values: dict[str, Any], purpose: str) -> Answer:
+        """The answer of a tier to a body of chat completions. Raises NotNow and NoAnswer."""
+        if not self.free(tier):
+            raise NotNow
+        asked = shape(values)
+        wanted = estimate(asked.prompt_tokens, asked.max_tokens, tier.spec.tariff) or LEAST
+        holds = self._hold(tier, wanted)
+        spent = NOTHING
+        try:
+            slot = tier.try_take(Wish(Priority.BATCH, asked.blocks, streamed=False))
+            if slot is None:
+                raise NotNow
+            answer, spent = await self._exchange(tier, slot, values, asked)
+            if not answer.text:
+                raise NoAnswer("the answer has no text")
+            return answer
+        finally:
+            for purse, hold in holds:
+                purse.settle(hold, spent)
+            if spent:
+                self._state.shadows.pay(tier.spec.name, purpose, spent)
+
+    def _hold(self, tier: Tier, wanted: Decimal) -> list[tuple[Purse, Hold]]:
+        """The money: of the day's for samples, and of the route's budget where a provider bills it."""
+        purses = [self._day()] + ([self._state.purse] if tier.spec.external else [])
+        holds: list[tuple[Purse, Hold]] = []
+        for purse in purses:
+            hold = purse.hold(wanted, False)
+            if hold is None:
+                for other, made in holds:
+                    other.settle(made, NOTHING)
+                raise NotNow
+            holds.append((purse, hold))
+        return holds
+
+    def _day(self) -> Purse:
+        sampling = self._state.route.sampling or Sampling(0, "", NOTHING)
+        if self._purse is None or self._amount != sampling.dollars_per_day:
+            budget = Budget(sampling.dollars_per_day, "Day")
+            clocks = self._state.clocks
+            self._purse = Purse(budget, Overflow(), clocks.now, clocks.monotonic, self._path)
+            self._amount = sampling.dollars_per_day
+        return self._purse
+
+    async def _exchange(self, tier: Tier, slot: Slot, values: dict[str, Any], asked: Shape) -> tuple[Answer, Decimal]:
+        state, replica = self._state, slot.pick.replica
+        pool, key = tier.pool(replica), state.key_of(tier.spec)
+        body = orjson.dumps({**values, "model": tier.spec.model, "stream": False})
+        raw: bytes | None = None
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                request = request_bytes(pool.server, CHAT, (), body, state.new_id(), key)
+                raw = await fetch(pool, request, state.monotonic, MOST_BYTES)
+            replica.breaker.succeeded()
+        except (UpstreamError, TimeoutError) as error:
+            # Clients find out by themselves how a replica is: a question of ours must not take it away from them.
+            raise NoAnswer(str(error)) from error
+        finally:
+            if raw is None:
+                replica.breaker.given_up()
+            seconds = tier.release(slot)
+        said = _loads(raw)
+        usage = read_usage(said.get("usage"), said.get("service_tier"))
+        text, reason = text_of(said)
+        usage = usage or Usage(asked.prompt_tokens, output=len(text) // 4, estimated=True)
+        spent = cost(usage, tier.spec.tariff, seconds)
+        return Answer(text, usage.output, reason), spent
+
+
+def text_of(said: dict[str, Any]) -> tuple[str, str]:
+    """The text of a whole answer, and why it ended; empty where it is no text alone."""
+    choices = said.get("choices")
+    first = choices[0] if isinstance(choices, list) and len(choices) == 1 else None
+    message = first.get("message") if isinstance(first, dict) else None
+    if not isinstance(first, dict) or not isinstance(message, dict) or message.get("tool_calls"):
+        return "", ""
+    text = message.get("content")
+    return (text if isinstance(text, str) else ""), str(first.get("finish_reason") or "")
+
+
+def _loads(raw: bytes) -> dict[str, Any]:
+    try:
+        said = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise NoAnswer("the answer is no JSON") from error
+    if not isinstance(said, dict):
+        raise NoAnswer("the answer is no JSON object")
+    return said
