@@ -42,11 +42,12 @@ class NoAnswer(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a tier has said, with its output tokens."""
+    """What a tier has said, with its tokens."""
 
     text: str
     output_tokens: int
     finish_reason: str = ""
+    input_tokens: int = 0
 
 
 class Background:
@@ -129,7 +130,7 @@ class Background:
         text, reason = text_of(said)
         usage = usage or Usage(asked.prompt_tokens, output=len(text) // 4, estimated=True)
         spent = cost(usage, tier.spec.tariff, seconds)
-        return Answer(text, usage.output, reason), spent
+        return Answer(text, usage.output, reason, usage.prompt), spent
 
 
 def text_of(said: dict[str, Any]) -> tuple[str, str]:
