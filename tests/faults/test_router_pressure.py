@@ -3,8 +3,8 @@
 Two simulated engines that know arithmetic, a router as a process with a classifier that was trained on such questions,
 and clients that ask at Poisson times without waiting for answers. Nothing is scaled: seconds are seconds. How much the
 large engine completes is measured first, since it depends on the machine, and the load follows from that: before, the
-tier is just full. How many wait the router reads from the engine every second; `late` has it see them so many seconds
-late, through a relay in front of the engine that answers /metrics with an old page.
+tier is just full. How many wait the router reads from the engine once a second; longer delays than that are tried in
+virtual time only (tests/unit/routing/test_pressure.py).
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ import asyncio
 import json
 import math
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +22,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector, web
+from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 
 from tests.unit.router.router_process import RouterProcess, router
 from tests.unit.simulator.processes import Vllm, vllm
@@ -64,7 +63,7 @@ def known(count: int) -> list[Label]:
 
 @dataclass
 class Clients:
-    """They ask `rate` questions a second, at random times. `right`: of each second, answers and right ones."""
+    """They ask `rate` questions a second, at random times. `answers`: when each was asked, and whether the answer is right."""
 
     url: str
     rate: float
@@ -107,46 +106,6 @@ class Clients:
         return 100 * sum(found) / len(found), len(found)
 
 
-@asynccontextmanager
-async def late_metrics(engine: Vllm, seconds: int) -> AsyncIterator[str]:
-    """The engine behind a relay whose page of metrics is so many seconds old."""
-    pages: deque[str] = deque(maxlen=seconds + 1)
-    read = asyncio.Event()
-
-    async def metrics(_: web.Request) -> web.Response:
-        return web.Response(text=pages[0])
-
-    async def relay(request: web.Request) -> web.Response:
-        async with session.post(engine.url + request.path, data=await request.read(), headers=JSON) as answer:
-            return web.Response(status=answer.status, body=await answer.read(), headers=JSON)
-
-    async def follow() -> None:
-        while True:
-            async with session.get(engine.url + "/metrics") as page:
-                pages.append(await page.text())
-            read.set()
-            await asyncio.sleep(1)
-
-    app = web.Application()
-    app.router.add_get("/metrics", metrics)
-    app.router.add_post("/{path:.*}", relay)
-    async with ClientSession(connector=TCPConnector(limit=0)) as session:
-        following = asyncio.create_task(follow())
-        await read.wait()
-        runner = web.AppRunner(app)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        try:
-            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-        finally:
-            following.cancel()
-            await runner.cleanup()
-
-
-JSON = {"content-type": "application/json"}
-
-
 @dataclass(frozen=True)
 class Stage:
     """The parts, before there is a router."""
@@ -156,8 +115,10 @@ class Stage:
     large: Vllm
     header: Header
 
-    def route(self, large_url: str) -> dict[str, Any]:
-        tiers = [("small", self.small.url), ("large", large_url)]
+    @property
+    def route(self) -> dict[str, Any]:
+        """Of both engines."""
+        tiers = [("small", self.small.url), ("large", self.large.url)]
         return {
             "name": "chat",
             "modelNames": ["chat"],
@@ -236,29 +197,24 @@ def settled_after(seen: Seen, begin: float, end: float) -> float:
     return out[-1] + 1 - begin if out else 0.0
 
 
-@pytest.mark.parametrize("late", [0, 10], ids=lambda late: f"the queue seen {late} s late")
-async def test_a_doubled_load_at_the_cap_settles_costs_what_was_predicted_and_comes_back(
-    stage: Stage, late: int
-) -> None:
+async def test_a_doubled_load_at_the_cap_settles_costs_what_was_predicted_and_comes_back(stage: Stage) -> None:
     capacity = await capacity_of(stage.large.url)
     needed = stage.header.large_share_percent
     rate = AT_THE_CAP * capacity / (needed / 100)
-    async with late_metrics(stage.large, late) as large_url:
-        with router(stage.route(large_url), stage.folder, wait_seconds=START_SECONDS) as process:
-            clients, seen, stop = Clients(process.url, rate), Seen(), asyncio.Event()
-            tasks = [asyncio.create_task(clients.run(stop)), asyncio.create_task(seen.follow(process))]
-            begun = time.monotonic()
-            await asyncio.sleep(CALM)
-            doubled = time.monotonic()
-            clients.rate = 2 * rate
-            await asyncio.sleep(DOUBLED)
-            halved = time.monotonic()
-            clients.rate = rate
-            await asyncio.sleep(BACK)
-            ended = time.monotonic()
-            stop.set()
-            tasks[1].cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+    with router(stage.route, stage.folder, wait_seconds=START_SECONDS) as process:
+        clients, seen, stop = Clients(process.url, rate), Seen(), asyncio.Event()
+        asking, looking = asyncio.create_task(clients.run(stop)), asyncio.create_task(seen.follow(process))
+        begun = time.monotonic()
+        await asyncio.sleep(CALM)
+        doubled, clients.rate = time.monotonic(), 2 * rate
+        await asyncio.sleep(DOUBLED)
+        halved, clients.rate = time.monotonic(), rate
+        await asyncio.sleep(BACK)
+        ended = time.monotonic()
+        stop.set()
+        await asking
+        looking.cancel()
+        await asyncio.wait({looking})
     after = settled_after(seen, doubled, halved)
     steady = doubled + max(after, SETTLED_WITHIN), halved
     shares = seen.shares(*steady)
