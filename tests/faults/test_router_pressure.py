@@ -63,7 +63,8 @@ def known(count: int) -> list[Label]:
 
 @dataclass
 class Clients:
-    """They ask `rate` questions a second, at random times. `answers`: when each was asked, and whether the answer is right."""
+    """They ask `rate` questions a second, at random times. `answers`: when each was asked, and whether it was answered
+    rightly."""
 
     url: str
     rate: float
