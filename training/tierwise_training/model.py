@@ -74,12 +74,12 @@ def questions(
 ) -> Questions:
     """Rows from features and verdicts of one length."""
     counts = [each.buckets.size for each in features]
-    weights = np.concatenate([np.repeat(each.piece_weights, each.counts) for each in features] or [np.zeros(0)])
+    worth = np.concatenate([np.repeat(each.piece_weights, each.counts) for each in features] or [np.zeros(0)])
     columns = (
         np.concatenate([each.buckets for each in features]).astype(np.int32) if features else np.zeros(0, np.int32)
     )
     starts = np.concatenate(([0], np.cumsum(counts)))
-    pieces = sparse.csr_array((weights, columns, starts), shape=(len(features), BUCKETS))
+    pieces = sparse.csr_array((worth, columns, starts), shape=(len(features), BUCKETS))
     pieces.sum_duplicates()
     return Questions(
         pieces,
