@@ -63,6 +63,7 @@ class RouterSettings:
     verdicts_file: Path | None = None
     """Keeps what judges said, with hashed features; needs a salt (`salt_file`)."""
     salt_file: Path | None = None
+    """The secret salt of those features, and of those that the classifier was trained on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,8 @@ async def run(
         if (spans := tracing(os.environ)) is not None:
             state.tracing = spans
             stack.push_async_callback(spans.end)
-        classifier = ClassifierLoader(state, loaded.base)
+        salt = b"" if settings.salt_file is None else read_salt(settings.salt_file)
+        classifier = ClassifierLoader(state, loaded.base, salt)
         await classifier.look()
         log = AccessLog(sys.stdout.buffer, state.ledger, clocks.now)
         state.log = log
@@ -118,7 +120,7 @@ async def run(
         parts.start("the access log", log.run)
         parts.start("the classifier", classifier.run)
         parts.start("the share", Pressing(state).run)
-        parts.start("the samples", _comparing(settings, state).run)
+        parts.start("the samples", _comparing(settings, state, salt).run)
         parts.start("the route", lambda: source.follow(state))
         listening(Ports(port, metrics_port, tls=certificates is not None))
         await stop.wait()
@@ -173,15 +175,15 @@ def _purse(settings: RouterSettings, loaded: Loaded, clocks: Clocks) -> Purse:
         ) from error
 
 
-def _comparing(settings: RouterSettings, state: RouterState) -> Comparing:
-    """Raises Invalid where the salt cannot be read."""
+def _comparing(settings: RouterSettings, state: RouterState, salt: bytes) -> Comparing:
+    """Raises Invalid where verdicts are to be kept without a salt."""
     spending = settings.spending_file
     background = Background(state, None if spending is None else spending.with_name("samples-" + spending.name))
     if settings.verdicts_file is None:
         return Comparing(state, background)
-    if settings.salt_file is None:
+    if not salt:
         raise Invalid("--verdicts-file needs --salt-file: without a salt, words can be looked up in what is kept")
-    return Comparing(state, background, VerdictFile(settings.verdicts_file, read_salt(settings.salt_file)))
+    return Comparing(state, background, VerdictFile(settings.verdicts_file, salt))
 
 
 async def _sweep(state: RouterState, health: health_server.Health, server: Server) -> None:

@@ -36,11 +36,13 @@ class _Seen:
 
 
 class ClassifierLoader:
-    """Keeps the classifier of a router's state up to date. `base`: where relative paths begin."""
+    """Keeps the classifier of a router's state up to date. `base`: where relative paths begin; `salt`: the secret one
+    that features are hashed with, if there is one."""
 
-    def __init__(self, state: RouterState, base: Path) -> None:
+    def __init__(self, state: RouterState, base: Path, salt: bytes = b"") -> None:
         self._state = state
         self._base = base
+        self._salt = salt
         self._seen: _Seen | None = None
         self._said = ""
 
@@ -61,7 +63,7 @@ class ClassifierLoader:
         seen = _Seen(route, await asyncio.to_thread(_signature, path))
         if seen == self._seen:
             return
-        found = await asyncio.to_thread(load, path, route)
+        found = await asyncio.to_thread(load, path, route, self._salt)
         if self._state.route is not route:
             return  # it has changed meanwhile: the next look judges for the new one
         self._seen = seen
@@ -82,7 +84,7 @@ class ClassifierLoader:
             self._said = said
 
 
-def load(path: Path, route: Route) -> ActiveClassifier | Refusal:
+def load(path: Path, route: Route, salt: bytes = b"") -> ActiveClassifier | Refusal:
     """The classifier in a file, for a route; or why it cannot be used."""
     try:
         with path.open("rb") as file:
@@ -92,10 +94,24 @@ def load(path: Path, route: Route) -> ActiveClassifier | Refusal:
     except OSError as error:
         return Refusal(reasons.CLASSIFIER_MISSING, f"{path} cannot be read: {type(error).__name__}")
     try:
-        classifier = Classifier.read(data)
+        classifier = _read(data, salt)
     except Invalid as error:
         return Refusal(reasons.CLASSIFIER_INVALID, error.message)
     return usable(classifier, route, hashlib.sha256(data).hexdigest()[:_DIGEST_DIGITS])
+
+
+def _read(data: bytes, salt: bytes) -> Classifier:
+    """A file may have been trained on prompts, without the salt, though the router has one for its verdicts. Raises
+    Invalid."""
+    try:
+        return Classifier.read(data, salt)
+    except Invalid as error:
+        if not salt:
+            raise
+        try:
+            return Classifier.read(data)
+        except Invalid:
+            raise error from None
 
 
 def _signature(path: Path) -> tuple[int, int, int] | None:

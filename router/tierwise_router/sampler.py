@@ -30,13 +30,16 @@ _UNROUTED = frozenset({DIRECT, PREVIOUS_RESPONSE})
 @dataclass(slots=True, eq=False)
 class Sample:
     """One answer that is to be compared. `body` is the client's request, `parts` what the client got; `draw` is chance
-    (0 to 1) that decides what else is asked about it."""
+    (0 to 1) that decides what else is asked about it. `tier` answered, for `reason`, while `reference` was the
+    reference tier."""
 
     order: int
     draw: float
     body: bytes
     stream: bool = False
     tier: str = ""
+    reason: str = ""
+    reference: str = ""
     routed: str = ""
     output_tokens: int = 0
     parts: list[bytes] = field(default_factory=list)
@@ -71,7 +74,9 @@ class Sampler:
         order, draw = self._chance(record.id)
         if order >= _limit(sampling):
             return None
-        sample = Sample(order, draw, bytes(request.body), size=len(request.body))
+        size = len(request.body)
+        # What is too large counts as chosen, and is not held a second time while it is answered.
+        sample = Sample(order, draw, bytes(request.body) if size <= MOST_BYTES else b"", size=size)
         reply.tee = sample.tee
         return sample
 
@@ -85,7 +90,8 @@ class Sampler:
         if not cheaper and record.tier != route.reference.name:
             return
         sample.routed = CHEAPER if cheaper else REFERENCE
-        sample.tier, sample.stream = record.tier, record.stream
+        sample.tier, sample.stream, sample.reason = record.tier, record.stream, record.reason
+        sample.reference = route.reference.name
         sample.output_tokens = record.charges[-1].usage.output if record.charges else 0
         self._counts.sampled[sample.routed] += 1
         if sample.size > MOST_BYTES:

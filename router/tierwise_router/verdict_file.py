@@ -2,7 +2,11 @@
 
 A line is a label as `tierwise label` writes it, so that `tierwise train` reads it. Features are hashed with the salt of
 the route: without it nobody can look up which words they came from, and without a salt none are written. The file is
-bounded: when it is full, its older half goes.
+bounded: when it is full, its older half goes, and it is never in memory as a whole.
+
+What is promised of a classifier is promised for the traffic that its labels are of. Most answers of the reference tier
+are not compared, so all that are compared would be easier requests than those that come. Kept is therefore the part of
+which every answer is compared, whoever gave it.
 """
 
 from __future__ import annotations
@@ -10,7 +14,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import orjson
@@ -21,7 +27,7 @@ from tierwise.routing.judge import Verdict
 from tierwise.routing.question import question_of
 from tierwise.routing.route import Route
 from tierwise.routing.text_features import MOST_KEY_BYTES, features_of
-from tierwise_router.comparing import Compared
+from tierwise_router.comparing import FAR_PART, Compared
 from tierwise_router.shadow_counts import AGAIN
 
 logger = logging.getLogger(__name__)
@@ -33,7 +39,7 @@ _HASH_BYTES = 16
 
 
 class VerdictFile:
-    """Of one router. `salt`: secret, at most 64 bytes."""
+    """Of one router. `salt`: secret, at most 64 bytes. It may be called in several threads."""
 
     def __init__(self, path: Path, salt: bytes, most_lines: int = MOST_LINES) -> None:
         self._path = path
@@ -41,13 +47,16 @@ class VerdictFile:
         self._most = most_lines
         self._lines: int | None = None
         self._complaint = ""
+        self._lock = Lock()
 
     def __call__(self, route: Route, pair: Compared) -> None:
         """A pair was judged. What cannot be written is said once, and lost."""
-        if pair.routed == AGAIN or pair.verdict is None:
+        if pair.routed == AGAIN or pair.verdict is None or pair.sample.draw < 1 - FAR_PART:
             return
+        text = orjson.dumps(line(route, pair, self._salt)) + b"\n"
         try:
-            self._append(orjson.dumps(line(route, pair, self._salt)) + b"\n")
+            with self._lock:
+                self._append(text)
         except OSError as error:
             if str(error) != self._complaint:
                 self._complaint = str(error)
@@ -55,14 +64,14 @@ class VerdictFile:
 
     def _append(self, text: bytes) -> None:
         if self._lines is None:
-            self._lines = len(self._path.read_bytes().splitlines()) if self._path.exists() else 0
+            self._lines = _lines(self._path)
         if self._lines >= self._most:
-            kept = self._path.read_bytes().splitlines(keepends=True)[-(self._most // 2) :]
+            kept = self._most // 2
             beside = self._path.with_name(self._path.name + ".new")
-            with _private(beside, os.O_TRUNC) as file:
-                file.write(b"".join(kept))
+            with self._path.open("rb") as whole, _private(beside, os.O_TRUNC) as file:
+                file.writelines(islice(whole, self._lines - kept, None))
             os.replace(beside, self._path)
-            self._lines = len(kept)
+            self._lines = kept
         with _private(self._path, os.O_APPEND) as file:
             file.write(text)
         self._lines += 1
@@ -108,10 +117,18 @@ def line(route: Route, pair: Compared, salt: bytes) -> dict[str, Any]:
             "routed": pair.routed,
         },
         "from": pair.tier,
-        "referenceTier": route.reference.name,
+        "referenceTier": pair.sample.reference,
         "route": route.name,
         "version": LABEL_VERSION,
     }
+
+
+def _lines(path: Path) -> int:
+    try:
+        with path.open("rb") as file:
+            return sum(1 for _ in file)
+    except FileNotFoundError:
+        return 0
 
 
 def _private(path: Path, flag: int) -> Any:

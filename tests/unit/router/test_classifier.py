@@ -28,6 +28,7 @@ from tierwise_router.route_file import RouteFile, to_route
 CONTENT = Content(Decider.CLASSIFIER, classifier=ClassifierFile(CLASSIFIER_KEY))
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 HARD, EASY = "word " * 400, "hi"
+SALT = b"grains of chance"
 
 
 def weights(**header: Any) -> bytes:
@@ -39,10 +40,10 @@ def weights(**header: Any) -> bytes:
 class Place:
     """A router over the tiers a and b with a classifier in a file."""
 
-    def __init__(self, router: Router, folder: Path) -> None:
+    def __init__(self, router: Router, folder: Path, salt: bytes = b"") -> None:
         self.router = router
         self.file = folder / CLASSIFIER_KEY
-        self.loader = ClassifierLoader(router.state, folder)
+        self.loader = ClassifierLoader(router.state, folder, salt)
 
     async def put(self, data: bytes | None) -> None:
         beside = self.file.with_suffix(".new")
@@ -72,13 +73,13 @@ def _why(got: Answered) -> tuple[str, str]:
 
 
 @asynccontextmanager
-async def serving(folder: Path, data: bytes | None = b"", **changes: Any) -> AsyncIterator[Place]:
+async def serving(folder: Path, data: bytes | None = b"", salt: bytes = b"", **changes: Any) -> AsyncIterator[Place]:
     """Two tiers, and a classifier unless `data` says another file or None."""
     good = [COMPLETION]
     async with upstream(default=good) as small, upstream(default=good) as large:
         served = route(tier("a", small), tier("b", large), **{"content": CONTENT, **changes})
         async with running(served) as router:
-            place = Place(router, folder)
+            place = Place(router, folder, salt)
             await place.put(weights() if data == b"" else data)
             yield place
 
@@ -113,6 +114,25 @@ async def test_other_questions_are_read_too(tmp_path: Path, path: str) -> None:
         for text, where in ((HARD, "b"), (EASY, "a")):
             got = await place.router.ask(post({"model": "auto", name: text}, path))
             assert _why(got) == (where, "Classified")
+
+
+async def test_weights_of_salted_features_are_read_with_the_salt_and_others_without(tmp_path: Path) -> None:
+    salted = classifier(
+        seed=1, salt=SALT, route="auto", from_tier="a", reference_tier="b", large_share_percent=50
+    ).write()
+    async with serving(tmp_path, salted, SALT) as place:
+        active = place.router.state.content.active
+        assert active is not None
+        assert active.classifier.salt == SALT
+        await place.put(weights())
+        assert await place.ask(HARD) == ("b", "Classified")
+        await place.put(salted)
+    for other in (b"", b"another salt, 24 bytes  "):
+        async with serving(tmp_path, salted, other) as place:
+            refused = place.router.state.content.refusal
+            assert refused is not None
+            assert refused.reason == reasons.CLASSIFIER_INVALID
+            assert "salt" in refused.message
 
 
 REFUSED = {

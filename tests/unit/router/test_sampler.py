@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from random import Random
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -19,12 +20,12 @@ from tierwise.routing.route import Route, Sampling, Use
 from tierwise_router import client_answer
 from tierwise_router.background import Answer
 from tierwise_router.client_answer import Exchange
-from tierwise_router.comparing import Compared
+from tierwise_router.comparing import FAR_PART, Compared
 from tierwise_router.http_request import Request
 from tierwise_router.record import Charge, Record
 from tierwise_router.reply import Reply
 from tierwise_router.sampler import CHAT, MOST_BYTES, MOST_WAITING, Sample, Sampler
-from tierwise_router.shadow_counts import AGAIN, CHEAPER, ShadowCounts
+from tierwise_router.shadow_counts import AGAIN, CHEAPER, REFERENCE, ShadowCounts
 from tierwise_router.verdict_file import VerdictFile, read_salt
 
 NOWHERE = cast(Upstream, SimpleNamespace(url="http://127.0.0.1:1"))
@@ -119,6 +120,16 @@ def test_a_long_exchange_is_let_go() -> None:
     assert counts.dropped["too_large"] == 1
 
 
+def test_a_request_that_is_too_large_is_not_held_twice_while_it_is_answered() -> None:
+    counts = ShadowCounts()
+    one, made = sampler(served(100), counts), record("a")
+    sample = one.begin(asked(body=b" " * (MOST_BYTES + 1)), reply(), made)
+    assert sample is not None
+    assert sample.body == b""
+    one.end(sample, made)
+    assert (one.waiting, counts.dropped["too_large"], counts.sampled["cheaper"]) == (0, 1, 1)
+
+
 def exchange(body: dict[str, Any], answer: bytes, *, stream: bool = False) -> Exchange | None:
     return client_answer.read(Sample(0, 0.5, orjson.dumps(body), stream, parts=[answer]))
 
@@ -159,9 +170,9 @@ def test_what_is_more_than_text_is_not_compared(changes: dict[str, Any], answer:
     assert exchange(ASKED | changes, answer) is None
 
 
-def pair(number: int, verdict: Verdict | None = Verdict.LOSS, routed: str = CHEAPER) -> Compared:
+def pair(number: int, verdict: Verdict | None = Verdict.LOSS, routed: str = CHEAPER, draw: float = 0.9) -> Compared:
     said = Exchange({"messages": [{"role": "user", "content": f"secret words {number}"}]}, "secret", "answer", "stop")
-    sample = Sample(number, 0.5, b"")
+    sample = Sample(number, draw, b"", reference="large")
     return Compared(sample, said, "small", routed, Answer("a", 5), Answer("b", 9), (verdict, verdict), verdict)
 
 
@@ -181,6 +192,21 @@ def test_a_file_of_verdicts_holds_labels_without_a_prompt_and_stays_bounded(tmp_
     last = lines[-1]
     assert (last["small"]["right"], last["reference"]["right"]) == (False, True)
     assert (last["from"], last["referenceTier"], last["route"], last["version"]) == ("small", "large", "auto", 1)
+
+
+def test_the_verdicts_that_are_kept_are_of_the_traffic_and_not_of_what_is_compared(tmp_path: Path) -> None:
+    """All answers of cheaper tiers are compared and a part of the others: kept is the same part of all."""
+    path, chance = tmp_path / "verdicts.jsonl", Random(1)
+    file = VerdictFile(path, SALT)
+    came = {CHEAPER: 0, REFERENCE: 0}
+    for number in range(4000):
+        routed, draw = (CHEAPER if number % 4 else REFERENCE), chance.random()
+        came[routed] += 1
+        if routed == CHEAPER or draw >= 1 - FAR_PART:
+            file(served(), pair(number, routed=routed, draw=draw))
+    kept = [json.loads(line)["judge"]["routed"] for line in path.read_text().splitlines()]
+    assert 0.2 < kept.count(REFERENCE) / len(kept) < 0.3, "one in four came"
+    assert 0.2 < len(kept) / 4000 < 0.3
 
 
 def test_a_salt_that_can_be_guessed_is_refused(tmp_path: Path) -> None:
