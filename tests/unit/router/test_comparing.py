@@ -19,9 +19,11 @@ from tierwise.routing.route import Rule, Sampling, Use
 from tierwise_router.background import Background
 from tierwise_router.classifier_loader import ClassifierLoader
 from tierwise_router.comparing import Comparing
+from tierwise_router.sampler import Sampler
 from tierwise_router.shadow_counts import CHEAPER, MARGIN, REFERENCE
 
 ASKED = 24
+SALT = b"0123456789abcdef"
 
 
 @asynccontextmanager
@@ -44,6 +46,7 @@ async def serving(folder: Path, *rules: Rule) -> AsyncIterator[Router]:
         async with running(route(*tiers, content=CONTENT, sampling=sampling, rules=rules), seconds=30) as router:
             (folder / CLASSIFIER_KEY).write_bytes(weights())
             await ClassifierLoader(router.state, folder).look()
+            router.state.sampler = Sampler(router.state.shadows, lambda: router.state.route, SALT)
             yield router
 
 
