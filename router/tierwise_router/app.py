@@ -37,10 +37,11 @@ from tierwise_router.metrics import RouterCollector
 from tierwise_router.pressing import Pressing
 from tierwise_router.purse import Purse
 from tierwise_router.router_state import Clocks, RouterState
+from tierwise_router.salt import read_salt
 from tierwise_router.server import Server
 from tierwise_router.source import Loaded, RouteSource
 from tierwise_router.tracing import tracing
-from tierwise_router.verdict_file import VerdictFile, read_salt
+from tierwise_router.verdict_file import VerdictFile
 
 SWEEP_SECONDS = 0.25
 GARBAGE_ROUNDS = 40
@@ -63,7 +64,7 @@ class RouterSettings:
     verdicts_file: Path | None = None
     """Keeps what judges said, with hashed features; needs a salt (`salt_file`)."""
     salt_file: Path | None = None
-    """The secret salt of those features, and of those that the classifier was trained on."""
+    """The secret that these features are hashed with, and those of a classifier that was trained on them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +100,7 @@ async def run(
         if (spans := tracing(os.environ)) is not None:
             state.tracing = spans
             stack.push_async_callback(spans.end)
-        salt = b"" if settings.salt_file is None else read_salt(settings.salt_file)
-        classifier = ClassifierLoader(state, loaded.base, salt)
+        classifier = ClassifierLoader(state, loaded.base, settings.salt_file)
         await classifier.look()
         log = AccessLog(sys.stdout.buffer, state.ledger, clocks.now)
         state.log = log
@@ -120,7 +120,7 @@ async def run(
         parts.start("the access log", log.run)
         parts.start("the classifier", classifier.run)
         parts.start("the share", Pressing(state).run)
-        parts.start("the samples", _comparing(settings, state, salt).run)
+        parts.start("the samples", _comparing(settings, state).run)
         parts.start("the route", lambda: source.follow(state))
         listening(Ports(port, metrics_port, tls=certificates is not None))
         await stop.wait()
@@ -175,15 +175,17 @@ def _purse(settings: RouterSettings, loaded: Loaded, clocks: Clocks) -> Purse:
         ) from error
 
 
-def _comparing(settings: RouterSettings, state: RouterState, salt: bytes) -> Comparing:
-    """Raises Invalid where verdicts are to be kept without a salt."""
+def _comparing(settings: RouterSettings, state: RouterState) -> Comparing:
+    """Raises Invalid where the salt cannot be read."""
     spending = settings.spending_file
     background = Background(state, None if spending is None else spending.with_name("samples-" + spending.name))
+    if settings.salt_file is not None:
+        read_salt(settings.salt_file)
     if settings.verdicts_file is None:
         return Comparing(state, background)
-    if not salt:
+    if settings.salt_file is None:
         raise Invalid("--verdicts-file needs --salt-file: without a salt, words can be looked up in what is kept")
-    return Comparing(state, background, VerdictFile(settings.verdicts_file, salt))
+    return Comparing(state, background, VerdictFile(settings.verdicts_file, settings.salt_file))
 
 
 async def _sweep(state: RouterState, health: health_server.Health, server: Server) -> None:

@@ -48,11 +48,12 @@ class NoAnswer(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a tier has said, with its output tokens."""
+    """What a tier has said, with its tokens."""
 
     text: str
     output_tokens: int
     finish_reason: str = ""
+    input_tokens: int = 0
 
 
 class Background:
@@ -145,7 +146,7 @@ class Background:
         spent = cost(usage, tier.spec.tariff, seconds)
         if not said:
             raise NoAnswer("the answer is no JSON object", spent)
-        return Answer(text, usage.output, reason), spent
+        return Answer(text, usage.output, reason, usage.prompt), spent
 
 
 def _lost(tier: Tier, failure: UpstreamError | TimeoutError | None, asked: Shape, seconds: float) -> Decimal:

@@ -52,6 +52,11 @@ class Compared:
     orders: tuple[Verdict | None, ...]
     verdict: Verdict | None
 
+    @property
+    def rate(self) -> float:
+        """The share of requests like it of which there is a pair: training weighs by it."""
+        return self.sample.rate * (FAR_PART if self.routed == REFERENCE else 1.0)
+
 
 Told = Callable[[Route, Compared], None]
 
@@ -95,7 +100,7 @@ class Comparing:
         if sample.reference != route.reference.name:  # it was chosen to be compared with another one
             self._state.shadows.dropped["stopped"] += 1
             return
-        given = Answer(exchange.text, sample.output_tokens, exchange.finish_reason)
+        given = Answer(exchange.text, sample.output_tokens, exchange.finish_reason, sample.input_tokens)
         if sample.routed == CHEAPER:
             reference = await self._ask(route.reference.name, exchange.values)
             if sample.output_tokens and reference.output_tokens:

@@ -30,8 +30,8 @@ _UNROUTED = frozenset({DIRECT, PREVIOUS_RESPONSE})
 @dataclass(slots=True, eq=False)
 class Sample:
     """One answer that is to be compared. `body` is the client's request, `parts` what the client got; `draw` is chance
-    (0 to 1) that decides what else is asked about it. `tier` answered, for `reason`, while `reference` was the
-    reference tier."""
+    (0 to 1) that decides what else is asked about it, `rate` the share of requests that was chosen when it was. `tier`
+    answered, for `reason`, while `reference` was the reference tier."""
 
     order: int
     draw: float
@@ -41,9 +41,11 @@ class Sample:
     reason: str = ""
     reference: str = ""
     routed: str = ""
+    input_tokens: int = 0
     output_tokens: int = 0
     parts: list[bytes] = field(default_factory=list)
     size: int = 0
+    rate: float = 1.0
 
     def tee(self, data: bytes) -> None:
         """The client gets this as well."""
@@ -76,7 +78,8 @@ class Sampler:
             return None
         size = len(request.body)
         # What is too large counts as chosen, and is not held a second time while it is answered.
-        sample = Sample(order, draw, bytes(request.body) if size <= MOST_BYTES else b"", size=size)
+        body = bytes(request.body) if size <= MOST_BYTES else b""
+        sample = Sample(order, draw, body, size=size, rate=sampling.percent / 100)
         reply.tee = sample.tee
         return sample
 
@@ -92,7 +95,9 @@ class Sampler:
         sample.routed = CHEAPER if cheaper else REFERENCE
         sample.tier, sample.stream, sample.reason = record.tier, record.stream, record.reason
         sample.reference = route.reference.name
-        sample.output_tokens = record.charges[-1].usage.output if record.charges else 0
+        if record.charges:
+            usage = record.charges[-1].usage
+            sample.input_tokens, sample.output_tokens = usage.prompt, usage.output
         self._counts.sampled[sample.routed] += 1
         if sample.size > MOST_BYTES:
             self._counts.dropped["too_large"] += 1

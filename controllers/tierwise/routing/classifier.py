@@ -18,7 +18,7 @@ import math
 import struct
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Annotated, Any, Self
 
@@ -111,17 +111,20 @@ class Classifier:
 
     header: Header
     weights: Weights
-    salt: bytes = b""
+    salt: bytes = field(default=b"", repr=False)
 
     @classmethod
     def read(cls, data: bytes, salt: bytes = b"") -> Classifier:
-        """The classifier of a file. `salt` is the secret one that its features were hashed with, if any.
+        """The classifier of a file. `salt` is the secret one of its route, if any: a file that was made without a salt
+        does not use it.
 
         Raises Invalid, with a sentence for people, when the file is broken, too large, of another version, or made with
         another salt. Whether it belongs to a route says `misfit`."""
         header, packed = _unpack(data)
-        if header.salt_check != salt_check(salt):
-            wrong = "another salt" if header.salt_check and salt else "a salt" if header.salt_check else "no salt"
+        if not header.salt_check:
+            salt = b""
+        elif header.salt_check != salt_check(salt):
+            wrong = "another salt" if salt else "a salt"
             raise Invalid(
                 f"the classifier file was made with {wrong}: mount the Secret that its features were made with"
             )

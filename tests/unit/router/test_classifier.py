@@ -28,7 +28,6 @@ from tierwise_router.route_file import RouteFile, to_route
 CONTENT = Content(Decider.CLASSIFIER, classifier=ClassifierFile(CLASSIFIER_KEY))
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 HARD, EASY = "word " * 400, "hi"
-SALT = b"grains of chance"
 
 
 def weights(**header: Any) -> bytes:
@@ -40,10 +39,10 @@ def weights(**header: Any) -> bytes:
 class Place:
     """A router over the tiers a and b with a classifier in a file."""
 
-    def __init__(self, router: Router, folder: Path, salt: bytes = b"") -> None:
+    def __init__(self, router: Router, folder: Path) -> None:
         self.router = router
-        self.file = folder / CLASSIFIER_KEY
-        self.loader = ClassifierLoader(router.state, folder, salt)
+        self.file, self.salt = folder / CLASSIFIER_KEY, folder / "salt"
+        self.loader = ClassifierLoader(router.state, folder, self.salt)
 
     async def put(self, data: bytes | None) -> None:
         beside = self.file.with_suffix(".new")
@@ -73,13 +72,13 @@ def _why(got: Answered) -> tuple[str, str]:
 
 
 @asynccontextmanager
-async def serving(folder: Path, data: bytes | None = b"", salt: bytes = b"", **changes: Any) -> AsyncIterator[Place]:
+async def serving(folder: Path, data: bytes | None = b"", **changes: Any) -> AsyncIterator[Place]:
     """Two tiers, and a classifier unless `data` says another file or None."""
     good = [COMPLETION]
     async with upstream(default=good) as small, upstream(default=good) as large:
         served = route(tier("a", small), tier("b", large), **{"content": CONTENT, **changes})
         async with running(served) as router:
-            place = Place(router, folder, salt)
+            place = Place(router, folder)
             await place.put(weights() if data == b"" else data)
             yield place
 
@@ -114,25 +113,6 @@ async def test_other_questions_are_read_too(tmp_path: Path, path: str) -> None:
         for text, where in ((HARD, "b"), (EASY, "a")):
             got = await place.router.ask(post({"model": "auto", name: text}, path))
             assert _why(got) == (where, "Classified")
-
-
-async def test_weights_of_salted_features_are_read_with_the_salt_and_others_without(tmp_path: Path) -> None:
-    salted = classifier(
-        seed=1, salt=SALT, route="auto", from_tier="a", reference_tier="b", large_share_percent=50
-    ).write()
-    async with serving(tmp_path, salted, SALT) as place:
-        active = place.router.state.content.active
-        assert active is not None
-        assert active.classifier.salt == SALT
-        await place.put(weights())
-        assert await place.ask(HARD) == ("b", "Classified")
-        await place.put(salted)
-    for other in (b"", b"another salt, 24 bytes  "):
-        async with serving(tmp_path, salted, other) as place:
-            refused = place.router.state.content.refusal
-            assert refused is not None
-            assert refused.reason == reasons.CLASSIFIER_INVALID
-            assert "salt" in refused.message
 
 
 REFUSED = {
@@ -207,6 +187,40 @@ async def test_measured_quality_and_pressure_steer_the_share_and_the_threshold_f
             'part="wanted"} 100.0',
             'part="applied"} 30.0',
         ]
+
+
+SALTS = (b"grains-of-chance-0123456789", b"other-grains-of-chance-0123")
+
+
+async def test_weights_of_salted_features_decide_with_the_salt_of_the_route(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each time that the salt changes, the file is judged anew: a Secret may come later than the ConfigMap, or go."""
+    caplog.set_level(logging.DEBUG)
+    async with serving(tmp_path) as place:
+        assert await place.ask(HARD) == ("b", "Classified"), "weights without a salt need none"
+        await place.put(weights(salt=SALTS[0]))
+        for given, why in (
+            (None, ("a", "Default")),
+            (SALTS[0] + b"\n", ("b", "Classified")),
+            (SALTS[1], ("a", "Default")),
+            (SALTS[0], ("b", "Classified")),
+            (b"short", ("a", "Default")),
+        ):
+            if given is None:
+                place.salt.unlink(missing_ok=True)
+            else:
+                place.salt.write_bytes(given)
+            await place.loader.look()
+            assert await place.ask(HARD) == why
+        refused = f'reason="{reasons.CLASSIFIER_INVALID}",state="Refused"'
+        assert refused in place.series("classifier{")[0]
+        said = " ".join(caplog.messages)
+        assert "with another salt" in said
+        assert "must hold 16 to 64 bytes" in said
+        assert not any(salt.decode() in said for salt in SALTS)
+        await place.put(weights())
+        assert await place.ask(HARD) == ("b", "Classified"), "a bad salt does weights without one no harm"
 
 
 async def test_in_shadow_it_counts_and_the_default_tier_answers(tmp_path: Path) -> None:

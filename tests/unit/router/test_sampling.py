@@ -169,7 +169,7 @@ def nothing_of_a_prompt_is_kept(stage: Stage, count: int) -> None:
     kept.append(str(stage.process.metrics()))
     assert not any(word in text for text in kept for word in (CANARY, "grains-of-chance"))
     lines = [json.loads(line) for line in (stage.folder / "verdicts.jsonl").read_text().splitlines()]
-    assert 0.1 * count < len(lines) < 0.45 * count, "one in four is kept"
+    assert len(lines) == count
     assert {line["from"] for line in lines} == {"small"}
     assert all(line["features"]["buckets"] for line in lines)
 
