@@ -4,8 +4,8 @@ traffic.
 The share that goes to the reference tier is a quantile of scores. The file of a classifier brings those of its
 training; as soon as enough requests have been scored, theirs take their place, since a share that is kept when the
 traffic shifts keeps the promised quality more often than a fixed number does (docs/routing.md). Of requests that score
-exactly alike, such as one prompt that comes again and again, every so many-th belongs to the share: no threshold divides
-them.
+exactly alike, such as one prompt that comes again and again, every so many-th belongs to the share: no threshold
+divides them.
 
 Whether the traffic has shifted is a test, made once for every full window, so that windows do not overlap. By the
 quantiles of the file p percent of the requests lie above the p-th one. The largest difference between that and what is
