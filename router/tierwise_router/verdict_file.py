@@ -2,7 +2,7 @@
 
 A line is a label as `tierwise label` writes it, so that `tierwise train` reads it. Features are hashed with the salt of
 the route: without it nobody can look up which words they came from, and without a salt none are written. The file is
-bounded: when it is full, its older half goes.
+bounded: when it is full, its older half goes, and it is never in memory as a whole.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import orjson
@@ -35,7 +37,8 @@ _HASH_BYTES = 16
 
 
 class VerdictFile:
-    """Of one router. `salt_file`: where the secret salt is; it is read for each line, since a Secret may change."""
+    """Of one router. `salt_file`: where the secret salt is; it is read for each line, since a Secret may change. It may
+    be called in several threads."""
 
     def __init__(self, path: Path, salt_file: Path, most_lines: int = MOST_LINES) -> None:
         self._path = path
@@ -43,13 +46,16 @@ class VerdictFile:
         self._most = most_lines
         self._lines: int | None = None
         self._complaint = ""
+        self._lock = Lock()
 
     def __call__(self, route: Route, pair: Compared) -> None:
         """A pair was judged. What cannot be written is said once, and lost."""
         if pair.routed == AGAIN or pair.verdict is None:
             return
         try:
-            self._append(orjson.dumps(line(route, pair, read_salt(self._salt_file))) + b"\n")
+            text = orjson.dumps(line(route, pair, read_salt(self._salt_file))) + b"\n"
+            with self._lock:
+                self._append(text)
         except Invalid as error:
             self._complain(f"no verdicts are kept: {error.message}")
         except OSError as error:
@@ -62,14 +68,14 @@ class VerdictFile:
 
     def _append(self, text: bytes) -> None:
         if self._lines is None:
-            self._lines = len(self._path.read_bytes().splitlines()) if self._path.exists() else 0
+            self._lines = _lines(self._path)
         if self._lines >= self._most:
-            kept = self._path.read_bytes().splitlines(keepends=True)[-(self._most // 2) :]
+            kept = self._most // 2
             beside = self._path.with_name(self._path.name + ".new")
-            with _private(beside, os.O_TRUNC) as file:
-                file.write(b"".join(kept))
+            with self._path.open("rb") as whole, _private(beside, os.O_TRUNC) as file:
+                file.writelines(islice(whole, self._lines - kept, None))
             os.replace(beside, self._path)
-            self._lines = len(kept)
+            self._lines = kept
         with _private(self._path, os.O_APPEND) as file:
             file.write(text)
         self._lines += 1
@@ -106,10 +112,18 @@ def line(route: Route, pair: Compared, salt: bytes) -> dict[str, Any]:
             "routed": pair.routed,
         },
         "from": pair.tier,
-        "referenceTier": route.reference.name,
+        "referenceTier": pair.sample.reference,
         "route": route.name,
         "version": LABEL_VERSION,
     }
+
+
+def _lines(path: Path) -> int:
+    try:
+        with path.open("rb") as file:
+            return sum(1 for _ in file)
+    except FileNotFoundError:
+        return 0
 
 
 def _tokens(answer: Answer) -> dict[str, int]:

@@ -41,6 +41,11 @@ def run(given: argparse.Namespace, now: float | None = None) -> int:
         prices={} if given.prices is None else prices.parse(given.prices.read_text("utf-8"), str(given.prices)),
     )
     found = _labels(given, salt)
+    if not salt and any(label.prompt is None and label.features is not None for label in found):
+        raise Invalid(
+            "the labels hold hashed features: give their secret with --salt-file, since a router that hashed requests "
+            "without it would score nonsense"
+        )
     unlabelled = [] if given.unlabelled is None else _unlabelled(given.unlabelled, salt)
     trained = _with_progress(found, wanted, unlabelled)
     if given.out:

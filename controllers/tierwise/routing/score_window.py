@@ -3,7 +3,9 @@ traffic.
 
 The share that goes to the reference tier is a quantile of scores. The file of a classifier brings those of its
 training; as soon as enough requests have been scored, theirs take their place, since a share that is kept when the
-traffic shifts keeps the promised quality more often than a fixed number does (docs/routing.md).
+traffic shifts keeps the promised quality more often than a fixed number does (docs/routing.md). Of requests that score
+exactly alike, such as one prompt that comes again and again, every so many-th belongs to the share: no threshold
+divides them.
 
 Whether the traffic has shifted is a test, made once for every full window, so that windows do not overlap. By the
 quantiles of the file p percent of the requests lie above the p-th one. The largest difference between that and what is
@@ -59,6 +61,9 @@ class ScoreWindow:
         self._added = 0
         self._threshold: tuple[float, float] | None = None
         self._until = 0
+        self._alike = 1.0
+        """Of the scores at the threshold, the part that belongs to the share."""
+        self._owed = 0.0
         self.shift: Shift | None = None
         """Of the last full window; None before the first one is full."""
 
@@ -73,12 +78,26 @@ class ScoreWindow:
         if self._added % WINDOW == 0:
             self.shift = self._compare()
 
+    def reaches(self, score: float, share_percent: float) -> bool:
+        """Whether a request with this score belongs to the share."""
+        limit = self.threshold(share_percent)
+        if score != limit or self._added < OWN_FROM:
+            return score >= limit
+        self._owed += self._alike
+        if self._owed < 1:
+            return False
+        self._owed -= 1
+        return True
+
     def threshold(self, share_percent: float) -> float:
         """The score from which on a request belongs to the share; infinite for 0, minus infinite for 100."""
         if self._added < OWN_FROM or not 0 < share_percent < 100:
             return self._trained(share_percent)
         if self._threshold is None or self._threshold[0] != share_percent or self._added >= self._until:
-            own = float(np.quantile(self._scores[: len(self)], 1 - share_percent / 100))
+            scores = self._scores[: len(self)]
+            own = float(np.quantile(scores, 1 - share_percent / 100))
+            above, equal = (int(np.count_nonzero(part)) for part in (scores > own, scores == own))
+            self._alike = min(1.0, max(0.0, (share_percent / 100 * len(self) - above) / equal)) if equal else 1.0
             self._threshold, self._until = (share_percent, own), self._added + RENEW_EVERY
         return self._threshold[1]
 

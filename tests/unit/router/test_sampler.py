@@ -122,6 +122,16 @@ def test_a_long_exchange_is_let_go() -> None:
     assert counts.dropped["too_large"] == 1
 
 
+def test_a_request_that_is_too_large_is_not_held_twice_while_it_is_answered() -> None:
+    counts = ShadowCounts()
+    one, made = sampler(served(100), counts), record("a")
+    sample = one.begin(asked(body=b" " * (MOST_BYTES + 1)), reply(), made)
+    assert sample is not None
+    assert sample.body == b""
+    one.end(sample, made)
+    assert (one.waiting, counts.dropped["too_large"], counts.sampled["cheaper"]) == (0, 1, 1)
+
+
 def exchange(body: dict[str, Any], answer: bytes, *, stream: bool = False) -> Exchange | None:
     return client_answer.read(Sample(0, 0.5, orjson.dumps(body), stream, parts=[answer]))
 
@@ -164,7 +174,7 @@ def test_what_is_more_than_text_is_not_compared(changes: dict[str, Any], answer:
 
 def pair(number: int, verdict: Verdict | None = Verdict.LOSS, routed: str = CHEAPER) -> Compared:
     said = Exchange({"messages": [{"role": "user", "content": f"secret words {number}"}]}, "secret", "answer", "stop")
-    sample = Sample(number, 0.5, b"")
+    sample = Sample(number, 0.5, b"", reference="large")
     return Compared(sample, said, "small", routed, *ANSWERS, (verdict, verdict), verdict)
 
 

@@ -54,6 +54,26 @@ def test_the_share_is_kept_when_the_scores_shift() -> None:
     assert sent / 2_000 == pytest.approx(0.4, abs=0.05)
 
 
+@given(
+    kinds=st.lists(st.floats(-3, 3), min_size=1, max_size=4),
+    shares=st.tuples(st.floats(1, 99), st.floats(1, 99)),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=40, deadline=None)
+def test_the_share_is_kept_where_many_requests_score_alike(
+    kinds: list[float], shares: tuple[float, float], seed: int
+) -> None:
+    """An application that asks few different questions has few different scores, and no threshold divides them."""
+    of, chance = window(TRAINED), np.random.default_rng(seed)
+    for share in shares:
+        drawn = chance.choice(kinds, WINDOW + 2_000).tolist()
+        sent = 0
+        for number, score in enumerate(drawn):
+            of.add(score)
+            sent += of.reaches(score, share) and number >= WINDOW
+        assert sent / 2_000 == pytest.approx(share / 100, abs=0.05)
+
+
 @pytest.mark.parametrize(("share", "limit"), [(0, math.inf), (100, -math.inf)])
 def test_nothing_and_everything_are_no_quantiles(share: float, limit: float) -> None:
     assert window(TRAINED).threshold(share) == limit
