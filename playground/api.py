@@ -29,6 +29,7 @@ _RESOURCES = {
     "ConfigMap": ("configmaps", True),
     "CustomResourceDefinition": ("customresourcedefinitions", False),
     "EndpointSlice": ("endpointslices", True),
+    "Endpoints": ("endpoints", True),
     "InferenceService": ("inferenceservices", True),
     "MutatingWebhookConfiguration": ("mutatingwebhookconfigurations", False),
     "Namespace": ("namespaces", False),

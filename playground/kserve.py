@@ -74,7 +74,7 @@ def crds(manifests: Path) -> list[Object]:
 def objects(manifests: Path, ca: bytes) -> list[Object]:
     """Return KServe's other objects as this cluster needs them; `ca` is the authority's PEM. Raises OSError."""
     released: list[Object] = json.loads((manifests / "objects.json").read_text(encoding="utf-8"))
-    return [*(_adapt(item, ca) for item in released), _webhook_endpoints()]
+    return [*(_adapt(item, ca) for item in released), *_webhook_endpoints()]
 
 
 def _adapt(item: Object, ca: bytes) -> Object:
@@ -113,8 +113,19 @@ def _configuration(data: dict[str, str]) -> dict[str, str]:
     return kept | {key: json.dumps(value, sort_keys=True) for key, value in changed.items()}
 
 
-def _webhook_endpoints() -> Object:
-    return endpoint_slice(KSERVE_NAMESPACE, KSERVE_WEBHOOK_SERVICE, KSERVE_WEBHOOK_PORT)
+def _webhook_endpoints() -> list[Object]:
+    """Before 1.33 the API server looks for a webhook in Endpoints, later in EndpointSlices."""
+    older = {
+        "apiVersion": "v1",
+        "kind": "Endpoints",
+        "metadata": {
+            "name": KSERVE_WEBHOOK_SERVICE,
+            "namespace": KSERVE_NAMESPACE,
+            "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
+        },
+        "subsets": [{"addresses": [{"ip": HOST_ADDRESS}], "ports": [{"port": KSERVE_WEBHOOK_PORT, "protocol": "TCP"}]}],
+    }
+    return [older, endpoint_slice(KSERVE_NAMESPACE, KSERVE_WEBHOOK_SERVICE, KSERVE_WEBHOOK_PORT)]
 
 
 def endpoint_slice(namespace: str, service: str, port: int, port_name: str = "") -> Object:

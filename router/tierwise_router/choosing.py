@@ -64,6 +64,6 @@ def _chosen(state: RouterState, facts: RequestFacts, path: str, body: Body, tena
     if isinstance(previous, str):
         kept, replica = choice_of_previous(state, previous, tenant)
         if kept is not None:
-            return Chosen(kept, replica)
+            return Chosen(kept, kept_by=replica)
     decided = state.content.decide(route, facts, path, body.values, tenant, state.monotonic())
     return Chosen(choose_tiers(route, facts, state.saturated(), decided.choice), turn=decided.turn)

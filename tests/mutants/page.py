@@ -2,9 +2,10 @@
 
 A survivor is a change that no test noticed. Either it changes nothing (equivalent), or somebody looked at it and says
 why no test pins it (accepted): the words stand in words.yaml and words-routing.yaml beside this module, by the
-survivor's key, and a survivor without one, like a word without a survivor, fails `make verify` and the unit tests. So
-do results of other code than today's. A mutant with which the tests did not end (a loop without end) is noticed and
-needs no word: whether a failing test comes before the endless one is chance.
+survivor's key. A word without a survivor fails `make verify` and the unit tests, and so do results of other code than
+today's. Every survivor of decide/ needs a word, where a wrong decision ends a GPU; in routing/ the page says which ones
+nobody has looked at yet. A mutant with which the tests did not end (a loop without end) is noticed and needs no word:
+whether a failing test comes before the endless one is chance.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from tests.mutants.results import TIMEOUT, Results, load, stale
 from tests.mutants.targets import TARGETS, Target
 
 _ENDLESS = "noticed: the tests do not end"
+_OPEN = "nobody has looked at it yet"
 
 
 def words(target: Target) -> dict[str, str]:
@@ -30,11 +32,13 @@ def complaints(target: Target, results: Results, said: dict[str, str]) -> list[s
     """What is wrong with the results and their words."""
     old = stale(target, results)
     wrong = (
-        [f"{target.results.name} is of other code than today's, run `make mutants`: {', '.join(old)}"] if old else []
+        [f"{target.results.name} is of other code than today's, run `make mutants CHANGED=1`: {', '.join(old)}"]
+        if old
+        else []
     )
     keys = [each.key for each in results.survivors]
     silent = [each.key for each in results.survivors if each.key not in said and each.status != TIMEOUT]
-    wrong += [f"has no word in {target.words.name}: {key}" for key in silent]
+    wrong += [f"has no word in {target.words.name}: {key}" for key in silent if target.every_word]
     wrong += [f"has a word and did not survive: {key}" for key in said if key not in keys]
     unclear = [key for key, word in said.items() if not word.startswith(("equivalent: ", "accepted: "))]
     return wrong + [f"its word is neither `equivalent: ...` nor `accepted: ...`: {key}" for key in unclear]
@@ -69,11 +73,14 @@ def _lines(target: Target, results: Results, said: dict[str, str]) -> Iterator[s
     )
     yield f"| **all** | {results.mutants} | {killed} | {timeout} | {survived} | **{results.noticed:.1%}** |"
     equivalent = sum(word.startswith("equivalent") for word in said.values())
-    yield from ("", f"## Not killed: {len(results.survivors)}, of which {equivalent} change nothing", "")
+    unread = sum(each.key not in said and each.status != TIMEOUT for each in results.survivors)
+    told = f"{equivalent} change nothing" + (f", and {unread} nobody has looked at yet" if unread else "")
+    yield from ("", f"## Not killed: {len(results.survivors)}, of which {told}", "")
     file = ""
     for survivor in results.survivors:
         if survivor.file != file:
             file = survivor.file
             yield from (f"### {file}", "")
-        yield f"`{survivor.function}` ({survivor.status}) – {said.get(survivor.key, _ENDLESS)}"
+        word = said.get(survivor.key, _ENDLESS if survivor.status == TIMEOUT else _OPEN)
+        yield f"`{survivor.function}` ({survivor.status}) – {word}"
         yield from ("", "```diff", f"- {survivor.before}", f"+ {survivor.after}", "```", "")

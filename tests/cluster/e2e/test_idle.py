@@ -80,13 +80,17 @@ def rate_for_one_tier(
 
 
 @pytest.fixture(scope="module")
-def many(rate_for_one_tier: float, new_namespace: Callable[[str], Kubectl]) -> Kubectl:
-    """A namespace with twenty settled tiers."""
+def many(rate_for_one_tier: float, new_namespace: Callable[[str], Kubectl], operators_log: AuditLog) -> Kubectl:
+    """A namespace with twenty settled tiers: the last change is told when two throttles have passed without a write."""
     kubectl = new_namespace("many")
     kubectl.apply(*(cheap(name, batching={"maxSequences": 16}) for name in NAMES))
     eventually(lambda: _unsettled(kubectl, NAMES), lambda names: not names, 240, "all tiers are ready and measured")
-    time.sleep(2 * THROTTLE_SECONDS)  # what the last change still has to tell
-    return kubectl
+    for _ in range(6):
+        operators_log.restart()
+        time.sleep(2 * THROTTLE_SECONDS)
+        if not [each for each in operators_log.requests() if each.writes and each.namespace == kubectl.namespace]:
+            return kubectl
+    raise AssertionError(f"twenty tiers without load are written to for {6 * 2 * THROTTLE_SECONDS} s")
 
 
 @pytest.fixture(scope="module")

@@ -93,6 +93,10 @@ def test_webhooks_lead_to_the_service_and_keep_everything_else(found: dict[str, 
 def test_the_service_leads_to_the_manager_s_process(found: dict[str, Any]) -> None:
     assert "selector" not in found["Service"]["spec"]
     assert found["EndpointSlice"]["endpoints"][0]["addresses"] == ["10.200.0.1"]
+    older = found["Endpoints"]  # where an API server before 1.33 looks for them
+    assert (older["metadata"]["name"], older["metadata"]["namespace"]) == ("kserve-webhook-server-service", "kserve")
+    assert older["subsets"][0]["addresses"] == [{"ip": "10.200.0.1"}]
+    assert older["subsets"][0]["ports"][0]["port"] == found["EndpointSlice"]["ports"][0]["port"]
     assert found["EndpointSlice"]["metadata"]["labels"]["kubernetes.io/service-name"] == "kserve-webhook-server-service"
 
 
