@@ -176,9 +176,7 @@ def to_route(file: RouteFile, tenant_by_key_hash: Mapping[str, str]) -> values.R
 def _only_in_a_cluster(quality: RouteQuality | None) -> None:
     """What only the operator acts on would be without effect here."""
     if quality is not None and quality.salt_secret_name is not None:
-        raise Invalid(
-            "quality.saltSecretName names a Secret of a cluster: give --verdicts-file and --salt-file"
-        )
+        raise Invalid("quality.saltSecretName names a Secret of a cluster: give --verdicts-file and --salt-file")
     if quality is not None and quality.audit is not None:
         raise Invalid("quality.audit corrects what the operator shows: a route in a file has no use for it")
 

@@ -50,6 +50,11 @@ def test_a_score_is_what_the_formula_says(text: bytes, tools: bool, turns: int) 
     assert RANDOM.score(text, facts) == pytest.approx(slowly(RANDOM, text, facts), abs=1e-4)
 
 
+def test_a_score_of_many_pieces_is_what_the_formula_says() -> None:
+    for text in (WORDS[:5_000], b"a" * 5_000, b"?" * 5_000, b"five5", b"abc", b""):
+        assert RANDOM.score(text, PLAIN) == pytest.approx(slowly(RANDOM, text, PLAIN), abs=1e-4)
+
+
 @given(st.binary(max_size=9000), st.binary(max_size=99))
 def test_a_score_is_a_number_whatever_the_text(text: bytes, system: bytes) -> None:
     assert math.isfinite(RANDOM.score(text, TextFacts(system=system)))
