@@ -43,6 +43,7 @@ from tools.bench_routing.results import (
     Results,
     Row,
     lines,
+    load,
     missed,
 )
 
@@ -54,7 +55,7 @@ PRICES = (0.24, 24.7)
 LEARNING = ((100, 20), (300, 20), (1000, 10), (3000, 5))
 """Labels, and how often they are drawn."""
 LOOSE = 1.0
-"""The C with which the bar for the small answer in hand was measured; the classifier itself has 0.1."""
+"""The C with which others have measured the small answer in hand; the classifier itself has 0.1."""
 DRAWS = 400
 PROMISES = ((300, DRAWS), (1000, DRAWS))
 UNSEEN_DRAWS = 100
@@ -76,7 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results = _measure(folder / "routing", given.only)
     _show(results)
     if given.out:
-        about = results.about | {"command": f"{COMMAND} --out {given.out}"}
+        if given.out.exists():  # what was not measured again stays
+            kept_before = load(given.out)
+            for name in set(_LISTS) - set(given.only):
+                getattr(results, name).extend(getattr(kept_before, name))
+        about = results.about | {"command": COMMAND}
         kept = {"about": about, **{name: [asdict(each) for each in getattr(results, name)] for name in _LISTS}}
         given.out.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     short = missed(results)

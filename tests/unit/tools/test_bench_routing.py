@@ -98,6 +98,7 @@ def test_a_bar_that_is_missed_is_told_by_name() -> None:
     assert len(results.missed(_results(apgr=0.5))) == len(BARS)
     assert results.missed(_results(kept=87.9)) == ["the promise is kept in 88 % of draws at 300 labels, below 88.0"]
     assert "not measured" in results.missed(replace(_results(), rows=[]))[0]
+    assert results.missed(replace(_results(), promise=[])) == ["whether the promise is kept: not measured"]
     assert "Every bar is met." in list(results.lines(_results()))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.training.known import labels
+from tests.unit.training.known import WORDS, labels
 from tierwise.routing.classifier import Classifier
 from tierwise.routing.text_features import TextFacts, features_of
 from tierwise_operator import cli
@@ -190,7 +190,9 @@ def test_no_prompt_and_no_salt_is_told(tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_the_file_alone_and_unlabelled_prompts(written: Path, tmp_path: Path) -> None:
     unlabelled, out = tmp_path / "prompts.jsonl", tmp_path / "classifier.bin"
-    unlabelled.write_text("".join(json.dumps({"prompt": f"theorem filler{n}"}) + "\n" for n in range(40)))
+    unlabelled.write_text(
+        "".join(json.dumps({"prompt": " ".join([*WORDS[n : n + 6], "theorem"])}) + "\n" for n in range(30))
+    )
     assert cli.main(["train", str(written), "--out", str(out), "--unlabelled", str(unlabelled), "-o", "json"]) == 0
     shifted = Classifier.read(out.read_bytes())
     assert cli.main(["train", str(written), "--out", str(out), "-o", "json"]) == 0

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from tests.unit.training.known import HARD, labels
+from tests.unit.training.known import HARD, WORDS, labels
 from tierwise.errors import Invalid
 from tierwise.routing.classifier import MOST_BYTES, Classifier
 from tierwise.routing.route import TokenRates
@@ -135,7 +135,8 @@ def test_words_that_make_a_question_hard_are_named() -> None:
 
 
 def test_unlabelled_questions_say_where_a_share_begins() -> None:
-    hard = [features_of(f"filler1 {word} filler{number}".encode(), TextFacts()) for number in range(9) for word in HARD]
+    texts = [" ".join([*WORDS[number : number + 6], word]) for number in range(9) for word in HARD]
+    hard = [features_of(text.encode(), TextFacts()) for text in texts]
     shifted = train(labels(400), WANTED, hard).classifier
     usual = train(labels(400), WANTED).classifier
     assert shifted.threshold(50) > usual.threshold(50)
