@@ -174,7 +174,8 @@ class Classifier:
         small = _probability(pieces.real + header.intercepts[_SMALL] + small_sum)
         large = _probability(pieces.imag + header.intercepts[_LARGE] + large_sum)
         gain = large - small + header.groups.get(features.group, 0.0)
-        return (gain - header.gain_mean) / header.gain_deviation + LENGTH_WEIGHT * standard[LENGTH]
+        score: float = (gain - header.gain_mean) / header.gain_deviation + LENGTH_WEIGHT * standard[LENGTH]
+        return score
 
     def _pieces(self, features: Features) -> complex:
         """What the pieces add to both logits: of each kind the sum of its weights, times what one piece counts for."""
