@@ -37,10 +37,11 @@ from tierwise_router.metrics import RouterCollector
 from tierwise_router.pressing import Pressing
 from tierwise_router.purse import Purse
 from tierwise_router.router_state import Clocks, RouterState
+from tierwise_router.salt import read_salt
 from tierwise_router.server import Server
 from tierwise_router.source import Loaded, RouteSource
 from tierwise_router.tracing import tracing
-from tierwise_router.verdict_file import VerdictFile, read_salt
+from tierwise_router.verdict_file import VerdictFile
 
 SWEEP_SECONDS = 0.25
 GARBAGE_ROUNDS = 40
@@ -63,6 +64,7 @@ class RouterSettings:
     verdicts_file: Path | None = None
     """Keeps what judges said, with hashed features; needs a salt (`salt_file`)."""
     salt_file: Path | None = None
+    """The secret that these features are hashed with, and those of a classifier that was trained on them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ async def run(
         if (spans := tracing(os.environ)) is not None:
             state.tracing = spans
             stack.push_async_callback(spans.end)
-        classifier = ClassifierLoader(state, loaded.base)
+        classifier = ClassifierLoader(state, loaded.base, settings.salt_file)
         await classifier.look()
         log = AccessLog(sys.stdout.buffer, state.ledger, clocks.now)
         state.log = log
@@ -177,11 +179,13 @@ def _comparing(settings: RouterSettings, state: RouterState) -> Comparing:
     """Raises Invalid where the salt cannot be read."""
     spending = settings.spending_file
     background = Background(state, None if spending is None else spending.with_name("samples-" + spending.name))
+    if settings.salt_file is not None:
+        read_salt(settings.salt_file)
     if settings.verdicts_file is None:
         return Comparing(state, background)
     if settings.salt_file is None:
         raise Invalid("--verdicts-file needs --salt-file: without a salt, words can be looked up in what is kept")
-    return Comparing(state, background, VerdictFile(settings.verdicts_file, read_salt(settings.salt_file)))
+    return Comparing(state, background, VerdictFile(settings.verdicts_file, settings.salt_file))
 
 
 async def _sweep(state: RouterState, health: health_server.Health, server: Server) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from tierwise.routing.cost import NOTHING, Usage, cost, estimate, read_usage
+from tierwise.routing.failover import Failure
 from tierwise.routing.route import Budget, Overflow, Priority, Sampling
 from tierwise_router.headers import request_bytes
 from tierwise_router.page import fetch
@@ -30,6 +31,7 @@ LEAST = Decimal("0.00001")
 """Set aside for a question whose cost nobody knows before: a budget that is spent stops those as well."""
 ANSWER_SECONDS = 300.0
 MOST_BYTES = 1 << 20
+_MAYBE_BILLED = frozenset({Failure.RESET, Failure.TIMEOUT})
 
 
 class NotNow(Exception):
@@ -37,16 +39,21 @@ class NotNow(Exception):
 
 
 class NoAnswer(Exception):
-    """The tier has not answered, or nothing that can be compared."""
+    """The tier has not answered, or nothing that can be compared. `cost`: US dollars that it has cost all the same."""
+
+    def __init__(self, message: str, cost: Decimal = NOTHING) -> None:
+        super().__init__(message)
+        self.cost = cost
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a tier has said, with its output tokens."""
+    """What a tier has said, with its tokens."""
 
     text: str
     output_tokens: int
     finish_reason: str = ""
+    input_tokens: int = 0
 
 
 class Background:
@@ -67,7 +74,7 @@ class Background:
         """The answer of a tier to a body of chat completions. Raises NotNow and NoAnswer."""
         if not self.free(tier):
             raise NotNow
-        asked = shape(values)
+        asked, body = shape(values), _written({**values, "model": tier.spec.model, "stream": False})
         wanted = estimate(asked.prompt_tokens, asked.max_tokens, tier.spec.tariff) or LEAST
         holds = self._hold(tier, wanted)
         spent = NOTHING
@@ -75,10 +82,13 @@ class Background:
             slot = tier.try_take(Wish(Priority.BATCH, asked.blocks, streamed=False))
             if slot is None:
                 raise NotNow
-            answer, spent = await self._exchange(tier, slot, values, asked)
+            answer, spent = await self._exchange(tier, slot, body, asked)
             if not answer.text:
                 raise NoAnswer("the answer has no text")
             return answer
+        except NoAnswer as failed:
+            spent = spent or failed.cost
+            raise
         finally:
             for purse, hold in holds:
                 purse.settle(hold, spent)
@@ -89,13 +99,16 @@ class Background:
         """The money: of the day's for samples, and of the route's budget where a provider bills it."""
         purses = [self._day()] + ([self._state.purse] if tier.spec.external else [])
         holds: list[tuple[Purse, Hold]] = []
-        for purse in purses:
-            hold = purse.hold(wanted, False)
-            if hold is None:
-                for other, made in holds:
-                    other.settle(made, NOTHING)
-                raise NotNow
-            holds.append((purse, hold))
+        try:
+            for purse in purses:
+                hold = purse.hold(wanted, False)
+                if hold is None:
+                    raise NotNow
+                holds.append((purse, hold))
+        except BaseException:  # a purse that cannot write down what is spent raises OSError
+            for purse, hold in holds:
+                purse.settle(hold, NOTHING)
+            raise
         return holds
 
     def _day(self) -> Purse:
@@ -107,29 +120,43 @@ class Background:
             self._amount = sampling.dollars_per_day
         return self._purse
 
-    async def _exchange(self, tier: Tier, slot: Slot, values: dict[str, Any], asked: Shape) -> tuple[Answer, Decimal]:
+    async def _exchange(self, tier: Tier, slot: Slot, body: bytes, asked: Shape) -> tuple[Answer, Decimal]:
         state, replica = self._state, slot.pick.replica
         pool, key = tier.pool(replica), state.key_of(tier.spec)
-        body = orjson.dumps({**values, "model": tier.spec.model, "stream": False})
         raw: bytes | None = None
+        failure: UpstreamError | TimeoutError | None = None
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 request = request_bytes(pool.server, CHAT, (), body, state.new_id(), key)
                 raw = await fetch(pool, request, state.monotonic, MOST_BYTES)
             replica.breaker.succeeded()
         except (UpstreamError, TimeoutError) as error:
-            # Clients find out by themselves how a replica is: a question of ours must not take it away from them.
-            raise NoAnswer(str(error)) from error
+            failure = error
         finally:
+            # Clients find out by themselves how a replica is: a question of ours must not take it away from them.
             if raw is None:
                 replica.breaker.given_up()
             seconds = tier.release(slot)
+        if raw is None:
+            raise NoAnswer(str(failure), _lost(tier, failure, asked, seconds)) from failure
         said = _loads(raw)
         usage = read_usage(said.get("usage"), said.get("service_tier"))
         text, reason = text_of(said)
         usage = usage or Usage(asked.prompt_tokens, output=len(text) // 4, estimated=True)
         spent = cost(usage, tier.spec.tariff, seconds)
-        return Answer(text, usage.output, reason), spent
+        if not said:
+            raise NoAnswer("the answer is no JSON object", spent)
+        return Answer(text, usage.output, reason, usage.prompt), spent
+
+
+def _lost(tier: Tier, failure: UpstreamError | TimeoutError | None, asked: Shape, seconds: float) -> Decimal:
+    """What a question without an answer has cost, counted as for a client: what reached a provider may be on its bill,
+    and a replica has worked unless it was not reached."""
+    kind = failure.failure if isinstance(failure, UpstreamError) else Failure.TIMEOUT
+    if kind is Failure.CONNECT:
+        return NOTHING
+    billed = tier.spec.external and kind in _MAYBE_BILLED
+    return cost(Usage(asked.prompt_tokens, estimated=True) if billed else Usage(), tier.spec.tariff, seconds)
 
 
 def text_of(said: dict[str, Any]) -> tuple[str, str]:
@@ -143,11 +170,18 @@ def text_of(said: dict[str, Any]) -> tuple[str, str]:
     return (text if isinstance(text, str) else ""), str(first.get("finish_reason") or "")
 
 
+def _written(values: dict[str, Any]) -> bytes:
+    """A body. What can be read may be nested too deeply to be written."""
+    try:
+        return orjson.dumps(values)
+    except TypeError as error:
+        raise NoAnswer("the question cannot be written as JSON") from error
+
+
 def _loads(raw: bytes) -> dict[str, Any]:
+    """An object; {} where it is none."""
     try:
         said = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise NoAnswer("the answer is no JSON") from error
-    if not isinstance(said, dict):
-        raise NoAnswer("the answer is no JSON object")
-    return said
+    except orjson.JSONDecodeError:
+        return {}
+    return said if isinstance(said, dict) else {}

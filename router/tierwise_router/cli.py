@@ -63,7 +63,10 @@ def add_options(made: argparse.ArgumentParser) -> None:
         help="keeps what judges said of sampled answers, with hashed features, for `tierwise train`; needs --salt-file",
     )
     made.add_argument(
-        "--salt-file", type=Path, metavar="FILE", help="secret salt of these hashes: 16 to 64 bytes of chance"
+        "--salt-file",
+        type=Path,
+        metavar="FILE",
+        help="secret salt of these hashes, and of a classifier that was trained with it: 16 to 64 bytes of chance",
     )
     made.add_argument(
         "--router-id",

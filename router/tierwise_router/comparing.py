@@ -18,6 +18,7 @@ from tierwise.routing.adaptation import STEP
 from tierwise.routing.judge import Verdict, combine, judge_messages, read_verdict
 from tierwise.routing.question import question_of
 from tierwise.routing.route import Route, Use
+from tierwise.routing.tier_choice import CLASSIFIED
 from tierwise_router import client_answer
 from tierwise_router.background import Answer, Background, NoAnswer, NotNow
 from tierwise_router.client_answer import Exchange
@@ -51,12 +52,17 @@ class Compared:
     orders: tuple[Verdict | None, ...]
     verdict: Verdict | None
 
+    @property
+    def rate(self) -> float:
+        """The share of requests like it of which there is a pair: training weighs by it."""
+        return self.sample.rate * (FAR_PART if self.routed == REFERENCE else 1.0)
+
 
 Told = Callable[[Route, Compared], None]
 
 
 class Comparing:
-    """Works off the samples of a router. `told` hears of every pair that was judged."""
+    """Works off the samples of a router. `told` hears of every pair that was judged, in a thread."""
 
     def __init__(self, state: RouterState, background: Background, told: Told = lambda route, pair: None) -> None:
         self._state = state
@@ -91,7 +97,10 @@ class Comparing:
             self._state.shadows.dropped["not_comparable"] += 1
             return
         route = self._state.route
-        given = Answer(exchange.text, sample.output_tokens, exchange.finish_reason)
+        if sample.reference != route.reference.name:  # it was chosen to be compared with another one
+            self._state.shadows.dropped["stopped"] += 1
+            return
+        given = Answer(exchange.text, sample.output_tokens, exchange.finish_reason, sample.input_tokens)
         if sample.routed == CHEAPER:
             reference = await self._ask(route.reference.name, exchange.values)
             if sample.output_tokens and reference.output_tokens:
@@ -99,7 +108,7 @@ class Comparing:
             await self._judge(sample, exchange, (sample.tier, CHEAPER), given, reference)
         else:
             reference = given
-            routed = self._routed(exchange.values)
+            routed = self._routed(sample, exchange.values)
             cheaper = self._cheaper(route)
             if cheaper and (routed == MARGIN or sample.draw >= 1 - FAR_PART):
                 answer = await self._ask(cheaper, exchange.values)
@@ -116,11 +125,12 @@ class Comparing:
         names = [tier.name for tier in route.tiers if tier.use is Use.ALWAYS and tier.name != route.reference.name]
         return names[0] if names else ""
 
-    def _routed(self, values: dict[str, Any]) -> str:
-        """Whether a share that is one step smaller would have sent the request to the cheaper tier."""
+    def _routed(self, sample: Sample, values: dict[str, Any]) -> str:
+        """Whether a share that is one step smaller would have sent the request to the cheaper tier. One that a rule,
+        its conversation or a full tier has sent goes where it went, whatever the share is."""
         content = self._state.content
         share = content.share
-        if content.active is None or share is None:
+        if content.active is None or share is None or sample.reason != CLASSIFIED:
             return REFERENCE
         score = content.active.classifier.score(*question_of(values))
         return MARGIN if score < content.active.window.threshold(max(0.0, share.applied - STEP)) else REFERENCE
@@ -138,7 +148,8 @@ class Comparing:
             orders, verdict = (first, second), combine(first, second)
         word = UNKNOWN if verdict is None else BAD if verdict is Verdict.LOSS else GOOD
         self._state.shadows.verdicts[tier, routed, word] += 1
-        self._told(self._state.route, Compared(sample, exchange, tier, routed, answer, reference, orders, verdict))
+        pair = Compared(sample, exchange, tier, routed, answer, reference, orders, verdict)
+        await asyncio.to_thread(self._told, self._state.route, pair)  # it may write a file
 
     async def _order(self, request: str, first: str, second: str, *, swapped: bool) -> Verdict | None:
         sampling = self._state.route.sampling

@@ -32,9 +32,10 @@ class RouterCollector(Collector):
         """The series, as they are now."""
         yield from self._counted()
         yield from self._money()
-        yield from self._state.ledger.answers.collect([spec.name for spec in self._state.route.tiers])
+        ladder = [spec.name for spec in self._state.route.tiers]
+        yield from self._state.ledger.answers.collect(ladder)
         yield from self._now()
-        yield from self._state.shadows.collect()
+        yield from self._state.shadows.collect(ladder)
         yield from content_metrics(self._state)
         ledger = self._state.ledger
         yield _histogram(

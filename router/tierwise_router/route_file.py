@@ -156,6 +156,7 @@ def key_files(route: values.Route) -> list[str]:
 
 def to_route(file: RouteFile, tenant_by_key_hash: Mapping[str, str]) -> values.Route:
     """The route that the file says. Raises Invalid where its parts do not fit together."""
+    _only_in_a_cluster(file.quality)
     overflow = {tier.name for tier in file.tiers if tier.use == "Overflow"}
     for wanted in [file.policy.default_tier, *(rule.tier for rule in file.policy.rules)]:
         if wanted in overflow:
@@ -170,6 +171,14 @@ def to_route(file: RouteFile, tenant_by_key_hash: Mapping[str, str]) -> values.R
             "policy.type Cascade needs a tier with use Always behind the default tier, to answer what is escalated"
         )
     return made
+
+
+def _only_in_a_cluster(quality: RouteQuality | None) -> None:
+    """What only the operator acts on would be without effect here."""
+    if quality is not None and quality.salt_secret_name is not None:
+        raise Invalid("quality.saltSecretName names a Secret of a cluster: give --verdicts-file and --salt-file")
+    if quality is not None and quality.audit is not None:
+        raise Invalid("quality.audit corrects what the operator shows: a route in a file has no use for it")
 
 
 def _classifier(given: FileClassifier | None) -> values.ClassifierFile | None:

@@ -30,17 +30,22 @@ _UNROUTED = frozenset({DIRECT, PREVIOUS_RESPONSE})
 @dataclass(slots=True, eq=False)
 class Sample:
     """One answer that is to be compared. `body` is the client's request, `parts` what the client got; `draw` is chance
-    (0 to 1) that decides what else is asked about it."""
+    (0 to 1) that decides what else is asked about it, `rate` the share of requests that was chosen when it was. `tier`
+    answered, for `reason`, while `reference` was the reference tier."""
 
     order: int
     draw: float
     body: bytes
     stream: bool = False
     tier: str = ""
+    reason: str = ""
+    reference: str = ""
     routed: str = ""
+    input_tokens: int = 0
     output_tokens: int = 0
     parts: list[bytes] = field(default_factory=list)
     size: int = 0
+    rate: float = 1.0
 
     def tee(self, data: bytes) -> None:
         """The client gets this as well."""
@@ -71,7 +76,10 @@ class Sampler:
         order, draw = self._chance(record.id)
         if order >= _limit(sampling):
             return None
-        sample = Sample(order, draw, bytes(request.body), size=len(request.body))
+        size = len(request.body)
+        # What is too large counts as chosen, and is not held a second time while it is answered.
+        body = bytes(request.body) if size <= MOST_BYTES else b""
+        sample = Sample(order, draw, body, size=size, rate=sampling.percent / 100)
         reply.tee = sample.tee
         return sample
 
@@ -85,8 +93,11 @@ class Sampler:
         if not cheaper and record.tier != route.reference.name:
             return
         sample.routed = CHEAPER if cheaper else REFERENCE
-        sample.tier, sample.stream = record.tier, record.stream
-        sample.output_tokens = record.charges[-1].usage.output if record.charges else 0
+        sample.tier, sample.stream, sample.reason = record.tier, record.stream, record.reason
+        sample.reference = route.reference.name
+        if record.charges:
+            usage = record.charges[-1].usage
+            sample.input_tokens, sample.output_tokens = usage.prompt, usage.output
         self._counts.sampled[sample.routed] += 1
         if sample.size > MOST_BYTES:
             self._counts.dropped["too_large"] += 1

@@ -8,7 +8,7 @@ them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 from prometheus_client.core import CounterMetricFamily
@@ -53,8 +53,9 @@ class ShadowCounts:
         self.tokens.update(reference=reference, small=small)
         self.squares.update(reference=reference**2, small=small**2, product=reference * small)
 
-    def collect(self) -> Iterator[Metric]:
-        """The series, as they are now."""
+    def collect(self, ladder: Sequence[str]) -> Iterator[Metric]:
+        """The series, as they are now. `ladder`: the names of the route's tiers, each of whose costs begins at 0: of a
+        series that begins later Prometheus would not know the first step."""
         sampled = _counter("sampled", "Requests chosen to be compared, by who answered the client.", "routed")
         for routed, count in sorted(self.sampled.items()):
             sampled.add_metric([routed], count)
@@ -69,8 +70,8 @@ class ShadowCounts:
         cost = _counter(
             "shadow_cost_usd", "US dollars of questions in the background: answers and judges.", "tier", "purpose"
         )
-        for pair, amount in sorted(self.cost.items()):
-            cost.add_metric(pair, float(amount))
+        for pair in sorted({(tier, purpose) for tier in ladder for purpose in (ANSWER, JUDGE)} | set(self.cost)):
+            cost.add_metric(pair, float(self.cost.get(pair, NOTHING)))
         dropped = _counter("samples_dropped", "Chosen requests that were not compared.", "reason")
         for reason, count in sorted(self.dropped.items()):
             dropped.add_metric([reason], count)

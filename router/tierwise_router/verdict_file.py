@@ -2,7 +2,7 @@
 
 A line is a label as `tierwise label` writes it, so that `tierwise train` reads it. Features are hashed with the salt of
 the route: without it nobody can look up which words they came from, and without a salt none are written. The file is
-bounded: when it is full, its older half goes.
+bounded: when it is full, its older half goes, and it is never in memory as a whole.
 """
 
 from __future__ import annotations
@@ -10,73 +10,75 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import orjson
 
 from tierwise.errors import Invalid
+from tierwise.routing.classifier import salt_check
 from tierwise.routing.judge import VERSION as JUDGE_VERSION
 from tierwise.routing.judge import Verdict
 from tierwise.routing.question import question_of
 from tierwise.routing.route import Route
-from tierwise.routing.text_features import MOST_KEY_BYTES, features_of
+from tierwise.routing.text_features import features_of
+from tierwise_router.background import Answer
 from tierwise_router.comparing import Compared
+from tierwise_router.salt import read_salt
 from tierwise_router.shadow_counts import AGAIN
 
 logger = logging.getLogger(__name__)
 
 LABEL_VERSION = 1
 MOST_LINES = 10_000
-LEAST_SALT_BYTES = 16
 _HASH_BYTES = 16
 
 
 class VerdictFile:
-    """Of one router. `salt`: secret, at most 64 bytes."""
+    """Of one router. `salt_file`: where the secret salt is; it is read for each line, since a Secret may change. It may
+    be called in several threads."""
 
-    def __init__(self, path: Path, salt: bytes, most_lines: int = MOST_LINES) -> None:
+    def __init__(self, path: Path, salt_file: Path, most_lines: int = MOST_LINES) -> None:
         self._path = path
-        self._salt = salt
+        self._salt_file = salt_file
         self._most = most_lines
         self._lines: int | None = None
         self._complaint = ""
+        self._lock = Lock()
 
     def __call__(self, route: Route, pair: Compared) -> None:
         """A pair was judged. What cannot be written is said once, and lost."""
         if pair.routed == AGAIN or pair.verdict is None:
             return
         try:
-            self._append(orjson.dumps(line(route, pair, self._salt)) + b"\n")
+            text = orjson.dumps(line(route, pair, read_salt(self._salt_file))) + b"\n"
+            with self._lock:
+                self._append(text)
+        except Invalid as error:
+            self._complain(f"no verdicts are kept: {error.message}")
         except OSError as error:
-            if str(error) != self._complaint:
-                self._complaint = str(error)
-                logger.error("the file of verdicts cannot be written: %s", error.strerror)
+            self._complain(f"the file of verdicts cannot be written: {error.strerror}")
+
+    def _complain(self, complaint: str) -> None:
+        if complaint != self._complaint:
+            self._complaint = complaint
+            logger.error("%s", complaint)
 
     def _append(self, text: bytes) -> None:
         if self._lines is None:
-            self._lines = len(self._path.read_bytes().splitlines()) if self._path.exists() else 0
+            self._lines = _lines(self._path)
         if self._lines >= self._most:
-            kept = self._path.read_bytes().splitlines(keepends=True)[-(self._most // 2) :]
+            kept = self._most // 2
             beside = self._path.with_name(self._path.name + ".new")
-            with _private(beside, os.O_TRUNC) as file:
-                file.write(b"".join(kept))
+            with self._path.open("rb") as whole, _private(beside, os.O_TRUNC) as file:
+                file.writelines(islice(whole, self._lines - kept, None))
             os.replace(beside, self._path)
-            self._lines = len(kept)
+            self._lines = kept
         with _private(self._path, os.O_APPEND) as file:
             file.write(text)
         self._lines += 1
-
-
-def read_salt(path: Path) -> bytes:
-    """The salt in a file. Raises Invalid where it cannot be read, or can be guessed."""
-    try:
-        salt = path.read_bytes().strip()
-    except OSError as error:
-        raise Invalid(f"the salt file {path} cannot be read: {error.strerror}") from error
-    if not LEAST_SALT_BYTES <= len(salt) <= MOST_KEY_BYTES:
-        raise Invalid(f"the salt file {path} must hold {LEAST_SALT_BYTES} to {MOST_KEY_BYTES} bytes of chance")
-    return salt
 
 
 def line(route: Route, pair: Compared, salt: bytes) -> dict[str, Any]:
@@ -89,14 +91,16 @@ def line(route: Route, pair: Compared, salt: bytes) -> dict[str, Any]:
         "id": hashlib.blake2b(pair.sample.order.to_bytes(8, "big"), key=salt, digest_size=_HASH_BYTES).hexdigest(),
         "promptHash": hashed,
         "features": features_of(text, facts, salt).to_json(),
+        "saltCheck": salt_check(salt),
+        "samplingRate": pair.rate,
         "small": {
             "right": verdict is not Verdict.LOSS,
-            "tokens": {"input": 0, "output": pair.answer.output_tokens},
+            "tokens": _tokens(pair.answer),
             "finishReason": pair.answer.finish_reason,
         },
         "reference": {
             "right": verdict is not Verdict.WIN,
-            "tokens": {"input": 0, "output": pair.reference.output_tokens},
+            "tokens": _tokens(pair.reference),
             "finishReason": pair.reference.finish_reason,
         },
         "judge": {
@@ -108,10 +112,22 @@ def line(route: Route, pair: Compared, salt: bytes) -> dict[str, Any]:
             "routed": pair.routed,
         },
         "from": pair.tier,
-        "referenceTier": route.reference.name,
+        "referenceTier": pair.sample.reference,
         "route": route.name,
         "version": LABEL_VERSION,
     }
+
+
+def _lines(path: Path) -> int:
+    try:
+        with path.open("rb") as file:
+            return sum(1 for _ in file)
+    except FileNotFoundError:
+        return 0
+
+
+def _tokens(answer: Answer) -> dict[str, int]:
+    return {"input": answer.input_tokens, "output": answer.output_tokens}
 
 
 def _private(path: Path, flag: int) -> Any:

@@ -6,6 +6,7 @@ Everything waits with a deadline and says, when it passes, what it last saw.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -108,3 +109,10 @@ def _short(seen: object) -> str:
     if isinstance(seen, Mapping | Sequence) and not isinstance(seen, str):
         return json.dumps(seen, indent=1, default=str)[:6000]
     return str(seen)[:6000]
+
+
+def columns(head: str, row: str) -> dict[str, str]:
+    """A row of a table by the names of its columns; an empty cell is empty, not the next one's value."""
+    starts = [each.start() for each in re.finditer(r"\S+(?: \S+)*", head)]
+    ends = [*starts[1:], max(len(head), len(row))]
+    return {head[start:end].strip(): row[start:end].strip() for start, end in zip(starts, ends, strict=True)}

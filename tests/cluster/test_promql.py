@@ -127,4 +127,4 @@ def test_nothing_of_a_tier_or_route_is_asked_for_by_name(parse: Parse) -> None:
     for query in (*queries(METRICS), *route_queries()):
         for selector in selectors(parse(query.promql)):
             named = {each["name"] for each in selector["matchers"] if each["value"]}
-            assert named <= {"__name__", "reason", "part"}
+            assert named <= {"__name__", "reason", "part", "purpose", "why"}

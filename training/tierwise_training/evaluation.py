@@ -2,6 +2,7 @@
 
 The measures are RouteLLM's (Ong et al., arXiv 2406.18665, section 3.2), so that figures can be laid side by side. All
 are of scores by which questions are sent to the large tier, highest first, and of whether each tier answers right.
+`weights` say how many requests each question stands for; without them all stand for one.
 """
 
 from __future__ import annotations
@@ -26,23 +27,29 @@ class Measures:
     large_share: float
 
 
-def quality_by_share(scores: Reals, small: Reals, large: Reals) -> Reals:
+def quality_by_share(scores: Reals, small: Reals, large: Reals, weights: Reals | None = None) -> Reals:
     """The share of right answers when the first k of n questions go to the large tier, for k from 0 to n. Equal scores
     are taken as if in every order: the mean of their answers."""
-    gains = large - small
+    stands_for = np.ones(scores.size) if weights is None else weights
     _, place = np.unique(-scores, return_inverse=True)
-    counts = np.bincount(place)
-    means = np.bincount(place, weights=gains) / counts
-    ordered = np.repeat(means, counts)
-    found: Reals = np.concatenate(([0.0], np.cumsum(ordered))) / scores.size + small.mean()
+    means = np.bincount(place, weights=stands_for * (large - small)) / np.bincount(place, weights=stands_for)
+    order = np.argsort(place, kind="stable")
+    gained = np.cumsum(stands_for[order] * means[place[order]])
+    cheap = float(np.average(small, weights=stands_for))
+    found: Reals = np.concatenate(([0.0], gained)) / stands_for.sum() + cheap
     return found
 
 
-def measure(scores: Reals, small: Reals, large: Reals, quality_percent: float = 95) -> Measures:
+def measure(
+    scores: Reals, small: Reals, large: Reals, quality_percent: float = 95, weights: Reals | None = None
+) -> Measures:
     """All measures. Where the large tier is no better than the small one there is no gap: every measure of it is
     nan."""
-    curve = quality_by_share(scores, small, large)
+    curve = quality_by_share(scores, small, large, weights)
     shares = np.linspace(0, 100, curve.size)
+    if weights is not None:
+        ahead = np.concatenate(([0.0], np.cumsum(weights[np.argsort(-scores, kind="stable")])))
+        shares = 100 * ahead / ahead[-1]
     low, high = float(curve[0]), float(curve[-1])
     needed = _first(shares, curve, quality_percent / 100 * high)
     if high <= low:
@@ -61,12 +68,21 @@ def _first(shares: Reals, values: Reals, wanted: float) -> float:
 
 
 def bootstrap(
-    scores: Reals, small: Reals, large: Reals, times: int, seed: int, quality_percent: float = 95
+    scores: Reals,
+    small: Reals,
+    large: Reals,
+    times: int,
+    seed: int,
+    quality_percent: float = 95,
+    weights: Reals | None = None,
 ) -> list[Measures]:
     """The measures of samples of the questions, drawn with replacement; from one seed."""
     chance = np.random.default_rng(seed)
     samples = (chance.integers(0, scores.size, scores.size) for _ in range(times))
-    return [measure(scores[rows], small[rows], large[rows], quality_percent) for rows in samples]
+    return [
+        measure(scores[rows], small[rows], large[rows], quality_percent, None if weights is None else weights[rows])
+        for rows in samples
+    ]
 
 
 def interval(values: list[float]) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tierwise.routing.promise import Step, curve, promised_share
+from tierwise.routing.promise import Step, curve, promised_share, taken
 from tierwise.routing.text_features import KINDS, SIZES, TextFacts, features_of
 from tierwise_training import model
 from tierwise_training.evaluation import bootstrap, interval, measure
@@ -62,12 +62,14 @@ class Learned:
 class Findings:
     """All of it. Percents are of questions; `curve` runs from all questions to the reference tier down to none.
     `more` are shares that could be promised with so many more labels like these; `costs` percents of what the reference
-    tier alone costs, by share, empty without prices. `naive_share` is what a threshold without a promise would take."""
+    tier alone costs, by share, empty without prices. `naive_share` is what a threshold without a promise would take.
+    `counts_as`: so many labels of one sampling rate are as certain."""
 
     route: str
     from_tier: str
     reference_tier: str
     labels: int
+    counts_as: int
     not_known: int
     groups: int
     from_right_percent: float
@@ -91,8 +93,8 @@ class Findings:
 def sent(scores: Reals, asked: Questions, share: int) -> tuple[Sent, Sent]:
     """Who answers right, of what goes to the reference tier at this share and of what does not."""
     order = np.argsort(-scores, kind="stable")
-    taken = len(asked) * share // 100
-    return _sent(asked, order[:taken]), _sent(asked, order[taken:])
+    first = taken((np.ones(len(asked)) if asked.weights is None else asked.weights)[order], share)
+    return _sent(asked, order[:first]), _sent(asked, order[first:])
 
 
 def _sent(asked: Questions, rows: model.Rows) -> Sent:
@@ -107,10 +109,10 @@ def _sent(asked: Questions, rows: model.Rows) -> Sent:
 
 def apgr(scores: Reals, asked: Questions) -> tuple[float, tuple[float, float]]:
     """The average performance gap recovered, and an interval that holds 95 % of bootstrap samples."""
-    samples = bootstrap(scores, asked.small, asked.large, BOOTSTRAPS, model.SEED)
+    samples = bootstrap(scores, asked.small, asked.large, BOOTSTRAPS, model.SEED, weights=asked.weights)
     values = [each.apgr for each in samples if not np.isnan(each.apgr)]
     between = interval(values) if values else (float("nan"), float("nan"))
-    return measure(scores, asked.small, asked.large).apgr, between
+    return measure(scores, asked.small, asked.large, weights=asked.weights).apgr, between
 
 
 def learned(asked: Questions, scores: Reals, quality_percent: float) -> tuple[Learned, ...]:
@@ -133,14 +135,17 @@ def _mean(draws: Sequence[Learned]) -> Learned:
 
 
 def _learned(asked: Questions, scores: Reals, quality_percent: float) -> Learned:
-    steps = curve(scores, asked.small, asked.large, quality_percent)
-    return Learned(len(asked), measure(scores, asked.small, asked.large).apgr, promised_share(steps))
+    steps = curve(scores, asked.small, asked.large, quality_percent, weights=asked.weights)
+    found = measure(scores, asked.small, asked.large, weights=asked.weights)
+    return Learned(len(asked), found.apgr, promised_share(steps))
 
 
 def more(asked: Questions, scores: Reals, quality_percent: float) -> dict[int, int | None]:
     """The share that could be promised with so many labels more, by the interval alone."""
     return {
-        extra: promised_share(curve(scores, asked.small, asked.large, quality_percent, len(asked) + extra))
+        extra: promised_share(
+            curve(scores, asked.small, asked.large, quality_percent, len(asked) + extra, asked.weights)
+        )
         for extra in MORE
     }
 

@@ -82,6 +82,10 @@ class Label(_Part):
     )
     tools: bool = Field(default=False, description="Whether the request brought tools.")
     features: dict[str, Any] | None = None
+    salt_check: str = Field(default="", description="Tells whether a salt is the one of the features, not what it is.")
+    sampling_rate: float | None = Field(
+        default=None, gt=0, le=1, description="The share of requests like this one that were labelled; None: not known."
+    )
     small: TierAnswer
     reference: TierAnswer
     judge: JudgeRecord | None = None

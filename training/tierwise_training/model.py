@@ -38,7 +38,8 @@ Rows = npt.NDArray[np.int64]
 class Questions:
     """Labelled questions. `pieces` is a sparse matrix with a row per question and a column per bucket, `sizes` a dense
     one with a column per size; `small` and `large` are 1 where the tier answered right. `groups` are hashes of system
-    prompts ("" without one), `blocks` what must not be divided between folds ("" for all: divide as you like)."""
+    prompts ("" without one), `blocks` what must not be divided between folds ("" for all: divide as you like).
+    `weights` say how many requests each question stands for; None: all for as many."""
 
     pieces: sparse.csr_array
     sizes: Reals
@@ -46,6 +47,7 @@ class Questions:
     large: Reals
     groups: tuple[str, ...]
     blocks: tuple[str, ...]
+    weights: Reals | None = None
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -59,20 +61,25 @@ class Questions:
             self.large[rows],
             tuple(self.groups[row] for row in rows),
             tuple(self.blocks[row] for row in rows),
+            None if self.weights is None else self.weights[rows],
         )
 
 
 def questions(
-    features: Sequence[Features], small: Sequence[bool], large: Sequence[bool], blocks: Sequence[str] | None = None
+    features: Sequence[Features],
+    small: Sequence[bool],
+    large: Sequence[bool],
+    blocks: Sequence[str] | None = None,
+    weights: Reals | None = None,
 ) -> Questions:
     """Rows from features and verdicts of one length."""
     counts = [each.buckets.size for each in features]
-    weights = np.concatenate([np.repeat(each.piece_weights, each.counts) for each in features] or [np.zeros(0)])
+    worth = np.concatenate([np.repeat(each.piece_weights, each.counts) for each in features] or [np.zeros(0)])
     columns = (
         np.concatenate([each.buckets for each in features]).astype(np.int32) if features else np.zeros(0, np.int32)
     )
     starts = np.concatenate(([0], np.cumsum(counts)))
-    pieces = sparse.csr_array((weights, columns, starts), shape=(len(features), BUCKETS))
+    pieces = sparse.csr_array((worth, columns, starts), shape=(len(features), BUCKETS))
     pieces.sum_duplicates()
     return Questions(
         pieces,
@@ -81,6 +88,7 @@ def questions(
         np.array(large, dtype=np.float64),
         tuple(each.group for each in features),
         tuple(blocks) if blocks is not None else ("",) * len(features),
+        weights,
     )
 
 
@@ -116,15 +124,16 @@ class Model:
 
 def fit(asked: Questions, c: float = C) -> Model:
     """Fit all of it to these questions (at least one). The same questions give the same model. Only a benchmark has
-    another `c`."""
-    means, deviations = scale(asked.sizes)
+    another `c`. Questions with weights count as often as they say, with a mean of 1, so that C keeps its meaning."""
+    counted = None if asked.weights is None else asked.weights / asked.weights.mean()
+    means, deviations = scale(asked.sizes, counted)
     sizes = standardized(asked.sizes, means, deviations)
     # Buckets that no question has get no weight; leaving them out makes the fit several times as fast.
     used = np.flatnonzero(np.bincount(asked.pieces.indices, minlength=BUCKETS))
     table = _table(asked.pieces, used, sizes)
     weights, size_weights, intercepts = np.zeros((BUCKETS, 2)), np.zeros((len(SIZES), 2)), np.zeros(2)
     for tier, right in enumerate((asked.small, asked.large)):
-        coefficients, intercepts[tier] = _regress(table, right, c)
+        coefficients, intercepts[tier] = _regress(table, right, c, counted)
         weights[used, tier] = coefficients[: used.size]
         size_weights[:, tier] = coefficients[used.size :]
     raw = Model(
@@ -135,17 +144,16 @@ def fit(asked: Questions, c: float = C) -> Model:
         size_weights,
         0.0,
         1.0,
-        group_gains(asked.groups, asked.large - asked.small),
+        group_gains(asked.groups, asked.large - asked.small, counted),
     )
-    gained = raw.gains(asked)
-    deviation = float(gained.std())
+    gain_mean, deviation = (float(each[0]) for each in _spread(raw.gains(asked)[:, None], counted))
     return Model(
         weights,
         intercepts,
         means,
         deviations,
         size_weights,
-        float(gained.mean()),
+        gain_mean,
         deviation if deviation > LEAST_DEVIATION else 1.0,
         raw.groups,
     )
@@ -179,14 +187,14 @@ def _table(pieces: sparse.csr_array, used: Rows, sizes: Reals) -> sparse.csr_arr
     return table
 
 
-def _regress(table: sparse.csr_array, right: Reals, c: float) -> tuple[Reals, float]:
+def _regress(table: sparse.csr_array, right: Reals, c: float, weights: Reals | None) -> tuple[Reals, float]:
     """Coefficients and intercept. A tier that was always right, or never, has no coefficients: its share is known, less
     half a question, and nothing tells which question would have been the exception."""
     count, sum_right = right.size, float(right.sum())
     if sum_right in (0.0, float(count)):
         share = (sum_right + 0.5) / (count + 1)
         return np.zeros(table.shape[1]), float(np.log(share / (1 - share)))
-    found = LogisticRegression(C=c, max_iter=MOST_ITERATIONS, tol=1e-4).fit(table, right)
+    found = LogisticRegression(C=c, max_iter=MOST_ITERATIONS, tol=1e-4).fit(table, right, sample_weight=weights)
     return found.coef_[0], float(found.intercept_[0])
 
 
@@ -197,25 +205,35 @@ def gains(logits: Reals, groups: Sequence[str], known: Mapping[str, float]) -> R
     return found
 
 
-def group_gains(groups: Sequence[str], gained: Reals) -> dict[str, float]:
+def group_gains(groups: Sequence[str], gained: Reals, weights: Reals | None = None) -> dict[str, float]:
     """What a group's mean gain adds to the mean of all, shrunken; the most frequent groups, by hash."""
-    mean = float(gained.mean())
-    sums: dict[str, list[float]] = {}
-    for group, gain in zip(groups, gained, strict=True):
+    counted = np.ones(gained.size) if weights is None else weights
+    mean = float(np.average(gained, weights=counted))
+    sums: dict[str, list[tuple[float, float]]] = {}
+    for group, gain, weight in zip(groups, gained, counted, strict=True):
         if group:
-            sums.setdefault(group, []).append(float(gain))
-    frequent = sorted(sums, key=lambda group: (-len(sums[group]), group))[:MOST_GROUPS]
+            sums.setdefault(group, []).append((float(gain * weight), float(weight)))
+    totals = {group: (sum(gain for gain, _ in all_), sum(count for _, count in all_)) for group, all_ in sums.items()}
+    frequent = sorted(totals, key=lambda group: (-totals[group][1], group))[:MOST_GROUPS]
     return {
-        group: (sum(sums[group]) + GROUP_PRIOR * mean) / (len(sums[group]) + GROUP_PRIOR) - mean
+        group: (totals[group][0] + GROUP_PRIOR * mean) / (totals[group][1] + GROUP_PRIOR) - mean
         for group in sorted(frequent)
     }
 
 
-def scale(sizes: Reals) -> tuple[Reals, Reals]:
+def scale(sizes: Reals, weights: Reals | None = None) -> tuple[Reals, Reals]:
     """Means and standard deviations. A size that never varied has the deviation 1: another value says little either."""
-    deviations = sizes.std(axis=0)
+    means, deviations = _spread(sizes, weights)
     deviations[deviations < LEAST_DEVIATION] = 1.0
-    return sizes.mean(axis=0), deviations
+    return means, deviations
+
+
+def _spread(values: Reals, weights: Reals | None) -> tuple[Reals, Reals]:
+    """Mean and standard deviation of each column."""
+    if weights is None:
+        return values.mean(axis=0), values.std(axis=0)
+    means: Reals = np.average(values, axis=0, weights=weights)
+    return means, np.sqrt(np.average((values - means) ** 2, axis=0, weights=weights))
 
 
 def standardized(sizes: Reals, means: Reals, deviations: Reals) -> Reals:

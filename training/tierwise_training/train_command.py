@@ -22,7 +22,7 @@ from tierwise.errors import Invalid
 from tierwise.routing.question import question_of
 from tierwise.routing.text_features import Features, features_of
 from tierwise_training import labels as label_file
-from tierwise_training import prices, prompts, train_html, train_text
+from tierwise_training import prices, prompts, route_verdicts, train_html, train_text
 from tierwise_training.findings import Findings
 from tierwise_training.labels import Label
 from tierwise_training.manifest import default_name, manifest
@@ -40,7 +40,12 @@ def run(given: argparse.Namespace, now: float | None = None) -> int:
         salt=salt,
         prices={} if given.prices is None else prices.parse(given.prices.read_text("utf-8"), str(given.prices)),
     )
-    found = _labels(given)
+    found = _labels(given, salt)
+    if not salt and any(label.prompt is None and label.features is not None for label in found):
+        raise Invalid(
+            "the labels hold hashed features: give their secret with --salt-file, since a router that hashed requests "
+            "without it would score nonsense"
+        )
     unlabelled = [] if given.unlabelled is None else _unlabelled(given.unlabelled, salt)
     trained = _with_progress(found, wanted, unlabelled)
     if given.out:
@@ -55,14 +60,32 @@ def run(given: argparse.Namespace, now: float | None = None) -> int:
     return 1 if trained.findings.refusal else 0
 
 
-def _labels(given: argparse.Namespace) -> list[Label]:
-    found = [label for path in given.labels for label in label_file.read(path)]
-    if given.route is None:
-        return found
-    chosen = [label for label in found if label.route == given.route]
+def _labels(given: argparse.Namespace, salt: bytes) -> list[Label]:
+    if (given.from_route is None) != (not given.verdicts) or bool(given.labels) == bool(given.verdicts):
+        raise Invalid("give files of labels, or --from-route with --verdicts")
+    if given.from_route is None:
+        found = [label for path in given.labels for label in label_file.read(path)]
+    else:
+        if not salt:
+            raise Invalid("the verdicts of a route hold salted features: --salt-file must hold the salt of the route")
+        read = route_verdicts.read(given.verdicts, salt)
+        for line in read.sentences():
+            print(line, file=sys.stderr)
+        found = list(read.labels)
+    for wanted, name, attribute in (
+        (given.from_route or given.route, "route", "route"),
+        (given.from_tier, "cheap tier", "from_tier"),
+        (given.reference, "reference tier", "reference_tier"),
+    ):
+        found = found if wanted is None else _only(found, wanted, name, attribute)
+    return found
+
+
+def _only(found: list[Label], wanted: str, name: str, attribute: str) -> list[Label]:
+    chosen = [label for label in found if getattr(label, attribute) == wanted]
     if not chosen:
-        routes = ", ".join(sorted({label.route for label in found})) or "none"
-        raise Invalid(f"no label is of route {given.route}; there are labels of: {routes}")
+        there = ", ".join(sorted({getattr(label, attribute) for label in found})) or "none"
+        raise Invalid(f"no label is of {name} {wanted}; there are labels of: {there}")
     return chosen
 
 

@@ -12,6 +12,7 @@ EXAMPLES = """\
 examples:
   tierwise train labels.jsonl --out classifier.yaml --report report.html
   tierwise train labels.jsonl --quality 97 --prices route.yaml -o json
+  tierwise train --from-route chat --verdicts chat-*.jsonl --salt-file salt --out classifier.yaml
   kubectl apply --server-side -f classifier.yaml
 
 exit codes: 0 the classifier may be used; 1 it must not be (the file says why, and routers go by rules); 2 it was asked
@@ -20,8 +21,21 @@ for wrongly"""
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
-    parser.add_argument("labels", type=Path, nargs="+", help="files that `tierwise label` wrote")
+    parser.add_argument("labels", type=Path, nargs="*", help="files that `tierwise label` wrote")
+    parser.add_argument(
+        "--from-route", metavar="NAME", help="learn from what the routers of this route have judged, see --verdicts"
+    )
+    parser.add_argument(
+        "--verdicts",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="with --from-route: the routers' files of verdicts, one of each router; - is standard input",
+    )
     parser.add_argument("--route", metavar="NAME", help="only the labels of this route")
+    parser.add_argument("--from", dest="from_tier", metavar="TIER", help="only those of this cheap tier")
+    parser.add_argument("--reference", metavar="TIER", help="only those against this reference tier")
     parser.add_argument(
         "--quality",
         type=int,

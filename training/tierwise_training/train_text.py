@@ -40,6 +40,11 @@ def sentences(found: Findings) -> Iterator[str]:
     tested = f", tested on groups that it had not seen ({found.groups} groups)" if found.groups else ""
     unknown = f"; {found.not_known} more have no verdict and were left out" if found.not_known else ""
     yield f"Learned from {found.labels:,} labels of route {found.route}{tested}{unknown}."
+    if found.counts_as < found.labels:
+        yield (
+            "They were sampled at different rates and are weighed by them; so they are as certain as "
+            f"{found.counts_as:,} labels of one rate."
+        )
     right = f"{small} is right in {found.from_right_percent:.1f} %, {large} in {found.reference_right_percent:.1f} %."
     yield f"Of the labelled prompts {right}"
     if math.isnan(found.apgr):

@@ -16,7 +16,7 @@ import numpy as np
 from tierwise.errors import Invalid
 from tierwise.routing.classifier import FILE_VERSION, Classifier, CurvePoint, Header, quantiles_of, salt_check
 from tierwise.routing.cost import Usage, token_cost
-from tierwise.routing.promise import SHARES, Step, curve, promised_share
+from tierwise.routing.promise import SHARES, Step, curve, promised_share, taken
 from tierwise.routing.question import question_of
 from tierwise.routing.route import TokenRates
 from tierwise.routing.text_features import VERSION as FEATURES_VERSION
@@ -25,6 +25,7 @@ from tierwise_training import findings, model
 from tierwise_training.findings import Findings
 from tierwise_training.labels import Label
 from tierwise_training.model import Model, Questions, Reals
+from tierwise_training.weighting import effective, weights_of
 
 LEAST_LABELS = 300
 """With fewer, nothing is promised: the interval alone costs 20 points of large calls, and the classifier knows
@@ -61,9 +62,10 @@ def train(labels: Sequence[Label], wanted: Wanted, unlabelled: Sequence[Features
     asked = questions_of(known, wanted.salt)
     scores = model.out_of_fold(asked)
     fitted = model.fit(asked)
-    steps = curve(scores, asked.small, asked.large, wanted.quality_percent)
+    steps = curve(scores, asked.small, asked.large, wanted.quality_percent, weights=asked.weights)
     share = promised_share(steps)
-    refusal = _refusal(len(known), share, wanted.quality_percent, large)
+    counts_as = effective(asked.weights, len(known))
+    refusal = _refusal(len(known), counts_as, share, wanted.quality_percent, large)
     header = _header(fitted, wanted, steps).model_copy(
         update={
             "route": route,
@@ -73,9 +75,9 @@ def train(labels: Sequence[Label], wanted: Wanted, unlabelled: Sequence[Features
             "labels": len(known),
             "large_share_percent": float(100 if share is None else share),
             "refusal": refusal,
-            "thresholds": quantiles_of(
-                _scores_of(fitted, unlabelled).tolist() if len(unlabelled) >= LEAST_TO_FIT else scores.tolist()
-            ),
+            "thresholds": quantiles_of(_scores_of(fitted, unlabelled).tolist())
+            if len(unlabelled) >= LEAST_TO_FIT
+            else _quantiles(scores, asked.weights),
         }
     )
     naive = [step.share_percent for step in steps if step.quality_percent >= wanted.quality_percent]
@@ -86,10 +88,11 @@ def train(labels: Sequence[Label], wanted: Wanted, unlabelled: Sequence[Features
         from_tier=small,
         reference_tier=large,
         labels=len(known),
+        counts_as=counts_as,
         not_known=len(labels) - len(known),
-        groups=len(set(asked.blocks)) if any(asked.blocks) else 0,
-        from_right_percent=100 * float(asked.small.mean()),
-        reference_right_percent=100 * float(asked.large.mean()),
+        groups=len(set(asked.blocks)) if any(each.group for each in known) else 0,
+        from_right_percent=100 * float(np.average(asked.small, weights=asked.weights)),
+        reference_right_percent=100 * float(np.average(asked.large, weights=asked.weights)),
         quality_percent=wanted.quality_percent,
         share=share,
         refusal=refusal,
@@ -97,7 +100,7 @@ def train(labels: Sequence[Label], wanted: Wanted, unlabelled: Sequence[Features
         apgr_interval=between,
         naive_share=min(naive),
         curve=steps,
-        costs=_costs(known, scores, wanted.prices or {}),
+        costs=_costs(known, scores, asked.weights, wanted.prices or {}),
         to_reference=to_reference,
         to_from=to_from,
         sizes=findings.deciding_sizes(fitted, asked),
@@ -110,13 +113,17 @@ def train(labels: Sequence[Label], wanted: Wanted, unlabelled: Sequence[Features
 
 def questions_of(labels: Sequence[Label], salt: bytes = b"") -> Questions:
     """Rows of labels whose verdicts are known. A row's block is the label's group, else a block of its own when others
-    have groups. Raises Invalid when a label has neither prompt nor features that can be read."""
-    grouped = any(each.group for each in labels)
+    have groups. Where a question comes again, as it does in traffic, it is one block: a model that has seen it would
+    look better than it is. Raises Invalid when a label has neither prompt nor features that can be read, or when only
+    some say their sampling rate."""
+    hashes = [each.prompt_hash for each in labels]
+    grouped = any(each.group for each in labels) or len(set(hashes)) < len(hashes)
     return model.questions(
         [_features(each, salt) for each in labels],
         [bool(each.small.right) for each in labels],
         [bool(each.reference.right) for each in labels],
-        [each.group or f"\0{number}" for number, each in enumerate(labels)] if grouped else None,
+        [each.group or f"\0{each.prompt_hash}" for each in labels] if grouped else None,
+        weights_of(labels),
     )
 
 
@@ -148,13 +155,26 @@ def _names(known: Sequence[Label]) -> tuple[str, str, str]:
     named = sorted({(each.route, each.from_tier, each.reference_tier) for each in known})
     if len(named) > 1:
         several = "; ".join(f"route {route}: {small} and {large}" for route, small, large in named)
-        raise Invalid(f"the labels are of several routes or tiers ({several}): train for one, see --route")
+        raise Invalid(
+            f"the labels are of several routes or tiers ({several}): train for one, see --route, --from, --reference"
+        )
     return named[0]
 
 
-def _refusal(labels: int, share: int | None, quality_percent: int, large: str) -> str:
-    if labels < LEAST_LABELS:
-        return f"learned from {labels} labels, and {LEAST_LABELS} are the least with which anything is promised"
+def _quantiles(scores: Reals, weights: Reals | None) -> tuple[float, ...]:
+    """The thresholds of a header: quantiles of the requests that the labels stand for."""
+    if weights is None:
+        return quantiles_of(scores.tolist())
+    found = np.quantile(scores, np.linspace(1.0, 0.0, 101), weights=weights, method="inverted_cdf")
+    return tuple(float(value) for value in found)
+
+
+def _refusal(labels: int, counts_as: int, share: int | None, quality_percent: int, large: str) -> str:
+    if counts_as < LEAST_LABELS:
+        weighed = f", which count as {counts_as} of one sampling rate" if counts_as < labels else ""
+        return (
+            f"learned from {labels} labels{weighed}, and {LEAST_LABELS} are the least with which anything is promised"
+        )
     if share is None or share >= 100:
         return f"{quality_percent} % of {large}'s right answers can be promised only if {large} answers everything"
     return ""
@@ -202,25 +222,28 @@ def _scores_of(fitted: Model, found: Sequence[Features]) -> Reals:
     return fitted.scores(model.questions(found, nothing, nothing))
 
 
-def _costs(known: Sequence[Label], scores: Reals, prices: Mapping[str, TokenRates]) -> dict[int, float]:
+def _costs(
+    known: Sequence[Label], scores: Reals, weights: Reals | None, prices: Mapping[str, TokenRates]
+) -> dict[int, float]:
     """Percent of what the reference tier alone would have cost for these prompts; empty unless all of it is known."""
     small, large = known[0].from_tier, known[0].reference_tier
     if small not in prices or large not in prices:
         return {}
     costs: list[tuple[Decimal, Decimal]] = []
-    for each in known:
+    stands_for = np.ones(len(known)) if weights is None else weights
+    for each, weight in zip(known, stands_for.tolist(), strict=True):
         if each.small.tokens is None or each.reference.tokens is None:
             return {}
         both = ((each.small.tokens, prices[small]), (each.reference.tokens, prices[large]))
         cheap, dear = (token_cost(Usage(input=tokens.input, output=tokens.output), rates) for tokens, rates in both)
-        costs.append((cheap, dear))
+        costs.append((cheap * Decimal(weight), dear * Decimal(weight)))
     order = np.argsort(-scores, kind="stable")
     whole = sum((dear for _, dear in costs), Decimal(0))
     if not whole:
         return {}
     found = {}
     for share in SHARES:
-        taken = set(order[: len(known) * share // 100].tolist())
-        spent = sum((costs[row][1] if row in taken else costs[row][0] for row in range(len(known))), Decimal(0))
+        first = set(order[: taken(stands_for[order], share)].tolist())
+        spent = sum((costs[row][1] if row in first else costs[row][0] for row in range(len(known))), Decimal(0))
         found[share] = float(100 * spent / whole)
     return found

@@ -80,7 +80,7 @@ class RouteQuality(Model):
     salt_secret_name: DNSName | None = Field(
         default=None,
         description="Secret with the key salt (16 to 64 bytes of chance). With it the routers keep what the judge said "
-        "with hashed features, for `tierwise train`.",
+        "with hashed features, for `tierwise train`, and can read a classifier that was trained with it.",
     )
 
 

@@ -115,6 +115,9 @@ class QualityStatus(Model):
     added_share_percent: int = Field(
         default=0, ge=-100, le=100, description="Percentage points by which measured quality has changed the share."
     )
+    classifier_hash: str = Field(
+        default="", max_length=64, description="The classifier whose share was changed: another one begins anew."
+    )
     again_good: int = Field(default=0, ge=0, description="Second answers of the reference tier that were as good.")
     again_bad: int = Field(default=0, ge=0, description="... and that were not.")
     watch: QualityWatch = Field(default_factory=QualityWatch, description="What the alarm remembers.")

@@ -40,11 +40,13 @@ _DAY_SECONDS = 86_400.0
 class Aim:
     """What the route promises, and what can be moved for it. `target`: quality, 0 to 1; `share`: percent of the
     requests that the reference tier is to get; each None where the route has none. `held`: the share is not to be moved
-    now, since a full reference tier moves it."""
+    now, since a full reference tier moves it. `classifier`: the digest of the file that all routers use, empty where
+    they do not agree on one."""
 
     target: float | None = None
     share: float | None = None
     held: bool = False
+    classifier: str = ""
 
 
 def measure(
@@ -56,7 +58,7 @@ def measure(
 ) -> QualityStatus:
     """The quality from now on. `routers`: by the UID of the pods that there are, what each has counted (None: not
     known). `now`: seconds since the epoch."""
-    old = before or QualityStatus(since=rfc3339(now))
+    old = for_classifier(before or QualityStatus(since=rfc3339(now)), aim.classifier, now)
     known = {one.router: _counts(one.counts) for one in old.routers}
     grown = VerdictCounts()
     for uid, counts in sorted(routers.items()):
@@ -92,6 +94,17 @@ def measure(
         }
     )
     return _moved(measured, aim, evidence, now)
+
+
+def for_classifier(known: QualityStatus, digest: str, now: float) -> QualityStatus:
+    """What is known, for the classifier in use. Another file needs another share and makes another split of the
+    requests: what was added for the one before, and what is usual with it, says nothing of this one."""
+    if not digest or digest == known.classifier_hash:
+        return known
+    changes: dict[str, object] = {"classifier_hash": digest}
+    if known.classifier_hash:
+        changes |= {"added_share_percent": 0, "since": rfc3339(now), "days": [], "watch": QualityWatch()}
+    return known.model_copy(update=changes)
 
 
 def _moved(measured: QualityStatus, aim: Aim, evidence: Evidence, now: float) -> QualityStatus:

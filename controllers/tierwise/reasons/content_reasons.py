@@ -37,8 +37,9 @@ CLASSIFIER_MISSING = reason(
 CLASSIFIER_INVALID = reason(
     "ClassifierInvalid",
     _WHERE,
-    "The file of the classifier is broken, too large or of another version; the rules and the default tier decide.",
-    "Train again with the release that serves, and apply the manifest as it was written.",
+    "The file of the classifier is broken, too large, of another version or made with another salt than the route's; "
+    "the rules and the default tier decide.",
+    "Train again with the release that serves and the salt of the route, and apply the manifest as it was written.",
 )
 CLASSIFIER_MISFIT = reason(
     "ClassifierMisfit",

@@ -6,6 +6,8 @@ they and people wait for, and are written at once; what only follows the load wa
 
 from __future__ import annotations
 
+from tierwise import reasons
+from tierwise.api.conditions import Condition
 from tierwise.api.modelroute_status import BudgetStatus, ModelRouteStatus, QualityStatus, QualityWatch
 from tierwise.report.throttle import QUIET_SECONDS
 
@@ -44,8 +46,18 @@ def _important(status: ModelRouteStatus) -> ModelRouteStatus:
     budget = None if status.budget is None else _leases(status.budget)
     classifier = None if status.classifier is None else status.classifier.model_copy(update=_FOLLOWS_LOAD)
     volatile = {name: getattr(blank, name) for name in _VOLATILE}
-    acted_on = {"budget": budget, "classifier": classifier, "quality": _quality(status)}
+    acted_on = {
+        "budget": budget,
+        "classifier": classifier,
+        "quality": _quality(status),
+        "conditions": [_condition(each) for each in status.conditions],
+    }
     return status.model_copy(update={**volatile, **acted_on})
+
+
+def _condition(condition: Condition) -> Condition:
+    """Without figures that change with every verdict."""
+    return condition.model_copy(update={"message": ""}) if condition.type == reasons.QUALITY_KEPT else condition
 
 
 def _quality(status: ModelRouteStatus) -> QualityStatus | None:
@@ -55,6 +67,7 @@ def _quality(status: ModelRouteStatus) -> QualityStatus | None:
         return None
     return QualityStatus(
         added_share_percent=found.added_share_percent,
+        classifier_hash=found.classifier_hash,
         moves=found.moves,
         since=found.since,
         watch=QualityWatch(alarm=found.watch.alarm),

@@ -18,7 +18,7 @@ import math
 import struct
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Annotated, Any, Self
 
@@ -28,7 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic.alias_generators import to_camel
 
 from tierwise.errors import Invalid
-from tierwise.routing.text_features import BUCKETS, LENGTH, SIZES, Features, TextFacts, features_of, key_of
+from tierwise.routing.text_features import BUCKETS, LENGTH, SIZES, Features, TextFacts, features_to_score, key_of
 from tierwise.routing.text_features import VERSION as FEATURES_VERSION
 
 MOST_BYTES = 700_000
@@ -111,17 +111,30 @@ class Classifier:
 
     header: Header
     weights: Weights
-    salt: bytes = b""
+    salt: bytes = field(default=b"", repr=False)
+    _both: npt.NDArray[np.complex64] = field(init=False, repr=False)
+    """Both weights of a bucket as one complex number: one look-up and one sum instead of two."""
+    _sizes: tuple[tuple[float, float, float, float], ...] = field(init=False, repr=False)
+    """Of each size: mean, deviation, both weights."""
+
+    def __post_init__(self) -> None:
+        header = self.header
+        sizes = zip(header.size_means, header.size_deviations, header.size_weights, strict=True)
+        object.__setattr__(self, "_both", self.weights.view(np.complex64)[:, 0])
+        object.__setattr__(self, "_sizes", tuple((mean, deviation, *both) for mean, deviation, both in sizes))
 
     @classmethod
     def read(cls, data: bytes, salt: bytes = b"") -> Classifier:
-        """The classifier of a file. `salt` is the secret one that its features were hashed with, if any.
+        """The classifier of a file. `salt` is the secret one of its route, if any: a file that was made without a salt
+        does not use it.
 
         Raises Invalid, with a sentence for people, when the file is broken, too large, of another version, or made with
         another salt. Whether it belongs to a route says `misfit`."""
         header, packed = _unpack(data)
-        if header.salt_check != salt_check(salt):
-            wrong = "another salt" if header.salt_check and salt else "a salt" if header.salt_check else "no salt"
+        if not header.salt_check:
+            salt = b""
+        elif header.salt_check != salt_check(salt):
+            wrong = "another salt" if salt else "a salt"
             raise Invalid(
                 f"the classifier file was made with {wrong}: mount the Secret that its features were made with"
             )
@@ -142,24 +155,40 @@ class Classifier:
 
     def score(self, text: bytes, facts: TextFacts) -> float:
         """How much the question is worth the reference tier; higher is more. `text` is in UTF-8 (`question_of`)."""
-        return self.score_features(features_of(text, facts, self.salt))
+        grouped = bool(self.header.groups)
+        return self.score_features(features_to_score(text, facts, self.salt, grouped=grouped))
 
     def score_features(self, features: Features) -> float:
         """The same, of features that were made with the same salt."""
         header = self.header
-        sizes = standardized(features.sizes, header)
-        # Both weights of a bucket as one complex number: one look-up and one sum instead of two, a tenth of the time.
-        found = self.weights.view(np.complex64)[:, 0].take(features.buckets)
-        total, start = 0j, 0
-        for count, weight in zip(features.counts, features.piece_weights, strict=True):
-            total += complex(found[start : start + count].sum()) * weight
-            start += count
-        small, large = (
-            _probability(float(pieces) + header.intercepts[tier] + _dot(sizes, header.size_weights, tier))
-            for tier, pieces in ((_SMALL, total.real), (_LARGE, total.imag))
-        )
+        small_sum = large_sum = 0.0
+        standard = []
+        for value, (mean, deviation, small_weight, large_weight) in zip(
+            features.sizes.tolist(), self._sizes, strict=True
+        ):
+            size = max(-MOST_STANDARD, min(MOST_STANDARD, (value - mean) / deviation))
+            standard.append(size)
+            small_sum += size * small_weight
+            large_sum += size * large_weight
+        pieces = self._pieces(features)
+        small = _probability(pieces.real + header.intercepts[_SMALL] + small_sum)
+        large = _probability(pieces.imag + header.intercepts[_LARGE] + large_sum)
         gain = large - small + header.groups.get(features.group, 0.0)
-        return (gain - header.gain_mean) / header.gain_deviation + LENGTH_WEIGHT * sizes[LENGTH]
+        score: float = (gain - header.gain_mean) / header.gain_deviation + LENGTH_WEIGHT * standard[LENGTH]
+        return score
+
+    def _pieces(self, features: Features) -> complex:
+        """What the pieces add to both logits: of each kind the sum of its weights, times what one piece counts for."""
+        begins, counted, begin = [], [], 0
+        for count in features.counts:
+            if count:  # `reduceat` knows no empty parts
+                begins.append(begin)
+                counted.append(1.0 / math.sqrt(count))
+            begin += count
+        if not begins:
+            return 0j
+        sums = np.add.reduceat(self._both.take(features.buckets), begins).tolist()
+        return complex(sum(each * weight for each, weight in zip(sums, counted, strict=True)))
 
     def threshold(self, share_percent: float) -> float:
         """The score from which on a request belongs to the `share_percent` that go to the reference tier, by the scores
@@ -219,18 +248,6 @@ def salt_check(salt: bytes) -> str:
     """A word that is the same for the same salt, from which the salt cannot be found if it is random; empty for
     none."""
     return hashlib.blake2b(b"tierwise salt check", key=key_of(salt), digest_size=8).hexdigest() if salt else ""
-
-
-def standardized(sizes: npt.NDArray[np.float32], header: Header) -> list[float]:
-    """The sizes in standard deviations from their means in training, cut at `MOST_STANDARD`."""
-    return [
-        max(-MOST_STANDARD, min(MOST_STANDARD, (value - mean) / deviation))
-        for value, mean, deviation in zip(sizes.tolist(), header.size_means, header.size_deviations, strict=True)
-    ]
-
-
-def _dot(sizes: Sequence[float], weights: Sequence[tuple[float, float]], tier: int) -> float:
-    return sum(value * both[tier] for value, both in zip(sizes, weights, strict=True))
 
 
 def _probability(logit: float) -> float:

@@ -50,7 +50,7 @@ class ActiveClassifier:
         header = self.classifier.header
         score = self.classifier.score(text, facts)
         self.window.add(score)
-        large = score >= self.window.threshold(share_percent)
+        large = self.window.reaches(score, share_percent)
         return ContentChoice(header.reference_tier if large else header.from_tier, CLASSIFIED)
 
     def predicted(self, share_percent: float) -> CurvePoint:

@@ -24,6 +24,8 @@ VERDICT: TIE
 TIE means that neither is better, be both right or both wrong."""
 _VERDICT = re.compile(r"^[\s*_#>`]*VERDICT[*_`]*\s*[:：][\s*_`\[(\"']*(A|B|TIE)\b", re.IGNORECASE | re.MULTILINE)
 
+_MARK = re.compile(r"\[((?:END OF )?(?:REQUEST|A CORRECT ANSWER, FOR REFERENCE|ANSWER [AB]))\]", re.IGNORECASE)
+
 
 class Verdict(Enum):
     """Of the first answer against the second."""
@@ -36,11 +38,20 @@ class Verdict(Enum):
 _SWAPPED = {Verdict.WIN: Verdict.LOSS, Verdict.TIE: Verdict.TIE, Verdict.LOSS: Verdict.WIN}
 
 
-def judge_messages(request: str, first: str, second: str) -> list[dict[str, str]]:
-    """The chat that asks a judge about two answers; `first` is shown as A."""
-    parts = [("REQUEST", request), ("ANSWER A", first), ("ANSWER B", second)]
-    said = "\n\n".join(f"[{name}]\n{text}\n[END OF {name}]" for name, text in parts)
+def judge_messages(request: str, first: str, second: str, gold: str | None = None) -> list[dict[str, str]]:
+    """The chat that asks a judge about two answers; `first` is shown as A. `gold`: a right answer, if one is known.
+
+    A text cannot end itself and say another part: marks in it get round brackets."""
+    parts = [("REQUEST", request)]
+    if gold is not None:
+        parts.append(("A CORRECT ANSWER, FOR REFERENCE", gold))
+    parts += [("ANSWER A", first), ("ANSWER B", second)]
+    said = "\n\n".join(f"[{name}]\n{_unmarked(text)}\n[END OF {name}]" for name, text in parts)
     return [{"role": "system", "content": INSTRUCTIONS}, {"role": "user", "content": said}]
+
+
+def _unmarked(text: str) -> str:
+    return _MARK.sub(r"(\1)", text)
 
 
 def read_verdict(text: str, *, swapped: bool) -> Verdict | None:

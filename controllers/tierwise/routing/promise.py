@@ -38,7 +38,12 @@ class Step:
 
 
 def curve(
-    scores: Outcomes, small: Outcomes, large: Outcomes, quality_percent: float, count: int | None = None
+    scores: Outcomes,
+    small: Outcomes,
+    large: Outcomes,
+    quality_percent: float,
+    count: int | None = None,
+    weights: Outcomes | None = None,
 ) -> tuple[Step, ...]:
     """Every share of `SHARES`, from all requests down to none.
 
@@ -46,20 +51,30 @@ def curve(
     share is a ratio, right answers of the mix by right answers of the large tier, and its bound the one of the
     differences Z = mix − ratio · large (the delta method). A share keeps the promise if it and all shares above it have
     mean(Z) − 1.28 · sd(Z) / √n ≥ 0 with Z = mix − quality · large. `count` stands for n where it is asked what as many
-    labels would show if they were like these."""
+    labels would show if they were like these.
+
+    `weights` say how many requests each label stands for (inverse sampling rates, in any unit): shares, means and their
+    errors are then those of the requests (Hájek's estimator)."""
     order = np.argsort(-scores, kind="stable")
     best, cheap = large[order], small[order]
-    n = scores.size
+    stands_for = (np.ones(scores.size) if weights is None else weights)[order]
+    right = float(np.average(best, weights=stands_for))
     steps, unbroken = [], True
     for share in SHARES:
-        taken = n * share // 100
-        mix = np.concatenate((best[:taken], cheap[taken:]))
-        unbroken = unbroken and lower_mean(mix - quality_percent / 100 * best, count) >= 0
-        ratio = float(mix.mean() / best.mean()) if best.any() else 1.0
-        spread = float(np.std(mix - ratio * best, ddof=1)) / math.sqrt(count or n)
-        lower = ratio - ONE_SIDED_90 * spread / float(best.mean()) if best.any() else 0.0
+        first = taken(stands_for, share)
+        mix = np.concatenate((best[:first], cheap[first:]))
+        unbroken = unbroken and lower_mean(mix - quality_percent / 100 * best, count, stands_for) >= 0
+        ratio = float(np.average(mix, weights=stands_for)) / right if best.any() else 1.0
+        spread = _error(mix - ratio * best, count, stands_for)
+        lower = ratio - ONE_SIDED_90 * spread / right if best.any() else 0.0
         steps.append(Step(share, 100 * ratio, 100 * lower, unbroken))
     return tuple(steps)
+
+
+def taken(weights: Outcomes, share_percent: float) -> int:
+    """How many labels, from the first on, stand for at most this share of all requests."""
+    ahead = np.cumsum(weights)
+    return int(np.searchsorted(ahead, ahead[-1] * (share_percent / 100 + 1e-9), side="right"))
 
 
 def promised_share(steps: tuple[Step, ...]) -> int | None:
@@ -68,7 +83,16 @@ def promised_share(steps: tuple[Step, ...]) -> int | None:
     return min(kept) if kept else None
 
 
-def lower_mean(values: Outcomes, count: int | None = None) -> float:
+def lower_mean(values: Outcomes, count: int | None = None, weights: Outcomes | None = None) -> float:
     """The value that the mean exceeds with 90 % confidence, by the normal approximation (at least 2 values, or `count`
     of the same kind)."""
-    return float(values.mean()) - ONE_SIDED_90 * float(np.std(values, ddof=1)) / math.sqrt(count or values.size)
+    stands_for = np.ones(values.size) if weights is None else weights
+    return float(np.average(values, weights=stands_for)) - ONE_SIDED_90 * _error(values, count, stands_for)
+
+
+def _error(values: Outcomes, count: int | None, weights: Outcomes) -> float:
+    """The standard error of the weighted mean; without weights it is sd / √n."""
+    n = values.size
+    differences = weights * (values - np.average(values, weights=weights))
+    whole = math.sqrt(float(differences @ differences) * n / (n - 1)) / float(weights.sum())
+    return whole * math.sqrt(n / (count or n))

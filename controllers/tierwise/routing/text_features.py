@@ -3,7 +3,9 @@
 The pieces are byte 4-grams, byte 6-grams, words and pairs of neighbouring words, without regard to case. Each is hashed
 to one of 2^17 buckets; no dictionary is kept, so that a file of weights says little about the prompts it was learned
 from. Of a long text only the first and the last 2 KiB are read: a question stands at an end, and the time to read is
-bounded. Everything is done in numpy on whole arrays: a loop in Python over 4,000 bytes takes 100 times as long.
+bounded. Everything is done in numpy on whole arrays: a loop in Python over 4,000 bytes takes 100 times as long. What is
+left is counted in passes over these arrays and in calls, 1 µs each: so results are written where they are needed, and
+in place.
 
 With a secret salt the hashes are others: who has features but not the salt cannot look up which words they came from. A
 salt is no encryption. It must stay as secret as the features are, and who has both can test whether a word was there.
@@ -17,8 +19,9 @@ import hashlib
 import math
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -59,7 +62,7 @@ _PRIME = 0x9E3779B97F4A7C15  # odd, so that its powers have inverses modulo 2^64
 _MASK = (1 << 64) - 1
 _SIX_BYTES = np.uint64((1 << 48) - 1)
 
-Buckets = npt.NDArray[np.uint32]
+Buckets = npt.NDArray[np.uint32] | npt.NDArray[np.int64]
 Reals = npt.NDArray[np.float32]
 _Words64 = npt.NDArray[np.uint64]
 
@@ -143,9 +146,17 @@ class _Keys:
 
 def features_of(text: bytes, facts: TextFacts, salt: bytes = b"") -> Features:
     """The features of a text in UTF-8. Pure: the same text, facts and salt give the same numbers."""
+    found = features_to_score(text, facts, salt)
+    return replace(found, buckets=found.buckets.astype(np.uint32))
+
+
+def features_to_score(text: bytes, facts: TextFacts, salt: bytes = b"", *, grouped: bool = True) -> Features:
+    """The same, for one look at each weight: the buckets are as wide as indices, twice as much to keep. Without
+    `grouped` the system prompt is not hashed."""
     window = text if len(text) <= 2 * WINDOW_BYTES else text[:WINDOW_BYTES] + b"\n" + text[-WINDOW_BYTES:]
     buckets, counts = _buckets(window.lower(), _keys(salt))
-    return Features(buckets, counts, _sizes(text, window, facts), group_of(facts.system, salt))
+    group = group_of(facts.system, salt) if grouped else ""
+    return Features(buckets, counts, _sizes(text, window, facts), group)
 
 
 def group_of(system: bytes, salt: bytes = b"") -> str:
@@ -165,67 +176,74 @@ def _keys(salt: bytes) -> _Keys:
     return _Keys(four, six, word, pair, first | _ODD, second | _ODD)
 
 
-def _buckets(text: bytes, keys: _Keys) -> tuple[Buckets, tuple[int, ...]]:
+def _buckets(text: bytes, keys: _Keys) -> tuple[npt.NDArray[np.int64], tuple[int, ...]]:
     """The buckets of all pieces of a text that is lower case already, and how many there are of each kind."""
     size = len(text)
     if size == 0:
-        return np.zeros(0, dtype=np.uint32), (0,) * KINDS
-    padded = text + b"\0" * 8
-    # One 8-byte number from every place on: its low bytes are the 4-gram and the 6-gram that begin there.
-    eights = np.ndarray((size,), dtype="<u8", buffer=padded, strides=(1,))
+        return np.zeros(0, dtype=np.int64), (0,) * KINDS
     words = _words(text)
-    fours = (eights[: max(0, size - 3)] & np.uint64(0xFFFFFFFF)) ^ keys.four
-    sixes = (eights[: max(0, size - 5)] & _SIX_BYTES) ^ keys.six
-    pairs = (words[:-1] * keys.second + words[1:]) ^ keys.pair
-    counts = (fours.size, sixes.size, words.size, pairs.size)
-    hashes = np.concatenate((fours, sixes, words ^ keys.word, pairs))
+    counts = (max(0, size - 3), max(0, size - 5), words.size, max(0, words.size - 1))
+    ends = tuple(accumulate(counts))
+    hashes = np.empty(ends[-1], dtype=np.uint64)
+    # One number from every place on: of 4 bytes, and of 8 whose low ones are the 6-gram that begins there.
+    padded = text + b"\0" * 8
+    fours, sixes = hashes[: ends[0]], hashes[ends[0] : ends[1]]
+    fours[:] = np.ndarray((counts[0],), dtype="<u4", buffer=padded, strides=(1,))
+    fours ^= keys.four
+    sixes[:] = np.ndarray((counts[1],), dtype="<u8", buffer=padded, strides=(1,))
+    sixes &= _SIX_BYTES
+    sixes ^= keys.six
+    np.bitwise_xor(words, keys.word, out=hashes[ends[1] : ends[2]])
+    pairs = hashes[ends[2] :]
+    np.multiply(words[:-1], keys.second, out=pairs)
+    pairs += words[1:]
+    pairs ^= keys.pair
     hashes *= keys.first
     hashes ^= hashes >> _FOLD
     hashes *= keys.second
     hashes >>= _SHIFT
-    return hashes.astype(np.uint32), counts
+    return hashes.view(np.int64), counts
 
 
 def _words(text: bytes) -> _Words64:
     """A hash per word: the sum of its bytes, each times a power of an odd number, modulo 2^64. Differences of one
     running sum give all of them at once; dividing by the power at the word's beginning makes it the same everywhere."""
     inside = np.frombuffer(b"\0" + text.translate(_IN_WORD) + b"\0", dtype=np.uint8)
-    edges = np.flatnonzero(inside[1:] != inside[:-1])
-    begins, ends = edges[0::2], edges[1::2]
-    letters = np.frombuffer(text, dtype=np.uint8)
+    edges = (inside[1:] != inside[:-1]).nonzero()[0]
+    letters = np.add(np.frombuffer(text, dtype=np.uint8), _ODD, dtype=np.uint64)
+    letters *= _POWERS[: letters.size]
     sums = np.empty(letters.size + 1, dtype=np.uint64)
     sums[0] = 0
-    np.cumsum((letters.astype(np.uint64) + _ODD) * _POWERS[: letters.size], out=sums[1:])
-    return (sums[ends] - sums[begins]) * _INVERSES[begins]
+    np.add.accumulate(letters, out=sums[1:])
+    there = sums.take(edges)
+    words: _Words64 = (there[1::2] - there[0::2]) * _INVERSES.take(edges[0::2])
+    return words
 
 
 def _sizes(text: bytes, window: bytes, facts: TextFacts) -> Reals:
     """The dense features. Shares are of the bytes that are read; what can grow without bound is a logarithm."""
     read = max(1, len(window))
     counts = np.bincount(np.frombuffer(window, dtype=np.uint8), minlength=256)
-    digits, capitals, code, space, foreign, in_words = (float(value) for value in counts @ _BYTES)
-    sizes = np.array(
+    digits, capitals, code, space, foreign, in_words = counts.dot(_BYTES).tolist()
+    unbounded = (len(text), counts[_NEW_LINE], counts[_QUESTION_MARK], in_words / (space + 1.0), max(1, facts.turns))
+    length, lines, marks, word_length, turns = np.log1p(np.array(unbounded, dtype=np.float32)).tolist()
+    return np.array(
         (
-            len(text),
+            length,
             digits / read,
             capitals / read,
             code / read,
             space / read,
             foreign / read,
-            counts[ord("\n")],
-            counts[ord("?")],
-            in_words / (space + 1.0),
+            lines,
+            marks,
+            word_length,
             b"```" in window,
             facts.tools,
-            max(1, facts.turns),
+            turns,
         ),
         dtype=np.float32,
     )
-    sizes[_LOGARITHMS] = np.log1p(sizes[_LOGARITHMS])
-    return sizes
-
-
-_LOGARITHMS = np.array([SIZES.index(name) for name in ("length", "lines", "question marks", "word length", "turns")])
 
 
 def _table(members: bytes) -> npt.NDArray[np.int64]:
@@ -234,6 +252,7 @@ def _table(members: bytes) -> npt.NDArray[np.int64]:
     return found
 
 
+_NEW_LINE, _QUESTION_MARK = b"\n?"
 _DIGITS, _CAPITALS, _FOREIGN = bytes(range(48, 58)), bytes(range(65, 91)), bytes(range(128, 256))
 _WORD_BYTES = _DIGITS + _CAPITALS + bytes(range(97, 123)) + _FOREIGN
 _IN_WORD = bytes(each in _WORD_BYTES for each in range(256))

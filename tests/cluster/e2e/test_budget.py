@@ -14,7 +14,7 @@ import pytest
 from playground.demo.scenario import provider
 from playground.handle import Playground
 from playground.release import Release
-from tests.cluster.kubectl import Kubectl, Object, eventually
+from tests.cluster.kubectl import Kubectl, Object, columns, eventually
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("release")]
 NAMESPACE, START = "budget", 120.0
@@ -109,7 +109,7 @@ def test_four_routers_spend_a_dollar_and_not_more(
     measured = [each["reason"] for each in _seen(kubectl)["conditions"] if each["type"] == "MetricsAvailable"]
     assert measured == ["MetricsFound"]
     head, row = kubectl("get", "mr", "chat").splitlines()
-    shown = dict(zip(head.split(), row.split(), strict=False))
+    shown = columns(head, row)
     gone = kubectl.find("pods", "tierwise.io/route=chat")[0]["metadata"]["name"]
     kubectl("delete", "pod", gone, "--grace-period=0", "--force", "--wait=false")
     eventually(lambda: _seen(kubectl)["budget"], lambda seen: Decimal(seen["vanished"]) > 0, 60, "its lease is spent")

@@ -20,6 +20,7 @@ from tierwise.decide.capped_tiers import why_capped
 from tierwise.decide.route_quality import DAYS, MOST_MOVES, Aim, measure
 from tierwise.types import (
     ClassifierReport,
+    ClassifierStanding,
     PodFacts,
     RouteObject,
     RoutePlan,
@@ -216,6 +217,32 @@ def test_nothing_is_measured_where_nobody_asks_for_it_and_nothing_is_forgotten_w
     assert known is not None
     broken = routes.route(given=spec("small", "large", **FIELDS), status={"quality": known.model_dump(by_alias=True)})
     assert planned(view(signals, replace(broken, spec=None, invalid="no"))).quality == known
+
+
+def test_another_classifier_begins_without_what_was_added_for_the_one_before() -> None:
+    """Its needed share is from new labels: the points that mended the old one's would be added to it for ever."""
+    before = QualityStatus(since="2026-11-20T00:00:00Z", watch=KNOWN, again_good=2000, classifier_hash="old")
+    fallen = measure(before, SPEC, replace(AIM, classifier="old"), {"a": counts(100, 40)}, NOW)
+    assert fallen.added_share_percent > 0
+    for digest in ("old", ""):  # some routers still use another one: nobody knows
+        kept = measure(fallen, SPEC, replace(AIM, classifier=digest), {"a": counts(100, 40)}, NOW + 60)
+        assert (kept.added_share_percent, kept.classifier_hash) == (fallen.added_share_percent, "old")
+    anew = measure(fallen, SPEC, replace(AIM, classifier="new"), {"a": counts(103, 41)}, NOW + 120)
+    assert (anew.added_share_percent, anew.classifier_hash) == (0, "new")
+    assert total(anew) == (3, 1), "what routers had counted before is not counted again"
+    assert not anew.watch.alarm
+    assert anew.moves == fallen.moves
+
+
+def test_the_classifier_that_all_routers_use_is_remembered() -> None:
+    def signals(*digests: str) -> RouteSignals:
+        standings = tuple(ClassifierStanding("Serves", "ClassifierServes", digest, 1) for digest in digests)
+        return RouteSignals(classifier=ClassifierReport(standings, needed_share=40.0))
+
+    for digests, known in ((("one",), "one"), (("one", "two"), ""), (("one", ""), "one"), ((), "")):
+        found = planned(view(signals(*digests))).quality
+        assert found is not None
+        assert found.classifier_hash == known
 
 
 def test_a_share_that_is_pressed_is_told_with_what_it_costs() -> None:

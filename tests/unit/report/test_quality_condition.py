@@ -73,6 +73,18 @@ def test_a_route_whose_quality_nobody_measures_has_no_such_condition() -> None:
     assert "QualityKept" not in {each.type for each in report(None, other).status.conditions}
 
 
+def test_a_promise_that_is_not_kept_is_written_at_once_and_its_figure_with_the_load() -> None:
+    """The upper bound is in the sentence and moves with every verdict: each write wakes all routers."""
+    view = replace(VIEW, route=replace(VIEW.route, status=report(SEEN).status))
+    below = report(SEEN.model_copy(update={"upper_percent": "94.9"}), view).status
+    assert should_write_route(view.route.status, below, 1.0)
+    known = replace(view, route=replace(view.route, status=below))
+    later = report(SEEN.model_copy(update={"upper_percent": "94.8"}), known).status
+    assert later.conditions != below.conditions
+    assert not should_write_route(below, later, 1.0)
+    assert should_write_route(below, later, 15.0)
+
+
 def test_a_fall_is_told_by_an_event_a_word_and_a_reason() -> None:
     fallen = SEEN.model_copy(update={"watch": USUAL.model_copy(update={"alarm": True})})
     told = report(fallen)

@@ -41,8 +41,8 @@ class Place:
 
     def __init__(self, router: Router, folder: Path) -> None:
         self.router = router
-        self.file = folder / CLASSIFIER_KEY
-        self.loader = ClassifierLoader(router.state, folder)
+        self.file, self.salt = folder / CLASSIFIER_KEY, folder / "salt"
+        self.loader = ClassifierLoader(router.state, folder, self.salt)
 
     async def put(self, data: bytes | None) -> None:
         beside = self.file.with_suffix(".new")
@@ -187,6 +187,40 @@ async def test_measured_quality_and_pressure_steer_the_share_and_the_threshold_f
             'part="wanted"} 100.0',
             'part="applied"} 30.0',
         ]
+
+
+SALTS = (b"grains-of-chance-0123456789", b"other-grains-of-chance-0123")
+
+
+async def test_weights_of_salted_features_decide_with_the_salt_of_the_route(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each time that the salt changes, the file is judged anew: a Secret may come later than the ConfigMap, or go."""
+    caplog.set_level(logging.DEBUG)
+    async with serving(tmp_path) as place:
+        assert await place.ask(HARD) == ("b", "Classified"), "weights without a salt need none"
+        await place.put(weights(salt=SALTS[0]))
+        for given, why in (
+            (None, ("a", "Default")),
+            (SALTS[0] + b"\n", ("b", "Classified")),
+            (SALTS[1], ("a", "Default")),
+            (SALTS[0], ("b", "Classified")),
+            (b"short", ("a", "Default")),
+        ):
+            if given is None:
+                place.salt.unlink(missing_ok=True)
+            else:
+                place.salt.write_bytes(given)
+            await place.loader.look()
+            assert await place.ask(HARD) == why
+        refused = f'reason="{reasons.CLASSIFIER_INVALID}",state="Refused"'
+        assert refused in place.series("classifier{")[0]
+        said = " ".join(caplog.messages)
+        assert "with another salt" in said
+        assert "must hold 16 to 64 bytes" in said
+        assert not any(salt.decode() in said for salt in SALTS)
+        await place.put(weights())
+        assert await place.ask(HARD) == ("b", "Classified"), "a bad salt does weights without one no harm"
 
 
 async def test_in_shadow_it_counts_and_the_default_tier_answers(tmp_path: Path) -> None:

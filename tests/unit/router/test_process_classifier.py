@@ -85,6 +85,19 @@ async def test_weights_that_are_replaced_under_load_are_served_and_nothing_is_dr
     assert errors.count("decides: 1000 labels") == 1 + 2 * ROUNDS
 
 
+async def test_weights_that_were_trained_with_a_salt_are_served_by_a_router_that_has_it(tmp_path: Path) -> None:
+    salt = tmp_path / "salt"
+    salt.write_text("grains of chance")
+    folder = ConfigMapFolder(tmp_path / "weights")
+    folder.put(classifier(b"grains of chance", 1, route="chat", large_share_percent=99).write())
+    async with scripted_engine([]) as url:
+        with router(served(url), tmp_path, "--salt-file", str(salt)) as process:
+            caller = Caller(process.url)
+            _, headers, _ = await caller.chat("chat", {"usage": {"prompt_tokens": 5, "completion_tokens": 3}})
+            assert (headers["x-tierwise-tier"], headers["x-tierwise-reason"]) == ("large", "Classified")
+            await caller.close()
+
+
 async def _ask(
     process: RouterProcess, answers: Counter[tuple[int, str, str]], stop: asyncio.Event, *, streams: bool
 ) -> None:

@@ -57,6 +57,23 @@ def test_a_cascade_without_a_dearer_tier_is_refused(tiers: list[dict[str, Any]],
         to_route(RouteFile.model_validate({"tiers": tiers, "policy": policy}), {})
 
 
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"saltSecretName": "grains"}, "give --verdicts-file and --salt-file"),
+        (
+            {"audit": {"goodAnswers": 9, "goodJudgedGood": 9, "badAnswers": 9, "badJudgedBad": 9}},
+            "corrects what the operator shows",
+        ),
+    ],
+)
+def test_what_only_an_operator_acts_on_is_refused(more: dict[str, Any], says: str) -> None:
+    quality = {"judgeTier": "small", "budgetUSDPerDay": "1"}
+    assert to_route(RouteFile.model_validate({"tiers": TIERS, "quality": quality}), {}).sampling is not None
+    with pytest.raises(Invalid, match=says):
+        to_route(RouteFile.model_validate({"tiers": TIERS, "quality": quality | more}), {})
+
+
 def test_routers_that_serve_one_file_share_the_cap_and_the_homes_of_prompts() -> None:
     given = {"tiers": TIERS, "overflow": {"maxCostPerHour": "10"}, "routers": 4}
     made = to_route(RouteFile.model_validate(given), {})

@@ -13,6 +13,7 @@ import pytest
 from tests.unit.router.running_router import route, tier
 from tests.unit.router.scripted_upstream import Upstream
 from tierwise.errors import Invalid
+from tierwise.routing.classifier import salt_check
 from tierwise.routing.cost import NOTHING, Usage
 from tierwise.routing.judge import Verdict
 from tierwise.routing.route import Route, Sampling, Use
@@ -23,12 +24,14 @@ from tierwise_router.comparing import Compared
 from tierwise_router.http_request import Request
 from tierwise_router.record import Charge, Record
 from tierwise_router.reply import Reply
+from tierwise_router.salt import read_salt
 from tierwise_router.sampler import CHAT, MOST_BYTES, MOST_WAITING, Sample, Sampler
-from tierwise_router.shadow_counts import AGAIN, CHEAPER, ShadowCounts
-from tierwise_router.verdict_file import VerdictFile, read_salt
+from tierwise_router.shadow_counts import AGAIN, CHEAPER, MARGIN, REFERENCE, ShadowCounts
+from tierwise_router.verdict_file import VerdictFile
 
 NOWHERE = cast(Upstream, SimpleNamespace(url="http://127.0.0.1:1"))
 SALT = b"0123456789abcdef"
+ANSWERS = Answer("a", 5, "stop", 7), Answer("b", 9, "stop", 8)
 
 
 def served(percent: int = 5) -> Route:
@@ -119,6 +122,16 @@ def test_a_long_exchange_is_let_go() -> None:
     assert counts.dropped["too_large"] == 1
 
 
+def test_a_request_that_is_too_large_is_not_held_twice_while_it_is_answered() -> None:
+    counts = ShadowCounts()
+    one, made = sampler(served(100), counts), record("a")
+    sample = one.begin(asked(body=b" " * (MOST_BYTES + 1)), reply(), made)
+    assert sample is not None
+    assert sample.body == b""
+    one.end(sample, made)
+    assert (one.waiting, counts.dropped["too_large"], counts.sampled["cheaper"]) == (0, 1, 1)
+
+
 def exchange(body: dict[str, Any], answer: bytes, *, stream: bool = False) -> Exchange | None:
     return client_answer.read(Sample(0, 0.5, orjson.dumps(body), stream, parts=[answer]))
 
@@ -161,13 +174,24 @@ def test_what_is_more_than_text_is_not_compared(changes: dict[str, Any], answer:
 
 def pair(number: int, verdict: Verdict | None = Verdict.LOSS, routed: str = CHEAPER) -> Compared:
     said = Exchange({"messages": [{"role": "user", "content": f"secret words {number}"}]}, "secret", "answer", "stop")
-    sample = Sample(number, 0.5, b"")
-    return Compared(sample, said, "small", routed, Answer("a", 5), Answer("b", 9), (verdict, verdict), verdict)
+    sample = Sample(number, 0.5, b"", reference="large")
+    return Compared(sample, said, "small", routed, *ANSWERS, (verdict, verdict), verdict)
+
+
+@pytest.mark.parametrize(("routed", "rate"), [(CHEAPER, 0.05), (MARGIN, 0.05), (REFERENCE, 0.0125)])
+def test_a_line_says_how_many_requests_it_stands_for(tmp_path: Path, routed: str, rate: float) -> None:
+    path, salt = tmp_path / "verdicts.jsonl", tmp_path / "salt"
+    salt.write_bytes(SALT)
+    given = pair(1, routed=routed)
+    given.sample.rate = 0.05
+    VerdictFile(path, salt)(served(), given)
+    assert json.loads(path.read_text())["samplingRate"] == pytest.approx(rate)
 
 
 def test_a_file_of_verdicts_holds_labels_without_a_prompt_and_stays_bounded(tmp_path: Path) -> None:
-    path = tmp_path / "verdicts.jsonl"
-    file = VerdictFile(path, SALT, most_lines=20)
+    path, salt = tmp_path / "verdicts.jsonl", tmp_path / "salt"
+    salt.write_bytes(SALT)
+    file = VerdictFile(path, salt, most_lines=20)
     for number in range(50):
         file(served(), pair(number))
     file(served(), pair(50, verdict=None))
@@ -180,7 +204,28 @@ def test_a_file_of_verdicts_holds_labels_without_a_prompt_and_stays_bounded(tmp_
     assert path.stat().st_mode & 0o077 == 0
     last = lines[-1]
     assert (last["small"]["right"], last["reference"]["right"]) == (False, True)
+    assert last["small"]["tokens"] == {"input": 7, "output": 5}
+    assert last["reference"]["tokens"] == {"input": 8, "output": 9}
     assert (last["from"], last["referenceTier"], last["route"], last["version"]) == ("small", "large", "auto", 1)
+
+
+def test_a_salt_that_changes_is_used_and_one_that_is_gone_stops_the_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, salt = tmp_path / "verdicts.jsonl", tmp_path / "salt"
+    file = VerdictFile(path, salt)
+    for given in (SALT, b"another salt of chance"):
+        salt.write_bytes(given)
+        file(served(), pair(1))
+    salt.unlink()
+    for _ in range(3):
+        file(served(), pair(1))
+    first, second = (json.loads(line) for line in path.read_text().splitlines())
+    assert first["features"]["buckets"] != second["features"]["buckets"]
+    assert first["saltCheck"] == salt_check(SALT) != second["saltCheck"] == salt_check(b"another salt of chance")
+    (said,) = caplog.messages
+    assert "no verdicts are kept" in said
+    assert "another salt of chance" not in said
 
 
 def test_a_salt_that_can_be_guessed_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +54,50 @@ def test_the_share_is_kept_when_the_scores_shift() -> None:
         of.add(score)
         sent += score >= of.threshold(40) and of._added > 1_000
     assert sent / 2_000 == pytest.approx(0.4, abs=0.05)
+
+
+@given(
+    kinds=st.lists(st.floats(-3, 3), min_size=1, max_size=4),
+    shares=st.tuples(st.floats(1, 99), st.floats(1, 99)),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=40, deadline=None)
+def test_the_share_is_kept_where_many_requests_score_alike(
+    kinds: list[float], shares: tuple[float, float], seed: int
+) -> None:
+    """An application that asks few different questions has few different scores, and no threshold divides them."""
+    of, chance = window(TRAINED), np.random.default_rng(seed)
+    for share in shares:
+        drawn = chance.choice(kinds, WINDOW + 2_000).tolist()
+        sent = 0
+        for number, score in enumerate(drawn):
+            of.add(score)
+            sent += of.reaches(score, share) and number >= WINDOW
+        assert sent / 2_000 == pytest.approx(share / 100, abs=0.05)
+
+
+@given(st.lists(st.floats(-5, 5), min_size=OWN_FROM, max_size=OWN_FROM + 9), st.floats(0.01, 99.99))
+@settings(max_examples=30)
+def test_the_threshold_of_own_scores_is_their_quantile(scores: list[float], share: float) -> None:
+    of = filled(window(TRAINED), np.array(scores))
+    assert of.threshold(share) == pytest.approx(np.quantile(scores, 1 - share / 100), abs=1e-9)
+
+
+def test_no_request_waits_for_an_import() -> None:
+    """The first own threshold once imported 50 ms of modules, in the middle of the traffic."""
+    code = """
+import sys
+from tests.unit.routing.classifiers import classifier
+from tierwise.routing.content import ActiveClassifier
+from tierwise.routing.text_features import TextFacts
+active = ActiveClassifier.of(classifier(), "digest", 50.0)
+before = set(sys.modules)
+for number in range(1_001):
+    active.choose(b"a" * number, TextFacts(system=b"s"), 50.0)
+print(sorted(set(sys.modules) - before))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize(("share", "limit"), [(0, math.inf), (100, -math.inf)])

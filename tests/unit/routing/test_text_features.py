@@ -20,6 +20,7 @@ from tierwise.routing.text_features import (
     Features,
     TextFacts,
     features_of,
+    features_to_score,
     group_of,
 )
 
@@ -109,6 +110,17 @@ def test_every_kind_of_piece_counts_alike_however_long_the_text_is(text: bytes) 
     assert sum(found.counts) == found.buckets.size
     for count, weight in zip(found.counts, found.piece_weights, strict=True):
         assert count * weight**2 == pytest.approx(1 if count else 0)
+
+
+@given(st.binary(max_size=300), st.binary(max_size=9))
+def test_features_for_a_score_are_those_that_are_kept(text: bytes, system: bytes) -> None:
+    facts = TextFacts(system=system)
+    kept, used = features_of(text, facts, b"salt"), features_to_score(text, facts, b"salt")
+    assert kept.buckets.dtype == np.uint32
+    assert kept.buckets.tolist() == used.buckets.tolist()
+    assert (kept.counts, kept.group, kept.sizes.tolist()) == (used.counts, used.group, used.sizes.tolist())
+    assert kept.to_json() == used.to_json()
+    assert features_to_score(text, facts, b"salt", grouped=False).group == ""
 
 
 def test_an_empty_text_has_no_pieces() -> None:

@@ -16,6 +16,7 @@ import yaml
 
 from tests.unit.training.known import WORDS, labels
 from tierwise.routing.classifier import Classifier
+from tierwise.routing.text_features import TextFacts, features_of
 from tierwise_operator import cli
 from tierwise_training import labels as label_file
 
@@ -91,6 +92,17 @@ def test_what_was_asked_for_wrongly_is_told_in_one_line(
     said = capsys.readouterr().err
     assert sentence in said
     assert len(said.splitlines()) == 1
+
+
+def test_hashed_features_without_their_salt_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A router would hash requests without it, and every score would be nonsense."""
+    salt, path = tmp_path / "salt", tmp_path / "labels.jsonl"
+    salt.write_text("grains of chance")
+    features = features_of(b"what is hard", TextFacts(), b"grains of chance").to_json()
+    label_file.write(path, [one.model_copy(update={"prompt": None, "features": features}) for one in MADE[:60]])
+    assert cli.main(["train", str(path)]) == 2
+    assert "--salt-file" in capsys.readouterr().err
+    assert cli.main(["train", str(path), "--salt-file", str(salt)]) == 1
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
