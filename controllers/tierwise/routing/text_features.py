@@ -216,7 +216,8 @@ def _words(text: bytes) -> _Words64:
     sums[0] = 0
     np.add.accumulate(letters, out=sums[1:])
     there = sums.take(edges)
-    return (there[1::2] - there[0::2]) * _INVERSES.take(edges[0::2])
+    words: _Words64 = (there[1::2] - there[0::2]) * _INVERSES.take(edges[0::2])
+    return words
 
 
 def _sizes(text: bytes, window: bytes, facts: TextFacts) -> Reals:
