@@ -29,7 +29,7 @@ from tools.bench_router.measure import cpu_seconds
 BYTES = 2_048
 SIZES = (200, BYTES, 40_960)
 WARM_UP = 50
-START_SECONDS = 120.0
+START_SECONDS = 240.0
 WITHOUT, WITH = "without", "with"
 _WORDS = 3_000
 

@@ -162,7 +162,7 @@ class Classifier:
         """The same, of features that were made with the same salt."""
         header = self.header
         small_sum = large_sum = 0.0
-        standard = []
+        standard: list[float] = []
         for value, (mean, deviation, small_weight, large_weight) in zip(
             features.sizes.tolist(), self._sizes, strict=True
         ):
