@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.routing.classifiers import classifier
 from tierwise.routing.classifier import quantiles_of
 from tierwise.routing.score_window import OWN_FROM, RENEW_EVERY, WINDOW, ScoreWindow
 
@@ -81,23 +78,6 @@ def test_the_share_is_kept_where_many_requests_score_alike(
 def test_the_threshold_of_own_scores_is_their_quantile(scores: list[float], share: float) -> None:
     of = filled(window(TRAINED), np.array(scores))
     assert of.threshold(share) == pytest.approx(np.quantile(scores, 1 - share / 100), abs=1e-9)
-
-
-def test_no_request_waits_for_an_import() -> None:
-    """The first own threshold once imported 50 ms of modules, in the middle of the traffic."""
-    code = """
-import sys
-from tests.unit.routing.classifiers import classifier
-from tierwise.routing.content import ActiveClassifier
-from tierwise.routing.text_features import TextFacts
-active = ActiveClassifier.of(classifier(), "digest", 50.0)
-before = set(sys.modules)
-for number in range(1_001):
-    active.choose(b"a" * number, TextFacts(system=b"s"), 50.0)
-print(sorted(set(sys.modules) - before))
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize(("share", "limit"), [(0, math.inf), (100, -math.inf)])
