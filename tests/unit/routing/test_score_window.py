@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.unit.routing.classifiers import classifier
 from tierwise.routing.classifier import quantiles_of
 from tierwise.routing.score_window import OWN_FROM, RENEW_EVERY, WINDOW, ScoreWindow
 
