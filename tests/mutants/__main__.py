@@ -99,7 +99,7 @@ def main() -> int:
         save(target, results)
         print(f"mutants: {results.mutants} of {target.name}/ made, {results.noticed:.1%} noticed")
         print(f"mutants: {target.results.relative_to(REPO)} is written", flush=True)
-        wrong += complaints(target, load(target), words(target))
+        wrong += complaints(load(target), words(target))
     print("\n".join(wrong))
     return 1 if wrong else 0
 

@@ -16,15 +16,13 @@ REPO = Path(__file__).resolve().parents[2]
 @dataclass(frozen=True)
 class Target:
     """One package of tierwise. `copied` are folders of the repository by where mutmut wants them; `tests` run against
-    each mutant; `least` is the share that they must notice; `every_word`: somebody must have looked at each
-    survivor."""
+    each mutant; `least` is the share that they should notice."""
 
     name: str
     copied: Mapping[str, str]
     tests: tuple[str, ...]
     least: float
     suffix: str
-    every_word: bool = False
 
     @property
     def sources(self) -> Path:
@@ -80,7 +78,6 @@ DECIDE = Target(
     ),
     least=0.98,
     suffix="",
-    every_word=True,
 )
 ROUTING = Target(
     name="routing",

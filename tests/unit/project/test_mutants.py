@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutants.page import complaints, words
+from tests.mutants.page import complaints, files, words
 from tests.mutants.results import Results, Survivor, code, load, merged, read, stale
 from tests.mutants.targets import DECIDE, REPO, TARGETS, Target
 
@@ -27,10 +27,13 @@ DIFF = "--- a\n+++ b\n@@ -1 +1 @@\n def floor():\n-    return 1\n+    return 2\n
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
-def test_enough_is_noticed_and_every_survivor_has_its_word(target: Target) -> None:
+def test_every_word_is_of_a_survivor_and_the_page_says_what_is_missed(target: Target) -> None:
     results = load(target)
-    assert results.noticed >= target.least
-    assert complaints(target, results, words(target)) == []
+    assert complaints(results, words(target)) == []
+    assert results.noticed >= target.least - 0.05, "it may be missed and said, not given up"
+    page = files()[target.page]
+    assert (f"Wanted: {target.least:.0%}. Missed." in page) == (results.noticed < target.least)
+    assert all(name in page for name in stale(target, results))
 
 
 def test_a_survivor_is_known_by_its_function_and_its_change() -> None:
@@ -55,17 +58,16 @@ def test_a_run_that_was_broken_off_is_no_result() -> None:
         _read(x_floor__mutmut_1=_answer("not checked"))
 
 
-def test_a_new_survivor_an_old_word_and_an_unclear_one_are_complained_about() -> None:
+def test_an_old_word_and_an_unclear_one_are_complained_about() -> None:
     survivor = Survivor("a.py", "f", "1", "2", "survived")
     results = replace(_read(x_floor__mutmut_1=_answer("killed")), survivors=(survivor,))
-    assert complaints(DECIDE, results, {survivor.key: "equivalent: same"}) == []
-    assert len(complaints(DECIDE, results, {})) == 1
-    assert len(complaints(DECIDE, results, {survivor.key: "why not"})) == 1
-    assert len(complaints(DECIDE, results, {survivor.key: "accepted: x", "gone": "accepted: x"})) == 1
-    assert complaints(DECIDE, replace(results, survivors=(replace(survivor, status="timeout"),)), {}) == []
+    assert complaints(results, {survivor.key: "equivalent: same"}) == []
+    assert complaints(results, {}) == []
+    assert len(complaints(results, {survivor.key: "why not"})) == 1
+    assert len(complaints(results, {survivor.key: "accepted: x", "gone": "accepted: x"})) == 1
 
 
-def test_results_of_other_code_than_todays_are_complained_about() -> None:
+def test_results_of_other_code_than_todays_are_known() -> None:
     fresh = _read(x_floor__mutmut_1=_answer("killed"))
     assert stale(DECIDE, fresh) == []
     changed = [replace(each, sha256="0" * 64) if each.name == "plan.py" else each for each in fresh.files]
@@ -74,7 +76,6 @@ def test_results_of_other_code_than_todays_are_complained_about() -> None:
     assert stale(DECIDE, replace(fresh, files=new)) == ["demand.py"]
     gone = (*fresh.files, replace(fresh.files[0], name="gone.py"))
     assert stale(DECIDE, replace(fresh, files=gone)) == ["gone.py"]
-    assert "gone.py" in complaints(DECIDE, replace(fresh, files=gone), {})[0]
 
 
 def test_a_run_of_some_files_leaves_what_is_known_of_the_others() -> None:
