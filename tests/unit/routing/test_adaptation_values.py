@@ -1,4 +1,4 @@
-"""Checks the edges of a move: which window says it, how many points it has, and the exact quality at which there is one.
+"""Checks the edges of a move: which window says it, how many points it has, and from which exact quality on.
 
 The other file follows months; here each case is one decision.
 """

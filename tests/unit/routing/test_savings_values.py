@@ -1,4 +1,4 @@
-"""Checks what savings say at their edges: a reference paid by the hour, nothing paid at all, and why nothing is said."""
+"""Checks what savings say at their edges: a reference paid by the hour, nothing paid at all, and nothing to say."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ from tierwise.types import Answered, Tokens
 
 OUTPUT = Tokens(output=MILLION)
 TO_SERVED = (CHEAP, SERVED)
+UNKNOWN = (
+    "the reference tier large has answered nothing in this time, so what a token costs there is not known: "
+    "name a tier with prices per token as referenceTier, or wait until it has answered"
+)
 # 2 million tokens of output for 8 dollars: 4 dollars a million. At 3.6 dollars an hour that is 8000 busy seconds, in
 # which requests took 32000: 4 at a time, half of the 8 that fit.
 MIXED = work(
@@ -82,8 +86,7 @@ def test_it_says_of_what_it_speaks() -> None:
         (
             {OWN: OUTPUT},
             (CHEAP, replace(SERVED, name="large")),
-            "the reference tier large has answered nothing in this time, so what a token costs there is not known: "
-            "name a tier with prices per token as referenceTier, or wait until it has answered",
+            UNKNOWN,
         ),
     ],
 )
