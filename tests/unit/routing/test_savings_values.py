@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from tests.unit.routing.test_length_ratio import sums
-from tests.unit.routing.test_savings import CHEAP, DEAR, LADDER, MILLION, OWN, SERVED, saved, work
+from tests.unit.routing.test_savings import CHEAP, LADDER, MILLION, OWN, SERVED, rates, saved, work
 from tierwise.routing.length_ratio import length_ratio
 from tierwise.routing.route import Tariff
 from tierwise.routing.savings import NoSavings, PricedTier, savings, token_rates
@@ -36,7 +36,7 @@ def test_only_what_the_reference_serves_is_cheaper_on_full_replicas() -> None:
 
 
 def test_a_tier_with_a_list_price_costs_that_however_full_it_is() -> None:
-    both = PricedTier("served", Tariff(replace(DEAR.tariff.rates, output=Decimal(4)), Decimal("3.6")), 8)
+    both = PricedTier("served", Tariff(rates("10", "1", "12.5", "4"), replica_hour=Decimal("3.6")), 8)
     found = saved(MIXED, (CHEAP, both), "served")
     assert found.lower_baseline == 4 + 2 + 4 + 4
 
@@ -68,7 +68,7 @@ def test_a_served_tiers_price_is_what_all_its_tokens_cost_together() -> None:
     found = token_rates(SERVED, work(answers, {"served": "16", "small": "2"}))
     assert found is not None
     # 2 x (1 + 3 + 4 x 1) million weigh, for 16 dollars
-    assert (found.input, found.cached_input, found.cache_write, found.output) == (1, 0, 1, 4)
+    assert found == rates("1", "0", "1", "4")
 
 
 def test_it_says_of_what_it_speaks() -> None:
