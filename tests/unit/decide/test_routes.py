@@ -80,6 +80,7 @@ def test_an_external_tier_is_reached_at_its_provider_and_always_answers() -> Non
     assert found.service_tier_prices.flex is not None
     assert found.service_tier_prices.flex.output == "5"
     assert plan.ready == ("bought",)
+    assert found.capped, "nobody here can make it grow"
 
 
 def test_a_tier_without_a_price_costs_what_nobody_knows() -> None:
