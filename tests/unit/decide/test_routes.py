@@ -80,6 +80,7 @@ def test_an_external_tier_is_reached_at_its_provider_and_always_answers() -> Non
     assert found.service_tier_prices.flex is not None
     assert found.service_tier_prices.flex.output == "5"
     assert plan.ready == ("bought",)
+    assert found.capped, "nobody here can make it grow"
 
 
 def test_a_tier_without_a_price_costs_what_nobody_knows() -> None:
@@ -251,6 +252,7 @@ STARTS: dict[str, tuple[list[tuple[float, float | None]], int | None]] = {
     "to the second": ([(100.0, 165.0)], 65),
     "the quickest of two": ([(100.0, 190.0), (100.0, 163.0)], 65),
     "one that is not ready": ([(100.0, None), (100.0, 163.0)], 65),
+    "one second": ([(100.0, 101.0)], 5),
     "none that is ready": ([(100.0, None)], 40),
     "no pod": ([], 40),
     "one that became ready again after hours": ([(100.0, 9000.0)], 40),
