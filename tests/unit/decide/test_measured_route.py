@@ -273,7 +273,7 @@ def test_a_tier_is_capped_by_a_replica_that_finds_no_node_and_is_wanted(
 
 def test_nothing_is_said_of_a_tier_that_is_not_understood_or_goes() -> None:
     for change in ({"spec": None}, {"deleting": True}):
-        assert why_capped(replace(FULL, tier=replace(FULL.tier, **change))) == ""  # type: ignore[arg-type]
+        assert why_capped(replace(FULL, tier=replace(FULL.tier, **change))) == ""
     assert why_capped(external("bought")) == reasons.EXTERNAL
 
 
