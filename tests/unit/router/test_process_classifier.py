@@ -63,6 +63,7 @@ async def test_weights_that_are_replaced_under_load_are_served_and_nothing_is_dr
             answers: Counter[tuple[int, str, str]] = Counter()
             stop = asyncio.Event()
             callers = [asyncio.create_task(_ask(process, answers, stop, streams=n % 2 == 0)) for n in range(CALLERS)]
+            loaded = 1
             for number in range(ROUNDS):
                 for data, tier, reason in (
                     (weights(99, 2 * number), "large", "Classified"),
@@ -71,6 +72,9 @@ async def test_weights_that_are_replaced_under_load_are_served_and_nothing_is_dr
                     (None, "small", "Default"),
                 ):
                     folder.put(data)
+                    if reason == "Classified":  # both tiers may answer: requests that score alike are divided
+                        loaded += 1
+                        await _until_said(tmp_path / "errors.log", "decides: 1000 labels", loaded)
                     await _until(answers, (200, tier, reason))
                     assert not any(caller.done() for caller in callers), [caller for caller in callers if caller.done()]
             stop.set()
@@ -110,6 +114,14 @@ async def _ask(
         whole = body.rstrip().endswith(b"[DONE]") if streams else bool(json.loads(body or b"{}").get("choices"))
         assert whole, (status, headers, body)
     await caller.close()
+
+
+async def _until_said(log: Path, words: str, times: int, seconds: float = 30) -> None:
+    """Wait until the log has these words so often."""
+    until = time.monotonic() + seconds
+    while (await asyncio.to_thread(log.read_text)).count(words) < times:
+        assert time.monotonic() < until, words
+        await asyncio.sleep(0.02)
 
 
 async def _until(answers: Counter[tuple[int, str, str]], which: tuple[int, str, str], seconds: float = 30) -> None:
