@@ -17,6 +17,7 @@ import pytest
 
 from playground.handle import Playground
 from tests.cluster.crd_cases import ACCEPTED, REFUSED, RULES, Case, external, served
+from tests.cluster.crds import installed
 from tests.cluster.kubectl import Kubectl, Refused, eventually
 from tests.unit.api.structural import walk
 from tierwise.api.base import GROUP, VERSION
@@ -34,15 +35,10 @@ MESSAGES = [rule["message"] for _, node in walk(ROOT) for rule in node.get("x-ku
 def kubectl(playground: Playground) -> Iterator[Kubectl]:
     """kubectl in a namespace of these tests, on a cluster that has the CRD."""
     admin = Kubectl(playground.binaries / "kubectl", playground.kubeconfig)
-    installed = admin.get("crd", MODEL_TIER.crd_name) is not None
-    if not installed:
-        admin.apply(definition(MODEL_TIER))
-        established(admin, MODEL_TIER.crd_name)
-    admin.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
-    yield admin.within(NAMESPACE)
-    admin("delete", "namespace", NAMESPACE, "--wait=false")
-    if not installed:
-        admin("delete", "crd", MODEL_TIER.crd_name, "--wait=false")
+    with installed(admin, MODEL_TIER):
+        admin.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+        yield admin.within(NAMESPACE)
+        admin("delete", "namespace", NAMESPACE, "--wait=false")
 
 
 def established(kubectl: Kubectl, *names: str) -> None:

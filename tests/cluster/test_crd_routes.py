@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from playground.handle import Playground
+from tests.cluster.crds import installed
 from tests.cluster.kubectl import Kubectl, Refused
 from tests.unit.api.structural import walk
 from tierwise.api.crd import definition
@@ -125,14 +126,10 @@ ACCEPTED: dict[str, dict[str, Any]] = {
 def kubectl(playground: Playground) -> Iterator[Kubectl]:
     """kubectl in a namespace of these tests, on a cluster that has the CRD."""
     admin = Kubectl(playground.binaries / "kubectl", playground.kubeconfig)
-    installed = admin.get("crd", MODEL_ROUTE.crd_name) is not None
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
-    admin.apply(namespace, *([] if installed else [definition(MODEL_ROUTE)]))
-    admin("wait", "--for=condition=Established", f"crd/{MODEL_ROUTE.crd_name}", "--timeout=30s")
-    yield admin.within(NAMESPACE)
-    admin("delete", "namespace", NAMESPACE, "--wait=false")
-    if not installed:
-        admin("delete", "crd", MODEL_ROUTE.crd_name, "--wait=false")
+    with installed(admin, MODEL_ROUTE):
+        admin.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+        yield admin.within(NAMESPACE)
+        admin("delete", "namespace", NAMESPACE, "--wait=false")
 
 
 def _send(kubectl: Kubectl, name: str, spec: dict[str, Any]) -> dict[str, Any]:

@@ -14,10 +14,10 @@ import yaml
 
 from playground.handle import Playground
 from tests.builders.routes import POD, spec
+from tests.cluster.crds import installed
 from tests.cluster.kubectl import Kubectl, eventually
 from tierwise.act.former_bindings import let_go
 from tierwise.act.render import RouterParts, render_router
-from tierwise.api.crd import definition
 from tierwise.api.kinds import MODEL_ROUTE
 from tierwise.errors import Refused
 from tierwise.kube import connection
@@ -38,10 +38,14 @@ RBAC = "rbac.authorization.k8s.io"
 def kubectl(playground: Playground) -> Iterator[Kubectl]:
     """A namespace with a route, two ClusterRoles for routers, and an account with the chart's rights on bindings."""
     admin = Kubectl(playground.binaries / "kubectl", playground.kubeconfig)
-    installed = admin.get("crd", MODEL_ROUTE.crd_name) is not None
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
-    admin.apply(namespace, *([] if installed else [definition(MODEL_ROUTE)]))
-    admin("wait", "--for=condition=Established", f"crd/{MODEL_ROUTE.crd_name}", "--timeout=30s")
+    with installed(admin, MODEL_ROUTE):
+        yield _prepared(admin)
+        admin("delete", "clusterrole", PRESENT, FORMER, "--ignore-not-found")
+        admin("delete", "namespace", NAMESPACE, "--wait=false")
+
+
+def _prepared(admin: Kubectl) -> Kubectl:
+    admin.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
     endpoints = {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]}
     subject = {"kind": "ServiceAccount", "name": "operator", "namespace": NAMESPACE}
     admin.within(NAMESPACE).apply(
@@ -65,9 +69,7 @@ def kubectl(playground: Playground) -> Iterator[Kubectl]:
         ),
         _object(MODEL_ROUTE.api_version, "ModelRoute", "chat", spec={"tiers": [{"name": "small"}]}),
     )
-    yield admin.within(NAMESPACE)
-    admin("delete", "clusterrole", PRESENT, FORMER, "--ignore-not-found")
-    admin("delete", "namespace", NAMESPACE, "--wait=false")
+    return admin.within(NAMESPACE)
 
 
 def _object(api_version: str, kind: str, name: str, **fields: Any) -> dict[str, Any]:
