@@ -224,8 +224,8 @@ bench-routing: venv ## Questions divided between two models, on published answer
 	$(PY) -m tools.bench_routing $(if $(OUT),--out $(OUT))
 
 .PHONY: mutants
-mutants: venv ## Mutation tests of decide/ and routing/: docs/results/mutants*.json, docs/mutants*.md; an hour on 2 cores; CHANGED=1: of changed files only
-	nice -n 10 $(PY) -m tests.mutants $(if $(CHANGED),--changed)
+mutants: venv ## Mutation tests of decide/ and routing/: docs/results/mutants*.json, docs/mutants*.md; an hour on 2 cores; CHANGED=1: of changed files only; AGAIN=1: these and the survivors
+	nice -n 10 $(PY) -m tests.mutants $(if $(CHANGED),--changed) $(if $(AGAIN),--again)
 
 .PHONY: demo
 demo: binaries ## Two tiers on a real control plane follow a real load, shown by `kubectl get mt` and `mr`

@@ -1,8 +1,8 @@
 """Makes mutants of decide/ and routing/, runs the tests against each, and writes down what survived.
 
-`python -m tests.mutants` from the beginning; with `--only routing` those of one package; with `--again` only what
-survived the last run, and what changed since; with `--changed` only the files whose code is not what was measured, on
-any machine: what is known of the others is kept.
+`python -m tests.mutants` from the beginning; with `--only routing` those of one package; with `--changed` only the
+files whose code is not what was measured; with `--again` those and what survived the last run, against the tests of
+today. On any machine: what is known of the others is kept.
 """
 
 from __future__ import annotations
@@ -10,43 +10,51 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.isolated import environment
 from tests.mutants.page import complaints, words
 from tests.mutants.results import Results, load, merged, read, save, stale
-from tests.mutants.stage import forget_survivors, lay_out
+from tests.mutants.stage import lay_out, remember
 from tests.mutants.targets import REPO, TARGETS, Target
 
 ANSWERS = Path(__file__).with_name("mutmut_results.py")
 PROGRESS_SECONDS = 15.0
 
 
-def measure(target: Target, files: list[str] | None, *, again: bool, children: int) -> Results:
+def measure(target: Target, *, again: bool, files: list[str] | None, children: int) -> Results:
     """One run; `files`: of these only. Raises subprocess.CalledProcessError when mutmut gives up; its words are
     printed."""
     python = environment("mutants", "mutmut", REPO / "requirements/mutants.txt")
-    if not again:
-        shutil.rmtree(target.folder, ignore_errors=True)
     lay_out(target)
     if again:
-        print(f"mutants: {forget_survivors(target)} survivors of the last run are tried again", flush=True)
-    clean = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "PYTHONHASHSEED": "0"}
-    chosen = [f"{target.module(name)}.*" for name in files or ()]
-    _run([str(python.with_name("mutmut")), "run", f"--max-children={children}", *chosen], clean, target.folder)
-    told = subprocess.run(
-        [str(python), str(ANSWERS), str(target.mutated)],
-        cwd=target.folder,
-        env=clean,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return read(target, json.loads(told.stdout), files)
+        before = load(target)
+        least = min((each for each in before.files if each.mutants), key=lambda each: each.mutants)
+        _mutmut(target, python, children, [least.name])  # mutmut makes all mutants, whichever are to be tried
+        left = remember(target, _answer(target, python), before, stale(target, before))
+        print(f"mutants: {left} survived the last run or are of files that have changed since", flush=True)
+    _mutmut(target, python, children, files or ())
+    return read(target, _answer(target, python), files)
+
+
+def _clean() -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "PYTHONHASHSEED": "0"}
+
+
+def _mutmut(target: Target, python: Path, children: int, files: Sequence[str]) -> None:
+    chosen = [f"{target.module(name)}.*" for name in files]
+    _run([str(python.with_name("mutmut")), "run", f"--max-children={children}", *chosen], _clean(), target.folder)
+
+
+def _answer(target: Target, python: Path) -> dict[str, Any]:
+    command = [str(python), str(ANSWERS), str(target.mutated)]
+    told = subprocess.run(command, cwd=target.folder, env=_clean(), check=True, capture_output=True, text=True)
+    return dict(json.loads(told.stdout))
 
 
 def _run(command: list[str], environment: dict[str, str], folder: Path) -> None:
@@ -93,13 +101,13 @@ def main() -> int:
                 print(f"mutants: the results of {target.name}/ are of today's code")
                 continue
             print(f"mutants: {target.name}/: {', '.join(files)}", flush=True)
-        results = measure(target, files, again=asked.again, children=asked.children)
+        results = measure(target, again=asked.again, files=files, children=asked.children)
         if files is not None:
             results = merged(load(target), results, files)
         save(target, results)
         print(f"mutants: {results.mutants} of {target.name}/ made, {results.noticed:.1%} noticed")
         print(f"mutants: {target.results.relative_to(REPO)} is written", flush=True)
-        wrong += complaints(load(target), words(target))
+        wrong += complaints(target, load(target), words(target))
     print("\n".join(wrong))
     return 1 if wrong else 0
 

@@ -2,11 +2,10 @@
 
 A survivor is a change that no test noticed. Either it changes nothing (equivalent), or somebody looked at it and says
 why no test pins it (accepted): the words stand in words.yaml and words-routing.yaml beside this module, by the
-survivor's key, and the page says which survivors nobody has looked at yet. A word without a survivor fails
-`make verify` and the unit tests. Results of other code than today's do not, since a run takes longer than all other
-tests together: the page names the files that have changed since, and the next run (`make mutants CHANGED=1`) measures
-those. A mutant with which the tests did not end (a loop without end) is noticed and needs no word: whether a failing
-test comes before the endless one is chance.
+survivor's key. A word without a survivor fails `make verify` and the unit tests, and so do results of other code than
+today's. Every survivor of decide/ needs a word, where a wrong decision ends a GPU; in routing/ the page says which ones
+nobody has looked at yet. A mutant with which the tests did not end (a loop without end) is noticed and needs no word:
+whether a failing test comes before the endless one is chance.
 """
 
 from __future__ import annotations
@@ -29,20 +28,28 @@ def words(target: Target) -> dict[str, str]:
     return loaded
 
 
-def complaints(results: Results, said: dict[str, str]) -> list[str]:
-    """What is wrong with the words of these results."""
+def complaints(target: Target, results: Results, said: dict[str, str]) -> list[str]:
+    """What is wrong with the results and their words."""
+    old = stale(target, results)
+    wrong = (
+        [f"{target.results.name} is of other code than today's, run `make mutants CHANGED=1`: {', '.join(old)}"]
+        if old
+        else []
+    )
     keys = [each.key for each in results.survivors]
-    wrong = [f"has a word and did not survive: {key}" for key in said if key not in keys]
+    silent = [each.key for each in results.survivors if each.key not in said and each.status != TIMEOUT]
+    wrong += [f"has no word in {target.words.name}: {key}" for key in silent if target.every_word]
+    wrong += [f"has a word and did not survive: {key}" for key in said if key not in keys]
     unclear = [key for key, word in said.items() if not word.startswith(("equivalent: ", "accepted: "))]
     return wrong + [f"its word is neither `equivalent: ...` nor `accepted: ...`: {key}" for key in unclear]
 
 
 def files() -> dict[Path, str]:
-    """The pages by their paths. Raises ValueError when a word has no survivor."""
+    """The pages by their paths. Raises ValueError when results are old, or a survivor has no word."""
     pages = {}
     for target in TARGETS:
         results, said = load(target), words(target)
-        if wrong := complaints(results, said):
+        if wrong := complaints(target, results, said):
             raise ValueError("mutants:\n" + "\n".join(wrong))
         pages[target.page] = "\n".join(_lines(target, results, said)) + "\n"
     return pages
@@ -65,7 +72,6 @@ def _lines(target: Target, results: Results, said: dict[str, str]) -> Iterator[s
         sum(getattr(each, what) for each in results.files) for what in ("killed", "timeout", "survived")
     )
     yield f"| **all** | {results.mutants} | {killed} | {timeout} | {survived} | **{results.noticed:.1%}** |"
-    yield from _changed(target, results)
     equivalent = sum(word.startswith("equivalent") for word in said.values())
     unread = sum(each.key not in said and each.status != TIMEOUT for each in results.survivors)
     told = f"{equivalent} change nothing" + (f", and {unread} nobody has looked at yet" if unread else "")
@@ -78,12 +84,3 @@ def _lines(target: Target, results: Results, said: dict[str, str]) -> Iterator[s
         word = said.get(survivor.key, _ENDLESS if survivor.status == TIMEOUT else _OPEN)
         yield f"`{survivor.function}` ({survivor.status}) – {word}"
         yield from ("", "```diff", f"- {survivor.before}", f"+ {survivor.after}", "```", "")
-
-
-def _changed(target: Target, results: Results) -> Iterator[str]:
-    yield from ("", f"Wanted: {target.least:.0%}." + (" Missed." if results.noticed < target.least else ""))
-    if old := stale(target, results):
-        yield from (
-            "",
-            f"Changed since they were measured, or new: {', '.join(old)}. `make mutants CHANGED=1` measures them.",
-        )

@@ -91,8 +91,7 @@ def read(target: Target, answer: Mapping[str, Any], files: Collection[str] | Non
             raise ValueError(f"{key} has not been tried: let the run come to its end")
         counts[each["file"]][each["status"]] += 1
         if each["status"] != KILLED:
-            before, after = _change(each["diff"])
-            plain = Survivor(each["file"], _function(key), before, after, each["status"])
+            plain = Survivor(each["file"], *change(key, each["diff"]), each["status"])
             seen[plain] += 1
             survivors.append(Survivor(**{**asdict(plain), "number": seen[plain]}))
     return Results(
@@ -168,14 +167,15 @@ def load(target: Target) -> Results:
     )
 
 
+def change(key: str, diff: str) -> tuple[str, str, str]:
+    """The function of a mutant, the line before and the line after."""
+    lines = [line for line in diff.splitlines() if not line.startswith(("---", "+++", "@@"))]
+    before = " ".join(line[1:].strip() for line in lines if line.startswith("-"))
+    after = " ".join(line[1:].strip() for line in lines if line.startswith("+"))
+    return _function(key), before, after
+
+
 def _function(key: str) -> str:
     """mutmut writes tierwise.decide.stabilization.x__higher__mutmut_14, and a method as xǁClassǁmethod."""
     mangled = key.rpartition(".")[2].rpartition("__mutmut_")[0]
     return mangled.removeprefix("xǁ").replace("ǁ", ".") if "ǁ" in mangled else mangled.removeprefix("x_")
-
-
-def _change(diff: str) -> tuple[str, str]:
-    lines = [line for line in diff.splitlines() if not line.startswith(("---", "+++", "@@"))]
-    before = " ".join(line[1:].strip() for line in lines if line.startswith("-"))
-    after = " ".join(line[1:].strip() for line in lines if line.startswith("+"))
-    return before, after

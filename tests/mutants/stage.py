@@ -3,19 +3,23 @@
 mutmut wants the packages under `src` and finds a mutant by the module's own name; here they lie in controllers/ and
 simulator/. The copy has the layout that mutmut wants, the tests of one package and nothing else of the suite, and a
 conftest that makes Hypothesis quick and repeatable: the same examples for every mutant, few of them, no shrinking (a
-killed mutant needs no smallest example). Only what changed is copied, so that a second run can begin where the last
-one ended.
+killed mutant needs no smallest example). What the last run killed in files that have not changed since can be taken
+over, on any machine: its results say which mutants survived.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+from tests.mutants.results import Results, change
 from tests.mutants.targets import REPO, Target
 
+_KILLED = 1  # pytest's exit status when a test fails, which mutmut keeps
 _SETTINGS = """\
 [tool.mutmut]
 source_paths = ["src"]
@@ -63,17 +67,12 @@ settings.load_profile("mutants")
 
 
 def lay_out(target: Target) -> None:
-    """Make its folder the copy of today's sources and tests; what an earlier run found out there is kept."""
-    folder, wanted = target.folder, dict(_files(target))
-    for path in sorted(path for top in ("src", "tests") for path in (folder / top).rglob("*.py")):
-        if path.relative_to(folder) not in wanted:
-            path.unlink()
-    shutil.rmtree(folder / "mutants/tests", ignore_errors=True)  # mutmut copies them anew, and would keep old ones
-    for relative, text in wanted.items():
-        path = folder / relative
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+    """Make its folder the copy of today's sources and tests."""
+    shutil.rmtree(target.folder, ignore_errors=True)
+    for relative, text in _files(target):
+        path = target.folder / relative
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
 
 
 def _files(target: Target) -> Iterator[tuple[Path, str]]:
@@ -84,16 +83,24 @@ def _files(target: Target) -> Iterator[tuple[Path, str]]:
             yield Path(goal) / path.relative_to(REPO / origin), path.read_text(encoding="utf-8")
 
 
-def forget_survivors(target: Target) -> int:
-    """Let the next run try again what survived the last one; how many these are."""
-    forgotten = 0
-    folder = target.folder
-    (folder / "mutants/mutmut-stats.json").unlink(missing_ok=True)  # which test reaches which function: new ones too
-    for path in sorted((folder / "mutants" / target.mutated).glob("*.meta")):
+def remember(target: Target, answer: Mapping[str, Any], results: Results, changed: Collection[str]) -> int:
+    """Count as killed what the last run killed in files that have not changed since; how many are left to try.
+
+    `answer`: mutmut's, of mutants that were made and not tried. Equal changes in one function are tried all when one of
+    them survived."""
+    survived = {(each.file, each.function, each.before, each.after) for each in results.survivors}
+    killed: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    left = 0
+    for key, each in answer.items():
+        if not key:
+            continue
+        if each["file"] in changed or (each["file"], *change(key, each["diff"])) in survived:
+            left += 1
+        else:
+            killed[each["file"]][key] = _KILLED
+    for name, keys in killed.items():
+        path = target.folder / "mutants" / target.mutated / f"{name}.meta"
         known = json.loads(path.read_text(encoding="utf-8"))
-        results = known["exit_code_by_key"]
-        again = [key for key, code in results.items() if code not in (None, 1, 3)]
-        known["exit_code_by_key"] = results | dict.fromkeys(again)
+        known["exit_code_by_key"] |= keys
         path.write_text(json.dumps(known), encoding="utf-8")
-        forgotten += len(again)
-    return forgotten
+    return left

@@ -16,13 +16,16 @@ REPO = Path(__file__).resolve().parents[2]
 @dataclass(frozen=True)
 class Target:
     """One package of tierwise. `copied` are folders of the repository by where mutmut wants them; `tests` run against
-    each mutant; `least` is the share that they should notice."""
+    each mutant; `least` is the share that they must notice; `every_word`: somebody must have looked at each
+    survivor; `root`: where the folder of the mutants lies."""
 
     name: str
     copied: Mapping[str, str]
     tests: tuple[str, ...]
     least: float
     suffix: str
+    every_word: bool = False
+    root: Path = REPO
 
     @property
     def sources(self) -> Path:
@@ -56,7 +59,7 @@ class Target:
     @property
     def folder(self) -> Path:
         """Where the mutants are made."""
-        return REPO / f".cache/mutants{self.suffix}"
+        return self.root / f".cache/mutants{self.suffix}"
 
 
 DECIDE = Target(
@@ -78,6 +81,7 @@ DECIDE = Target(
     ),
     least=0.98,
     suffix="",
+    every_word=True,
 )
 ROUTING = Target(
     name="routing",

@@ -275,3 +275,9 @@ class ModelRouteSpec(Model):
     drain_seconds: int = Field(
         default=300, ge=0, le=3600, description="How long a router that ends may finish open answers, in seconds."
     )
+
+    @property
+    def reference(self) -> str:
+        """The tier that quality and savings are measured against: `referenceTier`, or its default."""
+        always = [tier.name for tier in self.tiers if tier.use == "Always"]
+        return self.reference_tier or (always or [self.tiers[-1].name])[-1]

@@ -18,7 +18,7 @@ def with_quality(plan: RoutePlan, view: RouteView, tiers: Mapping[TierKey, TierV
     spec, before = view.route.spec, view.route.status.quality
     if spec is None:
         return replace(plan, quality=before, pressure=view.route.status.pressure)
-    tier = tiers.get(TierKey(view.route.key.namespace, reference_of(spec)))
+    tier = tiers.get(TierKey(view.route.key.namespace, spec.reference))
     pressure = pressure_status(view, "" if tier is None else why_capped(tier))
     if spec.quality is None:
         return replace(plan, pressure=pressure)
@@ -28,12 +28,6 @@ def with_quality(plan: RoutePlan, view: RouteView, tiers: Mapping[TierKey, TierV
     added = for_classifier(before, digest, at).added_share_percent if before is not None else 0
     aim = _aim(spec, view, added, held=pressure is not None)
     return replace(plan, quality=measure(before, spec.quality, aim, routers, at), pressure=pressure)
-
-
-def reference_of(spec: ModelRouteSpec) -> str:
-    """The tier that quality is measured against."""
-    always = [tier.name for tier in spec.tiers if tier.use == "Always"]
-    return spec.reference_tier or (always or [spec.tiers[-1].name])[-1]
 
 
 def _aim(spec: ModelRouteSpec, view: RouteView, added: int, *, held: bool) -> Aim:

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from tierwise.api.external import TokenPrices
-from tierwise.api.modelroute import ModelRouteSpec
 from tierwise.api.modelroute_status import LadderTier
 from tierwise.api.savings_status import LEAST_PERCENT, MOST_NOTES, SavedPart, SavingsStatus
 from tierwise.routing.route import Tariff, TokenRates
@@ -28,19 +27,13 @@ def route_savings(view: RouteView, plan: RoutePlan) -> SavingsStatus | None:
     spec, work = view.route.spec, view.signals.work
     if spec is None or work is None:
         return None
-    reference = reference_tier(spec)
+    reference = spec.reference
     found = savings(work, [priced(tier) for tier in plan.ladder], reference)
     if isinstance(found, NoSavings):
         return SavingsStatus(
             reference_tier=reference, window_seconds=work.window_seconds, notes=[truncate(found.why, _NOTE)]
         )
     return savings_status(found)
-
-
-def reference_tier(spec: ModelRouteSpec) -> str:
-    """The declared one, else the last with use Always."""
-    always = [tier.name for tier in spec.tiers if tier.use == "Always"]
-    return spec.reference_tier or (always or [spec.tiers[-1].name])[-1]
 
 
 def priced(tier: LadderTier) -> PricedTier:

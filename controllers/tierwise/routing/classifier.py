@@ -129,7 +129,7 @@ class Classifier:
         does not use it.
 
         Raises Invalid, with a sentence for people, when the file is broken, too large, of another version, or made with
-        another salt. Whether it belongs to a route says `misfit`."""
+        another salt. Whether it belongs to a route says `content.usable`."""
         header, packed = _unpack(data)
         if not header.salt_check:
             salt = b""
@@ -214,17 +214,6 @@ class Classifier:
             quality_percent=before.quality_percent + part * (after.quality_percent - before.quality_percent),
             lower_percent=before.lower_percent + part * (after.lower_percent - before.lower_percent),
         )
-
-    def misfit(self, route: str, tiers: Sequence[str]) -> str:
-        """Why a route with these tiers must not use the classifier, as a sentence; empty where it may."""
-        header = self.header
-        if header.route != route:
-            return f"the classifier was trained for route {header.route}, not for {route}"
-        missing = sorted({header.from_tier, header.reference_tier} - set(tiers))
-        if missing:
-            both = f"{header.from_tier} and {header.reference_tier}"
-            return f"the classifier chooses between {both}; the route has no tier {missing[0]}"
-        return header.refusal
 
 
 def threshold_of(scores: Sequence[float], share_percent: float) -> float:

@@ -16,7 +16,7 @@ from tierwise.api.modelroute import ModelRouteSpec
 from tierwise.api.modelroute_status import ModelRouteStatus, PressureStatus, QualityStatus
 from tierwise.decide import measured_route
 from tierwise.decide.capped_tiers import pressure_status, why_capped
-from tierwise.decide.measured_route import reference_of, with_quality
+from tierwise.decide.measured_route import with_quality
 from tierwise.decide.route_quality import Aim
 from tierwise.types import (
     ClassifierReport,
@@ -295,4 +295,4 @@ def test_quality_is_measured_against_the_tier_that_is_named_or_the_last_that_is_
 ) -> None:
     listed = [{"name": name, "use": use} for name, use in zip("abc", uses, strict=True)]
     given: dict[str, Any] = {"tiers": listed} | ({"referenceTier": named} if named else {})
-    assert reference_of(ModelRouteSpec.model_validate(given)) == expected
+    assert ModelRouteSpec.model_validate(given).reference == expected

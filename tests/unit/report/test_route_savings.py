@@ -20,7 +20,7 @@ from tests.builders.routes import spec
 from tierwise.api.modelroute_status import LadderTier
 from tierwise.api.savings_status import SavingsStatus
 from tierwise.report.route_columns import columns
-from tierwise.report.route_savings import reference_tier, route_savings, savings_status
+from tierwise.report.route_savings import route_savings, savings_status
 from tierwise.report.savings_metrics import SavingsMetrics
 from tierwise.report.savings_page import savings_as_page
 from tierwise.report.savings_text import TITLES, savings_as_text, savings_said, steps
@@ -95,12 +95,6 @@ def test_where_nothing_can_be_said_the_reason_stands_in_the_status() -> None:
     assert (status.baseline, status.saved_percent) == ("", None)
     assert status.notes == ["nothing was answered in this time"]
     assert columns(view(RouteWork(3600)), plan())["saved"] == ""
-
-
-def test_the_reference_is_the_declared_tier_or_the_last_that_always_answers() -> None:
-    tiers = [{"name": "a"}, {"name": "b"}, {"name": "c", "use": "Overflow"}]
-    assert reference_tier(spec(tiers=tiers)) == "b"
-    assert reference_tier(spec(tiers=tiers, referenceTier="c")) == "c"
 
 
 MONEY = st.decimals(0, 10**7, places=12)

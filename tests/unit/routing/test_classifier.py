@@ -232,14 +232,6 @@ def test_one_that_would_be_too_large_is_not_written() -> None:
         classifier(labels_hash="x" * 200_000).write()
 
 
-def test_a_classifier_belongs_to_a_route_and_two_of_its_tiers() -> None:
-    one = classifier()
-    assert one.misfit("chat", ["small", "middle", "large"]) == ""
-    assert "for route chat, not for search" in one.misfit("search", ["small", "large"])
-    assert "no tier large" in one.misfit("chat", ["small"])
-    assert classifier(refusal="too few labels").misfit("chat", ["small", "large"]) == "too few labels"
-
-
 def test_a_header_does_not_change() -> None:
     with pytest.raises(ValueError, match="frozen"):
         header().route = "other"
