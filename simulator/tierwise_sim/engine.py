@@ -8,14 +8,17 @@ It is told the time and never reads a clock: `advance(until)` runs every step th
 seconds pass on a wall or in a loop. Where nothing can change between two steps (all running requests decode,
 nobody can join) several steps are taken at once with the same tokens at the same times, which is what makes an
 hour of traffic take seconds. (Two requests that produce the same answer at the same moment are the one exception:
-which of them leaves it in the cache may differ.)
+which of them leaves it in the cache may differ.) Who knows that nothing happens until an engine has something to tell
+(`next_event`) lets it plan ahead: the plan is cut where somebody comes in between.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence as ReadOnlySequence
 from dataclasses import dataclass
+from itertools import accumulate
 from random import Random
 
 from tierwise_sim.blocks import BlockPool
@@ -114,19 +117,38 @@ class Engine:
             self._plan = None
             self.now = max(self.now, at)
 
-    def advance(self, until: float) -> list[Sequence]:
-        """Run all steps that end by `until`; the sequences that finished, in order."""
+    def advance(self, until: float, ahead: float = 0.0) -> list[Sequence]:
+        """Run all steps that end by `until`; the sequences that finished, in order.
+
+        `ahead`: plan for so many seconds more, if nothing can change in them. What such a plan holds shows at its end
+        (`next_event`), or when the engine is advanced without `ahead`, as it must be before anything is submitted,
+        aborted or measured."""
         finished: list[Sequence] = []
         while True:
             if self._plan is not None:
-                if self._plan.ends_at > until:
+                if self._plan.ends_at > until and (ahead or not self._cut(self._plan, until)):
                     return finished
                 self._apply(self._plan, finished)
                 self._plan = None
             if not self.unfinished:
                 self.now = max(self.now, until)
                 return finished
-            self._plan = self._schedule(until)
+            self._plan = self._schedule(until + ahead)
+
+    def _cut(self, plan: _Plan, until: float) -> bool:
+        """Take from a plan the steps that have not begun by `until`; whether what is left has ended by then."""
+        if len(plan.durations) == 1:
+            return False
+        ends = list(accumulate(plan.durations, initial=self.now))[1:]
+        done = bisect_right(ends, until)
+        steps = max(1, done)
+        for sequence in plan.decodes:
+            if sequence.finish is None:
+                spare = sequence.holding.blocks - self.settings.blocks_for(sequence.computed + steps)
+                self.pool.give_back(sequence.holding, spare)
+        del plan.durations[steps:]
+        plan.ends_at = ends[steps - 1]
+        return done > 0
 
     def _schedule(self, until: float) -> _Plan:
         """Choose the next step's work and take its KV blocks."""
