@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from tierwise_sim.traces.errors import TraceError
+from tierwise_sim.traces.errors import FieldProblem, TraceError
 
 MOST_TOKENS = 20_000_000
 """Twice the longest context that any model offers: more in one request is a wrong column or a wrong unit."""
@@ -60,8 +60,11 @@ class Trace:
             raise TraceError(f"{self.source}: a trace of {self.duration} s; expected a positive number of seconds")
         before = 0.0
         for number, arrival in enumerate(self.arrivals, start=1):
-            problem = _problem(arrival, before, self.duration)
-            if problem:
+            problem = problem_of(arrival)
+            if not before <= arrival.at < self.duration:
+                span = f"from {before} s (the one before it) to below {self.duration} s (the end)"
+                problem = FieldProblem(f"it comes at {arrival.at} s", span)
+            if problem is not None:
                 raise TraceError(f"{self.source}: request {number} of {len(self.arrivals)}: {problem}")
             before = arrival.at
 
@@ -71,14 +74,23 @@ class Trace:
         return len(self.arrivals) / self.duration
 
 
-def _problem(arrival: Arrival, before: float, duration: float) -> str:
-    """What is impossible about this request, which follows one at `before`; empty when nothing is."""
-    if not before <= arrival.at < duration:
-        return f"it comes at {arrival.at} s; expected from {before} s (the one before it) to below {duration} s (the end)"
-    if not (1 <= arrival.prompt_tokens <= MOST_TOKENS and 1 <= arrival.output_tokens <= MOST_TOKENS):
-        return f"{arrival.prompt_tokens} prompt and {arrival.output_tokens} output tokens; expected 1 to {MOST_TOKENS:,}"
-    if arrival.prefix and arrival.block_tokens < 1:
-        return f"a prefix of blocks of {arrival.block_tokens} tokens; expected at least 1"
+def within(at: float, duration: float) -> float:
+    """`at`, or the nearest time in [0, duration): for times that rounding has moved past an end."""
+    return min(max(0.0, at), math.nextafter(duration, 0.0))
+
+
+def problem_of(arrival: Arrival) -> FieldProblem | None:
+    """What is impossible about this request by itself; None when nothing is."""
+    prompt, output, size = arrival.prompt_tokens, arrival.output_tokens, arrival.block_tokens
+    if not (1 <= prompt <= MOST_TOKENS and 1 <= output <= MOST_TOKENS):
+        return FieldProblem(f"{prompt} prompt and {output} output tokens", f"1 to {MOST_TOKENS:,} of each")
+    if arrival.prefix and size < 1:
+        return FieldProblem(f"a prefix of blocks of {size} tokens", "at least 1 token in a block")
+    most = -(-prompt // size) if arrival.prefix else 0
+    if len(arrival.prefix) > most:
+        return FieldProblem(
+            f"a prefix of {len(arrival.prefix)} blocks for {prompt} tokens", f"at most {most}, one per {size} tokens"
+        )
     if arrival.label is not None and not 0 <= arrival.label <= 1:
-        return f"a label of {arrival.label}; expected 0 to 1"
-    return ""
+        return FieldProblem(f"label is {arrival.label}", "the probability, 0 to 1, that the small tier can answer")
+    return None
