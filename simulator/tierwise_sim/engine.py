@@ -20,10 +20,11 @@ from random import Random
 
 from tierwise_sim.blocks import BlockPool
 from tierwise_sim.record import finished_request, first_token, step_done
-from tierwise_sim.roofline import Batch, StepTime
+from tierwise_sim.roofline import Roofline
 from tierwise_sim.sequence import Rejection, Request, Sequence
 from tierwise_sim.settings import EngineSettings
 from tierwise_sim.stats import EngineStats
+from tierwise_sim.step_time import Batch, StepTime
 
 
 @dataclass(slots=True)
@@ -38,9 +39,14 @@ class _Plan:
 
 
 class Engine:
-    """One engine replica. Not thread-safe; `advance`, `submit` and `abort` take rising times."""
+    """One engine replica. Not thread-safe; `advance`, `submit` and `abort` take rising times.
 
-    def __init__(self, settings: EngineSettings, rng: Random, now: float = 0.0) -> None:
+    `step_time` says how long steps last (`step_source` chooses one); without it a plain roofline does.
+    """
+
+    def __init__(
+        self, settings: EngineSettings, rng: Random, now: float = 0.0, step_time: StepTime | None = None
+    ) -> None:
         self.settings = settings
         self.now = now
         self.pool = BlockPool(settings.num_gpu_blocks, settings.host_blocks)
@@ -48,7 +54,7 @@ class Engine:
         self.running: list[Sequence] = []
         self.waiting: deque[Sequence] = deque()
         self._rng = rng
-        self._step_time = StepTime(settings)
+        self._step_time: StepTime = step_time or Roofline(settings)
         self._plan: _Plan | None = None
         self._prefill_tokens = 0
         self._blocked: tuple[Sequence, int] | None = None
@@ -70,7 +76,18 @@ class Engine:
         """When the step in progress ends; None when there is nothing to do."""
         if self._plan is not None:
             return self._plan.ends_at
-        return self.now if self.unfinished else None
+        return max(self.now, self._ready_at) if self.unfinished else None
+
+    @property
+    def _ready_at(self) -> float:
+        """When something can be computed: now, or when the next request has come through the API server."""
+        if self.running or not self.waiting:
+            return self.now
+        return self._arrives(self.waiting[0])
+
+    def _arrives(self, sequence: Sequence) -> float:
+        """When a request reaches the scheduler; one that was pushed out is there already."""
+        return sequence.arrival + self._step_time.request_seconds if sequence.scheduled_at is None else self.now
 
     def submit(self, request: Request, at: float) -> Sequence | Rejection:
         """Take a request at time `at` (not before the last `advance`), or reject it.
@@ -126,6 +143,9 @@ class Engine:
             if not self.unfinished:
                 self.now = max(self.now, until)
                 return finished
+            self.now = max(self.now, self._ready_at)
+            if self.now > until:
+                return finished
             self._plan = self._schedule(until)
 
     def _schedule(self, until: float) -> _Plan:
@@ -165,6 +185,7 @@ class Engine:
             prefill_context=sum(sequence.computed + count for sequence, count in chunks),
             prefill_pairs=sum(count * (sequence.computed + count / 2) for sequence, count in chunks),
             loaded=loaded,
+            prefills=len(chunks),
         )
         duration = self._step_time.seconds(batch)
         plan = _Plan(chunks, decodes, drafted, [duration], self.now + duration)
@@ -210,6 +231,8 @@ class Engine:
         loaded = 0
         while self.waiting and budget > 0 and len(self.running) < settings.max_num_seqs:
             sequence = self.waiting[0]
+            if self._arrives(sequence) > self.now:
+                break
             if self._blocked is not None and self._blocked[0] is sequence and pool.free <= self._blocked[1]:
                 break
             hashes = self._hashes(sequence)
@@ -248,6 +271,8 @@ class Engine:
 
     def _repeat(self, plan: _Plan, context: int, until: float) -> None:
         """Append further steps of the same decodes to the plan, while nothing can change and all end in time."""
+        if self.waiting and (arrives := self._arrives(self.waiting[0])) > self.now:
+            until = min(until, arrives)
         if plan.ends_at > until:
             return
         batch = len(plan.decodes)
