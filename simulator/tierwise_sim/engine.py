@@ -14,6 +14,7 @@ which of them leaves it in the cache may differ.)
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from collections.abc import Sequence as ReadOnlySequence
 from dataclasses import dataclass
 from random import Random
@@ -31,6 +32,7 @@ from tierwise_sim.step_time import Batch, StepTime
 class _Plan:
     """One scheduled step, or several equal ones: work, drafted tokens per decode, and each step's duration."""
 
+    batch: Batch
     chunks: list[tuple[Sequence, int]]
     decodes: list[Sequence]
     drafted: int
@@ -41,11 +43,17 @@ class _Plan:
 class Engine:
     """One engine replica. Not thread-safe; `advance`, `submit` and `abort` take rising times.
 
-    `step_time` says how long steps last (`step_source` chooses one); without it a plain roofline does.
+    `step_time` says how long steps last (`step_source` chooses one); without it a plain roofline does. `watch` is told
+    every plan that was run: the batch of its first step, and its steps.
     """
 
     def __init__(
-        self, settings: EngineSettings, rng: Random, now: float = 0.0, step_time: StepTime | None = None
+        self,
+        settings: EngineSettings,
+        rng: Random,
+        now: float = 0.0,
+        step_time: StepTime | None = None,
+        watch: Callable[[Batch, int], None] | None = None,
     ) -> None:
         self.settings = settings
         self.now = now
@@ -54,6 +62,7 @@ class Engine:
         self.running: list[Sequence] = []
         self.waiting: deque[Sequence] = deque()
         self._rng = rng
+        self._watch = watch
         self._step_time: StepTime = step_time or Roofline(settings)
         self._plan: _Plan | None = None
         self._prefill_tokens = 0
@@ -131,8 +140,11 @@ class Engine:
             self._plan = None
             self.now = max(self.now, at)
 
-    def advance(self, until: float) -> list[Sequence]:
-        """Run all steps that end by `until`; the sequences that finished, in order."""
+    def advance(self, until: float, to_finish: bool = False) -> list[Sequence]:
+        """Run all steps that end by `until`, or up to the first that finishes something if `to_finish`.
+
+        Returns the sequences that finished, in order.
+        """
         finished: list[Sequence] = []
         while True:
             if self._plan is not None:
@@ -140,6 +152,8 @@ class Engine:
                     return finished
                 self._apply(self._plan, finished)
                 self._plan = None
+                if to_finish and finished:
+                    return finished
             if not self.unfinished:
                 self.now = max(self.now, until)
                 return finished
@@ -188,7 +202,7 @@ class Engine:
             prefills=len(chunks),
         )
         duration = self._step_time.seconds(batch)
-        plan = _Plan(chunks, decodes, drafted, [duration], self.now + duration)
+        plan = _Plan(batch, chunks, decodes, drafted, [duration], self.now + duration)
         if not chunks and not drafted and not preempted:
             self._repeat(plan, batch.decode_context, until)
         return plan
@@ -305,6 +319,8 @@ class Engine:
     def _apply(self, plan: _Plan, finished: list[Sequence]) -> None:
         """Let the planned steps have happened: tokens, published blocks, finished requests."""
         self.now = plan.ends_at
+        if self._watch is not None:
+            self._watch(plan.batch, len(plan.durations))
         computed = outputs = 0
         for sequence, count in plan.chunks:
             if sequence.finish is not None:

@@ -33,6 +33,20 @@ class Batch:
     prefills: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Overheads:
+    """What an engine spends beside its kernels, in seconds.
+
+    `step`: between two steps; `sequence`: for every request that decodes in a step (scheduling it, taking its token);
+    `prompt`: for every prompt in a step; `request`: before a request reaches the scheduler (HTTP, tokenizer, hand-over).
+    """
+
+    step: float = 0.0
+    sequence: float = 0.0
+    prompt: float = 0.0
+    request: float = 0.0
+
+
 class StepTime(Protocol):
     """Durations of one engine's steps, in seconds of the compressed clock (`EngineSettings.speed`)."""
 
@@ -48,3 +62,29 @@ class StepTime(Protocol):
     def decode_seconds(self, decodes: int) -> Callable[[int], float]:
         """`seconds` of a step with only these decodes, as a function of their context: for runs of steps."""
         ...
+
+
+@dataclass(frozen=True)
+class WithOverheads:
+    """Another model's step times, with an engine's overheads added; `speed` compresses those as well."""
+
+    inner: StepTime
+    overheads: Overheads
+    speed: float = 1.0
+
+    @property
+    def request_seconds(self) -> float:
+        """What the other model says, and the overhead of a request."""
+        return self.inner.request_seconds + self.overheads.request / self.speed
+
+    def seconds(self, batch: Batch) -> float:
+        """Duration of one step."""
+        more = self.overheads
+        added = more.step + more.sequence * batch.decodes + more.prompt * batch.prefills
+        return self.inner.seconds(batch) + added / self.speed
+
+    def decode_seconds(self, decodes: int) -> Callable[[int], float]:
+        """`seconds` of a step with only these decodes, as a function of their context."""
+        inner = self.inner.decode_seconds(decodes)
+        added = (self.overheads.step + self.overheads.sequence * decodes) / self.speed
+        return lambda context: inner(context) + added
