@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
+from collections.abc import Callable
 from collections.abc import Sequence as ReadOnlySequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -23,16 +24,18 @@ from random import Random
 
 from tierwise_sim.blocks import BlockPool
 from tierwise_sim.record import finished_request, first_token, step_done
-from tierwise_sim.roofline import Batch, StepTime
+from tierwise_sim.roofline import Roofline
 from tierwise_sim.sequence import Rejection, Request, Sequence
 from tierwise_sim.settings import EngineSettings
 from tierwise_sim.stats import EngineStats
+from tierwise_sim.step_time import Batch, StepTime
 
 
 @dataclass(slots=True)
 class _Plan:
     """One scheduled step, or several equal ones: work, drafted tokens per decode, and each step's duration."""
 
+    batch: Batch
     chunks: list[tuple[Sequence, int]]
     decodes: list[Sequence]
     drafted: int
@@ -41,9 +44,20 @@ class _Plan:
 
 
 class Engine:
-    """One engine replica. Not thread-safe; `advance`, `submit` and `abort` take rising times."""
+    """One engine replica. Not thread-safe; `advance`, `submit` and `abort` take rising times.
 
-    def __init__(self, settings: EngineSettings, rng: Random, now: float = 0.0) -> None:
+    `step_time` says how long steps last (`step_source` chooses one); without it a plain roofline does. `watch` is told
+    every plan that was run: the batch of its first step, and its steps.
+    """
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        rng: Random,
+        now: float = 0.0,
+        step_time: StepTime | None = None,
+        watch: Callable[[Batch, int], None] | None = None,
+    ) -> None:
         self.settings = settings
         self.now = now
         self.pool = BlockPool(settings.num_gpu_blocks, settings.host_blocks)
@@ -51,7 +65,8 @@ class Engine:
         self.running: list[Sequence] = []
         self.waiting: deque[Sequence] = deque()
         self._rng = rng
-        self._step_time = StepTime(settings)
+        self._watch = watch
+        self._step_time: StepTime = step_time or Roofline(settings)
         self._plan: _Plan | None = None
         self._prefill_tokens = 0
         self._blocked: tuple[Sequence, int] | None = None
@@ -73,7 +88,18 @@ class Engine:
         """When the step in progress ends; None when there is nothing to do."""
         if self._plan is not None:
             return self._plan.ends_at
-        return self.now if self.unfinished else None
+        return max(self.now, self._ready_at) if self.unfinished else None
+
+    @property
+    def _ready_at(self) -> float:
+        """When something can be computed: now, or when the next request has come through the API server."""
+        if self.running or not self.waiting:
+            return self.now
+        return self._arrives(self.waiting[0])
+
+    def _arrives(self, sequence: Sequence) -> float:
+        """When a request reaches the scheduler; one that was pushed out is there already."""
+        return sequence.arrival + self._step_time.request_seconds if sequence.scheduled_at is None else self.now
 
     def submit(self, request: Request, at: float) -> Sequence | Rejection:
         """Take a request at time `at` (not before the last `advance`), or reject it.
@@ -117,12 +143,12 @@ class Engine:
             self._plan = None
             self.now = max(self.now, at)
 
-    def advance(self, until: float, ahead: float = 0.0) -> list[Sequence]:
-        """Run all steps that end by `until`; the sequences that finished, in order.
+    def advance(self, until: float, ahead: float = 0.0, *, to_finish: bool = False) -> list[Sequence]:
+        """Run all steps that end by `until`, or up to the first that finishes something if `to_finish`.
 
-        `ahead`: plan for so many seconds more, if nothing can change in them. What such a plan holds shows at its end
-        (`next_event`), or when the engine is advanced without `ahead`, as it must be before anything is submitted,
-        aborted or measured."""
+        Returns the sequences that finished, in order. `ahead`: plan for so many seconds more, if nothing can change in
+        them. What such a plan holds shows at its end (`next_event`), or when the engine is advanced without `ahead`, as
+        it must be before anything is submitted, aborted or measured."""
         finished: list[Sequence] = []
         while True:
             if self._plan is not None:
@@ -130,8 +156,13 @@ class Engine:
                     return finished
                 self._apply(self._plan, finished)
                 self._plan = None
+                if to_finish and finished:
+                    return finished
             if not self.unfinished:
                 self.now = max(self.now, until)
+                return finished
+            self.now = max(self.now, self._ready_at)
+            if self.now > until:
                 return finished
             self._plan = self._schedule(until + ahead)
 
@@ -187,9 +218,10 @@ class Engine:
             prefill_context=sum(sequence.computed + count for sequence, count in chunks),
             prefill_pairs=sum(count * (sequence.computed + count / 2) for sequence, count in chunks),
             loaded=loaded,
+            prefills=len(chunks),
         )
         duration = self._step_time.seconds(batch)
-        plan = _Plan(chunks, decodes, drafted, [duration], self.now + duration)
+        plan = _Plan(batch, chunks, decodes, drafted, [duration], self.now + duration)
         if not chunks and not drafted and not preempted:
             self._repeat(plan, batch.decode_context, until)
         return plan
@@ -232,6 +264,8 @@ class Engine:
         loaded = 0
         while self.waiting and budget > 0 and len(self.running) < settings.max_num_seqs:
             sequence = self.waiting[0]
+            if self._arrives(sequence) > self.now:
+                break
             if self._blocked is not None and self._blocked[0] is sequence and pool.free <= self._blocked[1]:
                 break
             hashes = self._hashes(sequence)
@@ -270,6 +304,8 @@ class Engine:
 
     def _repeat(self, plan: _Plan, context: int, until: float) -> None:
         """Append further steps of the same decodes to the plan, while nothing can change and all end in time."""
+        if self.waiting and (arrives := self._arrives(self.waiting[0])) > self.now:
+            until = min(until, arrives)
         if plan.ends_at > until:
             return
         batch = len(plan.decodes)
@@ -302,6 +338,8 @@ class Engine:
     def _apply(self, plan: _Plan, finished: list[Sequence]) -> None:
         """Let the planned steps have happened: tokens, published blocks, finished requests."""
         self.now = plan.ends_at
+        if self._watch is not None:
+            self._watch(plan.batch, len(plan.durations))
         computed = outputs = 0
         for sequence, count in plan.chunks:
             if sequence.finish is not None:
