@@ -51,7 +51,7 @@ def run(given: argparse.Namespace) -> int:
     changes = [what_if.change_of(text) for text in given.what_if]
     scenarios = [scenario(given, variant, trace) for variant in what_if.variants(documents, changes)]
     with _progress(Console(stderr=True)) as shown:
-        results = [simulate(each, given.autoscaler, shown) for each in scenarios]
+        results = [simulate(each, given.autoscaler, given.budget_rule, shown) for each in scenarios]
     if given.output == "json":
         print(result_json.as_json(results if changes else results[0]))
     else:
@@ -59,13 +59,13 @@ def run(given: argparse.Namespace) -> int:
     return 0
 
 
-def simulate(each: Scenario, autoscaler: str, shown: Shown | None = None) -> SimulationResult:
-    """The result of one scenario. Raises Invalid for an autoscaler that nobody knows."""
-    simulation = Simulation(each, autoscalers.make(autoscaler, each))
+def simulate(each: Scenario, autoscaler: str, rule: str = "", shown: Shown | None = None) -> SimulationResult:
+    """The result of one scenario. Raises Invalid for an autoscaler, or a rule for a budget, that nobody knows."""
+    simulation = Simulation(each, autoscalers.make(autoscaler, each, rule))
     for at in simulation.run():
         if shown is not None:
             shown(at, each.seconds, " ".join(each.what_if) or each.trace.name)
-    return summary(simulation, autoscaler)
+    return summary(simulation, f"{autoscaler} with {rule}" if rule else autoscaler)
 
 
 def scenario(given: argparse.Namespace, variant: what_if.Variant, trace: Trace) -> Scenario:

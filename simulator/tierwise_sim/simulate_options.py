@@ -69,7 +69,13 @@ def _world_options(group: argparse._ArgumentGroup) -> None:
         "--startup", type=float, default=120.0, metavar="SECONDS", help="until a new replica answers (default: 120)"
     )
     group.add_argument(
-        "--autoscaler", default="tierwise", metavar="NAME", help="who decides replicas (default: tierwise)"
+        "--autoscaler",
+        default="tierwise",
+        metavar="NAME[:SETTING=VALUE,...]",
+        help="who decides replicas (default: tierwise); for comparison static:replicas=4, keda-epp, wva-v2, slo-law, ...",
+    )
+    group.add_argument(
+        "--budget-rule", default="", metavar="NAME", help="of another autoscaler: how tiers share --gpus, e.g. kueue-floors"
     )
     group.add_argument("--gpu", default="", metavar="PRODUCT", help="of tiers whose nodeSelector names none")
     group.add_argument("--gpus", type=int, metavar="N", help="all tiers together have so many GPUs")

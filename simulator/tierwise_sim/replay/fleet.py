@@ -96,7 +96,9 @@ class TierFleet:
         """One more replica, which has no GPU yet."""
         self._made += 1
         name = f"{self.tier.name}-{self._made:05d}"
-        made = SimReplica(name, self.tier.name, Engine(self.tier.settings, Random(f"{self._seed}/{name}"), now), now)  # noqa: S311
+        chance = Random(f"{self._seed}/{name}")  # noqa: S311
+        engine = Engine(self.tier.settings, chance, now, self.tier.steps.step_time)
+        made = SimReplica(name, self.tier.name, engine, now)
         self.account(now)
         self._replicas[name] = made
         self._counts[made.phase] += 1

@@ -21,6 +21,7 @@ from tierwise_sim import flags
 from tierwise_sim.config import SimConfig, build_settings
 from tierwise_sim.replay.scenario import STARTUP_SECONDS, ExternalTier, ServedTier, Tier
 from tierwise_sim.settings import EngineSettings, StartupError
+from tierwise_sim.step_source import step_source
 
 GPU_LABEL = "nvidia.com/gpu.product"
 _KINDS = (MODEL_TIER.name, MODEL_ROUTE.name)
@@ -121,10 +122,12 @@ def _tier(name: str, spec: ModelTierSpec, assumed: Assumed) -> Tier:
             f"ModelTier {name} does not say which GPU it runs on: set placement.nodeSelector {GPU_LABEL}, or give --gpu"
         )
     pinned = spec.replicas
+    settings = engine(name, spec, gpu, assumed.acceptance)
     return ServedTier(
         name=name,
         spec=spec,
-        settings=engine(name, spec, gpu, assumed.acceptance),
+        settings=settings,
+        steps=step_source(settings),
         gpu=gpu,
         startup_seconds=assumed.startup_seconds,
         initial=pinned if pinned is not None else max(1, spec.scaling.min_replicas),

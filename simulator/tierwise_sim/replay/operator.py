@@ -72,6 +72,16 @@ class OperatorScaler:
         """The operator's tick."""
         return self._scenario.timing.decide
 
+    @property
+    def instant(self) -> bool:
+        """Its replicas take their time."""
+        return False
+
+    @property
+    def wakes_at_once(self) -> bool:
+        """It looks at the routers with its next decision."""
+        return False
+
     def route(self, world: World, now: float) -> Route:
         """The route over the tiers as they are now, as the operator resolves it for the routers."""
         return self._resolved(self._snapshot(world, world.prometheus.samples(now), now))

@@ -1,47 +1,34 @@
 """Asks the autoscalers of others: shows them a simulated tier as their originals would see it.
 
 Each policy is of one tier and knows nothing of the others; what it may look at is in `policies.observation`. A rule for
-a budget that tiers share can stand behind them (`SharedRule`).
+a budget that tiers share can stand behind them (`policies.budget`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 
-from tierwise_sim.policies.observation import Autoscaler, PodObservation, TierObservation
+from tierwise_sim.capacity import Workload, at_running, max_running
+from tierwise_sim.policies.budget import Ask, BudgetRule
+from tierwise_sim.policies.observation import PodObservation, TierObservation
+from tierwise_sim.policies.registry import Choice, Facts
 from tierwise_sim.replay.fleet import TierFleet
 from tierwise_sim.replay.prometheus import Scrape
 from tierwise_sim.replay.replica import Phase, SimReplica
 from tierwise_sim.replay.router_tier import RouterTier
 from tierwise_sim.replay.scaler import Order, World
-from tierwise_sim.replay.scenario import ServedTier
-
-MakePolicy = Callable[[ServedTier], Autoscaler]
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What one tier asks for under a shared budget, in replicas: now, wanted, at least, at most; and the GPUs of one
-    replica."""
-
-    tier: str
-    desired: int
-    wanted: int
-    minimum: int
-    maximum: int
-    gpus: int
-
-
-SharedRule = Callable[[Sequence[Asked], int], Mapping[str, int]]
-"""What each tier gets of so many GPUs."""
+from tierwise_sim.replay.scenario import Scenario, ServedTier
+from tierwise_sim.step_time import Batch
+from tierwise_sim.traces.arrival import Arrival
 
 
 class PolicyScaler:
-    """One policy for each served tier. `make` makes one; `rule` divides the GPUs of a budget."""
+    """One policy for each served tier. `choice`: which; `rule` divides the GPUs of a budget."""
 
-    def __init__(self, tiers: Mapping[str, ServedTier], make: MakePolicy, rule: SharedRule | None = None) -> None:
-        self._policies = {name: make(tier) for name, tier in tiers.items()}
+    def __init__(self, scenario: Scenario, choice: Choice, rule: BudgetRule | None = None) -> None:
+        self._policies = {name: choice.new(facts(scenario, tier)) for name, tier in scenario.served.items()}
+        self._policy = choice.policy
         self._rule = rule
 
     @property
@@ -49,23 +36,91 @@ class PolicyScaler:
         """That of the policies."""
         return min(policy.period_seconds for policy in self._policies.values())
 
+    @property
+    def instant(self) -> bool:
+        """As the policy says."""
+        return self._policy.instant
+
+    @property
+    def wakes_at_once(self) -> bool:
+        """As the policy says."""
+        return self._policy.wakes_at_once
+
     def orders(self, world: World, now: float) -> Sequence[Order]:
         """What the policies want, as far as the rule grants it."""
-        wishes = {name: policy(observe(world, name, now)) for name, policy in self._policies.items()}
-        granted = {name: wish.replicas for name, wish in wishes.items()}
-        if self._rule is not None and world.stock.total is not None:
-            asked = [_asked(world.fleets[name], granted[name]) for name in granted]
-            granted = dict(self._rule(asked, world.stock.total))
+        seen = {name: observe(world, name, now) for name in self._policies}
+        wishes = {name: policy(seen[name]).replicas for name, policy in self._policies.items()}
+        if self._rule is None or world.stock.total is None:
+            return [Order(name, wish) for name, wish in wishes.items()]
+        grants = self._rule([_ask(world.fleets[name], seen[name], wish) for name, wish in wishes.items()], world.stock.total)
         return [
-            Order(name, granted[name], at_budget=granted[name] < wish.replicas) for name, wish in wishes.items()
+            Order(
+                tier=name,
+                replicas=grants.replicas[name],
+                at_budget=grants.replicas[name] < wish,
+                preempted=grants.preempted.get(name, 0),
+            )
+            for name, wish in wishes.items()
         ]
 
 
-def _asked(fleet: TierFleet, wanted: int) -> Asked:
-    scaling = fleet.tier.spec.scaling
-    return Asked(
-        fleet.tier.name, fleet.desired, wanted, scaling.min_replicas, scaling.max_replicas, fleet.tier.gpus
+def _ask(fleet: TierFleet, seen: TierObservation, wish: int) -> Ask:
+    scaling, gpus = fleet.tier.spec.scaling, fleet.tier.gpus
+    usages = [pod.kv_usage for pod in seen.pods if pod.kv_usage is not None]
+    return Ask(
+        tier=fleet.tier.name,
+        wish=wish,
+        current=fleet.count(Phase.READY) + fleet.count(Phase.STARTING) + fleet.count(Phase.DRAINING),
+        gpus=gpus,
+        floor=scaling.min_replicas * gpus,
+        minimum=scaling.min_replicas,
+        maximum=scaling.max_replicas,
+        spare=1.0 - sum(usages) / len(usages) if usages else 1.0,
+        queue=seen.router_queue or 0.0,
+        cost=seen.cost_per_replica_hour,
     )
+
+
+def facts(scenario: Scenario, tier: ServedTier) -> Facts:
+    """What users of some policies measure of a tier before they use them: here it is computed from the engine model."""
+    settings = tier.settings
+    tokens = min(settings.max_num_batched_tokens, settings.max_model_len)
+    prefill = Batch(prefill=tokens, prefill_context=tokens, prefill_pairs=tokens * tokens / 2, prefills=1)
+    mine = [each for each in scenario.trace.arrivals if each.model == tier.name or len(scenario.served) == 1]
+    return Facts(
+        prefill_tokens_per_second=tokens / tier.steps.step_time.seconds(prefill),
+        requests_per_second=_within_targets(scenario, tier, mine) if mine else None,
+        rate=_rate([each.at for each in mine]) if mine else None,
+    )
+
+
+def _within_targets(scenario: Scenario, tier: ServedTier, mine: Sequence[Arrival]) -> float:
+    """Requests per second that one replica answers with the inter-token target met, by the closed form."""
+    settings = tier.settings
+    workload = Workload(
+        sum(each.prompt_tokens for each in mine) / len(mine), sum(each.output_tokens for each in mine) / len(mine)
+    )
+    low, high = 1, max_running(settings, workload)
+    while low < high:
+        middle = (low + high + 1) // 2
+        steady = at_running(settings, workload, middle, tier.steps.step_time)
+        if steady.token_seconds <= scenario.targets.inter_token:
+            low = middle
+        else:
+            high = middle - 1
+    return at_running(settings, workload, low, tier.steps.step_time).requests_per_second
+
+
+RATE_SECONDS = 60.0
+
+
+def _rate(times: Sequence[float]) -> Callable[[float], float]:
+    """Requests per second in the minute that begins at a time: what only an oracle knows."""
+
+    def rate(at: float) -> float:
+        return (bisect_left(times, at + RATE_SECONDS) - bisect_left(times, at)) / RATE_SECONDS
+
+    return rate
 
 
 def observe(world: World, name: str, now: float) -> TierObservation:

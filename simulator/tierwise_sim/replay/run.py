@@ -8,7 +8,7 @@ the last byte.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
 from tierwise.routing.failover import Failure
@@ -164,6 +164,10 @@ class Simulation:
         router.arrive(job, now)
         if job.wanted:
             self.recent[job.wanted].arrivals += 1
+            fleet = self.fleets.get(job.wanted)
+            if fleet is not None and not fleet.desired and self.scaler.wakes_at_once:
+                fleet.scale(1, now)
+                self.heal(fleet, now)
 
     def send(self, job: Job, tier: RouterTier, now: float) -> bool:
         """A router sends a request to the place that it has got (`router.Network`)."""
@@ -339,17 +343,21 @@ class Simulation:
         fleet = self.fleets[order.tier]
         fleet.decided(now, order.limited_by, at_budget=order.at_budget)
         fleet.scale(order.replicas, now)
-        self.heal(fleet, now, order.costs)
+        self.heal(fleet, now, order)
 
-    def heal(self, fleet: TierFleet, now: float, costs: Mapping[str, int] | None = None) -> None:
-        """Start the replicas that are missing, and end those that are too many: of these the lowest costs first."""
+    def heal(self, fleet: TierFleet, now: float, order: Order | None = None) -> None:
+        """Start the replicas that are missing, and end those that are too many, in the order that was given."""
         for _ in range(fleet.missing()):
             self._make(fleet, now)
-        for one in fleet.surplus(costs or {}):
-            if one.phase is Phase.READY:
-                self._drain(fleet, one, now)
-            else:
+        preempted = 0 if order is None else order.preempted
+        for one in fleet.surplus({} if order is None else order.costs):
+            if one.phase is not Phase.READY:
                 self.gone(one, now)
+                continue
+            self._drain(fleet, one, now)
+            if preempted > 0:
+                preempted -= 1
+                self.kill(one, now)
 
     def _make(self, fleet: TierFleet, now: float) -> SimReplica:
         one = fleet.make(now)
@@ -360,7 +368,8 @@ class Simulation:
         if one.phase is not Phase.PENDING or not fleet.start(one, now):
             return
         self.prometheus.found(one.name, one.tier, fleet.tier.settings.kv_tokens)
-        self.after(now + fleet.tier.startup_seconds, lambda at: self._ready(fleet, one, at))
+        startup = 0.0 if self.scaler.instant else fleet.tier.startup_seconds
+        self.after(now + startup, lambda at: self._ready(fleet, one, at))
         timing = self.scenario.timing
         self.after(now + self._offsets.uniform(0, timing.scrape), lambda at: self._scraped(one, at))
 

@@ -20,13 +20,15 @@ from tierwise_sim.replay.scenario import Scenario
 @dataclass(frozen=True, slots=True)
 class Order:
     """Replicas for one tier. `costs`: which end first (pod, cost); `limited_by`: why it is not what the load asks for;
-    `at_budget`: the GPUs for more were given to others."""
+    `at_budget`: the GPUs for more were given to others; `preempted`: so many of those that end are deleted while they
+    serve, and finish nothing."""
 
     tier: str
     replicas: int
     limited_by: str = ""
     at_budget: bool = False
     costs: Mapping[str, int] = field(default_factory=dict)
+    preempted: int = 0
 
 
 @dataclass(slots=True)
@@ -50,19 +52,17 @@ class Scaler(Protocol):
         """Seconds between two decisions."""
         ...
 
+    @property
+    def instant(self) -> bool:
+        """Whether its replicas are ready at once: only an oracle's are."""
+        ...
+
+    @property
+    def wakes_at_once(self) -> bool:
+        """Whether a request for a tier without replicas starts one without waiting for the next decision."""
+        ...
+
     def orders(self, world: World, now: float) -> Sequence[Order]:
         """The replicas that are to be, for the tiers for which that is said. `now`: seconds of the simulation."""
         ...
 
-
-class Static:
-    """A fixed number of replicas: what each tier has when the simulation begins."""
-
-    @property
-    def period_seconds(self) -> float:
-        """It is asked rarely."""
-        return 3600.0
-
-    def orders(self, world: World, now: float) -> Sequence[Order]:
-        """Nothing changes."""
-        return ()

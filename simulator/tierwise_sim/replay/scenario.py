@@ -14,6 +14,7 @@ from tierwise.api.modelroute import ModelRouteSpec
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise_sim.replay.result import Targets
 from tierwise_sim.settings import EngineSettings
+from tierwise_sim.step_source import StepSource
 from tierwise_sim.traces.arrival import Trace
 
 NAMESPACE = "default"
@@ -26,12 +27,13 @@ DEFAULT_TARGETS = Targets(ttft=2.5, inter_token=0.1)
 
 @dataclass(frozen=True, slots=True)
 class ServedTier:
-    """A tier of ours: what is applied, and the engine of one replica. `gpu` is the product that it runs on,
-    `startup_seconds` how long a replica takes until it answers, `initial` how many answer when the trace begins."""
+    """A tier of ours: what is applied, and the engine of one replica with what tells its step times. `gpu` is the
+    product that it runs on, `startup_seconds` how long a replica takes until it answers, `initial` how many answer when the trace begins."""
 
     name: str
     spec: ModelTierSpec
     settings: EngineSettings
+    steps: StepSource
     gpu: str
     startup_seconds: float = STARTUP_SECONDS
     initial: int = 1

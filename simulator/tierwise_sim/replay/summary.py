@@ -192,6 +192,8 @@ def _percent(value: Decimal | None) -> Decimal | None:
 
 def _notes(done: Simulation) -> Iterable[str]:
     yield from done.scenario.trace.notes
+    for tier in done.scenario.served.values():
+        yield f"step times of {tier.name} on {tier.gpu}: {tier.steps.source}, {tier.steps.detail}"
     if done.scenario.route.budget is not None:
         yield "spec.budget of the route is not simulated: nothing is refused for it"
     if done.scenario.assumed_route:
