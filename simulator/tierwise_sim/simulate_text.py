@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from itertools import pairwise
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -11,17 +12,21 @@ from rich.text import Text
 
 from tierwise_sim.replay.result import Distribution, SimulationResult, TierResult
 
-_BARS = "▁▂▃▄▅▆▇█"
-_WIDTH = 60
+_BARS = " ▁▂▃▄▅▆▇█"
+_WIDTH = 50
 
 
 def as_text(result: SimulationResult) -> RenderableType:
     """One simulation."""
-    parts: list[RenderableType] = [Text(_head(result)), _tiers(result), Text(_total(result), style="bold")]
+    parts: list[RenderableType] = [Text(_head(result)), _service(result)]
+    if any(not tier.external for tier in result.tiers):
+        parts.append(_replicas(result))
+    parts.append(Text(_total(result), style="bold"))
     refused = result.total.requests.refused
     if refused:
         parts.append(Text("no answer: " + ", ".join(f"{count} {why}" for why, count in refused.items())))
-    parts += [Text(line) for tier in result.tiers if not tier.external for line in _timeline(tier)]
+    width = max(len(tier.name) for tier in result.tiers)
+    parts += [Text(_timeline(tier, width), no_wrap=True) for tier in result.tiers if tier.timeline]
     parts.append(Text(_savings(result)))
     parts += [Text(f"note: {note}", style="dim") for note in result.notes]
     return Group(*parts)
@@ -59,12 +64,9 @@ def _head(result: SimulationResult) -> str:
     return said + (f"; faults: {', '.join(setup.faults)}" if setup.faults else "")
 
 
-def _tiers(result: SimulationResult) -> Table:
-    table = _new(
-        "tier", "share", "met", "TTFT p50", "p95", "inter-token p95", "replicas", "peak", "GPU-hours", "$", "changes/h"
-    )
+def _service(result: SimulationResult) -> Table:
+    table = _new("tier", "share", "met", "TTFT p50", "TTFT p95", "inter-token p95", "$")
     for tier in result.tiers:
-        served = not tier.external
         table.add_row(
             tier.name,
             _share(tier.share),
@@ -72,11 +74,28 @@ def _tiers(result: SimulationResult) -> Table:
             _seconds(tier.ttft, "p50"),
             _seconds(tier.ttft, "p95"),
             _seconds(tier.inter_token, "p95"),
-            f"{tier.replicas_mean:.2f}" if served else "",
-            f"{tier.replicas_peak}" if served else "",
-            f"{tier.gpu_seconds.total / 3600:.2f}" if served else "",
             _money(tier.dollars) if tier.external or tier.gpu_hour is not None else "?",
-            f"{tier.changes.per_hour:.1f}" if served else "",
+        )
+    return table
+
+
+def _replicas(result: SimulationResult) -> Table:
+    table = _new("tier", "replicas", "peak", "GPU-hours", "start, drain", "changes/h", "reversals/h", "held by")
+    for tier in result.tiers:
+        if tier.external:
+            continue
+        used = tier.gpu_seconds
+        idle = (used.starting + used.draining) / used.total if used.total else 0.0
+        longest = max(tier.limited_seconds.items(), key=lambda each: (each[1], each[0]), default=("", 0.0))
+        table.add_row(
+            tier.name,
+            f"{tier.replicas_mean:.2f}",
+            f"{tier.replicas_peak}",
+            f"{used.total / 3600:.2f}",
+            _share(idle),
+            f"{tier.changes.per_hour:.1f}",
+            f"{tier.changes.reversals_per_hour:.1f}",
+            f"{longest[0]} {_time(longest[1])}" if longest[1] else "",
         )
     return table
 
@@ -91,19 +110,17 @@ def _total(result: SimulationResult) -> str:
     return said
 
 
-def _timeline(tier: TierResult) -> tuple[str, ...]:
-    """Replicas over time in one line: what was paid for, in steps of the whole width."""
-    if not tier.timeline:
-        return ()
+def _timeline(tier: TierResult, width: int) -> str:
+    """Replicas over time in one line: the most that were paid for in each part of it."""
     end = tier.timeline[-1].at or 1.0
-    most = max(point.replicas for point in tier.timeline) or 1
+    most = max(1, tier.replicas_peak)
     columns = [0] * _WIDTH
-    for before, after in zip(tier.timeline, [*tier.timeline[1:], tier.timeline[-1]], strict=True):
+    for before, after in pairwise([*tier.timeline, tier.timeline[-1]]):
         first, last = int(before.at / end * (_WIDTH - 1)), int(after.at / end * (_WIDTH - 1))
         for column in range(first, last + 1):
             columns[column] = max(columns[column], before.replicas)
-    bars = "".join(_BARS[min(len(_BARS) - 1, round(value / most * (len(_BARS) - 1)))] for value in columns)
-    return (f"{tier.name}: {bars} at most {most} replicas",)
+    bars = "".join(_BARS[round(value / most * (len(_BARS) - 1))] for value in columns)
+    return f"{tier.name:{width}} {bars} 0 to {most} replicas"
 
 
 def _savings(result: SimulationResult) -> str:
@@ -121,7 +138,7 @@ def _savings(result: SimulationResult) -> str:
 def _new(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for place, name in enumerate(columns):
-        table.add_column(name, justify="left" if place == 0 else "right", no_wrap=place == 0)
+        table.add_column(name, justify="left" if place == 0 else "right", no_wrap=True)
     return table
 
 

@@ -13,7 +13,7 @@ from decimal import Decimal
 from tierwise.routing.cost import NOTHING, Usage, cost
 from tierwise.routing.route import Tariff
 from tierwise.types.route_work import Answered, RouteWork, Tokens
-from tierwise_sim.replay.job import Job
+from tierwise_sim.replay.live import Job
 from tierwise_sim.replay.result import Distribution, Requests, Targets, TokenCounts
 
 

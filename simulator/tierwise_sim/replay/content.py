@@ -15,7 +15,7 @@ from tierwise.routing.route import Decider, Route, Use
 from tierwise.routing.score_window import ScoreWindow
 from tierwise.routing.share import ReferenceShare
 from tierwise.routing.tier_choice import CLASSIFIED, ContentChoice
-from tierwise_sim.replay.job import Job
+from tierwise_sim.replay.live import Job
 from tierwise_sim.replay.router import SimRouter
 from tierwise_sim.replay.scenario import Scenario
 

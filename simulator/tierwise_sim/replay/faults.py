@@ -7,7 +7,7 @@ from typing import Protocol
 
 from tierwise_sim.replay.fleet import TierFleet
 from tierwise_sim.replay.prometheus import Prometheus
-from tierwise_sim.replay.replica import Phase, SimReplica
+from tierwise_sim.replay.live import Phase, SimReplica
 from tierwise_sim.replay.scenario import Fault, FaultKind, Scenario
 
 Event = Callable[[float], None]

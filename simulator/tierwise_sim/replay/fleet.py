@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from random import Random
 
 from tierwise_sim.engine import Engine
-from tierwise_sim.replay.replica import Phase, SimReplica
+from tierwise_sim.replay.live import Phase, SimReplica
 from tierwise_sim.replay.result import GpuSeconds, Point
 from tierwise_sim.replay.scenario import ServedTier
 

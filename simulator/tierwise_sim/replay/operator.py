@@ -35,7 +35,7 @@ from tierwise.types import (
     Workload,
 )
 from tierwise_sim.replay.fleet import TierFleet
-from tierwise_sim.replay.replica import Phase, SimReplica
+from tierwise_sim.replay.live import Phase, SimReplica
 from tierwise_sim.replay.scaler import Order, World
 from tierwise_sim.replay.scenario import NAMESPACE, Scenario, ServedTier
 

@@ -19,7 +19,7 @@ from tierwise.routing.request import RequestFacts
 from tierwise.routing.route import Route
 from tierwise.routing.saturation import Spill
 from tierwise.routing.tier_choice import CLASSIFIED, DIRECT, FALLBACK, SPILL, Candidate, ContentChoice, choose_tiers
-from tierwise_sim.replay.job import Job
+from tierwise_sim.replay.live import Job
 from tierwise_sim.replay.router_tier import RouterTier
 
 SATURATION_SECONDS = 0.005

@@ -13,7 +13,7 @@ from tierwise.routing.prefix import PrefixIndex
 from tierwise.routing.replica import Pick, Replica, open_replicas, pick, work
 from tierwise.routing.route import RouteTier
 from tierwise.routing.saturation import saturation
-from tierwise_sim.replay.job import Job
+from tierwise_sim.replay.live import Job
 
 NO_ROOM = ("queue_full", "queue_timeout", "displaced", "spilled")
 """Refusals that the operator counts as demand."""

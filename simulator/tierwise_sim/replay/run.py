@@ -16,11 +16,10 @@ from tierwise_sim.replay.account import Account
 from tierwise_sim.replay.content import SimClassifier
 from tierwise_sim.replay.faults import Faults
 from tierwise_sim.replay.fleet import GpuStock, TierFleet
-from tierwise_sim.replay.job import ANSWERED, Job
+from tierwise_sim.replay.live import ANSWERED, Job, Phase, SimReplica
 from tierwise_sim.replay.operator import OperatorScaler
 from tierwise_sim.replay.prometheus import Prometheus, RouterScrape
 from tierwise_sim.replay.recent import Recent
-from tierwise_sim.replay.replica import Phase, SimReplica
 from tierwise_sim.replay.router import SimRouter
 from tierwise_sim.replay.router_tier import RouterTier
 from tierwise_sim.replay.scaler import Order, Scaler, World
@@ -158,10 +157,10 @@ class Simulation:
 
     def _arrive(self, number: int, now: float) -> None:
         arrival = self.scenario.trace.arrivals[number]
-        router = self._chance.choice(self.routers) if len(self.routers) > 1 else self.routers[0]
-        job = Job(number, arrival, now, router)
+        place = self._chance.randrange(len(self.routers)) if len(self.routers) > 1 else 0
+        job = Job(number, arrival, now, place)
         self._open[number] = job
-        router.arrive(job, now)
+        self.routers[place].arrive(job, now)
         if job.wanted:
             self.recent[job.wanted].arrivals += 1
             fleet = self.fleets.get(job.wanted)
@@ -205,7 +204,7 @@ class Simulation:
         return True
 
     def _too_long(self, job: Job, now: float) -> None:
-        job.router.give_back(job, now)
+        self.routers[job.router].give_back(job, now)
         self.ended(job, "context_too_long", now)
 
     def _no_token(self, job: Job, sequence: object, now: float) -> None:
@@ -233,8 +232,8 @@ class Simulation:
             if job in replica.unbegun:
                 replica.unbegun.remove(job)
         job.replica = job.sequence = None
-        job.router.give_back(job, now)
-        job.router.failed(job, failure, now)
+        self.routers[job.router].give_back(job, now)
+        self.routers[job.router].failed(job, failure, now)
 
     def _ask_provider(self, job: Job, tier: ExternalTier, now: float) -> None:
         seconds = tier.first_token_seconds + tier.token_seconds * (job.arrival.output_tokens - 1)
@@ -251,7 +250,7 @@ class Simulation:
 
         def late(now: float) -> None:
             if job.waiting and job.waits == wait:
-                job.router.late(job, now)
+                self.routers[job.router].late(job, now)
 
         self.after(until, late)
 
@@ -278,11 +277,11 @@ class Simulation:
             self.account.refused(job)
 
     def _answered(self, job: Job, ttft: float, inter_token: float | None, cached: int, now: float) -> None:
-        used = job.router.give_back(job, now)
-        tariff = job.router.tiers[job.tier].spec.tariff
+        used = self.routers[job.router].give_back(job, now)
+        tariff = self.routers[job.router].tiers[job.tier].spec.tariff
         dollars = self.account.answered(job, ttft, inter_token, cached, used, tariff, now)
         self.recent[job.tier].answered(now, inter_token, job.arrival.prompt_tokens, job.arrival.output_tokens)
-        job.router.answered(job, cached, dollars, now)
+        self.routers[job.router].answered(job, cached, dollars, now)
 
     # --- engines ----------------------------------------------------------------------------------------------------
 
@@ -310,7 +309,7 @@ class Simulation:
         for job in begun:
             at = job.sequence.first_token_at if job.sequence is not None else None
             if at is not None:
-                job.router.begun(job, at)
+                self.routers[job.router].begun(job, at)
                 self.recent[replica.tier].began(at, at - job.at)
         replica.unbegun = [job for job in replica.unbegun if not job.begun]
 

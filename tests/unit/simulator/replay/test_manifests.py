@@ -66,7 +66,7 @@ def changed(**spec: Any) -> dict[str, Any]:
         ([tier(), route("small", "other")], "names the tier other"),
         ([tier(), tier()], "twice"),
         ([changed(placement={})], "set placement.nodeSelector"),
-        ([changed(contextLength=100000)], "would not start on NVIDIA-L4"),
+        ([changed(contextLength=500000)], "would not start on NVIDIA-L4"),
         ([changed(scaling={"minReplicas": 3, "maxReplicas": 2})], "minReplicas"),
         ([changed(speculation={"method": "nonsense"})], "speculation.method"),
         ([tier(), route("small", policy={"defaultTier": "large"})], "defaultTier"),

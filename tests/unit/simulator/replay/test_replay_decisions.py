@@ -15,7 +15,7 @@ from tierwise.types import Plan, Snapshot, TierKey, TierState, WorkloadPlan
 from tierwise_sim.replay import run
 from tierwise_sim.replay.fleet import TierFleet
 from tierwise_sim.replay.operator import OperatorScaler
-from tierwise_sim.replay.replica import Phase, SimReplica
+from tierwise_sim.replay.live import Phase, SimReplica
 from tierwise_sim.replay.scaler import Order, World
 
 

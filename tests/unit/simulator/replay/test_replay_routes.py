@@ -48,7 +48,7 @@ def test_a_full_tier_spills_for_so_much_an_hour_and_then_lets_wait() -> None:
 
 
 def test_a_full_queue_refuses_and_a_long_wait_is_over_in_time() -> None:
-    short = route("small", queue={"maxRequests": 3, "timeoutSeconds": 5})
+    short = route("small", queue={"maxRequests": 20, "timeoutSeconds": 3})
     found = result(scenario(even(20.0, 120.0), tier(replicas=1), short))
     assert set(found.total.requests.refused) == {"queue_full", "queue_timeout"}
     assert found.total.ttft is not None
@@ -103,7 +103,7 @@ def test_blocks_of_a_trace_are_equal_exactly_where_prompts_are() -> None:
 
 
 def test_gpus_that_tiers_share_are_never_given_twice() -> None:
-    of = scenario(even(8.0, 400.0), tier(maxReplicas=4), tier("large"), route("small", "large"), budget=3, startup=20.0)
+    of = scenario(even(8.0, 300.0, output=300), tier(), tier("large"), route("small", "large"), budget=3, startup=20.0)
     found = result(of)
     points = sorted({point.at for each in found.tiers for point in each.timeline})
 

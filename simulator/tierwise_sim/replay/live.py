@@ -1,13 +1,50 @@
-"""Holds one replica while it starts, answers, drains and is gone."""
+"""Holds what lives while a simulation runs: requests on their way, and the replicas that they are on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import Enum
 
+from tierwise.routing.replica import Mark, Pick, Replica
+from tierwise.routing.tier_choice import Candidate
 from tierwise_sim.engine import Engine
-from tierwise_sim.replay.job import Job
 from tierwise_sim.sequence import Sequence
+from tierwise_sim.traces.arrival import Arrival
+
+ANSWERED = "answered"
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One request. `until`: when its client has waited for long enough; `outcome`: empty while it is open, `ANSWERED`,
+    or why it was refused. `wanted`: the tier that was chosen first, `tier` where it is or was answered.
+
+    `router`: the place of the one that it came to. `waits` tells one wait in a queue from another, so that a timer that comes too late is known."""
+
+    number: int
+    arrival: Arrival
+    at: float
+    router: int
+    until: float = 0.0
+    blocks: tuple[int, ...] = ()
+    candidates: list[Candidate] = field(default_factory=list)
+    position: int = 0
+    wanted: str = ""
+    first: str = ""
+    tier: str = ""
+    waits: int = 0
+    waiting: bool = False
+    pick: Pick | None = None
+    mark: Mark | None = None
+    replica: SimReplica | None = None
+    sequence: Sequence | None = None
+    sent_at: float = 0.0
+    begun: bool = False
+    tried: list[Replica] = field(default_factory=list)
+    why: str = ""
+    outcome: str = ""
+    spill: Decimal | None = None
 
 
 class Phase(Enum):
