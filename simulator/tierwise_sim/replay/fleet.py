@@ -65,6 +65,10 @@ class TierFleet:
         """Those that are there, oldest first."""
         return list(self._replicas.values())
 
+    def find(self, name: str) -> SimReplica:
+        """The replica of this name. Raises KeyError when it is gone."""
+        return self._replicas[name]
+
     @property
     def ready(self) -> list[SimReplica]:
         """Those that receive requests."""

@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.simulator.replay.make import even, hosted, ran, result, route, scenario, tier, trace
 from tierwise_sim.replay.router import blocks_of
-from tierwise_sim.replay.run import hashes_of
+from tierwise_sim.replay.traffic import hashes_of
 from tierwise_sim.traces.arrival import Arrival
 
 
