@@ -92,8 +92,8 @@ class PrometheusMetrics:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._query, promql)
 
     async def query_range(self, promql: str, start: float, end: float, step: float) -> Sequence[History]:
-        """One range query, evaluated at `start` (seconds since 1970) and every `step` seconds up to `end`; all are whole
-        seconds. Raises as `query` does; Prometheus refuses more than 11,000 steps."""
+        """One range query, evaluated at `start` (seconds since 1970) and every `step` seconds up to `end`; all are
+        whole seconds. Raises as `query` does; Prometheus refuses more than 11,000 steps."""
         whole = (round(start), round(end), round(step))
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._query_range, promql, *whole)
 
@@ -108,10 +108,8 @@ class PrometheusMetrics:
         return self._ask(lambda to, params: tuple(map(_series, to.custom_query(promql, params=params))))
 
     def _query_range(self, promql: str, start: int, end: int, step: int) -> tuple[History, ...]:
-        first, last = (datetime.fromtimestamp(each, UTC) for each in (start, end))
-        return self._ask(
-            lambda to, params: tuple(map(_history, to.custom_query_range(promql, first, last, str(step), params=params)))
-        )
+        span = (datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC), str(step))
+        return self._ask(lambda to, params: tuple(map(_history, to.custom_query_range(promql, *span, params=params))))
 
     def _ask(self, question: Callable[[PrometheusConnect, dict[str, str]], tuple[Answer, ...]]) -> tuple[Answer, ...]:
         connection = None

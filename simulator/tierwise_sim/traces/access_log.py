@@ -2,8 +2,8 @@
 
 Every product names the same few things differently, so names are looked for, in the row and in the objects that hold
 usage: OpenAI's and Anthropic's usage objects, LiteLLM's spend and request logs, OpenTelemetry's gen_ai attributes,
-OpenAI's batch results, Tierwise's own router. What a log does not say is not guessed, but for the prefix of cached tokens
-(see `beginnings`). Requests that failed are left out and counted: nobody computed their tokens.
+OpenAI's batch results, Tierwise's own router. What a log does not say is not guessed, but for the prefix of cached
+tokens (see `beginnings`). Requests that failed are left out and counted: nobody computed their tokens.
 """
 
 from __future__ import annotations
@@ -27,13 +27,12 @@ TIME = (
     "created_at", "createdAt", "created", "date", "datetime",
 )  # fmt: skip
 PROMPT = (
-    "prompt_tokens", "promptTokens", "gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.usage.prompt_tokens",
-    "input_tokens", "inputTokens", "num_prompt_tokens", "input_length", "context_tokens", "ContextTokens",
+    "prompt_tokens", "promptTokens", "gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens",
+    "llm.usage.prompt_tokens", "input_tokens", "inputTokens", "num_prompt_tokens", "context_tokens",
 )  # fmt: skip
 OUTPUT = (
     "completion_tokens", "completionTokens", "gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens",
-    "llm.usage.completion_tokens", "output_tokens", "outputTokens", "num_generation_tokens", "output_length",
-    "generated_tokens", "GeneratedTokens",
+    "llm.usage.completion_tokens", "output_tokens", "outputTokens", "num_generation_tokens", "generated_tokens",
 )  # fmt: skip
 CACHED = ("cached_tokens", "cachedInputTokens", "cached_input_tokens", "input_cached_tokens", "cache_read_input_tokens")
 TENANT = (
@@ -63,9 +62,19 @@ def read(path: Path, window: Window = WHOLE) -> Trace:
     """The trace in this log. Raises TraceError with file, line and reason."""
     gathering = Gathering(path, window)
     parser = _Parser()
-    rows: Iterator[tuple[int, Mapping[str, Any]]] = objects(path) if is_json(first_line(path)) else table(path)
-    gathering.read(rows, parser)
+    gathering.read(_rows(path), parser)
     return gathering.trace(path.name, f"{path.name} (access log)", parser.notes())
+
+
+def _rows(path: Path) -> Iterator[tuple[int, Row]]:
+    if not is_json(first_line(path)):
+        yield from table(path)
+        return
+    for line, found in objects(path):
+        if isinstance(found.get("data"), list):  # a page of an API
+            yield from ((line, each) for each in found["data"] if isinstance(each, Mapping))
+        else:
+            yield line, found
 
 
 class _Parser:

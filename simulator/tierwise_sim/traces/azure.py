@@ -1,7 +1,8 @@
 """Reads and writes the Azure LLM inference traces of 2023 and 2024: who asks when, and for how many tokens.
 
 CSV with TIMESTAMP, ContextTokens, GeneratedTokens (github.com/Azure/AzurePublicDataset; Patel et al., "Splitwise",
-ISCA 2024; Stojkovic et al., "DynamoLLM", HPCA 2025). 2023 writes seven digits of fraction and no zone, 2024 six and one.
+ISCA 2024; Stojkovic et al., "DynamoLLM", HPCA 2025). Times of 2023 have seven digits of fraction and no zone, those of
+2024 six and one.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Makes the prefix of a prompt of which only the number of cached tokens is known.
 
-A log or a bill says how many tokens of a prompt were found in a cache, not which. Here all requests of one tenant to one
-model begin alike: each shares with the others as many leading blocks as it found cached. An unbounded cache then finds
-the same tokens, less the first time that each block is seen; a small cache finds them more easily than it would find
-many different conversations. That is an assumption, and every trace that rests on it says so.
+A log or a bill says how many tokens of a prompt were found in a cache, not which. Here all requests of one tenant to
+one model begin alike: each shares with the others as many leading blocks as it found cached. An unbounded cache then
+finds the same tokens, less the first time that each block is seen; a small cache finds them more easily than it would
+find many different conversations. That is an assumption, and every trace that rests on it says so.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Defines the error of a trace that cannot be read or made.
 
-One error for every format, so that a caller catches one. Its message names the place, the reason, and what was expected.
-Whoever looks at one field knows no place, so it says only the other two; the reader of the line adds the place.
+One error for every format, so that a caller catches one. Its message names the place, the reason, and what was
+expected. Whoever looks at one field knows no place and says only the other two; the reader of the line adds it.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from tierwise_sim.traces.arrival import Trace
 from tierwise_sim.traces.errors import TraceError
 from tierwise_sim.traces.gathering import WHOLE, Window
 from tierwise_sim.traces.lines import Document, first_line, header, is_json
-from tierwise_sim.traces.spread import Spreading
+from tierwise_sim.traces.spread import POISSON, Spreading
 from tierwise_sim.traces.transform import cut
 
 AZURE, MOONCAKE, ACCESS_LOG, USAGE, TRACE = "azure", "mooncake", "access-log", "usage", "trace"
@@ -25,11 +25,11 @@ AZURE, MOONCAKE, ACCESS_LOG, USAGE, TRACE = "azure", "mooncake", "access-log", "
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How to read. `window`: a part of the trace, in seconds from its start. `spreading`, `mean_prompt_tokens`: of usage
-    exports only (see `usage_export`)."""
+    """How to read. `window`: a part of the trace, in seconds from its start. `spreading`, `mean_prompt_tokens`: of
+    usage exports only (see `usage_export`)."""
 
     window: Window = WHOLE
-    spreading: Spreading = Spreading()
+    spreading: Spreading = POISSON
     mean_prompt_tokens: float | None = None
 
     def __post_init__(self) -> None:
@@ -51,7 +51,7 @@ FORMATS: dict[str, Callable[[Path, Reading], Trace]] = {
 }
 
 
-def read(path: Path, name: str = "", reading: Reading = Reading()) -> Trace:  # noqa: B008 - a frozen value
+def read(path: Path, name: str = "", reading: Reading = Reading()) -> Trace:
     """The trace in this file. `name`: one of FORMATS, "" = by its content. Raises TraceError."""
     if name and name not in FORMATS:
         raise TraceError(f"no format {name!r}; expected one of {', '.join(sorted(FORMATS))}")
@@ -91,8 +91,10 @@ def _first_object(path: Path) -> dict[str, Any]:
 def _of_object(row: dict[str, Any]) -> str:
     if trace_file.HEADER in row:
         return TRACE
-    if {mooncake.PROMPT, mooncake.OUTPUT, mooncake.BLOCKS} <= row.keys():
+    if {mooncake.PROMPT, mooncake.OUTPUT} <= row.keys():
         return MOONCAKE
-    if isinstance(row.get("data"), list) or ("results" in row and row.keys() & set(usage_export.START)):
+    data = row.get("data")
+    inside = data[0] if isinstance(data, list) and data and isinstance(data[0], dict) else row
+    if inside.keys() & {"results", "result", *usage_export.REQUESTS, *usage_export.UNCACHED}:
         return USAGE
-    return ACCESS_LOG
+    return USAGE if data == [] else ACCESS_LOG

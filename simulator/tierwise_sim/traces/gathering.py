@@ -78,7 +78,8 @@ class Gathering:
         after = arrival.at - self._origin
         if abs(after) > LONGEST_SECONDS:
             raise FieldProblem(
-                f"the request comes {after / 86400:,.0f} days after the first", "one trace of at most a year, in one unit"
+                f"the request comes {after / 86400:,.0f} days after the first",
+                "one trace of at most a year, in one unit",
             )
         self._rows += 1
         self._latest = max(self._latest, after)
@@ -118,7 +119,7 @@ class Gathering:
 
 
 def covered(times: Sequence[float]) -> float:
-    """The seconds that requests at these sorted times cover when nobody says it: up to the last one and a mean gap more.
+    """The seconds that requests at these sorted times cover when nobody says it: to the last and a mean gap more.
 
     So the rate is that of the gaps, and the trace can follow itself without two requests at once. A single moment
     covers a second."""

@@ -14,7 +14,7 @@ from operator import attrgetter
 from random import Random
 from typing import Protocol
 
-from tierwise_sim.traces.arrival import Arrival, Trace
+from tierwise_sim.traces.arrival import Arrival, Trace, within
 from tierwise_sim.traces.errors import TraceError
 from tierwise_sim.traces.gathering import LONGEST_SECONDS, MOST_ARRIVALS
 from tierwise_sim.traces.lengths import CONVERSATION, Lengths
@@ -22,7 +22,8 @@ from tierwise_sim.traces.spread import MOST_BURSTINESS
 
 Rate = Callable[[float], float]
 """Requests per second at this second of the trace."""
-_CELLS = 3600  # the rate is taken to be constant within so small a part of the trace, or within a second if that is less
+# The rate is taken to be constant within a second, or less in a short trace, or more in one of many days.
+_LEAST_CELLS, _MOST_CELLS = 3600, 1_000_000
 
 
 class Shape(Protocol):
@@ -143,7 +144,7 @@ class Draw:
             raise TraceError(f"burstiness is {self.burstiness}; expected 0 (even) to {MOST_BURSTINESS:g}, 1 = Poisson")
 
 
-def generate(name: str, shape: Shape, draw: Draw = Draw()) -> Trace:  # noqa: B008 - a frozen value
+def generate(name: str, shape: Shape, draw: Draw = Draw()) -> Trace:
     """The requests of a shape: the same for the same shape, seed and release.
 
     Raises TraceError for a negative or endless rate or time, and when no request comes or more than a trace may hold.
@@ -151,32 +152,51 @@ def generate(name: str, shape: Shape, draw: Draw = Draw()) -> Trace:  # noqa: B0
     if not 0 < shape.seconds <= LONGEST_SECONDS:
         raise TraceError(f"{name}: {shape.seconds:g} s; expected more than 0, at most a year")
     rng = Random(draw.seed)  # noqa: S311 - a repeatable workload, no secret
-    arrivals: list[Arrival] = []
-    for model, rate in shape.rates(rng).items():
-        for at in _moments(name, rate, shape.seconds, draw.burstiness, rng):
-            if len(arrivals) >= MOST_ARRIVALS:
-                raise TraceError(f"{name}: more than {MOST_ARRIVALS:,} requests; lower the rate or the seconds")
-            prompt, output = draw.lengths.draw(rng)
-            arrivals.append(Arrival(at, prompt, output, model=model))
+    cells = {model: _cells(name, rate, shape.seconds) for model, rate in shape.rates(rng).items()}
+    expected = sum(cell.seconds * cell.rate for each in cells.values() for cell in each)
+    if expected > MOST_ARRIVALS:
+        raise TraceError(
+            f"{name}: {expected:,.0f} requests; expected at most {MOST_ARRIVALS:,}: lower the rate or the time"
+        )
+    arrivals = [
+        Arrival(within(at, shape.seconds), *draw.lengths.draw(rng), model=model)
+        for model, each in cells.items()
+        for at in _moments(each, draw.burstiness, rng)
+    ]
     arrivals.sort(key=attrgetter("at"))
     return Trace(name, tuple(arrivals), shape.seconds, f"generated: {name}, seed {draw.seed}")
 
 
-def _moments(name: str, rate: Rate, seconds: float, burstiness: float, rng: Random) -> Iterator[float]:
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """A part of the trace that is short enough to have one rate."""
+
+    start: float
+    seconds: float
+    rate: float
+
+
+def _cells(name: str, rate: Rate, seconds: float) -> list[_Cell]:
+    width = max(min(1.0, seconds / _LEAST_CELLS), seconds / _MOST_CELLS)
+    cells = []
+    for number in range(math.ceil(seconds / width)):
+        start = number * width
+        length = min(width, seconds - start)
+        now = rate(start + length / 2)
+        if not (math.isfinite(now) and now >= 0):
+            raise TraceError(f"{name}: a rate of {now:g} per second at {start:g} s; expected a number from 0 on")
+        cells.append(_Cell(start, length, now))
+    return cells
+
+
+def _moments(cells: list[_Cell], burstiness: float, rng: Random) -> Iterator[float]:
     """Times of requests: gaps of mean 1 in the integral of the rate, taken back through it."""
-    width = min(1.0, seconds / _CELLS)
     due = _gap(burstiness, rng) * rng.random()  # the clock starts somewhere within a gap
     reached = 0.0
-    for cell in range(math.ceil(seconds / width)):
-        begins = cell * width
-        now = rate(begins + width / 2)
-        if not (math.isfinite(now) and now >= 0):
-            raise TraceError(f"{name}: a rate of {now} per second at {begins:g} s; expected a number from 0 on")
-        grows = now * min(width, seconds - begins)
+    for cell in cells:
+        grows = cell.rate * cell.seconds
         while due < reached + grows:
-            at = begins + (due - reached) / now
-            if at < seconds:
-                yield at
+            yield cell.start + (due - reached) / cell.rate
             due += _gap(burstiness, rng)
         reached += grows
 
@@ -189,6 +209,8 @@ def _gap(burstiness: float, rng: Random) -> float:
 
 
 def _wave(mean: float, swing: float, period: float, at: float) -> float:
+    if not period > 0:
+        raise TraceError(f"a period of {period:g} s; expected more than 0")
     return mean * (1 - swing * math.cos(2 * math.pi * at / period))
 
 

@@ -10,6 +10,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from random import Random
 
 from tierwise_sim.traces.errors import TraceError
@@ -38,7 +39,7 @@ class Lengths:
         for name, quantiles in (("prompt", self.prompt), ("output", self.output)):
             shares = [share for share, _ in quantiles]
             tokens = [count for _, count in quantiles]
-            rising = all(low < high for low, high in zip(shares, shares[1:], strict=False))
+            rising = all(low < high for low, high in pairwise(shares))
             if not (len(shares) > 1 and shares[0] == 0 and shares[-1] == 1 and rising):
                 raise TraceError(f"{name} quantiles at {shares}; expected shares that rise from 0 to 1")
             if tokens != sorted(tokens) or tokens[0] < 1:

@@ -1,8 +1,8 @@
 """Reads and writes Mooncake traces: who asks when, for how many tokens, and which of them were asked before.
 
-JSON lines with timestamp (ms since the trace's start), input_length, output_length and hash_ids, one id per block of 512
-tokens (github.com/kvcache-ai/Mooncake, FAST25 traces; Qin et al., FAST 2025). Equal ids mean equal blocks after equal
-beginnings.
+JSON lines with timestamp (ms since the trace's start), input_length, output_length and hash_ids, one id per block of
+512 tokens (github.com/kvcache-ai/Mooncake, FAST25 traces; Qin et al., FAST 2025). Equal ids mean equal blocks after
+equal beginnings.
 """
 
 from __future__ import annotations

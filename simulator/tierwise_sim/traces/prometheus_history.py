@@ -2,8 +2,8 @@
 
 vLLM counts requests when they end, prompt and generated tokens as it computes them, and lengths in histograms. Each is
 asked for as its increase per step, summed over replicas, per served model; within a step the requests are spread (see
-`spread`). So a request appears up to its own duration late, and a peak shorter than the step is not seen. Metric names are
-those of vLLM's V1 engine (vllm/v1/metrics/loggers.py).
+`spread`). So a request appears up to its own duration late, and a peak shorter than the step is not seen. Metric names
+are those of vLLM's V1 engine (vllm/v1/metrics/loggers.py).
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from random import Random
 
 from tierwise_sim.traces.arrival import MOST_TOKENS, Arrival
@@ -54,6 +54,10 @@ class Spreading:
             f"spread: times within each interval are drawn (burstiness {self.burstiness:g}, seed {self.seed}), lengths "
             f"around its mean; counts of requests and tokens are as recorded, peaks within an interval are not known"
         )
+
+
+POISSON = Spreading()
+"""Where nothing else is declared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +141,7 @@ def shares(total: int, weights: Sequence[float]) -> list[int]:
     rest = total - len(weights)
     reached = list(accumulate(weights))
     cuts = [0, *(round(rest * each / reached[-1]) for each in reached)]
-    return [1 + high - low for low, high in zip(cuts, cuts[1:], strict=False)]
+    return [1 + high - low for low, high in pairwise(cuts)]
 
 
 def _weights(many: int, lengths: Quantiles, variation: float, rng: Random) -> list[float]:

@@ -37,9 +37,9 @@ class Summary:
 
     `rate`: requests per second over the whole trace; `minutes`: the same in each of its minutes (a shorter last one
     counts by its own length, unless it is the only one or below a second). `gap_variation`: the coefficient of
-    variation of the gaps (1 = Poisson; 0 when there are fewer than two gaps). `cacheable`: the part (0..1) of all prompt
-    tokens that an unbounded prefix cache would find; None where no request has a prefix. `labelled`: the part of
-    requests with a label. `models` and `tenants`: requests by name.
+    variation of the gaps (1 = Poisson; 0 when there are fewer than two gaps). `cacheable`: the part (0..1) of all
+    prompt tokens that an unbounded prefix cache would find; None where no request has a prefix. `labelled`: the part
+    of requests with a label. `models` and `tenants`: requests by name.
     """
 
     name: str
@@ -72,11 +72,19 @@ class Summary:
             ("requests", f"{self.requests:,} in {_time(self.seconds)}"),
             ("requests/s", f"{self.rate:.3g} mean; by minute {_percentiles(self.minutes, '.3g')}"),
             ("gap variation", f"{self.gap_variation:.2f} (1 = Poisson)"),
-            ("prompt tokens", f"{self.prompt_tokens:,}; each {self.prompt.mean:,.0f} mean, {_percentiles(self.prompt)}"),
-            ("output tokens", f"{self.output_tokens:,}; each {self.output.mean:,.0f} mean, {_percentiles(self.output)}"),
+            (
+                "prompt tokens",
+                f"{self.prompt_tokens:,}; each {self.prompt.mean:,.0f} mean, {_percentiles(self.prompt)}",
+            ),
+            (
+                "output tokens",
+                f"{self.output_tokens:,}; each {self.output.mean:,.0f} mean, {_percentiles(self.output)}",
+            ),
             ("prefix cache", cacheable),
         ]
-        rows += [(name, _largest(counts)) for name, counts in (("models", self.models), ("tenants", self.tenants)) if counts]
+        rows += [
+            (name, _largest(counts)) for name, counts in (("models", self.models), ("tenants", self.tenants)) if counts
+        ]
         if self.labelled:
             rows.append(("labelled", f"{self.labelled:.1%} of requests"))
         rows += [("note", note) for note in self.notes]

@@ -43,18 +43,21 @@ def write(trace: Trace) -> Iterator[str]:
 def read(path: Path) -> Trace:
     """The trace in this file. Raises TraceError with file, line and reason."""
     rows = objects(path)
+    line, about = next(rows)
     try:
-        line, about = next(rows)
         if about.get(HEADER) != VERSION:
             raise FieldProblem(f"{HEADER} is {shown(about.get(HEADER))}", f"{VERSION}, the version that is known")
         duration = number(about.get("duration"), "duration")
         if not 0 < duration <= LONGEST_SECONDS:
             raise FieldProblem(f"duration is {duration} s", "more than 0 s, at most a year")
-        arrivals: list[Arrival] = []
-        for line, row in rows:
-            arrivals.append(_arrival(row, arrivals[-1].at if arrivals else 0.0, duration))
     except FieldProblem as problem:
         raise at_line(path, line, problem.reason, problem.expected) from None
+    arrivals: list[Arrival] = []
+    for line, row in rows:
+        try:
+            arrivals.append(_arrival(row, arrivals[-1].at if arrivals else 0.0, duration))
+        except FieldProblem as problem:
+            raise at_line(path, line, problem.reason, problem.expected) from None
     notes = about.get("notes")
     return Trace(
         name=str(about.get("name", path.name)),

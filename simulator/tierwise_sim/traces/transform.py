@@ -1,9 +1,9 @@
 """Makes another trace of a trace: a part of it, more of it, the same at another rate.
 
 A copy of a request is another user's: copies are moved in time and their prefixes are others, or ten times the traffic
-would be ten times the same question, and a prefix cache would look better than it is. The rate is scaled by copies and by
-leaving out, never by squeezing time: start-up times do not shrink, so a squeezed hour is harder to follow than the real
-one with more users.
+would be ten times the same question, and a prefix cache would look better than it is. The rate is scaled by copies and
+by leaving out, never by squeezing time: start-up times do not shrink, so a squeezed hour is harder to follow than the
+real one with more users.
 """
 
 from __future__ import annotations

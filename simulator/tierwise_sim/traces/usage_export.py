@@ -2,9 +2,9 @@
 
 JSON as OpenAI's usage API gives it (`/v1/organization/usage/completions`: buckets with results), as Anthropic's usage
 report gives it (`/v1/organizations/usage_report/messages`), one page or several after one another; CSV with the same
-names, with those of OpenAI's former activity export, or of Anthropic's console. OpenAI's input tokens include the cached
-ones, Anthropic's do not; Anthropic counts no requests, so the user has to say how long one is. Hours (or minutes) are
-what to export: days hide the night.
+names, with those of OpenAI's former activity export, or of Anthropic's console. OpenAI's input tokens include the
+cached ones, Anthropic's do not; Anthropic counts no requests, so the user has to say how long one is. Hours (or
+minutes) are what to export: days hide the night.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,15 @@ from tierwise_sim.traces.gathering import LONGEST_SECONDS
 from tierwise_sim.traces.lines import Document, first_line, header, is_json, table
 from tierwise_sim.traces.spread import Counted, Spreading, spread
 
-START = ("start_time", "start_time_iso", "starting_at", "bucket_start", "aggregation_timestamp", "usage_date_utc", "timestamp")
+START = (
+    "start_time",
+    "start_time_iso",
+    "starting_at",
+    "bucket_start",
+    "aggregation_timestamp",
+    "usage_date_utc",
+    "timestamp",
+)
 END = ("end_time", "end_time_iso", "ending_at", "bucket_end")
 REQUESTS = ("num_model_requests", "n_requests", "num_requests", "request_count", "requests")
 INPUT = ("input_tokens", "n_context_tokens_total", "prompt_tokens")
@@ -80,7 +89,11 @@ def read(path: Path, spreading: Spreading, mean_prompt_tokens: float | None = No
 
 def _table(path: Path) -> Iterator[_Result]:
     names = header(path)
-    for wanted, what in ((START, "the start of the interval"), (OUTPUT, "output tokens"), ((*INPUT, *UNCACHED), "input tokens")):
+    for wanted, what in (
+        (START, "the start of the interval"),
+        (OUTPUT, "output tokens"),
+        ((*INPUT, *UNCACHED), "input tokens"),
+    ):
         if not set(wanted) & set(names):
             raise at_line(path, 1, f"no column for {what}", f"one of {', '.join(wanted)}")
     for line, row in table(path):
@@ -91,7 +104,7 @@ def _pages(path: Path, notes: list[str]) -> Iterator[_Result]:
     document = Document(path)
     more = False
     for at, found in document.objects():
-        if "results" in found:
+        if _results(found) is not None:
             yield from _bucket(path, document, at, found)
             continue
         more = bool(found.get("has_more"))
@@ -103,15 +116,20 @@ def _pages(path: Path, notes: list[str]) -> Iterator[_Result]:
 
 def _bucket(path: Path, document: Document, at: int, bucket: Mapping[str, Any]) -> Iterator[_Result]:
     line = document.line(at)
-    if "results" not in bucket:  # OpenAI's former export: no buckets, rows
+    results = _results(bucket)
+    if results is None:  # OpenAI's former export: no buckets, rows
         yield _result(path, line, (bucket,))
         return
-    results = bucket["results"]
     if not isinstance(results, list) or not all(isinstance(each, dict) for each in results):
         raise at_line(path, line, f"results is {shown(results)}", "a list of objects")
     for each in results:
         inner = each.get("cache_creation")
         yield _result(path, line, (each, bucket, inner) if isinstance(inner, dict) else (each, bucket))
+
+
+def _results(bucket: Mapping[str, Any]) -> object:
+    """What was counted in this bucket; None when it is none. OpenAI's reference has both names."""
+    return bucket.get("results", bucket.get("result"))
 
 
 def _result(path: Path, line: int, rows: tuple[Row, ...]) -> _Result:
@@ -170,7 +188,7 @@ def _width(path: Path, results: list[_Result]) -> float:
     if all(each.end is not None for each in results):
         return 0.0
     starts = sorted({each.start for each in results})
-    gaps = [high - low for low, high in zip(starts, starts[1:], strict=False)]
+    gaps = [high - low for low, high in pairwise(starts)]
     if not gaps:
         raise at_line(path, results[0].line, "one interval, and not when it ends", f"one of {', '.join(END)}")
     return min(gaps)
@@ -204,4 +222,3 @@ def _notes(results: list[_Result], counts: list[Counted], mean: float | None) ->
     batch = sum(counted.requests for result, counted in zip(results, counts, strict=True) if result.batch)
     if batch:
         yield f"{batch:,} requests went to a batch API, which may answer a day later: they are treated as any other"
-
