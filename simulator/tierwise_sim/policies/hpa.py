@@ -67,8 +67,8 @@ class HorizontalPodAutoscaler:
         self._changes = [(at, change) for at, change in self._changes if at > seen.at - longest]
 
     def asked(self, value: float, target: float, replicas: int) -> int:
-        """The replicas that an AverageValue metric asks for: ceil(value / target), or `replicas` when the value is within
-        the tolerance of what they are given.
+        """The replicas that an AverageValue metric asks for: ceil(value / target), or `replicas` when the value is
+        within the tolerance of what they are given.
 
         A metric that is a number of replicas passes through here too, with a target of 1: of ten replicas one more or
         one less is then within the tolerance, and nothing happens.

@@ -1,8 +1,8 @@
 """KEDA's ScaledObject with Prometheus triggers, over an HPA: waiting requests, running requests, tokens.
 
-After kedacore/keda: pkg/scalers/prometheus_scaler.go (an empty or NaN result is 0, `ignoreNullValues`), and the HPA that
-it makes. As it is installed by default an exporter that dies reads as no load; `fixed` is the same ScaledObject with
-`ignoreNullValues: false` and queries that return nothing while a ready pod is not measured.
+After kedacore/keda: pkg/scalers/prometheus_scaler.go (an empty or NaN result is 0, `ignoreNullValues`), and the HPA
+that it makes. As it is installed by default an exporter that dies reads as no load; `fixed` is the same ScaledObject
+with `ignoreNullValues: false` and queries that return nothing while a ready pod is not measured.
 """
 
 from __future__ import annotations

@@ -26,8 +26,11 @@ Settings = Mapping[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known about a tier before it runs. Users of token-aware scaling measure `prefill_tokens_per_second` (of one
-    replica); the oracle needs the other two: what a replica answers within the service level, and the rate to come."""
+    """What is known about a tier before it runs.
+
+    Users of token-aware scaling measure `prefill_tokens_per_second` (of one replica). The oracle needs the other two:
+    what a replica answers within the service level, and the rate to come.
+    """
 
     prefill_tokens_per_second: float | None = None
     requests_per_second: float | None = None
@@ -99,7 +102,9 @@ def parse(text: str) -> Choice:
 
 def _given(value: float | None, name: str, policy: str) -> float:
     if value is None or not value > 0:
-        raise Invalid(f"autoscaler {policy}: needs {name} of the tier, above 0; measure it, or let the replay compute it")
+        raise Invalid(
+            f"autoscaler {policy}: needs {name} of the tier, above 0; measure it, or let the replay compute it"
+        )
     return value
 
 
@@ -180,7 +185,7 @@ _V2_BANDS: tuple[Settings, ...] = tuple(
     for up, down in ((0.6, 0.45), (0.7, 0.55), (0.85, 0.7), (0.95, 0.8))
 )
 
-# Metrics that are a number of replicas are swept without the HPA's tolerance, which would hold single steps from ten on.
+# Metrics that are a number of replicas are swept without the HPA's tolerance: it would hold single steps from ten on.
 _V1_SPARE: tuple[Settings, ...] = tuple(
     {"window": window, "tolerance": 0, "spare_kv": spare} for window in (0, 120, 240) for spare in (0.05, 0.1, 0.2, 0.3)
 )
@@ -219,7 +224,7 @@ _ALL = (
         _keda_epp, _KEDA_FIXED,
     ),
     Policy(
-        "keda-epp-guard", "llm-d's blueprint with the formula that subtracts replicas that start (overlay queue-guard).",
+        "keda-epp-guard", "llm-d's blueprint with the formula that subtracts replicas that start (queue-guard).",
         f"{_LLMD}/keda-epp/optimized-baseline/overlays/k8s/queue-guard", {"queue": 1, "running": 16, "fixed": 0},
         _vary("running", 8, 12, 16, 24, 32, 48, 64), lambda facts, s: _keda_epp(facts, s, guard=True), _KEDA_FIXED,
     ),
@@ -241,12 +246,14 @@ _ALL = (
     ),
     Policy(
         "wva-v1", "llm-d's workload variant autoscaler, spare KV memory and queue, one replica at a time.",
-        f"{_WVA}/saturation/analyzer.go", {"window": 240, "tolerance": 0.1, "spare_kv": 0.1, "spare_queue": 3, "fixed": 0}, _V1_SPARE,
+        f"{_WVA}/saturation/analyzer.go",
+        {"window": 240, "tolerance": 0.1, "spare_kv": 0.1, "spare_queue": 3, "fixed": 0}, _V1_SPARE,
         _wva_v1, "holds while a replica lacks a figure, instead of reading it as 0", wakes_at_once=True,
     ),
     Policy(
         "wva-v2", "llm-d's workload variant autoscaler, demand and capacity in tokens, several replicas at once.",
-        f"{_WVA}/engines/analyzers/saturation_v2/analyzer.go", {"window": 240, "tolerance": 0.1, "up": 0.85, "down": 0.70, "fixed": 0},
+        f"{_WVA}/engines/analyzers/saturation_v2/analyzer.go",
+        {"window": 240, "tolerance": 0.1, "up": 0.85, "down": 0.70, "fixed": 0},
         _V2_BANDS, _wva_v2, "takes a replica's last figures for 60 s, then holds, instead of reading them as 0",
         wakes_at_once=True,
     ),

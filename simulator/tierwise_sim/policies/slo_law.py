@@ -1,9 +1,9 @@
 """llm-d's SLO-aware law: the 90th percentiles of latency, measured in service levels, over an HPA.
 
 After llm-d/llm-d: guides/workload-autoscaling/README.slo-aware.md. The guide prefers predicted latencies and falls back
-to measured ones; this is the fallback. No traffic reads as 0 there, and so does a latency that is not measured; and the
-credit for starting replicas can make the branch that grows ask for fewer. `fixed` holds while requests are in flight and
-no latency is known, and never shrinks in that branch.
+to measured ones; this is the fallback. No traffic reads as 0 there, and so does a latency that is not measured; and
+the credit for starting replicas can make the branch that grows ask for fewer. `fixed` holds while requests are in
+flight and no latency is known, and never shrinks in that branch.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ class SloLaw:
 
     period_seconds = SYNC_SECONDS
 
-    def __init__(self, *, up: float = 0.55, down: float = 0.40, tolerance: float = TOLERANCE, fixed: bool = False) -> None:
+    def __init__(
+        self, *, up: float = 0.55, down: float = 0.40, tolerance: float = TOLERANCE, fixed: bool = False
+    ) -> None:
         self._up = up
         self._down = down
         self._fixed = fixed
@@ -53,7 +55,9 @@ class SloLaw:
         saturation = self._saturation.mean
         wanted = max(1, self._law(seen, saturation))
         # The formula is a metric of the HPA, whose tolerance applies to it.
-        return Wish(self._hpa.settle(seen, self._hpa.asked(wanted, 1.0, current)), f"{saturation:.2f} of the service level")
+        return Wish(
+            self._hpa.settle(seen, self._hpa.asked(wanted, 1.0, current)), f"{saturation:.2f} of the service level"
+        )
 
     def _law(self, seen: TierObservation, saturation: float) -> int:
         current, ready = seen.desired, seen.ready

@@ -1,7 +1,7 @@
 """llm-d's workload variant autoscaler, first analyzer: spare KV memory and queue, one replica at a time.
 
-After llm-d/llm-d-workload-variant-autoscaler: internal/saturation/analyzer.go with the thresholds of its ConfigMap, over
-the HPA of its chart. While a replica starts, the model is held: n steps take n times the start-up and the HPA's window.
+After llm-d/llm-d-workload-variant-autoscaler: internal/saturation/analyzer.go with the thresholds of its ConfigMap,
+over the HPA of its chart. While a replica starts, the model is held: n steps take n times the start-up and the window.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A tier as a fluid: requests are a quantity that flows, not single ones. For comparing policies, not for figures.
 
-One kind of request, replicas that all do the same, a start-up of `start_seconds`; a request is served in time when it
-waits at most 3 s. The parameters are those of autoscalers' toy comparison: 4.56 requests/s per full replica (64 at once,
-14 s each), 120 s to start, at most ten replicas. A step of 1 s.
+One kind of request, replicas that all do the same, a start-up of `start_seconds`; a request is served in time when
+it waits at most 3 s. A full replica answers 4.56 requests/s (64 at once, 14 s each), starts in 120 s, and there are at
+most ten. Time goes in steps of 1 s.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 import math
 
-from tests.unit.policies.tiers import pod, pods, starting, tier, ticks
+from tests.unit.policies.tiers import pod, pods, starting, ticks, tier
 from tierwise_sim.policies.aibrix import Apa, Kpa
 
 

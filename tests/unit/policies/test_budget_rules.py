@@ -67,7 +67,7 @@ def test_rescale_grants_every_wish_without_contention_and_only_floors_when_they_
 
 
 def test_rescale_in_whole_replicas_of_several_gpus() -> None:
-    """7 GPUs, demand 6 + 6: 3.5 each. Replicas of 2 GPUs: 1.75 and 1.75, so 1 + 1 and the 3 left give one more: to a."""
+    """7 GPUs, demand 6 + 6: 3.5 each. Replicas of 2 GPUs: 1.75 and 1.75, so 1 + 1, and one more of the 3 left: to a."""
     asks = [Ask("a", wish=3, current=0, gpus=2), Ask("b", wish=3, current=0, gpus=2)]
     assert rescale(asks, 7).replicas == {"a": 2, "b": 1}
 
@@ -160,7 +160,7 @@ tiers = st.lists(
 @pytest.mark.parametrize("name", [name for name in BUDGET_RULES if name != "unlimited"])
 @given(rounds=st.lists(tiers, min_size=1, max_size=4), budget=st.integers(0, 30))
 def test_no_rule_gives_more_than_there_is(name: str, rounds: list[list[tuple]], budget: int) -> None:  # type: ignore[type-arg]
-    """Never over the budget by growth, never more than wished, the same for the same input; preempted ones were there."""
+    """Never over the budget by growth, never more than wished or had; what is preempted was there."""
     rule: BudgetRule = budget_rule(name)
     for members in rounds:
         asks = [
@@ -176,5 +176,7 @@ def test_no_rule_gives_more_than_there_is(name: str, rounds: list[list[tuple]], 
             assert 0 <= grants.replicas[ask.tier] <= max(ask.wish, ask.current)
             assert grants.preempted.get(ask.tier, 0) <= ask.current
         rises = sum(max(0, grants.replicas[ask.tier] - ask.current) * ask.gpus for ask in asks)
-        freed = sum(count * next(ask.gpus for ask in asks if ask.tier == tier) for tier, count in grants.preempted.items())
+        freed = sum(
+            count * next(ask.gpus for ask in asks if ask.tier == tier) for tier, count in grants.preempted.items()
+        )
         assert rises <= max(0, budget - before + freed)

@@ -11,7 +11,7 @@ def load(request: pytest.FixtureRequest) -> Load:
 
 
 def test_the_fluid_itself_keeps_every_request() -> None:
-    """Six replicas for 24 requests/s (27.4) are enough, five (22.8) are not: of the step 1,800 s pass as they should."""
+    """Six replicas for 24 requests/s (27.4) are enough, five (22.8) are not."""
     enough, too_few = run_named("static:replicas=6", STEP), run_named("static:replicas=5", STEP)
     assert (enough.attainment, enough.replicas, enough.changes) == (1.0, pytest.approx(6, abs=0.01), 1)
     assert too_few.attainment < 0.6
@@ -27,13 +27,17 @@ def test_the_oracle_is_cheap_and_misses_nothing() -> None:
 
 def test_waiting_alone_is_dominated(load: Load) -> None:
     """The blueprint, and a second trigger on what runs, attain more; the latter at a lower cost, too."""
-    waiting, running, blueprint = (run_named(name, load) for name in ("keda-waiting", "keda-waiting-running", "keda-epp"))
+    waiting, running, blueprint = (
+        run_named(name, load) for name in ("keda-waiting", "keda-waiting-running", "keda-epp")
+    )
     assert blueprint.attainment > running.attainment > waiting.attainment + 0.1
     assert waiting.replicas > running.replicas
 
 
 def test_wva_v2_is_near_the_oracle_and_v1_is_too_slow() -> None:
-    v2, v1, v1_slow = (run_named(name, STEP) for name in ("wva-v2:window=0", "wva-v1:window=0,tolerance=0", "wva-v1:tolerance=0"))
+    v2, v1, v1_slow = (
+        run_named(name, STEP) for name in ("wva-v2:window=0", "wva-v1:window=0,tolerance=0", "wva-v1:tolerance=0")
+    )
     assert v2.attainment == pytest.approx(0.925, abs=0.03)
     assert v2.replicas == pytest.approx(3.11, abs=0.15)
     assert v2.attainment > v1.attainment + 0.2 > v1_slow.attainment + 0.4

@@ -34,7 +34,9 @@ def test_a_number_of_replicas_as_a_metric_is_held_by_the_tolerance_from_ten_on()
     assert exact.asked(9, 1, 10) == 9
 
 
-def follow(behavior: Behavior, recommended: list[int], *, current: int, every: float = 15.0, top: int = 100) -> list[int]:
+def follow(
+    behavior: Behavior, recommended: list[int], *, current: int, every: float = 15.0, top: int = 100
+) -> list[int]:
     """What the HPA makes of these recommendations, each carried out at once."""
     hpa, asked = HorizontalPodAutoscaler(behavior), []
     for index, wanted in enumerate(recommended):

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.policies.tiers import pod, pods, starting, tier, ticks
+from tests.unit.policies.tiers import pod, pods, starting, ticks, tier
 from tierwise.errors import Invalid
 from tierwise_sim.policies.observation import Autoscaler
 from tierwise_sim.policies.registry import Facts, parse
@@ -22,8 +22,8 @@ def new(text: str) -> Autoscaler:
     [(5.5, 2), (5.6, 3), (12.5, 5), (30, 6), (4.5, 2)],
 )
 def test_waiting_over_five_per_replica(waiting: float, replicas: int) -> None:
-    """Two replicas: 11 waiting are 1.1 times what they are given (kept), 11.2 ask for ceil(2.24), 25 for 5, 60 for 12 of
-    which the speed limit lets max(2 + 4, 4) through, 9 are 0.9 times (kept)."""
+    """Two replicas: 11 waiting are 1.1 times what they are given (kept), 11.2 ask for ceil(2.24), 25 for 5,
+    60 for 12 of which the speed limit lets max(2 + 4, 4) through, 9 are 0.9 times (kept)."""
     assert new("keda-waiting")(tier(pods(2, waiting=waiting))).replicas == replicas
 
 
@@ -41,7 +41,9 @@ def test_waiting_alone_forgets_a_load_that_is_served() -> None:
     assert ticks(new("keda-waiting-running"), [busy] * 20)[-1] == 6  # 240 / 40
 
 
-SILENT = replace(tier(pods(4, running=None, waiting=None, kv_usage=None)), in_flight=None, queued_tokens=None, router_queue=None)
+SILENT = replace(
+    tier(pods(4, running=None, waiting=None, kv_usage=None)), in_flight=None, queued_tokens=None, router_queue=None
+)
 KEDA_NAMES = ("keda-waiting", "keda-waiting-running", "keda-epp", "keda-epp-guard", "keda-token-aware-fast")
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.policies.tiers import pod, pods, starting, tier, ticks
+from tests.unit.policies.tiers import pod, pods, starting, ticks, tier
 from tierwise_sim.policies.kubeai import KubeAi
 from tierwise_sim.policies.observation import TierObservation
 from tierwise_sim.policies.references import Oracle, Static

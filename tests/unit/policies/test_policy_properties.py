@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.policies.tiers import pods, tier, ticks
+from tests.unit.policies.tiers import pods, ticks, tier
 from tierwise.errors import Invalid
 from tierwise_sim.policies.observation import PodObservation, TierObservation
 from tierwise_sim.policies.registry import POLICIES, Facts, parse
@@ -45,12 +45,16 @@ def silent(seen: TierObservation) -> TierObservation:
         replace(pod, running=None, waiting=None, kv_usage=None, waiting_max_1m=None, kv_usage_max_1m=None)
         for pod in seen.pods
     )
-    return replace(seen, pods=members, router_queue=None, queued_tokens=None, ttft_p90=None, inter_token_p90=None, in_flight=None)
+    return replace(
+        seen, pods=members, router_queue=None, queued_tokens=None, ttft_p90=None, inter_token_p90=None, in_flight=None
+    )
 
 
 @pytest.mark.parametrize("name", FIXED)
 @given(count=st.integers(2, 9), running=st.floats(0, 60), usage=st.floats(0, 1), before=st.integers(0, 6))
-def test_the_fixed_ones_never_shrink_while_nothing_is_known(name: str, count: int, running: float, usage: float, before: int) -> None:
+def test_the_fixed_ones_never_shrink_while_nothing_is_known(
+    name: str, count: int, running: float, usage: float, before: int
+) -> None:
     """However long it lasts, and whatever was seen before. (AIBrix, the law and WVA too: their windows are full.)"""
     policy = parse(f"{name}:fixed=1").new(FACTS)
     seen = tier(pods(count, running=running, kv_usage=usage, waiting=3.0), in_flight=running * count, ttft_p90=1.4,

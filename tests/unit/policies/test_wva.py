@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.policies.tiers import pod, pods, starting, tier, ticks
+from tests.unit.policies.tiers import pod, pods, starting, ticks, tier
 from tierwise_sim.policies.observation import TierObservation
 from tierwise_sim.policies.wva_v1 import WvaV1
 from tierwise_sim.policies.wva_v2 import WvaV2
