@@ -16,8 +16,8 @@ class Ask:
     """One tier. `current` are the replicas that hold GPUs: ready, starting and draining ones.
 
     `floor` and `demand` are in GPUs; `demand` is what the load needs, whatever the bounds (None: what is wished).
-    `priority` weighs tiers against each other. `spare` is the share of KV memory that is free, `queue` the requests that
-    wait: what single rules order by.
+    `priority` weighs tiers against each other. `spare` is the share of KV memory that is free, `queue` the number of
+    waiting requests: what single rules order by.
     """
 
     tier: str

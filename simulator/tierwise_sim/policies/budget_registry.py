@@ -25,7 +25,8 @@ _ALL = (
     NamedRule("unlimited", "No budget: every wish is granted.", "-", lambda: unlimited),
     NamedRule(
         "first-come", "An ask that does not fit is rejected as a whole.",
-        "ai-dynamo/dynamo components/src/dynamo/planner/core/budget.py, GlobalPlanner --max-total-gpus", lambda: first_come,
+        "ai-dynamo/dynamo components/src/dynamo/planner/core/budget.py, GlobalPlanner --max-total-gpus",
+        lambda: first_come,
     ),
     NamedRule(
         "wva-greedy", "The most saturated tier first, then the cheapest; as much as fits.",

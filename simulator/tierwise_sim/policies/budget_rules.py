@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from tierwise_sim.policies.budget import Ask, Grants, grow_into, used
 
 _ROUNDING = 1e-9
-LOWER_AFTER_TICKS = 4  # the coordinator lowers a ceiling that was lower so many ticks in a row
+LOWER_AFTER_TICKS = 4  # the coordinator lowers a ceiling after so many equal answers in a row
 
 
 def unlimited(asks: Sequence[Ask], budget: int) -> Grants:
@@ -96,23 +96,22 @@ def _whole_replicas(asks: Sequence[Ask], shares: Mapping[str, float], budget: in
 class Coordinator:
     """llm-d's coordinator: a ceiling per tier by its share of all that waits, above the minima.
 
-    It takes every replica for one GPU. A ceiling rises at once and falls after four ticks of lower ones.
+    It takes every replica for one GPU. A ceiling rises at once, and falls after four equal answers in a row.
     """
 
     def __init__(self) -> None:
         self._ceilings: dict[str, int] = {}
-        self._lower: dict[str, int] = {}
+        self._lower: dict[str, tuple[int, int]] = {}  # a lower ceiling, and how often in a row
 
     def __call__(self, asks: Sequence[Ask], budget: int) -> Grants:
         """What each tier may have."""
         for tier, ceiling in self._computed(asks, budget).items():
-            before = self._ceilings.get(tier)
-            if before is None or ceiling >= before:
-                self._ceilings[tier], self._lower[tier] = ceiling, 0
-                continue
-            self._lower[tier] += 1
-            if self._lower[tier] >= LOWER_AFTER_TICKS:
-                self._ceilings[tier], self._lower[tier] = ceiling, 0
+            candidate, times = self._lower.get(tier, (ceiling, 0))
+            times = times + 1 if candidate == ceiling else 1
+            if ceiling >= self._ceilings.get(tier, 0) or times >= LOWER_AFTER_TICKS:
+                self._ceilings[tier] = ceiling
+                times = 0
+            self._lower[tier] = (ceiling, times)
         targets = {ask.tier: min(ask.wish, self._ceilings.get(ask.tier, ask.wish)) for ask in asks}
         return Grants(grow_into(asks, targets, budget - used(asks)))
 

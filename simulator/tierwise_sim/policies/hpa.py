@@ -35,20 +35,16 @@ DOWN_DEFAULT = (SpeedLimit(100, 15, percent=True),)
 
 @dataclass(frozen=True, slots=True)
 class Behavior:
-    """`spec.behavior`: stabilization windows in seconds, and speed limits, of which the most permissive counts."""
+    """`spec.behavior`: stabilization windows in seconds, and speed limits, of which the most permissive counts.
+
+    `tolerance` is one for both ways; Kubernetes before 1.33 has it only for the whole cluster.
+    """
 
     up_window: float = 0.0
     down_window: float = 300.0
     up: tuple[SpeedLimit, ...] = UP_DEFAULT
     down: tuple[SpeedLimit, ...] = DOWN_DEFAULT
-
-
-def per_replica(value: float, target: float, replicas: int) -> int:
-    """The replicas that an AverageValue metric asks for: ceil(value / target), or `replicas` when the value is within
-    10 % of what they are given."""
-    if replicas > 0 and abs(value / (target * replicas) - 1) <= TOLERANCE + _ROUNDING:
-        return replicas
-    return whole(value / target)
+    tolerance: float = TOLERANCE
 
 
 class HorizontalPodAutoscaler:
@@ -69,6 +65,17 @@ class HorizontalPodAutoscaler:
         self._before = (seen.at, seen.desired)
         longest = max(limit.seconds for limit in (*self._behavior.up, *self._behavior.down))
         self._changes = [(at, change) for at, change in self._changes if at > seen.at - longest]
+
+    def asked(self, value: float, target: float, replicas: int) -> int:
+        """The replicas that an AverageValue metric asks for: ceil(value / target), or `replicas` when the value is
+        within the tolerance of what they are given.
+
+        A metric that is a number of replicas passes through here too, with a target of 1: of ten replicas one more or
+        one less is then within the tolerance, and nothing happens.
+        """
+        if replicas > 0 and abs(value / (target * replicas) - 1) <= self._behavior.tolerance + _ROUNDING:
+            return replicas
+        return whole(value / target)
 
     def settle(self, seen: TierObservation, recommended: int) -> int:
         """The replicas to ask for now when the metrics recommend so many."""

@@ -1,8 +1,8 @@
 """KEDA's ScaledObject with Prometheus triggers, over an HPA: waiting requests, running requests, tokens.
 
-After kedacore/keda: pkg/scalers/prometheus_scaler.go (an empty or NaN result is 0, `ignoreNullValues`), and the HPA that
-it makes. As it is installed by default an exporter that dies reads as no load; `fixed` is the same ScaledObject with
-`ignoreNullValues: false` and queries that return nothing while a ready pod is not measured.
+After kedacore/keda: pkg/scalers/prometheus_scaler.go (an empty or NaN result is 0, `ignoreNullValues`), and the HPA
+that it makes. As it is installed by default an exporter that dies reads as no load; `fixed` is the same ScaledObject
+with `ignoreNullValues: false` and queries that return nothing while a ready pod is not measured.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tierwise_sim.policies.hpa import SYNC_SECONDS, Behavior, HorizontalPodAutoscaler, per_replica
+from tierwise_sim.policies.hpa import SYNC_SECONDS, Behavior, HorizontalPodAutoscaler
 from tierwise_sim.policies.observation import TierObservation, Wish
 from tierwise_sim.policies.signals import bounded, complete_sum, known, series_sum
 
@@ -125,8 +125,8 @@ class Keda:
             demand = max(value / thresholds[name] for name, value in values.items())
             pending = max(0, seen.desired - seen.ready)
             guarded = demand if demand <= seen.desired else max(demand - pending, float(seen.desired))
-            wanted = per_replica(guarded, 1.0, seen.desired)
+            wanted = self._hpa.asked(guarded, 1.0, seen.desired)
             return max(1, wanted), f"demand {demand:.2f} replicas, {pending} start"
-        asked = {name: per_replica(value, thresholds[name], seen.desired) for name, value in values.items()}
+        asked = {name: self._hpa.asked(value, thresholds[name], seen.desired) for name, value in values.items()}
         most = max(asked, key=lambda name: asked[name])
         return max(1, asked[most]), f"{most} {values[most]:.2f} at {thresholds[most]:g} per replica"

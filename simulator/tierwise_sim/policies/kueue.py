@@ -14,9 +14,9 @@ from tierwise_sim.policies.budget import Ask, Grants
 class KueueFloors:
     """One cohort of one ClusterQueue per tier, over one resource flavor.
 
-    Each round takes the next pod of every tier, those within their floor first, then by priority, then in the order of
-    asking, as Kueue's scheduler takes the head of each queue. It remembers the order of admission: of the tiers with the
-    lowest priority the newest borrower goes first.
+    Each round takes the next pod of every tier, those within their floor first, then by priority, then in the order
+    of asking, as Kueue's scheduler takes the head of each queue. It remembers the order of admission: of the tiers
+    with the lowest priority the newest borrower goes first.
     """
 
     def __init__(self) -> None:

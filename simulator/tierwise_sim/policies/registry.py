@@ -26,8 +26,11 @@ Settings = Mapping[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known about a tier before it runs. Users of token-aware scaling measure `prefill_tokens_per_second` (of one
-    replica); the oracle needs the other two: what a replica answers within the service level, and the rate to come."""
+    """What is known about a tier before it runs.
+
+    Users of token-aware scaling measure `prefill_tokens_per_second` (of one replica). The oracle needs the other two:
+    what a replica answers within the service level, and the rate to come.
+    """
 
     prefill_tokens_per_second: float | None = None
     requests_per_second: float | None = None
@@ -99,7 +102,9 @@ def parse(text: str) -> Choice:
 
 def _given(value: float | None, name: str, policy: str) -> float:
     if value is None or not value > 0:
-        raise Invalid(f"autoscaler {policy}: needs {name} of the tier, above 0; measure it, or let the replay compute it")
+        raise Invalid(
+            f"autoscaler {policy}: needs {name} of the tier, above 0; measure it, or let the replay compute it"
+        )
     return value
 
 
@@ -144,12 +149,18 @@ def _kpa(facts: Facts, s: Settings) -> Autoscaler:
 
 def _wva_v1(facts: Facts, s: Settings) -> Autoscaler:
     return WvaV1(
-        window_seconds=s["window"], spare_kv=s["spare_kv"], spare_queue=s["spare_queue"], fixed=bool(s["fixed"])
+        window_seconds=s["window"],
+        tolerance=s["tolerance"],
+        spare_kv=s["spare_kv"],
+        spare_queue=s["spare_queue"],
+        fixed=bool(s["fixed"]),
     )
 
 
 def _wva_v2(facts: Facts, s: Settings) -> Autoscaler:
-    return WvaV2(window_seconds=s["window"], up=s["up"], down=s["down"], fixed=bool(s["fixed"]))
+    return WvaV2(
+        window_seconds=s["window"], tolerance=s["tolerance"], up=s["up"], down=s["down"], fixed=bool(s["fixed"])
+    )
 
 
 def _oracle(facts: Facts, s: Settings) -> Autoscaler:
@@ -169,9 +180,18 @@ _LLMD = "llm-d/llm-d guides/workload-autoscaling"
 _WVA = "llm-d/llm-d-workload-variant-autoscaler internal"
 _AIBRIX = "vllm-project/aibrix pkg/controller/podautoscaler"
 _V2_BANDS: tuple[Settings, ...] = tuple(
-    {"window": window, "up": up, "down": down}
+    {"window": window, "tolerance": 0, "up": up, "down": down}
     for window in (0, 120, 240)
     for up, down in ((0.6, 0.45), (0.7, 0.55), (0.85, 0.7), (0.95, 0.8))
+)
+
+# Metrics that are a number of replicas are swept without the HPA's tolerance: it would hold single steps from ten on.
+_V1_SPARE: tuple[Settings, ...] = tuple(
+    {"window": window, "tolerance": 0, "spare_kv": spare} for window in (0, 120, 240) for spare in (0.05, 0.1, 0.2, 0.3)
+)
+_SLO_BANDS: tuple[Settings, ...] = tuple(
+    {"up": up, "down": down, "tolerance": 0}
+    for up, down in ((0.3, 0.2), (0.4, 0.3), (0.55, 0.4), (0.7, 0.5), (0.9, 0.6))
 )
 
 _ALL = (
@@ -204,7 +224,7 @@ _ALL = (
         _keda_epp, _KEDA_FIXED,
     ),
     Policy(
-        "keda-epp-guard", "llm-d's blueprint with the formula that subtracts replicas that start (overlay queue-guard).",
+        "keda-epp-guard", "llm-d's blueprint with the formula that subtracts replicas that start (queue-guard).",
         f"{_LLMD}/keda-epp/optimized-baseline/overlays/k8s/queue-guard", {"queue": 1, "running": 16, "fixed": 0},
         _vary("running", 8, 12, 16, 24, 32, 48, 64), lambda facts, s: _keda_epp(facts, s, guard=True), _KEDA_FIXED,
     ),
@@ -220,20 +240,20 @@ _ALL = (
     ),
     Policy(
         "slo-law", "llm-d's law on the 90th percentiles of TTFT and inter-token latency in service levels.",
-        f"{_LLMD}/README.slo-aware.md", {"up": 0.55, "down": 0.40, "fixed": 0},
-        tuple({"up": up, "down": down} for up, down in ((0.3, 0.2), (0.4, 0.3), (0.55, 0.4), (0.7, 0.5), (0.9, 0.6))),
-        lambda facts, s: SloLaw(up=s["up"], down=s["down"], fixed=bool(s["fixed"])),
+        f"{_LLMD}/README.slo-aware.md", {"up": 0.55, "down": 0.40, "tolerance": 0.1, "fixed": 0}, _SLO_BANDS,
+        lambda facts, s: SloLaw(up=s["up"], down=s["down"], tolerance=s["tolerance"], fixed=bool(s["fixed"])),
         "holds while requests are in flight and no latency is known; the credit for starting replicas never shrinks",
     ),
     Policy(
         "wva-v1", "llm-d's workload variant autoscaler, spare KV memory and queue, one replica at a time.",
-        f"{_WVA}/saturation/analyzer.go", {"window": 240, "spare_kv": 0.1, "spare_queue": 3, "fixed": 0},
-        tuple({"window": window, "spare_kv": spare} for window in (0, 120, 240) for spare in (0.05, 0.1, 0.2, 0.3)),
+        f"{_WVA}/saturation/analyzer.go",
+        {"window": 240, "tolerance": 0.1, "spare_kv": 0.1, "spare_queue": 3, "fixed": 0}, _V1_SPARE,
         _wva_v1, "holds while a replica lacks a figure, instead of reading it as 0", wakes_at_once=True,
     ),
     Policy(
         "wva-v2", "llm-d's workload variant autoscaler, demand and capacity in tokens, several replicas at once.",
-        f"{_WVA}/engines/analyzers/saturation_v2/analyzer.go", {"window": 240, "up": 0.85, "down": 0.70, "fixed": 0},
+        f"{_WVA}/engines/analyzers/saturation_v2/analyzer.go",
+        {"window": 240, "tolerance": 0.1, "up": 0.85, "down": 0.70, "fixed": 0},
         _V2_BANDS, _wva_v2, "takes a replica's last figures for 60 s, then holds, instead of reading them as 0",
         wakes_at_once=True,
     ),

@@ -1,16 +1,16 @@
 """llm-d's SLO-aware law: the 90th percentiles of latency, measured in service levels, over an HPA.
 
 After llm-d/llm-d: guides/workload-autoscaling/README.slo-aware.md. The guide prefers predicted latencies and falls back
-to measured ones; this is the fallback. No traffic reads as 0 there, and so does a latency that is not measured; and the
-credit for starting replicas can make the branch that grows ask for fewer. `fixed` holds while requests are in flight and
-no latency is known, and never shrinks in that branch.
+to measured ones; this is the fallback. No traffic reads as 0 there, and so does a latency that is not measured; and
+the credit for starting replicas can make the branch that grows ask for fewer. `fixed` holds while requests are in
+flight and no latency is known, and never shrinks in that branch.
 """
 
 from __future__ import annotations
 
 import math
 
-from tierwise_sim.policies.hpa import SYNC_SECONDS, Behavior, HorizontalPodAutoscaler, SpeedLimit, per_replica
+from tierwise_sim.policies.hpa import SYNC_SECONDS, TOLERANCE, Behavior, HorizontalPodAutoscaler, SpeedLimit
 from tierwise_sim.policies.observation import TierObservation, Wish
 from tierwise_sim.policies.signals import bounded, known
 from tierwise_sim.policies.windows import Window
@@ -18,12 +18,8 @@ from tierwise_sim.policies.windows import Window
 CLAMP = 2.0
 SMOOTHING_SECONDS = 45.0
 _ROUNDING = 1e-9
-_BEHAVIOR = Behavior(
-    up_window=30,
-    down_window=180,
-    up=(SpeedLimit(100, 60, percent=True), SpeedLimit(4, 60)),
-    down=(SpeedLimit(1, 120),),
-)
+_UP = (SpeedLimit(100, 60, percent=True), SpeedLimit(4, 60))
+_DOWN = (SpeedLimit(1, 120),)
 
 
 class SloLaw:
@@ -31,12 +27,14 @@ class SloLaw:
 
     period_seconds = SYNC_SECONDS
 
-    def __init__(self, *, up: float = 0.55, down: float = 0.40, fixed: bool = False) -> None:
+    def __init__(
+        self, *, up: float = 0.55, down: float = 0.40, tolerance: float = TOLERANCE, fixed: bool = False
+    ) -> None:
         self._up = up
         self._down = down
         self._fixed = fixed
         self._saturation = Window(SMOOTHING_SECONDS)
-        self._hpa = HorizontalPodAutoscaler(_BEHAVIOR)
+        self._hpa = HorizontalPodAutoscaler(Behavior(30, 180, _UP, _DOWN, tolerance))
 
     def __call__(self, seen: TierObservation) -> Wish:
         """The replicas wanted now."""
@@ -57,7 +55,9 @@ class SloLaw:
         saturation = self._saturation.mean
         wanted = max(1, self._law(seen, saturation))
         # The formula is a metric of the HPA, whose tolerance applies to it.
-        return Wish(self._hpa.settle(seen, per_replica(wanted, 1.0, current)), f"{saturation:.2f} of the service level")
+        return Wish(
+            self._hpa.settle(seen, self._hpa.asked(wanted, 1.0, current)), f"{saturation:.2f} of the service level"
+        )
 
     def _law(self, seen: TierObservation, saturation: float) -> int:
         current, ready = seen.desired, seen.ready

@@ -12,10 +12,10 @@ from tierwise_sim.policies.observation import PodObservation
 PERIOD_SECONDS = 30.0
 
 
-def chart_behavior(window_seconds: float) -> Behavior:
+def chart_behavior(window_seconds: float, tolerance: float) -> Behavior:
     """The HPA of WVA's chart: one window both ways, 10 pods per 150 s."""
     limit = (SpeedLimit(10, 150),)
-    return Behavior(up_window=window_seconds, down_window=window_seconds, up=limit, down=limit)
+    return Behavior(up_window=window_seconds, down_window=window_seconds, up=limit, down=limit, tolerance=tolerance)
 
 
 def peak(pod: PodObservation, attribute: str) -> float | None:

@@ -1,14 +1,14 @@
 """llm-d's workload variant autoscaler, first analyzer: spare KV memory and queue, one replica at a time.
 
-After llm-d/llm-d-workload-variant-autoscaler: internal/saturation/analyzer.go with the thresholds of its ConfigMap, over
-the HPA of its chart. While a replica starts, the model is held: n steps take n times the start-up and the HPA's window.
+After llm-d/llm-d-workload-variant-autoscaler: internal/saturation/analyzer.go with the thresholds of its ConfigMap,
+over the HPA of its chart. While a replica starts, the model is held: n steps take n times the start-up and the window.
 """
 
 from __future__ import annotations
 
 import math
 
-from tierwise_sim.policies.hpa import HorizontalPodAutoscaler, per_replica
+from tierwise_sim.policies.hpa import TOLERANCE, HorizontalPodAutoscaler
 from tierwise_sim.policies.observation import PodObservation, TierObservation, Wish
 from tierwise_sim.policies.signals import bounded, known
 from tierwise_sim.policies.wva_inputs import PERIOD_SECONDS, chart_behavior, measured, peak
@@ -25,6 +25,7 @@ class WvaV1:
         self,
         *,
         window_seconds: float = 240.0,
+        tolerance: float = TOLERANCE,
         kv_threshold: float = 0.80,
         queue_threshold: float = 5.0,
         spare_kv: float = 0.10,
@@ -36,7 +37,7 @@ class WvaV1:
         self._spare_kv = spare_kv
         self._spare_queue = spare_queue
         self._fixed = fixed
-        self._hpa = HorizontalPodAutoscaler(chart_behavior(window_seconds))
+        self._hpa = HorizontalPodAutoscaler(chart_behavior(window_seconds, tolerance))
         self._wanted: int | None = None
 
     def __call__(self, seen: TierObservation) -> Wish:
@@ -85,4 +86,4 @@ class WvaV1:
     def _emit(self, seen: TierObservation, why: str) -> Wish:
         wanted = self._wanted if self._wanted is not None else seen.desired
         # wva_desired_replicas is a metric of the HPA, whose tolerance applies to it.
-        return Wish(self._hpa.settle(seen, per_replica(wanted, 1.0, seen.desired)), why)
+        return Wish(self._hpa.settle(seen, self._hpa.asked(wanted, 1.0, seen.desired)), why)

@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass
 from statistics import median
 
-from tierwise_sim.policies.hpa import HorizontalPodAutoscaler, per_replica
+from tierwise_sim.policies.hpa import TOLERANCE, HorizontalPodAutoscaler
 from tierwise_sim.policies.observation import PodObservation, TierObservation, Wish
 from tierwise_sim.policies.signals import bounded, known
 from tierwise_sim.policies.wva_inputs import PERIOD_SECONDS, chart_behavior, measured, peak
@@ -45,6 +45,7 @@ class WvaV2:
         self,
         *,
         window_seconds: float = 240.0,
+        tolerance: float = TOLERANCE,
         kv_threshold: float = 0.80,
         up: float = 0.85,
         down: float = 0.70,
@@ -57,7 +58,7 @@ class WvaV2:
         self._down = down
         self._count_outputs = count_outputs
         self._fixed = fixed
-        self._hpa = HorizontalPodAutoscaler(chart_behavior(window_seconds))
+        self._hpa = HorizontalPodAutoscaler(chart_behavior(window_seconds, tolerance))
         self._wanted: int | None = None
         self._capacity: float | None = None  # tokens per replica, as last seen
         self._history: dict[int, deque[float]] = {}  # k2 by the bucket of the output length
@@ -150,7 +151,7 @@ class WvaV2:
 
     def _emit(self, seen: TierObservation, why: str) -> Wish:
         wanted = self._wanted if self._wanted is not None else seen.desired
-        return Wish(self._hpa.settle(seen, per_replica(wanted, 1.0, seen.desired)), why)
+        return Wish(self._hpa.settle(seen, self._hpa.asked(wanted, 1.0, seen.desired)), why)
 
 
 def _or_zero(value: float | None) -> float:
