@@ -21,6 +21,7 @@ from tools import api_docs, engines_page, metrics_page, validity_page
 from tools.bench_prefix import results as prefix
 from tools.bench_router import table as router_table
 from tools.bench_routing import results as routing
+from tools.fidelity import results as fidelity
 from tools.generated import write
 
 REPO = Path(__file__).resolve().parents[1]
@@ -37,6 +38,7 @@ GENERATORS = (
     prefix.files,
     router_table.files,
     routing.files,
+    fidelity.files,
     goldens,
     renderings.goldens,
     route_goldens.files,

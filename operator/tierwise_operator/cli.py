@@ -7,6 +7,7 @@
     tierwise train      a classifier that chooses between two tiers, from the labels
     tierwise savings    what a route has saved against its reference tier, by tactic
     tierwise simulate   what a trace would cost on these tiers, and how good it would be, before anything is installed
+    tierwise calibrate  how long the steps of your own engine take, for a simulation of it
     tierwise crds       the CustomResourceDefinitions, for kubectl apply
     tierwise version
 
@@ -29,7 +30,7 @@ from tierwise.runtime import logs
 from tierwise_operator import explain_command, savings_command
 from tierwise_operator.settings import Settings, add_options, resolve
 from tierwise_router import cli as router_cli
-from tierwise_sim import simulate_options
+from tierwise_sim import calibrate_options, simulate_options
 from tierwise_training import label_options, train_options
 
 TRAINING_EXTRA = "pip install 'tierwise[training]'"
@@ -106,6 +107,14 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     simulate_options.add_options(simulating)
+    calibrating = commands.add_parser(
+        "calibrate",
+        help="measure how long the steps of an engine take",
+        description="Measures an OpenAI-compatible vLLM engine, and writes a file that a simulation of it reads.",
+        epilog=calibrate_options.EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    calibrate_options.add_options(calibrating)
     commands.add_parser("crds", help="print the CustomResourceDefinitions")
     commands.add_parser("version", help="print the version")
     return made
@@ -130,6 +139,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return asyncio.run(savings_command.run(given))
             case "simulate":
                 return _simulate(given)
+            case "calibrate":
+                return _calibrate(given)
             case "crds":
                 print("---\n".join(crd.to_yaml(crd.definition(kind)) for kind in KINDS), end="")
             case _:
@@ -161,6 +172,12 @@ def _simulate(given: argparse.Namespace) -> int:
     from tierwise_sim import simulate_command  # it brings the engine model, for which the operator has no use
 
     return simulate_command.run(given)
+
+
+def _calibrate(given: argparse.Namespace) -> int:
+    from tierwise_sim import calibrate_command  # it brings numpy and aiohttp's client
+
+    return calibrate_command.run(given)
 
 
 def _complain(text: str, code: int) -> int:

@@ -27,14 +27,14 @@ FILE = "fitted.json"
 class Efficiencies:
     """Shares of the data sheet's figures that an engine reaches, and latencies in seconds.
 
-    `weights` and `cache` of the memory's bandwidth when weights and KV cache are read; `arithmetic` of the peak in
-    matrix products, `attention` of the bf16 peak in the attention of prompts; `link` of the link's bandwidth, and
+    `weights` and `cache` of the memory's bandwidth when weights and KV cache are read; `products` of the peak in matrix
+    products, `attention` of the bf16 peak in the attention of prompts; `link` of the link's bandwidth, and
     `all_reduce` seconds of each reduction; `layer` seconds of each layer, whatever it works on.
     """
 
     weights: float = 0.75
     cache: float = 0.75
-    arithmetic: float = 0.5
+    products: float = 0.5
     attention: float = 0.5
     link: float = 0.8
     all_reduce: float = 10e-6
@@ -67,7 +67,7 @@ class FittedRoofline(Roofline):
     @cached_property
     def _flops_per_second(self) -> float:
         peak = self.settings.gpu.peak_tflops(self.settings.precision.arithmetic)
-        return peak * 1e12 * self.efficiencies.arithmetic
+        return peak * 1e12 * self.efficiencies.products
 
     @cached_property
     def _attention_flops_per_second(self) -> float:

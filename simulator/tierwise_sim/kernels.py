@@ -3,7 +3,8 @@
 NVIDIA's package `aiconfigurator-core` (the extra `tierwise[kernels]`) ships measurements of single kernels: matrix
 products, attention, all-reduces, on a dozen GPUs in the formats that vLLM runs. This module asks it for the parts of a
 step and adds them up: what works on all tokens alike, the attention of the prompts, the attention of the decodes. A
-kernel that was not measured is an error that says which, never a guess.
+kernel that was not measured is an error that says which, never a guess. Single measurements are noisy (4 sequences that
+take longer than 12): a step is never longer than a larger one, because it could be padded to that.
 
 The package is imported when it is asked for the first time, since neither the operator nor a router has it.
 """
@@ -22,6 +23,8 @@ from tierwise_sim.step_time import Batch
 EXTRA = "pip install 'tierwise[kernels]' (Python 3.11 to 3.13)"
 # A KV cache's length is asked for in steps of this many tokens per sequence: the answers are all but linear in it.
 _CONTEXT_STEP = 32
+# Sizes that a step may be padded to. vLLM's CUDA graphs have such sizes (compilation config, cudagraph_capture_sizes).
+_PADDED = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192)
 
 # The folder in the package by the product that a node's label names.
 SYSTEMS = {
@@ -83,62 +86,77 @@ class Kernels:
         drafted = batch.decodes * batch.drafted
         if not batch.prefill and not drafted:
             return self.decode_seconds(batch.decodes)(batch.decode_context)
-        shared, prompts, decodes = self._parts
-        milliseconds = shared(batch.prefill + drafted, batch.decodes)
+        parts = _parts(self.answers)
+        milliseconds = parts.mixed(batch.prefill + drafted + batch.decodes)
         if batch.prefill:
             chunks = max(1, batch.prefills)
             end = max(1, round(batch.prefill_context / chunks))
             start = max(0, min(end - 1, round(end - batch.prefill / chunks)))
-            milliseconds += prompts(batch.prefill, end, start)
+            milliseconds += parts.prompts(batch.prefill, end, start)
         if batch.decodes:
-            milliseconds += decodes(batch.decodes, max(1, round(batch.decode_context / batch.decodes)))
+            milliseconds += parts.attention(batch.decodes, max(1, round(batch.decode_context / batch.decodes)))
         return milliseconds / 1000 / self.settings.speed
 
     def decode_seconds(self, decodes: int) -> Callable[[int], float]:
         """`seconds` of a step with only these decodes, as a function of their context."""
-        one, speed = self._decode, self.settings.speed * 1000 * _CONTEXT_STEP
+        parts, step = _parts(self.answers), _CONTEXT_STEP
+        products, attention, speed = parts.decodes(decodes), parts.attention, self.settings.speed * 1000
 
         def seconds(context: int) -> float:
             mean = context / decodes
-            below = int(mean // _CONTEXT_STEP)
-            share = mean - below * _CONTEXT_STEP
-            return (one(decodes, below) * (_CONTEXT_STEP - share) + one(decodes, below + 1) * share) / speed
+            below = int(mean // step) * step
+            share = (mean - below) / step
+            between = attention(decodes, max(1, below)) * (1 - share) + attention(decodes, below + step) * share
+            return (products + between) / speed
 
         return seconds
 
-    @property
-    def _decode(self) -> Callable[[int, int], float]:
-        return _cached_decode(self.answers)
 
-    @property
-    def _parts(self) -> tuple[Callable[..., float], Callable[..., float], Callable[..., float]]:
-        return _cached_parts(self.answers)
+class _Parts:
+    """The parts of a step in milliseconds, each answer kept: a run asks for the same again and again."""
+
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
+        self.attention = lru_cache(maxsize=1 << 18)(self._attention)
+        self.prompts = lru_cache(maxsize=1 << 16)(self._prompts)
+        self.mixed = lru_cache(maxsize=1 << 16)(self._mixed)
+        self.decodes = lru_cache(maxsize=1 << 12)(self._decodes)
+        self._shared = lru_cache(maxsize=1 << 16)(self._shared_once)
+        self._products = lru_cache(maxsize=1 << 12)(self._products_once)
+
+    def _attention(self, sequences: int, context: int) -> float:
+        """The attention of decodes."""
+        return self._answers.mixed_step_breakdown(1, sequences, context, 2, 0)[3]
+
+    def _prompts(self, tokens: int, end: int, start: int) -> float:
+        """The attention of prompts: of so many tokens, whose prompts were computed from `start` to `end`."""
+        return self._answers.mixed_step_breakdown(tokens, 1, end, 2, start)[2]
+
+    def _mixed(self, tokens: int) -> float:
+        """What works on all tokens alike, in a step with prompts."""
+        return min(self._shared(size) for size in _sizes(tokens))
+
+    def _shared_once(self, tokens: int) -> float:
+        return self._answers.mixed_step_breakdown(max(1, tokens - 1), 1, max(1, tokens - 1), 2, 0)[1]
+
+    def _decodes(self, sequences: int) -> float:
+        """What works on all tokens alike, in a step of decodes only."""
+        return min(self._products(size) for size in _sizes(sequences))
+
+    def _products_once(self, sequences: int) -> float:
+        context = 1024
+        whole = self._answers.decode_step_latency(sequences, context, 2)
+        return whole - self.attention(sequences, context)
+
+
+def _sizes(tokens: int) -> list[int]:
+    """The size itself, and those that it could be padded to."""
+    return [tokens, *(size for size in _PADDED if tokens < size <= max(512, 2 * tokens))]
 
 
 @lru_cache(maxsize=64)
-def _cached_decode(answers: Answers) -> Callable[[int, int], float]:
-    @lru_cache(maxsize=1 << 18)
-    def decode(decodes: int, step: int) -> float:
-        return answers.decode_step_latency(decodes, max(1, step * _CONTEXT_STEP), 2)
-
-    return decode
-
-
-@lru_cache(maxsize=64)
-def _cached_parts(answers: Answers) -> tuple[Callable[..., float], Callable[..., float], Callable[..., float]]:
-    @lru_cache(maxsize=1 << 16)
-    def shared(tokens: int, decodes: int) -> float:
-        return answers.mixed_step_breakdown(tokens, decodes, tokens, 2, 0)[1]
-
-    @lru_cache(maxsize=1 << 16)
-    def prompts(tokens: int, end: int, start: int) -> float:
-        return answers.mixed_step_breakdown(tokens, 1, end, 2, start)[2]
-
-    @lru_cache(maxsize=1 << 16)
-    def decodes(sequences: int, context: int) -> float:
-        return answers.mixed_step_breakdown(1, sequences, context, 2, 0)[3]
-
-    return shared, prompts, decodes
+def _parts(answers: Answers) -> _Parts:
+    return _Parts(answers)
 
 
 def kernels(settings: EngineSettings) -> Kernels:

@@ -19,6 +19,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from tierwise.errors import Invalid
+from tierwise_sim import calibrated
+from tierwise_sim.calibrated import Calibration
 from tierwise_sim.replay import autoscalers, fault_text, manifests, result_json, what_if
 from tierwise_sim.replay.result import SimulationResult, Targets
 from tierwise_sim.replay.run import Simulation
@@ -76,6 +78,8 @@ def scenario(given: argparse.Namespace, variant: what_if.Variant, trace: Trace) 
         acceptance=given.acceptance,
         external_first_token=given.external_ttft,
         external_token=given.external_inter_token,
+        calibrations=_calibrations(given.calibration),
+        measured_kernels=not given.no_kernels,
     )
     found = manifests.read(variant.documents, assumed, given.route)
     served = [tier.name for tier in found.tiers if tier.spec.external is None]
@@ -131,6 +135,14 @@ def _for_route(trace: Trace, found: manifests.Manifests) -> tuple[Trace, tuple[s
     )
     said = f"the trace names models that the route does not have ({', '.join(strangers[:4])}): the policy chooses for them"
     return replace(trace, arrivals=arrivals), (said,)
+
+
+def _calibrations(texts: Sequence[str]) -> dict[str, Calibration]:
+    found = {}
+    for text in texts:
+        tier, equals, file = text.partition("=")
+        found[tier if equals else ""] = calibrated.read(Path(file if equals else text))
+    return found
 
 
 def _documents(files: Sequence[Path]) -> list[Document]:

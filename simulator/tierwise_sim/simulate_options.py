@@ -80,6 +80,16 @@ def _world_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--gpu", default="", metavar="PRODUCT", help="of tiers whose nodeSelector names none")
     group.add_argument("--gpus", type=int, metavar="N", help="all tiers together have so many GPUs")
     group.add_argument(
+        "--calibration",
+        action="append",
+        default=[],
+        metavar="[TIER=]FILE",
+        help="step times that `tierwise calibrate` has measured on your own engine",
+    )
+    group.add_argument(
+        "--no-kernels", action="store_true", help="step times as if no measured kernels were installed"
+    )
+    group.add_argument(
         "--acceptance", type=float, metavar="SHARE", help="of drafted tokens that are accepted, 0 to 1"
     )
     group.add_argument(

@@ -23,7 +23,7 @@ FORMATS = (BF16, Precision("fp8", 8.08, "fp8"), Precision("nvfp4", 4.5, "fp4"))
 BOUNDS = {
     "weights": (0.2, 1.0),
     "cache": (0.05, 1.0),
-    "arithmetic": (0.05, 1.0),
+    "products": (0.05, 1.0),
     "attention": (0.02, 1.0),
     "link": (0.05, 1.0),
     "all_reduce": (1e-6, 1e-4),
