@@ -99,7 +99,7 @@ class Fill:
     def _offer(self, index: int) -> None:
         """Put a tier's last replica among those that can be taken, under each limit that would gain by it."""
         tier = self._tiers[index]
-        if tier.claim.failing or tier.claim.doubtful:
+        if tier.claim.failing or tier.claim.doubtful or not tier.total:
             return
         phase, level = tier.rank(lost=1)
         for limit in {id(limit): limit for place in self._places_to_give(tier) for limit, _ in tier.needs[place]}:
