@@ -90,9 +90,7 @@ class Fill:
 
     def _note(self, tier: Standing, place: int) -> None:
         """Remember what a replica waits for."""
-        limit = next(limit for limit, amount in tier.needs[place] if limit.now < amount)
-        tier.refused = limit.word
-        tier.refusals = [f"{limit.said}, and what is to become free is still draining"]
+        tier.refused = next(limit.word for limit, amount in tier.needs[place] if limit.now < amount)
 
     # --- taking from one for another ---
 
