@@ -91,7 +91,9 @@ def claim(plan: TierPlan, view: TierView, snapshot: Snapshot, pool: str) -> Tier
 def _place(view: TierView, spec: ModelTierSpec, pool: str) -> Place:
     living = [pod for pod in view.pods if not pod.terminating and pod.phase not in FINISHED]
     bound = sum(1 for pod in living if pod.scheduled)
-    ending = sum(1 for pod in view.pods if pod.terminating and pod.scheduled and pod.phase not in FINISHED)
+    # On a node that is lost a pod ends only when the node comes back, and its GPUs count to no capacity until then.
+    going = (pod for pod in view.pods if pod.terminating and pod.scheduled and not pod.node_lost)
+    ending = sum(1 for pod in going if pod.phase not in FINISHED)
     # Pods that a rollout, or a scale-down a moment ago, has left beyond what is asked for hold their GPUs, too.
     beyond = max(0, bound - view.replicas)
     return Place(

@@ -142,6 +142,7 @@ def test_pods_are_counted_as_they_hold_gpus() -> None:
         replace(pod("chat-2"), scheduled=False, phase="Pending"),
         replace(pod("chat-3"), terminating=True),
         replace(pod("chat-4"), phase="Failed"),
+        replace(pod("chat-5"), terminating=True, node_lost=True),
     )
     snapshot, plan = planned(seen("chat", 10, current=3, pods=pods))
     asked = claim(plan.tiers[0], snapshot.tiers[0], snapshot, "gpus")
