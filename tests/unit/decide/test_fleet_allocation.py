@@ -110,6 +110,11 @@ def test_nothing_is_drained_that_does_not_help() -> None:
     assert numbers(allocate(asked, [pool(capacity=7)])) == {"large": 0, "small": 4}
 
 
+def test_who_was_asked_in_vain_is_served_all_the_same() -> None:
+    asked = [tier("large", 1, Place("a", 8)), tier("small", 6, Place("a", 1, 4))]
+    assert numbers(allocate(asked, [pool(capacity=7)])) == {"large": 0, "small": 6}
+
+
 def test_no_more_is_drained_than_needed() -> None:
     asked = [
         tier("large", 1, Place("a", 4)),

@@ -136,6 +136,7 @@ class Fill:
         keep(tier.needs[place])
         tier.count(place, 1)
         self._offer(self._index(tier))
+        self._ask(self._index(tier), tier)
 
     def _index(self, tier: Standing) -> int:
         return self._by_identity[id(tier)]
@@ -153,7 +154,7 @@ class Fill:
                 return False
             self._take(giver)
             taken.append(giver)
-        for each in tuple(taken):
+        for each in taken[::-1]:
             self._put_back(each)
             if fits(needs, now=False):
                 taken.remove(each)
