@@ -56,7 +56,8 @@ def share_out(
     ours = {each.tier for each in claims if not each.failing}
     grants = {grant.tier: grant for grant in allocation.tiers if grant.tier in ours}
     shared = (
-        granted(each, views[each.key], grants[each.key], snapshot) if each.key in grants else each for each in plan.tiers
+        granted(each, views[each.key], grants[each.key], snapshot) if each.key in grants else each
+        for each in plan.tiers
     )
     return Plan(tuple(shared)), allocation
 

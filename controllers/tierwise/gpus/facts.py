@@ -1,7 +1,7 @@
 """Lists the facts of each GPU product: memory, bandwidth, arithmetic, links.
 
-Arithmetic is dense: tables that count sparsity list twice as much. Memory is what the driver reports, which is less than
-what the product is sold with where error correction takes its part (an L40S of 48 GB shows 45.0 GiB).
+Arithmetic is dense: tables that count sparsity list twice as much. Memory is what the driver reports, which is less
+than what the product is sold with where error correction takes its part (an L40S of 48 GB shows 45.0 GiB).
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ class GpuFacts:
     """One product. `product` and `names` are values of the node label nvidia.com/gpu.product (of AMD:
     amd.com/gpu.product-name), the first one that of today's drivers.
 
-    `memory_mib`: MiB, as the label nvidia.com/gpu.memory says; `bandwidth`: GB/s; `bf16`, `fp8`, `fp4`: dense TFLOP/s (0:
-    no such unit); `capability`: of compute (of AMD: the gfx release); `link`: GB/s to another GPU of the node, in one
-    direction, over NVLink (or Infinity Fabric) where there is `fabric`, else over PCIe; `watts`: the most it draws."""
+    `memory_mib`: MiB, as the label nvidia.com/gpu.memory says; `bandwidth`: GB/s; `bf16`, `fp8`, `fp4`: dense TFLOP/s
+    (0: no such unit); `capability`: of compute (of AMD: the gfx release); `link`: GB/s to another GPU of the node, in
+    one direction, over NVLink (or Infinity Fabric) where there is `fabric`, else over PCIe; `watts`: the most it draws.
+    `doubt` says which figure is uncertain."""
 
     product: str
     memory_mib: int

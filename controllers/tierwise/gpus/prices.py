@@ -84,7 +84,7 @@ PRICES: tuple[Price, ...] = (
 
 
 def prices_of(product: str) -> tuple[Price, ...]:
-    """What providers ask for a product (by the name that `find` gives), the cheapest first, those on demand before those
-    that may be taken away; empty where no price is known."""
+    """What providers ask for a product (by the name that `find` gives), the cheapest first, those on demand before
+    those that may be taken away; empty where no price is known."""
     found = (price for price in PRICES if price.product == product)
     return tuple(sorted(found, key=lambda price: (price.terms != ON_DEMAND, price.usd, price.provider)))

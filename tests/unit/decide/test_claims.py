@@ -162,9 +162,7 @@ def test_pods_beyond_what_is_asked_for_count_until_they_are_gone() -> None:
 def test_a_tier_without_gpus_claims_none(gpus: int) -> None:
     made = seen("chat", 1)
     assert made.tier.spec is not None
-    cpu = made.tier.spec.model_copy(
-        update={"resources": made.tier.spec.resources.model_copy(update={"gpus": gpus})}
-    )
+    cpu = made.tier.spec.model_copy(update={"resources": made.tier.spec.resources.model_copy(update={"gpus": gpus})})
     snapshot, plan = planned(replace(made, tier=replace(made.tier, spec=cpu)))
     shared, allocation = share_out(snapshot, plan, POOL, pool_of=pools_of(snapshot))
     assert (shared, allocation.tiers) == (plan, ())

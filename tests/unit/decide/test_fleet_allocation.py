@@ -123,7 +123,12 @@ def test_no_more_is_drained_than_needed() -> None:
     ]
     found = allocate(asked, [pool(capacity=11)])
     assert found.tiers[0].waiting == 1
-    assert sum(place.reclaimed * size for grant, size in zip(found.tiers, (4, 4, 1), strict=True) for place in grant.places) == 4
+    assert (
+        sum(
+            place.reclaimed * size for grant, size in zip(found.tiers, (4, 4, 1), strict=True) for place in grant.places
+        )
+        == 4
+    )
 
 
 def test_a_lower_budget_is_followed_down_to_the_floors() -> None:
@@ -171,7 +176,10 @@ def test_what_is_not_known_holds(state: object, budget: Budget, said: str) -> No
 
 def test_one_pool_without_a_price_does_not_stop_the_others() -> None:
     found = only(
-        tier("chat", 3, Place("a"), Place("b")), pool("a"), pool("b", gpu_hour=Decimal(1)), budget=Budget(usd_per_hour=Decimal(9))
+        tier("chat", 3, Place("a"), Place("b")),
+        pool("a"),
+        pool("b", gpu_hour=Decimal(1)),
+        budget=Budget(usd_per_hour=Decimal(9)),
     )
     assert [place.replicas for place in found.places] == [0, 3]
 

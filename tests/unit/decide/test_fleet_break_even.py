@@ -19,7 +19,7 @@ REQUEST = Usage(input=1155, output=211)
 
 
 def test_two_h100_against_an_api() -> None:
-    """2 x $6.88 = $13.76 an hour; 1,155 tokens at $1 and 211 at $4 a million are $0.001999; 13.76 / 0.001999 = 6,883."""
+    """2 x $6.88 = $13.76 an hour; 1,155 tokens at $1 and 211 at $4 a million: $0.001999. 13.76 / 0.001999 = 6,883."""
     found = break_even(Served(Decimal("13.76"), Decimal(18_000)), REQUEST, RATES)
     assert found.usd_per_request == Decimal("0.001999")
     assert found.first is not None

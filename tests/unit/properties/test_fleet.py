@@ -16,7 +16,9 @@ from tierwise.decide.fleet import NO_BUDGET, Budget, LimitedBy, Place, PoolState
 MANY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 POOLS = ("a", "b", "c")
 money = st.none() | st.integers(1, 8).map(Decimal)
-budgets = st.builds(Budget, gpus=st.none() | st.integers(0, 12), usd_per_hour=st.none() | st.integers(0, 40).map(Decimal))
+budgets = st.builds(
+    Budget, gpus=st.none() | st.integers(0, 12), usd_per_hour=st.none() | st.integers(0, 40).map(Decimal)
+)
 any_budget = st.one_of(st.just(NO_BUDGET), budgets, budgets, st.just(Budget(known=False)))
 
 
@@ -260,7 +262,11 @@ def _could_have(
         return False
     fixed = {name for name, each in told.items() if each.capacity is None or not each.budget.known}
     fixed |= {name for name, each in told.items() if each.budget.usd_per_hour is not None and each.gpu_hour is None}
-    fixed |= {name for name, each in told.items() if each.capacity is not None and _used(claims, name) + each.others > each.capacity}
+    fixed |= {
+        name
+        for name, each in told.items()
+        if each.capacity is not None and _used(claims, name) + each.others > each.capacity
+    }
 
     def released(within: set[str], worth: dict[str, Decimal]) -> Decimal:
         total = Decimal(0)
@@ -296,7 +302,9 @@ def _could_have(
 
 
 def _used(claims: Sequence[TierClaim], name: str) -> int:
-    return sum(each.gpus * (each.replicas + each.terminating) for claim in claims for each in claim.places if each.pool == name)
+    return sum(
+        each.gpus * (each.replicas + each.terminating) for claim in claims for each in claim.places if each.pool == name
+    )
 
 
 def _spend_unknown(told: dict[str, PoolState], claims: Sequence[TierClaim], place: Place) -> bool:

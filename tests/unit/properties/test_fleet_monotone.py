@@ -44,7 +44,10 @@ def claims(draw: st.DrawFn, sizes: Sequence[int] = (1,), pools: Sequence[str] = 
 @given(claims(pools=("a", "b", "c")), st.lists(st.integers(0, 9), min_size=3, max_size=3), st.integers(0, 2))
 def test_a_larger_pool_takes_from_nobody(asked: tuple[TierClaim, ...], sizes: list[int], grown: int) -> None:
     known = [pool(name, size) for name, size in zip("abc", sizes, strict=True)]
-    larger = [replace(each, capacity=size + (index == grown)) for index, (each, size) in enumerate(zip(known, sizes, strict=True))]
+    larger = [
+        replace(each, capacity=size + (index == grown))
+        for index, (each, size) in enumerate(zip(known, sizes, strict=True))
+    ]
     before, after = numbers(allocate(asked, known)), numbers(allocate(asked, larger))
     assert all(after[name] >= before[name] for name in before)
 

@@ -18,7 +18,7 @@ FIRST_SECONDS, LONGEST_SECONDS = 60.0, 1800.0
 
 @dataclass(frozen=True, slots=True)
 class Clamp:
-    """The most replicas of a tier that one pool took; since when (seconds since the epoch), and after how many tries."""
+    """The most replicas of a tier that a pool took; since when (seconds since the epoch), and after how many tries."""
 
     replicas: int
     since: float

@@ -107,12 +107,14 @@ class Fill:
         """Where it has replicas that may be taken, the dearest first."""
         places = tier.claim.places
         return [
-            place for place in reversed(tier.cheapest_first) if tier.have[place] and places[place].pool not in self._fixed
+            place
+            for place in reversed(tier.cheapest_first)
+            if tier.have[place] and places[place].pool not in self._fixed
         ]
 
     def _giver(self, limit: Limit, above: Rank) -> _Place | None:
-        """The tier that can give best under a limit, and from which place: the one whose last replica ranks highest, and
-        higher than `above`."""
+        """The tier that can give best under a limit, and from which place: the one whose last replica ranks highest,
+        and higher than `above`."""
         heap = self._givers.get(id(limit), [])
         while heap:
             phase, level, index, version = heap[0]
@@ -120,7 +122,9 @@ class Fill:
             if version == tier.version:
                 if (-phase, -level) <= above:
                     return None
-                held = (place for place in self._places_to_give(tier) if any(limit is of for of, _ in tier.needs[place]))
+                held = (
+                    place for place in self._places_to_give(tier) if any(limit is of for of, _ in tier.needs[place])
+                )
                 return tier, next(held)
             heappop(heap)
         return None

@@ -4,8 +4,8 @@
     usage        the part of it in which replicas worked. It does not add up to the bill, and says what a token costs
                  when nothing is idle.
 
-The two bases are those of OpenCost 1.121 (label `cost_basis` of llm_cost_per_million_tokens, "AI Inference Cost Tracking" of its documentation). Apart
-they say little; together they say what to change (`judge`).
+The two bases are those of OpenCost 1.121 (label `cost_basis` of llm_cost_per_million_tokens; "AI Inference Cost
+Tracking" in its documentation). Apart they say little; together they say what to change (`judge`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LEAST_TOKENS_PER_SECOND = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """What one tier costs in one pool: GPUs that its pods hold, and US dollars per hour (None: the pool has no price)."""
+    """What one tier costs in one pool: GPUs that its pods hold, and US dollars per hour (None: without a price)."""
 
     tier: TierKey
     pool: str
@@ -74,7 +74,7 @@ class Verdict(StrEnum):
 
 ADVICE: Mapping[Verdict, str] = {
     Verdict.PAYS: "Nothing: it is paid for what it serves, and serves it for little.",
-    Verdict.IDLE: "Replicas idle. Run fewer of them (scaling.minReplicas, a shorter window), or send more requests here.",
+    Verdict.IDLE: "Replicas idle. Run fewer (scaling.minReplicas, a shorter window), or send more requests here.",
     Verdict.WRONG_MODEL: "Busy or not, these tokens are dear: a smaller model or an external API serves them for less.",
     Verdict.SLOW: "It pays, and would pay more quantized, or on a GPU that serves this model for less.",
 }
