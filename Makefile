@@ -197,10 +197,11 @@ crds: venv ## The CRDs, from the models: crds/ and charts/tierwise-crds
 	@$(PY) -m tools.crds
 
 .PHONY: docs
-docs: venv ## The reference pages, from models, reasons, engines, metrics: docs/{modeltier,modelroute,conditions,engines,validity,metrics}.md
+docs: venv ## The reference pages, from models, reasons, engines, metrics: docs/{modeltier,modelroute,conditions,engines,validity,gpus,metrics}.md
 	@$(PY) -m tools.api_docs
 	@$(PY) -m tools.engines_page
 	@$(PY) -m tools.validity_page
+	@$(PY) -m tools.gpus_page
 	@$(PY) -m tools.metrics_page
 
 .PHONY: verify

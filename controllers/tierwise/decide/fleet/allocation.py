@@ -12,7 +12,6 @@ that is not measured, and a tier whose decision failed keeps what it has.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from decimal import Decimal
 
 from tierwise.decide.fleet.explain import grant
 from tierwise.decide.fleet.fill import Fill
@@ -52,11 +51,12 @@ def _once(kind: str, names: Iterable[str]) -> None:
 def _use(pool: PoolState, claims: Iterable[TierClaim]) -> PoolUse:
     places = [place for claim in claims for place in claim.places if place.pool == pool.name]
     used = sum((place.replicas + place.terminating) * place.gpus for place in places)
+    pending = sum(place.pending * place.gpus for place in places)
     return PoolUse(
         name=pool.name,
         used=used,
-        pending=sum(place.pending * place.gpus for place in places),
+        pending=pending,
         terminating=sum(place.terminating * place.gpus for place in places),
         free=None if pool.capacity is None else max(0, pool.capacity - pool.others - used),
-        usd_per_hour=None if pool.gpu_hour is None else pool.gpu_hour * Decimal(used),
+        usd_per_hour=None if pool.gpu_hour is None else (used - pending) * pool.gpu_hour,
     )

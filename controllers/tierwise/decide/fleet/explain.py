@@ -36,8 +36,10 @@ def _limit(tier: Standing, limits: Limits) -> tuple[LimitedBy, str]:
     if claim.failing:
         return LimitedBy.METRICS, f"it could not be decided: it keeps {_replicas(tier.total)} and gets no more"
     if tier.total < tier.target:
-        word = tier.refused or LimitedBy.POOL
-        return word, "; ".join((*tier.refusals, *_shut(tier, limits))) or "it names no pool"
+        said = [*tier.refusals, *_shut(tier, limits)]
+        if tier.waiting:
+            said.insert(0, f"{_replicas(tier.waiting)} more when what drains is free")
+        return tier.refused or LimitedBy.POOL, "; ".join(said) or "it names no pool"
     if claim.most is not None and claim.wanted > claim.most:
         return LimitedBy.MAX, f"its load asks for {claim.wanted}, maxReplicas allows {claim.most}"
     if tier.total > tier.target:

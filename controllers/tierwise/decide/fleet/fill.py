@@ -90,16 +90,14 @@ class Fill:
 
     def _note(self, tier: Standing, place: int) -> None:
         """Remember what a replica waits for."""
-        limit = next(limit for limit, amount in tier.needs[place] if limit.now < amount)
-        tier.refused = limit.word
-        tier.refusals = [f"{limit.said}, and what is to become free is still draining"]
+        tier.refused = next(limit.word for limit, amount in tier.needs[place] if limit.now < amount)
 
     # --- taking from one for another ---
 
     def _offer(self, index: int) -> None:
         """Put a tier's last replica among those that can be taken, under each limit that would gain by it."""
         tier = self._tiers[index]
-        if tier.claim.failing or tier.claim.doubtful:
+        if tier.claim.failing or tier.claim.doubtful or not tier.total:
             return
         phase, level = tier.rank(lost=1)
         for limit in {id(limit): limit for place in self._places_to_give(tier) for limit, _ in tier.needs[place]}:
@@ -109,12 +107,14 @@ class Fill:
         """Where it has replicas that may be taken, the dearest first."""
         places = tier.claim.places
         return [
-            place for place in reversed(tier.cheapest_first) if tier.have[place] and places[place].pool not in self._fixed
+            place
+            for place in reversed(tier.cheapest_first)
+            if tier.have[place] and places[place].pool not in self._fixed
         ]
 
     def _giver(self, limit: Limit, above: Rank) -> _Place | None:
-        """The tier that can give best under a limit, and from which place: the one whose last replica ranks highest, and
-        higher than `above`."""
+        """The tier that can give best under a limit, and from which place: the one whose last replica ranks highest,
+        and higher than `above`."""
         heap = self._givers.get(id(limit), [])
         while heap:
             phase, level, index, version = heap[0]
@@ -122,7 +122,9 @@ class Fill:
             if version == tier.version:
                 if (-phase, -level) <= above:
                     return None
-                held = (place for place in self._places_to_give(tier) if any(limit is of for of, _ in tier.needs[place]))
+                held = (
+                    place for place in self._places_to_give(tier) if any(limit is of for of, _ in tier.needs[place])
+                )
                 return tier, next(held)
             heappop(heap)
         return None
@@ -138,6 +140,7 @@ class Fill:
         keep(tier.needs[place])
         tier.count(place, 1)
         self._offer(self._index(tier))
+        self._ask(self._index(tier), tier)
 
     def _index(self, tier: Standing) -> int:
         return self._by_identity[id(tier)]
@@ -155,7 +158,7 @@ class Fill:
                 return False
             self._take(giver)
             taken.append(giver)
-        for each in tuple(taken):
+        for each in taken[::-1]:
             self._put_back(each)
             if fits(needs, now=False):
                 taken.remove(each)

@@ -160,4 +160,4 @@ def reserve(needs: Needs) -> None:
     for limit, amount in needs:
         limit.later -= amount
         if limit.now > 0:
-            limit.now = max(type(limit.now)(0), limit.now - amount)
+            limit.now = limit.now - amount if limit.now > amount else 0

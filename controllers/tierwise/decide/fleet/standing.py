@@ -83,8 +83,8 @@ class Standing:
 
 
 def _kept_by_clamp(claim: TierClaim, place: Place) -> int:
-    """Replicas that are there to be shared out. Those above the clamp are pods that no node takes: they hold no GPU, and
-    end at once."""
+    """Replicas that are there to be shared out. Those above the clamp are pods that no node takes: they hold no GPU,
+    and end at once."""
     if place.clamp is None or claim.failing:
         return place.replicas
     return min(place.replicas, max(place.clamp, place.replicas - place.pending, 0))

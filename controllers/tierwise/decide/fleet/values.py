@@ -94,7 +94,7 @@ class TierClaim:
         if self.priority < 1:
             raise Invalid(f"{self.tier} has priority {self.priority}; give it 1 or more")
         for place in self.places:
-            if place.gpus < 1 or min(place.replicas, place.pending, place.terminating) < 0:
+            if place.gpus < 1 or min(place.replicas - place.pending, place.pending, place.terminating) < 0:
                 raise Invalid(f"{self.tier} in pool {place.pool}: replicas of {place.gpus} GPUs cannot be counted")
 
     @property
@@ -149,7 +149,7 @@ class TierGrant:
 @dataclass(frozen=True, slots=True)
 class PoolUse:
     """The GPUs of one pool as they were before the allocation: `used` by claims, `pending` and `terminating` among
-    them, `free` for more (None: not known); and what the claims' GPUs cost (None: no price)."""
+    them, `free` for more (None: not known); and what those cost that are not pending (None: no price)."""
 
     name: str
     used: int
