@@ -102,6 +102,7 @@ def scenario(given: argparse.Namespace, variant: what_if.Variant, trace: Trace) 
         seed=given.seed,
         share=given.share if content else None,
         budget=given.gpus,
+        priorities=dict(_priority(text, served) for text in given.priority),
         faults=tuple(sorted(fault_text.fault_of(text, served) for text in given.fault)),
         what_if=variant.said,
         notes=notes,
@@ -135,6 +136,13 @@ def _for_route(trace: Trace, found: manifests.Manifests) -> tuple[Trace, tuple[s
     )
     said = f"the trace names models that the route does not have ({', '.join(strangers[:4])}): the policy chooses for them"
     return replace(trace, arrivals=arrivals), (said,)
+
+
+def _priority(text: str, served: Sequence[str]) -> tuple[str, int]:
+    tier, _, number = text.partition("=")
+    if tier not in served or not (number.isascii() and number.isdigit() and int(number) > 0):
+        raise Invalid(f"--priority {text!r} is not understood; expected TIER=N, TIER one of {', '.join(served)}")
+    return tier, int(number)
 
 
 def _calibrations(texts: Sequence[str]) -> dict[str, Calibration]:

@@ -75,6 +75,9 @@ def _world_options(group: argparse._ArgumentGroup) -> None:
         help="who decides replicas (default: tierwise); for comparison static:replicas=4, keda-epp, wva-v2, slo-law, ...",
     )
     group.add_argument(
+        "--priority", action="append", default=[], metavar="TIER=N", help="under --gpus: how much a tier weighs (1)"
+    )
+    group.add_argument(
         "--budget-rule", default="", metavar="NAME", help="of another autoscaler: how tiers share --gpus, e.g. kueue-floors"
     )
     group.add_argument("--gpu", default="", metavar="PRODUCT", help="of tiers whose nodeSelector names none")

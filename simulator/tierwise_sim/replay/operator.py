@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from tierwise.api.modelroute_status import LadderTier, ModelRouteStatus
 from tierwise.api.modeltier_status import DecisionStatus, ModelTierStatus
 from tierwise.decide import SpecChecks, decide_in_turns, plan_routes
+from tierwise.decide.claims import share_out
+from tierwise.decide.fleet import LimitedBy, PoolState
 from tierwise.observe.signals import Samples, health, router_samples, tier_signals
 from tierwise.routing import route_values
 from tierwise.routing.route import ClassifierFile, Clients, Route, RouteTier, Use
@@ -40,6 +42,7 @@ from tierwise_sim.replay.scaler import Order, World
 from tierwise_sim.replay.scenario import NAMESPACE, Scenario, ServedTier
 
 Decide = Callable[[Snapshot, Mapping[TierKey, TierState]], Plan]
+_POOL = "simulated"
 _NO_GPU = "0/1 nodes are available: no GPU is free (simulated)"
 
 
@@ -90,6 +93,7 @@ class OperatorScaler:
         """What the operator writes now."""
         snapshot = self._snapshot(world, world.prometheus.samples(now), now)
         plan = self._decide(snapshot, {TierKey(NAMESPACE, name): each.state for name, each in self._memory.items()})
+        plan = self._shared(snapshot, plan)
         found = (self._order(each, snapshot.at) for each in plan.tiers if each.key.name in self._memory)
         return [order for order in found if order is not None]
 
@@ -101,6 +105,21 @@ class OperatorScaler:
             except StopIteration as end:
                 plan: Plan = end.value
                 return plan
+
+    def _shared(self, snapshot: Snapshot, plan: Plan) -> Plan:
+        """The plan under the GPUs that all tiers share."""
+        scenario = self._scenario
+        if scenario.budget is None:
+            return plan
+        keys = {name: TierKey(NAMESPACE, name) for name in scenario.served}
+        shared, _ = share_out(
+            snapshot,
+            plan,
+            [PoolState(_POOL, scenario.budget)],
+            pool_of=dict.fromkeys(keys.values(), _POOL),
+            priorities={keys[name]: weight for name, weight in scenario.priorities.items()},
+        )
+        return shared
 
     # --- what is decided --------------------------------------------------------------------------------------------
 
@@ -124,6 +143,7 @@ class OperatorScaler:
             tier=plan.key.name,
             replicas=target,
             limited_by=decision.limited_by,
+            at_budget=decision.limited_by in (LimitedBy.BUDGET, LimitedBy.POOL),
             costs={} if written is None else dict(written.deletion_costs),
         )
 

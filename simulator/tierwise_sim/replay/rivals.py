@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from tierwise_sim.capacity import Workload, at_running, max_running
 from tierwise_sim.policies.budget import Ask, BudgetRule
@@ -52,7 +53,12 @@ class PolicyScaler:
         wishes = {name: policy(seen[name]).replicas for name, policy in self._policies.items()}
         if self._rule is None or world.stock.total is None:
             return [Order(name, wish) for name, wish in wishes.items()]
-        grants = self._rule([_ask(world.fleets[name], seen[name], wish) for name, wish in wishes.items()], world.stock.total)
+        weights = world.scenario.priorities
+        asks = [
+            replace(_ask(world.fleets[name], seen[name], wish), priority=float(weights.get(name, 1)))
+            for name, wish in wishes.items()
+        ]
+        grants = self._rule(asks, world.stock.total)
         return [
             Order(
                 tier=name,

@@ -121,8 +121,8 @@ class Scenario:
     """One simulation. `tiers` in the order of the route, cheapest first; `share`: percent of the requests that go to
     the reference tier where a classifier decides (None: what `labels` of the trace say is not used).
 
-    `budget`: GPUs that all served tiers may have together, None for no limit. `seconds`: how long is simulated, at
-    most as long as the trace."""
+    `budget`: GPUs that all served tiers may have together, None for no limit; `priorities` weigh the tiers under it (1
+    unless given)."""
 
     tiers: tuple[Tier, ...]
     route_name: str
@@ -133,6 +133,7 @@ class Scenario:
     seed: int = 0
     share: float | None = None
     budget: int | None = None
+    priorities: Mapping[str, int] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
     what_if: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

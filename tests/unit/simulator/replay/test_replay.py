@@ -69,9 +69,9 @@ def test_one_replica_under_a_steady_load_is_as_fast_as_the_closed_form_says() ->
     found = ran(scenario(of, tier(replicas=1)))
     served = found.scenario.served["small"]
     workload = Workload(prompt, output)
-    running = running_at_rate(served.settings, workload, rate)
+    running = running_at_rate(served.settings, workload, rate, served.steps.step_time)
     assert running is not None
-    expected = at_running(served.settings, workload, running)
+    expected = at_running(served.settings, workload, running, served.steps.step_time)
     account = found.account.tiers["small"]
     measured = sum(account.inter_token) / len(account.inter_token)
     assert measured == pytest.approx(expected.token_seconds, rel=0.1)
