@@ -6,7 +6,6 @@ All reading and printing is here; what happens in between is pure (`replay`).
 from __future__ import annotations
 
 import argparse
-
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -131,10 +130,10 @@ def _for_route(trace: Trace, found: manifests.Manifests) -> tuple[Trace, tuple[s
     strangers = sorted({arrival.model for arrival in trace.arrivals} - known)
     if not strangers:
         return trace, ()
-    arrivals = tuple(
-        arrival if arrival.model in known else replace(arrival, model="") for arrival in trace.arrivals
+    arrivals = tuple(arrival if arrival.model in known else replace(arrival, model="") for arrival in trace.arrivals)
+    said = (
+        f"the trace names models that the route does not have ({', '.join(strangers[:4])}): the policy chooses for them"
     )
-    said = f"the trace names models that the route does not have ({', '.join(strangers[:4])}): the policy chooses for them"
     return replace(trace, arrivals=arrivals), (said,)
 
 
@@ -209,5 +208,3 @@ def _progress(console: Console) -> Iterator[Shown | None]:
             bar.update(task, completed=done, total=of, description=what, visible=late)
 
         yield show
-
-

@@ -58,8 +58,8 @@ def _head(result: SimulationResult) -> str:
     setup = result.setup
     startup = "" if setup.startup_seconds is None else f", a replica starts in {setup.startup_seconds:g} s"
     said = (
-        f"{setup.trace}: {setup.arrivals:,} requests in {_time(setup.seconds)}, replicas by {setup.autoscaler}{startup}, "
-        f"targets TTFT {setup.targets.ttft:g} s and inter-token {setup.targets.inter_token * 1000:g} ms"
+        f"{setup.trace}: {setup.arrivals:,} requests in {_time(setup.seconds)}, replicas by {setup.autoscaler}{startup}"
+        f", targets TTFT {setup.targets.ttft:g} s and inter-token {setup.targets.inter_token * 1000:g} ms"
     )
     return said + (f"; faults: {', '.join(setup.faults)}" if setup.faults else "")
 

@@ -20,7 +20,8 @@ class Job:
     """One request. `until`: when its client has waited for long enough; `outcome`: empty while it is open, `ANSWERED`,
     or why it was refused. `wanted`: the tier that was chosen first, `tier` where it is or was answered.
 
-    `router`: the place of the one that it came to. `waits` tells one wait in a queue from another, so that a timer that comes too late is known."""
+    `router`: the place of the one that it came to. `waits` tells one wait in a queue from another, so that a timer that
+    comes too late is known."""
 
     number: int
     arrival: Arrival

@@ -1,4 +1,4 @@
-"""Runs the operator's own decisions on simulated replicas: the Snapshot that it would see, and what becomes of its plan.
+"""Runs the operator's own decisions on simulated replicas: the Snapshot that it would see, and its plan.
 
 Nothing is decided here. What a cluster and a Prometheus would say is put into the operator's values, `tierwise.decide`
 makes of it what it makes of any other, and the plan is handed back: replicas with the order in which they end, and the
@@ -161,7 +161,9 @@ class OperatorScaler:
     def _snapshot(self, world: World, samples: Samples, now: float) -> Snapshot:
         at = world.epoch + now
         names = {router.name: True for router in world.routers}
-        views = tuple(self._view(tier.name, world, samples, names, at) for tier in sorted(world.scenario.tiers, key=_name))
+        views = tuple(
+            self._view(tier.name, world, samples, names, at) for tier in sorted(world.scenario.tiers, key=_name)
+        )
         route = RouteObject(
             key=RouteKey(NAMESPACE, world.scenario.route_name),
             uid="route",

@@ -232,9 +232,8 @@ class SimRouter:
             return
         job.why = failure.value
         may = now < job.until and verdict.next is Next.REPLICA and tier.others(job)
-        if may and self.retries.take(now):
-            if self._place(job, tier, now, again=True):
-                return
+        if may and self.retries.take(now) and self._place(job, tier, now, again=True):
+            return
         self.proceed(job, now)
 
     # --- how full the tiers are -------------------------------------------------------------------------------------

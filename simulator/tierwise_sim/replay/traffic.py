@@ -1,7 +1,7 @@
 """Carries requests: from the routers to the engines, and what becomes of them back again.
 
-An engine is only looked at when something can have changed: when it says so itself (`next_event`), when a request comes,
-and when it is measured. That is what makes a day of traffic take minutes.
+An engine is only looked at when something can have changed: when it says so itself (`next_event`), when a request
+comes, and when it is measured. That is what makes a day of traffic take minutes.
 """
 
 from __future__ import annotations

@@ -30,7 +30,9 @@ def test_a_table_says_what_it_cost_and_whether_it_was_good_enough(
 ) -> None:
     assert simulate(folder) == 0
     said = capsys.readouterr()
-    assert "small" in said.out and "met both targets" in said.out and "GPU-hours" in said.out
+    assert "small" in said.out
+    assert "met both targets" in said.out
+    assert "GPU-hours" in said.out
     assert said.err == "", "no progress bar where nobody looks"
 
 
@@ -110,9 +112,7 @@ def test_models_that_the_route_does_not_have_are_asked_of_the_route(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = folder / "log.jsonl"
-    rows = [
-        {"time": 1.0 + each, "model": "gpt-9", "prompt_tokens": 20, "completion_tokens": 5} for each in range(20)
-    ]
+    rows = [{"time": 1.0 + each, "model": "gpt-9", "prompt_tokens": 20, "completion_tokens": 5} for each in range(20)]
     log.write_text("\n".join(map(json.dumps, rows)))
     assert main(["simulate", "-f", str(folder), "--trace", str(log), "-o", "json"]) == 0
     found = json.loads(capsys.readouterr().out)
