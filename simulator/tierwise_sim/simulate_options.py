@@ -74,7 +74,7 @@ def _world_options(group: argparse._ArgumentGroup) -> None:
         "--autoscaler",
         default="tierwise",
         metavar="NAME[:SETTING=VALUE,...]",
-        help="who decides replicas (default: tierwise); or, to compare, static:replicas=4, keda-epp, wva-v2, slo-law, ...",
+        help="who decides replicas (default: tierwise); or, to compare, static:replicas=4, keda-epp, wva-v2, ...",
     )
     group.add_argument(
         "--priority", action="append", default=[], metavar="TIER=N", help="under --gpus: how much a tier weighs (1)"
