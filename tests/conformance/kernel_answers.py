@@ -18,7 +18,11 @@ CHUNK = Batch(8, 8 * 1000, prefill=2000, prefill_context=2000, prefill_pairs=200
 def settings(model: str, gpu: str, parallel: int) -> EngineSettings:
     """An engine with this model."""
     return EngineSettings(
-        model=model, shape=shape_of(model), precision=precision_of(model, None), gpu=find_gpu(gpu), tensor_parallel=parallel
+        model=model,
+        shape=shape_of(model),
+        precision=precision_of(model, None),
+        gpu=find_gpu(gpu),
+        tensor_parallel=parallel,
     )
 
 

@@ -16,7 +16,9 @@ from tests.isolated import REPO, REQUIREMENTS, environment
 def main() -> int:
     """Run the comparison with the arguments of this command; its exit code."""
     if sys.version_info >= (3, 14):
-        print("the package of measured kernels has no wheel for Python 3.14; try make PYTHON=python3.13", file=sys.stderr)
+        print(
+            "the package of measured kernels has no wheel for Python 3.14; try make PYTHON=python3.13", file=sys.stderr
+        )
         return 2
     python = environment("kernels", "kernels", REQUIREMENTS / "kernels.txt")
     paths = [str(REPO / name) for name in ("simulator", "controllers", "")]

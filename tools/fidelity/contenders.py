@@ -15,7 +15,6 @@ from tierwise_sim.fitted import Efficiencies, Fit, FittedRoofline
 from tierwise_sim.kernels import KernelsUnavailable, kernels
 from tierwise_sim.roofline import Roofline
 from tierwise_sim.step_time import Overheads, StepTime, WithOverheads
-from tools.fidelity import efficiencies
 from tools.fidelity.overheads import Played, fitted
 from tools.fidelity.points import Point
 
@@ -47,10 +46,10 @@ CONTENDERS = (
 
 @dataclass(frozen=True)
 class Bench:
-    """Everything that may be fitted to: the points, played, and the efficiencies of measured kernels."""
+    """Everything that may be fitted to: the points, played, and the roofline's fit to measured kernels."""
 
     played: Sequence[Played]
-    rows: Sequence[efficiencies.Row]
+    fit: Fit
 
     def prepare(self, contender: Contender) -> Callable[[Point], StepTime]:
         """What tells the step times of a point, by a contender; fits are made once per GPU or model left out."""
@@ -64,7 +63,8 @@ class Bench:
             out = point.gpu if contender.left_out == A_GPU else point.model
             if out not in folds:
                 gpu = self.kernels if contender.name == WITH_OVERHEADS else self.roofline_without(out)
-                folds[out] = fitted([each for each in self.played if out not in (each.point.gpu, each.point.model)], gpu), gpu
+                others = [each for each in self.played if out not in (each.point.gpu, each.point.model)]
+                folds[out] = fitted(others, gpu), gpu
             overheads, gpu = folds[out]
             return WithOverheads(gpu(point), overheads)
 
@@ -84,7 +84,7 @@ class Bench:
 
     def roofline_without(self, out: str) -> Callable[[Point], StepTime]:
         """The roofline, fitted to the kernels of all but one GPU or model."""
-        known = Fit(efficiencies.merged([row for row in self.rows if out not in (row.gpu, row.model)]), Overheads(), "")
+        known = self.fit.without(out)
 
         def step_time(point: Point) -> StepTime:
             found = known.of(point.settings)

@@ -7,7 +7,7 @@ overhead as the only thing that takes time, and a fit is then arithmetic on a fe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tierwise_sim.closed_loop import Schedule, schedule, timed
 from tierwise_sim.fitting import fit
@@ -49,11 +49,23 @@ class Played:
     per_overhead: tuple[tuple[float, float], ...]
 
 
-def play(point: Point) -> Played:
-    """Play a point without durations."""
-    known = schedule(point.settings, point.requests(), point.users)
-    found = [point.figures(timed(known, each)) for each in _PER_OVERHEAD]
-    return Played(point, known, tuple((each.ttft, each.inter_token) for each in found))
+def play(point: Point, known: dict[tuple[object, ...], Played] | None = None) -> Played:
+    """Play a point without durations; `known` keeps what was played.
+
+    Points with the same requests share a schedule, whatever their GPU, as long as the memory holds all users at once.
+    """
+    settings = point.settings
+    most = point.users * settings.blocks_for(point.prompt_tokens + point.output_tokens)
+    ample = settings.num_gpu_blocks >= most
+    key = (point.protocol, point.users, point.prompt_tokens, point.output_tokens, ample or settings.num_gpu_blocks)
+    if known is not None and key in known:
+        return replace(known[key], point=point)
+    order = schedule(settings, point.requests(), point.users)
+    found = [point.figures(timed(order, each)) for each in _PER_OVERHEAD]
+    played = Played(point, order, tuple((each.ttft, each.inter_token) for each in found))
+    if known is not None:
+        known[key] = played
+    return played
 
 
 def fitted(points: Sequence[Played], gpu: Callable[[Point], StepTime]) -> Overheads:

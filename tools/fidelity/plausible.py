@@ -41,7 +41,8 @@ def told(points: Sequence[Point], kernels: Callable[[Point], StepTime]) -> list[
         mine = [point for point in points if (point.model, point.gpu) == (model, gpu)]
         mean = [(1 + point.protocol.shortest) / 2 * point.output_tokens for point in mine]
         rounds = [
-            (point.ttft_ms + (tokens - 1) * point.inter_token_ms) / 1000 for point, tokens in zip(mine, mean, strict=True)
+            (point.ttft_ms + (tokens - 1) * point.inter_token_ms) / 1000
+            for point, tokens in zip(mine, mean, strict=True)
         ]
         faster = sum(
             least_seconds(point, kernels(point)) > seconds for point, seconds in zip(mine, rounds, strict=True)

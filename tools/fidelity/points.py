@@ -59,7 +59,7 @@ INFERENCE_MAX = Protocol(
 UNTOLD = Protocol(
     "not told",
     shortest=1.0,
-    waves=10,
+    waves=3,
     burst=False,
     source="the sample names a file only; no burst, since 8 users wait for their first token as long as one prompt takes",
 )
@@ -139,7 +139,9 @@ class Point:
         counted = [Request(str(n), drawn(self.prompt_tokens), drawn(self.output_tokens)) for n in range(count)]
         if self.protocol.burst:
             return counted
-        cut = [Request(f"warm-up {n}", self.prompt_tokens, rng.randint(1, self.output_tokens)) for n in range(self.users)]
+        cut = [
+            Request(f"warm-up {n}", self.prompt_tokens, rng.randint(1, self.output_tokens)) for n in range(self.users)
+        ]
         return cut + counted
 
     def figures(self, answers: Sequence[Answer]) -> Figures:

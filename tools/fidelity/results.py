@@ -88,7 +88,9 @@ def missed(rows: Sequence[Row]) -> list[str]:
             judged = [row for row in mine if what != "ttft" or row.protocol == "InferenceMAX"]
             error = Error.of([getattr(row, what) for row in judged]).absolute * 100
             if error > bar:
-                found.append(f"{name}, {out} left out: {_WORDS[what]} {error:.1f} % off over {len(judged)} points, bar {bar} %")
+                found.append(
+                    f"{name}, {out} left out: {_WORDS[what]} {error:.1f} % off over {len(judged)} points, bar {bar} %"
+                )
     return found
 
 
@@ -157,7 +159,9 @@ def tables(results: Results) -> Iterator[str]:
     yield "| engine | model | GPU | precision | points | time between tokens | time to first token |"
     yield "|---|---|---|---|--:|--:|--:|"
     for each in results.engines:
-        ratios = [f"{each[what][1]:.2f} ({each[what][0]:.2f} to {each[what][2]:.2f})" for what in ("inter_token", "ttft")]
+        ratios = [
+            f"{each[what][1]:.2f} ({each[what][0]:.2f} to {each[what][2]:.2f})" for what in ("inter_token", "ttft")
+        ]
         yield (
             f"| {each['engine']} {each['versions']} | {each['model']} | {_short(each['gpu'])} | {each['precision']} |"
             f" {each['points']} | {ratios[0]} | {ratios[1]} |"

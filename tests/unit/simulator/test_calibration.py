@@ -32,7 +32,12 @@ def test_an_engine_is_found_again_and_where_it_was_not_fitted(truth: Calibrated)
     assert found.ttft_error is not None
     assert found.ttft_error < 0.05
     step = found.step_time()
-    for batch in (Batch(1, 500), Batch(8, 8 * 800), Batch(16, 16 * 1500), Batch(4, 4000, 0, 1500, 1500, 1500 * 750, 0, 1)):
+    for batch in (
+        Batch(1, 500),
+        Batch(8, 8 * 800),
+        Batch(16, 16 * 1500),
+        Batch(4, 4000, 0, 1500, 1500, 1500 * 750, 0, 1),
+    ):
         assert step.seconds(batch) == pytest.approx(truth.seconds(batch), rel=0.1)
 
 
@@ -94,9 +99,7 @@ def test_the_file_is_read_back_and_taken_before_anything_else(kept: tuple[Path, 
         ({"judged": 3}, "make it anew"),
     ],
 )
-def test_a_file_that_is_wrong_says_where(
-    kept: tuple[Path, Calibration], change: dict[str, object], says: str
-) -> None:
+def test_a_file_that_is_wrong_says_where(kept: tuple[Path, Calibration], change: dict[str, object], says: str) -> None:
     path, _ = kept
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(Invalid, match=says):
