@@ -111,6 +111,6 @@ def _show(found: Calibration, console: Console) -> int:
         console.print("nothing was measured that was not fitted to, so nothing is known of how well the fit holds")
         return 1
     console.print(
-        f"{found.model}: where it was not fitted, the time between tokens is {between:.0%} off, to the first {first:.0%}"
+        f"{found.model}: where it was not fitted, time between tokens is {between:.0%} off, to the first {first:.0%}"
     )
     return 0 if max(between, first) * 100 <= GOOD_PERCENT else 1

@@ -1,8 +1,8 @@
 """Plans which loads to measure on an engine, and fits step times to what was measured.
 
 Every load is a closed loop, so its schedule does not depend on the durations that are sought (`closed_loop`), and a fit
-needs no further request. The loads that are fitted to span what is asked for; those that judge lie between them, and are
-never fitted to.
+needs no further request. The loads that are fitted to span what is asked for; those that judge lie between them, and
+are never fitted to.
 """
 
 from __future__ import annotations

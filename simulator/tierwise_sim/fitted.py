@@ -124,7 +124,7 @@ class Reached:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """What was fitted to measurements: efficiencies by GPU, number format and model; overheads; where they come from."""
+    """What was fitted to measurements: efficiencies by GPU, number format and model; overheads; their source."""
 
     reached: Sequence[Reached]
     overheads: Overheads

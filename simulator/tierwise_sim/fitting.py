@@ -1,8 +1,8 @@
 """Finds the parameters under which a model comes nearest to what was measured.
 
 Damped Gauss-Newton steps on the logarithms of the parameters (they are all positive: shares and seconds), with numbers
-of some hundred rows and a handful of columns. The further off a row is, the less it pulls (Cauchy's loss), so that points
-that were measured otherwise do not bend the rest. No library that the command line depends on does
+of some hundred rows and a handful of columns. The further off a row is, the less it pulls (Cauchy's loss), so that
+points that were measured otherwise do not bend the rest. No library that the command line depends on does
 this; scipy's `least_squares` would, for 100 MB.
 """
 

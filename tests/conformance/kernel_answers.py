@@ -1,4 +1,4 @@
-"""Asks the measured kernels, in their own environment, and prints JSON: a program of tests/conformance/test_kernels.py."""
+"""Asks the measured kernels, in an environment of their own, and prints JSON; test_kernels.py runs it."""
 
 import json
 import sys

@@ -1,7 +1,7 @@
 """Holds the engine model against measured engines: `python -m tools.fidelity` (or `make fidelity`).
 
-The kernels and the measured points come in a package that needs Python 3.11 to 3.13 and 300 MB with what it requires, so
-the comparison runs in an environment of its own, which is made from its lock once.
+The kernels and the measured points come in a package that needs Python 3.11 to 3.13 and 300 MB with what it requires,
+so the comparison runs in an environment of its own, which is made from its lock once.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Holds the engine model against measured engines; `python -m tools.fidelity` runs this where the kernels are installed.
+"""Holds the engine model against measured engines; `python -m tools.fidelity` runs this where the kernels are.
 
-Every measured point is played by the scheduler (`tierwise_sim.engine`) once, since in a closed loop the order of steps does
-not depend on how long they last; then its times follow under every contender's step times, and are compared. Some points
-are also run by the engine in full, to show that this is the same. Everything happens in virtual time and from one seed, so
-the same code gives the same figures on every machine. With `--ship` the roofline and the overheads that the package ships
-are fitted anew, to everything.
+Every measured point is played by the scheduler (`tierwise_sim.engine`) once, since in a closed loop the order of steps
+does not depend on how long they last; then its times follow under every contender's step times, and are compared. Some
+points are also run by the engine in full, to show that this is the same. Everything happens in virtual time and from
+one seed, so the same code gives the same figures on every machine. With `--ship` the roofline and the overheads that
+the package ships are fitted anew, to everything.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from tools.fidelity.results import BARS, Error, Results, Row, contenders, missed
 
 COMMAND = "make fidelity"
 PACKAGE = "aiconfigurator-core"
-RUN_IN_FULL = 17
+RUN_IN_FULL = 40
 """Every so many-th point is also run by the engine itself."""
 
 
@@ -111,7 +111,7 @@ def _row(contender: Contender, played: Played, step_time: StepTime) -> Row:
 
 def _ship(bench: Bench) -> None:
     """Fit to everything, and write the package's data file."""
-    more = overheads.fitted(bench.played, bench.kernels)
+    more = overheads.fitted(bench.bare)
     kept = {
         "source": f"efficiencies: kernels in {PACKAGE} {version(PACKAGE)} (vLLM 0.24.0; A100: 0.14.0); overheads: its "
         f"{len(bench.played)} measured end-to-end points of dense models under vLLM",

@@ -15,7 +15,7 @@ from tierwise_sim.fitted import Efficiencies, Fit, FittedRoofline
 from tierwise_sim.kernels import KernelsUnavailable, kernels
 from tierwise_sim.roofline import Roofline
 from tierwise_sim.step_time import Overheads, StepTime, WithOverheads
-from tools.fidelity.overheads import Played, fitted
+from tools.fidelity.overheads import Bare, Played, bare, fitted
 from tools.fidelity.points import Point
 
 ROOFLINE, KERNELS = "roofline", "kernels"
@@ -62,13 +62,25 @@ class Bench:
         def step_time(point: Point) -> StepTime:
             out = point.gpu if contender.left_out == A_GPU else point.model
             if out not in folds:
-                gpu = self.kernels if contender.name == WITH_OVERHEADS else self.roofline_without(out)
-                others = [each for each in self.played if out not in (each.point.gpu, each.point.model)]
-                folds[out] = fitted(others, gpu), gpu
+                folds[out] = self._fold(contender.name, out)
             overheads, gpu = folds[out]
             return WithOverheads(gpu(point), overheads)
 
         return step_time
+
+    def _fold(self, name: str, out: str) -> tuple[Overheads, Callable[[Point], StepTime]]:
+        """The overheads fitted without a GPU or a model, and what tells the GPU's own work then."""
+        gpu = self.kernels if name == WITH_OVERHEADS else self.roofline_without(out)
+        known = self.bare if name == WITH_OVERHEADS else [bare(each, gpu(each.point)) for each in self._others(out)]
+        return fitted([each for each in known if out not in (each.played.point.gpu, each.played.point.model)]), gpu
+
+    def _others(self, out: str) -> list[Played]:
+        return [each for each in self.played if out not in (each.point.gpu, each.point.model)]
+
+    @cached_property
+    def bare(self) -> list[Bare]:
+        """Every point's times by kernels alone."""
+        return [bare(each, self.kernels(each.point)) for each in self.played]
 
     @cached_property
     def kernels(self) -> Callable[[Point], StepTime]:

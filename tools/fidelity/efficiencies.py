@@ -1,7 +1,7 @@
 """Fits the roofline's efficiencies to measured kernels, for every GPU, number format and model that has some.
 
-A step is sampled at batches, contexts and chunks that engines really run. What a GPU reaches with one model is one row, so
-that a comparison can leave out a GPU or a model and take the mean of the rest.
+A step is sampled at batches, contexts and chunks that engines really run. What a GPU reaches with one model is one row,
+so that a comparison can leave out a GPU or a model and take the mean of the rest.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def least_seconds(point: Point, step_time: StepTime) -> float:
 
 
 def told(points: Sequence[Point], kernels: Callable[[Point], StepTime]) -> list[dict[str, Any]]:
-    """One row per model and GPU: the greatest share of the peak, and points that the prompts alone would take longer than."""
+    """One row per model and GPU: the greatest share of the peak, and points whose prompts alone would take longer."""
     rows = []
     for model, gpu in sorted({(point.model, point.gpu) for point in points}):
         mine = [point for point in points if (point.model, point.gpu) == (model, gpu)]

@@ -19,7 +19,7 @@ BARS = {"inter_token": 10, "tokens": 10, "ttft": 25}
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One point under one contender: relative errors (simulated / measured - 1); `source` tells the step times' origin."""
+    """One point under one contender: relative errors (simulated / measured - 1); `source` made the step times."""
 
     contender: str
     left_out: str
@@ -169,7 +169,7 @@ def tables(results: Results) -> Iterator[str]:
 
 
 def _overall(rows: Sequence[Row]) -> Iterator[str]:
-    yield "| step times from | left out of the fit | points | between tokens % | throughput % | to first token %, protocol known |"
+    yield "| step times from | left out of the fit | points | between tokens | throughput | to first token, if told |"
     yield "|---|---|--:|--:|--:|--:|"
     for name, out in contenders(rows):
         mine = of(rows, (name, out))

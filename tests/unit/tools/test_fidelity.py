@@ -1,4 +1,4 @@
-"""Checks how measured points are read, fitted to and judged, on made-up points; the real ones need the kernels' package."""
+"""Checks how measured points are read, fitted to and judged, on made-up points; real ones need a package of kernels."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -84,13 +84,13 @@ def test_overheads_are_found_again() -> None:
         for users in (2, 16, 64)
         for each in (point(users=users), point(users=users, output_tokens=300), point(users=users, prompt_tokens=4000))
     ]
-    found = overheads.fitted([overheads.play(each) for each in points], gpu)
+    found = overheads.fitted([overheads.bare(overheads.play(each), gpu(each)) for each in points])
     assert found.step == pytest.approx(TRUTH.step, rel=0.1)
     assert found.sequence == pytest.approx(TRUTH.sequence, rel=0.1)
     assert found.prompt == pytest.approx(TRUTH.prompt, rel=0.2)
     assert found.request == pytest.approx(TRUTH.request, rel=0.1)
     with pytest.raises(ValueError, match="no points"):
-        overheads.fitted([], gpu)
+        overheads.fitted([])
 
 
 FIT = Fit(
@@ -122,8 +122,8 @@ def test_no_point_is_judged_by_a_fit_that_knows_its_gpu_or_model(
 ) -> None:
     seen: list[set[str]] = []
 
-    def watched(points: Any, gpu: Any) -> Overheads:
-        seen.append({each.point.gpu if left_out == A_GPU else each.point.model for each in points})
+    def watched(points: Any) -> Overheads:
+        seen.append({each.played.point.gpu if left_out == A_GPU else each.played.point.model for each in points})
         return TRUTH
 
     monkeypatch.setattr(contenders, "fitted", watched)
