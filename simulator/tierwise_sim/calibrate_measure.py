@@ -65,7 +65,7 @@ class Client:
         await self._session.close()
 
     async def model(self) -> str:
-        """The model that is asked. Raises Invalid if several are served and none was named, Transient if none answers."""
+        """The model that is asked. Raises Invalid if several are served and none is named, Transient without answer."""
         if self._model is None:
             try:
                 async with self._session.get(f"{self._url}/v1/models", allow_redirects=False) as answer:

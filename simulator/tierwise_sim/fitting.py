@@ -56,6 +56,16 @@ def fit(
     return tuple(float(value) for value in np.exp(at))
 
 
+def best_fit(
+    errors: Callable[[Sequence[float]], Sequence[float]],
+    starts: Sequence[Sequence[float]],
+    bounds: Sequence[tuple[float, float]],
+) -> tuple[float, ...]:
+    """The best of the fits that begin at each start: a model with a bend in it has valleys beside the deepest one."""
+    found = [fit(errors, start, bounds) for start in starts]
+    return min(found, key=lambda values: _cost(np.asarray(errors(values), dtype=float)))
+
+
 def _slope(rows: Callable[[Numbers], Numbers], at: Numbers, now: Numbers) -> Numbers:
     columns = []
     for place in range(len(at)):

@@ -14,8 +14,8 @@ from tierwise_sim.step_source import step_source
 from tierwise_sim.step_time import Batch, Overheads
 
 # A GPU's and a processor's: bytes dominate on one, arithmetic on the other.
-GPU = Calibrated(Rates(8e-3, 6e-5, 2e-8, 4e-10), Overheads(1e-3, 2e-5, 2e-3, 2e-2))
-CPU = Calibrated(Rates(1e-2, 4e-3, 1e-6, 1e-8), Overheads(5e-3, 1e-3, 1e-3, 1e-2))
+GPU = Calibrated(Rates(8e-3, 6e-5, 2e-8, 1.5e-9), Overheads(1e-3, 2e-5, 2e-3, 2e-2))
+CPU = Calibrated(Rates(1e-2, 4e-3, 1e-6, 2e-7), Overheads(5e-3, 1e-3, 1e-3, 1e-2))
 SETTINGS = EngineSettings(max_model_len=8192, max_num_batched_tokens=2048, kv_blocks_override=1 << 20)
 PLANNED = plan([1, 4, 16], [100, 1500], [64, 160])
 

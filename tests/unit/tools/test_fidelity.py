@@ -64,7 +64,7 @@ def test_requests_follow_the_protocol() -> None:
     assert len({each.prompt_tokens for each in burst}) > 20
     assert burst == point().requests()
     untold = point(protocol=UNTOLD).requests()
-    assert len(untold) == 88
+    assert len(untold) == 8 + 3 * 8
     assert {(each.prompt_tokens, each.output_tokens) for each in untold[8:]} == {(600, 100)}
 
 
