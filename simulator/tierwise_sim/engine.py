@@ -290,19 +290,19 @@ class Engine:
             return
         batch = len(plan.decodes)
         seconds = self._step_time.decode_seconds(batch)
-        ends = [plan.ends_at]
+        durations, end = plan.durations, plan.ends_at
         for _ in range(plan.shortest - 1):
             context += batch
             duration = seconds(context)
-            if ends[-1] + duration > until:
+            if end + duration > until:
                 break
-            plan.durations.append(duration)
-            ends.append(ends[-1] + duration)
-        steps = len(ends)
+            durations.append(duration)
+            end += duration
+        steps = len(durations)
         while steps > 1 and not self._reserve_all(plan.decodes, steps):
             steps //= 2
-        del plan.durations[steps:]
-        plan.ends_at = ends[steps - 1]
+        plan.ends_at = end if steps == len(durations) else self.now + sum(durations[:steps])
+        del durations[steps:]
 
     def _reserve_all(self, decodes: list[Sequence], steps: int) -> bool:
         """Blocks for this many more tokens of every sequence, or none at all."""
