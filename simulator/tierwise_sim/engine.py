@@ -21,7 +21,7 @@ from random import Random
 
 from tierwise_sim.blocks import BlockPool
 from tierwise_sim.engine_plan import Plan
-from tierwise_sim.record import count_hits, finished_request, first_token, step_done
+from tierwise_sim.record import count_hits, finished_request, first_token, step_done, verified
 from tierwise_sim.roofline import Roofline
 from tierwise_sim.sequence import Rejection, Request, Sequence
 from tierwise_sim.settings import EngineSettings
@@ -179,8 +179,8 @@ class Engine:
             budget -= len(decodes)
         else:
             decodes, budget, preempted = self._go_on(chunks, budget, drafted)
-            self._context = sum(sequence.computed + 1 for sequence in decodes)
-            self._shortest = min((sequence.remaining for sequence in decodes), default=0)
+            self._sum_up(decodes)
+        whole = len(decodes) + len(chunks) == len(self.running) and not preempted
         loaded = 0 if preempted else self._admit(chunks, budget)
         if not chunks and not decodes:
             raise RuntimeError(
@@ -198,7 +198,7 @@ class Engine:
             prefills=len(chunks),
         )
         duration = self._step_time.seconds(batch)
-        plan = Plan(batch, chunks, decodes, drafted, [duration], self.now + duration, self._shortest)
+        plan = Plan(batch, chunks, decodes, drafted, [duration], self.now + duration, self._shortest, whole)
         if not chunks and not drafted and not preempted:
             self._repeat(plan, batch.decode_context, until)
         return plan
@@ -339,22 +339,31 @@ class Engine:
         batch, tokens = self._decoded(plan)
         step_done(self.stats, plan.durations, batch, computed + outputs + tokens)
         ended = [sequence for sequence in self.running if not sequence.remaining] if plan.may_end else []
-        self._steady = not (plan.chunks or plan.drafted or ended)
         for sequence in ended:
             self._end(sequence, sequence.request.finish, self.now)
             finished_request(self.stats, sequence, self.now)
             finished.append(sequence)
         if ended:
             self.running = [sequence for sequence in self.running if sequence.finish is None]
+        self._steady = plan.whole and not plan.drafted and all(one.decoding or one.finish for one, _ in plan.chunks)
+        if self._steady and (plan.chunks or ended):
+            self._sum_up(self.running)
+
+    def _sum_up(self, decodes: list[Sequence]) -> None:
+        self._context = sum([sequence.computed for sequence in decodes]) + len(decodes)
+        left = [sequence.request.output_tokens - sequence.generated for sequence in decodes]
+        self._shortest = min(left, default=0)
 
     def _decoded(self, plan: Plan) -> tuple[int, int]:
         """Give their tokens to those that decode: how many these are, and the tokens."""
         batch = tokens = 0
-        steps, now = len(plan.durations), self.now
+        steps, now, speculation = len(plan.durations), self.now, self.settings.speculation
         for sequence in plan.decodes:
             if sequence.finish is not None:
                 continue
-            count = self._verify(sequence, plan.drafted) if plan.drafted else steps
+            count = steps
+            if plan.drafted and speculation is not None:
+                count = verified(self.stats, sequence, plan.drafted, speculation.accepted(plan.drafted, self._rng))
             sequence.computed += count
             sequence.generated += count
             sequence.last_token_at = now
@@ -372,17 +381,6 @@ class Engine:
         sequence.last_token_at = self.now
         self.stats.generation_tokens += count
         return count
-
-    def _verify(self, sequence: Sequence, drafted: int) -> int:
-        """Tokens that one verified draft yields, never more than the answer still needs."""
-        stats, speculation = self.stats, self.settings.speculation
-        accepted = speculation.accepted(drafted, self._rng) if speculation else 0
-        stats.drafts += 1
-        stats.draft_tokens += drafted
-        stats.accepted_tokens += accepted
-        for position in range(accepted):
-            stats.accepted_per_position[position] += 1
-        return min(accepted + 1, sequence.remaining)
 
     def _publish(self, sequence: Sequence) -> None:
         """Make blocks that this step filled findable by later requests."""

@@ -14,7 +14,8 @@ from tierwise_sim.step_time import Batch
 class Plan:
     """One scheduled step, or several: work, drafted tokens per decode, durations, and when the last one ends.
 
-    `batch` is that of the first step. `shortest`: after so many steps the first of the decodes has all its tokens."""
+    `batch` is that of the first step. `shortest`: after so many steps the first of the decodes has all its tokens.
+    `whole`: all that ran are in it."""
 
     batch: Batch
     chunks: list[tuple[Sequence, int]]
@@ -23,6 +24,7 @@ class Plan:
     durations: list[float]
     ends_at: float
     shortest: int = 0
+    whole: bool = False
 
     @property
     def may_end(self) -> bool:

@@ -46,6 +46,16 @@ def step_done(stats: EngineStats, durations: ReadOnlySequence[float], decodes: i
         stats.inter_token_latency.observe_all(durations, decodes)
 
 
+def verified(stats: EngineStats, sequence: Sequence, drafted: int, accepted: int) -> int:
+    """Drafted tokens were verified: the tokens that this yields, never more than the answer still needs."""
+    stats.drafts += 1
+    stats.draft_tokens += drafted
+    stats.accepted_tokens += accepted
+    for position in range(accepted):
+        stats.accepted_per_position[position] += 1
+    return min(accepted + 1, sequence.remaining)
+
+
 def finished_request(stats: EngineStats, sequence: Sequence, now: float) -> None:
     """A request ran to its end (aborted ones are only counted, as in vLLM)."""
     request = sequence.request
