@@ -243,7 +243,7 @@ class SimRouter:
         if now - self._saturated_at >= SATURATION_SECONDS:
             overflow = self.route.overflow
             self._saturated = {
-                name: not tier.spec.external and self._spills[name].update(tier.fullness(), overflow)
+                name: tier.resting(now) or self._spills[name].update(tier.fullness(), overflow)
                 for name, tier in self.tiers.items()
             }
             self._saturated_at = now
