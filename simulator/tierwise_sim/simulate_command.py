@@ -6,11 +6,11 @@ All reading and printing is here; what happens in between is pure (`replay`).
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
 import yaml
 from rich.console import Console
@@ -19,24 +19,15 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from tierwise.errors import Invalid
 from tierwise_sim import calibrated, simulate_trace
 from tierwise_sim.calibrated import Calibration
-from tierwise_sim.replay import autoscalers, fault_text, manifests, result_json, what_if
-from tierwise_sim.replay.result import SimulationResult, Targets
-from tierwise_sim.replay.run import Simulation
+from tierwise_sim.replay import fault_text, manifests, result_json, what_if
+from tierwise_sim.replay.result import Targets
 from tierwise_sim.replay.scenario import Scenario
-from tierwise_sim.replay.summary import summary
+from tierwise_sim.replay.simulate import simulate
 from tierwise_sim.simulate_text import as_text, compared
 from tierwise_sim.traces.arrival import Trace
 
 SHOWN_AFTER_SECONDS = 2.0
 Document = Mapping[str, Any]
-
-
-class Shown(Protocol):
-    """Who is told how far it is."""
-
-    def __call__(self, done: float, of: float, what: str) -> None:
-        """So many of so many seconds of a simulation."""
-        ...
 
 
 def run(given: argparse.Namespace) -> int:
@@ -47,21 +38,12 @@ def run(given: argparse.Namespace) -> int:
     changes = [what_if.change_of(text) for text in given.what_if]
     scenarios = [scenario(given, variant, trace) for variant in what_if.variants(documents, changes)]
     with _progress(Console(stderr=True)) as shown:
-        results = [simulate(each, given.autoscaler, given.budget_rule, shown) for each in scenarios]
+        results = [simulate(each, given.autoscaler, given.budget_rule, shown(each)) for each in scenarios]
     if given.output == "json":
         print(result_json.as_json(results if changes else results[0]))
     else:
         Console().print(compared(results) if changes else as_text(results[0]))
     return 0
-
-
-def simulate(each: Scenario, autoscaler: str, rule: str = "", shown: Shown | None = None) -> SimulationResult:
-    """The result of one scenario. Raises Invalid for an autoscaler, or a rule for a budget, that nobody knows."""
-    simulation = Simulation(each, autoscalers.make(autoscaler, each, rule))
-    for at in simulation.run():
-        if shown is not None:
-            shown(at, each.seconds, " ".join(each.what_if) or each.trace.name)
-    return summary(simulation, f"{autoscaler} with {rule}" if rule else autoscaler)
 
 
 def scenario(given: argparse.Namespace, variant: what_if.Variant, trace: Trace) -> Scenario:
@@ -161,18 +143,24 @@ def _check(given: argparse.Namespace) -> None:
 
 
 @contextmanager
-def _progress(console: Console) -> Iterator[Shown | None]:
+def _progress(console: Console) -> Iterator[Callable[[Scenario], Callable[[float], None] | None]]:
     """A bar on a terminal, for whoever has waited for two seconds."""
     if not console.is_terminal:
-        yield None
+        yield lambda each: None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     began = monotonic()
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("simulating", total=None, visible=False)
 
-        def show(done: float, of: float, what: str) -> None:
-            late = monotonic() - began >= SHOWN_AFTER_SECONDS
-            bar.update(task, completed=done, total=of, description=what, visible=late)
+        def of(each: Scenario) -> Callable[[float], None]:
+            what = " ".join(each.what_if) or each.trace.name
+            return lambda at: bar.update(
+                task,
+                completed=at,
+                total=each.seconds,
+                description=what,
+                visible=monotonic() - began >= SHOWN_AFTER_SECONDS,
+            )
 
-        yield show
+        yield of

@@ -112,3 +112,15 @@ def test_gpus_that_tiers_share_are_never_given_twice() -> None:
 
     assert max(held(at) for at in points) == 3
     assert found.tiers[0].seconds_at_budget > 100
+
+
+def test_pressure_takes_from_a_full_reference_tier_what_it_cannot_serve() -> None:
+    policy = {"type": "Classifier", "classifier": {"configMapName": "c"}}
+    documents = (tier(), tier("large", maxReplicas=1))
+    shares = []
+    for limits in ({}, {"pressure": {}}):
+        over = route("small", "large", policy=policy, queue={"maxRequests": 1000}, **limits)
+        found = result(scenario(even(12.0, 240.0, output=200), *documents, over, share=100.0))
+        shares.append(found.total.share["small"])
+    assert shares[0] == 0.0
+    assert shares[1] > 0.2
