@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -118,7 +119,8 @@ def test_pressure_takes_from_a_full_reference_tier_what_it_cannot_serve() -> Non
     policy = {"type": "Classifier", "classifier": {"configMapName": "c"}}
     documents = (tier(), tier("large", maxReplicas=1))
     shares = []
-    for limits in ({}, {"pressure": {}}):
+    choices: tuple[dict[str, Any], ...] = ({}, {"pressure": {}})
+    for limits in choices:
         over = route("small", "large", policy=policy, queue={"maxRequests": 1000}, **limits)
         found = result(scenario(even(12.0, 240.0, output=200), *documents, over, share=100.0))
         shares.append(found.total.share["small"])
