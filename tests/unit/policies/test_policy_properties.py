@@ -61,8 +61,8 @@ def silent(at: float, count: int) -> TierObservation:
 def test_the_corrected_ones_never_shrink_while_nothing_is_known(
     name: str, count: int, running: float, usage: float, before: int
 ) -> None:
-    """Every wish is carried out. WVA's second analyzer may go on by its last figures for a minute; its HPA has no window
-    here, as that would carry out later what was decided on figures."""
+    """Every wish is carried out. WVA's second analyzer may go on by its last figures for a minute; its HPA has no
+    window here, as that would carry out later what was decided on figures."""
     policy = parse(name).new(FACTS)
     for tick in range(before + 60):
         at = tick * policy.period_seconds
