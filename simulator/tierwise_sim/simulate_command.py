@@ -23,7 +23,10 @@ from tierwise_sim.replay import fault_text, manifests, result_json, what_if
 from tierwise_sim.replay.result import Targets
 from tierwise_sim.replay.scenario import Scenario
 from tierwise_sim.replay.simulate import simulate
+from tierwise_sim.settings import EngineSettings
 from tierwise_sim.simulate_text import as_text, compared
+from tierwise_sim.step_source import step_source
+from tierwise_sim.step_time import StepSource
 from tierwise_sim.traces.arrival import Trace
 
 SHOWN_AFTER_SECONDS = 2.0
@@ -54,8 +57,7 @@ def scenario(given: argparse.Namespace, variant: what_if.Variant, trace: Trace) 
         acceptance=given.acceptance,
         external_first_token=given.external_ttft,
         external_token=given.external_inter_token,
-        calibrations=_calibrations(given.calibration),
-        measured_kernels=not given.no_kernels,
+        steps=_steps(given),
     )
     found = manifests.read(variant.documents, assumed, given.route)
     served = [tier.name for tier in found.tiers if tier.spec.external is None]
@@ -93,12 +95,18 @@ def _priority(text: str, served: Sequence[str]) -> tuple[str, int]:
     return tier, int(number)
 
 
-def _calibrations(texts: Sequence[str]) -> dict[str, Calibration]:
-    found = {}
-    for text in texts:
+def _steps(given: argparse.Namespace) -> manifests.Steps:
+    """What tells step times: what was measured on the user's own engine, else the best that is known of the GPU."""
+    measured: dict[str, Calibration] = {}
+    for text in given.calibration:
         tier, equals, file = text.partition("=")
-        found[tier if equals else ""] = calibrated.read(Path(file if equals else text))
-    return found
+        measured[tier if equals else ""] = calibrated.read(Path(file if equals else text))
+
+    def steps(tier: str, settings: EngineSettings) -> StepSource:
+        own = measured.get(tier, measured.get(""))
+        return step_source(settings, own, measured_kernels=not given.no_kernels)
+
+    return steps
 
 
 def _documents(files: Sequence[Path]) -> list[Document]:

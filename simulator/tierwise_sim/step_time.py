@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +88,15 @@ class WithOverheads:
         inner = self.inner.decode_seconds(decodes)
         added = (self.overheads.step + self.overheads.sequence * decodes) / self.speed
         return lambda context: inner(context) + added
+
+
+Source = Literal["calibrated", "kernels", "fitted", "roofline"]
+
+
+@dataclass(frozen=True, slots=True)
+class StepSource:
+    """A step-time model, the word that says where it comes from, and a sentence with the details."""
+
+    step_time: StepTime
+    source: Source
+    detail: str

@@ -14,7 +14,7 @@ from tierwise.api.modelroute import ModelRouteSpec
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise_sim.replay.result import Targets
 from tierwise_sim.settings import EngineSettings
-from tierwise_sim.step_source import StepSource
+from tierwise_sim.step_time import StepSource
 from tierwise_sim.traces.arrival import Trace
 
 NAMESPACE = "default"
