@@ -21,7 +21,7 @@ from tierwise_sim import calibrated, simulate_trace
 from tierwise_sim.calibrated import Calibration
 from tierwise_sim.replay import fault_text, manifests, result_json, what_if
 from tierwise_sim.replay.result import Targets
-from tierwise_sim.replay.scenario import Scenario
+from tierwise_sim.replay.scenario import Scenario, ServedTier
 from tierwise_sim.replay.simulate import simulate
 from tierwise_sim.settings import EngineSettings
 from tierwise_sim.simulate_text import as_text, compared
@@ -79,13 +79,23 @@ def scenario(given: argparse.Namespace, variant: what_if.Variant, trace: Trace) 
         targets=Targets(given.ttft, given.inter_token),
         seed=given.seed,
         share=given.share if content else None,
-        budget=given.gpus,
+        budget=dict(_limit(text, found) for text in given.gpus),
         priorities=dict(_priority(text, served) for text in given.priority),
         faults=tuple(sorted(fault_text.fault_of(text, served) for text in given.fault)),
         what_if=variant.said,
         notes=notes,
         assumed_route=found.assumed_route,
     )
+
+
+def _limit(text: str, found: manifests.Manifests) -> tuple[str, int]:
+    product, _, number = text.rpartition("=")
+    products = sorted({tier.gpu for tier in found.tiers if isinstance(tier, ServedTier)})
+    if product not in ("", *products) or not (number.isascii() and number.isdigit()):
+        raise Invalid(
+            f"--gpus {text!r} is not understood; expected N or PRODUCT=N, PRODUCT one of {', '.join(products)}"
+        )
+    return product, int(number)
 
 
 def _priority(text: str, served: Sequence[str]) -> tuple[str, int]:
@@ -139,7 +149,6 @@ def _check(given: argparse.Namespace) -> None:
         ("inter_token", 0.0001, 60.0),
         ("share", 0.0, 100.0),
         ("acceptance", 0.0, 1.0),
-        ("gpus", 1, 1_000_000),
         ("scale", 1e-6, 1e6),
         ("external_ttft", 0.0, 3600.0),
         ("external_inter_token", 0.0, 60.0),

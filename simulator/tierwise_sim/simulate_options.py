@@ -94,7 +94,13 @@ def _world_options(group: argparse._ArgumentGroup) -> None:
         help="of another autoscaler: how tiers share --gpus, e.g. kueue-floors",
     )
     group.add_argument("--gpu", default="", metavar="PRODUCT", help="of tiers whose nodeSelector names none")
-    group.add_argument("--gpus", type=int, metavar="N", help="all tiers together have so many GPUs")
+    group.add_argument(
+        "--gpus",
+        action="append",
+        default=[],
+        metavar="[PRODUCT=]N",
+        help="there are so many GPUs, all products together or of one product",
+    )
     group.add_argument(
         "--calibration",
         action="append",

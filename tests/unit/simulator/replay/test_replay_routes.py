@@ -103,8 +103,11 @@ def test_blocks_of_a_trace_are_equal_exactly_where_prompts_are() -> None:
     assert hashes_of((1, 2, 3, 4), 8, 16) == (2, 4)
 
 
-def test_gpus_that_tiers_share_are_never_given_twice() -> None:
-    of = scenario(even(8.0, 300.0, output=300), tier(), tier("large"), route("small", "large"), budget=3, startup=20.0)
+@pytest.mark.parametrize("product", ["", "NVIDIA-L4"])
+def test_gpus_that_tiers_share_are_never_given_twice(product: str) -> None:
+    of = scenario(
+        even(8.0, 300.0, output=300), tier(), tier("large"), route("small", "large"), budget={product: 3}, startup=20.0
+    )
     found = result(of)
     points = sorted({point.at for each in found.tiers for point in each.timeline})
 

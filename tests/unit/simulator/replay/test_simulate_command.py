@@ -87,6 +87,7 @@ def test_another_autoscaler_decides_where_it_is_named(folder: Path, capsys: pyte
             ["--from-prometheus", "http://127.0.0.1:1"],
             "either --trace with a file or a generator",
         ),
+        (["--gpus", "H100=2"], "expected N or PRODUCT=N, PRODUCT one of NVIDIA-L4"),
         (["--priority", "small=0"], "--priority 'small=0' is not understood"),
     ],
 )
