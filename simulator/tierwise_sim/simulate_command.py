@@ -58,6 +58,7 @@ def scenario(given: argparse.Namespace, variant: what_if.Variant, trace: Trace) 
         external_first_token=given.external_ttft,
         external_token=given.external_inter_token,
         steps=_steps(given),
+        initial=dict(_initial(text) for text in given.initial),
     )
     found = manifests.read(variant.documents, assumed, given.route)
     served = [tier.name for tier in found.tiers if tier.spec.external is None]
@@ -86,6 +87,13 @@ def scenario(given: argparse.Namespace, variant: what_if.Variant, trace: Trace) 
         notes=notes,
         assumed_route=found.assumed_route,
     )
+
+
+def _initial(text: str) -> tuple[str, int]:
+    tier, _, number = text.rpartition("=")
+    if not (number.isascii() and number.isdigit()):
+        raise Invalid(f"--initial {text!r} is not understood; expected N or TIER=N")
+    return tier, int(number)
 
 
 def _limit(text: str, found: manifests.Manifests) -> tuple[str, int]:

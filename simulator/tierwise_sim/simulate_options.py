@@ -79,6 +79,13 @@ def _world_options(group: argparse._ArgumentGroup) -> None:
         "--startup", type=float, default=120.0, metavar="SECONDS", help="until a new replica answers (default: 120)"
     )
     group.add_argument(
+        "--initial",
+        action="append",
+        default=[],
+        metavar="[TIER=]N",
+        help="replicas that answer when the trace begins (default: minReplicas, at least one)",
+    )
+    group.add_argument(
         "--autoscaler",
         default="tierwise",
         metavar="NAME[:SETTING=VALUE,...]",

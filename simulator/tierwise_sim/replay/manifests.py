@@ -7,7 +7,7 @@ very arguments that the operator renders, so what the engine would refuse is ref
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tierwise.api.kinds import MODEL_ROUTE, MODEL_TIER
@@ -41,7 +41,8 @@ class Assumed:
     """What the manifests do not say. `gpu`: the product for tiers that name none; `startup_seconds`: until a replica
     answers; `acceptance`: share of drafted tokens that is accepted (None: the method's usual one);
     `external_first_token`, `external_token`: seconds of an API until its first token and between tokens; `steps`: what
-    tells the step times of the engine of a tier, by its name (`step_source` knows better ones, and reads files)."""
+    tells the step times of the engine of a tier, by its name (`step_source` knows better ones, and reads files);
+    `initial`: replicas that answer when the trace begins, by tier ("": of all that are not named)."""
 
     gpu: str = ""
     startup_seconds: float = STARTUP_SECONDS
@@ -49,6 +50,7 @@ class Assumed:
     external_first_token: float = 0.6
     external_token: float = 0.012
     steps: Steps = plain_roofline
+    initial: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ def _tier(name: str, spec: ModelTierSpec, assumed: Assumed) -> Tier:
         raise Invalid(
             f"ModelTier {name} does not say which GPU it runs on: set placement.nodeSelector {GPU_LABEL}, or give --gpu"
         )
-    pinned = spec.replicas
+    usual = spec.replicas if spec.replicas is not None else max(1, spec.scaling.min_replicas)
     settings = engine(name, spec, gpu, assumed.acceptance)
     return ServedTier(
         name=name,
@@ -139,7 +141,7 @@ def _tier(name: str, spec: ModelTierSpec, assumed: Assumed) -> Tier:
         steps=assumed.steps(name, settings),
         gpu=gpu,
         startup_seconds=assumed.startup_seconds,
-        initial=pinned if pinned is not None else max(1, spec.scaling.min_replicas),
+        initial=assumed.initial.get(name, assumed.initial.get("", usual)),
     )
 
 

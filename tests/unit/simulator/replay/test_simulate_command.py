@@ -66,9 +66,10 @@ def test_variants_are_a_row_each_and_a_list_in_json(folder: Path, capsys: pytest
 
 
 def test_another_autoscaler_decides_where_it_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert simulate(folder, "--autoscaler", "static:replicas=3", "--startup", "10", "-o", "json") == 0
+    assert simulate(folder, "--autoscaler", "static:replicas=3", "--initial", "2", "--startup", "10", "-o", "json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["setup"]["autoscaler"] == "static:replicas=3"
+    assert found["tiers"][0]["timeline"][0]["ready"] == 2
     assert found["tiers"][0]["timeline"][-1]["ready"] == 3
 
 
@@ -88,6 +89,7 @@ def test_another_autoscaler_decides_where_it_is_named(folder: Path, capsys: pyte
             "either --trace with a file or a generator",
         ),
         (["--gpus", "H100=2"], "expected N or PRODUCT=N, PRODUCT one of NVIDIA-L4"),
+        (["--initial", "small=many"], "expected N or TIER=N"),
         (["--priority", "small=0"], "--priority 'small=0' is not understood"),
     ],
 )
