@@ -37,9 +37,9 @@ class Batch:
 class Overheads:
     """What an engine spends beside its kernels, in seconds.
 
-    `step`: between two steps, unless the next is scheduled while one runs; `sequence`: for every request that decodes in
-    a step (scheduling, taking its token); `prompt`: for every prompt in a step; `request`: before a request reaches the
-    scheduler (HTTP, tokenizer).
+    `step`: between two steps, unless the next is scheduled while one runs; `sequence`: for every request that decodes
+    in a step (scheduling, taking its token); `prompt`: for every prompt in a step; `request`: before a request reaches
+    the scheduler (HTTP, tokenizer).
     """
 
     step: float = 0.0

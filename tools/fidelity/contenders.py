@@ -80,7 +80,7 @@ class Bench:
 
     @cached_property
     def possible(self) -> dict[str, bool]:
-        """By a point's id: whether GPUs can have done the work that it names; what they cannot have, teaches nothing."""
+        """By a point's id: whether GPUs can have done the work that it names. What they cannot teaches nothing."""
         return {each.point.id: plausible.possible(each.point, self.kernels(each.point)) for each in self.played}
 
     @cached_property
