@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tierwise_sim.closed_loop import Answer
+from tierwise_sim.closed_loop import Answer, timed
 from tierwise_sim.fitted import Efficiencies, Fit, FittedRoofline, Reached
 from tierwise_sim.roofline import Roofline
 from tierwise_sim.step_time import Overheads, StepTime, WithOverheads
@@ -28,7 +28,7 @@ def point(**values: Any) -> Point:
 def as_measured(of: Point, step_time: StepTime) -> Point:
     """A point whose figures are those of these step times."""
     played = overheads.play(of)
-    figures = of.figures(overheads.timed(played.schedule, step_time))
+    figures = of.figures(timed(played.schedule, step_time))
     return replace(of, ttft_ms=figures.ttft * 1000, inter_token_ms=figures.inter_token * 1000)
 
 
@@ -169,7 +169,8 @@ def judged(left_out: str, error: float, protocol: str = "InferenceMAX", ttft: fl
 
 def test_an_error_is_a_mean_of_absolute_values_with_its_bias() -> None:
     error = Error.of([0.1, -0.3])
-    assert (error.absolute, error.bias, error.points) == (pytest.approx(0.2), pytest.approx(-0.1), 2)
+    assert (error.absolute, error.bias) == pytest.approx((0.2, -0.1))
+    assert error.points == 2
     assert str(error) == "20.0 (-10)"
 
 
