@@ -27,6 +27,7 @@ def step_source(
     """
     if calibration is not None:
         return StepSource(calibration.step_time(settings.speed), "calibrated", f"measured on {calibration.model}")
+    overheads = shipped().overheads.exposed(settings.async_scheduling)
     missing = "measured kernels are not asked for"
     if measured_kernels:
         try:
@@ -34,11 +35,11 @@ def step_source(
         except KernelsUnavailable as error:
             missing = str(error)
         else:
-            known = WithOverheads(inner, shipped().overheads, settings.speed)
+            known = WithOverheads(inner, overheads, settings.speed)
             return StepSource(known, "kernels", f"kernels measured on {settings.gpu.product}")
     if found := shipped().of(settings):
         efficiencies, whose = found
-        known = WithOverheads(FittedRoofline(settings, efficiencies), shipped().overheads, settings.speed)
+        known = WithOverheads(FittedRoofline(settings, efficiencies), overheads, settings.speed)
         return StepSource(known, "fitted", f"a roofline fitted to kernels of {whose}; {missing}")
     return StepSource(Roofline(settings), "roofline", f"the GPU's data sheet and two efficiencies; {missing}")
 

@@ -55,12 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _ship(Bench(played, Fit([row for each in reached if (row := efficiencies.reached(*each))], Overheads(), "")))
         return 0
     bench = Bench(played, shipped())
-    able = {each.point.id: plausible.possible(each.point, bench.kernels(each.point)) for each in played}
     rows: list[Row] = []
     differences: list[float] = []
     for contender in track(CONTENDERS, "step times", console=console):
         step_time = bench.prepare(contender)
-        rows += [_row(contender, each, step_time(each.point), able[each.point.id]) for each in played]
+        rows += [_row(contender, each, step_time(each.point), bench.possible[each.point.id]) for each in played]
         differences += [_difference(each, step_time(each.point)) for each in played[::RUN_IN_FULL]]
     kept = Results(
         COMMAND,
@@ -113,10 +112,10 @@ def _row(contender: Contender, played: Played, step_time: StepTime, possible: bo
 
 def _ship(bench: Bench) -> None:
     """Fit to everything, and write the package's data file."""
-    more = overheads.fitted(bench.bare)
+    more = overheads.fitted([each for each in bench.bare if bench.possible[each.played.point.id]])
     kept = {
-        "source": f"efficiencies: kernels in {PACKAGE} {version(PACKAGE)} (vLLM 0.24.0; A100: 0.14.0); overheads: its "
-        f"{len(bench.played)} measured end-to-end points of dense models under vLLM",
+        "source": f"efficiencies: kernels in {PACKAGE} {version(PACKAGE)} (vLLM 0.24.0; A100: 0.14.0); overheads: "
+        f"{sum(bench.possible.values())} of its measured end-to-end points of dense models under vLLM",
         "command": f"{COMMAND} SHIP=1",
         "overheads": _rounded(more),
     }
