@@ -219,7 +219,7 @@ def test_the_clamp_ends_no_replica_that_runs() -> None:
 
 def test_the_most_is_said_and_comes_before_the_floor_of_nothing() -> None:
     grant = only(tier("chat", 9, most=4))
-    assert (grant.replicas, grant.limited_by, grant.met) == (4, LimitedBy.MAX, pytest.approx(4 / 9))
+    assert (grant.replicas, grant.limited_by, grant.met) == (4, LimitedBy.MAX, 4 / 9)
     assert grant.capped
     assert only(tier("chat", 1, Place("a", 1, 6), most=4, doubtful=True)).replicas == 4
 

@@ -1,4 +1,4 @@
-"""Sharing out is fast enough for the largest fleets: it grows with the replicas that move, not with tiers times pools."""
+"""Sharing out is fast enough for the largest fleets: its time grows with the replicas that move."""
 
 from __future__ import annotations
 
