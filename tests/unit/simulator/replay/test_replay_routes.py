@@ -129,3 +129,15 @@ def test_pressure_takes_from_a_full_reference_tier_what_it_cannot_serve() -> Non
         shares.append(found.total.share["small"])
     assert shares[0] == 0.0
     assert shares[1] > 0.2
+
+
+def test_what_a_full_engine_refuses_is_tried_elsewhere_and_counted_once() -> None:
+    """Two routers that do not talk give an engine twice what it takes."""
+    body = tier(replicas=2)
+    body["spec"]["batching"] = {"maxSequences": 8, "maxQueuedRequests": 4}
+    found = ran(scenario(even(14.0, 120.0), body, route("small", replicas=2, queue={"timeoutSeconds": 5})))
+    rejected = sum(sum(one.engine.stats.rejections.values()) for one in found.fleets["small"].replicas)
+    account = found.account.all()
+    assert rejected > 20
+    assert account.retried > 0
+    assert account.answered + account.open + sum(account.refused.values()) == 14 * 120

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.render.goldens import REPO
 from tests.unit.simulator.replay.make import route, tier
 from tierwise.ports import History
 from tierwise.prom.client import Access
@@ -179,3 +180,18 @@ def test_a_classifier_needs_a_share(folder: Path, capsys: pytest.CaptureFixture[
     assert simulate(folder) == 2
     assert "--share" in capsys.readouterr().err
     assert simulate(folder, "--share", "40") == 0
+
+
+def test_the_example_answers_its_question(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ten minutes of its first hour: a week takes minutes."""
+    example = REPO / "examples/10-what-would-it-cost"
+    hour = tmp_path / "usage.csv"
+    hour.write_text("".join((example / "usage.csv").read_text().splitlines(keepends=True)[:4]))
+    usage = ["--trace", str(hour), "--until", "600"]
+    assert main(["simulate", "-f", str(example), *usage, "-o", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [each["name"] for each in found["tiers"]] == ["small", "large", "provider"]
+    assert found["setup"]["arrivals"] > 100
+    assert found["tiers"][0]["requests"]["answered"] > 0, "mini-model is answered by small"
+    assert found["savings"]["reference"] == "provider"
+    assert any("spread" in note for note in found["notes"])
