@@ -21,7 +21,7 @@ from tierwise_sim import calibrated, simulate_trace
 from tierwise_sim.calibrated import Calibration
 from tierwise_sim.replay import fault_text, manifests, result_json, what_if
 from tierwise_sim.replay.result import Targets
-from tierwise_sim.replay.scenario import Scenario, ServedTier
+from tierwise_sim.replay.scenario import STARTUP_SECONDS, Scenario, ServedTier
 from tierwise_sim.replay.simulate import simulate
 from tierwise_sim.settings import EngineSettings
 from tierwise_sim.simulate_text import as_text, compared
@@ -30,6 +30,7 @@ from tierwise_sim.step_time import StepSource
 from tierwise_sim.traces.arrival import Trace
 
 SHOWN_AFTER_SECONDS = 2.0
+LONGEST_STARTUP_SECONDS = 14400.0
 Document = Mapping[str, Any]
 
 
@@ -51,9 +52,11 @@ def run(given: argparse.Namespace) -> int:
 
 def scenario(given: argparse.Namespace, variant: what_if.Variant, trace: Trace) -> Scenario:
     """What the options and one variant of the manifests say. Raises Invalid."""
+    startups = dict(_startup(text) for text in given.startup)
     assumed = manifests.Assumed(
         gpu=given.gpu,
-        startup_seconds=given.startup,
+        startup_seconds=startups.pop("", STARTUP_SECONDS),
+        startups=startups,
         acceptance=given.acceptance,
         external_first_token=given.external_ttft,
         external_token=given.external_inter_token,
@@ -87,6 +90,18 @@ def scenario(given: argparse.Namespace, variant: what_if.Variant, trace: Trace) 
         notes=notes,
         assumed_route=found.assumed_route,
     )
+
+
+def _startup(text: str) -> tuple[str, float]:
+    tier, _, number = text.rpartition("=")
+    try:
+        seconds = float(number)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= LONGEST_STARTUP_SECONDS:
+        most = f"{LONGEST_STARTUP_SECONDS:g}"
+        raise Invalid(f"--startup {text!r} is not understood; expected SECONDS or TIER=SECONDS, from 0 to {most}")
+    return tier, seconds
 
 
 def _initial(text: str) -> tuple[str, int]:
@@ -152,7 +167,6 @@ def _of_file(file: Path) -> Iterator[Document]:
 
 def _check(given: argparse.Namespace) -> None:
     for name, low, high in (
-        ("startup", 0.0, 14400.0),
         ("ttft", 0.001, 3600.0),
         ("inter_token", 0.0001, 60.0),
         ("share", 0.0, 100.0),

@@ -76,7 +76,11 @@ def _trace_options(group: argparse._ArgumentGroup) -> None:
 
 def _world_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--startup", type=float, default=120.0, metavar="SECONDS", help="until a new replica answers (default: 120)"
+        "--startup",
+        action="append",
+        default=[],
+        metavar="[TIER=]SECONDS",
+        help="until a new replica answers (default: 120)",
     )
     group.add_argument(
         "--initial",

@@ -39,7 +39,7 @@ def plain_roofline(tier: str, settings: EngineSettings) -> StepSource:
 @dataclass(frozen=True, slots=True)
 class Assumed:
     """What the manifests do not say. `gpu`: the product for tiers that name none; `startup_seconds`: until a replica
-    answers; `acceptance`: share of drafted tokens that is accepted (None: the method's usual one);
+    answers, `startups` the same by tier; `acceptance`: share of drafted tokens that is accepted (None: the method's usual one);
     `external_first_token`, `external_token`: seconds of an API until its first token and between tokens; `steps`: what
     tells the step times of the engine of a tier, by its name (`step_source` knows better ones, and reads files);
     `initial`: replicas that answer when the trace begins, by tier ("": of all that are not named)."""
@@ -51,6 +51,7 @@ class Assumed:
     external_token: float = 0.012
     steps: Steps = plain_roofline
     initial: Mapping[str, int] = field(default_factory=dict)
+    startups: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,7 @@ def _tier(name: str, spec: ModelTierSpec, assumed: Assumed) -> Tier:
         settings=settings,
         steps=assumed.steps(name, settings),
         gpu=gpu,
-        startup_seconds=assumed.startup_seconds,
+        startup_seconds=assumed.startups.get(name, assumed.startup_seconds),
         initial=assumed.initial.get(name, assumed.initial.get("", usual)),
     )
 

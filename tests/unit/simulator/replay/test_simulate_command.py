@@ -82,7 +82,8 @@ def test_another_autoscaler_decides_where_it_is_named(folder: Path, capsys: pyte
         (["--fault", "nan"], "is not understood"),
         (["--what-if", "x"], "is not understood"),
         (["--what-if", "small.scaling.maxReplicas=many"], "maxReplicas"),
-        (["--startup", "-1"], "--startup is -1; it must be from 0"),
+        (["--startup=-1"], "--startup '-1' is not understood; expected SECONDS or TIER=SECONDS"),
+        (["--startup", "small=soon"], "expected SECONDS or TIER=SECONDS"),
         (["--ttft", "0"], "--ttft is 0"),
         (["--route", "nobody"], "there is no ModelRoute nobody"),
         (
