@@ -38,11 +38,13 @@ def plain_roofline(tier: str, settings: EngineSettings) -> StepSource:
 
 @dataclass(frozen=True, slots=True)
 class Assumed:
-    """What the manifests do not say. `gpu`: the product for tiers that name none; `startup_seconds`: until a replica
-    answers, `startups` the same by tier; `acceptance`: share of drafted tokens that is accepted (None: the method's usual one);
-    `external_first_token`, `external_token`: seconds of an API until its first token and between tokens; `steps`: what
-    tells the step times of the engine of a tier, by its name (`step_source` knows better ones, and reads files);
-    `initial`: replicas that answer when the trace begins, by tier ("": of all that are not named)."""
+    """What the manifests do not say.
+
+    `gpu`: the product for tiers that name none. `startup_seconds`: until a replica answers, `startups` the same by
+    tier; `initial`: replicas that answer when the trace begins, by tier ("": of all that are not named). `acceptance`:
+    share of drafted tokens that is accepted (None: the method's usual one). `external_first_token`, `external_token`:
+    seconds of an API until its first token and between tokens. `steps`: what tells the step times of the engine of a
+    tier, by its name (`step_source` knows better ones, and reads files)."""
 
     gpu: str = ""
     startup_seconds: float = STARTUP_SECONDS
