@@ -40,14 +40,33 @@ def run(given: argparse.Namespace) -> int:
     documents = _documents(given.filename)
     trace = simulate_trace.get(given)
     changes = [what_if.change_of(text) for text in given.what_if]
-    scenarios = [scenario(given, variant, trace) for variant in what_if.variants(documents, changes)]
+    runs = [_run(given, variant, trace) for variant in what_if.variants(documents, changes)]
     with _progress(Console(stderr=True)) as shown:
-        results = [simulate(each, given.autoscaler, given.budget_rule, shown(each)) for each in scenarios]
+        results = [simulate(each, autoscaler, rule, shown(each)) for each, autoscaler, rule in runs]
     if given.output == "json":
         print(result_json.as_json(results if changes else results[0]))
     else:
         Console().print(compared(results) if changes else as_text(results[0]))
     return 0
+
+
+def _run(given: argparse.Namespace, variant: what_if.Variant, trace: Trace) -> tuple[Scenario, str, str]:
+    """One variant: what is simulated, who decides, and by which rule a budget is divided."""
+    changed = argparse.Namespace(**vars(given))
+    for option, value in variant.options.items():
+        name = option.replace("-", "_")
+        setattr(changed, name, [value] if isinstance(getattr(given, name), list) else _like(option, value))
+    _check(changed)
+    return scenario(changed, variant, trace), changed.autoscaler, changed.budget_rule
+
+
+def _like(option: str, value: str) -> object:
+    if option in ("autoscaler", "budget-rule"):
+        return value
+    try:
+        return int(value) if option == "seed" else float(value)
+    except ValueError:
+        raise Invalid(f"--what-if {option}={value}: {value!r} is no number") from None
 
 
 def scenario(given: argparse.Namespace, variant: what_if.Variant, trace: Trace) -> Scenario:

@@ -41,7 +41,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME.FIELD=VALUE,...",
         help="try these values of a field, one simulation each: small.replicas=1,2,3 or small.maxReplicas=4,8 or any "
-        "other of a tier's or the route's spec; several options make all combinations",
+        "other of a tier's or the route's spec, or of an option: autoscaler, budget-rule, gpus, inter-token, seed, "
+        "share, startup, ttft; several make all combinations",
     )
     parser.add_argument("-o", "--output", choices=("table", "json"), default="table", help="for people or programs")
 

@@ -66,6 +66,15 @@ def test_variants_are_a_row_each_and_a_list_in_json(folder: Path, capsys: pytest
     assert found[1]["tiers"][0]["replicas_peak"] == 2
 
 
+def test_options_are_varied_as_fields_are(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--what-if", "startup=10,100", "--what-if", "autoscaler=static:replicas=2,tierwise", "-o", "json"]
+    assert simulate(folder, *options) == 0
+    found = [each["setup"] for each in json.loads(capsys.readouterr().out)]
+    assert [each["startup_seconds"] for each in found] == [10.0, 10.0, 100.0, 100.0]
+    assert [each["autoscaler"] for each in found] == ["static:replicas=2", "tierwise"] * 2
+    assert found[3]["what_if"] == ["startup=100", "autoscaler=tierwise"]
+
+
 def test_another_autoscaler_decides_where_it_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert simulate(folder, "--autoscaler", "static:replicas=3", "--initial", "2", "--startup", "10", "-o", "json") == 0
     found = json.loads(capsys.readouterr().out)
@@ -81,6 +90,8 @@ def test_another_autoscaler_decides_where_it_is_named(folder: Path, capsys: pyte
         (["--autoscaler", "tierwise:x=1"], "takes its settings from the manifests"),
         (["--fault", "nan"], "is not understood"),
         (["--what-if", "x"], "is not understood"),
+        (["--what-if", "ttft=soon"], "'soon' is no number"),
+        (["--what-if", "ttft=0"], "--ttft is 0; it must be from 0.001"),
         (["--what-if", "small.scaling.maxReplicas=many"], "maxReplicas"),
         (["--startup=-1"], "--startup '-1' is not understood; expected SECONDS or TIER=SECONDS"),
         (["--startup", "small=soon"], "expected SECONDS or TIER=SECONDS"),
