@@ -144,8 +144,8 @@ def tables(results: Results) -> Iterator[str]:
     yield ""
     yield from _by(rows, "model and GPU", lambda row: f"{row.model}, {_short(row.gpu)}", "ttft")
     yield ""
-    yield f"Bars: {BARS['inter_token']} % between tokens, {BARS['tokens']} % throughput, {BARS['ttft']} % to the first token"
-    yield "where the protocol is known. Missed over all points:"
+    yield f"Bars: {BARS['inter_token']} % between tokens, {BARS['tokens']} % throughput, {BARS['ttft']} % to the first"
+    yield "token where the protocol is known. Missed over all points:"
     yield ""
     yield from _missed(rows)
     yield ""
