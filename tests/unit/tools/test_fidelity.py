@@ -188,7 +188,7 @@ def test_results_are_read_back_and_make_a_table(tmp_path: Path) -> None:
     assert load(tmp_path / "f.json") == kept
     text = "\n".join(tables(kept))
     assert "| fitted roofline | the GPU | 1 | 11.0 (+11) | 11.0 (+11) | 10.0 (+10), 1 points |" in text
-    assert "missed by" in text
+    assert "- fitted roofline, the GPU left out: throughput 11.0 % off over 1 points, bar 10 %" in text
     assert text.count("| fitted roofline | the GPU | 1 |") == 2, "of all points, and of those that can be"
     assert "| sglang not told | Llama-3.1-70B | H100 | fp8 | 1 | 1.00 (1.00 to 1.00) |" in text
 
