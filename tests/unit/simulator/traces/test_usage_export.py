@@ -20,7 +20,7 @@ from tierwise_sim.traces.formats import Reading, read
 from tierwise_sim.traces.spread import Spreading
 from tools import example_usage
 
-OPENAI = {
+OPENAI: dict[str, Any] = {
     "object": "page",
     "data": [
         {
@@ -162,7 +162,7 @@ def test_csv_of_anthropics_console(tmp_path: Path) -> None:
 
 def changed(**result: Any) -> Mapping[str, Any]:
     first = OPENAI["data"][0]
-    return {**OPENAI, "data": [first, {**first, "results": [{**first["results"][0], **result}]}]}  # type: ignore[index, dict-item]
+    return {**OPENAI, "data": [first, {**first, "results": [{**first["results"][0], **result}]}]}
 
 
 @pytest.mark.parametrize(
