@@ -80,6 +80,11 @@ def test_pending_and_terminating_pods_hold_their_gpus() -> None:
     assert (use.used, use.pending, use.terminating, use.free) == (4, 2, 1, 1)
 
 
+def test_gpus_of_others_are_not_there() -> None:
+    assert numbers(allocate([tier("chat", 9)], [pool(capacity=8, others=3)])) == {"chat": 5}
+    assert numbers(allocate([tier("chat", 9)], [pool(capacity=8, others=9)])) == {"chat": 0}
+
+
 def test_a_grant_waits_until_the_drained_gpus_are_free() -> None:
     asked = (tier("chat", 8, Place("a", 1, 8)), tier("code", 8))
     first = allocate(asked, [pool()])
