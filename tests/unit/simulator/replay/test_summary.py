@@ -67,6 +67,8 @@ def test_dollars_are_what_is_paid_for_and_shares_are_of_what_was_answered() -> N
     assert found.savings is not None
     assert found.savings.reference == "hosted"
     assert found.savings.saved_percent is not None
+    below = 1 - found.total.dollars / found.savings.baseline
+    assert found.savings.paid_percent == pytest.approx(100 * below, abs=Decimal("0.01"))
     parts = sum(found.savings.parts.values(), Decimal(0))
     assert parts == pytest.approx(found.savings.baseline - found.savings.actual, abs=Decimal("0.00001"))
 
@@ -93,7 +95,7 @@ def test_a_person_reads_it_on_a_terminal_of_eighty_columns(width: int) -> None:
     found = result(scenario(even(3.0, 120.0), tier(), hosted(), route("small", "hosted")))
     text = shown(found, width)
     assert max(map(len, text.splitlines())) <= width
-    for word in ("small", "hosted", "TTFT p95", "GPU-hours", "met both targets", "savings of use"):
+    for word in ("small", "hosted", "TTFT p95", "GPU-hours", "met both targets", "savings:"):
         assert word in text
     console = Console(width=width)
     with console.capture() as captured:
