@@ -129,8 +129,8 @@ def _savings(result: SimulationResult) -> str:
     if found.paid_percent is not None:
         paid = _money(result.total.dollars)
         return (
-            f"savings: {found.paid_percent} % of what the same would have cost on {found.reference}, uncached, at its list "
-            f"price ({_money(found.baseline)} $ to {paid} $)"
+            f"savings: {found.paid_percent} % of what the same would have cost on {found.reference}, uncached, at its "
+            f"list price ({_money(found.baseline)} $ to {paid} $)"
         )
     return (
         f"savings of use: {found.saved_percent} % against all on {found.reference} at the same use "
