@@ -197,10 +197,11 @@ crds: venv ## The CRDs, from the models: crds/ and charts/tierwise-crds
 	@$(PY) -m tools.crds
 
 .PHONY: docs
-docs: venv ## The reference pages, from models, reasons, engines, metrics: docs/{modeltier,modelroute,conditions,engines,validity,metrics}.md
+docs: venv ## The reference pages, from models, reasons, engines, metrics: docs/{modeltier,modelroute,conditions,engines,validity,gpus,metrics}.md
 	@$(PY) -m tools.api_docs
 	@$(PY) -m tools.engines_page
 	@$(PY) -m tools.validity_page
+	@$(PY) -m tools.gpus_page
 	@$(PY) -m tools.metrics_page
 
 .PHONY: verify
@@ -210,6 +211,10 @@ verify: binaries ## Regenerate every generated file; fail if one changed
 .PHONY: bench-cycle
 bench-cycle: venv ## What a cycle costs in which nothing happens, with up to 10,000 tiers; no cluster; minutes
 	$(PY) -m tools.bench_cycle $(if $(OUT),--out $(OUT))
+
+.PHONY: bench-simulate
+bench-simulate: venv ## How fast `tierwise simulate` is, on one core: three tiers, eight replicas; a minute
+	$(PY) -m tools.bench_simulate
 
 .PHONY: bench-router
 bench-router: venv ## The router beside vllm-router, LiteLLM and Envoy: docs/results/router.json; needs wrk; 20 minutes, alone
@@ -222,6 +227,10 @@ bench-prefix: venv ## Cached prefixes: the router's choice of a replica beside o
 .PHONY: bench-routing
 bench-routing: venv ## Questions divided between two models, on published answers (TIERWISE_DATA): docs/results/routing.json; 20 minutes
 	$(PY) -m tools.bench_routing $(if $(OUT),--out $(OUT))
+
+.PHONY: fidelity
+fidelity: venv ## The engine model beside 339 measured engines; OUT=docs/results/fidelity.json; SHIP=1: fits anew what is shipped; minutes
+	@$(PY) -m tools.fidelity $(if $(SHIP),--ship) $(if $(OUT),--out $(OUT))
 
 .PHONY: mutants
 mutants: venv ## Mutation tests of decide/ and routing/: docs/results/mutants*.json, docs/mutants*.md; an hour on 2 cores; CHANGED=1: of changed files only; AGAIN=1: these and the survivors
@@ -264,6 +273,7 @@ lock: venv ## Pin the newest allowed Python packages, by hash, for Python 3.11 a
 	$(COMPILE) --universal -c requirements/dev.txt -o requirements/build.txt requirements/build.in
 	$(COMPILE) --universal -c requirements/dev.txt --no-deps -o requirements/uv.txt requirements/uv.in
 	$(COMPILE) --universal -c requirements/dev.txt -o requirements/mutants.txt requirements/mutants.in
+	$(COMPILE) --universal -c requirements/dev.txt -o requirements/kernels.txt requirements/kernels.in
 	$(COMPILE) --universal -o requirements/conformance-kserve.txt requirements/conformance-kserve.in
 	$(COMPILE) --universal -o requirements/conformance-vllm.txt requirements/conformance-vllm.in
 	$(COMPILE) --universal -o requirements/bench-routers.txt requirements/bench-routers.in

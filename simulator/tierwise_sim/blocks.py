@@ -87,7 +87,7 @@ class BlockPool:
             return False
         self._private += blocks
         holding.private += blocks
-        while self.used + len(self._idle) > self.capacity:
+        for _ in range(self.used + len(self._idle) - self.capacity):
             evicted, _ = self._idle.popitem(last=False)
             if self.host_capacity:
                 self._host[evicted] = None
@@ -95,6 +95,12 @@ class BlockPool:
                 if len(self._host) > self.host_capacity:
                     self._host.popitem(last=False)
         return True
+
+    def give_back(self, holding: Holding, blocks: int) -> None:
+        """Take back unhashed blocks that were reserved and not used; none when `blocks` is not positive."""
+        if blocks > 0:
+            self._private -= blocks
+            holding.private -= blocks
 
     def publish(self, holding: Holding, block: int) -> None:
         """Make a computed block of this request findable.
