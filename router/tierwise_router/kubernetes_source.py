@@ -17,6 +17,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from tierwise import route_values
 from tierwise.api.kinds import MODEL_ROUTE
 from tierwise.api.modelroute import ModelRouteSpec
 from tierwise.api.modelroute_status import BudgetStatus, LadderTier
@@ -30,7 +31,6 @@ from tierwise.observe.records import SERVICE_LABEL
 from tierwise.observe.route_object import route_object
 from tierwise.ports import ObjectRef
 from tierwise.routing import route as values
-from tierwise.routing import route_values
 from tierwise.routing.budget import Lease
 from tierwise.runtime.clock import SystemClock
 from tierwise.runtime.supervision import supervise

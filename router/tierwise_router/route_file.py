@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import Field, StringConstraints, ValidationError
 
+from tierwise import route_values
 from tierwise.api.base import Model, Money
 from tierwise.api.content_routing import RoutePressure, RouteQuality
 from tierwise.api.external import TokenPrices
@@ -29,10 +30,10 @@ from tierwise.api.modelroute import (
     TierName,
 )
 from tierwise.errors import Invalid
-from tierwise.routing import cascade, route_values
+from tierwise.route_values import rates
+from tierwise.routing import cascade
 from tierwise.routing import route as values
 from tierwise.routing.request import RequestFacts
-from tierwise.routing.route_values import rates
 from tierwise.routing.tier_choice import choose_tiers
 from tierwise_router.source import Loaded, TLSFiles
 from tierwise_router.upstream import check_addresses

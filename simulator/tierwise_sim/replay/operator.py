@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from tierwise import route_values
 from tierwise.api.modelroute_status import LadderTier, ModelRouteStatus
 from tierwise.api.modeltier_status import DecisionStatus, ModelTierStatus
 from tierwise.decide import SpecChecks, decide_in_turns, plan_routes
 from tierwise.decide.claims import share_out
 from tierwise.decide.fleet import Budget, LimitedBy, PoolState
 from tierwise.observe.signals import Samples, health, router_samples, tier_signals
-from tierwise.routing import route_values
 from tierwise.routing.route import ClassifierFile, Clients, Route, RouteTier, Use
 from tierwise.times import rfc3339
 from tierwise.types import (
