@@ -48,7 +48,8 @@ def test_labels_become_a_config_map_that_a_router_can_read(
         "models",
     )
     classifier = Classifier.read(base64.b64decode(found["binaryData"]["classifier.bin"]))
-    assert classifier.misfit("chat", ["small", "large"]) == ""
+    header = classifier.header
+    assert (header.route, header.from_tier, header.reference_tier, header.refusal) == ("chat", "small", "large", "")
     said = capsys.readouterr().out
     assert re.search(r"With \d+ % of requests to large, 95 % of large's right answers", " ".join(said.split()))
     assert "kubectl apply --server-side -f" in said
@@ -73,7 +74,7 @@ def test_a_classifier_that_must_not_be_used_is_written_and_says_so(
     assert out.read_text(encoding="utf-8").startswith("# MUST NOT BE USED: learned from 60 labels")
     assert "60 labels" in config_map(out)["metadata"]["annotations"]["tierwise.io/refusal"]
     packed = config_map(out)["binaryData"]["classifier.bin"]
-    assert "60 labels" in Classifier.read(base64.b64decode(packed)).misfit("chat", ["small", "large"])
+    assert "60 labels" in Classifier.read(base64.b64decode(packed)).header.refusal
     assert "Not to be used" in (tmp_path / "r.html").read_text(encoding="utf-8")
 
 
