@@ -21,7 +21,7 @@ from tierwise.types import RoutePlan, RouteView
 
 def with_leases(plan: RoutePlan, view: RouteView, at: float) -> RoutePlan:
     """The plan with the leases from `at` (seconds since the epoch) on."""
-    spec, before = view.route.spec, view.route.status.budget
+    spec = view.route.spec
     if spec is None:
         return replace(plan, budget=_gone_on(view, at))
     if spec.budget is None:
@@ -31,7 +31,7 @@ def with_leases(plan: RoutePlan, view: RouteView, at: float) -> RoutePlan:
         return replace(plan, budget=budget)
     zone = f"budget.timeZone {spec.budget.time_zone} is no IANA time zone, such as Europe/Berlin"
     invalid = plan.invalid or (reasons.INVALID_SPEC, zone)
-    return replace(plan, serve=False, invalid=invalid, budget=_gone_on(view, at) if before is not None else None)
+    return replace(plan, serve=False, invalid=invalid, budget=_gone_on(view, at))
 
 
 def _gone_on(view: RouteView, at: float) -> BudgetStatus | None:
