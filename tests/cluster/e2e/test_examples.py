@@ -322,6 +322,21 @@ def test_11_a_classifier_that_was_trained_on_the_labels_chooses_the_tier(
     assert float(told["qualityLowerPercent"]) >= 95
 
 
+def test_10_what_is_simulated_is_what_a_cluster_takes(new_namespace: Callable[[str], Kubectl]) -> None:
+    kubectl = new_namespace("example-10")
+    folder = EXAMPLES / "10-what-would-it-cost"
+    taken = kubectl("create", "--dry-run=server", "-f", str(folder), "-o", "name").split()
+    command = [sys.executable, "-m", "tierwise_operator", "simulate", "-f", str(folder)]
+    asked = ["--trace", str(folder / "usage.csv"), "--from", "36000", "--until", "36300", "-o", "json"]
+    done = subprocess.run([*command, *asked], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    simulated = {f"modeltier.tierwise.io/{tier['name']}" for tier in result["tiers"]}
+    assert simulated | {"modelroute.tierwise.io/chat"} == set(taken)
+    assert result["total"]["requests"]["arrived"] == result["setup"]["arrivals"] > 0
+    assert float(result["total"]["dollars"]) > 0
+
+
 def test_every_example_has_a_test_here() -> None:
     numbers = {path.name[:2] for path in EXAMPLES.iterdir() if path.is_dir()}
     tested = {name[5:7] for name in globals() if re.match(r"test_\d\d_", name)}
