@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from functools import cache, cached_property
 from importlib.resources import files
 
-from tierwise_sim.roofline import HOST_LINK_BYTES_PER_SECOND, Roofline
+from tierwise_sim.roofline import Roofline
 from tierwise_sim.settings import EngineSettings
 from tierwise_sim.step_time import Batch, Overheads
 
@@ -96,9 +96,8 @@ class FittedRoofline(Roofline):
         products = max(self._weights_seconds(tokens), tokens * per_token)
         decodes = max(batch.decode_context * self._cache_read, batch.decode_context * (1 + batch.drafted) * per_pair)
         prompts = max(batch.prefill_context * self._cache_read, batch.prefill_pairs * per_pair)
-        loading = batch.loaded * self.settings.kv_bytes_per_token / HOST_LINK_BYTES_PER_SECOND
-        whole = products + decodes + prompts + self._together_seconds(tokens) + self._draft_seconds(batch)
-        return (whole + loading) / self.settings.speed
+        whole = products + decodes + prompts + self._together_seconds(tokens) + self.beside(batch)
+        return whole / self.settings.speed
 
     def decode_seconds(self, decodes: int) -> Callable[[int], float]:
         """`seconds` of a step with only these decodes, as a function of their context."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
 
+from tierwise_sim.roofline import Roofline
 from tierwise_sim.settings import EngineSettings
 from tierwise_sim.step_time import Batch
 
@@ -109,7 +110,7 @@ class Kernels:
     def seconds(self, batch: Batch) -> float:
         """Duration of one step, in seconds of the compressed clock."""
         drafted = batch.decodes * batch.drafted
-        if not batch.prefill and not drafted:
+        if not batch.prefill and not drafted and not batch.loaded:
             return self.decode_seconds(batch.decodes)(batch.decode_context)
         parts = self.parts
         milliseconds = parts.mixed(batch.prefill + drafted + batch.decodes)
@@ -120,7 +121,7 @@ class Kernels:
             milliseconds += parts.prompts(batch.prefill, end, start)
         if batch.decodes:
             milliseconds += parts.attention(batch.decodes, max(1, round(batch.decode_context / batch.decodes)))
-        return milliseconds / 1000 / self.settings.speed
+        return (milliseconds / 1000 + Roofline(self.settings).beside(batch)) / self.settings.speed
 
     def decode_seconds(self, decodes: int) -> Callable[[int], float]:
         """`seconds` of a step with only these decodes, as a function of their context."""

@@ -82,6 +82,11 @@ class Roofline:
         flops = 2 * speculation.draft_params_b * 1e9 * batch.decodes / self.settings.tensor_parallel
         return batch.drafted * (max(read, flops / self._attention_flops_per_second) + DRAFT_PASS_OVERHEAD_SECONDS)
 
+    def beside(self, batch: Batch) -> float:
+        """Seconds of what is not the model's own work: proposing drafts, and fetching tokens from host memory."""
+        loading = batch.loaded * self.settings.kv_bytes_per_token / HOST_LINK_BYTES_PER_SECOND
+        return self._draft_seconds(batch) + loading
+
     @cached_property
     def _rates(self) -> tuple[float, float, float]:
         """(seconds per KV token read, per token multiplied, per query-key pair)."""
@@ -111,9 +116,8 @@ class Roofline:
         pairs = batch.decode_context * (1 + batch.drafted) + batch.prefill_pairs
         moving = self._weights_seconds(tokens) + (batch.decode_context + batch.prefill_context) * per_read
         computing = tokens * per_token + pairs * per_pair
-        whole = max(moving, computing) + self._together_seconds(tokens) + self._draft_seconds(batch)
-        loading = batch.loaded * settings.kv_bytes_per_token / HOST_LINK_BYTES_PER_SECOND
-        return (whole + loading + STEP_OVERHEAD_SECONDS) / settings.speed
+        whole = max(moving, computing) + self._together_seconds(tokens) + self.beside(batch)
+        return (whole + STEP_OVERHEAD_SECONDS) / settings.speed
 
     def decode_seconds(self, decodes: int) -> Callable[[int], float]:
         """`seconds` of a step with only these decodes, as a function of their context: for runs of steps."""

@@ -55,7 +55,7 @@ def test_a_run_of_steps_costs_what_single_steps_do_and_speed_divides(rows: list[
             decode, chunk = row["kernels"]
             assert row["run"] == pytest.approx(decode)
             assert row["doubled"] == pytest.approx(chunk / 2)
-            assert 0.001 < decode < chunk < 2
+            assert 0.001 < decode < chunk < 3, "2.4 s: a 70B on four L40S, whose all-reduces go over PCIe"
 
 
 def test_the_shipped_roofline_is_near_the_kernels_it_was_fitted_to(rows: list[dict[str, Any]]) -> None:

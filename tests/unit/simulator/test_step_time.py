@@ -12,6 +12,7 @@ from tierwise_sim.calibrated import Calibrated, Rates
 from tierwise_sim.engine import Engine
 from tierwise_sim.fitted import Efficiencies, Fit, FittedRoofline, Reached, shipped
 from tierwise_sim.hardware import GPUS, find_gpu
+from tierwise_sim.kernels import Kernels, Parts
 from tierwise_sim.models import BF16, precision_of, shape_of
 from tierwise_sim.roofline import Roofline
 from tierwise_sim.sequence import Request
@@ -125,6 +126,30 @@ def test_the_fitted_roofline_ranks_tactics_as_the_plain_one_does() -> None:
     )
     assert one < 1.6
     assert many > one, "a draft is nearly free at batch 1, and costs its arithmetic at a high batch"
+
+
+@pytest.mark.parametrize("name", ["roofline", "fitted", "kernels"])
+def test_drafts_and_tokens_from_host_memory_take_their_time(name: str) -> None:
+    spoken = replace(L4, speculation=Speculation("eagle3", 3, 0.6, 0.35), gpu=find_gpu("NVIDIA-H100-80GB-HBM3"))
+    free = replace(spoken, speculation=Speculation("eagle3", 3, 0.6, 1e-9))
+    sources = SOURCES | {"kernels": lambda settings: Kernels(settings, Parts(_Milliseconds()))}
+    drafted, loaded, plain = Batch(8, 4000, 3), Batch(8, 4000, 3, loaded=25_000), Batch(8, 4000)
+    dear, cheap = sources[name](spoken), sources[name](free)
+    assert dear.seconds(drafted) > cheap.seconds(drafted) > dear.seconds(plain)
+    fetched = 25_000 * spoken.kv_bytes_per_token / 25e9
+    assert dear.seconds(loaded) - dear.seconds(drafted) == pytest.approx(fetched)
+
+
+class _Milliseconds:
+    """Kernels that take a millisecond per 100 tokens."""
+
+    def decode_step_latency(self, sequences: int, context: int, output: int, /) -> float:
+        return 5.0 + sequences / 100
+
+    def mixed_step_breakdown(
+        self, prompt_tokens: int, sequences: int, prompt: int, output: int, cached: int, /
+    ) -> tuple[float, float, float, float]:
+        return 0.0, 5.0 + (prompt_tokens + sequences) / 100, 0.1, 0.0
 
 
 def test_the_parts_of_a_step_are_added_where_the_plain_roofline_lets_them_overlap() -> None:
