@@ -197,10 +197,11 @@ crds: venv ## The CRDs, from the models: crds/ and charts/tierwise-crds
 	@$(PY) -m tools.crds
 
 .PHONY: docs
-docs: venv ## The reference pages, from models, reasons, engines, metrics: docs/{modeltier,modelroute,conditions,engines,validity,metrics}.md
+docs: venv ## The reference pages, from models, reasons, engines, metrics: docs/{modeltier,modelroute,conditions,engines,validity,gpus,metrics}.md
 	@$(PY) -m tools.api_docs
 	@$(PY) -m tools.engines_page
 	@$(PY) -m tools.validity_page
+	@$(PY) -m tools.gpus_page
 	@$(PY) -m tools.metrics_page
 
 .PHONY: verify
@@ -222,6 +223,10 @@ bench-prefix: venv ## Cached prefixes: the router's choice of a replica beside o
 .PHONY: bench-routing
 bench-routing: venv ## Questions divided between two models, on published answers (TIERWISE_DATA): docs/results/routing.json; 20 minutes
 	$(PY) -m tools.bench_routing $(if $(OUT),--out $(OUT))
+
+.PHONY: fidelity
+fidelity: venv ## The engine model beside 339 measured engines; OUT=docs/results/fidelity.json; SHIP=1: fits anew what is shipped; minutes
+	@$(PY) -m tools.fidelity $(if $(SHIP),--ship) $(if $(OUT),--out $(OUT))
 
 .PHONY: mutants
 mutants: venv ## Mutation tests of decide/ and routing/: docs/results/mutants*.json, docs/mutants*.md; an hour on 2 cores; CHANGED=1: of changed files only
@@ -264,6 +269,7 @@ lock: venv ## Pin the newest allowed Python packages, by hash, for Python 3.11 a
 	$(COMPILE) --universal -c requirements/dev.txt -o requirements/build.txt requirements/build.in
 	$(COMPILE) --universal -c requirements/dev.txt --no-deps -o requirements/uv.txt requirements/uv.in
 	$(COMPILE) --universal -c requirements/dev.txt -o requirements/mutants.txt requirements/mutants.in
+	$(COMPILE) --universal -c requirements/dev.txt -o requirements/kernels.txt requirements/kernels.in
 	$(COMPILE) --universal -o requirements/conformance-kserve.txt requirements/conformance-kserve.in
 	$(COMPILE) --universal -o requirements/conformance-vllm.txt requirements/conformance-vllm.in
 	$(COMPILE) --universal -o requirements/bench-routers.txt requirements/bench-routers.in

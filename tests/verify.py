@@ -17,10 +17,11 @@ from tests.render import goldens as renderings
 from tests.render import route_goldens
 from tests.versions import table as versions
 from tierwise.api import crd
-from tools import api_docs, engines_page, metrics_page, validity_page
+from tools import api_docs, engines_page, gpus_page, metrics_page, validity_page
 from tools.bench_prefix import results as prefix
 from tools.bench_router import table as router_table
 from tools.bench_routing import results as routing
+from tools.fidelity import results as fidelity
 from tools.generated import write
 
 REPO = Path(__file__).resolve().parents[1]
@@ -29,6 +30,7 @@ GENERATORS = (
     api_docs.files,
     engines_page.files,
     validity_page.files,
+    gpus_page.files,
     metrics_page.files,
     faults.files,
     versions.files,
@@ -37,6 +39,7 @@ GENERATORS = (
     prefix.files,
     router_table.files,
     routing.files,
+    fidelity.files,
     goldens,
     renderings.goldens,
     route_goldens.files,

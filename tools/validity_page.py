@@ -19,6 +19,7 @@ from tierwise.engines.check import check
 from tierwise.engines.hardware import AMD, attention_backend, batch_limits, vendor
 from tierwise.engines.profiles import Profile, profiles
 from tierwise.engines.speculation import NEEDS_DRAFT_MODEL
+from tierwise.gpus import GpuFacts, find
 from tierwise.reasons import CONTRACT_CHANGES
 from tierwise.types.capabilities import GPU, Facts
 from tools.generated import Files, main
@@ -28,22 +29,31 @@ ACCEPTED, WARNED, REFUSED = "accepted", "warned", "refused"
 _SIGNS = {ACCEPTED: "yes", WARNED: "but", REFUSED: "no"}
 _DRIVER = 580
 
-# nvidia.com/gpu.product, compute capability and nvidia.com/gpu.memory (MiB) of one GPU.
-GPUS: tuple[GPU, ...] = (
-    GPU("Tesla-T4", (7, 5), 15360, _DRIVER),
-    GPU("NVIDIA-A10G", (8, 6), 23028, _DRIVER),
-    GPU("NVIDIA-L4", (8, 9), 23034, _DRIVER),
-    GPU("NVIDIA-L40S", (8, 9), 46068, _DRIVER),
-    GPU("NVIDIA-A100-SXM4-40GB", (8, 0), 40960, _DRIVER),
-    GPU("NVIDIA-A100-SXM4-80GB", (8, 0), 81920, _DRIVER),
-    GPU("NVIDIA-H100-80GB-HBM3", (9, 0), 81559, _DRIVER),
-    GPU("NVIDIA-H100-NVL", (9, 0), 95830, _DRIVER),
-    GPU("NVIDIA-H200", (9, 0), 143771, _DRIVER),
-    GPU("NVIDIA-B200", (10, 0), 183359, _DRIVER),
-    GPU("NVIDIA-GB200", (10, 0), 189471, _DRIVER),
-    GPU("NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition", (12, 0), 97887, _DRIVER),
-    GPU("AMD_Instinct_MI300X_OAM", None, 196592),
+_SHOWN = (
+    "Tesla-T4",
+    "NVIDIA-A10G",
+    "NVIDIA-L4",
+    "NVIDIA-L40S",
+    "NVIDIA-A100-SXM4-40GB",
+    "NVIDIA-A100-SXM4-80GB",
+    "NVIDIA-H100-80GB-HBM3",
+    "NVIDIA-H100-NVL",
+    "NVIDIA-H200",
+    "NVIDIA-B200",
+    "NVIDIA-GB200",
+    "NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition",
+    "AMD_Instinct_MI300X_OAM",
 )
+
+
+def _gpu(facts: GpuFacts) -> GPU:
+    """As the node's labels say it. AMD's nodes have no label for a capability or a driver."""
+    if facts.amd:
+        return GPU(facts.product, None, facts.memory_mib)
+    return GPU(facts.product, facts.capability, facts.memory_mib, _DRIVER)
+
+
+GPUS: tuple[GPU, ...] = tuple(_gpu(find(product)) for product in _SHOWN)
 _SHORT = {
     "NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition": "RTX PRO 6000",
     "AMD_Instinct_MI300X_OAM": "MI300X",

@@ -55,6 +55,15 @@ class Series:
     value: float
 
 
+@dataclass(frozen=True, slots=True)
+class History:
+    """One series of a range query: its labels, and (seconds since 1970, value) in the order of time. A moment for which
+    Prometheus has no value is not among them; a value may be NaN."""
+
+    labels: Mapping[str, str]
+    points: tuple[tuple[float, float], ...]
+
+
 class Cluster(Protocol):
     """The API server. Every method raises tierwise.errors.Refused (and its kin) or Transient, and nothing else."""
 

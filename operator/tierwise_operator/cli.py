@@ -6,6 +6,8 @@
     tierwise label      what a cheap and a reference tier answer rightly, for `tierwise train`
     tierwise train      a classifier that chooses between two tiers, from the labels
     tierwise savings    what a route has saved against its reference tier, by tactic
+    tierwise simulate   what a trace would cost on these tiers, and how good it would be, before anything is installed
+    tierwise calibrate  how long the steps of your own engine take, for a simulation of it
     tierwise crds       the CustomResourceDefinitions, for kubectl apply
     tierwise version
 
@@ -28,6 +30,7 @@ from tierwise.runtime import logs
 from tierwise_operator import explain_command, savings_command
 from tierwise_operator.settings import Settings, add_options, resolve
 from tierwise_router import cli as router_cli
+from tierwise_sim import calibrate_options, simulate_options
 from tierwise_training import label_options, train_options
 
 TRAINING_EXTRA = "pip install 'tierwise[training]'"
@@ -39,7 +42,8 @@ examples:
   tierwise explain chat -n models
   tierwise explain route chat -n models
   tierwise explain chat -n models -o json
-  tierwise savings chat -n models"""
+  tierwise savings chat -n models
+  tierwise simulate -f manifests/ --trace access-log.jsonl"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -95,6 +99,22 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     savings_command.add_options(saving)
+    simulating = commands.add_parser(
+        "simulate",
+        help="what a trace would cost on these tiers, without a cluster",
+        description="Runs the operator's and the router's own decisions on simulated engines, in virtual time.",
+        epilog=simulate_options.EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    simulate_options.add_options(simulating)
+    calibrating = commands.add_parser(
+        "calibrate",
+        help="measure how long the steps of an engine take",
+        description="Measures an OpenAI-compatible vLLM engine, and writes a file that a simulation of it reads.",
+        epilog=calibrate_options.EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    calibrate_options.add_options(calibrating)
     commands.add_parser("crds", help="print the CustomResourceDefinitions")
     commands.add_parser("version", help="print the version")
     return made
@@ -117,6 +137,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _train(given)
             case "savings":
                 return asyncio.run(savings_command.run(given))
+            case "simulate":
+                return _simulate(given)
+            case "calibrate":
+                return _calibrate(given)
             case "crds":
                 print("---\n".join(crd.to_yaml(crd.definition(kind)) for kind in KINDS), end="")
             case _:
@@ -142,6 +166,18 @@ def _train(given: argparse.Namespace) -> int:
     except ImportError as error:  # scikit-learn, or what it needs
         raise Invalid(f"{error.name} is missing, without which nothing can be learned: {TRAINING_EXTRA}") from error
     return train_command.run(given)
+
+
+def _simulate(given: argparse.Namespace) -> int:
+    from tierwise_sim import simulate_command  # it brings the engine model, for which the operator has no use
+
+    return simulate_command.run(given)
+
+
+def _calibrate(given: argparse.Namespace) -> int:
+    from tierwise_sim import calibrate_command  # it brings numpy and aiohttp's client
+
+    return calibrate_command.run(given)
 
 
 def _complain(text: str, code: int) -> int:

@@ -22,7 +22,7 @@ from playground.demo.stage import Stage
 from playground.errors import PlaygroundError
 from playground.handle import start
 from playground.release import Release
-from tierwise_sim.workloads import WorkloadError
+from tierwise_sim.workloads import TraceError
 
 LOOK_SECONDS = 2.0
 SHRINK_SECONDS = 60.0
@@ -87,7 +87,7 @@ def _frame(stage: Stage, load: scenario.Load, answers: list[Answer], at: float, 
 
 
 def run(options: argparse.Namespace, environment: Mapping[str, str], out: TextIO) -> summary.Summary:
-    """The whole demo; its progress goes to `out`. Raises PlaygroundError, WorkloadError."""
+    """The whole demo; its progress goes to `out`. Raises PlaygroundError, TraceError."""
     began = time.monotonic()
 
     def say(text: str) -> None:
@@ -148,7 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         result = run(options, os.environ, sys.stderr if options.output == "json" else sys.stdout)
-    except (PlaygroundError, WorkloadError) as error:
+    except (PlaygroundError, TraceError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -210,7 +210,7 @@ class Load:
 def load(environment: Mapping[str, str], seconds: float = TRACE_SECONDS) -> Load:
     """The trace in the folder that TIERWISE_DATA names, or the built-in one; `seconds` of it, compressed.
 
-    Raises WorkloadError when the folder or a line of the file is wrong.
+    Raises TraceError when the folder or a line of the file is wrong.
     """
     folder = data_folder(environment)
     if folder is not None and (folder / AZURE_CONVERSATION).is_file():

@@ -30,15 +30,16 @@ from tierwise.observe.records import SERVICE_LABEL
 from tierwise.observe.route_object import route_object
 from tierwise.ports import ObjectRef
 from tierwise.routing import route as values
+from tierwise.routing import route_values
 from tierwise.routing.budget import Lease
 from tierwise.runtime.clock import SystemClock
 from tierwise.runtime.supervision import supervise
 from tierwise.types import RouteObject
-from tierwise_router import route_values
 from tierwise_router.endpoints import Endpoint, endpoints, replicas
 from tierwise_router.route_file import read_keys, read_tenants
 from tierwise_router.router_state import RouterState
 from tierwise_router.source import RELOAD_SECONDS, Loaded, TLSFiles
+from tierwise_router.upstream import check_addresses
 
 logger = logging.getLogger(__name__)
 
@@ -221,38 +222,12 @@ def to_route(route: RouteObject, spec: ModelRouteSpec, tenant_by_key_hash: Mappi
     classifier = None
     if given is not None:
         classifier = values.ClassifierFile(f"{CLASSIFIER}/{CLASSIFIER_KEY}", given.quality_percent)
+    check_addresses(tiers)
     made = route_values.to_route(route.key.name, spec, tiers, who, routers=spec.replicas, classifier=classifier)
     measured = route.status.quality
     return replace(made, added_share=0 if measured is None else measured.added_share_percent)
 
 
 def _tier(tier: LadderTier, use: values.Use) -> values.RouteTier:
-    provider = None
-    if tier.provider is not None:
-        key_file = f"{PROVIDERS}/{tier.name}/{tier.provider.secret_key}"
-        provider = values.Provider(tier.provider.base_url, key_file)
-    return values.RouteTier(
-        name=tier.name,
-        model=tier.model,
-        use=use,
-        provider=provider,
-        service=tier.service,
-        concurrency=tier.concurrency,
-        context_length=tier.context_length,
-        tariff=values.Tariff(
-            rates=None if tier.prices is None else route_values.rates(tier.prices),
-            by_service_tier=_service_tier_rates(tier),
-            replica_hour=None if tier.replica_hour is None else Decimal(tier.replica_hour),
-        ),
-        keep_alive_seconds=float(tier.keep_alive_seconds),
-        startup_seconds=tier.startup_seconds,
-        capped=tier.capped,
-    )
-
-
-def _service_tier_rates(tier: LadderTier) -> dict[str, values.TokenRates]:
-    given = tier.service_tier_prices
-    if given is None:
-        return {}
-    found = {"flex": given.flex, "batch": given.batch, "priority": given.priority}
-    return {name: route_values.rates(prices) for name, prices in found.items() if prices is not None}
+    key = None if tier.provider is None else f"{PROVIDERS}/{tier.name}/{tier.provider.secret_key}"
+    return route_values.ladder_tier(tier, use, key)

@@ -31,11 +31,12 @@ from tierwise.api.modelroute import (
 from tierwise.errors import Invalid
 from tierwise.routing import cascade
 from tierwise.routing import route as values
+from tierwise.routing import route_values
 from tierwise.routing.request import RequestFacts
+from tierwise.routing.route_values import rates
 from tierwise.routing.tier_choice import choose_tiers
-from tierwise_router import route_values
-from tierwise_router.route_values import rates
 from tierwise_router.source import Loaded, TLSFiles
+from tierwise_router.upstream import check_addresses
 
 _URL = r"^https?://[A-Za-z0-9.\[\]:-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$"
 Url = Annotated[str, StringConstraints(pattern=_URL, max_length=512)]
@@ -164,6 +165,7 @@ def to_route(file: RouteFile, tenant_by_key_hash: Mapping[str, str]) -> values.R
     who = route_values.clients(tenant_by_key_hash, file.clients.tenant_header)
     tiers = [to_tier(tier) for tier in file.tiers]
     classifier = _classifier(file.policy.classifier)
+    check_addresses(tiers)
     made = route_values.to_route(file.name, file, tiers, who, routers=file.routers, classifier=classifier)
     usual = choose_tiers(made, RequestFacts(made.model_names[0])).candidates
     if made.cascade is not None and cascade.plan(made, usual) is None:

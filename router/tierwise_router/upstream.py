@@ -10,11 +10,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol, cast
 from urllib.parse import urlsplit
 
+from tierwise.errors import Invalid
 from tierwise.routing.failover import Failure
+from tierwise.routing.route import RouteTier
 from tierwise_router.http_response import ProtocolError, ResponseParser, ResponseSink
 
 CONNECT_SECONDS = 5.0
@@ -61,6 +64,16 @@ class Server:
         """The Host header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
+
+
+def check_addresses(tiers: Iterable[RouteTier]) -> None:
+    """Raise Invalid where a tier names a server by something that is no address."""
+    for tier in tiers:
+        for url in (*tier.urls, *([tier.provider.base_url] if tier.provider is not None else [])):
+            try:
+                Server.of(url)
+            except ValueError as error:
+                raise Invalid(f"tier {tier.name!r}: {url!r} is no address of a server: {error}") from error
 
 
 class Connection(asyncio.Protocol):

@@ -96,6 +96,12 @@ class BlockPool:
                     self._host.popitem(last=False)
         return True
 
+    def give_back(self, holding: Holding, blocks: int) -> None:
+        """Take back unhashed blocks that were reserved and not used; none when `blocks` is not positive."""
+        if blocks > 0:
+            self._private -= blocks
+            holding.private -= blocks
+
     def publish(self, holding: Holding, block: int) -> None:
         """Make a computed block of this request findable.
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tierwise_sim.roofline import Batch, StepTime
+from tierwise_sim.roofline import Roofline
 from tierwise_sim.settings import EngineSettings
+from tierwise_sim.step_time import Batch, StepTime
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +48,15 @@ def max_running(settings: EngineSettings, workload: Workload) -> int:
     return max(1, min(settings.max_num_seqs, by_memory))
 
 
-def at_running(settings: EngineSettings, workload: Workload, running: int) -> Capacity:
-    """The steady state with this many requests always running.
+def at_running(
+    settings: EngineSettings, workload: Workload, running: int, step_time: StepTime | None = None
+) -> Capacity:
+    """The steady state with this many requests always running; without a `step_time` a plain roofline's.
 
     While `running` requests finish, each of them decodes its answer and each prompt is computed once: some
     steps carry prompt chunks and are longer, the rest only decode.
     """
-    step = StepTime(settings)
+    step = step_time or Roofline(settings)
     drafted = settings.speculation.tokens_at(running) if settings.speculation else 0
     per_step = settings.speculation.expected_tokens(drafted) if settings.speculation else 1.0
     prompt = max(1.0, workload.prompt_tokens * (1 - workload.cached_share))
@@ -72,9 +75,10 @@ def at_running(settings: EngineSettings, workload: Workload, running: int) -> Ca
             prefill=round(chunk),
             prefill_context=round(workload.prompt_tokens),
             prefill_pairs=chunk * (workload.prompt_tokens - prompt / 2),
+            prefills=max(1, round(chunk / prompt)),
         )
     )
-    seconds = (steps - mixed) * decode + mixed * both
+    seconds = (steps - mixed) * decode + mixed * both + step.request_seconds
     return Capacity(
         running=running,
         request_seconds=seconds,
@@ -84,22 +88,24 @@ def at_running(settings: EngineSettings, workload: Workload, running: int) -> Ca
     )
 
 
-def capacity(settings: EngineSettings, workload: Workload) -> Capacity:
+def capacity(settings: EngineSettings, workload: Workload, step_time: StepTime | None = None) -> Capacity:
     """A replica that is kept full: its concurrency and throughput."""
-    return at_running(settings, workload, max_running(settings, workload))
+    return at_running(settings, workload, max_running(settings, workload), step_time)
 
 
-def running_at_rate(settings: EngineSettings, workload: Workload, rate: float) -> int | None:
+def running_at_rate(
+    settings: EngineSettings, workload: Workload, rate: float, step_time: StepTime | None = None
+) -> int | None:
     """Requests that run at once when `rate` requests per second arrive; None when the replica cannot keep up.
 
     Little's law at the smallest batch whose throughput meets the rate.
     """
     low, high = 1, max_running(settings, workload)
-    if at_running(settings, workload, high).requests_per_second < rate:
+    if at_running(settings, workload, high, step_time).requests_per_second < rate:
         return None
     while low < high:
         middle = (low + high) // 2
-        if at_running(settings, workload, middle).requests_per_second >= rate:
+        if at_running(settings, workload, middle, step_time).requests_per_second >= rate:
             high = middle
         else:
             low = middle + 1

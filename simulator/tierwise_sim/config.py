@@ -52,6 +52,7 @@ class SimConfig:
     beyond it in the share `answers_luck` (arithmetic.py); without it answers are mere words.
     `right_percent`: how many answers are right, by a hash of the prompt; `confidence_auc`: how well the
     log-probabilities tell them from the others (`tierwise_sim.confidence`).
+    `calibration`: a file of `tierwise calibrate`, whose step times are taken instead of those of the GPU.
     """
 
     version: str = DEFAULT_VERSION
@@ -71,6 +72,7 @@ class SimConfig:
     answers_luck: float = 0.0
     right_percent: float | None = None
     confidence_auc: float = 0.5
+    calibration: str | None = None
 
     def __post_init__(self) -> None:
         if self.speed <= 0 or self.tick_seconds <= 0 or self.output_tokens < 1:

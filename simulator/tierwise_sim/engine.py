@@ -8,28 +8,34 @@ It is told the time and never reads a clock: `advance(until)` runs every step th
 seconds pass on a wall or in a loop. Where nothing can change between two steps (all running requests decode,
 nobody can join) several steps are taken at once with the same tokens at the same times, which is what makes an
 hour of traffic take seconds. (Two requests that produce the same answer at the same moment are the one exception:
-which of them leaves it in the cache may differ.)
+which of them leaves it in the cache may differ.) Who knows that nothing happens until an engine has something to tell
+(`next_event`) lets it plan ahead: the plan is cut where somebody comes in between.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
+from collections.abc import Callable
 from collections.abc import Sequence as ReadOnlySequence
 from dataclasses import dataclass
+from itertools import accumulate
 from random import Random
 
 from tierwise_sim.blocks import BlockPool
 from tierwise_sim.record import finished_request, first_token, step_done
-from tierwise_sim.roofline import Batch, StepTime
+from tierwise_sim.roofline import Roofline
 from tierwise_sim.sequence import Rejection, Request, Sequence
 from tierwise_sim.settings import EngineSettings
 from tierwise_sim.stats import EngineStats
+from tierwise_sim.step_time import Batch, StepTime
 
 
 @dataclass(slots=True)
 class _Plan:
     """One scheduled step, or several equal ones: work, drafted tokens per decode, and each step's duration."""
 
+    batch: Batch
     chunks: list[tuple[Sequence, int]]
     decodes: list[Sequence]
     drafted: int
@@ -38,9 +44,20 @@ class _Plan:
 
 
 class Engine:
-    """One engine replica. Not thread-safe; `advance`, `submit` and `abort` take rising times."""
+    """One engine replica. Not thread-safe; `advance`, `submit` and `abort` take rising times.
 
-    def __init__(self, settings: EngineSettings, rng: Random, now: float = 0.0) -> None:
+    `step_time` says how long steps last (`step_source` chooses one); without it a plain roofline does. `watch` is told
+    every plan that was run: the batch of its first step, and its steps.
+    """
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        rng: Random,
+        now: float = 0.0,
+        step_time: StepTime | None = None,
+        watch: Callable[[Batch, int], None] | None = None,
+    ) -> None:
         self.settings = settings
         self.now = now
         self.pool = BlockPool(settings.num_gpu_blocks, settings.host_blocks)
@@ -48,7 +65,8 @@ class Engine:
         self.running: list[Sequence] = []
         self.waiting: deque[Sequence] = deque()
         self._rng = rng
-        self._step_time = StepTime(settings)
+        self._watch = watch
+        self._step_time: StepTime = step_time or Roofline(settings)
         self._plan: _Plan | None = None
         self._prefill_tokens = 0
         self._blocked: tuple[Sequence, int] | None = None
@@ -70,7 +88,18 @@ class Engine:
         """When the step in progress ends; None when there is nothing to do."""
         if self._plan is not None:
             return self._plan.ends_at
-        return self.now if self.unfinished else None
+        return max(self.now, self._ready_at) if self.unfinished else None
+
+    @property
+    def _ready_at(self) -> float:
+        """When something can be computed: now, or when the next request has come through the API server."""
+        if self.running or not self.waiting:
+            return self.now
+        return self._arrives(self.waiting[0])
+
+    def _arrives(self, sequence: Sequence) -> float:
+        """When a request reaches the scheduler; one that was pushed out is there already."""
+        return sequence.arrival + self._step_time.request_seconds if sequence.scheduled_at is None else self.now
 
     def submit(self, request: Request, at: float) -> Sequence | Rejection:
         """Take a request at time `at` (not before the last `advance`), or reject it.
@@ -114,19 +143,43 @@ class Engine:
             self._plan = None
             self.now = max(self.now, at)
 
-    def advance(self, until: float) -> list[Sequence]:
-        """Run all steps that end by `until`; the sequences that finished, in order."""
+    def advance(self, until: float, ahead: float = 0.0, *, to_finish: bool = False) -> list[Sequence]:
+        """Run all steps that end by `until`, or up to the first that finishes something if `to_finish`.
+
+        Returns the sequences that finished, in order. `ahead`: plan for so many seconds more, if nothing can change in
+        them. What such a plan holds shows at its end (`next_event`), or when the engine is advanced without `ahead`, as
+        it must be before anything is submitted, aborted or measured."""
         finished: list[Sequence] = []
         while True:
             if self._plan is not None:
-                if self._plan.ends_at > until:
+                if self._plan.ends_at > until and (ahead or not self._cut(self._plan, until)):
                     return finished
                 self._apply(self._plan, finished)
                 self._plan = None
+                if to_finish and finished:
+                    return finished
             if not self.unfinished:
                 self.now = max(self.now, until)
                 return finished
-            self._plan = self._schedule(until)
+            self.now = max(self.now, self._ready_at)
+            if self.now > until:
+                return finished
+            self._plan = self._schedule(until + ahead)
+
+    def _cut(self, plan: _Plan, until: float) -> bool:
+        """Take from a plan the steps that have not begun by `until`; whether what is left has ended by then."""
+        if len(plan.durations) == 1:
+            return False
+        ends = list(accumulate(plan.durations, initial=self.now))[1:]
+        done = bisect_right(ends, until)
+        steps = max(1, done)
+        for sequence in plan.decodes:
+            if sequence.finish is None:
+                spare = sequence.holding.blocks - self.settings.blocks_for(sequence.computed + steps)
+                self.pool.give_back(sequence.holding, spare)
+        del plan.durations[steps:]
+        plan.ends_at = ends[steps - 1]
+        return done > 0
 
     def _schedule(self, until: float) -> _Plan:
         """Choose the next step's work and take its KV blocks."""
@@ -165,9 +218,10 @@ class Engine:
             prefill_context=sum(sequence.computed + count for sequence, count in chunks),
             prefill_pairs=sum(count * (sequence.computed + count / 2) for sequence, count in chunks),
             loaded=loaded,
+            prefills=len(chunks),
         )
         duration = self._step_time.seconds(batch)
-        plan = _Plan(chunks, decodes, drafted, [duration], self.now + duration)
+        plan = _Plan(batch, chunks, decodes, drafted, [duration], self.now + duration)
         if not chunks and not drafted and not preempted:
             self._repeat(plan, batch.decode_context, until)
         return plan
@@ -210,6 +264,8 @@ class Engine:
         loaded = 0
         while self.waiting and budget > 0 and len(self.running) < settings.max_num_seqs:
             sequence = self.waiting[0]
+            if self._arrives(sequence) > self.now:
+                break
             if self._blocked is not None and self._blocked[0] is sequence and pool.free <= self._blocked[1]:
                 break
             hashes = self._hashes(sequence)
@@ -248,6 +304,8 @@ class Engine:
 
     def _repeat(self, plan: _Plan, context: int, until: float) -> None:
         """Append further steps of the same decodes to the plan, while nothing can change and all end in time."""
+        if self.waiting and (arrives := self._arrives(self.waiting[0])) > self.now:
+            until = min(until, arrives)
         if plan.ends_at > until:
             return
         batch = len(plan.decodes)
@@ -280,6 +338,8 @@ class Engine:
     def _apply(self, plan: _Plan, finished: list[Sequence]) -> None:
         """Let the planned steps have happened: tokens, published blocks, finished requests."""
         self.now = plan.ends_at
+        if self._watch is not None:
+            self._watch(plan.batch, len(plan.durations))
         computed = outputs = 0
         for sequence, count in plan.chunks:
             if sequence.finish is not None:

@@ -1,14 +1,14 @@
-"""Lists what one GPU can compute per second, and how much memory it has.
+"""Says what one GPU can compute per second, and how much memory it has.
 
-Peak figures of data sheets, as data: the step-time model (`roofline`) divides by them after an efficiency
-factor. The table follows NVIDIA's and AMD's data sheets for dense (not sparse) arithmetic; memory is what
-the driver reports where that is known (an L4 sold as 24 GB shows 22.5 GiB), else the marketing figure.
+Peak figures: the step-time model (`roofline`) divides by them after an efficiency factor. They are those of
+`tierwise.gpus`, where each has its source.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
+
+from tierwise.gpus import FACTS, GpuFacts, UnknownGpu, find
 
 GIB = 1024**3
 
@@ -47,34 +47,29 @@ class Gpu:
         return native or self.bf16
 
 
-GPUS: tuple[Gpu, ...] = (
-    Gpu("Tesla-T4", 15.0, 65, 0, 0, 320, (7, 5), 16),
-    Gpu("NVIDIA-A10G", 22.5, 70, 0, 0, 600, (8, 6), 32),
-    Gpu("NVIDIA-L4", 22.5, 121, 242, 0, 300, (8, 9), 16),
-    Gpu("NVIDIA-L40S", 48.0, 362, 733, 0, 864, (8, 9), 32),
-    Gpu("NVIDIA-A100-SXM4-40GB", 40.0, 312, 0, 0, 1555, (8, 0), 300),
-    Gpu("NVIDIA-A100-SXM4-80GB", 80.0, 312, 0, 0, 2039, (8, 0), 300),
-    Gpu("NVIDIA-A100-80GB-PCIe", 80.0, 312, 0, 0, 1935, (8, 0), 32),
-    Gpu("NVIDIA-H100-80GB-HBM3", 80.0, 989, 1979, 0, 3350, (9, 0), 450),
-    Gpu("NVIDIA-H100-NVL", 94.0, 835, 1671, 0, 3900, (9, 0), 300),
-    Gpu("NVIDIA-H200", 140.4, 989, 1979, 0, 4800, (9, 0), 450),
-    Gpu("NVIDIA-B200", 179.0, 2250, 4500, 9000, 8000, (10, 0), 900),
-    Gpu("NVIDIA-GB200", 186.0, 2500, 5000, 10000, 8000, (10, 0), 900),
-    Gpu("NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition", 96.0, 503, 1007, 2015, 1597, (12, 0), 64),
-    Gpu("AMD_Instinct_MI300X_OAM", 192.0, 1307, 2615, 0, 5300, (9, 4), 448),
-)
+def _profile(facts: GpuFacts) -> Gpu:
+    return Gpu(
+        product=facts.product,
+        memory_gib=facts.memory_gib,
+        bf16=facts.bf16,
+        fp8=facts.fp8,
+        fp4=facts.fp4,
+        bandwidth=facts.bandwidth,
+        capability=facts.capability,
+        link=facts.link,
+    )
 
-_BY_NAME = {gpu.product.lower(): gpu for gpu in GPUS}
+
+GPUS: tuple[Gpu, ...] = tuple(map(_profile, FACTS))
+_BY_NAME = {gpu.product: gpu for gpu in GPUS}
 
 
 def find_gpu(product: str) -> Gpu:
-    """The profile for a product label; time-slicing and MIG suffixes of the label are ignored.
+    """The profile for a product label, as `tierwise.gpus.find` reads it.
 
     Raises UnknownGpuError with the known names.
     """
-    name = re.sub(r"-(SHARED|MIG-[0-9a-z.]+)$", "", product, flags=re.IGNORECASE).lower()
-    for candidate in (name, f"nvidia-{name}"):
-        if candidate in _BY_NAME:
-            return _BY_NAME[candidate]
-    known = ", ".join(sorted(gpu.product for gpu in GPUS))
-    raise UnknownGpuError(f"no profile for GPU {product!r}; known: {known}")
+    try:
+        return _BY_NAME[find(product).product]
+    except UnknownGpu as error:
+        raise UnknownGpuError(error.message) from None

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tierwise_sim.settings import EngineSettings
+from tierwise_sim.step_time import Batch
 
 BANDWIDTH_EFFICIENCY = 0.75
 ARITHMETIC_EFFICIENCY = 0.5
@@ -29,29 +30,16 @@ ALL_REDUCE_SECONDS = 10e-6
 HOST_LINK_BYTES_PER_SECOND = 25e9
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What one step processes.
-
-    `decodes` sequences with `decode_context` tokens of KV between them, each verifying `drafted` extra
-    tokens; `prefill` prompt tokens, whose attention reads `prefill_context` tokens of KV (each chunk's end)
-    and multiplies `prefill_pairs` query-key pairs; `loaded` tokens fetched from host memory.
-    """
-
-    decodes: int = 0
-    decode_context: int = 0
-    drafted: int = 0
-    prefill: int = 0
-    prefill_context: int = 0
-    prefill_pairs: float = 0.0
-    loaded: int = 0
-
-
 @dataclass(frozen=True)
-class StepTime:
+class Roofline:
     """Step durations of one engine; precomputes what does not change from step to step."""
 
     settings: EngineSettings
+
+    @property
+    def request_seconds(self) -> float:
+        """None: a roofline knows the GPU only."""
+        return 0.0
 
     @cached_property
     def _bytes_per_second(self) -> float:

@@ -15,11 +15,14 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from random import Random
 
 from aiohttp import web
 
+from tierwise.errors import Invalid
 from tierwise_sim import flags
+from tierwise_sim.calibrated import read
 from tierwise_sim.confidence import Confidence
 from tierwise_sim.config import (
     DEFAULT_VERSION,
@@ -36,6 +39,7 @@ from tierwise_sim.exposition import MetricsPage
 from tierwise_sim.http_app import HttpApp
 from tierwise_sim.openai_api import Answering
 from tierwise_sim.settings import EngineSettings, StartupError
+from tierwise_sim.step_source import step_source
 
 # Between the end of a drain and the end of the process, for the last bytes to reach the clients.
 _CLOSE_SECONDS = 1.0
@@ -101,7 +105,10 @@ class Process:
             return 128 + signal.SIGTERM
         if config.fail is not None:
             raise StartupError(OUT_OF_MEMORY if config.fail == "oom" else config.fail, config.fail_exit_code)
-        engine = Engine(settings, Random(config.seed), now=loop.time())  # noqa: S311 - a repeatable run, no secret
+        steps = step_source(settings, read(Path(config.calibration)) if config.calibration else None)
+        log(f"step times: {steps.source} ({steps.detail})")
+        rng = Random(config.seed)  # noqa: S311 - a repeatable run, no secret
+        engine = Engine(settings, rng, loop.time(), steps.step_time)
         driver = Driver(engine, loop.time, config.tick_seconds)
         names = tuple(options.served_model_name or [settings.model])
         details = bool(options.enable_prompt_tokens_details)
@@ -182,7 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StartupError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
-    except (ConfigError, OSError) as error:
+    except (ConfigError, Invalid, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
 

@@ -23,6 +23,11 @@ def kserve_python() -> Path:
     return environment(_KIND, "kserve", REQUIREMENTS / "conformance-kserve.txt")
 
 
+def kernels_python() -> Path:
+    """The interpreter with the measured kernels."""
+    return environment("kernels", "kernels", REQUIREMENTS / "kernels.txt")
+
+
 def vllm_python() -> Path:
     """The interpreter with the few packages that vLLM's argument parser needs."""
     return environment(_KIND, "vllm", REQUIREMENTS / "conformance-vllm.txt")
@@ -51,6 +56,8 @@ def main() -> int:
     """Make everything that is missing."""
     kserve_python()
     vllm_python()
+    if sys.version_info < (3, 14):
+        kernels_python()
     for release in RELEASES:
         vllm_code(release)
     return 0

@@ -74,7 +74,7 @@ DECIDE = Target(
     tests=(
         "tests/unit/reconcile/test_rollback.py",
         "tests/unit/decide",
-        *(f"tests/unit/properties/test_{name}.py" for name in ("decide", "decide_unknown", "rollout")),
+        *(f"tests/unit/properties/test_{name}.py" for name in ("decide", "decide_unknown", "fleet", "rollout")),
     ),
     least=0.98,
     suffix="",

@@ -5,8 +5,8 @@ name has no timeout: one that hangs holds a thread until the resolver gives up. 
 free, and a query that finds no thread is given up by its caller. Three habits of the client are turned off: its retries
 (the next round is seconds away, and a retry would make an outage look like a slow answer), its missing timeout (every
 request has one, and Prometheus gets the same one), and the environment (a proxy or a netrc of the image must not stand
-between the operator and its Prometheus). No `time` is ever sent: Prometheus evaluates at its own now, so a wrong clock
-here changes nothing.
+between the operator and its Prometheus). An instant query sends no `time`: Prometheus evaluates at its own now, so a
+wrong clock here changes nothing.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import ast
 import asyncio
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import requests
@@ -27,20 +28,32 @@ from prometheus_api_client import PrometheusApiClientException, PrometheusConnec
 from urllib3.util.retry import Retry
 
 from tierwise.errors import Transient
-from tierwise.ports import Series
+from tierwise.ports import History, Series
 
 THREADS = 4  # two rounds of the sampler, each with two questions at once
 TENANT_HEADER = "X-Scope-OrgID"
 _STATUS = re.compile(r"HTTP Status Code (\d{3})")
-_CHECK_URL = "check the chart value prometheus.url"
+Answer = TypeVar("Answer")
 _NO_URL = (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema, requests.exceptions.InvalidSchema)
-_ADVICE = {
-    "401": "check the chart value prometheus.bearerTokenFile",
-    "403": "check that the token may query",
-    "404": "check the path of the chart value prometheus.url",
-    "422": "the query could not be executed",
-    "503": "it is overloaded or starting",
-}
+
+
+@dataclass(frozen=True, slots=True)
+class SettingNames:
+    """What a person who reads a message has set: the operator's are values of its chart, a command's are options."""
+
+    url: str = "the chart value prometheus.url"
+    bearer_file: str = "the chart value prometheus.bearerTokenFile"
+    ca_file: str = "the chart value prometheus.caFile"
+
+    def advice(self, status: str) -> str:
+        """What to do when Prometheus answers with this HTTP status."""
+        return {
+            "401": f"check {self.bearer_file}",
+            "403": "check that the token may query",
+            "404": f"check the path of {self.url}",
+            "422": "the query could not be executed",
+            "503": "it is overloaded or starting",
+        }.get(status, f"check {self.url}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +66,7 @@ class Access:
     ca_file: Path | None = None
     tenant: str = ""
     timeout_seconds: float = 5.0
+    settings: SettingNames = SettingNames()
 
     @property
     def shown(self) -> str:
@@ -77,6 +91,12 @@ class PrometheusMetrics:
         """One instant query. Raises Transient, with a message that says what to check, for any failure."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._query, promql)
 
+    async def query_range(self, promql: str, start: float, end: float, step: float) -> Sequence[History]:
+        """One range query, evaluated at `start` (seconds since 1970) and every `step` seconds up to `end`; all are
+        whole seconds. Raises as `query` does; Prometheus refuses more than 11,000 steps."""
+        whole = (round(start), round(end), round(step))
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._query_range, promql, *whole)
+
     def close(self) -> None:
         """Close the kept connections, and let the threads end. Waits for none of them: one may hang."""
         self._closed = True
@@ -85,13 +105,18 @@ class PrometheusMetrics:
             self._idle.pop().close()
 
     def _query(self, promql: str) -> tuple[Series, ...]:
+        return self._ask(lambda to, params: tuple(map(_series, to.custom_query(promql, params=params))))
+
+    def _query_range(self, promql: str, start: int, end: int, step: int) -> tuple[History, ...]:
+        span = (datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC), str(step))
+        return self._ask(lambda to, params: tuple(map(_history, to.custom_query_range(promql, *span, params=params))))
+
+    def _ask(self, question: Callable[[PrometheusConnect, dict[str, str]], tuple[Answer, ...]]) -> tuple[Answer, ...]:
         connection = None
         try:
             connection = self._idle.pop() if self._idle else self._connect()
             connection.headers = self._headers()
-            limit = f"{self._access.timeout_seconds:g}s"
-            answer = connection.custom_query(promql, params={"timeout": limit})
-            series = tuple(_series(each) for each in answer)
+            answer = question(connection, {"timeout": f"{self._access.timeout_seconds:g}s"})
         except Exception as error:
             if connection is not None:
                 connection.close()
@@ -100,7 +125,7 @@ class PrometheusMetrics:
             connection.close()
         else:
             self._idle.append(connection)
-        return series
+        return answer
 
     def _connect(self) -> PrometheusConnect:
         try:
@@ -131,35 +156,38 @@ def _series(raw: Mapping[str, Any]) -> Series:
     return Series({str(name): str(value) for name, value in raw["metric"].items()}, float(raw["value"][1]))
 
 
+def _history(raw: Mapping[str, Any]) -> History:
+    labels = {str(name): str(value) for name, value in raw["metric"].items()}
+    return History(labels, tuple((float(at), float(value)) for at, value in raw["values"]))
+
+
 def _transient(access: Access, error: Exception) -> Transient:
     """What happened and what to check, without a token and without the query."""
-    at = f"Prometheus at {access.shown}"
+    at, settings = f"Prometheus at {access.shown}", access.settings
     if isinstance(error, PrometheusApiClientException):
-        return Transient(f"{at} {_refusal(str(error))}")
+        return Transient(f"{at} {_refusal(str(error), settings)}")
     if isinstance(error, requests.exceptions.SSLError):
-        return Transient(f"{at}: its certificate is not trusted: check the chart value prometheus.caFile")
+        return Transient(f"{at}: its certificate is not trusted: check {settings.ca_file}")
     if isinstance(error, requests.exceptions.Timeout):
         return Transient(f"{at} did not answer within {access.timeout_seconds:g} s")
     if isinstance(error, requests.exceptions.TooManyRedirects):
-        return Transient(
-            f"{at} redirects elsewhere: check the chart values prometheus.url and prometheus.bearerTokenFile"
-        )
+        return Transient(f"{at} redirects elsewhere: check {settings.url} and {settings.bearer_file}")
     if isinstance(error, requests.exceptions.ConnectionError):
-        return Transient(f"{at} cannot be reached: {_cause(error)}; check the chart value prometheus.url")
+        return Transient(f"{at} cannot be reached: {_cause(error)}; check {settings.url}")
     if isinstance(error, requests.exceptions.JSONDecodeError | KeyError | TypeError | IndexError):
-        return Transient(f"{at} answers, but not as Prometheus does: check the chart value prometheus.url")
+        return Transient(f"{at} answers, but not as Prometheus does: check {settings.url}")
     if isinstance(error, OSError) and access.bearer_file is not None and error.filename == str(access.bearer_file):
         return Transient(f"the token file {access.bearer_file} cannot be read: {error.strerror}")
     if isinstance(error, _NO_URL):  # its own text would repeat the URL, password included
-        return Transient(f"{at} cannot be asked: that is no URL; {_CHECK_URL}")
+        return Transient(f"{at} cannot be asked: that is no URL; check {settings.url}")
     return Transient(f"{at} cannot be asked: {type(error).__name__}: {error}")
 
 
-def _refusal(text: str) -> str:
+def _refusal(text: str, settings: SettingNames) -> str:
     """The HTTP status, Prometheus' own words, and what to check."""
     status = (_STATUS.match(text) or ("", "?"))[1]
     words = _words(text)
-    return f"answers with HTTP {status}{f': {words[:200]}' if words else ''}; {_ADVICE.get(status, _CHECK_URL)}"
+    return f"answers with HTTP {status}{f': {words[:200]}' if words else ''}; {settings.advice(status)}"
 
 
 def _words(text: str) -> str:

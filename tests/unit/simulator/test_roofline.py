@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from tierwise_sim.hardware import GPUS, find_gpu
 from tierwise_sim.models import BF16, precision_of, shape_of
-from tierwise_sim.roofline import Batch, StepTime
+from tierwise_sim.roofline import Roofline
 from tierwise_sim.settings import EngineSettings
 from tierwise_sim.speculation import Speculation
+from tierwise_sim.step_time import Batch
 
 L4 = EngineSettings()
 H100 = replace(L4, gpu=find_gpu("NVIDIA-H100-80GB-HBM3"))
@@ -26,7 +27,7 @@ batches = st.builds(
 
 
 def seconds(settings: EngineSettings, batch: Batch) -> float:
-    return StepTime(settings).seconds(batch)
+    return Roofline(settings).seconds(batch)
 
 
 def test_an_8b_in_bf16_on_an_h100_decodes_158_tokens_per_second_as_published() -> None:
@@ -47,7 +48,7 @@ def test_more_work_never_takes_less_time(batch: Batch, decodes: int, context: in
 
 @given(st.integers(1, 256), st.integers(1, 200_000))
 def test_runs_of_decode_steps_cost_exactly_what_single_steps_do(decodes: int, context: int) -> None:
-    step = StepTime(L4)
+    step = Roofline(L4)
     assert step.decode_seconds(decodes)(context) == step.seconds(Batch(decodes=decodes, decode_context=context))
 
 

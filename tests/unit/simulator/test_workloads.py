@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tierwise_sim import workloads
-from tierwise_sim.workloads import Arrival, WorkloadError
+from tierwise_sim.workloads import Arrival, TraceError
 
 
 def test_the_built_in_conversation_has_the_published_shape() -> None:
@@ -54,16 +54,16 @@ def test_a_broken_trace_is_refused_with_file_and_line(tmp_path: Path) -> None:
     table, lines = tmp_path / "trace.csv", tmp_path / "trace.jsonl"
     table.write_text("TIMESTAMP,ContextTokens\n2023-11-16 18:15:46,1\n")
     lines.write_text("{}\n")
-    with pytest.raises(WorkloadError, match=r"trace\.csv:2: not a row"):
+    with pytest.raises(TraceError, match=r"trace\.csv:2: not a row"):
         workloads.read_azure(table)
-    with pytest.raises(WorkloadError, match=r"trace\.jsonl:1: not a line"):
+    with pytest.raises(TraceError, match=r"trace\.jsonl:1: not a line"):
         workloads.read_mooncake(lines)
 
 
 def test_the_data_folder_is_optional_but_must_exist(tmp_path: Path) -> None:
     assert workloads.data_folder({}) is None
     assert workloads.data_folder({"TIERWISE_DATA": str(tmp_path)}) == tmp_path
-    with pytest.raises(WorkloadError, match="no such folder; unset it"):
+    with pytest.raises(TraceError, match="no such folder; unset it"):
         workloads.data_folder({"TIERWISE_DATA": str(tmp_path / "missing")})
 
 
@@ -72,5 +72,5 @@ def test_compressing_windowing_and_thinning() -> None:
     assert [a.at for a in workloads.compress(arrivals[:3], 2)] == [0.0, 0.5, 1.0]
     assert [a.at for a in workloads.window(arrivals, 40, 3)] == [0.0, 1.0, 2.0]
     assert 10 < len(workloads.thin(arrivals, 0.3, 1)) < 50
-    with pytest.raises(WorkloadError, match="no shape"):
+    with pytest.raises(TraceError, match="no shape"):
         workloads.shape(arrivals[:2])

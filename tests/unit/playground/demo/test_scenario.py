@@ -9,7 +9,7 @@ import pytest
 from playground.demo import scenario
 from tierwise.observe.route_object import route_object
 from tierwise.observe.tier_object import tier_object
-from tierwise_sim.workloads import AZURE_CONVERSATION, WorkloadError
+from tierwise_sim.workloads import AZURE_CONVERSATION, TraceError
 
 
 def test_without_data_the_built_in_workload_is_taken_and_the_text_says_so() -> None:
@@ -56,5 +56,5 @@ def test_a_trace_is_read_thinned_and_compressed(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_named() -> None:
-    with pytest.raises(WorkloadError, match="TIERWISE_DATA=/no/such/folder"):
+    with pytest.raises(TraceError, match="TIERWISE_DATA=/no/such/folder"):
         scenario.load({"TIERWISE_DATA": "/no/such/folder"})

@@ -1,6 +1,7 @@
 """Turns what people write about a route into the values that routing works with.
 
-A file and a ModelRoute say most of it in the same words; what they say differently is where the tiers are.
+A file and a ModelRoute say most of it in the same words; what they say differently is where the tiers are. A router and
+a simulation build their routes here, so that a simulated route is the one that is served.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from tierwise.api.content_routing import CascadePolicy, RoutePressure, RouteQuality
 from tierwise.api.external import TokenPrices
 from tierwise.api.modelroute import CommonPolicy, Queue, RouteBudget, RouteDeadlines, RouteOverflow, RouteRule
+from tierwise.api.modelroute_status import LadderTier
 from tierwise.errors import Invalid
 from tierwise.routing import route as values
-from tierwise_router.upstream import Server
 
 
 class RouteText(Protocol):
@@ -92,12 +93,6 @@ def to_route(
     `routers`: how many of them serve it without talking to each other. Each gets an equal share of what spilling may
     cost. `classifier`: the one that the policy names, wherever its file is here."""
     tiers = [replace(tier, routers=routers) for tier in tiers]
-    for tier in tiers:
-        for url in (*tier.urls, *([tier.provider.base_url] if tier.provider is not None else [])):
-            try:
-                Server.of(url)
-            except ValueError as error:
-                raise Invalid(f"tier {tier.name!r}: {url!r} is no address of a server: {error}") from error
     names = [tier.name for tier in tiers]
     if len(set(names)) != len(names):
         raise Invalid("two tiers have the same name; give each its own")
@@ -154,6 +149,36 @@ def rates(prices: TokenPrices) -> values.TokenRates:
         cache_write=ordinary if prices.cache_write is None else Decimal(prices.cache_write),
         output=Decimal(prices.output),
     )
+
+
+def ladder_tier(tier: LadderTier, use: values.Use, api_key_file: str | None = None) -> values.RouteTier:
+    """One tier of a route, as the operator has resolved it. `api_key_file`: where the key of a provider is here."""
+    provider = None if tier.provider is None else values.Provider(tier.provider.base_url, api_key_file)
+    return values.RouteTier(
+        name=tier.name,
+        model=tier.model,
+        use=use,
+        provider=provider,
+        service=tier.service,
+        concurrency=tier.concurrency,
+        context_length=tier.context_length,
+        tariff=values.Tariff(
+            rates=None if tier.prices is None else rates(tier.prices),
+            by_service_tier=_service_tier_rates(tier),
+            replica_hour=None if tier.replica_hour is None else Decimal(tier.replica_hour),
+        ),
+        keep_alive_seconds=float(tier.keep_alive_seconds),
+        startup_seconds=tier.startup_seconds,
+        capped=tier.capped,
+    )
+
+
+def _service_tier_rates(tier: LadderTier) -> dict[str, values.TokenRates]:
+    given = tier.service_tier_prices
+    if given is None:
+        return {}
+    found = {"flex": given.flex, "batch": given.batch, "priority": given.priority}
+    return {name: rates(prices) for name, prices in found.items() if prices is not None}
 
 
 def _content(said: RouteText, classifier: values.ClassifierFile | None) -> values.Content:

@@ -1,0 +1,213 @@
+"""Runs `tierwise simulate`: reads manifests and a trace, simulates, and says what it found.
+
+All reading and printing is here; what happens in between is pure (`replay`).
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic
+from typing import Any, Protocol
+
+import yaml
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from tierwise.errors import Invalid
+from tierwise_sim import calibrated
+from tierwise_sim.calibrated import Calibration
+from tierwise_sim.replay import autoscalers, fault_text, manifests, result_json, what_if
+from tierwise_sim.replay.result import SimulationResult, Targets
+from tierwise_sim.replay.run import Simulation
+from tierwise_sim.replay.scenario import Scenario
+from tierwise_sim.replay.summary import summary
+from tierwise_sim.simulate_text import as_text, compared
+from tierwise_sim.traces import formats, generator_text, transform
+from tierwise_sim.traces.arrival import Trace
+from tierwise_sim.traces.formats import Reading
+from tierwise_sim.traces.gathering import Window
+from tierwise_sim.traces.spread import Spreading
+
+SHOWN_AFTER_SECONDS = 2.0
+Document = Mapping[str, Any]
+
+
+class Shown(Protocol):
+    """Who is told how far it is."""
+
+    def __call__(self, done: float, of: float, what: str) -> None:
+        """So many of so many seconds of a simulation."""
+        ...
+
+
+def run(given: argparse.Namespace) -> int:
+    """Simulate what was asked for; the exit code. Raises Invalid, OSError."""
+    _check(given)
+    documents = _documents(given.filename)
+    trace = read_trace(given)
+    changes = [what_if.change_of(text) for text in given.what_if]
+    scenarios = [scenario(given, variant, trace) for variant in what_if.variants(documents, changes)]
+    with _progress(Console(stderr=True)) as shown:
+        results = [simulate(each, given.autoscaler, given.budget_rule, shown) for each in scenarios]
+    if given.output == "json":
+        print(result_json.as_json(results if changes else results[0]))
+    else:
+        Console().print(compared(results) if changes else as_text(results[0]))
+    return 0
+
+
+def simulate(each: Scenario, autoscaler: str, rule: str = "", shown: Shown | None = None) -> SimulationResult:
+    """The result of one scenario. Raises Invalid for an autoscaler, or a rule for a budget, that nobody knows."""
+    simulation = Simulation(each, autoscalers.make(autoscaler, each, rule))
+    for at in simulation.run():
+        if shown is not None:
+            shown(at, each.seconds, " ".join(each.what_if) or each.trace.name)
+    return summary(simulation, f"{autoscaler} with {rule}" if rule else autoscaler)
+
+
+def scenario(given: argparse.Namespace, variant: what_if.Variant, trace: Trace) -> Scenario:
+    """What the options and one variant of the manifests say. Raises Invalid."""
+    assumed = manifests.Assumed(
+        gpu=given.gpu,
+        startup_seconds=given.startup,
+        acceptance=given.acceptance,
+        external_first_token=given.external_ttft,
+        external_token=given.external_inter_token,
+        calibrations=_calibrations(given.calibration),
+        measured_kernels=not given.no_kernels,
+    )
+    found = manifests.read(variant.documents, assumed, given.route)
+    served = [tier.name for tier in found.tiers if tier.spec.external is None]
+    trace, renamed = _for_route(trace, found)
+    content = found.route.policy.type == "Classifier"
+    if content and given.share is None:
+        raise Invalid(
+            f"ModelRoute {found.route_name} lets a classifier choose, and a trace has no prompts to score: say with "
+            "--share how many percent go to the reference tier (`tierwise train` says how many keep the quality)"
+        )
+    notes = (*found.ignored, *renamed)
+    if found.route.policy.type == "Cascade":
+        notes += ("the cascade is not simulated: its default tier answers",)
+    return Scenario(
+        tiers=found.tiers,
+        route_name=found.route_name,
+        route=found.route,
+        trace=trace,
+        targets=Targets(given.ttft, given.inter_token),
+        seed=given.seed,
+        share=given.share if content else None,
+        budget=given.gpus,
+        priorities=dict(_priority(text, served) for text in given.priority),
+        faults=tuple(sorted(fault_text.fault_of(text, served) for text in given.fault)),
+        what_if=variant.said,
+        notes=notes,
+        assumed_route=found.assumed_route,
+    )
+
+
+def read_trace(given: argparse.Namespace) -> Trace:
+    """The requests. Raises Invalid with line and reason."""
+    window = Window(given.begin, float("inf") if given.until is None else given.until)
+    if generator_text.is_generator(given.trace) and not Path(given.trace).exists():
+        trace = generator_text.generated(given.trace)
+        if window != Window():
+            trace = transform.cut(trace, window)
+    else:
+        reading = Reading(window, Spreading(burstiness=given.burstiness, seed=given.seed), given.mean_prompt_tokens)
+        trace = formats.read(Path(given.trace), given.format, reading)
+    return trace if given.scale == 1 else transform.scale(trace, given.scale, given.seed)
+
+
+def _for_route(trace: Trace, found: manifests.Manifests) -> tuple[Trace, tuple[str, ...]]:
+    """The trace with models that the route knows: whatever else a client named is asked of the route itself."""
+    known = {"", *found.route.model_names}
+    if found.route.direct_access:
+        known |= {tier.name for tier in found.tiers}
+    strangers = sorted({arrival.model for arrival in trace.arrivals} - known)
+    if not strangers:
+        return trace, ()
+    arrivals = tuple(
+        arrival if arrival.model in known else replace(arrival, model="") for arrival in trace.arrivals
+    )
+    said = f"the trace names models that the route does not have ({', '.join(strangers[:4])}): the policy chooses for them"
+    return replace(trace, arrivals=arrivals), (said,)
+
+
+def _priority(text: str, served: Sequence[str]) -> tuple[str, int]:
+    tier, _, number = text.partition("=")
+    if tier not in served or not (number.isascii() and number.isdigit() and int(number) > 0):
+        raise Invalid(f"--priority {text!r} is not understood; expected TIER=N, TIER one of {', '.join(served)}")
+    return tier, int(number)
+
+
+def _calibrations(texts: Sequence[str]) -> dict[str, Calibration]:
+    found = {}
+    for text in texts:
+        tier, equals, file = text.partition("=")
+        found[tier if equals else ""] = calibrated.read(Path(file if equals else text))
+    return found
+
+
+def _documents(files: Sequence[Path]) -> list[Document]:
+    found: list[Document] = []
+    for path in files:
+        inside = sorted((*path.glob("*.yaml"), *path.glob("*.yml"))) if path.is_dir() else [path]
+        if not inside:
+            raise Invalid(f"there is no YAML file in {path}")
+        for file in inside:
+            found += _of_file(file)
+    return found
+
+
+def _of_file(file: Path) -> Iterator[Document]:
+    try:
+        for number, body in enumerate(yaml.safe_load_all(file.read_text(encoding="utf-8")), start=1):
+            if body is None:
+                continue
+            if not isinstance(body, Mapping) or not isinstance(body.get("metadata"), Mapping):
+                raise Invalid(f"{file}: document {number} is no Kubernetes object")
+            yield body
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise Invalid(f"{file} is not YAML: {error}") from error
+
+
+def _check(given: argparse.Namespace) -> None:
+    for name, low, high in (
+        ("startup", 0.0, 14400.0),
+        ("ttft", 0.001, 3600.0),
+        ("inter_token", 0.0001, 60.0),
+        ("share", 0.0, 100.0),
+        ("acceptance", 0.0, 1.0),
+        ("gpus", 1, 1_000_000),
+        ("scale", 1e-6, 1e6),
+        ("external_ttft", 0.0, 3600.0),
+        ("external_inter_token", 0.0, 60.0),
+    ):
+        value = getattr(given, name)
+        if value is not None and not low <= value <= high:
+            raise Invalid(f"--{name.replace('_', '-')} is {value:g}; it must be from {low:g} to {high:g}")
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Shown | None]:
+    """A bar on a terminal, for whoever has waited for two seconds."""
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    began = monotonic()
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("simulating", total=None, visible=False)
+
+        def show(done: float, of: float, what: str) -> None:
+            late = monotonic() - began >= SHOWN_AFTER_SECONDS
+            bar.update(task, completed=done, total=of, description=what, visible=late)
+
+        yield show
+
+

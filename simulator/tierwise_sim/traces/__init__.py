@@ -1,0 +1,1 @@
+"""Traces: who asks when, for how many tokens. Values, readers of the formats that people have, and generators."""

@@ -1,0 +1,81 @@
+"""From how many requests on a served tier is cheaper than an API: by hand, and against the two bills."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tierwise.decide.fleet.break_even import Served, break_even, served_usd
+from tierwise.errors import Invalid
+from tierwise.routing.cost import Usage
+from tierwise.routing.route import TokenRates
+
+RATES = TokenRates(Decimal("1.00"), Decimal("0.10"), Decimal("1.25"), Decimal("4.00"))
+MILL = TokenRates(Decimal(1), Decimal(1), Decimal(1), Decimal(1))  # a thousand tokens cost a tenth of a cent
+REQUEST = Usage(input=1155, output=211)
+
+
+def test_two_h100_against_an_api() -> None:
+    """2 x $6.88 = $13.76 an hour; 1,155 tokens at $1 and 211 at $4 a million: $0.001999. 13.76 / 0.001999 = 6,883."""
+    found = break_even(Served(Decimal("13.76"), Decimal(18_000)), REQUEST, RATES)
+    assert found.usd_per_request == Decimal("0.001999")
+    assert found.first is not None
+    assert round(found.first) == 6883
+    assert found.always == found.first
+
+
+def test_all_four_prices_count() -> None:
+    request = Usage(input=100, cached_input=1000, cache_write=200, output=50)
+    found = break_even(Served(Decimal(1), Decimal(10**6)), request, RATES)
+    assert found.usd_per_request == Decimal("0.00065")  # 100 + 100 + 250 + 200 millionths
+
+
+def test_each_new_replica_has_to_be_filled_first() -> None:
+    """q = 3 / 0.001 = 3,000 of the 4,000 requests that a replica carries. The second pays from 6,000 on (from 4,000 it
+    runs), the third from 9,000 (8,000), the fourth at once (12,000)."""
+    found = break_even(Served(Decimal(3), Decimal(4000)), Usage(input=1000), MILL)
+    assert (found.first, found.always) == (Decimal(3000), Decimal(9000))
+
+
+def test_replicas_that_always_run_must_all_pay() -> None:
+    found = break_even(Served(Decimal(1), Decimal(4000), least=3), Usage(input=1000), MILL)
+    assert (found.first, found.always) == (Decimal(3000), Decimal(3000))
+
+
+def test_never_where_a_full_replica_costs_as_much_as_the_api() -> None:
+    found = break_even(Served(Decimal(4), Decimal(4000)), Usage(input=1000), MILL)
+    assert (found.first, found.always) == (None, None)
+
+
+def test_never_against_what_costs_nothing() -> None:
+    free = TokenRates(Decimal(0), Decimal(0), Decimal(0), Decimal(0))
+    assert break_even(Served(Decimal(1), Decimal(1000)), REQUEST, free).first is None
+
+
+@pytest.mark.parametrize("served", [Served(Decimal(1), Decimal(0)), Served(Decimal(-1), Decimal(1))])
+def test_what_cannot_be_compared(served: Served) -> None:
+    with pytest.raises(Invalid, match="must complete requests"):
+        break_even(served, REQUEST, RATES)
+
+
+@given(
+    st.integers(1, 40).map(Decimal),
+    st.integers(1, 40).map(lambda thousands: Decimal(1000 * thousands)),
+    st.integers(1, 4),
+    st.integers(0, 400_000).map(Decimal),
+)
+def test_the_two_bills_agree(usd: Decimal, carries: Decimal, least: int, requests: Decimal) -> None:
+    served = Served(usd, carries, least)
+    found = break_even(served, Usage(input=1000), MILL)
+    cheaper = served_usd(served, requests) < requests * found.usd_per_request
+    if found.first is None or found.always is None:
+        assert not cheaper
+    elif requests > found.always:
+        assert cheaper
+    elif requests <= found.first:
+        assert not cheaper
+    if found.always is not None:
+        assert not served_usd(served, found.always) < found.always * found.usd_per_request  # not a request too early

@@ -1,0 +1,128 @@
+"""Checks the command: what it reads, what it prints for people and programs, and how it says what is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.unit.simulator.replay.make import route, tier
+from tierwise_operator.cli import main
+
+TRACE = ["--trace", "constant:rate=1,seconds=120,seed=3"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "tier.yaml").write_text(yaml.safe_dump(tier()))
+    (tmp_path / "route.yml").write_text(yaml.safe_dump_all([route("small"), None]))
+    return tmp_path
+
+
+def simulate(folder: Path, *options: str) -> int:
+    return main(["simulate", "-f", str(folder), *TRACE, *options])
+
+
+def test_a_table_says_what_it_cost_and_whether_it_was_good_enough(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert simulate(folder) == 0
+    said = capsys.readouterr()
+    assert "small" in said.out and "met both targets" in said.out and "GPU-hours" in said.out
+    assert said.err == "", "no progress bar where nobody looks"
+
+
+def test_json_holds_the_whole_result_and_the_same_bytes_every_time(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = []
+    for _ in range(2):
+        assert simulate(folder, "-o", "json") == 0
+        texts.append(capsys.readouterr().out)
+    assert texts[0] == texts[1]
+    found = json.loads(texts[0])
+    assert found["format"] == 1
+    assert found["setup"]["autoscaler"] == "tierwise"
+    assert found["tiers"][0]["timeline"][0]["at"] == 0.0
+    assert found["total"]["requests"]["arrived"] == found["setup"]["arrivals"]
+    assert isinstance(found["total"]["dollars"], str)
+
+
+def test_variants_are_a_row_each_and_a_list_in_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert simulate(folder, "--what-if", "small.replicas=1,2") == 0
+    assert "small.replicas=2" in capsys.readouterr().out
+    assert simulate(folder, "--what-if", "small.replicas=1,2", "-o", "json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [each["setup"]["what_if"] for each in found] == [["small.replicas=1"], ["small.replicas=2"]]
+    assert found[0]["tiers"][0]["replicas_peak"] == 1
+    assert found[1]["tiers"][0]["replicas_peak"] == 2
+
+
+def test_another_autoscaler_decides_where_it_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert simulate(folder, "--autoscaler", "static:replicas=3", "--startup", "10", "-o", "json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["setup"]["autoscaler"] == "static:replicas=3"
+    assert found["tiers"][0]["timeline"][-1]["ready"] == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--autoscaler", "nobody"], "'nobody' is not known; there are tierwise, static"),
+        (["--autoscaler", "tierwise:x=1"], "takes its settings from the manifests"),
+        (["--fault", "nan"], "is not understood"),
+        (["--what-if", "x"], "is not understood"),
+        (["--what-if", "small.scaling.maxReplicas=many"], "maxReplicas"),
+        (["--startup", "-1"], "--startup is -1; it must be from 0"),
+        (["--ttft", "0"], "--ttft is 0"),
+        (["--route", "nobody"], "there is no ModelRoute nobody"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_the_exit_code_two(
+    folder: Path, capsys: pytest.CaptureFixture[str], options: list[str], said: str
+) -> None:
+    assert simulate(folder, *options) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_a_trace_that_does_not_parse_says_line_and_reason(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = folder / "log.csv"
+    log.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.68,10,20\n2023-11-16 18:15:47,ten,3\n")
+    assert main(["simulate", "-f", str(folder / "tier.yaml"), "--trace", str(log)]) == 2
+    assert f"{log}:3" in capsys.readouterr().err
+
+
+def test_a_folder_without_manifests_and_yaml_that_is_none_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["simulate", "-f", str(tmp_path), *TRACE]) == 2
+    assert "there is no YAML file" in capsys.readouterr().err
+    (tmp_path / "a.yaml").write_text("[1, 2")
+    assert main(["simulate", "-f", str(tmp_path), *TRACE]) == 2
+    assert "is not YAML" in capsys.readouterr().err
+
+
+def test_models_that_the_route_does_not_have_are_asked_of_the_route(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = folder / "log.jsonl"
+    rows = [
+        {"time": 1.0 + each, "model": "gpt-9", "prompt_tokens": 20, "completion_tokens": 5} for each in range(20)
+    ]
+    log.write_text("\n".join(map(json.dumps, rows)))
+    assert main(["simulate", "-f", str(folder), "--trace", str(log), "-o", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["total"]["requests"]["refused"] == {}
+    assert any("gpt-9" in note for note in found["notes"])
+
+
+def test_a_classifier_needs_a_share(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    policy = {"type": "Classifier", "classifier": {"configMapName": "c"}}
+    (folder / "route.yml").write_text(yaml.safe_dump_all([tier("large"), route("small", "large", policy=policy)]))
+    assert simulate(folder) == 2
+    assert "--share" in capsys.readouterr().err
+    assert simulate(folder, "--share", "40") == 0

@@ -1,0 +1,93 @@
+"""Says what tells the step times of a point, fitted only to points and kernels of other GPUs or other models.
+
+Leaving out a GPU means: no point of it is fitted to, and the roofline does not know its kernels, as if nobody had ever
+measured one. Leaving out a model means the same of the model. Kernels themselves are measurements of another kind than
+the points (single operations, by another tool), so a point is judged with the kernels of its own GPU and model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from tierwise_sim.fitted import Efficiencies, Fit, FittedRoofline
+from tierwise_sim.kernels import KernelsUnavailable, kernels
+from tierwise_sim.roofline import Roofline
+from tierwise_sim.step_time import Overheads, StepTime, WithOverheads
+from tools.fidelity import efficiencies
+from tools.fidelity.overheads import Played, fitted
+from tools.fidelity.points import Point
+
+ROOFLINE, KERNELS = "roofline", "kernels"
+FITTED, WITH_OVERHEADS = "fitted roofline", "kernels with overheads"
+NOTHING, A_GPU, A_MODEL = "nothing", "the GPU", "the model"
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A way to tell step times, and what was left out of its fit: nothing where nothing is fitted."""
+
+    name: str
+    left_out: str
+
+    def __str__(self) -> str:
+        return self.name if self.left_out == NOTHING else f"{self.name}, {self.left_out} left out"
+
+
+CONTENDERS = (
+    Contender(ROOFLINE, NOTHING),
+    Contender(FITTED, A_GPU),
+    Contender(FITTED, A_MODEL),
+    Contender(KERNELS, NOTHING),
+    Contender(WITH_OVERHEADS, A_GPU),
+    Contender(WITH_OVERHEADS, A_MODEL),
+)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything that may be fitted to: the points, played, and the efficiencies of measured kernels."""
+
+    played: Sequence[Played]
+    rows: Sequence[efficiencies.Row]
+
+    def prepare(self, contender: Contender) -> Callable[[Point], StepTime]:
+        """What tells the step times of a point, by a contender; fits are made once per GPU or model left out."""
+        if contender.name == ROOFLINE:
+            return lambda point: Roofline(point.settings)
+        if contender.name == KERNELS:
+            return self.kernels
+        folds: dict[str, tuple[Overheads, Callable[[Point], StepTime]]] = {}
+
+        def step_time(point: Point) -> StepTime:
+            out = point.gpu if contender.left_out == A_GPU else point.model
+            if out not in folds:
+                gpu = self.kernels if contender.name == WITH_OVERHEADS else self.roofline_without(out)
+                folds[out] = fitted([each for each in self.played if out not in (each.point.gpu, each.point.model)], gpu), gpu
+            overheads, gpu = folds[out]
+            return WithOverheads(gpu(point), overheads)
+
+        return step_time
+
+    @cached_property
+    def kernels(self) -> Callable[[Point], StepTime]:
+        """The kernels of a point's engine; where there are none, the roofline that was fitted to all kernels."""
+
+        def step_time(point: Point) -> StepTime:
+            try:
+                return kernels(point.settings)
+            except KernelsUnavailable:
+                return self.roofline_without("")(point)
+
+        return step_time
+
+    def roofline_without(self, out: str) -> Callable[[Point], StepTime]:
+        """The roofline, fitted to the kernels of all but one GPU or model."""
+        known = Fit(efficiencies.merged([row for row in self.rows if out not in (row.gpu, row.model)]), Overheads(), "")
+
+        def step_time(point: Point) -> StepTime:
+            found = known.of(point.settings)
+            return FittedRoofline(point.settings, found[0] if found else Efficiencies())
+
+        return step_time
