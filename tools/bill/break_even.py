@@ -1,7 +1,7 @@
 """Says where the tiers do not pay: from how much traffic on, from which share of hard prompts on, against which API.
 
-All of it is arithmetic on what a full replica answers within the service level, with replicas that are whole: a fleet for
-one request an hour costs as much as one for thousands.
+All of it is arithmetic on what a full replica answers within the service level, with replicas that are whole: a fleet
+for one request an hour costs as much as one for thousands.
 """
 
 from __future__ import annotations

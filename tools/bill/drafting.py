@@ -1,8 +1,8 @@
 """Adds what proposing drafts takes to step times from measured kernels, which know the verifying step only.
 
 A draft token is one pass of the draft model: its weights are read once per pass, and every sequence that decodes is
-multiplied with them. The roofline counts the same in its own steps; without it speculation would look better than it is.
-"""
+multiplied with them. The roofline counts the same in its own steps; without it speculation would look better than it
+is."""
 
 from __future__ import annotations
 
@@ -51,4 +51,6 @@ def with_drafts(steps: StepSource, settings: EngineSettings) -> StepSource:
     """The step times of an engine with everything that speculation takes; a roofline has it already."""
     if settings.speculation is None or steps.source != "kernels":
         return steps
-    return replace(steps, step_time=WithDrafts(steps.step_time, settings), detail=f"{steps.detail}; drafts by data sheet")
+    return replace(
+        steps, step_time=WithDrafts(steps.step_time, settings), detail=f"{steps.detail}; drafts by data sheet"
+    )

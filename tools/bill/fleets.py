@@ -60,7 +60,9 @@ class Served:
         """The ModelTier."""
         spec: dict[str, Any] = {
             "model": {"name": self.name, "uri": f"hf://{self.model}"},
-            "quantization": {"method": "fp8_per_tensor", "kvCacheDtype": "fp8"} if self.quantized else {"method": "none"},
+            "quantization": {"method": "fp8_per_tensor", "kvCacheDtype": "fp8"}
+            if self.quantized
+            else {"method": "none"},
             "caching": {"prefix": "Enabled" if self.prefix_cache else "Disabled"},
             "batching": {"maxSequences": self.sequences},
             "contextLength": self.context,

@@ -28,7 +28,8 @@ class Part:
 
 
 def read(environment: Mapping[str, str]) -> tuple[Trace, Path | None]:
-    """The published trace and the folder that it lies in, or the synthetic one of its shape and None. Raises TraceError."""
+    """The published trace and the folder that it lies in; or a synthetic one of its shape, and None. Raises
+    TraceError."""
     folder = data_folder(environment)
     if folder is not None and (folder / AZURE_CONVERSATION).is_file():
         return azure.read(folder / AZURE_CONVERSATION), folder

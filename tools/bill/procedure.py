@@ -1,8 +1,8 @@
-"""Makes the bill: chooses what is chosen on the first half of the trace, runs every row on the second, and adds the cases
-beside the table.
+"""Makes the bill: chooses what is to be chosen on the first half of the trace, runs every row on the second, and adds
+the cases beside the table.
 
-The order of the rows is the order of the tactics: each row has what the row above it has, and one more. Static fleets are
-as large as the busiest minutes need; what follows the load starts the judged part warm.
+The order of the rows is the order of the tactics: each row has what the row above it has, and one more. Static fleets
+are as large as the busiest minutes need; what follows the load starts the judged part warm.
 """
 
 from __future__ import annotations
@@ -43,8 +43,9 @@ class Simulate(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What was chosen, and on what. `threshold`: running requests per replica of the KEDA blueprint; `smaller`: the part
-    of the batch size at which ours keeps the service level on the first half; None: nothing that was tried kept it."""
+    """What was chosen, and on what. `threshold`: running requests per replica of the KEDA blueprint; `smaller`: the
+    part of the batch size at which ours keeps the service level on the first half; None: nothing that was tried kept
+    it."""
 
     scale: float
     threshold: int | None
@@ -64,7 +65,7 @@ class Procedure:
     pools: Mapping[str, Pool] = field(default_factory=dict)
     _static: dict[str, dict[str, int]] = field(default_factory=dict)
 
-    # --- what is chosen -------------------------------------------------------------------------------------------------
+    # --- what is chosen -----------------------------------------------------------------------------------------------
 
     def tiers(self) -> tuple[Served, Served, Served, Served]:
         """The large tier as published, quantized, and with drafts; the small one: each with the batch that the rule
@@ -105,9 +106,7 @@ class Procedure:
         load, mean = self.load(peak, labels.MMLU), sizing.workload(peak.trace)
         rate = len(peak.trace.arrivals) / peak.trace.duration
         parts_of = {LARGE: 1.0 if share is None else share / 100, SMALL: 0.0 if share is None else 1 - share / 100}
-        guess = {
-            tier.name: max(1, round(rate * parts_of[tier.name] / sizing.rate(tier, mean))) for tier in fleet.tiers
-        }
+        guess = {tier.name: max(1, round(rate * parts_of[tier.name] / sizing.rate(tier, mean))) for tier in fleet.tiers}
         sizes = dict(guess)
         for tier in fleet.tiers:  # one after the other, with room in the others: they do not wait for each other
 
@@ -140,7 +139,7 @@ class Procedure:
                 return factor
         return None
 
-    # --- what is run ----------------------------------------------------------------------------------------------------
+    # --- what is run --------------------------------------------------------------------------------------------------
 
     def load(self, part: Part, benchmark: str) -> Load:
         """The part with a question for each request, where there are some."""
@@ -168,7 +167,9 @@ class Procedure:
             return Row.of(key, title, described(fleet), scaler_of(fleet, autoscaler), found)
 
         rows = [
-            one("static", "large model alone, unquantized, static", _pinned(Fleet((reference,)), {LARGE: PEAK_REPLICAS})),
+            one(
+                "static", "large model alone, unquantized, static", _pinned(Fleet((reference,)), {LARGE: PEAK_REPLICAS})
+            ),
             one("keda", "the same, autoscaled (KEDA+EPP)", Fleet((reference,)), autoscaler=keda(used)),
             one("quantization", "+ quantization", self.static("quantization", Fleet((quantized,)), peak)),
         ]
@@ -218,7 +219,9 @@ class Procedure:
     def with_prefixes(self, trace: Trace, context: int, chosen: Chosen) -> list[Row]:
         """Another trace, whose prompts share beginnings: the quantized large tier without and with its prefix cache."""
         second = parts.judged(trace)
-        base = Served(LARGE, LARGE_MODEL, H100, 4, quantized=True, context=context, sequences=chosen.sequences["quantized"])
+        base = Served(
+            LARGE, LARGE_MODEL, H100, 4, quantized=True, context=context, sequences=chosen.sequences["quantized"]
+        )
         load, found = _load(second), []
         for cached in (False, True):
             fleet = Fleet((replace(base, prefix_cache=cached),))

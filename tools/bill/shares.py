@@ -1,4 +1,4 @@
-"""Reads which share of the requests keeps the quality, from what the routing benchmark measured: docs/results/routing.json.
+"""Reads which share of the requests keeps the quality, from what the routing benchmark measured (routing.json).
 
 Nothing is chosen here: the shares are the ones that `make bench-routing` found for the project's own classifier.
 """
