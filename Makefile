@@ -212,6 +212,10 @@ verify: binaries ## Regenerate every generated file; fail if one changed
 bench-cycle: venv ## What a cycle costs in which nothing happens, with up to 10,000 tiers; no cluster; minutes
 	$(PY) -m tools.bench_cycle $(if $(OUT),--out $(OUT))
 
+.PHONY: bench-simulate
+bench-simulate: venv ## How fast `tierwise simulate` is, on one core: three tiers, eight replicas; a minute
+	$(PY) -m tools.bench_simulate
+
 .PHONY: bench-router
 bench-router: venv ## The router beside vllm-router, LiteLLM and Envoy: docs/results/router.json; needs wrk; 20 minutes, alone
 	$(PY) -m tools.bench_router $(if $(OUT),--out $(OUT))

@@ -37,7 +37,7 @@ def _lines() -> Iterator[str]:
         yield f"{number}. {each.source}{f'. Uncertain: {each.doubt}' if each.doubt else ''}"
     yield from ("", "## Prices", "")
     yield "Lists of providers, per GPU and hour in US dollars: the price of an instance by its number of GPUs. What"
-    yield "you pay is another figure: set `price.gpuHour`. Whatever shows one of these says that it is assumed, and whose."
+    yield "you pay is another figure: set `price.gpuHour`. Whatever shows one of these says so: assumed."
     yield from ("", "| product | $/h | provider | region | instance | terms | of | source |")
     yield "|---|--:|---|---|---|---|---|---|"
     yield from (f"| {_price(each)} |" for each in PRICES)

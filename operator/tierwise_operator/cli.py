@@ -124,33 +124,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     given = parser().parse_args(arguments)
     try:
-        match given.command:
-            case "run":
-                return _run(resolve(vars(given)))
-            case "router":
-                return router_cli.run(given)
-            case "explain":
-                return asyncio.run(explain_command.run(given))
-            case "label":
-                return _label(given)
-            case "train":
-                return _train(given)
-            case "savings":
-                return asyncio.run(savings_command.run(given))
-            case "simulate":
-                return _simulate(given)
-            case "calibrate":
-                return _calibrate(given)
-            case "crds":
-                print("---\n".join(crd.to_yaml(crd.definition(kind)) for kind in KINDS), end="")
-            case _:
-                print(version("tierwise"))
+        return _run_command(given)
     except Invalid as error:
         return _complain(error.message, 2)
     except (TierwiseError, OSError) as error:
         return _complain(str(error), 1)
     except BrokenPipeError:
         return 0
+
+
+def _run_command(given: argparse.Namespace) -> int:
+    match given.command:
+        case "run":
+            return _run(resolve(vars(given)))
+        case "router":
+            return router_cli.run(given)
+        case "explain":
+            return asyncio.run(explain_command.run(given))
+        case "label":
+            return _label(given)
+        case "train":
+            return _train(given)
+        case "savings":
+            return asyncio.run(savings_command.run(given))
+        case "simulate":
+            return _simulate(given)
+        case "calibrate":
+            return _calibrate(given)
+        case "crds":
+            print("---\n".join(crd.to_yaml(crd.definition(kind)) for kind in KINDS), end="")
+        case _:
+            print(version("tierwise"))
     return 0
 
 

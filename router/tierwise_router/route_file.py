@@ -29,9 +29,8 @@ from tierwise.api.modelroute import (
     TierName,
 )
 from tierwise.errors import Invalid
-from tierwise.routing import cascade
+from tierwise.routing import cascade, route_values
 from tierwise.routing import route as values
-from tierwise.routing import route_values
 from tierwise.routing.request import RequestFacts
 from tierwise.routing.route_values import rates
 from tierwise.routing.tier_choice import choose_tiers

@@ -61,9 +61,7 @@ async def _calibrate(given: argparse.Namespace, planned: Plan) -> Calibration:
     return fitted(model, given.max_num_batched_tokens, measured, planned, given.waves)
 
 
-def fitted(
-    model: str, batched: int, measured: dict[LoadPoint, Measured], planned: Plan, waves: int
-) -> Calibration:
+def fitted(model: str, batched: int, measured: dict[LoadPoint, Measured], planned: Plan, waves: int) -> Calibration:
     """Fit to what was measured, with the prompt lengths as the engine counted them."""
     counted = {load: replace(load, prompt_tokens=each.prompt_tokens) for load, each in measured.items()}
     renamed = Plan(*(tuple(counted[load] for load in part) for part in (planned.fitted, planned.judging)))
@@ -76,9 +74,7 @@ def fitted(
         kv_blocks_override=_AMPLE_BLOCKS,
         prefix_caching=False,
     )
-    return calibrate(
-        model, settings, {counted[load]: each.figures for load, each in measured.items()}, renamed, waves
-    )
+    return calibrate(model, settings, {counted[load]: each.figures for load, each in measured.items()}, renamed, waves)
 
 
 def _key(path: Path | None) -> str | None:
@@ -115,6 +111,6 @@ def _show(found: Calibration, console: Console) -> int:
         console.print("nothing was measured that was not fitted to, so nothing is known of how well the fit holds")
         return 1
     console.print(
-        f"{found.model}: where it was not fitted, the time between tokens is {between:.0%} off, to the first {first:.0%}"
+        f"{found.model}: where it was not fitted, time between tokens is {between:.0%} off, to the first {first:.0%}"
     )
     return 0 if max(between, first) * 100 <= GOOD_PERCENT else 1

@@ -1,7 +1,8 @@
 """Measures an engine under closed loops over the OpenAI API, with a bounded number of requests.
 
-Prompts are random words, so that no prefix is ever found in a cache; answers have exactly the tokens that are asked for.
-What a prompt really had is read from the usage that the engine reports, since every model has a tokenizer of its own.
+Prompts are random words, so that no prefix is ever found in a cache; answers have exactly the tokens that are asked
+for. What a prompt really had is read from the usage that the engine reports, since every model has a tokenizer of its
+own.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ from tierwise_sim.load import final_usage
 
 _TAIL_BYTES = 4096
 # Mostly one token each, in any tokenizer; the first prompt shows how many tokens a word has.
-_WORDS = "time year people way day man thing woman life child world school state family student group country problem".split()
+_WORDS = (
+    "time", "year", "people", "way", "day", "man", "thing", "woman", "life", "child",
+    "world", "school", "state", "family", "student", "group", "country", "problem",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ class Client:
         await self._session.close()
 
     async def model(self) -> str:
-        """The model that is asked. Raises Invalid when several are served and none was named, Transient without answer."""
+        """The model that is asked. Raises Invalid if several are served and none is named, Transient without answer."""
         if self._model is None:
             try:
                 async with self._session.get(f"{self._url}/v1/models", allow_redirects=False) as answer:
@@ -136,8 +140,8 @@ class Client:
             raise Transient(f"{self._url} ended an answer without its usage; its log says why")
         if used["completion_tokens"] != output_tokens:
             raise Invalid(
-                f"{self._url} gave {used['completion_tokens']} tokens where {output_tokens} were asked for: it does not "
-                "know vLLM's ignore_eos, and cannot be calibrated"
+                f"{self._url} gave {used['completion_tokens']} tokens where {output_tokens} were asked for: it does "
+                "not know vLLM's ignore_eos, and cannot be calibrated"
             )
         return Answer(asked, first, time.monotonic(), output_tokens), int(used["prompt_tokens"])
 

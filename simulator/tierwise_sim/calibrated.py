@@ -1,7 +1,7 @@
 """Tells step times from what `tierwise calibrate` measured on a user's own engine.
 
-Eight numbers, all in seconds: four overheads, and four rates that on a GPU of a data sheet would follow from it. They hold
-for one model on one engine as it was started; nothing is known of another quantization or another GPU.
+Eight numbers, all in seconds: four overheads, and four rates that on a GPU of a data sheet would follow from it. They
+hold for one model on one engine as it was started; nothing is known of another quantization or another GPU.
 """
 
 from __future__ import annotations

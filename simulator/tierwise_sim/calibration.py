@@ -1,8 +1,8 @@
 """Plans which loads to measure on an engine, and fits step times to what was measured.
 
 Every load is a closed loop, so its schedule does not depend on the durations that are sought (`closed_loop`), and a fit
-needs no further request. The loads that are fitted to span what is asked for; those that judge lie between them, and are
-never fitted to.
+needs no further request. The loads that are fitted to span what is asked for; those that judge lie between them, and
+are never fitted to.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from tierwise_sim.calibrated import Calibrated, Calibration, Judged, LoadPoint, Rates
 from tierwise_sim.closed_loop import Figures, Schedule, figures, schedule, timed
-from tierwise_sim.fitting import fit
+from tierwise_sim.fitting import best_fit
 from tierwise_sim.sequence import Request
 from tierwise_sim.settings import EngineSettings
 from tierwise_sim.step_time import Overheads
@@ -24,12 +24,16 @@ _SOUGHT: Mapping[str, tuple[float, float, float]] = {
     "weights": (1e-5, 5e-3, 10.0),
     "token": (1e-8, 1e-4, 1.0),
     "context": (1e-11, 1e-7, 1e-2),
-    "pair": (1e-13, 1e-9, 1e-3),
     "step": (1e-6, 1e-3, 1.0),
     "sequence": (1e-8, 1e-5, 0.1),
     "prompt": (1e-7, 1e-3, 1.0),
     "request": (1e-6, 5e-3, 5.0),
 }
+# A query-key pair's arithmetic per token's: 2 x layers x hidden size / parameters, 2e-5 (70B) to 5e-5 (1B) in dense models.
+# Prompts of a few thousand tokens do not show it, and a fit that was free to choose it would say anything.
+_PAIR_PER_TOKEN = 3e-5
+# What the loads do not tell apart stays near where the search begins: tenfold is worth so much relative error.
+_PRIOR = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +102,16 @@ def calibrate(
         raise ValueError("no load was measured that could be fitted to")
 
     def errors(values: Sequence[float]) -> list[float]:
-        step_time, rows = _step_time(values), []
+        step_time = _step_time(values)
+        usual = (start for _, start, _ in _SOUGHT.values())
+        rows = [_PRIOR * math.log10(value / start) for value, start in zip(values, usual, strict=True)]
         for load in fitted:
             found, seen = said(schedules[load], step_time), measured[load]
             rows += [found.inter_token / seen.inter_token - 1, found.ttft / seen.ttft - 1]
         return rows
 
-    lows, starts, highs = zip(*_SOUGHT.values(), strict=True)
-    step_time = _step_time(fit(errors, starts, list(zip(lows, highs, strict=True))))
+    bounds = [(least, most) for least, _, most in _SOUGHT.values()]
+    step_time = _step_time(best_fit(errors, _starts(measured, fitted), bounds))
     judged = []
     for load in measured:
         found, seen = said(schedules[load], step_time), measured[load]
@@ -113,7 +119,24 @@ def calibrate(
     return Calibration(model, settings.max_num_batched_tokens, step_time.rates, step_time.overheads, tuple(judged))
 
 
+def _starts(measured: Mapping[LoadPoint, Figures], fitted: Sequence[LoadPoint]) -> list[list[float]]:
+    """Where the search begins, from the fewest users: a token's time by the difference of two prompts, and the time of
+    a step divided in several ways between reading the weights and what is beside it."""
+    few = min(load.users for load in fitted)
+    alone = sorted((load for load in fitted if load.users == few), key=lambda load: load.prompt_tokens)
+    short, long = alone[0], alone[-1]
+    more = (measured[long].ttft - measured[short].ttft) / max(1, long.prompt_tokens - short.prompt_tokens)
+    step = measured[short].inter_token
+    starts = []
+    for share in (0.9, 0.6, 0.3):
+        begun = {name: start for name, (_, start, _) in _SOUGHT.items()}
+        begun |= {"weights": share * step, "step": (1 - share) * step, "sequence": 0.01 * step}
+        begun |= {"token": more} if more > 0 else {}
+        starts.append([min(most, max(least, begun[name])) for name, (least, _, most) in _SOUGHT.items()])
+    return starts
+
+
 def _step_time(values: Sequence[float]) -> Calibrated:
     named = dict(zip(_SOUGHT, values, strict=True))
-    rates = Rates(**{name: named.pop(name) for name in ("weights", "token", "context", "pair")})
-    return Calibrated(rates, Overheads(**named))
+    weights, token, context = (named.pop(name) for name in ("weights", "token", "context"))
+    return Calibrated(Rates(weights, token, context, _PAIR_PER_TOKEN * token), Overheads(**named))

@@ -14,33 +14,19 @@ which of them leaves it in the cache may differ.) Who knows that nothing happens
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
 from collections.abc import Sequence as ReadOnlySequence
-from dataclasses import dataclass
-from itertools import accumulate
 from random import Random
 
 from tierwise_sim.blocks import BlockPool
-from tierwise_sim.record import finished_request, first_token, step_done
+from tierwise_sim.engine_plan import Plan
+from tierwise_sim.record import count_hits, finished_request, first_token, step_done, verified
 from tierwise_sim.roofline import Roofline
 from tierwise_sim.sequence import Rejection, Request, Sequence
 from tierwise_sim.settings import EngineSettings
 from tierwise_sim.stats import EngineStats
 from tierwise_sim.step_time import Batch, StepTime
-
-
-@dataclass(slots=True)
-class _Plan:
-    """One scheduled step, or several equal ones: work, drafted tokens per decode, and each step's duration."""
-
-    batch: Batch
-    chunks: list[tuple[Sequence, int]]
-    decodes: list[Sequence]
-    drafted: int
-    durations: list[float]
-    ends_at: float
 
 
 class Engine:
@@ -67,9 +53,12 @@ class Engine:
         self._rng = rng
         self._watch = watch
         self._step_time: StepTime = step_time or Roofline(settings)
-        self._plan: _Plan | None = None
+        self._plan: Plan | None = None
         self._prefill_tokens = 0
         self._blocked: tuple[Sequence, int] | None = None
+        # While `_steady`, all that run decode; then these two are their stored tokens and the fewest still to come.
+        self._steady = False
+        self._context = self._shortest = 0
         if settings.speculation:
             self.stats.accepted_per_position = [0] * settings.speculation.tokens
 
@@ -132,6 +121,7 @@ class Engine:
         """Drop a request, as a disconnecting client does; a finished one is left alone."""
         if sequence.finish is not None:
             return
+        self._steady = False
         if sequence in self.running:
             self.running.remove(sequence)
         else:
@@ -166,26 +156,55 @@ class Engine:
                 return finished
             self._plan = self._schedule(until + ahead)
 
-    def _cut(self, plan: _Plan, until: float) -> bool:
+    def _cut(self, plan: Plan, until: float) -> bool:
         """Take from a plan the steps that have not begun by `until`; whether what is left has ended by then."""
         if len(plan.durations) == 1:
             return False
-        ends = list(accumulate(plan.durations, initial=self.now))[1:]
-        done = bisect_right(ends, until)
-        steps = max(1, done)
+        steps, done = plan.keep(self.now, until)
         for sequence in plan.decodes:
             if sequence.finish is None:
                 spare = sequence.holding.blocks - self.settings.blocks_for(sequence.computed + steps)
                 self.pool.give_back(sequence.holding, spare)
-        del plan.durations[steps:]
-        plan.ends_at = ends[steps - 1]
         return done > 0
 
-    def _schedule(self, until: float) -> _Plan:
+    def _schedule(self, until: float) -> Plan:
         """Choose the next step's work and take its KV blocks."""
         budget = self.settings.max_num_batched_tokens
-        drafted = self._draft_length()
+        speculation = self.settings.speculation
+        drafted = speculation.drafted(len(self.running), budget) if speculation and self.running else 0
         chunks: list[tuple[Sequence, int]] = []
+        preempted = False
+        if self._steady and not drafted and len(self.running) <= budget and self._reserve_all(self.running, 1):
+            decodes = list(self.running)
+            budget -= len(decodes)
+        else:
+            decodes, budget, preempted = self._go_on(chunks, budget, drafted)
+            self._sum_up(decodes)
+        whole = len(decodes) + len(chunks) == len(self.running) and not preempted
+        loaded = 0 if preempted else self._admit(chunks, budget)
+        if not chunks and not decodes:
+            raise RuntimeError(
+                f"{len(self.waiting)} requests wait and none can be scheduled: "
+                f"{self.pool.free} of {self.pool.capacity} KV blocks are free"
+            )
+        batch = Batch(
+            decodes=len(decodes),
+            decode_context=self._context,
+            drafted=drafted,
+            prefill=sum(count for _, count in chunks),
+            prefill_context=sum(sequence.computed + count for sequence, count in chunks),
+            prefill_pairs=sum(count * (sequence.computed + count / 2) for sequence, count in chunks),
+            loaded=loaded,
+            prefills=len(chunks),
+        )
+        duration = self._step_time.seconds(batch)
+        plan = Plan(batch, chunks, decodes, drafted, [duration], self.now + duration, self._shortest, whole)
+        if not chunks and not drafted and not preempted:
+            self._repeat(plan, batch.decode_context, until)
+        return plan
+
+    def _go_on(self, chunks: list[tuple[Sequence, int]], budget: int, drafted: int) -> tuple[list[Sequence], int, bool]:
+        """Let all that run go on: those that decode, what is left of the budget, and whether one was pushed out."""
         decodes: list[Sequence] = []
         preempted = False
         index = 0
@@ -204,34 +223,7 @@ class Engine:
                     chunks.append((sequence, count))
                 budget -= count
                 index += 1
-        loaded = 0 if preempted else self._admit(chunks, budget)
-        if not chunks and not decodes:
-            raise RuntimeError(
-                f"{len(self.waiting)} requests wait and none can be scheduled: "
-                f"{self.pool.free} of {self.pool.capacity} KV blocks are free"
-            )
-        batch = Batch(
-            decodes=len(decodes),
-            decode_context=sum(sequence.computed + 1 for sequence in decodes),
-            drafted=drafted,
-            prefill=sum(count for _, count in chunks),
-            prefill_context=sum(sequence.computed + count for sequence, count in chunks),
-            prefill_pairs=sum(count * (sequence.computed + count / 2) for sequence, count in chunks),
-            loaded=loaded,
-            prefills=len(chunks),
-        )
-        duration = self._step_time.seconds(batch)
-        plan = _Plan(batch, chunks, decodes, drafted, [duration], self.now + duration)
-        if not chunks and not drafted and not preempted:
-            self._repeat(plan, batch.decode_context, until)
-        return plan
-
-    def _draft_length(self) -> int:
-        speculation = self.settings.speculation
-        if speculation is None or not self.running:
-            return 0
-        share = self.settings.max_num_batched_tokens // len(self.running)
-        return max(0, min(speculation.tokens_at(len(self.running)), share - 1))
+        return decodes, budget, preempted
 
     def _reserve(self, sequence: Sequence, count: int) -> bool:
         """Blocks for `count` more tokens of a sequence."""
@@ -282,27 +274,15 @@ class Engine:
                 pool.publish(sequence.holding, block)
             sequence.published = device + host
             if sequence.scheduled_at is None:
-                self._count_hits(sequence, device, host)
+                sequence.scheduled_at = self.now
+                count_hits(self.stats, sequence, settings, device, host)
             loaded += host * settings.block_size
             self.running.append(self.waiting.popleft())
             chunks.append((sequence, count))
             budget -= count
         return loaded
 
-    def _count_hits(self, sequence: Sequence, device: int, host: int) -> None:
-        """Account the prefix cache for a request that is scheduled for the first time."""
-        stats, size = self.stats, self.settings.block_size
-        sequence.scheduled_at = self.now
-        sequence.cached_tokens = (device + host) * size
-        sequence.host_tokens = host * size
-        if self.settings.prefix_caching:
-            stats.prefix_queries += sequence.request.prompt_tokens
-            stats.prefix_hits += device * size
-        if self.pool.host_capacity:
-            stats.host_queries += sequence.request.prompt_tokens - device * size
-            stats.host_hits += host * size
-
-    def _repeat(self, plan: _Plan, context: int, until: float) -> None:
+    def _repeat(self, plan: Plan, context: int, until: float) -> None:
         """Append further steps of the same decodes to the plan, while nothing can change and all end in time."""
         if self.waiting and (arrives := self._arrives(self.waiting[0])) > self.now:
             until = min(until, arrives)
@@ -310,32 +290,34 @@ class Engine:
             return
         batch = len(plan.decodes)
         seconds = self._step_time.decode_seconds(batch)
-        ends = [plan.ends_at]
-        for _ in range(min(sequence.remaining for sequence in plan.decodes) - 1):
+        durations, end = plan.durations, plan.ends_at
+        for _ in range(plan.shortest - 1):
             context += batch
             duration = seconds(context)
-            if ends[-1] + duration > until:
+            if end + duration > until:
                 break
-            plan.durations.append(duration)
-            ends.append(ends[-1] + duration)
-        steps = len(ends)
+            durations.append(duration)
+            end += duration
+        steps = len(durations)
         while steps > 1 and not self._reserve_all(plan.decodes, steps):
             steps //= 2
-        del plan.durations[steps:]
-        plan.ends_at = ends[steps - 1]
+        plan.ends_at = end if steps == len(durations) else self.now + sum(durations[:steps])
+        del durations[steps:]
 
     def _reserve_all(self, decodes: list[Sequence], steps: int) -> bool:
         """Blocks for this many more tokens of every sequence, or none at all."""
-        blocks_for = self.settings.blocks_for
-        missing = [max(0, blocks_for(sequence.computed + steps) - sequence.holding.blocks) for sequence in decodes]
-        if sum(missing) > self.pool.free:
+        size, missing = self.settings.block_size, []
+        for sequence in decodes:
+            holding = sequence.holding
+            missing.append(-(-(sequence.computed + steps) // size) - len(holding.shared) - holding.private)
+        if sum(count for count in missing if count > 0) > self.pool.free:
             return False
         for sequence, count in zip(decodes, missing, strict=True):
-            if count:
+            if count > 0:
                 self.pool.reserve(sequence.holding, count)
         return True
 
-    def _apply(self, plan: _Plan, finished: list[Sequence]) -> None:
+    def _apply(self, plan: Plan, finished: list[Sequence]) -> None:
         """Let the planned steps have happened: tokens, published blocks, finished requests."""
         self.now = plan.ends_at
         if self._watch is not None:
@@ -354,40 +336,51 @@ class Engine:
                     self.stats.inter_token_latency.observe(self.now - sequence.last_token_at)
                 outputs += self._emit(sequence, 1)
             self._publish(sequence)
-        steps, batch = len(plan.durations), 0
-        for sequence in plan.decodes:
-            if sequence.finish is not None:
-                continue
-            count = self._verify(sequence, plan.drafted) if plan.drafted else steps
-            sequence.computed += count
-            outputs += self._emit(sequence, count)
-            self._publish(sequence)
-            batch += 1
-        step_done(self.stats, plan.durations, batch, computed + outputs)
-        ended = [sequence for sequence in self.running if not sequence.remaining]
+        batch, tokens = self._decoded(plan)
+        step_done(self.stats, plan.durations, batch, computed + outputs + tokens)
+        ended = [sequence for sequence in self.running if not sequence.remaining] if plan.may_end else []
         for sequence in ended:
             self._end(sequence, sequence.request.finish, self.now)
             finished_request(self.stats, sequence, self.now)
             finished.append(sequence)
         if ended:
             self.running = [sequence for sequence in self.running if sequence.finish is None]
+        self._steady = plan.whole and not plan.drafted and all(one.decoding or one.finish for one, _ in plan.chunks)
+        if self._steady and (plan.chunks or ended):
+            self._sum_up(self.running)
+
+    def _sum_up(self, decodes: list[Sequence]) -> None:
+        self._context = sum([sequence.computed for sequence in decodes]) + len(decodes)
+        left = [sequence.request.output_tokens - sequence.generated for sequence in decodes]
+        self._shortest = min(left, default=0)
+
+    def _decoded(self, plan: Plan) -> tuple[int, int]:
+        """Give their tokens to those that decode: how many these are, and the tokens."""
+        batch = tokens = 0
+        steps, now, speculation = len(plan.durations), self.now, self.settings.speculation
+        for sequence in plan.decodes:
+            if sequence.finish is not None:
+                continue
+            count = steps
+            if plan.drafted and speculation is not None:
+                count = verified(self.stats, sequence, plan.drafted, speculation.accepted(plan.drafted, self._rng))
+            sequence.computed += count
+            sequence.generated += count
+            sequence.last_token_at = now
+            if sequence.request.block_hashes:
+                self._publish(sequence)
+            tokens += count
+            batch += 1
+        self.stats.generation_tokens += tokens
+        self._context += tokens
+        self._shortest -= steps
+        return batch, tokens
 
     def _emit(self, sequence: Sequence, count: int) -> int:
         sequence.generated += count
         sequence.last_token_at = self.now
         self.stats.generation_tokens += count
         return count
-
-    def _verify(self, sequence: Sequence, drafted: int) -> int:
-        """Tokens that one verified draft yields, never more than the answer still needs."""
-        stats, speculation = self.stats, self.settings.speculation
-        accepted = speculation.accepted(drafted, self._rng) if speculation else 0
-        stats.drafts += 1
-        stats.draft_tokens += drafted
-        stats.accepted_tokens += accepted
-        for position in range(accepted):
-            stats.accepted_per_position[position] += 1
-        return min(accepted + 1, sequence.remaining)
 
     def _publish(self, sequence: Sequence) -> None:
         """Make blocks that this step filled findable by later requests."""

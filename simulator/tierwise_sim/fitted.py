@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cache, cached_property
 from importlib.resources import files
 
@@ -109,27 +109,58 @@ class FittedRoofline(Roofline):
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
-    """What `fitted.json` holds: efficiencies by (GPU product, number format), overheads, and where they come from."""
+class Reached:
+    """What one GPU reaches in one number format with one model; `error`: how far the roofline is off those kernels.
 
-    efficiencies: Mapping[tuple[str, str], Efficiencies]
+    The error is a mean of absolute relative differences over the steps that were compared.
+    """
+
+    gpu: str
+    arithmetic: str
+    model: str
+    error: float
+    efficiencies: Efficiencies
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What was fitted to measurements: efficiencies by GPU, number format and model; overheads; their source."""
+
+    reached: Sequence[Reached]
     overheads: Overheads
     source: str
 
+    def without(self, out: str) -> Fit:
+        """The fit as if a GPU, or a model, had never been measured."""
+        return replace(self, reached=[each for each in self.reached if out not in (each.gpu, each.model)])
+
     def of(self, settings: EngineSettings) -> tuple[Efficiencies, str] | None:
-        """The efficiencies for an engine, and whose they are; None when nothing was measured in its number format."""
+        """The efficiencies for an engine, and whose they are; None when nothing was measured in its number format.
+
+        Those of its GPU are the mean over models; without any they are the mean of the other GPUs.
+        """
         wanted = settings.precision.arithmetic
-        if own := self.efficiencies.get((settings.gpu.product, wanted)):
-            return own, f"{settings.gpu.product} in {wanted}"
-        others = {gpu: each for (gpu, arithmetic), each in self.efficiencies.items() if arithmetic == wanted}
-        if not others:
+        known: dict[str, list[Efficiencies]] = {}
+        for each in self.reached:
+            if each.arithmetic == wanted:
+                known.setdefault(each.gpu, []).append(each.efficiencies)
+        product = settings.gpu.product
+        if own := known.get(product):
+            return Efficiencies.mean(own), f"{product} in {wanted}"
+        if not known:
             return None
-        return Efficiencies.mean(others.values()), f"the mean of {len(others)} other GPUs in {wanted}"
+        means = [Efficiencies.mean(each) for each in known.values()]
+        return Efficiencies.mean(means), f"the mean of {len(known)} other GPUs in {wanted}"
 
 
 @cache
 def shipped() -> Fit:
     """The fit that the package ships."""
     kept = json.loads((files("tierwise_sim") / FILE).read_text(encoding="utf-8"))
-    rows = {(row.pop("gpu"), row.pop("arithmetic")): Efficiencies(**row) for row in kept["efficiencies"]}
-    return Fit(rows, Overheads(**kept["overheads"]), kept["source"])
+    rows = [
+        Reached(
+            row.pop("gpu"), row.pop("arithmetic"), row.pop("model"), row.pop("error"), efficiencies=Efficiencies(**row)
+        )
+        for row in kept["reached"]
+    ]
+    return Fit(tuple(rows), Overheads(**kept["overheads"]), kept["source"])

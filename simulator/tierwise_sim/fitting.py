@@ -1,8 +1,8 @@
 """Finds the parameters under which a model comes nearest to what was measured.
 
 Damped Gauss-Newton steps on the logarithms of the parameters (they are all positive: shares and seconds), with numbers
-of some hundred rows and a handful of columns. The further off a row is, the less it pulls (Cauchy's loss), so that points
-that were measured otherwise do not bend the rest. No library that the command line depends on does
+of some hundred rows and a handful of columns. The further off a row is, the less it pulls (Cauchy's loss), so that
+points that were measured otherwise do not bend the rest. No library that the command line depends on does
 this; scipy's `least_squares` would, for 100 MB.
 """
 
@@ -54,6 +54,16 @@ def fit(
             if damping > 1e6:
                 break
     return tuple(float(value) for value in np.exp(at))
+
+
+def best_fit(
+    errors: Callable[[Sequence[float]], Sequence[float]],
+    starts: Sequence[Sequence[float]],
+    bounds: Sequence[tuple[float, float]],
+) -> tuple[float, ...]:
+    """The best of the fits that begin at each start: a model with a bend in it has valleys beside the deepest one."""
+    found = [fit(errors, start, bounds) for start in starts]
+    return min(found, key=lambda values: _cost(np.asarray(errors(values), dtype=float)))
 
 
 def _slope(rows: Callable[[Numbers], Numbers], at: Numbers, now: Numbers) -> Numbers:

@@ -24,7 +24,32 @@ EXTRA = "pip install 'tierwise[kernels]' (Python 3.11 to 3.13)"
 # A KV cache's length is asked for in steps of this many tokens per sequence: the answers are all but linear in it.
 _CONTEXT_STEP = 32
 # Sizes that a step may be padded to. vLLM's CUDA graphs have such sizes (compilation config, cudagraph_capture_sizes).
-_PADDED = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192)
+_PADDED = (
+    1,
+    2,
+    4,
+    8,
+    12,
+    16,
+    24,
+    32,
+    48,
+    64,
+    96,
+    128,
+    192,
+    256,
+    384,
+    512,
+    768,
+    1024,
+    1536,
+    2048,
+    3072,
+    4096,
+    6144,
+    8192,
+)
 
 # The folder in the package by the product that a node's label names.
 SYSTEMS = {

@@ -10,7 +10,21 @@ from __future__ import annotations
 from collections.abc import Sequence as ReadOnlySequence
 
 from tierwise_sim.sequence import Sequence
+from tierwise_sim.settings import EngineSettings
 from tierwise_sim.stats import EngineStats
+
+
+def count_hits(stats: EngineStats, sequence: Sequence, settings: EngineSettings, device: int, host: int) -> None:
+    """A request is scheduled for the first time: so many of its blocks were found on the GPU, and in host memory."""
+    size, prompt = settings.block_size, sequence.request.prompt_tokens
+    sequence.cached_tokens = (device + host) * size
+    sequence.host_tokens = host * size
+    if settings.prefix_caching:
+        stats.prefix_queries += prompt
+        stats.prefix_hits += device * size
+    if settings.host_blocks:
+        stats.host_queries += prompt - device * size
+        stats.host_hits += host * size
 
 
 def first_token(stats: EngineStats, sequence: Sequence, now: float) -> None:
@@ -29,8 +43,17 @@ def step_done(stats: EngineStats, durations: ReadOnlySequence[float], decodes: i
     if tokens:
         stats.iteration_tokens.observe(tokens / steps, steps)
     if decodes:
-        for duration in durations:
-            stats.inter_token_latency.observe(duration, decodes)
+        stats.inter_token_latency.observe_all(durations, decodes)
+
+
+def verified(stats: EngineStats, sequence: Sequence, drafted: int, accepted: int) -> int:
+    """Drafted tokens were verified: the tokens that this yields, never more than the answer still needs."""
+    stats.drafts += 1
+    stats.draft_tokens += drafted
+    stats.accepted_tokens += accepted
+    for position in range(accepted):
+        stats.accepted_per_position[position] += 1
+    return min(accepted + 1, sequence.remaining)
 
 
 def finished_request(stats: EngineStats, sequence: Sequence, now: float) -> None:

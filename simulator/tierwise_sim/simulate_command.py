@@ -6,10 +6,8 @@ All reading and printing is here; what happens in between is pure (`replay`).
 from __future__ import annotations
 
 import argparse
-
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any, Protocol
@@ -19,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from tierwise.errors import Invalid
-from tierwise_sim import calibrated
+from tierwise_sim import calibrated, simulate_trace
 from tierwise_sim.calibrated import Calibration
 from tierwise_sim.replay import autoscalers, fault_text, manifests, result_json, what_if
 from tierwise_sim.replay.result import SimulationResult, Targets
@@ -27,11 +25,7 @@ from tierwise_sim.replay.run import Simulation
 from tierwise_sim.replay.scenario import Scenario
 from tierwise_sim.replay.summary import summary
 from tierwise_sim.simulate_text import as_text, compared
-from tierwise_sim.traces import formats, generator_text, transform
 from tierwise_sim.traces.arrival import Trace
-from tierwise_sim.traces.formats import Reading
-from tierwise_sim.traces.gathering import Window
-from tierwise_sim.traces.spread import Spreading
 
 SHOWN_AFTER_SECONDS = 2.0
 Document = Mapping[str, Any]
@@ -49,7 +43,7 @@ def run(given: argparse.Namespace) -> int:
     """Simulate what was asked for; the exit code. Raises Invalid, OSError."""
     _check(given)
     documents = _documents(given.filename)
-    trace = read_trace(given)
+    trace = simulate_trace.get(given)
     changes = [what_if.change_of(text) for text in given.what_if]
     scenarios = [scenario(given, variant, trace) for variant in what_if.variants(documents, changes)]
     with _progress(Console(stderr=True)) as shown:
@@ -83,7 +77,7 @@ def scenario(given: argparse.Namespace, variant: what_if.Variant, trace: Trace) 
     )
     found = manifests.read(variant.documents, assumed, given.route)
     served = [tier.name for tier in found.tiers if tier.spec.external is None]
-    trace, renamed = _for_route(trace, found)
+    trace, renamed = simulate_trace.for_route(trace, found)
     content = found.route.policy.type == "Classifier"
     if content and given.share is None:
         raise Invalid(
@@ -108,34 +102,6 @@ def scenario(given: argparse.Namespace, variant: what_if.Variant, trace: Trace) 
         notes=notes,
         assumed_route=found.assumed_route,
     )
-
-
-def read_trace(given: argparse.Namespace) -> Trace:
-    """The requests. Raises Invalid with line and reason."""
-    window = Window(given.begin, float("inf") if given.until is None else given.until)
-    if generator_text.is_generator(given.trace) and not Path(given.trace).exists():
-        trace = generator_text.generated(given.trace)
-        if window != Window():
-            trace = transform.cut(trace, window)
-    else:
-        reading = Reading(window, Spreading(burstiness=given.burstiness, seed=given.seed), given.mean_prompt_tokens)
-        trace = formats.read(Path(given.trace), given.format, reading)
-    return trace if given.scale == 1 else transform.scale(trace, given.scale, given.seed)
-
-
-def _for_route(trace: Trace, found: manifests.Manifests) -> tuple[Trace, tuple[str, ...]]:
-    """The trace with models that the route knows: whatever else a client named is asked of the route itself."""
-    known = {"", *found.route.model_names}
-    if found.route.direct_access:
-        known |= {tier.name for tier in found.tiers}
-    strangers = sorted({arrival.model for arrival in trace.arrivals} - known)
-    if not strangers:
-        return trace, ()
-    arrivals = tuple(
-        arrival if arrival.model in known else replace(arrival, model="") for arrival in trace.arrivals
-    )
-    said = f"the trace names models that the route does not have ({', '.join(strangers[:4])}): the policy chooses for them"
-    return replace(trace, arrivals=arrivals), (said,)
 
 
 def _priority(text: str, served: Sequence[str]) -> tuple[str, int]:
@@ -187,6 +153,7 @@ def _check(given: argparse.Namespace) -> None:
         ("scale", 1e-6, 1e6),
         ("external_ttft", 0.0, 3600.0),
         ("external_inter_token", 0.0, 60.0),
+        ("step", 1, 86400),
     ):
         value = getattr(given, name)
         if value is not None and not low <= value <= high:
@@ -209,5 +176,3 @@ def _progress(console: Console) -> Iterator[Shown | None]:
             bar.update(task, completed=done, total=of, description=what, visible=late)
 
         yield show
-
-

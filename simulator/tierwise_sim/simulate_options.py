@@ -14,6 +14,7 @@ examples:
   tierwise simulate -f manifests/ --trace sine:mean=5,bursts=4,seed=7 --startup 300 --autoscaler static
   tierwise simulate -f manifests/ --trace log.jsonl --what-if small.maxReplicas=2,4,8 -o json
   tierwise simulate -f manifests/ --trace step --fault prometheus-away@600+600
+  tierwise simulate -f manifests/ --from-prometheus http://localhost:9090 --last 7d --match namespace=models
 
 A trace is a file (Azure CSV, Mooncake or access-log JSON lines, a provider's usage export) or a generator:
 constant, step, ramp, sine, apart, together, each with NAME=VALUE,... after a colon."""
@@ -46,9 +47,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _trace_options(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--trace", required=True, metavar="TRACE", help="file or generator of requests, see below")
+    group.add_argument("--trace", metavar="TRACE", help="file or generator of requests, see below")
+    group.add_argument("--from-prometheus", metavar="URL", help="instead: what it remembers of your vLLM")
+    group.add_argument("--last", default="7d", metavar="TIME", help="... in the last 90m, 12h, 7d (default: 7d)")
+    group.add_argument("--step", type=int, default=60, metavar="SECONDS", help="... counted in steps (default: 60)")
+    group.add_argument("--match", action="append", default=[], metavar="LABEL=VALUE", help="... only these series")
+    group.add_argument("--bearer-file", type=Path, metavar="FILE", help="... holds the token for it")
+    group.add_argument("--ca-file", type=Path, metavar="FILE", help="... holds its certificate authority")
+    group.add_argument("--save-trace", type=Path, metavar="FILE", help="keep the requests, for --trace")
     group.add_argument("--format", default="", help="of the file, where it is not recognised")
-    group.add_argument("--from", dest="begin", type=float, default=0.0, metavar="SECOND", help="leave out what is before")
+    group.add_argument(
+        "--from", dest="begin", type=float, default=0.0, metavar="SECOND", help="leave out what is before"
+    )
     group.add_argument("--until", type=float, metavar="SECOND", help="leave out what is after")
     group.add_argument("--scale", type=float, default=1.0, metavar="FACTOR", help="so many times the requests")
     group.add_argument(
@@ -72,13 +82,16 @@ def _world_options(group: argparse._ArgumentGroup) -> None:
         "--autoscaler",
         default="tierwise",
         metavar="NAME[:SETTING=VALUE,...]",
-        help="who decides replicas (default: tierwise); for comparison static:replicas=4, keda-epp, wva-v2, slo-law, ...",
+        help="who decides replicas (default: tierwise); or, to compare, static:replicas=4, keda-epp, wva-v2, ...",
     )
     group.add_argument(
         "--priority", action="append", default=[], metavar="TIER=N", help="under --gpus: how much a tier weighs (1)"
     )
     group.add_argument(
-        "--budget-rule", default="", metavar="NAME", help="of another autoscaler: how tiers share --gpus, e.g. kueue-floors"
+        "--budget-rule",
+        default="",
+        metavar="NAME",
+        help="of another autoscaler: how tiers share --gpus, e.g. kueue-floors",
     )
     group.add_argument("--gpu", default="", metavar="PRODUCT", help="of tiers whose nodeSelector names none")
     group.add_argument("--gpus", type=int, metavar="N", help="all tiers together have so many GPUs")
@@ -89,12 +102,8 @@ def _world_options(group: argparse._ArgumentGroup) -> None:
         metavar="[TIER=]FILE",
         help="step times that `tierwise calibrate` has measured on your own engine",
     )
-    group.add_argument(
-        "--no-kernels", action="store_true", help="step times as if no measured kernels were installed"
-    )
-    group.add_argument(
-        "--acceptance", type=float, metavar="SHARE", help="of drafted tokens that are accepted, 0 to 1"
-    )
+    group.add_argument("--no-kernels", action="store_true", help="step times as if no measured kernels were installed")
+    group.add_argument("--acceptance", type=float, metavar="SHARE", help="of drafted tokens that are accepted, 0 to 1")
     group.add_argument(
         "--external-ttft", type=float, default=0.6, metavar="SECONDS", help="of an external API (default: 0.6)"
     )

@@ -34,7 +34,7 @@ def as_text(result: SimulationResult) -> RenderableType:
 
 def compared(results: Sequence[SimulationResult]) -> RenderableType:
     """Several simulations of one trace, one row each."""
-    table = _new("what if", "met", "worst tier", "TTFT p95", "$", "$/h", "GPU-hours", "changes/h", "reversals/h")
+    table = _new("what if", "met", "worst tier", "TTFT p95", "$", "GPU-hours")
     for result in results:
         total = result.total
         table.add_row(
@@ -43,10 +43,7 @@ def compared(results: Sequence[SimulationResult]) -> RenderableType:
             f"{total.worst_tier} {_share(total.worst_attainment)}",
             _seconds(total.ttft, "p95"),
             _money(total.dollars),
-            _money(total.dollars_per_hour),
-            f"{total.gpu_seconds.total / 3600:.2f}",
-            f"{total.changes.per_hour:.1f}",
-            f"{total.changes.reversals_per_hour:.1f}",
+            f"{total.gpu_seconds.total / 3600:.1f}",
         )
     parts: list[RenderableType] = [Text(_head(results[0])), table]
     notes = dict.fromkeys(note for result in results for note in result.notes)
@@ -58,8 +55,8 @@ def _head(result: SimulationResult) -> str:
     setup = result.setup
     startup = "" if setup.startup_seconds is None else f", a replica starts in {setup.startup_seconds:g} s"
     said = (
-        f"{setup.trace}: {setup.arrivals:,} requests in {_time(setup.seconds)}, replicas by {setup.autoscaler}{startup}, "
-        f"targets TTFT {setup.targets.ttft:g} s and inter-token {setup.targets.inter_token * 1000:g} ms"
+        f"{setup.trace}: {setup.arrivals:,} requests in {_time(setup.seconds)}, replicas by {setup.autoscaler}{startup}"
+        f", targets TTFT {setup.targets.ttft:g} s and inter-token {setup.targets.inter_token * 1000:g} ms"
     )
     return said + (f"; faults: {', '.join(setup.faults)}" if setup.faults else "")
 
@@ -138,7 +135,10 @@ def _savings(result: SimulationResult) -> str:
 def _new(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for place, name in enumerate(columns):
-        table.add_column(name, justify="left" if place == 0 else "right", no_wrap=True)
+        if place == 0:
+            table.add_column(name, overflow="fold")
+        else:
+            table.add_column(name, justify="right", no_wrap=True)
     return table
 
 

@@ -51,6 +51,10 @@ class Speculation:
             chosen = tokens
         return min(chosen, self.tokens)
 
+    def drafted(self, batch: int, budget: int) -> int:
+        """K for this many running requests (at least one) where a step has room for `budget` tokens."""
+        return max(0, min(self.tokens_at(batch), budget // batch - 1))
+
     def expected_tokens(self, drafted: int) -> float:
         """Mean tokens per step: (1 - a^(K+1)) / (1 - a), equation 1 of arXiv 2211.17192."""
         if self.acceptance >= 1.0:

@@ -62,6 +62,16 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += times
         self.total += value * times
 
+    def observe_all(self, values: Sequence[float], times: int) -> None:
+        """Add `times` observations of each of these values, which must not be empty."""
+        first, last = bisect_left(self.bounds, min(values)), bisect_left(self.bounds, max(values))
+        if first == last:
+            self.counts[first] += times * len(values)
+        else:
+            for value in values:
+                self.counts[bisect_left(self.bounds, value)] += times
+        self.total += sum(values) * times
+
     @property
     def count(self) -> int:
         """Number of observations."""

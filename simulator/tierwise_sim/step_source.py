@@ -1,8 +1,8 @@
 """Chooses what tells an engine's step times, and says which it was.
 
 What was measured on the very engine comes first, then kernels measured on its GPU, then a roofline that was fitted to
-measured kernels, then a plain one. A simulation that cannot say which of them it used cannot be trusted, so the choice is
-a value with a word. docs/fidelity.md says how far each is off.
+measured kernels, then a plain one. A simulation that cannot say which of them it used cannot be trusted, so the choice
+is a value with a word. docs/fidelity.md says how far each is off.
 """
 
 from __future__ import annotations

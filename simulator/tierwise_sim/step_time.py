@@ -37,8 +37,8 @@ class Batch:
 class Overheads:
     """What an engine spends beside its kernels, in seconds.
 
-    `step`: between two steps; `sequence`: for every request that decodes in a step (scheduling it, taking its token);
-    `prompt`: for every prompt in a step; `request`: before a request reaches the scheduler (HTTP, tokenizer, hand-over).
+    `step`: between two steps; `sequence`: for every request that decodes in a step (scheduling, taking its token);
+    `prompt`: for every prompt in a step; `request`: before a request reaches the scheduler (HTTP, tokenizer).
     """
 
     step: float = 0.0

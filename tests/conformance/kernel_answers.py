@@ -1,4 +1,4 @@
-"""Asks the measured kernels, in their own environment, and prints JSON: a program of tests/conformance/test_kernels.py."""
+"""Asks the measured kernels, in an environment of their own, and prints JSON; test_kernels.py runs it."""
 
 import json
 import sys
@@ -18,7 +18,11 @@ CHUNK = Batch(8, 8 * 1000, prefill=2000, prefill_context=2000, prefill_pairs=200
 def settings(model: str, gpu: str, parallel: int) -> EngineSettings:
     """An engine with this model."""
     return EngineSettings(
-        model=model, shape=shape_of(model), precision=precision_of(model, None), gpu=find_gpu(gpu), tensor_parallel=parallel
+        model=model,
+        shape=shape_of(model),
+        precision=precision_of(model, None),
+        gpu=find_gpu(gpu),
+        tensor_parallel=parallel,
     )
 
 

@@ -23,7 +23,12 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def rows() -> list[dict[str, Any]]:
     variables = os.environ | {"PYTHONPATH": str(REPO / "simulator")}
-    models = ["meta-llama/Llama-3.1-8B", "nvidia/Llama-3.1-8B-Instruct-FP8", "meta-llama/Llama-3.1-70B-FP8", "Qwen/Qwen3-32B"]
+    models = [
+        "meta-llama/Llama-3.1-8B",
+        "nvidia/Llama-3.1-8B-Instruct-FP8",
+        "meta-llama/Llama-3.1-70B-FP8",
+        "Qwen/Qwen3-32B",
+    ]
     command = [str(kernels_python()), str(REPO / "tests/conformance/kernel_answers.py"), *models]
     told = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
     found: list[dict[str, Any]] = json.loads(told.stdout)

@@ -1,0 +1,1 @@
+"""Compares the engine model with measured engines, and fits what tells its step times."""

@@ -15,8 +15,7 @@ from tierwise_sim.fitted import Efficiencies, Fit, FittedRoofline
 from tierwise_sim.kernels import KernelsUnavailable, kernels
 from tierwise_sim.roofline import Roofline
 from tierwise_sim.step_time import Overheads, StepTime, WithOverheads
-from tools.fidelity import efficiencies
-from tools.fidelity.overheads import Played, fitted
+from tools.fidelity.overheads import Bare, Played, bare, fitted
 from tools.fidelity.points import Point
 
 ROOFLINE, KERNELS = "roofline", "kernels"
@@ -47,10 +46,10 @@ CONTENDERS = (
 
 @dataclass(frozen=True)
 class Bench:
-    """Everything that may be fitted to: the points, played, and the efficiencies of measured kernels."""
+    """Everything that may be fitted to: the points, played, and the roofline's fit to measured kernels."""
 
     played: Sequence[Played]
-    rows: Sequence[efficiencies.Row]
+    fit: Fit
 
     def prepare(self, contender: Contender) -> Callable[[Point], StepTime]:
         """What tells the step times of a point, by a contender; fits are made once per GPU or model left out."""
@@ -63,12 +62,25 @@ class Bench:
         def step_time(point: Point) -> StepTime:
             out = point.gpu if contender.left_out == A_GPU else point.model
             if out not in folds:
-                gpu = self.kernels if contender.name == WITH_OVERHEADS else self.roofline_without(out)
-                folds[out] = fitted([each for each in self.played if out not in (each.point.gpu, each.point.model)], gpu), gpu
+                folds[out] = self._fold(contender.name, out)
             overheads, gpu = folds[out]
             return WithOverheads(gpu(point), overheads)
 
         return step_time
+
+    def _fold(self, name: str, out: str) -> tuple[Overheads, Callable[[Point], StepTime]]:
+        """The overheads fitted without a GPU or a model, and what tells the GPU's own work then."""
+        gpu = self.kernels if name == WITH_OVERHEADS else self.roofline_without(out)
+        known = self.bare if name == WITH_OVERHEADS else [bare(each, gpu(each.point)) for each in self._others(out)]
+        return fitted([each for each in known if out not in (each.played.point.gpu, each.played.point.model)]), gpu
+
+    def _others(self, out: str) -> list[Played]:
+        return [each for each in self.played if out not in (each.point.gpu, each.point.model)]
+
+    @cached_property
+    def bare(self) -> list[Bare]:
+        """Every point's times by kernels alone."""
+        return [bare(each, self.kernels(each.point)) for each in self.played]
 
     @cached_property
     def kernels(self) -> Callable[[Point], StepTime]:
@@ -84,7 +96,7 @@ class Bench:
 
     def roofline_without(self, out: str) -> Callable[[Point], StepTime]:
         """The roofline, fitted to the kernels of all but one GPU or model."""
-        known = Fit(efficiencies.merged([row for row in self.rows if out not in (row.gpu, row.model)]), Overheads(), "")
+        known = self.fit.without(out)
 
         def step_time(point: Point) -> StepTime:
             found = known.of(point.settings)

@@ -1,16 +1,17 @@
 """Fits the roofline's efficiencies to measured kernels, for every GPU, number format and model that has some.
 
-A step is sampled at batches, contexts and chunks that engines really run. What a GPU reaches with one model is one row, so
-that a comparison can leave out a GPU or a model and take the mean of the rest.
+A step is sampled at batches, contexts and chunks that engines really run. What a GPU reaches with one model is one row,
+so that a comparison can leave out a GPU or a model and take the mean of the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from itertools import product
 from statistics import fmean
 
-from tierwise_sim.fitted import Efficiencies, FittedRoofline
+from tierwise_sim.fitted import Efficiencies, FittedRoofline, Reached
 from tierwise_sim.fitting import fit
 from tierwise_sim.hardware import find_gpu
 from tierwise_sim.kernels import SYSTEMS, KernelsUnavailable, kernels
@@ -31,45 +32,28 @@ BOUNDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What one GPU reaches in one number format with one model, and how far the roofline is off those kernels."""
-
-    gpu: str
-    arithmetic: str
-    model: str
-    efficiencies: Efficiencies
-    error: float
-
-
 def steps() -> list[Batch]:
     """The steps that are compared: decodes alone, and a chunk of a prompt beside a few decodes."""
-    decodes = [Batch(n, n * context) for n in (1, 8, 32, 64, 128) for context in (500, 1500, 5000)]
+    decodes = [Batch(n, n * context) for n in (1, 8, 32, 128) for context in (500, 4000)]
     chunks = [
         Batch(8, 8 * 1000, prefill=size, prefill_context=end, prefill_pairs=size * (end - size / 2), prefills=1)
-        for size, end in ((256, 256), (1000, 1000), (2000, 2000), (4000, 4000), (8000, 8000), (4000, 8000))
+        for size, end in ((256, 256), (1000, 1000), (4000, 4000), (8000, 8000), (4000, 8000))
     ]
-    many = [
-        Batch(8, 8 * 1000, prefill=8000, prefill_context=8000, prefill_pairs=8 * 1000 * 500, prefills=8),
-    ]
-    return decodes + chunks + many
+    return decodes + chunks
 
 
-def rows() -> Iterator[Row]:
-    """Every GPU, number format and model with kernels, in order."""
-    for gpu in sorted(SYSTEMS):
-        for precision in FORMATS:
-            for model in MODELS:
-                if row := _row(gpu, precision, model):
-                    yield row
+def engines() -> Iterator[tuple[str, Precision, str]]:
+    """Every GPU, number format and model that there may be kernels of, in order."""
+    yield from product(sorted(SYSTEMS), FORMATS, MODELS)
 
 
-def _row(gpu: str, precision: Precision, model: str) -> Row | None:
+def reached(gpu: str, precision: Precision, model: str) -> Reached | None:
+    """What a GPU reaches, or None where no kernels were measured."""
     base = EngineSettings(
         model=model, shape=shape_of(model), precision=precision, gpu=find_gpu(gpu), max_num_batched_tokens=8192
     )
     measured: list[tuple[EngineSettings, StepTime]] = []
-    for parallel in (1, 2, 4, 8):
+    for parallel in (1, 2, 8):
         settings = replace(base, tensor_parallel=parallel)
         try:
             measured.append((settings, kernels(settings)))
@@ -88,12 +72,4 @@ def _row(gpu: str, precision: Precision, model: str) -> Row | None:
     start = list(asdict(Efficiencies()).values())
     found = fit(errors, start, list(BOUNDS.values()))
     off = fmean(abs(each) for each in errors(found))
-    return Row(gpu, precision.arithmetic, model, Efficiencies(**dict(zip(BOUNDS, found, strict=True))), off)
-
-
-def merged(known: Sequence[Row]) -> Mapping[tuple[str, str], Efficiencies]:
-    """The mean over models, by GPU and number format."""
-    keys = sorted({(row.gpu, row.arithmetic) for row in known})
-    return {
-        key: Efficiencies.mean(row.efficiencies for row in known if (row.gpu, row.arithmetic) == key) for key in keys
-    }
+    return Reached(gpu, precision.arithmetic, model, off, Efficiencies(**dict(zip(BOUNDS, found, strict=True))))

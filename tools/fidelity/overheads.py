@@ -1,13 +1,13 @@
 """Fits an engine's overheads to measured points: what TTFT and inter-token time have beyond the GPU's own work.
 
-The times of a closed loop are linear in the overheads: a point is played once with the GPU's work alone and once with each
-overhead as the only thing that takes time, and a fit is then arithmetic on a few numbers per point.
+The times of a closed loop are linear in the overheads: a point is played once with the GPU's work alone and once with
+each overhead as the only thing that takes time, and a fit is then arithmetic on a few numbers per point.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tierwise_sim.closed_loop import Schedule, schedule, timed
 from tierwise_sim.fitting import fit
@@ -49,33 +49,58 @@ class Played:
     per_overhead: tuple[tuple[float, float], ...]
 
 
-def play(point: Point) -> Played:
-    """Play a point without durations."""
-    known = schedule(point.settings, point.requests(), point.users)
-    found = [point.figures(timed(known, each)) for each in _PER_OVERHEAD]
-    return Played(point, known, tuple((each.ttft, each.inter_token) for each in found))
+def play(point: Point, known: dict[tuple[object, ...], Played] | None = None) -> Played:
+    """Play a point without durations; `known` keeps what was played.
+
+    Points with the same requests share a schedule, whatever their GPU, as long as the memory holds all users at once.
+    """
+    settings = point.settings
+    most = point.users * settings.blocks_for(point.prompt_tokens + point.output_tokens)
+    ample = settings.num_gpu_blocks >= most
+    key = (point.protocol, point.users, point.prompt_tokens, point.output_tokens, ample or settings.num_gpu_blocks)
+    if known is not None and key in known:
+        return replace(known[key], point=point)
+    order = schedule(settings, point.requests(), point.users)
+    found = [point.figures(timed(order, each)) for each in _PER_OVERHEAD]
+    played = Played(point, order, tuple((each.ttft, each.inter_token) for each in found))
+    if known is not None:
+        known[key] = played
+    return played
 
 
-def fitted(points: Sequence[Played], gpu: Callable[[Point], StepTime]) -> Overheads:
-    """The overheads under which these points are nearest to what was measured; `gpu` tells the GPU's own work.
+@dataclass(frozen=True, slots=True)
+class Bare:
+    """A point with the times that the GPU's own work gives, in seconds."""
 
-    TTFT counts where the protocol is known, and then as much as the time between tokens. Raises ValueError without points.
+    played: Played
+    ttft: float
+    inter_token: float
+
+
+def bare(played: Played, gpu: StepTime) -> Bare:
+    """What a point's times would be without overheads."""
+    found = played.point.figures(timed(played.schedule, gpu))
+    return Bare(played, found.ttft, found.inter_token)
+
+
+def fitted(points: Sequence[Bare]) -> Overheads:
+    """The overheads under which these points are nearest to what was measured.
+
+    TTFT counts where the protocol is known, and then like the time between tokens. Raises ValueError of no points.
     """
     if not points:
         raise ValueError("overheads cannot be fitted to no points at all")
-    known = [(each, each.point.figures(timed(each.schedule, gpu(each.point)))) for each in points]
-    bare = [(each, figures.ttft, figures.inter_token) for each, figures in known]
 
     def errors(values: Sequence[float]) -> list[float]:
-        return [error for row in bare for error in _errors(row, values)]
+        return [error for each in points for error in _errors(each, values)]
 
     return Overheads(*fit(errors, START, list(BOUNDS.values())))
 
 
-def _errors(row: tuple[Played, float, float], values: Sequence[float]) -> Iterator[float]:
-    played, ttft, gap = row
-    for value, (first, between) in zip(values, played.per_overhead, strict=False):
+def _errors(row: Bare, values: Sequence[float]) -> Iterator[float]:
+    point, ttft, gap = row.played.point, row.ttft + values[-1], row.inter_token
+    for value, (first, between) in zip(values, row.played.per_overhead, strict=False):
         ttft, gap = ttft + value * first, gap + value * between
-    yield gap / (played.point.inter_token_ms / 1000) - 1
-    if played.point.protocol.burst:
-        yield (ttft + values[-1]) / (played.point.ttft_ms / 1000) - 1
+    yield gap / (point.inter_token_ms / 1000) - 1
+    if point.protocol.burst:
+        yield ttft / (point.ttft_ms / 1000) - 1

@@ -35,13 +35,14 @@ def least_seconds(point: Point, step_time: StepTime) -> float:
 
 
 def told(points: Sequence[Point], kernels: Callable[[Point], StepTime]) -> list[dict[str, Any]]:
-    """One row per model and GPU: the greatest share of the peak, and points that the prompts alone would take longer than."""
+    """One row per model and GPU: the greatest share of the peak, and points whose prompts alone would take longer."""
     rows = []
     for model, gpu in sorted({(point.model, point.gpu) for point in points}):
         mine = [point for point in points if (point.model, point.gpu) == (model, gpu)]
         mean = [(1 + point.protocol.shortest) / 2 * point.output_tokens for point in mine]
         rounds = [
-            (point.ttft_ms + (tokens - 1) * point.inter_token_ms) / 1000 for point, tokens in zip(mine, mean, strict=True)
+            (point.ttft_ms + (tokens - 1) * point.inter_token_ms) / 1000
+            for point, tokens in zip(mine, mean, strict=True)
         ]
         faster = sum(
             least_seconds(point, kernels(point)) > seconds for point, seconds in zip(mine, rounds, strict=True)

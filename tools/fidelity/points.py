@@ -53,15 +53,16 @@ INFERENCE_MAX = Protocol(
     shortest=0.8,
     waves=10,
     burst=True,
-    source="github.com/SemiAnalysisAI/InferenceX, benchmarks/70b_*.sh of 2025: benchmark_serving.py --dataset-name random "
-    "--random-range-ratio 0.8 --num-prompts $((CONC * 10)) --max-concurrency $CONC --request-rate inf --ignore-eos",
+    source="github.com/SemiAnalysisAI/InferenceX, benchmarks/70b_*.sh of 2025: benchmark_serving.py --dataset-name "
+    "random --random-range-ratio 0.8 --num-prompts $((CONC * 10)) --max-concurrency $CONC --request-rate inf "
+    "--ignore-eos",
 )
 UNTOLD = Protocol(
     "not told",
     shortest=1.0,
-    waves=10,
+    waves=3,
     burst=False,
-    source="the sample names a file only; no burst, since 8 users wait for their first token as long as one prompt takes",
+    source="the sample names a file only; no burst: 8 users wait for a first token as long as one prompt takes",
 )
 
 
@@ -109,8 +110,8 @@ class Point:
     def settings(self) -> EngineSettings:
         """The engine as the protocol's scripts start it.
 
-        Steps of 8,192 tokens, 90 % of the memory, no prefix cache; an fp8 KV cache where the scripts ask for one (InferenceMAX
-        on H200 and B200), else in bf16.
+        Steps of 8,192 tokens, 90 % of the memory, no prefix cache; an fp8 KV cache where the scripts ask for one
+        (InferenceMAX on H200 and B200), else in bf16.
         """
         fp8_cache = self.protocol is INFERENCE_MAX and self.gpu != "NVIDIA-H100-80GB-HBM3"
         return EngineSettings(
@@ -139,7 +140,9 @@ class Point:
         counted = [Request(str(n), drawn(self.prompt_tokens), drawn(self.output_tokens)) for n in range(count)]
         if self.protocol.burst:
             return counted
-        cut = [Request(f"warm-up {n}", self.prompt_tokens, rng.randint(1, self.output_tokens)) for n in range(self.users)]
+        cut = [
+            Request(f"warm-up {n}", self.prompt_tokens, rng.randint(1, self.output_tokens)) for n in range(self.users)
+        ]
         return cut + counted
 
     def figures(self, answers: Sequence[Answer]) -> Figures:

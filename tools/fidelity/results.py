@@ -19,7 +19,7 @@ BARS = {"inter_token": 10, "tokens": 10, "ttft": 25}
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One point under one contender: relative errors (simulated / measured - 1); `source` tells the step times' origin."""
+    """One point under one contender: relative errors (simulated / measured - 1); `source` made the step times."""
 
     contender: str
     left_out: str
@@ -88,7 +88,9 @@ def missed(rows: Sequence[Row]) -> list[str]:
             judged = [row for row in mine if what != "ttft" or row.protocol == "InferenceMAX"]
             error = Error.of([getattr(row, what) for row in judged]).absolute * 100
             if error > bar:
-                found.append(f"{name}, {out} left out: {_WORDS[what]} {error:.1f} % off over {len(judged)} points, bar {bar} %")
+                found.append(
+                    f"{name}, {out} left out: {_WORDS[what]} {error:.1f} % off over {len(judged)} points, bar {bar} %"
+                )
     return found
 
 
@@ -157,7 +159,9 @@ def tables(results: Results) -> Iterator[str]:
     yield "| engine | model | GPU | precision | points | time between tokens | time to first token |"
     yield "|---|---|---|---|--:|--:|--:|"
     for each in results.engines:
-        ratios = [f"{each[what][1]:.2f} ({each[what][0]:.2f} to {each[what][2]:.2f})" for what in ("inter_token", "ttft")]
+        ratios = [
+            f"{each[what][1]:.2f} ({each[what][0]:.2f} to {each[what][2]:.2f})" for what in ("inter_token", "ttft")
+        ]
         yield (
             f"| {each['engine']} {each['versions']} | {each['model']} | {_short(each['gpu'])} | {each['precision']} |"
             f" {each['points']} | {ratios[0]} | {ratios[1]} |"
@@ -165,7 +169,7 @@ def tables(results: Results) -> Iterator[str]:
 
 
 def _overall(rows: Sequence[Row]) -> Iterator[str]:
-    yield "| step times from | left out of the fit | points | between tokens % | throughput % | to first token %, protocol known |"
+    yield "| step times from | left out of the fit | points | between tokens | throughput | to first token, if told |"
     yield "|---|---|--:|--:|--:|--:|"
     for name, out in contenders(rows):
         mine = of(rows, (name, out))

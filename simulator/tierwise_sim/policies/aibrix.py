@@ -1,8 +1,8 @@
 """AIBrix' PodAutoscaler: APA (ratio to a target) and KPA (after Knative: stable and panic windows).
 
 After vllm-project/aibrix (e3e10f9e): pkg/controller/podautoscaler, there {autoscaler,podautoscaler_controller}.go,
-algorithm/{apa,kpa}.go, metrics/{client,fetcher}.go. It scrapes the pods itself, so Prometheus may be away. As coded, a pod
-that cannot be scraped counts as 0 in the mean (a starting one halves it), and the down window takes the lowest
+algorithm/{apa,kpa}.go, metrics/{client,fetcher}.go. It scrapes the pods itself, so Prometheus may be away. As coded, a
+pod that cannot be scraped counts as 0 in the mean (a starting one halves it), and the down window takes the lowest
 recommendation, which undoes it. `fixed`: only ready pods are in the mean; pending ones count as idle for growth and as
 used to the target for shrinking (their pull request 2671, merged); the window takes the highest (their issue 2821,
 closed); a gap holds.

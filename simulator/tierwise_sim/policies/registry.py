@@ -143,10 +143,6 @@ def _keda_token_aware_fast(facts: Facts, s: Settings) -> Autoscaler:
     return Keda(_token_triggers(facts, s, "keda-token-aware-fast"), fixed=bool(s["fixed"]))
 
 
-def _kpa(facts: Facts, s: Settings) -> Autoscaler:
-    return Kpa(target=s["requests"] if s["fixed"] else s["kv"], fixed=bool(s["fixed"]))
-
-
 def _wva_v1(facts: Facts, s: Settings) -> Autoscaler:
     return WvaV1(
         window_seconds=s["window"],
@@ -264,10 +260,15 @@ _ALL = (
         "only ready pods in the mean, the guard for pending replicas, the down window takes its maximum, a gap holds",
     ),
     Policy(
-        "aibrix-kpa", "AIBrix with Knative's stable and panic windows.",
-        f"{_AIBRIX}/algorithm/kpa.go", {"kv": 0.5, "requests": 40, "fixed": 0},
-        tuple({"fixed": 1, "requests": requests} for requests in (8, 16, 24, 32, 40, 56, 80)), _kpa,
-        "Knative's meaning: total requests over a target per replica, and no lowering in panic; a gap holds",
+        "aibrix-kpa", "AIBrix with stable and panic windows of the mean KV use, which it divides like a total.",
+        f"{_AIBRIX}/algorithm/kpa.go", {"kv": 0.5}, _vary("kv", 0.05, 0.1, 0.2, 0.3, 0.5),
+        lambda facts, s: Kpa(target=s["kv"]),
+    ),
+    Policy(
+        "knative-kpa", "The same windows as Knative means them: running and waiting requests, 40 per replica.",
+        f"{_AIBRIX}/algorithm/kpa.go, corrected; knative/serving pkg/autoscaler/scaling/autoscaler.go",
+        {"requests": 40}, _vary("requests", 8, 16, 24, 32, 40, 56, 80),
+        lambda facts, s: Kpa(target=s["requests"], fixed=True),
     ),
     Policy(
         "kubeai", "KubeAI on the ten-minute mean of active requests, 100 per replica.",

@@ -69,7 +69,14 @@ class Account:
         self._answers: dict[Answered, Tokens] = {}
 
     def answered(
-        self, job: Job, ttft: float, inter_token: float | None, cached: int, used_seconds: float, tariff: Tariff, at: float
+        self,
+        job: Job,
+        ttft: float,
+        inter_token: float | None,
+        cached: int,
+        used_seconds: float,
+        tariff: Tariff,
+        at: float,
     ) -> Decimal:
         """A request has its answer. `inter_token`: None for an answer of one token, which meets any target;
         `used_seconds`: its share of a replica's time. The dollars that it has cost."""
@@ -162,5 +169,3 @@ def distribution(values: Iterable[float]) -> Distribution | None:
         p99=rank(99),
         largest=round(ordered[-1], 6),
     )
-
-

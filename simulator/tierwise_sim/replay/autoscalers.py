@@ -17,7 +17,9 @@ def make(name: str, scenario: Scenario, rule: str = "") -> Scaler | None:
     what divides the GPUs of a budget among tiers that know nothing of each other. Raises Invalid with what there is."""
     if name.partition(":")[0] == OURS:
         if name != OURS or rule:
-            raise Invalid(f"--autoscaler {OURS} takes its settings from the manifests, and has its own rule for a budget")
+            raise Invalid(
+                f"--autoscaler {OURS} takes its settings from the manifests, and has its own rule for a budget"
+            )
         return None
     if name.partition(":")[0] not in POLICIES:
         raise Invalid(f"--autoscaler {name!r} is not known; there are {OURS}, {', '.join(POLICIES)}")

@@ -1,6 +1,6 @@
 """Plays the cluster: starts the replicas that are asked for where GPUs are free, ends those that are too many.
 
-What ends leaves the endpoints first, then answers what it has, and then frees its GPUs; what waits for a GPU takes them.
+What ends leaves the endpoints, then answers what it has, then frees its GPUs; whoever waits for a GPU takes them.
 """
 
 from __future__ import annotations

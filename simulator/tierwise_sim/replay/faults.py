@@ -1,4 +1,4 @@
-"""Lets things go wrong at the planned times: what each fault does to replicas and to Prometheus, and when it is over."""
+"""Lets things go wrong at the planned times: what a fault does to replicas and to Prometheus, and when it is over."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from tierwise_sim.replay.cluster import Cluster
 from tierwise_sim.replay.events import Event, Events
 from tierwise_sim.replay.fleet import TierFleet
-from tierwise_sim.replay.prometheus import Prometheus
 from tierwise_sim.replay.live import Phase, SimReplica
+from tierwise_sim.replay.prometheus import Prometheus
 from tierwise_sim.replay.scenario import Fault, FaultKind, Scenario
 
 

@@ -20,7 +20,8 @@ class Job:
     """One request. `until`: when its client has waited for long enough; `outcome`: empty while it is open, `ANSWERED`,
     or why it was refused. `wanted`: the tier that was chosen first, `tier` where it is or was answered.
 
-    `router`: the place of the one that it came to. `waits` tells one wait in a queue from another, so that a timer that comes too late is known."""
+    `router`: the place of the one that it came to. `waits` tells one wait in a queue from another, so that a timer that
+    comes too late is known."""
 
     number: int
     arrival: Arrival
@@ -62,7 +63,8 @@ class Phase(Enum):
 
 @dataclass(slots=True, eq=False)
 class SimReplica:
-    """One replica of a tier. Its engine exists from the beginning and has nothing to do before it is ready.
+    """One replica of a tier. Its engine exists from the beginning and has nothing to do before it is ready; its last
+    request came at `submitted_at`, `gap` seconds after the one before it on average.
 
     `ready_at` is None until it is; `wake_at` is when its engine has something to tell, None when it has nothing;
     `ended_at` is since when it drains."""
@@ -75,6 +77,8 @@ class SimReplica:
     ready_at: float | None = None
     ended_at: float | None = None
     wake_at: float | None = None
+    submitted_at: float = 0.0
+    gap: float = 1.0
     jobs: dict[Sequence, Job] = field(default_factory=dict)
     unbegun: list[Job] = field(default_factory=list)
 

@@ -1,7 +1,7 @@
 """Reads what is applied to a cluster into what is simulated: tiers with their engines, and the route over them.
 
-The manifests are read by the operator's own readers, with its defaults; the engine of a replica is started with the very
-arguments that the operator renders, so what the engine would refuse is refused here.
+The manifests are read by the operator's own readers, with its defaults; the engine of a replica is started with the
+very arguments that the operator renders, so what the engine would refuse is refused here.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _KINDS = (MODEL_TIER.name, MODEL_ROUTE.name)
 class Assumed:
     """What the manifests do not say. `gpu`: the product for tiers that name none; `startup_seconds`: until a replica
     answers; `acceptance`: share of drafted tokens that is accepted (None: the method's usual one);
-    `external_first_token`, `external_token`: seconds of an API until its first token and between tokens; `calibrations`:
-    what was measured of the engine of a tier, by its name ("": of all that are not named); `measured_kernels`: whether
-    step times may come from kernels that are installed."""
+    `external_first_token`, `external_token`: seconds of an API until its first token and between tokens;
+    `calibrations`: what was measured of the engine of a tier, by its name ("": of all that are not named);
+    `measured_kernels`: whether step times may come from kernels that are installed."""
 
     gpu: str = ""
     startup_seconds: float = STARTUP_SECONDS
@@ -77,9 +77,7 @@ def read(documents: Sequence[Mapping[str, Any]], assumed: Assumed, route: str = 
     unused = [tier for tier in tiers if tier not in order]
     ignored = [f"{kind} objects are not simulated" for kind in others]
     ignored += [f"ModelTier {tier} is in no tier list of ModelRoute {name} and is left out" for tier in unused]
-    return Manifests(
-        tuple(_tier(tier, tiers[tier], assumed) for tier in order), name, spec, found, tuple(ignored)
-    )
+    return Manifests(tuple(_tier(tier, tiers[tier], assumed) for tier in order), name, spec, found, tuple(ignored))
 
 
 def _tiers(documents: Sequence[Mapping[str, Any]]) -> dict[str, ModelTierSpec]:

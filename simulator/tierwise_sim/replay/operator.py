@@ -1,4 +1,4 @@
-"""Runs the operator's own decisions on simulated replicas: the Snapshot that it would see, and what becomes of its plan.
+"""Runs the operator's own decisions on simulated replicas: the Snapshot that it would see, and its plan.
 
 Nothing is decided here. What a cluster and a Prometheus would say is put into the operator's values, `tierwise.decide`
 makes of it what it makes of any other, and the plan is handed back: replicas with the order in which they end, and the
@@ -67,6 +67,7 @@ class OperatorScaler:
         }
         self._ladder: tuple[LadderTier, ...] = ()
         self._route: Route | None = None
+        self._seen: tuple[float, Snapshot] | None = None
         self.failures: list[str] = []
         """Tracebacks of defects that a tier has met: it kept what it had."""
 
@@ -87,11 +88,11 @@ class OperatorScaler:
 
     def route(self, world: World, now: float) -> Route:
         """The route over the tiers as they are now, as the operator resolves it for the routers."""
-        return self._resolved(self._snapshot(world, world.prometheus.samples(now), now))
+        return self._resolved(self._snapshot(world, now))
 
     def orders(self, world: World, now: float) -> Sequence[Order]:
         """What the operator writes now."""
-        snapshot = self._snapshot(world, world.prometheus.samples(now), now)
+        snapshot = self._snapshot(world, now)
         plan = self._decide(snapshot, {TierKey(NAMESPACE, name): each.state for name, each in self._memory.items()})
         plan = self._shared(snapshot, plan)
         found = (self._order(each, snapshot.at) for each in plan.tiers if each.key.name in self._memory)
@@ -158,10 +159,17 @@ class OperatorScaler:
 
     # --- what is seen -----------------------------------------------------------------------------------------------
 
-    def _snapshot(self, world: World, samples: Samples, now: float) -> Snapshot:
-        at = world.epoch + now
+    def _snapshot(self, world: World, now: float) -> Snapshot:
+        """The world at this moment: one for the tiers and the routes, as in the operator's cycle."""
+        if self._seen is None or self._seen[0] != now:
+            self._seen = now, self._look(world, world.prometheus.samples(now), world.epoch + now)
+        return self._seen[1]
+
+    def _look(self, world: World, samples: Samples, at: float) -> Snapshot:
         names = {router.name: True for router in world.routers}
-        views = tuple(self._view(tier.name, world, samples, names, at) for tier in sorted(world.scenario.tiers, key=_name))
+        views = tuple(
+            self._view(tier.name, world, samples, names, at) for tier in sorted(world.scenario.tiers, key=_name)
+        )
         route = RouteObject(
             key=RouteKey(NAMESPACE, world.scenario.route_name),
             uid="route",

@@ -15,8 +15,8 @@ from tierwise_sim.policies.budget import Ask, BudgetRule
 from tierwise_sim.policies.observation import PodObservation, TierObservation
 from tierwise_sim.policies.registry import Choice, Facts
 from tierwise_sim.replay.fleet import TierFleet
-from tierwise_sim.replay.prometheus import Scrape
 from tierwise_sim.replay.live import Phase, SimReplica
+from tierwise_sim.replay.prometheus import Scrape
 from tierwise_sim.replay.router_tier import RouterTier
 from tierwise_sim.replay.scaler import Order, World
 from tierwise_sim.replay.scenario import Scenario, ServedTier

@@ -232,9 +232,8 @@ class SimRouter:
             return
         job.why = failure.value
         may = now < job.until and verdict.next is Next.REPLICA and tier.others(job)
-        if may and self.retries.take(now):
-            if self._place(job, tier, now, again=True):
-                return
+        if may and self.retries.take(now) and self._place(job, tier, now, again=True):
+            return
         self.proceed(job, now)
 
     # --- how full the tiers are -------------------------------------------------------------------------------------
@@ -244,7 +243,7 @@ class SimRouter:
         if now - self._saturated_at >= SATURATION_SECONDS:
             overflow = self.route.overflow
             self._saturated = {
-                name: not tier.spec.external and self._spills[name].update(tier.fullness(), overflow)
+                name: tier.resting(now) or self._spills[name].update(tier.fullness(), overflow)
                 for name, tier in self.tiers.items()
             }
             self._saturated_at = now

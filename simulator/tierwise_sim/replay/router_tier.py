@@ -56,6 +56,10 @@ class RouterTier:
         """One request was refused."""
         self.refused[reason] = self.refused.get(reason, 0) + 1
 
+    def resting(self, now: float) -> bool:
+        """Whether it is a provider that fails."""
+        return self.spec.external and not any(one.breaker.allows(now) for one in self.replicas.values())
+
     def fullness(self) -> float:
         """1.0 is full; so is a tier at which anybody waits."""
         found = saturation(list(self.replicas.values()), self.spec.concurrency)

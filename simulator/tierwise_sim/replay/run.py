@@ -49,14 +49,10 @@ class Simulation:
         self.cluster = Cluster(
             scenario, self.events, self.fleets, self.prometheus, self._started, instant=self.scaler.instant
         )
-        self.traffic = Traffic(
-            scenario, self.events, self.fleets, self.account, self.recent, self.cluster.drained
-        )
+        self.traffic = Traffic(scenario, self.events, self.fleets, self.account, self.recent, self.cluster.drained)
         self.cluster.carries(self.traffic)
         self.faults = Faults(scenario, self.events, self.fleets, self.prometheus, self.cluster)
-        self.world = World(
-            scenario, self.fleets, self.prometheus, self.traffic.routers, self.recent, self.stock, EPOCH
-        )
+        self.world = World(scenario, self.fleets, self.prometheus, self.traffic.routers, self.recent, self.stock, EPOCH)
         self._offsets = Random(f"{scenario.seed}/scrapes")  # noqa: S311
         self._classifiers = [
             SimClassifier(scenario, f"{scenario.seed}/content/{number}") for number in range(scenario.route.replicas)
@@ -161,7 +157,9 @@ class Simulation:
 
     def _started(self, one: SimReplica, now: float) -> None:
         """A replica has got its GPUs: Prometheus finds it, and reads it at a moment of its own."""
-        self.events.after(now + self._offsets.uniform(0, self.scenario.timing.scrape), lambda at: self._scraped(one, at))
+        self.events.after(
+            now + self._offsets.uniform(0, self.scenario.timing.scrape), lambda at: self._scraped(one, at)
+        )
 
     def _scraped(self, one: SimReplica, now: float) -> None:
         """Prometheus reads a replica."""

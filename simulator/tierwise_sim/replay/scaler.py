@@ -65,4 +65,3 @@ class Scaler(Protocol):
     def orders(self, world: World, now: float) -> Sequence[Order]:
         """The replicas that are to be, for the tiers for which that is said. `now`: seconds of the simulation."""
         ...
-

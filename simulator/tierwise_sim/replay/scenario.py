@@ -28,7 +28,8 @@ DEFAULT_TARGETS = Targets(ttft=2.5, inter_token=0.1)
 @dataclass(frozen=True, slots=True)
 class ServedTier:
     """A tier of ours: what is applied, and the engine of one replica with what tells its step times. `gpu` is the
-    product that it runs on, `startup_seconds` how long a replica takes until it answers, `initial` how many answer when the trace begins."""
+    product that it runs on, `startup_seconds` how long a replica takes until it answers, `initial` how many answer when
+    the trace begins."""
 
     name: str
     spec: ModelTierSpec

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
@@ -110,7 +111,7 @@ def changes(made: Sequence[tuple[float, int, int]], seconds: float) -> Changes:
     """What changes of the replicas, as (time, before, after), come to."""
     ups = sum(1 for _, before, after in made if after > before)
     reversals = 0
-    for (earlier, a, b), (later, c, d) in zip(made, made[1:], strict=False):
+    for (earlier, a, b), (later, c, d) in itertools.pairwise(made):
         reversals += (b > a) != (d > c) and later - earlier <= REVERSAL_SECONDS
     hours = seconds / _HOUR
     return Changes(

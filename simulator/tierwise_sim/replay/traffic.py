@@ -1,7 +1,7 @@
 """Carries requests: from the routers to the engines, and what becomes of them back again.
 
-An engine is only looked at when something can have changed: when it says so itself (`next_event`), when a request comes,
-and when it is measured. That is what makes a day of traffic take minutes.
+An engine is only looked at when something can have changed: when it says so itself (`next_event`), when a request
+comes, and when it is measured. That is what makes a day of traffic take minutes.
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ from tierwise_sim.replay.router_tier import RouterTier
 from tierwise_sim.replay.scenario import ExternalTier, Scenario
 from tierwise_sim.sequence import Rejection, Request
 
-AHEAD_SECONDS = 1.0
-"""An engine plans its steps for so long, if nobody comes."""
+AHEAD_SECONDS = 2.0
+"""An engine plans its steps for so long at most..."""
+AHEAD_GAPS = 1.5
+"""...and for so many times the mean gap between its requests: a plan that is cut was for nothing."""
+GAP_WEIGHT = 0.2
 SWEEP_SECONDS = 0.25
 
 
@@ -86,6 +89,8 @@ class Traffic:
         if isinstance(taken, Rejection):
             return False
         job.sequence, job.replica, job.begun = taken, replica, False
+        replica.gap += GAP_WEIGHT * (now - replica.submitted_at - replica.gap)
+        replica.submitted_at = now
         replica.jobs[taken] = job
         replica.unbegun.append(job)
         self.plan_wake(replica)
@@ -177,7 +182,7 @@ class Traffic:
 
     def pump(self, replica: SimReplica, now: float, *, exact: bool = False) -> None:
         """Let an engine work until now. `exact`: it is about to be given something, or measured."""
-        done = replica.engine.advance(now, 0.0 if exact else AHEAD_SECONDS)
+        done = replica.engine.advance(now, 0.0 if exact else min(AHEAD_SECONDS, AHEAD_GAPS * replica.gap))
         if replica.unbegun:
             self._begun(replica)
         for sequence in done:

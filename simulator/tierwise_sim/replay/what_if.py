@@ -1,7 +1,7 @@
 """Varies manifests: the same trace on the same tiers, with another value in one field.
 
-A text names the tier, the field as it stands in the YAML, and its values: `small.scaling.maxReplicas=2,4,8`. So whatever
-can be applied can be tried, and a value that the API server would refuse is refused here.
+A text names the tier, the field as it stands in the YAML, and its values: `small.scaling.maxReplicas=2,4,8`. So
+whatever can be applied can be tried, and a value that the API server would refuse is refused here.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ class Gathering:
         if after < self._before:
             self.counted["stood out of order and were sorted"] += 1
         self._before = after
-        if not self.window.start <= after < self.window.end:
+        if self.window != WHOLE and not self.window.start <= after < self.window.end:
             return
         if len(self._kept) >= MOST_ARRIVALS:
             raise FieldProblem(f"more than {MOST_ARRIVALS:,} requests", "fewer: read a part of the trace (from, to)")

@@ -57,13 +57,16 @@ def first_line(path: Path) -> str:
 
 
 def header(path: Path) -> list[str]:
-    """The names in the first line of a CSV file."""
-    return [name.strip() for name in next(csv.reader([first_line(path)]))]
+    """The names in the first line of a CSV file. Raises TraceError when it is none."""
+    try:
+        return [name.strip() for name in next(csv.reader([first_line(path)]))]
+    except csv.Error as error:
+        raise at_line(path, 1, str(error), "CSV") from None
 
 
 def table(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """The rows of a CSV file, by the names in its first line. Raises TraceError for a row of another width."""
-    reader = csv.reader(line for _, line in numbered(path))
+    reader = csv.reader((line for _, line in numbered(path)), strict=True)
     names: list[str] = []
     try:
         for row in reader:
@@ -159,6 +162,8 @@ class Document:
             found, end = self._decoder.raw_decode(self.text, at)
         except json.JSONDecodeError as error:
             raise at_line(self._path, error.lineno, f"no JSON ({error.msg})", _JSON) from None
+        except (ValueError, RecursionError) as error:  # a number of thousands of digits, a thousand brackets
+            raise at_line(self._path, self.line(at), f"JSON that cannot be read ({error})", _JSON) from None
         if not isinstance(found, dict):
             raise at_line(self._path, self.line(at), f"a JSON {type(found).__name__}", _JSON)
         return found, end

@@ -211,8 +211,10 @@ def _quantiles(bounds: Sequence[tuple[float, str]], buckets: _Buckets, model: st
         count = buckets[model, label].get(step, 0.0)
         high = max(1.0, bound if math.isfinite(bound) else 2 * low)
         if count > reached + _ROUNDING:
-            if points[-1][1] < low:
-                points[len(points) if reached else 0 :] = [(reached and reached + _ROUNDING / 2, low)]
+            if not reached:
+                points = [(0.0, low)]
+            elif points[-1][1] < low:
+                points.append((reached + _ROUNDING / 2, low))
             points.append((count, high))
             reached = count
         low = high

@@ -43,7 +43,7 @@ def write(trace: Trace) -> Iterator[str]:
 def read(path: Path) -> Trace:
     """The trace in this file. Raises TraceError with file, line and reason."""
     rows = objects(path)
-    line, about = next(rows)
+    line, about = next(rows, (1, {}))
     try:
         if about.get(HEADER) != VERSION:
             raise FieldProblem(f"{HEADER} is {shown(about.get(HEADER))}", f"{VERSION}, the version that is known")

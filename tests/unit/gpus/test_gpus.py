@@ -95,4 +95,4 @@ def test_the_page_has_every_row_and_marks_what_is_assumed_and_uncertain() -> Non
         assert facts.doubt in page
     for price in PRICES:
         assert f"| `{price.product}` | {price.usd} | {price.provider} |" in page
-    assert "says that it is assumed" in page
+    assert "says so: assumed" in page

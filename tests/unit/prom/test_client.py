@@ -18,13 +18,20 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tierwise.errors import Transient
-from tierwise.prom.client import THREADS, Access, PrometheusMetrics
+from tierwise.prom.client import THREADS, Access, PrometheusMetrics, SettingNames
 
 GOOD = {
     "status": "success",
     "data": {
         "resultType": "vector",
         "result": [{"metric": {"pod": "a"}, "value": [1.0, "4"]}, {"metric": {}, "value": [1.0, "NaN"]}],
+    },
+}
+RANGE = {
+    "status": "success",
+    "data": {
+        "resultType": "matrix",
+        "result": [{"metric": {"pod": "a"}, "values": [[60.0, "4"], [180.0, "NaN"]]}, {"metric": {}, "values": []}],
     },
 }
 BAD = {"status": "error", "errorType": "bad_data", "error": 'parse error: unexpected "x"'}
@@ -94,6 +101,42 @@ async def test_a_question_and_its_answer(web: Web) -> None:
     assert parse_qs(urlsplit(path).query) == {"query": ['up{a="b"}'], "timeout": ["3s"]}, "no time is ever sent"
     assert "Authorization" not in headers
     assert "X-Scope-OrgID" not in headers
+
+
+async def test_a_question_over_a_range(web: Web) -> None:
+    web.body = json.dumps(RANGE)
+    metrics = PrometheusMetrics(Access(web.url, timeout_seconds=3))
+    first, second = await metrics.query_range('up{a="b"}', 60.0, 240.0, 60.0)
+    metrics.close()
+    assert (dict(first.labels), second.points) == ({"pod": "a"}, ())
+    assert first.points[0] == (60.0, 4.0)
+    assert first.points[1][0] == 180.0
+    assert first.points[1][1] != first.points[1][1]
+    path = urlsplit(web.seen[0][0])
+    assert path.path == "/api/v1/query_range"
+    asked = {"query": ['up{a="b"}'], "start": ["60"], "end": ["240"], "step": ["60"], "timeout": ["3s"]}
+    assert parse_qs(path.query) == asked
+
+
+async def test_an_instant_answer_to_a_range_is_none(web: Web) -> None:
+    metrics = PrometheusMetrics(Access(web.url))
+    with pytest.raises(Transient, match="answers, but not as Prometheus does"):
+        await metrics.query_range("up", 0.0, 60.0, 60.0)
+    metrics.close()
+
+
+async def test_messages_name_what_the_user_has_set(web: Web, tmp_path: Path) -> None:
+    """A command's user has no chart."""
+    options = SettingNames(url="--url", bearer_file="--token-file", ca_file="--ca-file")
+    web.status, web.body = 401, "no"
+    assert (await failure(Access(web.url, settings=options))).endswith("answers with HTTP 401; check --token-file")
+    web.status = 404
+    assert (await failure(Access(web.url, settings=options))).endswith("check the path of --url")
+    closed = await failure(Access("http://127.0.0.1:9", settings=options))
+    assert closed.endswith("cannot be reached: Connection refused; check --url")
+    assert (await failure(Access("x", settings=options))).endswith("that is no URL; check --url")
+    tls = await failure(Access(web.url.replace("http:", "https:"), settings=options))
+    assert tls.endswith("check --ca-file")
 
 
 async def test_token_and_tenant_are_sent_and_the_token_is_read_anew(web: Web, tmp_path: Path) -> None:

@@ -37,7 +37,11 @@ def test_an_engine_with_known_step_times_is_found_again(engine: str, tmp_path: P
     assert found.inter_token_error is not None
     assert found.inter_token_error < 0.2
     step = found.step_time()
-    for batch in (Batch(1, 500), Batch(8, 8 * 800), Batch(prefill=1500, prefill_context=1500, prefill_pairs=1500 * 750, prefills=1)):
+    for batch in (
+        Batch(1, 500),
+        Batch(8, 8 * 800),
+        Batch(prefill=1500, prefill_context=1500, prefill_pairs=1500 * 750, prefills=1),
+    ):
         assert step.seconds(batch) == pytest.approx(TRUTH.seconds(batch), rel=0.25)
 
 

@@ -14,8 +14,8 @@ from tierwise_sim.step_source import step_source
 from tierwise_sim.step_time import Batch, Overheads
 
 # A GPU's and a processor's: bytes dominate on one, arithmetic on the other.
-GPU = Calibrated(Rates(8e-3, 6e-5, 2e-8, 4e-10), Overheads(1e-3, 2e-5, 2e-3, 2e-2))
-CPU = Calibrated(Rates(1e-2, 4e-3, 1e-6, 1e-8), Overheads(5e-3, 1e-3, 1e-3, 1e-2))
+GPU = Calibrated(Rates(8e-3, 6e-5, 2e-8, 1.5e-9), Overheads(1e-3, 2e-5, 2e-3, 2e-2))
+CPU = Calibrated(Rates(1e-2, 4e-3, 1e-6, 2e-7), Overheads(5e-3, 1e-3, 1e-3, 1e-2))
 SETTINGS = EngineSettings(max_model_len=8192, max_num_batched_tokens=2048, kv_blocks_override=1 << 20)
 PLANNED = plan([1, 4, 16], [100, 1500], [64, 160])
 
@@ -32,7 +32,12 @@ def test_an_engine_is_found_again_and_where_it_was_not_fitted(truth: Calibrated)
     assert found.ttft_error is not None
     assert found.ttft_error < 0.05
     step = found.step_time()
-    for batch in (Batch(1, 500), Batch(8, 8 * 800), Batch(16, 16 * 1500), Batch(4, 4000, 0, 1500, 1500, 1500 * 750, 0, 1)):
+    for batch in (
+        Batch(1, 500),
+        Batch(8, 8 * 800),
+        Batch(16, 16 * 1500),
+        Batch(4, 4000, 0, 1500, 1500, 1500 * 750, 0, 1),
+    ):
         assert step.seconds(batch) == pytest.approx(truth.seconds(batch), rel=0.1)
 
 
@@ -94,9 +99,7 @@ def test_the_file_is_read_back_and_taken_before_anything_else(kept: tuple[Path, 
         ({"judged": 3}, "make it anew"),
     ],
 )
-def test_a_file_that_is_wrong_says_where(
-    kept: tuple[Path, Calibration], change: dict[str, object], says: str
-) -> None:
+def test_a_file_that_is_wrong_says_where(kept: tuple[Path, Calibration], change: dict[str, object], says: str) -> None:
     path, _ = kept
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(Invalid, match=says):

@@ -1,4 +1,4 @@
-"""Checks that an engine that plans ahead, and is cut where somebody comes, does what one does that is asked all the time."""
+"""Checks that an engine that plans ahead, and is cut where somebody comes, does what one that is asked always does."""
 
 from __future__ import annotations
 

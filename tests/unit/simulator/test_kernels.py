@@ -1,4 +1,4 @@
-"""Checks how the parts of a step are asked for, on made-up kernels; the real ones: tests/conformance/test_kernels.py."""
+"""Checks how the parts of a step are asked for, on made-up kernels; tests/conformance/test_kernels.py has real ones."""
 
 from dataclasses import replace
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tierwise_sim.calibrated import Calibrated, Rates
 from tierwise_sim.engine import Engine
-from tierwise_sim.fitted import Efficiencies, Fit, FittedRoofline, shipped
+from tierwise_sim.fitted import Efficiencies, Fit, FittedRoofline, Reached, shipped
 from tierwise_sim.hardware import GPUS, find_gpu
 from tierwise_sim.models import BF16, precision_of, shape_of
 from tierwise_sim.roofline import Roofline
@@ -110,9 +110,7 @@ def test_any_pace_gives_the_same_times_when_requests_wait_first(count: int, requ
         engine.advance(100.0)
         return [(each.first_token_at, each.finished_at) for each in found]  # type: ignore[union-attr]
 
-    assert times(0.01) == [
-        (pytest.approx(first), pytest.approx(end)) for first, end in times(100.0)
-    ]
+    assert times(0.01) == [(pytest.approx(first), pytest.approx(end)) for first, end in times(100.0)]
 
 
 def test_the_fitted_roofline_ranks_tactics_as_the_plain_one_does() -> None:
@@ -144,7 +142,11 @@ def test_a_mean_is_geometric_and_needs_something() -> None:
 
 def test_a_gpu_of_its_own_comes_before_the_mean_of_others() -> None:
     fit = Fit(
-        {("NVIDIA-L4", "fp8"): Efficiencies(weights=0.9), ("NVIDIA-H200", "fp8"): Efficiencies(weights=0.4)},
+        [
+            Reached("NVIDIA-L4", "fp8", "m", 0.0, Efficiencies(weights=0.9)),
+            Reached("NVIDIA-H200", "fp8", "m", 0.0, Efficiencies(weights=0.2)),
+            Reached("NVIDIA-H200", "fp8", "n", 0.0, Efficiencies(weights=0.8)),
+        ],
         Overheads(),
         "made up",
     )
@@ -154,15 +156,19 @@ def test_a_gpu_of_its_own_comes_before_the_mean_of_others() -> None:
     assert other[0].weights == pytest.approx(0.6)
     assert other[1] == "the mean of 2 other GPUs in fp8"
     assert fit.of(replace(L4, precision=BF16)) is None
+    without = fit.without("NVIDIA-L4").of(L4)
+    assert without is not None
+    assert without[0].weights == pytest.approx(0.4)
+    assert len(fit.without("n").reached) == 2
 
 
 def test_what_is_shipped_is_complete_and_says_where_it_comes_from() -> None:
     fit = shipped()
     assert "aiconfigurator-core" in fit.source
-    assert {arithmetic for _, arithmetic in fit.efficiencies} == {"bf16", "fp8", "fp4"}
-    for efficiencies in fit.efficiencies.values():
+    assert {each.arithmetic for each in fit.reached} == {"bf16", "fp8", "fp4"}
+    for each in fit.reached:
         for share in ("weights", "cache", "products", "attention", "link"):
-            assert 0 < getattr(efficiencies, share) <= 1
+            assert 0 < getattr(each.efficiencies, share) <= 1
     assert 0 < fit.overheads.request < 0.2
     for gpu in GPUS:
         found = step_source(replace(L4, gpu=gpu), measured_kernels=False)

@@ -1,4 +1,4 @@
-"""Checks how measured points are read, fitted to and judged, on made-up points; the real ones need the kernels' package."""
+"""Checks how measured points are read, fitted to and judged, on made-up points; real ones need a package of kernels."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,13 +7,11 @@ from typing import Any
 import pytest
 
 from tierwise_sim.closed_loop import Answer
-from tierwise_sim.fitted import Efficiencies, FittedRoofline
+from tierwise_sim.fitted import Efficiencies, Fit, FittedRoofline, Reached
 from tierwise_sim.roofline import Roofline
 from tierwise_sim.step_time import Overheads, StepTime, WithOverheads
 from tools.fidelity import contenders, overheads, plausible, results
 from tools.fidelity.contenders import A_GPU, A_MODEL, FITTED, Bench, Contender
-from tools.fidelity.efficiencies import Row as Reached
-from tools.fidelity.efficiencies import merged
 from tools.fidelity.other_engines import ratios
 from tools.fidelity.points import INFERENCE_MAX, UNTOLD, Point, _points
 from tools.fidelity.results import Error, Results, Row, load, missed, save, tables
@@ -40,8 +38,16 @@ def test_a_row_of_the_sample_becomes_a_point_with_its_protocol() -> None:
         "system": "b200_sxm", "precision": "fp4", "tp_size": "2.0", "isl": "1024", "osl": "8192", "batch_size": "16.0",
         "silicon_ttft_ms": "123.5", "silicon_tpot_ms": "9.5", "silicon_data_source": "source_file=2026-04-06.csv; x",
     }  # fmt: skip
-    other = row | {"silicon_data_source": "source_file=/x/data/h100_sxm/vllm/0.12.0/Qwen_Qwen3-32B.csv", "precision": ""}
-    skipped = [row | {"mode": "disagg"}, row | {"backend": "sglang"}, row | {"system": "gb200"}, row | {"model_path": "x"}]
+    other = row | {
+        "silicon_data_source": "source_file=/x/data/h100_sxm/vllm/0.12.0/Qwen_Qwen3-32B.csv",
+        "precision": "",
+    }
+    skipped = [
+        row | {"mode": "disagg"},
+        row | {"backend": "sglang"},
+        row | {"system": "gb200"},
+        row | {"model_path": "x"},
+    ]
     first, second = _points([row, other, *skipped], "vllm")
     assert (first.gpu, first.precision, first.users, first.ttft_ms, first.protocol) == (
         "NVIDIA-B200", "nvfp4", 16, 123.5, INFERENCE_MAX,
@@ -58,7 +64,7 @@ def test_requests_follow_the_protocol() -> None:
     assert len({each.prompt_tokens for each in burst}) > 20
     assert burst == point().requests()
     untold = point(protocol=UNTOLD).requests()
-    assert len(untold) == 88
+    assert len(untold) == 8 + 3 * 8
     assert {(each.prompt_tokens, each.output_tokens) for each in untold[8:]} == {(600, 100)}
 
 
@@ -78,20 +84,24 @@ def test_overheads_are_found_again() -> None:
         for users in (2, 16, 64)
         for each in (point(users=users), point(users=users, output_tokens=300), point(users=users, prompt_tokens=4000))
     ]
-    found = overheads.fitted([overheads.play(each) for each in points], gpu)
+    found = overheads.fitted([overheads.bare(overheads.play(each), gpu(each)) for each in points])
     assert found.step == pytest.approx(TRUTH.step, rel=0.1)
     assert found.sequence == pytest.approx(TRUTH.sequence, rel=0.1)
     assert found.prompt == pytest.approx(TRUTH.prompt, rel=0.2)
     assert found.request == pytest.approx(TRUTH.request, rel=0.1)
     with pytest.raises(ValueError, match="no points"):
-        overheads.fitted([], gpu)
+        overheads.fitted([])
 
 
-ROWS = [
-    Reached(H100, "fp8", "Llama-3.1-70B", Efficiencies(weights=0.6), 0.0),
-    Reached(H100, "fp8", "Llama-3.1-8B", Efficiencies(weights=0.9), 0.0),
-    Reached(H200, "fp8", "Llama-3.1-70B", Efficiencies(weights=0.3), 0.0),
-]
+FIT = Fit(
+    [
+        Reached(H100, "fp8", "Llama-3.1-70B", 0.0, Efficiencies(weights=0.6)),
+        Reached(H100, "fp8", "Llama-3.1-8B", 0.0, Efficiencies(weights=0.9)),
+        Reached(H200, "fp8", "Llama-3.1-70B", 0.0, Efficiencies(weights=0.3)),
+    ],
+    Overheads(),
+    "made up",
+)
 
 
 def weights(step_time: StepTime) -> float:
@@ -100,8 +110,8 @@ def weights(step_time: StepTime) -> float:
 
 
 def test_a_roofline_never_knows_the_kernels_of_what_is_left_out() -> None:
-    bench = Bench((), ROWS)
-    assert merged(ROWS)[(H100, "fp8")].weights == pytest.approx((0.6 * 0.9) ** 0.5)
+    bench = Bench((), FIT)
+    assert weights(bench.roofline_without("nothing")(point())) == pytest.approx((0.6 * 0.9) ** 0.5)
     assert weights(bench.roofline_without(H100)(point())) == pytest.approx(0.3), "the mean of other GPUs"
     assert weights(bench.roofline_without("Llama-3.1-70B")(point())) == pytest.approx(0.9), "its GPU's, by other models"
 
@@ -112,13 +122,13 @@ def test_no_point_is_judged_by_a_fit_that_knows_its_gpu_or_model(
 ) -> None:
     seen: list[set[str]] = []
 
-    def watched(points: Any, gpu: Any) -> Overheads:
-        seen.append({each.point.gpu if left_out == A_GPU else each.point.model for each in points})
+    def watched(points: Any) -> Overheads:
+        seen.append({each.played.point.gpu if left_out == A_GPU else each.played.point.model for each in points})
         return TRUTH
 
     monkeypatch.setattr(contenders, "fitted", watched)
     points = [point(), point(gpu=H200, model="Qwen3-32B")]
-    bench = Bench([overheads.play(each) for each in points], ROWS)
+    bench = Bench([overheads.play(each) for each in points], FIT)
     step_time = bench.prepare(Contender(FITTED, left_out))
     chosen = step_time(points[0])
     assert isinstance(chosen, WithOverheads)

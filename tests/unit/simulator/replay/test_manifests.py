@@ -1,4 +1,4 @@
-"""Checks that a simulation reads what is applied, starts the engine that would be started, and refuses what would be."""
+"""Checks that a simulation reads what is applied, starts the engine that would start, and refuses what would be."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def test_the_engine_is_the_one_that_the_operator_would_start() -> None:
     assert settings.kv_element_bytes == 1.0
     assert settings.max_num_seqs == 16
     assert settings.max_model_len == 8192
-    assert settings.speculation is not None and settings.speculation.tokens == 3
+    assert settings.speculation is not None
+    assert settings.speculation.tokens == 3
     assert str(small.gpu_hour) == "0.80"
     assert small.gpus == 1
 
@@ -122,7 +123,7 @@ def test_without_changes_there_is_one_variant_the_manifests_themselves() -> None
 
 @pytest.mark.parametrize("text", ["small", "small.replicas", "small.=1", "=3", "small.replicas="])
 def test_a_change_that_is_not_understood_says_what_was_expected(text: str) -> None:
-    with pytest.raises(Invalid, match="is not understood; expected NAME.FIELD"):
+    with pytest.raises(Invalid, match=r"is not understood; expected NAME\.FIELD"):
         change_of(text)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,9 +38,9 @@ def assert_conserved(found: SimulationResult, arrivals: int) -> None:
         assert each.ttft is None or each.ttft.count == each.requests.answered
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
-    rate=st.sampled_from([0.3, 2.0, 6.0]),
+    rate=st.sampled_from([0.3, 2.0, 5.0]),
     seed=st.integers(0, 50),
     faulty=st.booleans(),
     routers=st.integers(1, 3),
@@ -47,8 +49,12 @@ def assert_conserved(found: SimulationResult, arrivals: int) -> None:
 def test_every_request_ends_once_and_every_gpu_second_is_in_the_timeline(
     rate: float, seed: int, faulty: bool, routers: int, queue: int
 ) -> None:
-    of = drawn(rate, 300.0, seed)
-    documents = (tier(), tier("large", maxReplicas=2), route("small", "large", replicas=routers, queue={"maxRequests": queue}))
+    of = drawn(rate, 200.0, seed)
+    documents = (
+        tier(),
+        tier("large", maxReplicas=2),
+        route("small", "large", replicas=routers, queue={"maxRequests": queue}),
+    )
     found = result(scenario(of, *documents, faults=FAULTS if faulty else (), seed=seed))
     assert_conserved(found, len(of.arrivals))
 
@@ -56,9 +62,7 @@ def test_every_request_ends_once_and_every_gpu_second_is_in_the_timeline(
 def test_the_same_input_gives_the_same_bytes_and_another_seed_others() -> None:
     of = drawn(3.0, 400.0)
     documents = (tier(), hosted(), route("small", {"name": "hosted", "use": "Overflow"}, replicas=2))
-    first, again, other = (
-        as_json(result(scenario(of, *documents, faults=FAULTS, seed=seed))) for seed in (7, 7, 8)
-    )
+    first, again, other = (as_json(result(scenario(of, *documents, faults=FAULTS, seed=seed))) for seed in (7, 7, 8))
     assert first == again
     assert first != other
 
@@ -79,22 +83,23 @@ def test_one_replica_under_a_steady_load_is_as_fast_as_the_closed_form_says() ->
     assert busy == pytest.approx(rate * expected.request_seconds, rel=0.1), "Little's law"
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(rate=st.sampled_from([1.0, 2.5, 5.0]), seed=st.integers(0, 20))
 def test_more_replicas_never_answer_less_and_are_never_worse(rate: float, seed: int) -> None:
-    of = drawn(rate, 300.0, seed)
+    of = drawn(rate, 200.0, seed)
     met = []
     for replicas in (1, 2, 4):
         found = result(scenario(of, tier(replicas=replicas), seed=seed))
         met.append(found.total.requests.met)
-        assert found.tiers[0].gpu_seconds.total == pytest.approx(300.0 * replicas)
-        assert found.total.dollars == pytest.approx(0.8 * replicas * 300 / 3600, abs=1e-6)
-    assert met[0] <= met[1] + 2 and met[1] <= met[2] + 2, "two requests: batches differ where replicas do"
+        assert found.tiers[0].gpu_seconds.total == pytest.approx(200.0 * replicas)
+        assert float(found.total.dollars) == pytest.approx(0.8 * replicas * 200 / 3600, abs=1e-6)
+    for fewer, more in pairwise(met):
+        assert fewer <= more + 2, "two requests: batches differ where replicas do"
 
 
 def test_the_load_is_followed_up_and_down() -> None:
-    calm, storm = even(0.3, 300.0), even(4.0, 400.0)
-    moved = [each for each in calm.arrivals] + [
+    calm, storm = even(0.3, 300.0), even(9.0, 300.0)
+    moved = list(calm.arrivals) + [
         type(each)(each.at + 300.0, each.prompt_tokens, each.output_tokens) for each in storm.arrivals
     ]
     found = result(scenario(trace(moved, 2000.0), tier(), startup=30.0))
@@ -103,7 +108,8 @@ def test_the_load_is_followed_up_and_down() -> None:
     assert desired[0] == 1
     assert max(desired) >= 2
     assert desired[-1] == 1, "the window is over long before the end"
-    assert small.changes.ups and small.changes.downs
+    assert small.changes.ups
+    assert small.changes.downs
     assert small.gpu_seconds.starting == pytest.approx(30.0 * (max(desired) - 1), abs=31.0)
     assert small.gpu_seconds.draining > 0
     assert small.replicas_peak <= 4

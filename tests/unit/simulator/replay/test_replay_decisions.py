@@ -14,8 +14,8 @@ from tierwise.decide import decide
 from tierwise.types import Plan, Snapshot, TierKey, TierState, WorkloadPlan
 from tierwise_sim.replay import run
 from tierwise_sim.replay.fleet import TierFleet
-from tierwise_sim.replay.operator import OperatorScaler
 from tierwise_sim.replay.live import Phase, SimReplica
+from tierwise_sim.replay.operator import OperatorScaler
 from tierwise_sim.replay.scaler import Order, World
 
 
@@ -103,4 +103,5 @@ def test_at_zero_nobody_is_paid_and_a_request_brings_it_back() -> None:
     assert 0 in {point.desired for point in small.timeline}
     assert small.gpu_seconds.total < 450
     assert found.total.requests.answered == 20, "they waited for the start"
-    assert found.total.ttft is not None and found.total.ttft.p50 > 20
+    assert found.total.ttft is not None
+    assert found.total.ttft.p50 > 20

@@ -44,7 +44,8 @@ def test_a_full_tier_spills_for_so_much_an_hour_and_then_lets_wait() -> None:
     assert free.tiers[1].dollars == each * spilled.answered
     assert 0 < capped.tiers[1].dollars <= Decimal("0.10")
     assert free.total.requests.met > capped.total.requests.met >= alone.total.requests.met
-    assert free.savings is not None and free.savings.parts["spill"] != 0
+    assert free.savings is not None
+    assert free.savings.parts["spill"] != 0
 
 
 def test_a_full_queue_refuses_and_a_long_wait_is_over_in_time() -> None:
@@ -68,9 +69,7 @@ def test_a_prompt_that_fits_nowhere_is_refused_and_an_answer_ends_where_the_cont
 def test_a_classifier_sends_its_share_to_the_reference_tier_and_the_hard_ones_first(
     share: float, labelled: bool
 ) -> None:
-    arrivals = [
-        Arrival(each / 2, 100, 10, label=(each * 7 % 100) / 100 if labelled else None) for each in range(1000)
-    ]
+    arrivals = [Arrival(each / 2, 100, 10, label=(each * 7 % 100) / 100 if labelled else None) for each in range(1000)]
     policy = {"type": "Classifier", "classifier": {"configMapName": "c"}}
     of = scenario(trace(arrivals, 600.0), tier(), tier("large"), route("small", "large", policy=policy), share=share)
     found = ran(of)
@@ -88,7 +87,8 @@ def test_the_same_beginnings_are_computed_once_and_go_where_they_are() -> None:
     cold = result(scenario(trace(without, 130.0), tier(replicas=2), route("small")))
     assert cached.total.tokens.cached > 0.6 * cached.total.tokens.prompt
     assert cold.total.tokens.cached == 0
-    assert cached.total.ttft is not None and cold.total.ttft is not None
+    assert cached.total.ttft is not None
+    assert cold.total.ttft is not None
     assert cached.total.ttft.mean < 0.7 * cold.total.ttft.mean
 
 
@@ -108,9 +108,7 @@ def test_gpus_that_tiers_share_are_never_given_twice() -> None:
     points = sorted({point.at for each in found.tiers for point in each.timeline})
 
     def held(at: float) -> int:
-        return sum(
-            next(point.replicas for point in reversed(each.timeline) if point.at <= at) for each in found.tiers
-        )
+        return sum(next(point.replicas for point in reversed(each.timeline) if point.at <= at) for each in found.tiers)
 
     assert max(held(at) for at in points) == 3
     assert found.tiers[0].seconds_at_budget > 100

@@ -9,7 +9,10 @@ import pytest
 import yaml
 
 from tests.unit.simulator.replay.make import route, tier
+from tierwise.ports import History
+from tierwise.prom.client import Access
 from tierwise_operator.cli import main
+from tierwise_sim import simulate_trace
 
 TRACE = ["--trace", "constant:rate=1,seconds=120,seed=3"]
 
@@ -30,7 +33,9 @@ def test_a_table_says_what_it_cost_and_whether_it_was_good_enough(
 ) -> None:
     assert simulate(folder) == 0
     said = capsys.readouterr()
-    assert "small" in said.out and "met both targets" in said.out and "GPU-hours" in said.out
+    assert "small" in said.out
+    assert "met both targets" in said.out
+    assert "GPU-hours" in said.out
     assert said.err == "", "no progress bar where nobody looks"
 
 
@@ -78,6 +83,11 @@ def test_another_autoscaler_decides_where_it_is_named(folder: Path, capsys: pyte
         (["--startup", "-1"], "--startup is -1; it must be from 0"),
         (["--ttft", "0"], "--ttft is 0"),
         (["--route", "nobody"], "there is no ModelRoute nobody"),
+        (
+            ["--from-prometheus", "http://127.0.0.1:1"],
+            "either --trace with a file or a generator",
+        ),
+        (["--priority", "small=0"], "--priority 'small=0' is not understood"),
     ],
 )
 def test_what_is_wrong_is_one_line_and_the_exit_code_two(
@@ -96,6 +106,48 @@ def test_a_trace_that_does_not_parse_says_line_and_reason(folder: Path, capsys: 
     assert f"{log}:3" in capsys.readouterr().err
 
 
+def test_what_a_prometheus_remembers_is_simulated_and_kept(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is asked of it is the traces' own test; here: the range, the labels, and what becomes of the answer."""
+    asked: list[tuple[str, float, float, float]] = []
+
+    class Remembers:
+        def __init__(self, access: Access) -> None:
+            self.access = access
+
+        async def query_range(self, promql: str, start: float, end: float, step: float) -> list[History]:
+            asked.append((promql, start, end, step))
+            value = {"request_success": 30.0, "prompt_tokens_total": 3000.0}.get(
+                next((name for name in ("request_success", "prompt_tokens_total") if name in promql), ""), 600.0
+            )
+            if "bucket" in promql:
+                return []
+            return [History({"model_name": "m"}, ((start, value), (start + step, value)))]
+
+        def close(self) -> None:
+            return None
+
+    monkeypatch.setattr(simulate_trace, "PrometheusMetrics", Remembers)
+    kept = folder / "kept.jsonl"
+    options = ["--last", "10m", "--step", "300", "--match", "namespace=models", "--save-trace", str(kept)]
+    base = ["simulate", "-f", str(folder), "-o", "json"]
+    assert main([*base, "--from-prometheus", "http://127.0.0.1:1", *options]) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert first["setup"]["arrivals"] == 60
+    assert first["setup"]["seconds"] == 600.0
+    assert all('namespace="models"' in promql for promql, *_ in asked)
+    assert main([*base, "--trace", str(kept)]) == 0
+    assert json.loads(capsys.readouterr().out)["total"] == first["total"]
+
+
+@pytest.mark.parametrize("last", ["7", "d", "0h", "7w", "-1d"])
+def test_a_time_that_is_not_understood_is_said(folder: Path, capsys: pytest.CaptureFixture[str], last: str) -> None:
+    base = ["simulate", "-f", str(folder), "--from-prometheus", "http://127.0.0.1:1"]
+    assert main([*base, f"--last={last}"]) == 2
+    assert "such as 90m, 12h or 7d" in capsys.readouterr().err
+
+
 def test_a_folder_without_manifests_and_yaml_that_is_none_are_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -110,9 +162,7 @@ def test_models_that_the_route_does_not_have_are_asked_of_the_route(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = folder / "log.jsonl"
-    rows = [
-        {"time": 1.0 + each, "model": "gpt-9", "prompt_tokens": 20, "completion_tokens": 5} for each in range(20)
-    ]
+    rows = [{"time": 1.0 + each, "model": "gpt-9", "prompt_tokens": 20, "completion_tokens": 5} for each in range(20)]
     log.write_text("\n".join(map(json.dumps, rows)))
     assert main(["simulate", "-f", str(folder), "--trace", str(log), "-o", "json"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -115,7 +115,10 @@ def test_a_broken_azure_trace(tmp_path: Path, text: str, message: str) -> None:
             r"trace:3: output_length is True",
         ),
         ('{"timestamp": 1, "input_length": 5, "output_length": 5, "hash_ids": [-1]}', r"trace:3: hash_ids is -1"),
-        ('{"timestamp": 1e15, "input_length": 5, "output_length": 5, "hash_ids": []}', r"trace:3: timestamp is 1e"),
+        (
+            '{"timestamp": 1e15, "input_length": 5, "output_length": 5, "hash_ids": []}',
+            r"trace:3: timestamp is 10000000",
+        ),
     ],
 )
 def test_a_broken_mooncake_trace(tmp_path: Path, line: str, message: str) -> None:
