@@ -29,8 +29,8 @@ _SOUGHT: Mapping[str, tuple[float, float, float]] = {
     "prompt": (1e-7, 1e-3, 1.0),
     "request": (1e-6, 5e-3, 5.0),
 }
-# A query-key pair's arithmetic per token's: 2 x layers x hidden size / parameters, 2e-5 (70B) to 5e-5 (1B) in dense models.
-# Prompts of a few thousand tokens do not show it, and a fit that was free to choose it would say anything.
+# Arithmetic of a query-key pair per token: 2 x layers x hidden size / parameters, 2e-5 (70B) to 5e-5 (1B) if dense.
+# Prompts of some thousand tokens do not show it, and a fit that was free to choose would say anything.
 _PAIR_PER_TOKEN = 3e-5
 # What the loads do not tell apart stays near where the search begins: tenfold is worth so much relative error.
 _PRIOR = 0.01

@@ -55,11 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _ship(Bench(played, Fit([row for each in reached if (row := efficiencies.reached(*each))], Overheads(), "")))
         return 0
     bench = Bench(played, shipped())
+    able = {each.point.id: plausible.possible(each.point, bench.kernels(each.point)) for each in played}
     rows: list[Row] = []
     differences: list[float] = []
     for contender in track(CONTENDERS, "step times", console=console):
         step_time = bench.prepare(contender)
-        rows += [_row(contender, each, step_time(each.point)) for each in played]
+        rows += [_row(contender, each, step_time(each.point), able[each.point.id]) for each in played]
         differences += [_difference(each, step_time(each.point)) for each in played[::RUN_IN_FULL]]
     kept = Results(
         COMMAND,
@@ -85,7 +86,7 @@ def _difference(played: Played, step_time: StepTime) -> float:
     return abs(point.figures(closed_loop.timed(played.schedule, step_time)).inter_token / run.inter_token - 1)
 
 
-def _row(contender: Contender, played: Played, step_time: StepTime) -> Row:
+def _row(contender: Contender, played: Played, step_time: StepTime, possible: bool) -> Row:
     point = played.point
     figures = point.figures(closed_loop.timed(played.schedule, step_time))
     measured = point.ttft_ms / 1000, point.inter_token_ms / 1000
@@ -100,6 +101,7 @@ def _row(contender: Contender, played: Played, step_time: StepTime) -> Row:
         output_tokens=point.output_tokens,
         users=point.users,
         protocol=point.protocol.name,
+        possible=possible,
         source=type(getattr(step_time, "inner", step_time)).__name__.lower(),
         inter_token=round(figures.inter_token / measured[1] - 1, 4),
         tokens=round(

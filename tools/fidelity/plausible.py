@@ -34,26 +34,24 @@ def least_seconds(point: Point, step_time: StepTime) -> float:
     return point.users * step_time.seconds(one) * prompt / size
 
 
+def possible(point: Point, step_time: StepTime) -> bool:
+    """Whether one round of all users lasts at least as long as its prompts do by themselves, on measured kernels."""
+    tokens = (1 + point.protocol.shortest) / 2 * point.output_tokens
+    return least_seconds(point, step_time) <= (point.ttft_ms + (tokens - 1) * point.inter_token_ms) / 1000
+
+
 def told(points: Sequence[Point], kernels: Callable[[Point], StepTime]) -> list[dict[str, Any]]:
     """One row per model and GPU: the greatest share of the peak, and points whose prompts alone would take longer."""
     rows = []
     for model, gpu in sorted({(point.model, point.gpu) for point in points}):
         mine = [point for point in points if (point.model, point.gpu) == (model, gpu)]
-        mean = [(1 + point.protocol.shortest) / 2 * point.output_tokens for point in mine]
-        rounds = [
-            (point.ttft_ms + (tokens - 1) * point.inter_token_ms) / 1000
-            for point, tokens in zip(mine, mean, strict=True)
-        ]
-        faster = sum(
-            least_seconds(point, kernels(point)) > seconds for point, seconds in zip(mine, rounds, strict=True)
-        )
         rows.append(
             {
                 "model": model,
                 "gpu": gpu,
                 "points": len(mine),
                 "peak_percent": round(100 * max(share_of_peak(point) for point in mine)),
-                "faster_than_kernels": faster,
+                "faster_than_kernels": sum(not possible(point, kernels(point)) for point in mine),
             }
         )
     return rows

@@ -157,7 +157,9 @@ def test_work_that_no_gpu_can_do_is_told() -> None:
 
 
 def judged(left_out: str, error: float, protocol: str = "InferenceMAX", ttft: float = 0.1) -> Row:
-    return Row("fitted roofline", left_out, "m", H100, "fp8", 1, 10, 10, 1, protocol, "fitted", error, error, ttft)
+    return Row(
+        "fitted roofline", left_out, "m", H100, "fp8", 1, 10, 10, 1, protocol, "fitted", error < 1, error, error, ttft
+    )
 
 
 def test_an_error_is_a_mean_of_absolute_values_with_its_bias() -> None:
@@ -181,6 +183,7 @@ def test_results_are_read_back_and_make_a_table(tmp_path: Path) -> None:
     text = "\n".join(tables(kept))
     assert "| fitted roofline | the GPU | 1 | 11.0 (+11) | 11.0 (+11) | 10.0 (+10), 1 points |" in text
     assert "missed by" in text
+    assert text.count("| fitted roofline | the GPU | 1 |") == 2, "of all points, and of those that can be"
     assert "| sglang not told | Llama-3.1-70B | H100 | fp8 | 1 | 1.00 (1.00 to 1.00) |" in text
 
 
