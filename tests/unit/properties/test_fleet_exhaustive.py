@@ -7,8 +7,10 @@ cannot be cut; it asks about all divisions, and not how one is found.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import cache
 from itertools import combinations_with_replacement, product
+from operator import mul
 
 import pytest
 
@@ -19,22 +21,27 @@ GPUS = 4
 NAMES = "xyz"
 
 
-def divisions(claims: Sequence[TierClaim], gpus: int) -> Iterator[tuple[int, ...]]:
+@cache
+def divisions(sizes: tuple[int, ...], targets: tuple[int, ...], gpus: int) -> tuple[tuple[int, ...], ...]:
     """All that fit."""
-    for each in product(*(range(claim.target + 1) for claim in claims)):
-        if sum(number * claim.places[0].gpus for number, claim in zip(each, claims, strict=True)) <= gpus:
-            yield each
+    every = product(*(range(target + 1) for target in targets))
+    return tuple(each for each in every if sum(map(mul, each, sizes)) <= gpus)
+
+
+def divisions_of(claims: Sequence[TierClaim], gpus: int) -> tuple[tuple[int, ...], ...]:
+    return divisions(tuple(claim.places[0].gpus for claim in claims), tuple(claim.target for claim in claims), gpus)
 
 
 def unfair(claims: Sequence[TierClaim], gpus: int, division: Sequence[int]) -> str:
     """Who could be helped, and by which division; empty when it is fair."""
+    ranks = [[rank(claim, number) for number in range(claim.target + 1)] for claim in claims]
     for helped, claim in enumerate(claims):
-        stands = rank(claim, division[helped])
-        for other in divisions(claims, gpus):
+        stands = ranks[helped][division[helped]]
+        for other in divisions_of(claims, gpus):
             if other[helped] <= division[helped]:
                 continue
             lowered = [index for index in range(len(claims)) if other[index] < division[index]]
-            if all(rank(claims[index], other[index]) > stands for index in lowered):
+            if all(ranks[index][other[index]] > stands for index in lowered):
                 return f"{claim.tier.name} by {other}"
     return ""
 
@@ -98,4 +105,4 @@ def test_the_least_served_tier_has_as_much_as_any_division_can_give_it(gpus: int
         def worst(numbers: Sequence[int], claims: Sequence[TierClaim] = claims) -> float:
             return min(number / claim.target for number, claim in zip(numbers, claims, strict=True))
 
-        assert worst(division) == max(map(worst, divisions(claims, gpus)))
+        assert worst(division) == max(map(worst, divisions_of(claims, gpus)))
