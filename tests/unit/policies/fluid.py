@@ -11,6 +11,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 
 from tierwise_sim.policies.observation import Autoscaler, PodObservation, TierObservation
 from tierwise_sim.policies.registry import Facts, parse
@@ -165,6 +166,7 @@ def run(policy: Autoscaler, load: Load, *, start_seconds: float = 120.0, instant
     return Result(tier.attainment(), total / load.seconds, changes)
 
 
+@cache
 def run_named(text: str, load: Load, *, start_seconds: float = 120.0) -> Result:
     """Let the policy that the registry knows by this text scale a tier."""
     choice = parse(text)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -12,10 +13,10 @@ from tierwise_sim.policies.references import Oracle, Static
 from tierwise_sim.policies.slo_law import SloLaw
 
 
-def latency(count: int, ttft: float | None, inter_token: float | None = 0.01, **figures: object) -> TierObservation:
+def latency(count: int, ttft: float | None, inter_token: float | None = 0.01, **figures: Any) -> TierObservation:
     """A tier whose targets are 3 s and 100 ms."""
     seen = tier(pods(count), ttft_p90=ttft, inter_token_p90=inter_token, in_flight=10.0)
-    return replace(seen, **figures)  # type: ignore[arg-type]
+    return replace(seen, **figures)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ observations = st.builds(
 
 
 @pytest.mark.parametrize("name", [*POLICIES, *FIXED])
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(seen=st.lists(observations, min_size=1, max_size=12))
 def test_whatever_it_sees_it_stays_in_bounds_and_is_repeatable(name: str, seen: list[TierObservation]) -> None:
     first, again = (ticks(parse(name).new(FACTS), seen) for _ in range(2))
@@ -56,13 +56,13 @@ def silent(at: float, count: int) -> TierObservation:
 @pytest.mark.parametrize(
     "name", [name.replace("fixed=1", "fixed=1,window=0") if "wva" in name else name for name in HOLDING]
 )
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(count=st.integers(2, 9), running=st.floats(0, 60), usage=st.floats(0, 1), before=st.integers(0, 6))
 def test_the_corrected_ones_never_shrink_while_nothing_is_known(
     name: str, count: int, running: float, usage: float, before: int
 ) -> None:
-    """Every wish is carried out. WVA's second analyzer may go on by its last figures for a minute; its HPA has no window
-    here, as that would carry out later what was decided on figures."""
+    """Every wish is carried out. WVA's second analyzer may go on by its last figures for a minute; its HPA has no
+    window here, as that would carry out later what was decided on figures."""
     policy = parse(name).new(FACTS)
     for tick in range(before + 60):
         at = tick * policy.period_seconds

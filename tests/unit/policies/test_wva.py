@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -11,12 +12,12 @@ from tierwise_sim.policies.wva_v1 import WvaV1
 from tierwise_sim.policies.wva_v2 import WvaV2
 
 
-def v1(**settings: float) -> WvaV1:
-    return WvaV1(**{"window_seconds": 0.0, **settings})  # type: ignore[arg-type]
+def v1(**settings: Any) -> WvaV1:
+    return WvaV1(**{"window_seconds": 0.0, **settings})
 
 
-def v2(**settings: object) -> WvaV2:
-    return WvaV2(**{"window_seconds": 0.0, **settings})  # type: ignore[arg-type]
+def v2(**settings: Any) -> WvaV2:
+    return WvaV2(**{"window_seconds": 0.0, **settings})
 
 
 def test_v1_adds_one_when_the_spare_of_the_unsaturated_is_small() -> None:
@@ -77,10 +78,10 @@ def test_v1_reads_a_gap_as_idle_and_holds_when_fixed() -> None:
 GHOST = {"kv_usage": 1.0, "waiting": 20.0, "kv_capacity_tokens": 10_000.0}
 
 
-def load(count: int, usage: float, *, waiting: float = 0.0, **figures: object) -> TierObservation:
+def load(count: int, usage: float, *, waiting: float = 0.0, **figures: Any) -> TierObservation:
     """Replicas of 10,000 tokens of KV; requests of 500 and 200 tokens."""
     seen = tier(pods(count, kv_usage=usage, waiting=waiting))
-    return replace(seen, **{"input_tokens": 500.0, "output_tokens": 200.0, **figures})  # type: ignore[arg-type]
+    return replace(seen, **{"input_tokens": 500.0, "output_tokens": 200.0, **figures})
 
 
 def test_v2_jumps_to_what_demand_over_capacity_asks_for() -> None:

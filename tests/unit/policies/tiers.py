@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 from tierwise_sim.policies.observation import Autoscaler, PodObservation, TierObservation
 
 
-def pod(name: str = "a", *, ready: bool = True, **figures: object) -> PodObservation:
+def pod(name: str = "a", *, ready: bool = True, **figures: Any) -> PodObservation:
     """A ready pod that does nothing, unless said otherwise."""
-    known: dict[str, object] = {"running": 0.0, "waiting": 0.0, "kv_usage": 0.0, "kv_capacity_tokens": 10_000.0}
-    return replace(PodObservation(name, ready), **{**(known if ready else {}), **figures})  # type: ignore[arg-type]
+    known: dict[str, Any] = {"running": 0.0, "waiting": 0.0, "kv_usage": 0.0, "kv_capacity_tokens": 10_000.0}
+    return replace(PodObservation(name, ready), **{**(known if ready else {}), **figures})
 
 
-def pods(count: int, **figures: object) -> tuple[PodObservation, ...]:
+def pods(count: int, **figures: Any) -> tuple[PodObservation, ...]:
     """That many ready pods that are alike."""
     return tuple(pod(f"pod-{index}", **figures) for index in range(count))
 
@@ -24,11 +25,11 @@ def starting(count: int) -> tuple[PodObservation, ...]:
     return tuple(pod(f"starting-{index}", ready=False) for index in range(count))
 
 
-def tier(members: Iterable[PodObservation] = (), *, at: float = 0.0, **figures: object) -> TierObservation:
+def tier(members: Iterable[PodObservation] = (), *, at: float = 0.0, **figures: Any) -> TierObservation:
     """A tier of one to ten replicas with these pods, as many as it asks for unless said otherwise."""
     members = tuple(members)
     seen = TierObservation(at=at, desired=len(members), minimum=1, maximum=10, pods=members)
-    return replace(seen, **figures)  # type: ignore[arg-type]
+    return replace(seen, **figures)
 
 
 def ticks(policy: Autoscaler, observations: Iterable[TierObservation], *, start: float = 0.0) -> list[int]:
