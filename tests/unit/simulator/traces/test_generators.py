@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from itertools import pairwise
 
 import pytest
@@ -57,14 +58,15 @@ def test_sine_begins_in_its_valley_and_peaks_half_a_period_later() -> None:
 
 
 def test_bursts_come_on_top() -> None:
-    calm = Sine(mean=5, swing=0, seconds=36_000)
-    wild = Sine(mean=5, swing=0, seconds=36_000, bursts=6, burst_factor=4, burst_seconds=60)
-    minutes = [between(generate("b", wild, SHORT), at, at + 60) for at in range(0, 36_000, 60)]
-    assert max(minutes) > 900  # a whole minute at four times 300 requests, or nearly
-    assert sorted(minutes)[len(minutes) // 2] == pytest.approx(300, rel=0.1)
-    extra = sum(minutes) - len(generate("b", calm, SHORT).arrivals)
-    # 60 bursts of 900 requests more each, some on top of others; their number is Poisson's.
-    assert abs(extra - 60 * 900 * 0.95) < 5 * 900 * math.sqrt(60)
+    calm = generate("b", Sine(mean=2, swing=0, seconds=18_000), SHORT)
+    wild = generate("b", Sine(mean=2, swing=0, seconds=18_000, bursts=6, burst_factor=4, burst_seconds=60), SHORT)
+    counts = Counter(int(each.at // 60) for each in wild.arrivals)
+    minutes = sorted(counts[minute] for minute in range(300))
+    assert minutes[-1] > 360  # a whole minute at four times 120 requests, or nearly
+    assert minutes[150] == pytest.approx(120, rel=0.1)
+    extra = len(wild.arrivals) - len(calm.arrivals)
+    # 30 bursts of 360 requests more each, a few on top of others; their number is Poisson's.
+    assert abs(extra - 30 * 360 * 0.95) < 4 * 360 * math.sqrt(30)
 
 
 @pytest.mark.parametrize("together", [True, False])
