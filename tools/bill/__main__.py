@@ -74,15 +74,21 @@ def _bill(console: Console) -> dict[str, Any]:
             bar.update(whole, description=what, completed=at, total=of)
 
         procedure = Procedure(trace, shares.shares(routing), simulated(shown), pools)
-        chosen, table = procedure.main()
-        recorded = procedure.recorded(chosen)
-        prefixes: list[rows.Row] = []
-        if folder is not None and (folder / MOONCAKE_CONVERSATION).is_file():
-            prefixes = procedure.with_prefixes(mooncake.read(folder / MOONCAKE_CONVERSATION), MOONCAKE_CONTEXT, chosen)
+        return made(procedure, folder)
+
+
+def made(procedure: Procedure, folder: Path | None) -> dict[str, Any]:
+    """The whole bill, as it is written. `folder`: that of the published traces, None without them."""
+    trace = procedure.trace
+    chosen, table = procedure.main()
+    recorded = procedure.recorded(chosen)
+    prefixes: list[rows.Row] = []
+    if folder is not None and (folder / MOONCAKE_CONVERSATION).is_file():
+        prefixes = procedure.with_prefixes(mooncake.read(folder / MOONCAKE_CONVERSATION), MOONCAKE_CONTEXT, chosen)
     _, _, large, small = procedure.tiers()
     return {
         "format": results.FORMAT,
-        "about": about.about(trace, folder is not None, bool(pools), chosen, table),
+        "about": about.about(trace, folder is not None, bool(procedure.pools), chosen, table),
         "chosen": as_dict(chosen),
         "rows": [asdict(row) for row in table],
         "recorded": [asdict(row) for row in recorded],

@@ -20,7 +20,9 @@ Bill = Mapping[str, Any]
 
 def block(bill: Bill) -> str:
     """README's part."""
-    return "\n".join([*_table(_rows(bill, "rows")), "", _sentence(bill), "", _basis(bill)])
+    picture = "![US dollars an hour, one tactic after another](docs/bill.svg)"
+    more = "[docs/bill.md](docs/bill.md) has what each row applied, what was chosen on what, and where it does not pay."
+    return "\n".join([*_table(_rows(bill, "rows")), "", picture, "", _sentence(bill), "", _basis(bill), more])
 
 
 def page(bill: Bill) -> str:
