@@ -12,6 +12,7 @@ import pytest
 
 from tierwise_sim.replay.manifests import Assumed, read
 from tierwise_sim.replay.scenario import ServedTier
+from tierwise_sim.traces import transform
 from tools.bill import drafting, fleets, parts, sizing
 from tools.bill.fleets import API, H100, L40S, LARGE, LARGE_MODEL, SMALL, Fleet, Served, Step
 from tools.bill.procedure import Procedure, described, scaler_of, shrunk
@@ -126,7 +127,7 @@ def test_every_row_is_run_with_manifests_a_share_or_a_scaler_of_its_own() -> Non
     trace, folder = parts.read({})
     assert folder is None
     simulated = Remembered()
-    chosen, rows = Procedure(trace, shares(SHARES), simulated).main()
+    chosen, rows = Procedure(transform.scale(trace, 0.02), shares(SHARES), simulated).main()
     asked = [simulated.asked[row.title] for row in rows]
     assert len(set(asked)) == len(rows) == 10
     by_key = dict(zip((row.key for row in rows), asked, strict=True))
