@@ -7,6 +7,7 @@ are as large as the busiest minutes need; what follows the load starts the judge
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -27,6 +28,8 @@ SCALE_STEP = 0.25
 MOST_SCALE = 40.0
 SMALLER = (1.0, 0.75, 0.5)
 """Parts of the batch size that ours is tried with on the first half, until enough requests meet both targets."""
+SPARE = 1.25
+"""maxReplicas of a tier that follows the load, in sizes of the static fleet: llm-d's blueprint allows ten for eight."""
 SPILL_CAP = Decimal(40)
 """US dollars an hour that may spill to the API."""
 
@@ -121,7 +124,7 @@ class Procedure:
 
     def threshold(self, reference: Served, initial: int, part: Part) -> int | None:
         """The highest threshold of the KEDA blueprint that keeps the service level on the part to choose on."""
-        fleet = Fleet((reference,))
+        fleet = bounded(Fleet((reference,)), {LARGE: initial})
 
         def enough(running: int) -> bool:
             name = keda(running)
@@ -133,6 +136,7 @@ class Procedure:
     def smaller(self, fleet: Fleet, share: float, initial: Mapping[str, int], part: Part) -> float | None:
         """The largest part of the batch size with which ours keeps the service level on the part to choose on."""
         load = self.load(part, labels.MMLU)
+        fleet = bounded(fleet, initial)
         for factor in SMALLER:
             found = self.simulate(shrunk(fleet, factor), load, share, initial, OURS, f"ours at {factor:g}")
             if found.attainment >= sizing.LEAST:
@@ -170,7 +174,12 @@ class Procedure:
             one(
                 "static", "large model alone, unquantized, static", _pinned(Fleet((reference,)), {LARGE: PEAK_REPLICAS})
             ),
-            one("keda", "the same, autoscaled (KEDA+EPP)", Fleet((reference,)), autoscaler=keda(used)),
+            one(
+                "keda",
+                "the same, autoscaled (KEDA+EPP)",
+                bounded(Fleet((reference,)), self._static["static"]),
+                autoscaler=keda(used),
+            ),
             one("quantization", "+ quantization", self.static("quantization", Fleet((quantized,)), peak)),
         ]
         cached = Fleet((replace(quantized, prefix_cache=True),))
@@ -181,7 +190,7 @@ class Procedure:
         fixed = self.static("routing", both, peak, average)
         rows.append(one("routing", "+ routing, 95 % of the quality on average", fixed, average))
         smaller = self.smaller(both, average, self._static["routing"], first)
-        following = shrunk(both, smaller or SMALLER[-1])
+        following = shrunk(bounded(both, self._static["routing"]), smaller or SMALLER[-1])
         rows.append(one("autoscaling", "+ autoscaling", following, average))
         rows.append(one("spill", "+ spill to an API", replace(following, api=SPILL_CAP), average))
         rows.append(one("promised", "all but spill, 95 % promised with 90 % confidence", following, promised))
@@ -203,10 +212,12 @@ class Procedure:
         peak, second = parts.peak(self.trace), parts.judged(self.trace)
         load, average = self.load(second, labels.MMLU), self.shares.average
         fixed = self.static("recorded static", Fleet((reference,)), peak)
-        ours = shrunk(Fleet((small, drafting)), chosen.smaller or SMALLER[-1])
+        keda_fleet = bounded(Fleet((reference,)), self._static["recorded static"])
+        own = bounded(Fleet((small, drafting)), {LARGE: 1, SMALL: 1})
+        ours = shrunk(own, chosen.smaller or SMALLER[-1])
         plans: list[tuple[str, str, Fleet, float | None, Mapping[str, int], str]] = [
             ("static", "large model alone, unquantized, static", fixed, None, {}, OURS),
-            ("keda", "the same, autoscaled (KEDA+EPP)", Fleet((reference,)), None, self._static["recorded static"],
+            ("keda", "the same, autoscaled (KEDA+EPP)", keda_fleet, None, self._static["recorded static"],
              keda(chosen.threshold or sizing.THRESHOLDS[0])),
             ("autoscaling", "all tactics but spill", ours, average, {LARGE: 1, SMALL: 1}, OURS),
         ]  # fmt: skip
@@ -237,6 +248,12 @@ class Procedure:
 def keda(running: int) -> str:
     """The KEDA+EPP blueprint at a threshold of running requests per replica."""
     return f"keda-epp:running={running}"
+
+
+def bounded(fleet: Fleet, sizes: Mapping[str, int]) -> Fleet:
+    """The fleet with a maximum of a quarter more than a static one of these sizes has."""
+    tiers = tuple(replace(tier, most=math.ceil(SPARE * sizes[tier.name])) for tier in fleet.tiers)
+    return replace(fleet, tiers=tiers)
 
 
 def shrunk(fleet: Fleet, factor: float) -> Fleet:

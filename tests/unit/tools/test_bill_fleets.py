@@ -13,7 +13,8 @@ import pytest
 from tierwise_sim.replay.manifests import Assumed, read
 from tierwise_sim.replay.scenario import ServedTier
 from tierwise_sim.traces import transform
-from tools.bill import drafting, fleets, parts, sizing
+from tools.bill import drafting, fleets, page, parts, picture, sizing
+from tools.bill.__main__ import made
 from tools.bill.fleets import API, H100, L40S, LARGE, LARGE_MODEL, SMALL, Fleet, Served, Step
 from tools.bill.procedure import Procedure, described, scaler_of, shrunk
 from tools.bill.run import Counted, Load, TierCount, tiers_of
@@ -142,3 +143,18 @@ def test_every_row_is_run_with_manifests_a_share_or_a_scaler_of_its_own() -> Non
     assert chosen.smaller == 1.0
     assert SMALL in by_key["routing"][0]
     assert SMALL not in by_key["speculation"][0]
+
+
+def test_a_whole_bill_can_be_written_and_read() -> None:
+    trace, _ = parts.read({})
+    bill = made(Procedure(transform.scale(trace, 0.02), shares(SHARES), Remembered()), None)
+    again = json.loads(json.dumps(bill))
+    assert [row["key"] for row in again["rows"]][:2] == ["static", "keda"]
+    assert again["about"]["trace"].startswith("a synthetic conversation")
+    assert "not known" in again["about"]["quality"], "nobody knows which request is hard"
+    assert again["missed"], "every row cost as much as the others here"
+    text = page.page(again)
+    assert "Not run: the trace with prefixes" in text
+    for kind in again["break_even"]["kinds"].values():
+        assert f"{kind['requests']:,.0f}" in text
+    assert picture.svg(again).count("<rect") == len(again["rows"])
