@@ -1,7 +1,8 @@
 """Simulates one fleet on a part of a trace, and counts what falls into the part that is judged.
 
-A run begins some minutes before that part, with as many replicas as a static fleet needs, so that no row is judged on
-how it starts from nothing. What is counted is the difference between two moments of one run.
+A run begins some minutes before that part, with as many replicas as a static fleet needs, and for most of them keeps at
+least those: engines begin empty and autoscalers without a history, which would shrink every fleet at once, just before
+the load is there. What is counted is the difference between two moments of one run.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from tierwise_sim.replay import autoscalers, manifests
 from tierwise_sim.replay.live import ANSWERED, Job
 from tierwise_sim.replay.result import Targets
 from tierwise_sim.replay.run import Simulation
+from tierwise_sim.replay.scaler import Order, Scaler, World
 from tierwise_sim.replay.scenario import DEFAULT_TARGETS, STARTUP_SECONDS, ExternalTier, Scenario, ServedTier, Tier
 from tierwise_sim.traces.arrival import Trace
 from tools.bill.drafting import with_drafts
@@ -23,6 +25,8 @@ OURS = autoscalers.OURS
 ACCEPTANCE = 0.7
 """Of a drafted token, declared: what EAGLE-3 is reported to reach on chat (tierwise_sim.speculation)."""
 SEED = 20261129
+HELD = 0.8
+"""The part of the time before what is judged in which no replica is removed."""
 Told = Callable[[float, float], None]
 
 
@@ -152,11 +156,44 @@ def simulate(given: Scenario, load: Load, autoscaler: str = OURS, told: Told | N
     return _counted(done, load, before or _marks(done), _marks(done))
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Another scaler, which looks on but removes nothing until a time: no tier has fewer than `least` before it."""
+
+    inner: Scaler
+    least: Mapping[str, int]
+    until: float
+
+    @property
+    def period_seconds(self) -> float:
+        """That of the other."""
+        return self.inner.period_seconds
+
+    @property
+    def instant(self) -> bool:
+        """As the other's."""
+        return self.inner.instant
+
+    @property
+    def wakes_at_once(self) -> bool:
+        """As the other's."""
+        return self.inner.wakes_at_once
+
+    def orders(self, world: World, now: float) -> Sequence[Order]:
+        """What the other orders; before the time at least what was there at the start."""
+        found = self.inner.orders(world, now)
+        if now >= self.until:
+            return found
+        return [replace(order, replicas=max(order.replicas, self.least[order.tier])) for order in found]
+
+
 class _Watched(Simulation):
     """A simulation that notes which tier answered each request, and lets go of requests that are over."""
 
     def __init__(self, given: Scenario, autoscaler: str, load: Load) -> None:
         super().__init__(given, autoscalers.make(autoscaler, given))
+        started = {name: tier.initial for name, tier in given.served.items()}
+        self.scaler = Held(self.scaler, started, HELD * load.begin)
         self.right = self.right_large = 0.0
         self.requests = 0
         self._load = load

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from tierwise_sim.replay.manifests import Assumed, read
+from tierwise_sim.replay.scaler import Order, World
 from tierwise_sim.replay.scenario import ServedTier
 from tierwise_sim.traces import transform
 from tools.bill import drafting, fleets, page, parts, picture, sizing
 from tools.bill.__main__ import made
 from tools.bill.fleets import API, H100, L40S, LARGE, LARGE_MODEL, SMALL, Fleet, Served, Step
 from tools.bill.procedure import Procedure, described, scaler_of, shrunk
-from tools.bill.run import Counted, Load, TierCount, tiers_of
+from tools.bill.run import Counted, Held, Load, TierCount, tiers_of
 from tools.bill.shares import shares
 
 QUANTIZED = Served(LARGE, LARGE_MODEL, H100, 2, quantized=True)
@@ -158,3 +159,22 @@ def test_a_whole_bill_can_be_written_and_read() -> None:
     for kind in again["break_even"]["kinds"].values():
         assert f"{kind['requests']:,.0f}" in text
     assert picture.svg(again).count("<rect") == len(again["rows"])
+
+
+class Wishes:
+    """A scaler that wants one replica, whatever there is."""
+
+    period_seconds = 15.0
+    instant = False
+    wakes_at_once = True
+
+    def orders(self, world: World, now: float) -> Sequence[Order]:
+        return [Order(LARGE, 1, limited_by="Window"), Order(SMALL, 9)]
+
+
+def test_nothing_is_removed_before_the_part_that_is_judged() -> None:
+    held = Held(Wishes(), {LARGE: 4, SMALL: 2}, 240.0)
+    world = cast("World", None)
+    assert [order.replicas for order in held.orders(world, 239.9)] == [4, 9]
+    assert held.orders(world, 240.0) == Wishes().orders(world, 240.0)
+    assert (held.period_seconds, held.instant, held.wakes_at_once) == (15.0, False, True)
