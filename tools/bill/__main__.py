@@ -23,10 +23,12 @@ from tests.isolated import REQUIREMENTS, environment
 from tierwise_sim.traces import mooncake
 from tierwise_sim.workloads import MOONCAKE_CONVERSATION
 from tools.bill import about, labels, parts, results, rows, shares
+from tools.bill.journal import Journal, code_hash
 from tools.bill.page import KEDA, STATIC, TOGETHER
 from tools.bill.procedure import Procedure, as_dict, simulated
 from tools.generated import write
 
+JOURNAL = Path(".cache/bill")
 MOONCAKE_CONTEXT = 131072
 COMMAND = "python -m tools.bill"
 
@@ -36,8 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=COMMAND, description="What a trace costs, one tactic after another.")
     parser.add_argument("--out", type=Path, default=results.REPO / results.RESULTS, help="where the JSON goes")
     given = parser.parse_args(arguments)
-    _kernels()
-    bill = _bill(Console(stderr=True))
+    bill = _bill(Console(stderr=True), _kernels())
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(bill, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     for path in write(results.files(), results.REPO):
@@ -47,19 +48,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if bill["missed"] else 0
 
 
-def _kernels() -> None:
-    """Let the package of measured kernels be found, behind everything that is here already."""
+def _kernels() -> bool:
+    """Let the package of measured kernels be found, behind everything that is here already; whether there is one."""
     if sys.version_info >= (3, 14):
-        return
+        return False
     try:
         python = environment("kernels", "kernels", REQUIREMENTS / "kernels.txt")
     except RuntimeError as error:
         print(f"without measured kernels: {error}", file=sys.stderr)
-        return
+        return False
     sys.path += sorted(map(str, python.parents[1].glob("lib/python3*/site-packages")))
+    return True
 
 
-def _bill(console: Console) -> dict[str, Any]:
+def _bill(console: Console, kernels: bool) -> dict[str, Any]:
     trace, folder = parts.read(os.environ)
     routing = json.loads((results.REPO / "docs/results/routing.json").read_text(encoding="utf-8"))
     questions = folder / "routing" if folder is not None and (folder / "routing").is_dir() else None
@@ -73,7 +75,8 @@ def _bill(console: Console) -> dict[str, Any]:
         def shown(what: str, at: float, of: float) -> None:
             bar.update(whole, description=what, completed=at, total=of)
 
-        procedure = Procedure(trace, shares.shares(routing), simulated(shown), pools)
+        kept = Journal(results.REPO / JOURNAL, simulated(shown), code_hash(results.REPO), kernels)
+        procedure = Procedure(trace, shares.shares(routing), kept, pools)
         return made(procedure, folder)
 
 
