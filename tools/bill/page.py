@@ -11,6 +11,7 @@ STATIC, KEDA, TOGETHER = "static", "keda", "autoscaling"
 HEADS = (
     "fleet", "$/h", "GPU-hours", "met both targets", "quality", "below static", "below autoscaled",
 )  # fmt: skip
+NOT_YET = "No bill was made yet: `make bill` makes one, in ten minutes on one core and without a GPU."
 DETAILS = (
     "fleet", "applied", "replicas by", "mean replicas", "$", "TTFT met", "between tokens met", "by large tier or API",
     "spilled", "step times",

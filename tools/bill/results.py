@@ -31,15 +31,12 @@ def load(root: Path = REPO) -> Mapping[str, Any] | None:
 
 
 def files(root: Path = REPO) -> dict[Path, str]:
-    """README with the table, the page and the picture of the last bill; nothing before there is one."""
+    """README with the table, the page and the picture of the last bill; before there is one, both pages say so."""
     bill = load(root)
-    if bill is None:
-        return {}
-    made = {PAGE: page.page(bill), PICTURE: picture.svg(bill)}
     readme = (root / README).read_text(encoding="utf-8")
-    if BEGIN in readme:
-        made[README] = between(readme, page.block(bill))
-    return made
+    if bill is None:
+        return {PAGE: f"# The bill\n\n{page.NOT_YET}\n", README: between(readme, page.NOT_YET)}
+    return {PAGE: page.page(bill), PICTURE: picture.svg(bill), README: between(readme, page.block(bill))}
 
 
 def between(text: str, block: str) -> str:

@@ -92,10 +92,12 @@ def test_the_picture_has_a_bar_for_each_row_as_long_as_its_dollars() -> None:
 
 
 def test_files_are_made_of_the_json_and_of_nothing_else(tmp_path: Path) -> None:
-    assert results.files(tmp_path) == {}
+    (tmp_path / "README.md").write_text(f"# A\n{results.BEGIN}\nold\n{results.END}\nrest\n")
+    without = results.files(tmp_path)
+    assert set(without) == {results.README, results.PAGE}
+    assert all("No bill was made yet" in text for text in without.values())
     (tmp_path / "docs/results").mkdir(parents=True)
     (tmp_path / results.RESULTS).write_text(json.dumps(BILL))
-    (tmp_path / "README.md").write_text(f"# A\n{results.BEGIN}\nold\n{results.END}\nrest\n")
     made = results.files(tmp_path)
     assert set(made) == {results.README, results.PAGE, results.PICTURE}
     assert made[results.README] == f"# A\n{results.BEGIN}\n{page.block(BILL)}\n{results.END}\nrest\n"
