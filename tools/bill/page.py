@@ -174,12 +174,7 @@ def _where_not(bill: Bill) -> Iterator[str]:
             f"everything, "
             f"and a small tier beside it only adds its price; from {routing[1]:,.0f} on the small tier always pays."
         )
-    for each in even["shares"]:
-        yield (
-            f"- **Hard prompts only.** At {each['requests']:,.0f} requests per hour the small tier costs more than it "
-            f"saves when more than {each['percent']:.0f} % of them need the large one. What is left then is "
-            f"quantization, speculation and autoscaling."
-        )
+    yield from (_hard(each) for each in even["shares"])
     yield "- **A cheap API.** A served replica is cheaper than an API from so many requests per hour on (for the first"
     yield "  time; for good):"
     yield ""
@@ -195,6 +190,17 @@ def _where_not(bill: Bill) -> Iterator[str]:
         f"above: an API of the same quality below that price is cheaper at that traffic, too."
     )
     yield ""
+
+
+def _hard(each: Mapping[str, float]) -> str:
+    begin = f"- **Hard prompts only.** At {each['requests']:,.0f} requests per hour the small tier"
+    if not each["percent"]:
+        return f"{begin} never pays: one large replica serves them all."
+    return (
+        f"{begin} costs more than it saves when more than {each['percent']:.0f} % of them need the large one. "
+        f"What is left "
+        f"then is quantization, speculation and autoscaling."
+    )
 
 
 def _from(pair: Sequence[float | None]) -> str:

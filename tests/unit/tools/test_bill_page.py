@@ -80,6 +80,9 @@ def test_the_page_says_what_was_assumed_and_where_nothing_pays() -> None:
     ):
         assert said in text
     assert "none did" in text, "a service level that nothing kept is said"
+    assert "At 20,000 requests per hour the small tier never pays" in text
+    hard = BILL | {"break_even": BILL["break_even"] | {"shares": [{"requests": 140000, "percent": 86.0}]}}
+    assert "more than 86 % of them need the large one" in page.page(hard)
     assert "Not run" in page.page(BILL | {"prefixes": []})
 
 
