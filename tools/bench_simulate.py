@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -17,6 +18,7 @@ from tierwise_sim.replay.manifests import Assumed, read
 from tierwise_sim.replay.run import Simulation
 from tierwise_sim.replay.scenario import Scenario
 from tierwise_sim.replay.summary import summary
+from tierwise_sim.step_source import step_source
 from tierwise_sim.traces.arrival import Arrival, Trace
 from tierwise_sim.traces.lengths import CONVERSATION
 
@@ -66,7 +68,8 @@ def trace(load: float, seconds: float) -> Trace:
 def main(arguments: list[str]) -> int:
     """Print one line for each load."""
     seconds = float(arguments[0]) if arguments else SECONDS
-    found = read(manifests(), Assumed(measured_kernels=False))
+    steps = partial(step_source, measured_kernels=False)
+    found = read(manifests(), Assumed(steps=lambda tier, settings: steps(settings)))
     for said, load in LOADS:
         requests = trace(load, seconds)
         simulation = Simulation(Scenario(found.tiers, found.route_name, found.route, requests))

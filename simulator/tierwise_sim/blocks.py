@@ -87,7 +87,7 @@ class BlockPool:
             return False
         self._private += blocks
         holding.private += blocks
-        while self.used + len(self._idle) > self.capacity:
+        for _ in range(self.used + len(self._idle) - self.capacity):
             evicted, _ = self._idle.popitem(last=False)
             if self.host_capacity:
                 self._host[evicted] = None

@@ -32,8 +32,6 @@ _SOUGHT: Mapping[str, tuple[float, float, float]] = {
 # Arithmetic of a query-key pair per token: 2 x layers x hidden size / parameters, 2e-5 (70B) to 5e-5 (1B) if dense.
 # Prompts of some thousand tokens do not show it, and a fit that was free to choose would say anything.
 _PAIR_PER_TOKEN = 3e-5
-# What the loads do not tell apart stays near where the search begins: tenfold is worth so much relative error.
-_PRIOR = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +100,7 @@ def calibrate(
         raise ValueError("no load was measured that could be fitted to")
 
     def errors(values: Sequence[float]) -> list[float]:
-        step_time = _step_time(values)
-        usual = (start for _, start, _ in _SOUGHT.values())
-        rows = [_PRIOR * math.log10(value / start) for value, start in zip(values, usual, strict=True)]
+        step_time, rows = _step_time(values), []
         for load in fitted:
             found, seen = said(schedules[load], step_time), measured[load]
             rows += [found.inter_token / seen.inter_token - 1, found.ttft / seen.ttft - 1]

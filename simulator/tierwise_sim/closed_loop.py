@@ -74,8 +74,8 @@ def play(engine: Engine, requests: Iterable[Request], users: int) -> list[Answer
     while engine.unfinished:
         for each in engine.advance(math.inf, to_finish=True):
             answers.append(_answer(each))
-            if (request := next(asked, None)) is not None:
-                _submit(engine, request)
+            if (following := next(asked, None)) is not None:
+                _submit(engine, following)
     return answers
 
 

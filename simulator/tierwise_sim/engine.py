@@ -367,7 +367,7 @@ class Engine:
             sequence.computed += count
             sequence.generated += count
             sequence.last_token_at = now
-            if sequence.request.block_hashes:
+            if sequence.published < len(sequence.request.block_hashes):
                 self._publish(sequence)
             tokens += count
             batch += 1

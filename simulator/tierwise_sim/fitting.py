@@ -9,6 +9,7 @@ this; scipy's `least_squares` would, for 100 MB.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,31 @@ Numbers = NDArray[np.float64]
 
 _TURN = 0.1
 """Up to about this relative error a row counts with its square."""
+
+_NEAR = 0.01
+"""What the rows do not tell apart stays near its start: tenfold is worth so much relative error in every row."""
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """Rows as a function of the logarithms of the parameters, and where the search began."""
+
+    rows: Callable[[Numbers], Numbers]
+    start: Numbers
+
+    def cost(self, at: Numbers, now: Numbers) -> float:
+        away = _NEAR / _TURN * (at - self.start) / np.log(10)
+        return float(np.sum(np.log1p((now / _TURN) ** 2)) + len(now) * np.sum(away**2))
+
+    def step(self, at: Numbers, now: Numbers, damping: float) -> Numbers:
+        """Towards the least cost, from the slopes here."""
+        slope = _slope(self.rows, at, now)
+        weight = 1 / (1 + (now / _TURN) ** 2)
+        pull = len(now) * (_NEAR / np.log(10)) ** 2
+        normal = slope.T @ (slope * weight[:, None]) + pull * np.eye(len(at))
+        towards = slope.T @ (now * weight) + pull * (at - self.start)
+        found: Numbers = -np.linalg.solve(normal + damping * np.diag(np.diag(normal)), towards)
+        return np.clip(found, -1.0, 1.0)
 
 
 def fit(
@@ -29,31 +55,7 @@ def fit(
 
     `errors` takes parameters and gives one signed relative error per row.
     """
-    low, high = (np.log(np.array(side, dtype=float)) for side in zip(*bounds, strict=True))
-    at = np.clip(np.log(np.array(start, dtype=float)), low, high)
-
-    def rows(logs: Numbers) -> Numbers:
-        return np.asarray(errors(tuple(float(value) for value in np.exp(logs))), dtype=float)
-
-    now, damping = rows(at), 1e-2
-    for _ in range(steps):
-        slope = _slope(rows, at, now)
-        weight = 1 / (1 + (now / _TURN) ** 2)
-        normal = slope.T @ (slope * weight[:, None])
-        towards = slope.T @ (now * weight)
-        step = -np.linalg.solve(normal + damping * (np.diag(np.diag(normal)) + 1e-9 * np.eye(len(at))), towards)
-        there = np.clip(at + np.clip(step, -1.0, 1.0), low, high)
-        then = rows(there)
-        if _cost(then) < _cost(now):
-            done = _cost(now) - _cost(then) < 1e-9 * _cost(now)
-            at, now, damping = there, then, max(damping / 4, 1e-9)
-            if done:
-                break
-        else:
-            damping *= 8
-            if damping > 1e6:
-                break
-    return tuple(float(value) for value in np.exp(at))
+    return _fit(errors, start, bounds, steps)[0]
 
 
 def best_fit(
@@ -62,8 +64,38 @@ def best_fit(
     bounds: Sequence[tuple[float, float]],
 ) -> tuple[float, ...]:
     """The best of the fits that begin at each start: a model with a bend in it has valleys beside the deepest one."""
-    found = [fit(errors, start, bounds) for start in starts]
-    return min(found, key=lambda values: _cost(np.asarray(errors(values), dtype=float)))
+    return min((_fit(errors, start, bounds, 40) for start in starts), key=lambda found: found[1])[0]
+
+
+def _fit(
+    errors: Callable[[Sequence[float]], Sequence[float]],
+    start: Sequence[float],
+    bounds: Sequence[tuple[float, float]],
+    steps: int,
+) -> tuple[tuple[float, ...], float]:
+    low, high = (np.log(np.array(side, dtype=float)) for side in zip(*bounds, strict=True))
+    at = np.clip(np.log(np.array(start, dtype=float)), low, high)
+
+    def rows(logs: Numbers) -> Numbers:
+        return np.asarray(errors(tuple(float(value) for value in np.exp(logs))), dtype=float)
+
+    problem = _Problem(rows, at)
+    now, damping = rows(at), 1e-2
+    cost = problem.cost(at, now)
+    for _ in range(steps):
+        there = np.clip(at + problem.step(at, now, damping), low, high)
+        then = rows(there)
+        less = problem.cost(there, then)
+        if less < cost:
+            done = cost - less < 1e-6 * cost
+            at, now, cost, damping = there, then, less, max(damping / 4, 1e-9)
+            if done:
+                break
+        else:
+            damping *= 8
+            if damping > 1e6:
+                break
+    return tuple(float(value) for value in np.exp(at)), cost
 
 
 def _slope(rows: Callable[[Numbers], Numbers], at: Numbers, now: Numbers) -> Numbers:
@@ -73,7 +105,3 @@ def _slope(rows: Callable[[Numbers], Numbers], at: Numbers, now: Numbers) -> Num
         moved[place] += 1e-3
         columns.append((rows(moved) - now) / 1e-3)
     return np.stack(columns, axis=1)
-
-
-def _cost(rows: Numbers) -> float:
-    return float(np.sum(np.log1p((rows / _TURN) ** 2)))

@@ -99,7 +99,7 @@ class Kernels:
     """Step durations from measured kernels, without anything that is not a kernel (`step_time.WithOverheads`)."""
 
     settings: EngineSettings
-    answers: Answers
+    parts: Parts
 
     @property
     def request_seconds(self) -> float:
@@ -111,7 +111,7 @@ class Kernels:
         drafted = batch.decodes * batch.drafted
         if not batch.prefill and not drafted:
             return self.decode_seconds(batch.decodes)(batch.decode_context)
-        parts = _parts(self.answers)
+        parts = self.parts
         milliseconds = parts.mixed(batch.prefill + drafted + batch.decodes)
         if batch.prefill:
             chunks = max(1, batch.prefills)
@@ -124,7 +124,7 @@ class Kernels:
 
     def decode_seconds(self, decodes: int) -> Callable[[int], float]:
         """`seconds` of a step with only these decodes, as a function of their context."""
-        parts, step = _parts(self.answers), _CONTEXT_STEP
+        parts, step = self.parts, _CONTEXT_STEP
         products, attention, speed = parts.decodes(decodes), parts.attention, self.settings.speed * 1000
 
         def seconds(context: int) -> float:
@@ -137,7 +137,7 @@ class Kernels:
         return seconds
 
 
-class _Parts:
+class Parts:
     """The parts of a step in milliseconds, each answer kept: a run asks for the same again and again."""
 
     def __init__(self, answers: Answers) -> None:
@@ -179,11 +179,6 @@ def _sizes(tokens: int) -> list[int]:
     return [tokens, *(size for size in _PADDED if tokens < size <= max(512, 2 * tokens))]
 
 
-@lru_cache(maxsize=64)
-def _parts(answers: Answers) -> _Parts:
-    return _Parts(answers)
-
-
 def kernels(settings: EngineSettings) -> Kernels:
     """The measured kernels of an engine. Raises KernelsUnavailable, with what is missing."""
     system = SYSTEMS.get(settings.gpu.product)
@@ -201,12 +196,11 @@ def kernels(settings: EngineSettings) -> Kernels:
         )
     if settings.pipeline_parallel > 1:
         raise KernelsUnavailable("no kernels were measured for pipeline parallelism")
-    answers = _compiled(CONFIGS[max(fitting, key=len)], system, settings.tensor_parallel, gemm, kv)
-    return Kernels(settings, answers)
+    return Kernels(settings, _compiled(CONFIGS[max(fitting, key=len)], system, settings.tensor_parallel, gemm, kv))
 
 
 @lru_cache(maxsize=64)
-def _compiled(model: str, system: str, tensor_parallel: int, gemm: str, kv: str) -> Answers:
+def _compiled(model: str, system: str, tensor_parallel: int, gemm: str, kv: str) -> Parts:
     """The package's engine, after it answered once: whether it has the kernels shows only then."""
     try:
         from aiconfigurator_core import AicEngine
@@ -234,12 +228,12 @@ def _compiled(model: str, system: str, tensor_parallel: int, gemm: str, kv: str)
             except (RuntimeError, ValueError, LookupError) as error:
                 reasons.append(str(error).splitlines()[0][:200])
             else:
-                return _Engine(made)
+                return Parts(_Engine(made))
     raise KernelsUnavailable(f"{model}, {gemm}, {kv} KV cache, on {tensor_parallel} {system}: {reasons[0]}")
 
 
 class _Engine:
-    """The package's engine, compared by identity, so that answers can be kept by it."""
+    """The package's engine, with types."""
 
     def __init__(self, made: Any) -> None:
         self._made = made

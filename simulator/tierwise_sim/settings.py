@@ -34,7 +34,8 @@ class EngineSettings:
     """Everything that decides how the simulated engine behaves.
 
     `speed` compresses time: 10 makes every step ten times shorter, so that a trace compressed tenfold meets
-    the same queues. `kv_blocks_override` is vLLM's `--num-gpu-blocks-override`.
+    the same queues. `kv_blocks_override` is vLLM's `--num-gpu-blocks-override`. `async_scheduling`: whether a step is
+    scheduled while another runs, as vLLM does by default from 0.14 on (vllm-project/vllm#27614).
     """
 
     model: str = "Qwen/Qwen3-8B-FP8"
@@ -54,6 +55,7 @@ class EngineSettings:
     kv_cache_memory_bytes: int | None = None
     kv_blocks_override: int | None = None
     prefix_caching: bool = True
+    async_scheduling: bool = True
     kv_offload_gib: float = 0.0
     speculation: Speculation | None = None
     speed: float = 1.0

@@ -41,7 +41,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME.FIELD=VALUE,...",
         help="try these values of a field, one simulation each: small.replicas=1,2,3 or small.maxReplicas=4,8 or any "
-        "other of a tier's or the route's spec; several options make all combinations",
+        "other of a tier's or the route's spec, or of an option: autoscaler, budget-rule, gpus, inter-token, seed, "
+        "share, startup, ttft; several make all combinations",
     )
     parser.add_argument("-o", "--output", choices=("table", "json"), default="table", help="for people or programs")
 
@@ -76,7 +77,18 @@ def _trace_options(group: argparse._ArgumentGroup) -> None:
 
 def _world_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--startup", type=float, default=120.0, metavar="SECONDS", help="until a new replica answers (default: 120)"
+        "--startup",
+        action="append",
+        default=[],
+        metavar="[TIER=]SECONDS",
+        help="until a new replica answers (default: 120)",
+    )
+    group.add_argument(
+        "--initial",
+        action="append",
+        default=[],
+        metavar="[TIER=]N",
+        help="replicas that answer when the trace begins (default: minReplicas, at least one)",
     )
     group.add_argument(
         "--autoscaler",
@@ -94,7 +106,13 @@ def _world_options(group: argparse._ArgumentGroup) -> None:
         help="of another autoscaler: how tiers share --gpus, e.g. kueue-floors",
     )
     group.add_argument("--gpu", default="", metavar="PRODUCT", help="of tiers whose nodeSelector names none")
-    group.add_argument("--gpus", type=int, metavar="N", help="all tiers together have so many GPUs")
+    group.add_argument(
+        "--gpus",
+        action="append",
+        default=[],
+        metavar="[PRODUCT=]N",
+        help="there are so many GPUs, all products together or of one product",
+    )
     group.add_argument(
         "--calibration",
         action="append",

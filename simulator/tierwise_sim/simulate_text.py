@@ -126,6 +126,12 @@ def _savings(result: SimulationResult) -> str:
     found = result.savings
     if found.saved_percent is None:
         return f"savings: nothing would have cost anything on {found.reference}"
+    if found.paid_percent is not None:
+        paid = _money(result.total.dollars)
+        return (
+            f"savings: {found.paid_percent} % of what the same would have cost on {found.reference}, uncached, at its "
+            f"list price ({_money(found.baseline)} $ to {paid} $)"
+        )
     return (
         f"savings of use: {found.saved_percent} % against all on {found.reference} at the same use "
         f"({_money(found.baseline)} $ to {_money(found.actual)} $)"

@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import re
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,7 +88,7 @@ def _spreading(given: argparse.Namespace) -> Spreading:
     return Spreading(burstiness=given.burstiness, seed=given.seed)
 
 
-def _matcher(text: str) -> Sequence[str]:
+def _matcher(text: str) -> tuple[str, str]:
     label, equals, value = text.partition("=")
     if not (equals and label):
         raise Invalid(f"--match {text!r} is not understood; expected LABEL=VALUE, such as namespace=models")

@@ -7,9 +7,6 @@ is a value with a word. docs/fidelity.md says how far each is off.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 from tierwise_sim.calibrated import Calibration
 from tierwise_sim.fitted import FittedRoofline, shipped
 from tierwise_sim.hardware import find_gpu
@@ -17,18 +14,7 @@ from tierwise_sim.kernels import KernelsUnavailable, kernels
 from tierwise_sim.models import kv_element_bytes, precision_of, shape_of
 from tierwise_sim.roofline import Roofline
 from tierwise_sim.settings import EngineSettings, default_batch_limits
-from tierwise_sim.step_time import StepTime, WithOverheads
-
-Source = Literal["calibrated", "kernels", "fitted", "roofline"]
-
-
-@dataclass(frozen=True, slots=True)
-class StepSource:
-    """A step-time model, the word that says where it comes from, and a sentence with the details."""
-
-    step_time: StepTime
-    source: Source
-    detail: str
+from tierwise_sim.step_time import StepSource, WithOverheads
 
 
 def step_source(
@@ -41,6 +27,7 @@ def step_source(
     """
     if calibration is not None:
         return StepSource(calibration.step_time(settings.speed), "calibrated", f"measured on {calibration.model}")
+    overheads = shipped().overheads.exposed(settings.async_scheduling)
     missing = "measured kernels are not asked for"
     if measured_kernels:
         try:
@@ -48,11 +35,11 @@ def step_source(
         except KernelsUnavailable as error:
             missing = str(error)
         else:
-            known = WithOverheads(inner, shipped().overheads, settings.speed)
+            known = WithOverheads(inner, overheads, settings.speed)
             return StepSource(known, "kernels", f"kernels measured on {settings.gpu.product}")
     if found := shipped().of(settings):
         efficiencies, whose = found
-        known = WithOverheads(FittedRoofline(settings, efficiencies), shipped().overheads, settings.speed)
+        known = WithOverheads(FittedRoofline(settings, efficiencies), overheads, settings.speed)
         return StepSource(known, "fitted", f"a roofline fitted to kernels of {whose}; {missing}")
     return StepSource(Roofline(settings), "roofline", f"the GPU's data sheet and two efficiencies; {missing}")
 

@@ -9,8 +9,8 @@ the best one that there is for an engine, and says which it was.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +37,19 @@ class Batch:
 class Overheads:
     """What an engine spends beside its kernels, in seconds.
 
-    `step`: between two steps; `sequence`: for every request that decodes in a step (scheduling, taking its token);
-    `prompt`: for every prompt in a step; `request`: before a request reaches the scheduler (HTTP, tokenizer).
+    `step`: between two steps, unless the next is scheduled while one runs; `sequence`: for every request that decodes
+    in a step (scheduling, taking its token); `prompt`: for every prompt in a step; `request`: before a request reaches
+    the scheduler (HTTP, tokenizer).
     """
 
     step: float = 0.0
     sequence: float = 0.0
     prompt: float = 0.0
     request: float = 0.0
+
+    def exposed(self, async_scheduling: bool) -> Overheads:
+        """What is left of them: asynchronous scheduling hides what passes between two steps behind the GPU's work."""
+        return replace(self, step=0.0) if async_scheduling else self
 
 
 class StepTime(Protocol):
@@ -88,3 +93,15 @@ class WithOverheads:
         inner = self.inner.decode_seconds(decodes)
         added = (self.overheads.step + self.overheads.sequence * decodes) / self.speed
         return lambda context: inner(context) + added
+
+
+Source = Literal["calibrated", "kernels", "fitted", "roofline"]
+
+
+@dataclass(frozen=True, slots=True)
+class StepSource:
+    """A step-time model, the word that says where it comes from, and a sentence with the details."""
+
+    step_time: StepTime
+    source: Source
+    detail: str

@@ -9,7 +9,7 @@ from tierwise_sim.hardware import find_gpu
 from tierwise_sim.kernels import CONFIGS, SYSTEMS, KernelsUnavailable, kernels
 from tierwise_sim.models import precision_of, shape_of
 from tierwise_sim.settings import EngineSettings
-from tierwise_sim.step_time import Batch
+from tierwise_sim.step_time import Batch, StepTime
 
 DECODE = Batch(32, 32 * 1000)
 CHUNK = Batch(8, 8 * 1000, prefill=2000, prefill_context=2000, prefill_pairs=2000 * 1000, prefills=1)
@@ -35,7 +35,9 @@ def row(model: str, gpu: str, parallel: int) -> dict[str, object]:
         return {"model": model, "gpu": gpu, "parallel": parallel, "missing": str(error)}
     found = shipped().of(wanted)
     roofline = FittedRoofline(wanted, found[0]) if found else None
-    both = {"kernels": measured, "roofline": roofline} if roofline else {"kernels": measured}
+    both: dict[str, StepTime] = {"kernels": measured}
+    if roofline:
+        both["roofline"] = roofline
     said = {name: [step.seconds(batch) for batch in (DECODE, CHUNK)] for name, step in both.items()}
     run = measured.decode_seconds(32)(32_000)
     faster = replace(wanted, speed=2.0)

@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 
 from tierwise_sim.roofline import ARITHMETIC_EFFICIENCY, BANDWIDTH_EFFICIENCY, DRAFT_PASS_OVERHEAD_SECONDS
 from tierwise_sim.settings import EngineSettings
-from tierwise_sim.step_source import StepSource
-from tierwise_sim.step_time import Batch, StepTime
+from tierwise_sim.step_time import Batch, StepSource, StepTime
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,10 @@ from tierwise_sim.replay.live import ANSWERED, Job
 from tierwise_sim.replay.result import Targets
 from tierwise_sim.replay.run import Simulation
 from tierwise_sim.replay.scaler import Order, Scaler, World
-from tierwise_sim.replay.scenario import DEFAULT_TARGETS, STARTUP_SECONDS, ExternalTier, Scenario, ServedTier, Tier
+from tierwise_sim.replay.scenario import DEFAULT_TARGETS, STARTUP_SECONDS, Scenario, ServedTier, Tier
+from tierwise_sim.settings import EngineSettings
+from tierwise_sim.step_source import step_source
+from tierwise_sim.step_time import StepSource
 from tierwise_sim.traces.arrival import Trace
 from tools.bill.drafting import with_drafts
 from tools.bill.fleets import SMALL, Fleet
@@ -109,23 +112,25 @@ class Counted:
         return None if self.right is None or not self.right_large else self.right / self.right_large
 
 
-def tiers_of(fleet: Fleet, acceptance: float = ACCEPTANCE) -> tuple[Tier, ...]:
+def tiers_of(fleet: Fleet) -> tuple[Tier, ...]:
     """The tiers as they are simulated. Raises Invalid where an engine would not start."""
-    return tuple(_drafted(tier) for tier in _read(fleet, acceptance).tiers)
+    return _read(fleet).tiers
 
 
-def _read(fleet: Fleet, acceptance: float) -> manifests.Manifests:
-    return manifests.read(fleet.documents(), manifests.Assumed(startup_seconds=STARTUP_SECONDS, acceptance=acceptance))
+def _read(fleet: Fleet) -> manifests.Manifests:
+    assumed = manifests.Assumed(startup_seconds=STARTUP_SECONDS, acceptance=ACCEPTANCE, steps=_steps)
+    return manifests.read(fleet.documents(), assumed)
 
 
-def _drafted(tier: Tier) -> Tier:
-    return tier if isinstance(tier, ExternalTier) else replace(tier, steps=with_drafts(tier.steps, tier.settings))
+def _steps(tier: str, settings: EngineSettings) -> StepSource:
+    """The best step times that there are for an engine, with the passes of its draft model."""
+    return with_drafts(step_source(settings), settings)
 
 
 def scenario(fleet: Fleet, load: Load, share: float | None, initial: Mapping[str, int]) -> Scenario:
     """The simulation of a fleet. `share`: percent of the requests that go to the large tier; `initial`: replicas that
     answer at the start, of tiers that are not pinned."""
-    found = _read(fleet, ACCEPTANCE)
+    found = _read(fleet)
 
     def started(tier: Tier) -> Tier:
         if isinstance(tier, ServedTier) and tier.spec.replicas is None and tier.name in initial:
@@ -133,7 +138,7 @@ def scenario(fleet: Fleet, load: Load, share: float | None, initial: Mapping[str
         return tier
 
     return Scenario(
-        tiers=tuple(started(_drafted(tier)) for tier in found.tiers),
+        tiers=tuple(started(tier) for tier in found.tiers),
         route_name=found.route_name,
         route=found.route,
         trace=load.trace,

@@ -15,6 +15,7 @@ from tierwise_sim.fitted import Efficiencies, Fit, FittedRoofline
 from tierwise_sim.kernels import KernelsUnavailable, kernels
 from tierwise_sim.roofline import Roofline
 from tierwise_sim.step_time import Overheads, StepTime, WithOverheads
+from tools.fidelity import plausible
 from tools.fidelity.overheads import Bare, Played, bare, fitted
 from tools.fidelity.points import Point
 
@@ -64,18 +65,23 @@ class Bench:
             if out not in folds:
                 folds[out] = self._fold(contender.name, out)
             overheads, gpu = folds[out]
-            return WithOverheads(gpu(point), overheads)
+            return WithOverheads(gpu(point), overheads.exposed(point.settings.async_scheduling))
 
         return step_time
 
     def _fold(self, name: str, out: str) -> tuple[Overheads, Callable[[Point], StepTime]]:
         """The overheads fitted without a GPU or a model, and what tells the GPU's own work then."""
         gpu = self.kernels if name == WITH_OVERHEADS else self.roofline_without(out)
-        known = self.bare if name == WITH_OVERHEADS else [bare(each, gpu(each.point)) for each in self._others(out)]
-        return fitted([each for each in known if out not in (each.played.point.gpu, each.played.point.model)]), gpu
+        if name == WITH_OVERHEADS:
+            known = [each for each in self.bare if _other(each.played.point, out)]
+        else:
+            known = [bare(each, gpu(each.point)) for each in self.played if _other(each.point, out)]
+        return fitted([each for each in known if self.possible[each.played.point.id]]), gpu
 
-    def _others(self, out: str) -> list[Played]:
-        return [each for each in self.played if out not in (each.point.gpu, each.point.model)]
+    @cached_property
+    def possible(self) -> dict[str, bool]:
+        """By a point's id: whether GPUs can have done the work that it names. What they cannot teaches nothing."""
+        return {each.point.id: plausible.possible(each.point, self.kernels(each.point)) for each in self.played}
 
     @cached_property
     def bare(self) -> list[Bare]:
@@ -103,3 +109,7 @@ class Bench:
             return FittedRoofline(point.settings, found[0] if found else Efficiencies())
 
         return step_time
+
+
+def _other(point: Point, out: str) -> bool:
+    return out not in (point.gpu, point.model)

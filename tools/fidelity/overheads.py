@@ -61,8 +61,9 @@ def play(point: Point, known: dict[tuple[object, ...], Played] | None = None) ->
     if known is not None and key in known:
         return replace(known[key], point=point)
     order = schedule(settings, point.requests(), point.users)
-    found = [point.figures(timed(order, each)) for each in _PER_OVERHEAD]
-    played = Played(point, order, tuple((each.ttft, each.inter_token) for each in found))
+    figures = [point.figures(timed(order, each)) for each in _PER_OVERHEAD]
+    step, *others = [(each.ttft, each.inter_token) for each in figures]
+    played = Played(point, order, ((0.0, 0.0) if settings.async_scheduling else step, *others))
     if known is not None:
         known[key] = played
     return played

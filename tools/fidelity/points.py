@@ -37,6 +37,7 @@ _PRECISIONS = {
 class Protocol:
     """How requests arrived: `shortest` length as a share of the nominal one, requests per user, where it is written.
 
+    `async_scheduling`: how the engine was started.
     Everybody asks at the start, and again as soon as answered. In a `burst` those first requests are as long as all
     others and count; else they are the warm-up: cut anywhere, so that users go on out of step, and not counted.
     """
@@ -45,6 +46,7 @@ class Protocol:
     shortest: float
     waves: int
     burst: bool
+    async_scheduling: bool
     source: str
 
 
@@ -53,6 +55,7 @@ INFERENCE_MAX = Protocol(
     shortest=0.8,
     waves=10,
     burst=True,
+    async_scheduling=True,
     source="github.com/SemiAnalysisAI/InferenceX, benchmarks/70b_*.sh of 2025: benchmark_serving.py --dataset-name "
     "random --random-range-ratio 0.8 --num-prompts $((CONC * 10)) --max-concurrency $CONC --request-rate inf "
     "--ignore-eos",
@@ -62,6 +65,7 @@ UNTOLD = Protocol(
     shortest=1.0,
     waves=3,
     burst=False,
+    async_scheduling=False,  # vLLM 0.12, before it was the default
     source="the sample names a file only; no burst: 8 users wait for a first token as long as one prompt takes",
 )
 
@@ -126,6 +130,7 @@ class Point:
             kv_element_bytes=1.0 if fp8_cache else 2.0,
             gpu_memory_utilization=0.9,
             prefix_caching=False,
+            async_scheduling=self.protocol.async_scheduling,
         )
 
     def requests(self, waves: int | None = None, seed: int = 0) -> list[Request]:

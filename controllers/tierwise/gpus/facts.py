@@ -51,8 +51,8 @@ class GpuFacts:
         return self.product.startswith("AMD")
 
 
-def _measured(name: str) -> str:
-    return f"aiconfigurator-core 0.12.0 (PyPI, NVIDIA, Apache-2.0), systems/{name}.yaml; memory: nvidia-smi"
+def _measured(name: str, but: str = "") -> str:
+    return f"aiconfigurator-core 0.12.0 (PyPI, NVIDIA, Apache-2.0), systems/{name}.yaml{but}; memory: nvidia-smi"
 
 
 FACTS: tuple[GpuFacts, ...] = (
@@ -171,13 +171,13 @@ FACTS: tuple[GpuFacts, ...] = (
         memory_mib=81559,
         bandwidth=3350,
         bf16=989,
-        fp8=1978,
+        fp8=1979,
         fp4=0,
         capability=(9, 0),
         link=450,
         fabric=True,
         watts=700,
-        source=_measured("h100_sxm"),
+        source=_measured("h100_sxm", "; fp8: NVIDIA H100 data sheet (3,958 with sparsity)"),
     ),
     GpuFacts(
         product="NVIDIA-H100-NVL",
@@ -198,13 +198,13 @@ FACTS: tuple[GpuFacts, ...] = (
         memory_mib=143771,
         bandwidth=4800,
         bf16=989,
-        fp8=1978,
+        fp8=1979,
         fp4=0,
         capability=(9, 0),
         link=450,
         fabric=True,
         watts=700,
-        source=_measured("h200_sxm"),
+        source=_measured("h200_sxm", "; fp8: NVIDIA H200 data sheet (3,958 with sparsity)"),
     ),
     GpuFacts(
         product="NVIDIA-B200",

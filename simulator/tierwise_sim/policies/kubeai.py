@@ -36,8 +36,6 @@ class KubeAi:
         mean = math.fsum(self._ring) / len(self._ring)
         wanted = whole(mean / self._target)
         why = f"{mean:.1f} active requests at {self._target:g} per replica"
-        if seen.desired == 0 and seen.in_flight > 0:
-            wanted = max(1, wanted)
         if bounded(wanted, seen) < seen.desired:
             # The count stays at its limit, so that the next step down is immediate: as in the original.
             if self._lower < SCALE_DOWN_DELAY_SECONDS / PERIOD_SECONDS:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from tierwise.errors import Invalid
 from tierwise_sim.policies.budget_registry import budget_rule
 from tierwise_sim.policies.registry import POLICIES, parse
@@ -23,4 +25,4 @@ def make(name: str, scenario: Scenario, rule: str = "") -> Scaler | None:
         return None
     if name.partition(":")[0] not in POLICIES:
         raise Invalid(f"--autoscaler {name!r} is not known; there are {OURS}, {', '.join(POLICIES)}")
-    return PolicyScaler(scenario, parse(name), budget_rule(rule) if rule else None)
+    return PolicyScaler(scenario, parse(name), partial(budget_rule, rule) if rule else None)

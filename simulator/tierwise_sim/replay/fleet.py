@@ -20,22 +20,30 @@ _PAID = (Phase.STARTING, Phase.READY, Phase.DRAINING)
 
 
 class GpuStock:
-    """The GPUs that all tiers share; None: as many as anybody asks for."""
+    """The GPUs that tiers share: `limits` by product, "" for all products together."""
 
-    def __init__(self, total: int | None) -> None:
-        self.total = total
-        self.used = 0
+    def __init__(self, limits: Mapping[str, int]) -> None:
+        self.limits = limits
+        self._used: dict[str, int] = {}
 
-    def take(self, gpus: int) -> bool:
-        """Whether so many are free; if so they are taken."""
-        if self.total is not None and self.used + gpus > self.total:
+    @property
+    def used(self) -> int:
+        """GPUs that replicas hold."""
+        return sum(self._used.values())
+
+    def take(self, product: str, gpus: int) -> bool:
+        """Whether so many of a product are free; if so they are taken."""
+        mine = self._used.get(product, 0)
+        if mine + gpus > self.limits.get(product, mine + gpus):
             return False
-        self.used += gpus
+        if self.used + gpus > self.limits.get("", self.used + gpus):
+            return False
+        self._used[product] = mine + gpus
         return True
 
-    def give_back(self, gpus: int) -> None:
+    def give_back(self, product: str, gpus: int) -> None:
         """So many are free again."""
-        self.used -= gpus
+        self._used[product] -= gpus
 
 
 class TierFleet:
@@ -110,7 +118,7 @@ class TierFleet:
 
     def start(self, replica: SimReplica, now: float) -> bool:
         """Whether GPUs are free for a pending replica; if so it starts."""
-        if not self._stock.take(self.tier.gpus):
+        if not self._stock.take(self.tier.gpu, self.tier.gpus):
             return False
         self.enter(replica, Phase.STARTING, now)
         return True
@@ -129,7 +137,7 @@ class TierFleet:
         if phase is Phase.DRAINING:
             replica.ended_at = now
         if before in _PAID and phase not in _PAID:
-            self._stock.give_back(self.tier.gpus)
+            self._stock.give_back(self.tier.gpu, self.tier.gpus)
         self.note(now)
 
     # --- counting ---------------------------------------------------------------------------------------------------

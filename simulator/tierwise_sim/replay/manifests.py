@@ -6,7 +6,7 @@ very arguments that the operator renders, so what the engine would refuse is ref
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,31 +18,42 @@ from tierwise.errors import Invalid
 from tierwise.observe.route_object import route_object
 from tierwise.observe.tier_object import tier_object
 from tierwise_sim import flags
-from tierwise_sim.calibrated import Calibration
 from tierwise_sim.config import SimConfig, build_settings
 from tierwise_sim.replay.scenario import STARTUP_SECONDS, ExternalTier, ServedTier, Tier
+from tierwise_sim.roofline import Roofline
 from tierwise_sim.settings import EngineSettings, StartupError
-from tierwise_sim.step_source import step_source
+from tierwise_sim.step_time import StepSource
 
 GPU_LABEL = "nvidia.com/gpu.product"
 _KINDS = (MODEL_TIER.name, MODEL_ROUTE.name)
 
 
+Steps = Callable[[str, EngineSettings], StepSource]
+
+
+def plain_roofline(tier: str, settings: EngineSettings) -> StepSource:
+    """Step times of which only the GPU's data sheet is known."""
+    return StepSource(Roofline(settings), "roofline", "the GPU's data sheet and two efficiencies")
+
+
 @dataclass(frozen=True, slots=True)
 class Assumed:
-    """What the manifests do not say. `gpu`: the product for tiers that name none; `startup_seconds`: until a replica
-    answers; `acceptance`: share of drafted tokens that is accepted (None: the method's usual one);
-    `external_first_token`, `external_token`: seconds of an API until its first token and between tokens;
-    `calibrations`: what was measured of the engine of a tier, by its name ("": of all that are not named);
-    `measured_kernels`: whether step times may come from kernels that are installed."""
+    """What the manifests do not say.
+
+    `gpu`: the product for tiers that name none. `startup_seconds`: until a replica answers, `startups` the same by
+    tier; `initial`: replicas that answer when the trace begins, by tier ("": of all that are not named). `acceptance`:
+    share of drafted tokens that is accepted (None: the method's usual one). `external_first_token`, `external_token`:
+    seconds of an API until its first token and between tokens. `steps`: what tells the step times of the engine of a
+    tier, by its name (`step_source` knows better ones, and reads files)."""
 
     gpu: str = ""
     startup_seconds: float = STARTUP_SECONDS
     acceptance: float | None = None
     external_first_token: float = 0.6
     external_token: float = 0.012
-    calibrations: Mapping[str, Calibration] = field(default_factory=dict)
-    measured_kernels: bool = True
+    steps: Steps = plain_roofline
+    initial: Mapping[str, int] = field(default_factory=dict)
+    startups: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,20 +135,16 @@ def _tier(name: str, spec: ModelTierSpec, assumed: Assumed) -> Tier:
         raise Invalid(
             f"ModelTier {name} does not say which GPU it runs on: set placement.nodeSelector {GPU_LABEL}, or give --gpu"
         )
-    pinned = spec.replicas
+    usual = spec.replicas if spec.replicas is not None else max(1, spec.scaling.min_replicas)
     settings = engine(name, spec, gpu, assumed.acceptance)
     return ServedTier(
         name=name,
         spec=spec,
         settings=settings,
-        steps=step_source(
-            settings,
-            assumed.calibrations.get(name, assumed.calibrations.get("")),
-            measured_kernels=assumed.measured_kernels,
-        ),
+        steps=assumed.steps(name, settings),
         gpu=gpu,
-        startup_seconds=assumed.startup_seconds,
-        initial=pinned if pinned is not None else max(1, spec.scaling.min_replicas),
+        startup_seconds=assumed.startups.get(name, assumed.startup_seconds),
+        initial=assumed.initial.get(name, assumed.initial.get("", usual)),
     )
 
 

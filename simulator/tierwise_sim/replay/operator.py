@@ -14,7 +14,7 @@ from tierwise.api.modelroute_status import LadderTier, ModelRouteStatus
 from tierwise.api.modeltier_status import DecisionStatus, ModelTierStatus
 from tierwise.decide import SpecChecks, decide_in_turns, plan_routes
 from tierwise.decide.claims import share_out
-from tierwise.decide.fleet import LimitedBy, PoolState
+from tierwise.decide.fleet import Budget, LimitedBy, PoolState
 from tierwise.observe.signals import Samples, health, router_samples, tier_signals
 from tierwise.routing import route_values
 from tierwise.routing.route import ClassifierFile, Clients, Route, RouteTier, Use
@@ -42,7 +42,7 @@ from tierwise_sim.replay.scaler import Order, World
 from tierwise_sim.replay.scenario import NAMESPACE, Scenario, ServedTier
 
 Decide = Callable[[Snapshot, Mapping[TierKey, TierState]], Plan]
-_POOL = "simulated"
+_MANY = 1_000_000  # GPUs of a product that nobody has counted
 _NO_GPU = "0/1 nodes are available: no GPU is free (simulated)"
 
 
@@ -109,16 +109,17 @@ class OperatorScaler:
 
     def _shared(self, snapshot: Snapshot, plan: Plan) -> Plan:
         """The plan under the GPUs that all tiers share."""
-        scenario = self._scenario
-        if scenario.budget is None:
+        scenario, limits = self._scenario, self._scenario.budget
+        if not limits:
             return plan
-        keys = {name: TierKey(NAMESPACE, name) for name in scenario.served}
+        pool_of = {TierKey(NAMESPACE, name): tier.gpu for name, tier in scenario.served.items()}
         shared, _ = share_out(
             snapshot,
             plan,
-            [PoolState(_POOL, scenario.budget)],
-            pool_of=dict.fromkeys(keys.values(), _POOL),
-            priorities={keys[name]: weight for name, weight in scenario.priorities.items()},
+            [PoolState(gpu, limits.get(gpu, _MANY)) for gpu in sorted(set(pool_of.values()))],
+            pool_of=pool_of,
+            budget=Budget(gpus=limits.get("")),
+            priorities={TierKey(NAMESPACE, name): weight for name, weight in scenario.priorities.items()},
         )
         return shared
 

@@ -159,7 +159,10 @@ class TierResult:
 
 @dataclass(frozen=True, slots=True)
 class SavingsResult:
-    """Against the reference tier, as `tierwise savings` computes it, on the usage basis (what was busy)."""
+    """Against the reference tier, as `tierwise savings` computes it, on the usage basis (what was busy).
+
+    `paid_percent` is on the basis of what is paid, GPUs that wait included, and only there where the reference is an
+    external API: its list price is what would have been paid."""
 
     reference: str
     baseline: Decimal
@@ -168,6 +171,7 @@ class SavingsResult:
     saved_percent: Decimal | None
     lower_bound_percent: Decimal | None
     parts: Mapping[str, Decimal]
+    paid_percent: Decimal | None = None
     notes: tuple[str, ...] = ()
 
 

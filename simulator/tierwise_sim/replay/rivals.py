@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from tierwise_sim.capacity import Workload, at_running, max_running
-from tierwise_sim.policies.budget import Ask, BudgetRule
+from tierwise_sim.policies.budget import Ask, BudgetRule, Grants
 from tierwise_sim.policies.observation import PodObservation, TierObservation
 from tierwise_sim.policies.registry import Choice, Facts
 from tierwise_sim.replay.fleet import TierFleet
@@ -25,12 +25,14 @@ from tierwise_sim.traces.arrival import Arrival
 
 
 class PolicyScaler:
-    """One policy for each served tier. `choice`: which; `rule` divides the GPUs of a budget."""
+    """One policy for each served tier. `choice`: which; `rule` makes what divides the GPUs of a budget: of all products
+    together where there is one for them, else of each product by itself."""
 
-    def __init__(self, scenario: Scenario, choice: Choice, rule: BudgetRule | None = None) -> None:
+    def __init__(self, scenario: Scenario, choice: Choice, rule: Callable[[], BudgetRule] | None = None) -> None:
         self._policies = {name: choice.new(facts(scenario, tier)) for name, tier in scenario.served.items()}
         self._policy = choice.policy
-        self._rule = rule
+        limited = [""] if "" in scenario.budget else sorted(scenario.budget)
+        self._rules = {product: rule() for product in limited} if rule is not None else {}
 
     @property
     def period_seconds(self) -> float:
@@ -51,14 +53,14 @@ class PolicyScaler:
         """What the policies want, as far as the rule grants it."""
         seen = {name: observe(world, name, now) for name in self._policies}
         wishes = {name: policy(seen[name]).replicas for name, policy in self._policies.items()}
-        if self._rule is None or world.stock.total is None:
+        if not self._rules:
             return [Order(name, wish) for name, wish in wishes.items()]
         weights = world.scenario.priorities
         asks = [
             replace(_ask(world.fleets[name], seen[name], wish), priority=float(weights.get(name, 1)))
             for name, wish in wishes.items()
         ]
-        grants = self._rule(asks, world.stock.total)
+        grants = self._granted(world, asks)
         return [
             Order(
                 tier=name,
@@ -68,6 +70,16 @@ class PolicyScaler:
             )
             for name, wish in wishes.items()
         ]
+
+    def _granted(self, world: World, asks: Sequence[Ask]) -> Grants:
+        replicas, preempted = {ask.tier: ask.wish for ask in asks}, dict[str, int]()
+        for product, rule in self._rules.items():
+            mine = [ask for ask in asks if product in ("", world.fleets[ask.tier].tier.gpu)]
+            if mine:
+                grants = rule(mine, world.stock.limits[product])
+                replicas |= grants.replicas
+                preempted |= grants.preempted
+        return Grants(replicas, preempted)
 
 
 def _ask(fleet: TierFleet, seen: TierObservation, wish: int) -> Ask:

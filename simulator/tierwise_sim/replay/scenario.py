@@ -14,7 +14,7 @@ from tierwise.api.modelroute import ModelRouteSpec
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise_sim.replay.result import Targets
 from tierwise_sim.settings import EngineSettings
-from tierwise_sim.step_source import StepSource
+from tierwise_sim.step_time import StepSource
 from tierwise_sim.traces.arrival import Trace
 
 NAMESPACE = "default"
@@ -122,8 +122,8 @@ class Scenario:
     """One simulation. `tiers` in the order of the route, cheapest first; `share`: percent of the requests that go to
     the reference tier where a classifier decides (None: what `labels` of the trace say is not used).
 
-    `budget`: GPUs that all served tiers may have together, None for no limit; `priorities` weigh the tiers under it (1
-    unless given)."""
+    `budget`: GPUs that there are, by product ("": of all products together); of a product that is not named there are
+    as many as anybody asks for. `priorities` weigh the tiers under it (1 unless given)."""
 
     tiers: tuple[Tier, ...]
     route_name: str
@@ -133,7 +133,7 @@ class Scenario:
     timing: Timing = Timing()
     seed: int = 0
     share: float | None = None
-    budget: int | None = None
+    budget: Mapping[str, int] = field(default_factory=dict)
     priorities: Mapping[str, int] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
     what_if: tuple[str, ...] = ()

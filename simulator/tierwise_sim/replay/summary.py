@@ -36,11 +36,12 @@ def summary(done: Simulation, autoscaler: str) -> SimulationResult:
         _tier(tier, done.account.tiers[tier.name], done.fleets.get(tier.name), scenario.seconds, all_answered)
         for tier in scenario.tiers
     )
-    found = _savings(done)
+    total = _total(tiers, done.account.all(), scenario.seconds)
+    found = _savings(done, total.dollars)
     return SimulationResult(
         setup=_setup(scenario, autoscaler),
         tiers=tiers,
-        total=_total(tiers, done.account.all(), scenario.seconds),
+        total=total,
         savings=found if isinstance(found, SavingsResult) else None,
         no_savings=found if isinstance(found, str) else "",
         notes=(*scenario.notes, *_notes(done)),
@@ -165,16 +166,17 @@ def _all_changes(many: Sequence[Changes]) -> Changes:
     )
 
 
-def _savings(done: Simulation) -> SavingsResult | str:
+def _savings(done: Simulation, paid: Decimal) -> SavingsResult | str:
     route = done.routers[0].route
     ladder = [PricedTier(tier.name, tier.tariff, tier.concurrency) for tier in route.tiers]
     found = savings(done.account.work(done.scenario.seconds), ladder, route.reference.name)
     if isinstance(found, NoSavings):
         return found.why
-    return _saved(found)
+    return _saved(found, paid if route.reference.external else None)
 
 
-def _saved(found: Savings) -> SavingsResult:
+def _saved(found: Savings, paid: Decimal | None) -> SavingsResult:
+    below = None if paid is None or not found.baseline else 100 * (found.baseline - paid) / found.baseline
     return SavingsResult(
         reference=found.reference,
         baseline=found.baseline.quantize(_MICRO),
@@ -183,6 +185,7 @@ def _saved(found: Savings) -> SavingsResult:
         saved_percent=_percent(found.saved_percent),
         lower_bound_percent=_percent(found.lower_bound_percent),
         parts={part.tactic: part.amount.quantize(_MICRO) for part in found.parts},
+        paid_percent=_percent(below),
         notes=found.notes,
     )
 

@@ -53,9 +53,8 @@ def number(value: object, name: str) -> float:
 
 def count(value: object, name: str, most: float = MOST_TOKENS) -> int:
     """A whole number from 0 to `most`. Raises FieldProblem."""
-    # A number of 64 bits, such as a hash, does not go through a float.
-    exact = isinstance(value, int) and not isinstance(value, bool)
-    found = value if exact else number(value, name)
+    # A whole number of 64 bits, such as a hash, does not survive a float.
+    found = value if isinstance(value, int) and not isinstance(value, bool) else number(value, name)
     if found != int(found) or not 0 <= found <= most:
         raise FieldProblem(f"{name} is {shown(value)}", f"a whole number from 0 to {most:,.0f}")
     return int(found)

@@ -18,7 +18,7 @@ from tierwise_sim.traces.arrival import Arrival, Trace, within
 from tierwise_sim.traces.errors import TraceError
 from tierwise_sim.traces.gathering import LONGEST_SECONDS, MOST_ARRIVALS
 from tierwise_sim.traces.lengths import CONVERSATION, Lengths
-from tierwise_sim.traces.spread import MOST_BURSTINESS
+from tierwise_sim.traces.spread import EVEN, MOST_BURSTINESS
 
 Rate = Callable[[float], float]
 """Requests per second at this second of the trace."""
@@ -202,7 +202,7 @@ def _moments(cells: list[_Cell], burstiness: float, rng: Random) -> Iterator[flo
 
 
 def _gap(burstiness: float, rng: Random) -> float:
-    if burstiness == 0:
+    if burstiness < EVEN:
         return 1.0
     shape = 1 / burstiness**2
     return rng.gammavariate(shape, 1 / shape)

@@ -42,7 +42,7 @@ def numbered(path: Path) -> Iterator[tuple[int, str]]:
         raise TraceError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
-def _open(path: Path) -> IO[bytes]:
+def _open(path: Path) -> IO[bytes] | gzip.GzipFile:
     with path.open("rb") as file:
         zipped = file.read(len(GZIP)) == GZIP
     return gzip.open(path, "rb") if zipped else path.open("rb")

@@ -21,6 +21,8 @@ from tierwise_sim.traces.gathering import MOST_ARRIVALS
 from tierwise_sim.traces.lengths import Quantiles, inverse
 
 MOST_BURSTINESS = 10.0
+EVEN = 0.001
+"""A coefficient of variation below which gaps are equal: the gamma distribution's shape would have no end."""
 MOST_VARIATION = 2.0
 MOST_OVER_MEAN = 16.0
 """No drawn length is longer than so many means: a context window ends too."""
@@ -125,7 +127,7 @@ def _interval(counted: Counted, spreading: Spreading, beginnings: Beginnings, rn
 def moments(many: int, burstiness: float, rng: Random) -> list[float]:
     """So many times in [0, 1), sorted: a renewal process with gamma gaps of this coefficient of variation, given its
     count. With 1 they are uniform, as those of a Poisson process are."""
-    if burstiness == 0:
+    if burstiness < EVEN:
         return [(index + 0.5) / many for index in range(many)]
     shape = 1 / burstiness**2
     gaps = [rng.gammavariate(shape, 1.0) for _ in range(many + 1)]

@@ -80,6 +80,11 @@ def test_pending_and_terminating_pods_hold_their_gpus() -> None:
     assert (use.used, use.pending, use.terminating, use.free) == (4, 2, 1, 1)
 
 
+def test_gpus_of_others_are_not_there() -> None:
+    assert numbers(allocate([tier("chat", 9)], [pool(capacity=8, others=3)])) == {"chat": 5}
+    assert numbers(allocate([tier("chat", 9)], [pool(capacity=8, others=9)])) == {"chat": 0}
+
+
 def test_a_grant_waits_until_the_drained_gpus_are_free() -> None:
     asked = (tier("chat", 8, Place("a", 1, 8)), tier("code", 8))
     first = allocate(asked, [pool()])
@@ -219,7 +224,7 @@ def test_the_clamp_ends_no_replica_that_runs() -> None:
 
 def test_the_most_is_said_and_comes_before_the_floor_of_nothing() -> None:
     grant = only(tier("chat", 9, most=4))
-    assert (grant.replicas, grant.limited_by, grant.met) == (4, LimitedBy.MAX, pytest.approx(4 / 9))
+    assert (grant.replicas, grant.limited_by, grant.met) == (4, LimitedBy.MAX, 4 / 9)
     assert grant.capped
     assert only(tier("chat", 1, Place("a", 1, 6), most=4, doubtful=True)).replicas == 4
 

@@ -41,7 +41,8 @@ def test_a_replica_that_ends_meanwhile_does_not() -> None:
 
 
 def test_tries_that_fail_come_later_each_time() -> None:
-    clamp, now, tried = observed(None, scheduled=2, stuck=1, now=0.0), 0.0, []
+    clamp, now = observed(None, scheduled=2, stuck=1, now=0.0), 0.0
+    tried: list[float] = []
     while len(tried) < 9:
         now += 1.0
         if most(clamp, now) == 3:

@@ -9,10 +9,12 @@ from decimal import Decimal
 
 import pytest
 
+from playground.nodes import H100, L4
 from tierwise.gpus import FACTS, PRICES, GpuFacts, Price, UnknownGpu, find, prices_of
 from tierwise.gpus.prices import ON_DEMAND, SPOT
 from tierwise_sim.hardware import GPUS
 from tools.gpus_page import PAGE, files
+from tools.settled_cluster import GPUS as SETTLED
 
 BY_PRODUCT = {each.product: each for each in FACTS}
 
@@ -85,6 +87,15 @@ def test_the_simulated_engine_has_the_same_figures() -> None:
     for gpu, facts in zip(GPUS, FACTS, strict=True):
         for each in fields(gpu):
             assert getattr(gpu, each.name) == getattr(facts, each.name), (gpu.product, each.name)
+
+
+def test_the_playground_and_the_benchmarks_have_nodes_as_the_table_says() -> None:
+    for node in (L4, H100):
+        facts = find(node.product)
+        assert (node.memory_mib, node.compute) == (facts.memory_mib, facts.capability)
+    for product, memory, (major, minor) in SETTLED:
+        facts = find(product)
+        assert (int(memory), int(major), int(minor)) == (facts.memory_mib, *facts.capability)
 
 
 def test_the_page_has_every_row_and_marks_what_is_assumed_and_uncertain() -> None:

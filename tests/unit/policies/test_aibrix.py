@@ -73,3 +73,23 @@ def test_kpa_in_panic_takes_the_short_window_and_does_not_shrink() -> None:
 def test_none_stays_none() -> None:
     assert Apa()(tier((), minimum=0)).replicas == 0
     assert Kpa(target=40)(tier((), minimum=0, router_queue=9.0)).replicas == 0
+
+
+def test_apa_within_the_tolerance_changes_nothing() -> None:
+    """0.46 is 0.92 times the target; without the tolerance 20 would become ceil(18.4)."""
+    assert Apa()(tier(pods(20, kv_usage=0.46), maximum=30)).replicas == 20
+
+
+def test_kpa_says_panic_only_when_the_short_window_is_double() -> None:
+    """After 18 samples of 20: 400 make 83.3 over 60 s against 41.1; 50 make 25 against 21.7."""
+    for burst, panic in ((400.0, True), (50.0, False)):
+        policy = Kpa(target=40, fixed=True)
+        ticks(policy, [tier(pods(1, running=20.0))] * 18)
+        assert ("panic" in policy(tier(pods(1, running=burst), at=180)).reason) is panic
+
+
+def test_kpa_shrinks_after_its_windows() -> None:
+    """100 requests for 180 s keep three of four; after that none, and 300 s of the down window later one is left."""
+    policy = Kpa(target=40, fixed=True)
+    ticks(policy, [tier(pods(4, running=25.0))] * 18)
+    assert ticks(policy, [tier(pods(4))] * 48, start=180)[-1] == 2  # half of four

@@ -180,3 +180,34 @@ def test_no_rule_gives_more_than_there_is(name: str, rounds: list[list[tuple]], 
             count * next(ask.gpus for ask in asks if ask.tier == tier) for tier, count in grants.preempted.items()
         )
         assert rises <= max(0, budget - before + freed)
+
+
+def test_rescale_goes_by_remainders_of_replicas_and_not_of_gpus() -> None:
+    """12 GPUs, demand 12 + 5. a: 8.47, in replicas of 4 GPUs 2.12; b: 3.53, in single ones 3.53. Down to 2 and 3 is 11
+    GPUs, and the last one goes to b."""
+    asks = [Ask("a", wish=3, current=0, gpus=4), Ask("b", wish=5, current=0)]
+    assert rescale(asks, 12).replicas == {"a": 2, "b": 4}
+
+
+def test_the_coordinator_gives_what_rounding_leaves_to_the_longest_queue() -> None:
+    """10 GPUs by 2 : 1 is 6.67 and 3.33: 6 and 3, and one more for the longer queue, wherever it stands."""
+    asks = [Ask("b", wish=9, current=0, queue=1), Ask("a", wish=9, current=0, queue=2)]
+    assert Coordinator()(asks, 10).replicas == {"a": 7, "b": 3}
+
+
+def test_kueue_gives_what_is_wished_and_takes_what_is_not() -> None:
+    rule = KueueFloors()
+    assert rule([Ask("a", wish=2, current=0)], 8).replicas == {"a": 2}
+    assert rule([Ask("a", wish=1, current=2)], 8).replicas == {"a": 1}
+
+
+def test_kueue_serves_a_floor_before_a_priority() -> None:
+    asks = [Ask("borrows", wish=1, current=0, priority=9), Ask("floor", wish=1, current=0, floor=1)]
+    assert KueueFloors()(asks, 1).replicas == {"borrows": 0, "floor": 1}
+
+
+def test_kueue_preempts_when_the_last_borrower_is_just_enough() -> None:
+    rule = KueueFloors()
+    rule([Ask("a", wish=0, current=0, gpus=4, floor=4), Ask("b", wish=4, current=0)], 4)
+    grants = rule([Ask("a", wish=1, current=0, gpus=4, floor=4), Ask("b", wish=4, current=4)], 4)
+    assert (grants.replicas, grants.preempted) == ({"a": 1, "b": 0}, {"b": 4})

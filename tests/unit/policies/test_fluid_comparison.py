@@ -1,5 +1,8 @@
 """Compares the policies in the fluid model: the order between them is what is claimed, not the figures."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from tests.unit.policies.fluid import PER_REPLICA, STEP, WAVE, Load, Result, run_named
@@ -69,3 +72,22 @@ def test_a_longer_start_costs_everyone() -> None:
         return run_named("keda-epp", STEP, start_seconds=seconds)
 
     assert at(60).attainment > at(120).attainment > at(300).attainment
+
+
+PAGE = Path(__file__).parents[3] / "docs" / "baselines.md"
+ROWS = re.findall(
+    r"^\| `(\S+)` \| ([\d.]+) @ ([\d.]+) \| ([\d.]+) @ ([\d.]+) \|$", PAGE.read_text("utf-8"), re.MULTILINE
+)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row[0] for row in ROWS])
+def test_the_table_on_the_page_is_what_comes_out(row: tuple[str, ...]) -> None:
+    shown = []
+    for load in (STEP, WAVE):
+        result = run_named(row[0], load)
+        shown += [f"{100 * result.attainment:.1f}", f"{result.replicas:.2f}"]
+    assert list(row[1:]) == shown
+
+
+def test_the_table_on_the_page_is_found() -> None:
+    assert len(ROWS) == 19

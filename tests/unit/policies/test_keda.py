@@ -121,3 +121,14 @@ def test_from_zero_by_the_router_and_to_zero_after_the_cooldown() -> None:
     idle = tier(pods(1), minimum=0)
     assert ticks(new("keda-waiting"), [idle] * 22) == [1] * 20 + [0, 0]
     assert ticks(new("keda-waiting:fixed=1"), [replace(idle, pods=starting(1))] * 30)[-1] == 1
+
+
+def test_what_waits_in_the_router_is_not_dispatched() -> None:
+    """100 in flight, 36 of them in the router: 64 / 16 is what four are given."""
+    assert new("keda-epp:queue=100")(tier(pods(4), in_flight=100.0, router_queue=36.0)).replicas == 4
+
+
+def test_starting_pods_are_no_gap() -> None:
+    """200 running / 40 = 5, though the third pod is not measured yet."""
+    seen = tier((*pods(2, running=100), *starting(1)))
+    assert new("keda-waiting-running:fixed=1")(seen).replicas == 5

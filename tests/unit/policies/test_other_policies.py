@@ -95,3 +95,8 @@ def test_the_two_ends() -> None:
     assert Static(replicas=40)(tier(pods(1))).replicas == 10
     oracle = Oracle(rate=lambda at: 9.12 if at < 60 else 9.13, requests_per_second=4.56)
     assert [oracle(tier(pods(1), at=at)).replicas for at in (0, 60)] == [2, 3]
+
+
+def test_the_slo_law_gives_no_credit_when_nothing_is_ready() -> None:
+    """s = 2, none of four ready: 4 + ceil(4 * (2 / 0.55 - 1)) = 15, of which 8 pass."""
+    assert SloLaw()(latency(4, 9.0, pods=starting(4))).replicas == 8

@@ -158,3 +158,19 @@ def test_zero_and_back() -> None:
     for policy in (v1(), v2()):
         assert policy(tier((), minimum=0)).replicas == 0
         assert policy(tier((), minimum=0, at=30, router_queue=1.0)).replicas == 1
+
+
+def test_v1_leaves_one_of_two() -> None:
+    """Two at 0.2: the other carries 0.4 and spares 0.4."""
+    assert v1()(tier(pods(2, kv_usage=0.2))).replicas == 1
+
+
+def test_v2_by_the_tokens_of_a_batch() -> None:
+    """B = 7: 7 * 200 / 700 = 2 at once, k2 = 1,200. Two at 0.11: D = 2,200; / 0.85 = 2,588 - 2,400: 1 more."""
+    assert v2()(load(2, 0.11, max_batched_tokens=7)).replicas == 3
+
+
+def test_v2_when_fixed_decides_as_coded_while_the_ready_ones_are_measured() -> None:
+    seen = load(2, 0.9, waiting=3)
+    assert v2(fixed=True)(seen).replicas == 4
+    assert v2(fixed=True)(replace(seen, pods=(*seen.pods, *starting(1)), desired=3)).replicas == 4

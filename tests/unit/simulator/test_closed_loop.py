@@ -43,10 +43,7 @@ def test_a_schedule_holds_where_memory_is_short() -> None:
     step_time = FittedRoofline(tight)
     run = figures(play(Engine(tight, Random(0), step_time=step_time), asked(lengths), 20))
     told = figures(timed(schedule(tight, asked(lengths), 20), step_time))
-    assert (told.ttft, told.inter_token) == (
-        pytest.approx(run.ttft, rel=1e-3),
-        pytest.approx(run.inter_token, rel=1e-3),
-    )
+    assert (told.ttft, told.inter_token) == pytest.approx((run.ttft, run.inter_token), rel=1e-3)
 
 
 def test_what_a_request_waits_first_is_added_to_its_first_token() -> None:

@@ -38,9 +38,10 @@ def test_a_few_rows_that_are_far_off_do_not_bend_the_rest() -> None:
         return [model(values, place) / true - 1 for place, true in zip(PLACES, truth, strict=True)]
 
     found = fit(errors, (0.02, 3e-4, 3e-3), BOUNDS)
-    assert found == (pytest.approx(0.05, rel=0.1), pytest.approx(1e-4, rel=0.1), pytest.approx(0.01, rel=0.3))
+    assert found[:2] == pytest.approx((0.05, 1e-4), rel=0.1)
+    assert found[2] == pytest.approx(0.01, rel=0.3)
 
 
 def test_bounds_are_kept() -> None:
     found = fit(lambda values: [values[0] / 100 - 1], [1.0], [(0.5, 2.0)])
-    assert found == (pytest.approx(2.0),)
+    assert found == pytest.approx((2.0,))

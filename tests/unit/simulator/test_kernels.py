@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tierwise_sim.hardware import find_gpu
-from tierwise_sim.kernels import Kernels, KernelsUnavailable, kernels
+from tierwise_sim.kernels import Kernels, KernelsUnavailable, Parts, kernels
 from tierwise_sim.models import BF16, precision_of, shape_of
 from tierwise_sim.settings import EngineSettings
 from tierwise_sim.step_time import Batch
@@ -39,7 +39,7 @@ class Made:
 
 def test_a_decode_step_is_asked_for_by_its_mean_context_between_two_grid_points() -> None:
     made = Made()
-    step = Kernels(H100, made)
+    step = Kernels(H100, Parts(made))
     assert step.seconds(Batch(4, 4 * 100)) == pytest.approx((4 + 0.01 * 4 * 100) / 1000)
     assert {(1, 4, 96, 0), (1, 4, 128, 0)} <= set(made.asked)
     asked = len(made.asked)
@@ -48,25 +48,25 @@ def test_a_decode_step_is_asked_for_by_its_mean_context_between_two_grid_points(
 
 
 def test_a_step_is_never_longer_than_a_larger_one() -> None:
-    assert Kernels(H100, Made(slow=4)).seconds(Batch(4, 4 * 100)) == pytest.approx((8 + 0.01 * 4 * 100) / 1000)
+    assert Kernels(H100, Parts(Made(slow=4))).seconds(Batch(4, 4 * 100)) == pytest.approx((8 + 0.01 * 4 * 100) / 1000)
 
 
 def test_a_mixed_step_is_the_sum_of_its_three_parts() -> None:
     made = Made()
     chunk = Batch(8, 8 * 500, prefill=1000, prefill_context=3000, prefill_pairs=1000 * 2500, prefills=1)
     pairs = 1000 * (3000 + 2000) / 2 / 10_000
-    assert Kernels(H100, made).seconds(chunk) == pytest.approx((1008 + pairs + 0.01 * 8 * 500) / 1000)
+    assert Kernels(H100, Parts(made)).seconds(chunk) == pytest.approx((1008 + pairs + 0.01 * 8 * 500) / 1000)
     assert (1000, 1, 3000, 2000) in made.asked, "a chunk attends to what was computed of its prompt before"
 
 
 def test_several_prompts_in_a_step_attend_each_to_itself() -> None:
     made = Made()
-    Kernels(H100, made).seconds(Batch(prefill=4000, prefill_context=4000, prefills=4))
+    Kernels(H100, Parts(made)).seconds(Batch(prefill=4000, prefill_context=4000, prefills=4))
     assert (4000, 1, 1000, 0) in made.asked
 
 
 def test_drafts_are_computed_like_prompt_tokens_and_read_the_cache_once() -> None:
-    step = Kernels(H100, Made())
+    step = Kernels(H100, Parts(Made()))
     drafted = step.seconds(Batch(4, 4 * 1000, drafted=3))
     assert drafted == pytest.approx((12 + 4 + 0.01 * 4 * 1000) / 1000)
 
@@ -74,7 +74,7 @@ def test_drafts_are_computed_like_prompt_tokens_and_read_the_cache_once() -> Non
 def test_speed_divides_and_nothing_waits() -> None:
     made = Made()
     batch = Batch(8, 8 * 500, prefill=1000, prefill_context=1000, prefills=1)
-    slow, fast = Kernels(H100, made), Kernels(replace(H100, speed=4.0), made)
+    slow, fast = Kernels(H100, Parts(made)), Kernels(replace(H100, speed=4.0), Parts(made))
     assert fast.seconds(batch) == pytest.approx(slow.seconds(batch) / 4)
     assert fast.decode_seconds(8)(4000) == pytest.approx(slow.decode_seconds(8)(4000) / 4)
     assert slow.request_seconds == 0

@@ -47,16 +47,16 @@ def test_an_azure_trace(tmp_path: Path) -> None:
 def test_a_mooncake_trace(tmp_path: Path) -> None:
     file = tmp_path / "trace.jsonl"
     file.write_text('{"timestamp": 1500, "input_length": 700, "output_length": 5, "hash_ids": [0, 7]}\n\n')
-    assert workloads.read_mooncake(file) == (Arrival(1.5, 700, 5, (0, 7)),)
+    assert workloads.read_mooncake(file) == (Arrival(1.5, 700, 5, (0, 7), workloads.PREFIX_BLOCK_TOKENS),)
 
 
 def test_a_broken_trace_is_refused_with_file_and_line(tmp_path: Path) -> None:
     table, lines = tmp_path / "trace.csv", tmp_path / "trace.jsonl"
     table.write_text("TIMESTAMP,ContextTokens\n2023-11-16 18:15:46,1\n")
     lines.write_text("{}\n")
-    with pytest.raises(TraceError, match=r"trace\.csv:2: not a row"):
+    with pytest.raises(TraceError, match=r"trace\.csv:1: no column GeneratedTokens"):
         workloads.read_azure(table)
-    with pytest.raises(TraceError, match=r"trace\.jsonl:1: not a line"):
+    with pytest.raises(TraceError, match=r"trace\.jsonl:1: no timestamp"):
         workloads.read_mooncake(lines)
 
 

@@ -60,7 +60,7 @@ def test_the_reference_has_none_of_the_tactics() -> None:
 
 def test_the_engines_that_start_are_those_of_the_rows() -> None:
     fleet = Fleet((fleets.small(64, None), DRAFTING), api=Decimal(5))
-    found = read(fleet.documents(), Assumed(measured_kernels=False))
+    found = read(fleet.documents(), Assumed())
     small, large, hosted = found.tiers
     assert isinstance(small, ServedTier)
     assert isinstance(large, ServedTier)

@@ -51,4 +51,4 @@ def most(clamp: Clamp | None, now: float) -> int | None:
 def _next_try(clamp: Clamp, now: float) -> float:
     """When the next try is due. A time in the future (a clock that was set back) counts as now."""
     doublings = min(clamp.tries - 1, 10)
-    return min(clamp.since, now) + min(FIRST_SECONDS * 2**doublings, LONGEST_SECONDS)
+    return min(clamp.since, now) + min(FIRST_SECONDS * 2.0**doublings, LONGEST_SECONDS)

@@ -63,8 +63,6 @@ class Standing:
     def give_back(self) -> None:
         """End what nothing asks for any more, the dearest first."""
         claim = self.claim
-        if claim.failing:
-            return
         kept = claim.present if claim.doubtful else claim.kept
         if claim.most is not None:
             kept = min(kept, claim.most)

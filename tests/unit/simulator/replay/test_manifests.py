@@ -115,13 +115,22 @@ def test_a_change_of_a_field_makes_a_variant_of_each_value() -> None:
     assert tier()["spec"]["scaling"]["maxReplicas"] == 4, "what was given is not changed"
 
 
+def test_an_option_takes_other_values_too_and_a_price_stays_a_text() -> None:
+    changes = [change_of("startup=60,300"), change_of("small.price.gpuHour=1.50"), change_of("chat.policy.type=Rules")]
+    found = list(variants([tier(), route("small")], changes))
+    assert [each.options for each in found] == [{"startup": "60"}, {"startup": "300"}]
+    assert found[0].said[0] == "startup=60"
+    assert found[0].documents[0]["spec"]["price"] == {"gpuHour": "1.50"}
+    assert found[0].documents[1]["spec"]["policy"] == {"type": "Rules"}
+
+
 def test_without_changes_there_is_one_variant_the_manifests_themselves() -> None:
     (only,) = variants([tier()], [])
     assert only.said == ()
     assert only.documents == (tier(),)
 
 
-@pytest.mark.parametrize("text", ["small", "small.replicas", "small.=1", "=3", "small.replicas="])
+@pytest.mark.parametrize("text", ["small", "small.replicas", "small.=1", "=3", "small.replicas=", "trace=x", "share="])
 def test_a_change_that_is_not_understood_says_what_was_expected(text: str) -> None:
     with pytest.raises(Invalid, match=r"is not understood; expected NAME\.FIELD"):
         change_of(text)

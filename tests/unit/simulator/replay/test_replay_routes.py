@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -102,8 +103,11 @@ def test_blocks_of_a_trace_are_equal_exactly_where_prompts_are() -> None:
     assert hashes_of((1, 2, 3, 4), 8, 16) == (2, 4)
 
 
-def test_gpus_that_tiers_share_are_never_given_twice() -> None:
-    of = scenario(even(8.0, 300.0, output=300), tier(), tier("large"), route("small", "large"), budget=3, startup=20.0)
+@pytest.mark.parametrize("product", ["", "NVIDIA-L4"])
+def test_gpus_that_tiers_share_are_never_given_twice(product: str) -> None:
+    of = scenario(
+        even(8.0, 300.0, output=300), tier(), tier("large"), route("small", "large"), budget={product: 3}, startup=20.0
+    )
     found = result(of)
     points = sorted({point.at for each in found.tiers for point in each.timeline})
 
@@ -112,3 +116,28 @@ def test_gpus_that_tiers_share_are_never_given_twice() -> None:
 
     assert max(held(at) for at in points) == 3
     assert found.tiers[0].seconds_at_budget > 100
+
+
+def test_pressure_takes_from_a_full_reference_tier_what_it_cannot_serve() -> None:
+    policy = {"type": "Classifier", "classifier": {"configMapName": "c"}}
+    documents = (tier(), tier("large", maxReplicas=1))
+    shares = []
+    choices: tuple[dict[str, Any], ...] = ({}, {"pressure": {}})
+    for limits in choices:
+        over = route("small", "large", policy=policy, queue={"maxRequests": 1000}, **limits)
+        found = result(scenario(even(12.0, 240.0, output=200), *documents, over, share=100.0))
+        shares.append(found.total.share["small"])
+    assert shares[0] == 0.0
+    assert shares[1] > 0.2
+
+
+def test_what_a_full_engine_refuses_is_tried_elsewhere_and_counted_once() -> None:
+    """Two routers that do not talk give an engine twice what it takes."""
+    body = tier(replicas=2)
+    body["spec"]["batching"] = {"maxSequences": 8, "maxQueuedRequests": 4}
+    found = ran(scenario(even(14.0, 120.0), body, route("small", replicas=2, queue={"timeoutSeconds": 5})))
+    rejected = sum(sum(one.engine.stats.rejections.values()) for one in found.fleets["small"].replicas)
+    account = found.account.all()
+    assert rejected > 20
+    assert account.retried > 0
+    assert account.answered + account.open + sum(account.refused.values()) == 14 * 120

@@ -113,7 +113,9 @@ def test_users_of_token_aware_scaling_measure_what_the_engine_model_says() -> No
 
 @pytest.mark.parametrize("rule", ["first-come", "wva-greedy", "wva-rescale", "coordinator", "kueue-floors"])
 def test_tiers_that_know_nothing_of_each_other_share_by_a_rule(rule: str) -> None:
-    of = scenario(even(10.0, 240.0, output=200), tier(), tier("large"), route("small", "large"), budget=3, startup=20.0)
+    of = scenario(
+        even(10.0, 240.0, output=200), tier(), tier("large"), route("small", "large"), budget={"": 3}, startup=20.0
+    )
     scaler = make("keda-epp", of, rule)
     assert isinstance(scaler, PolicyScaler)
     simulation = Simulation(of, scaler)

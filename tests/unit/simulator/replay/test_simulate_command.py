@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.render.goldens import REPO
 from tests.unit.simulator.replay.make import route, tier
 from tierwise.ports import History
 from tierwise.prom.client import Access
@@ -65,10 +66,20 @@ def test_variants_are_a_row_each_and_a_list_in_json(folder: Path, capsys: pytest
     assert found[1]["tiers"][0]["replicas_peak"] == 2
 
 
+def test_options_are_varied_as_fields_are(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--what-if", "startup=10,100", "--what-if", "autoscaler=static:replicas=2,tierwise", "-o", "json"]
+    assert simulate(folder, *options) == 0
+    found = [each["setup"] for each in json.loads(capsys.readouterr().out)]
+    assert [each["startup_seconds"] for each in found] == [10.0, 10.0, 100.0, 100.0]
+    assert [each["autoscaler"] for each in found] == ["static:replicas=2", "tierwise"] * 2
+    assert found[3]["what_if"] == ["startup=100", "autoscaler=tierwise"]
+
+
 def test_another_autoscaler_decides_where_it_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert simulate(folder, "--autoscaler", "static:replicas=3", "--startup", "10", "-o", "json") == 0
+    assert simulate(folder, "--autoscaler", "static:replicas=3", "--initial", "2", "--startup", "10", "-o", "json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["setup"]["autoscaler"] == "static:replicas=3"
+    assert found["tiers"][0]["timeline"][0]["ready"] == 2
     assert found["tiers"][0]["timeline"][-1]["ready"] == 3
 
 
@@ -79,14 +90,19 @@ def test_another_autoscaler_decides_where_it_is_named(folder: Path, capsys: pyte
         (["--autoscaler", "tierwise:x=1"], "takes its settings from the manifests"),
         (["--fault", "nan"], "is not understood"),
         (["--what-if", "x"], "is not understood"),
+        (["--what-if", "ttft=soon"], "'soon' is no number"),
+        (["--what-if", "ttft=0"], "--ttft is 0; it must be from 0.001"),
         (["--what-if", "small.scaling.maxReplicas=many"], "maxReplicas"),
-        (["--startup", "-1"], "--startup is -1; it must be from 0"),
+        (["--startup=-1"], "--startup '-1' is not understood; expected SECONDS or TIER=SECONDS"),
+        (["--startup", "small=soon"], "expected SECONDS or TIER=SECONDS"),
         (["--ttft", "0"], "--ttft is 0"),
         (["--route", "nobody"], "there is no ModelRoute nobody"),
         (
             ["--from-prometheus", "http://127.0.0.1:1"],
             "either --trace with a file or a generator",
         ),
+        (["--gpus", "H100=2"], "expected N or PRODUCT=N, PRODUCT one of NVIDIA-L4"),
+        (["--initial", "small=many"], "expected N or TIER=N"),
         (["--priority", "small=0"], "--priority 'small=0' is not understood"),
     ],
 )
@@ -176,3 +192,18 @@ def test_a_classifier_needs_a_share(folder: Path, capsys: pytest.CaptureFixture[
     assert simulate(folder) == 2
     assert "--share" in capsys.readouterr().err
     assert simulate(folder, "--share", "40") == 0
+
+
+def test_the_example_answers_its_question(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ten minutes of its first hour: a week takes minutes."""
+    example = REPO / "examples/10-what-would-it-cost"
+    hour = tmp_path / "usage.csv"
+    hour.write_text("".join((example / "usage.csv").read_text().splitlines(keepends=True)[:4]))
+    usage = ["--trace", str(hour), "--until", "600"]
+    assert main(["simulate", "-f", str(example), *usage, "-o", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [each["name"] for each in found["tiers"]] == ["small", "large", "provider"]
+    assert found["setup"]["arrivals"] > 100
+    assert found["tiers"][0]["requests"]["answered"] > 0, "mini-model is answered by small"
+    assert found["savings"]["reference"] == "provider"
+    assert any("spread" in note for note in found["notes"])

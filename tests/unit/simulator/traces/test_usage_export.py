@@ -20,7 +20,7 @@ from tierwise_sim.traces.formats import Reading, read
 from tierwise_sim.traces.spread import Spreading
 from tools import example_usage
 
-OPENAI = {
+OPENAI: dict[str, Any] = {
     "object": "page",
     "data": [
         {
@@ -162,7 +162,7 @@ def test_csv_of_anthropics_console(tmp_path: Path) -> None:
 
 def changed(**result: Any) -> Mapping[str, Any]:
     first = OPENAI["data"][0]
-    return {**OPENAI, "data": [first, {**first, "results": [{**first["results"][0], **result}]}]}  # type: ignore[index, dict-item]
+    return {**OPENAI, "data": [first, {**first, "results": [{**first["results"][0], **result}]}]}
 
 
 @pytest.mark.parametrize(
@@ -270,13 +270,13 @@ def test_what_was_counted_is_kept(
     assert found == meant
 
 
-def test_the_example_is_what_its_script_makes_and_is_understood() -> None:
-    path = REPO / "examples/10-what-would-it-cost/usage.csv"
-    text = "".join(example_usage.rows())
-    assert path.read_text() == text
-    trace = read(path)
-    rows = list(csv.DictReader(io.StringIO(text)))
-    assert trace.duration == 7 * 86400
+def test_the_example_is_what_its_script_makes_and_its_first_day_is_understood(tmp_path: Path) -> None:
+    lines = list(example_usage.rows())
+    assert (REPO / "examples/10-what-would-it-cost/usage.csv").read_text() == "".join(lines)
+    day = 1 + 24 * 2 + 4  # two products by the hour, one in four of them
+    rows = list(csv.DictReader(lines[:day]))
+    trace = read(written(tmp_path, "".join(lines[:day])))
+    assert trace.duration == 86400
     assert sums(trace) == tuple(
         sum(int(row[name]) for row in rows) for name in ("num_model_requests", "input_tokens", "output_tokens")
     )
