@@ -232,6 +232,10 @@ bench-routing: venv ## Questions divided between two models, on published answer
 fidelity: venv ## The engine model beside 339 measured engines; OUT=docs/results/fidelity.json; SHIP=1: fits anew what is shipped; minutes
 	@$(PY) -m tools.fidelity $(if $(SHIP),--ship) $(if $(OUT),--out $(OUT))
 
+.PHONY: bill
+bill: venv ## What a trace costs, one tactic after another (TIERWISE_DATA): docs/results/bill.json, docs/bill.md, README's table; 10 minutes
+	@$(PY) -m tools.bill $(if $(OUT),--out $(OUT))
+
 .PHONY: mutants
 mutants: venv ## Mutation tests of decide/ and routing/: docs/results/mutants*.json, docs/mutants*.md; an hour on 2 cores; CHANGED=1: of changed files only; AGAIN=1: these and the survivors
 	nice -n 10 $(PY) -m tests.mutants $(if $(CHANGED),--changed) $(if $(AGAIN),--again)
