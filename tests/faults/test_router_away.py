@@ -174,7 +174,9 @@ def test_a_clients_key_is_replaced_under_load(routes: Routes, faults: Sheet) -> 
         added = time.time()
         _until_known(routes, "key-two", asked)
         known = time.time() - added
-        key.write_text("key-two", encoding="utf-8")
+        whole_file = routes.folder / "new-key"  # a file that is being written is read empty by whoever asks just then
+        whole_file.write_text("key-two", encoding="utf-8")
+        whole_file.replace(key)
         wait(5.0)
         routes.kubectl.apply(_hashed("key-two"))
         taken = time.time()

@@ -110,7 +110,9 @@ def test_the_file_of_a_clients_keys_changes_under_load(scene: Scene, faults: She
         eventually(clients.told, lambda told: len(whole(told)) > 10, START_SECONDS, "clients are answered")
         (scene.keys / "blue").write_text(hashed("one", "two"), encoding="utf-8")
         time.sleep(READ_SECONDS / 2)
-        (scene.folder / "key").write_text("two", encoding="utf-8")
+        new = scene.folder / "new-key"  # a file that is being written is read empty by whoever asks just then
+        new.write_text("two", encoding="utf-8")
+        new.replace(scene.folder / "key")
         time.sleep(3.0)
         (scene.keys / "blue").write_text(hashed("two"), encoding="utf-8")
         taken = time.time()
