@@ -18,10 +18,10 @@ from tests.render import route_goldens
 from tests.versions import table as versions
 from tierwise.api import crd
 from tools import api_docs, engines_page, gpus_page, metrics_page, validity_page
-from tools.bill import results as bill
 from tools.bench_prefix import results as prefix
 from tools.bench_router import table as router_table
 from tools.bench_routing import results as routing
+from tools.bill import results as bill
 from tools.fidelity import results as fidelity
 from tools.generated import write
 

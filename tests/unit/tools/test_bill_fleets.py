@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from tierwise_sim.capacity import Workload
 from tierwise_sim.replay.manifests import Assumed, read
 from tierwise_sim.replay.scaler import Order, World
 from tierwise_sim.replay.scenario import ServedTier
@@ -104,7 +105,7 @@ def test_drafting_takes_time_and_no_drafts_take_none() -> None:
 
 
 def test_a_larger_batch_is_never_allowed_than_the_target_allows() -> None:
-    mean = sizing.Workload(1155, 211)
+    mean = Workload(1155, 211)
     loose, tight = (sizing.sequences(QUANTIZED, mean, target) for target in (0.2, 0.05))
     assert tight < loose
     assert sizing.rate(replace(QUANTIZED, sequences=tight), mean) > 0

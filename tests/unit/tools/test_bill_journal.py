@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,10 +54,11 @@ def test_what_was_found_once_is_found_again(tmp_path: Path) -> None:
         (FLEET, LOAD, None, {}, "keda-epp:running=16"),
     ],
 )
-def test_whatever_differs_is_another_simulation(tmp_path: Path, other: tuple[object, ...]) -> None:
+def test_whatever_differs_is_another_simulation(tmp_path: Path, other: tuple[Any, ...]) -> None:
     first, simulate = journal(tmp_path)
     first(FLEET, LOAD, None, {}, "tierwise", "")
-    first(*other, "")  # type: ignore[arg-type]
+    fleet, load, share, initial, autoscaler = other
+    first(fleet, load, share, initial, autoscaler, "")
     assert simulate.times == 2
 
 
