@@ -198,9 +198,11 @@ def test_doubt_lowers_nothing(claims: tuple[TierClaim, ...], known: tuple[PoolSt
 def test_a_tier_that_fails_is_to_others_as_if_its_gpus_were_foreign(
     claims: tuple[TierClaim, ...], broken: TierClaim, known: tuple[PoolState, ...]
 ) -> None:
-    broken = replace(broken, failing=True)
+    # What is terminating goes whether its tier fails or not, and is waited for; foreign GPUs are not.
+    still = tuple(replace(place, terminating=0) for place in broken.places)
+    broken = replace(broken, failing=True, places=still)
     known = tuple(replace(each, budget=NO_BUDGET) for each in known)
-    holds = {place.pool: place.gpus * (place.replicas + place.terminating) for place in broken.places}
+    holds = {place.pool: place.gpus * place.replicas for place in broken.places}
     foreign = [replace(each, others=each.others + holds.get(each.name, 0)) for each in known]
     found, alone = numbers(allocate([*claims, broken], known)), numbers(allocate(claims, foreign))
     assert found == alone | {"broken": broken.present}

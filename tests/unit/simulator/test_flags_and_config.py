@@ -226,5 +226,5 @@ def test_settings_that_mean_nothing_are_refused(variable: str, value: str, messa
 
 
 def test_an_unknown_gpu_does_not_start() -> None:
-    with pytest.raises(StartupError, match="no profile for GPU 'TPU'"):
+    with pytest.raises(StartupError, match="no facts of GPU 'TPU'"):
         settings_of(["serve", "m/x"], SimConfig(gpu="TPU"))
