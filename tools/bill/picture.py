@@ -10,7 +10,7 @@ from typing import Any
 from tools.bill.page import KEDA, STATIC, TOGETHER, signed
 from tools.bill.rows import row_of, saved
 
-WIDTH, LEFT, RIGHT, TOP, BAR, GAP = 860, 330, 190, 64, 22, 10
+WIDTH, LEFT, RIGHT, TOP, BAR, GAP = 920, 390, 190, 64, 22, 10
 STYLE = (
     "text{font:14px system-ui,sans-serif;fill:#24292f}.head{font-weight:600}.note{fill:#57606a;font-size:12px}"
     ".bar{fill:#8c959f}.ours{fill:#0969da}.together{fill:#0a3069}"
