@@ -47,15 +47,16 @@ def figures(shown: Iterable[tuple[str, str]]) -> str:
     return f'<div class="figures">{cells}</div>'
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "") -> str:
-    """A table whose first column names its rows."""
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "", kind: str = "") -> str:
+    """A table whose first column names its rows. `kind`: "facts" for values that are words."""
     named = f"<caption>{escape(caption)}</caption>" if caption else ""
+    named_kind = f' class="{kind}"' if kind else ""
     top = "".join(f'<th scope="col">{escape(each)}</th>' for each in head)
     below = "".join(
         f'<tr><th scope="row">{escape(row[0])}</th>{"".join(f"<td>{escape(each)}</td>" for each in row[1:])}</tr>'
         for row in rows
     )
-    return f'<div class="scroll"><table>{named}<tr>{top}</tr>{below}</table></div>'
+    return f'<div class="scroll"><table{named_kind}>{named}<tr>{top}</tr>{below}</table></div>'
 
 
 def bullets(notes: Iterable[str]) -> str:

@@ -43,8 +43,7 @@ def frontier(results: Sequence[SimulationResult]) -> str:
     kept = unbeaten(results)
     rows = [
         (
-            f"{number + 1}",
-            choice(each),
+            f"{number + 1}: {choice(each)}",
             share(each.total.attainment),
             f"{each.total.worst_tier} {share(each.total.worst_attainment)}",
             latency(each.total.ttft, "p95"),
@@ -54,7 +53,7 @@ def frontier(results: Sequence[SimulationResult]) -> str:
         )
         for number, each in enumerate(results)
     ]
-    head = ("no.", "what if", "met", "worst tier", "TTFT p95", "$", "GPU-hours", "beaten by another")
+    head = ("what if", "met", "worst tier", "TTFT p95", "$", "GPU-hours", "beaten by another")
     return _chart(results, kept) + table(head, rows)
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from html import escape
 
 from tierwise.html_page.bars import HATCH
 from tierwise.html_page.document import bullets, common_style, document, figures, section, style_sheet, table
 from tierwise.report.waterfall import waterfall, waterfall_steps
-from tierwise_sim.replay.result import SimulationResult, TierResult
+from tierwise_sim.replay.result import SavingsResult, SimulationResult, TierResult
 from tierwise_sim.report_page import frontier, tiers
 from tierwise_sim.report_page.timeline import PATTERNS, timeline
 from tierwise_sim.simulate_words import money, savings_sentence, setup_sentence, share, span
+
+PAID = "What is paid: GPU time from start to end, busy or not, and metered tokens."
 
 
 def page(results: Sequence[SimulationResult]) -> str:
@@ -59,7 +62,7 @@ def headline(result: SimulationResult) -> str:
     if result.savings is None or saved is None:
         return f"{said}."
     word = "less" if saved >= 0 else "more"
-    return f"{said}; what was used costs {abs(saved)} % {word} than all on {result.savings.reference}."
+    return f"{said}; what was used costs {abs(saved):.1f} % {word} than all on {result.savings.reference}."
 
 
 def _figures(result: SimulationResult) -> str:
@@ -74,7 +77,8 @@ def _figures(result: SimulationResult) -> str:
     if total.dollars_per_million_tokens is not None:
         shown.append((f"${money(total.dollars_per_million_tokens)}", "per million tokens"))
     if result.savings is not None and result.savings.saved_percent is not None:
-        shown.append((f"{result.savings.saved_percent} %", f"saved of use against all on {result.savings.reference}"))
+        says = f"saved of use against all on {result.savings.reference}"
+        shown.append((f"{result.savings.saved_percent:.1f} %", says))
     return figures(shown)
 
 
@@ -88,8 +92,20 @@ def _savings(result: SimulationResult) -> str:
     found = result.savings
     if found is None or not found.baseline:
         return section("Savings", f"<p>{escape(savings_sentence(result))}.</p>")
-    content = waterfall(waterfall_steps(found.reference, found.baseline, found.parts.items(), found.actual))
-    return section("Savings", content + bullets(found.notes), f"{savings_sentence(result)}.")
+    rows = waterfall_steps(found.reference, *_rounded(found))
+    return section("Savings", waterfall(rows) + bullets(found.notes), f"{savings_sentence(result)}.")
+
+
+def _rounded(found: SavingsResult) -> tuple[Decimal, list[tuple[str, Decimal]], Decimal]:
+    """The bill of the reference, what each tactic saved, and what was paid: to the digits that are shown. The levels
+    are rounded, not the parts, so that the rows add up."""
+    digits = Decimal("0.01") if found.baseline >= 1 else Decimal("0.000001")
+    level = found.baseline
+    parts = []
+    for tactic, amount in found.parts.items():
+        parts.append((tactic, level.quantize(digits) - (level - amount).quantize(digits)))
+        level -= amount
+    return found.baseline.quantize(digits), parts, found.actual.quantize(digits)
 
 
 def _tier(tier: TierResult, seconds: float) -> str:
@@ -123,4 +139,4 @@ def _setup(result: SimulationResult) -> str:
         ("faults", ", ".join(setup.faults) or "none"),
         ("what if", ", ".join(setup.what_if) or "as it is"),
     ]
-    return table(("what", "value"), rows)
+    return table(("what", "value"), rows, kind="facts")

@@ -1,4 +1,4 @@
-"""Draws what the tiers reached and cost, beside each other, with what a GPU-hour was taken to cost and what others ask."""
+"""Draws what the tiers reached and cost, beside each other, and what a GPU-hour costs here and elsewhere."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tierwise.gpus import UnknownGpu, find, prices_of
 from tierwise.html_page.bars import Bar, bars
 from tierwise.html_page.document import table
-from tierwise_sim.replay.result import SimulationResult, TierResult
+from tierwise_sim.replay.result import Requests, SimulationResult, TierResult
 from tierwise_sim.simulate_words import latency, money, share
 
 _LISTED = 3
@@ -23,11 +23,15 @@ def attainment(result: SimulationResult) -> str:
     drawn = bars("Requests that met both targets", "met both", rows, 1.0)
     head = ("tier", "requests", "answered", "no answer", "open", "met TTFT", "met inter-token", "met both", "judged")
     counts = [
-        (name, *(f"{each:,}" for each in (got.arrived, got.answered, got.refused_total, got.open)))
-        + tuple(f"{each:,}" for each in (got.met_ttft, got.met_inter_token, got.met, got.judged))
+        (name, *(f"{each:,}" for each in _counted(got)))
         for name, got in (*((tier.name, tier.requests) for tier in result.tiers), ("all", result.total.requests))
     ]
     return drawn + table(head, counts, "Requests") + _latencies(result)
+
+
+def _counted(got: Requests) -> tuple[int, ...]:
+    came = (got.arrived, got.answered, got.refused_total, got.open)
+    return (*came, got.met_ttft, got.met_inter_token, got.met, got.judged)
 
 
 def _latencies(result: SimulationResult) -> str:
@@ -46,9 +50,7 @@ def _latencies(result: SimulationResult) -> str:
 def cost(result: SimulationResult) -> str:
     """US dollars of each tier on the allocation basis, and of what they are made."""
     most = max((float(tier.dollars) for tier in result.tiers), default=0.0)
-    rows = [
-        Bar(tier.name, money(tier.dollars) if _priced(tier) else "?", 0.0, float(tier.dollars)) for tier in result.tiers
-    ]
+    rows = [Bar(tier.name, _dollars(tier), 0.0, float(tier.dollars)) for tier in result.tiers]
     head = ("tier", "GPU", "GPU-hours", "ready", "starting", "draining", "$ per GPU-hour", "$")
     details = [
         (
@@ -56,19 +58,22 @@ def cost(result: SimulationResult) -> str:
             "provider" if tier.external else f"{tier.gpus_per_replica} \N{MULTIPLICATION SIGN} {tier.gpu or 'CPU'}",
             *_hours(tier),
             "by token" if tier.external else "none said" if tier.gpu_hour is None else f"{tier.gpu_hour}",
-            money(tier.dollars) if _priced(tier) else "?",
+            _dollars(tier),
         )
         for tier in result.tiers
     ]
-    return (
-        bars("Cost of each tier, US dollars", "US dollars", rows, most) + table(head, details, "Cost") + _listed(result)
-    )
+    drawn = bars("Cost of each tier, US dollars", "US dollars", rows, most)
+    return drawn + table(head, details, "GPU time and its price") + _listed(result)
 
 
 def unpriced(result: SimulationResult) -> str:
     """A warning where the dollars are not all of them; else empty."""
     names = [tier.name for tier in result.tiers if not _priced(tier)]
     return f"GPU time of {', '.join(names)} is not in the dollars: no price is said for it." if names else ""
+
+
+def _dollars(tier: TierResult) -> str:
+    return money(tier.dollars) if _priced(tier) else "?"
 
 
 def _priced(tier: TierResult) -> bool:

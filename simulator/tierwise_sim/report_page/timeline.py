@@ -126,26 +126,21 @@ def _kv_title(tier: TierResult) -> str:
 
 
 def _table(tier: TierResult, end: float) -> str:
-    values: tuple[tuple[str, Value], ...] = (
-        ("asked for", lambda point: point.desired),
-        ("ready", lambda point: point.ready),
-        ("starting", lambda point: point.starting),
-        ("draining", lambda point: point.draining),
-        ("waiting", lambda point: point.waiting),
-        ("KV cache", lambda point: round(100 * point.kv)),
+    values: tuple[tuple[str, Value, str], ...] = (
+        ("asked for", lambda point: point.desired, ""),
+        ("ready", lambda point: point.ready, ""),
+        ("starting", lambda point: point.starting, ""),
+        ("draining", lambda point: point.draining, ""),
+        ("waiting", lambda point: point.waiting, ""),
+        ("KV cache", lambda point: round(100 * point.kv), " %"),
     )
-    found = [columns([(point.at, value(point)) for point in tier.timeline], end, ROWS) for _, value in values]
-    rows = [
-        (
-            f"{_clock(end * number / ROWS)} to {_clock(end * (number + 1) / ROWS)}",
-            *(
-                _range(each[number], " %" if name == "KV cache" else "")
-                for (name, _), each in zip(values, found, strict=True)
-            ),
-        )
-        for number in range(ROWS)
+    shown = [
+        [_range(each, unit) for each in columns([(point.at, value(point)) for point in tier.timeline], end, ROWS)]
+        for _, value, unit in values
     ]
-    head = ("h:min:s", *(name for name, _ in values))
+    times = [f"{_clock(end * each / ROWS)} to {_clock(end * (each + 1) / ROWS)}" for each in range(ROWS)]
+    head = ("h:min:s", *(name for name, _, _ in values))
+    rows = zip(times, *shown, strict=True)
     drawn = table(head, rows, f"{tier.name}: least and greatest value in each part of the time")
     return f"<details><summary>The same in numbers</summary>{drawn}</details>"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 from tierwise.routing import savings as tactics
@@ -25,6 +26,10 @@ from tierwise_sim.replay.result import (
 DAY = 86400.0
 SEEN = Distribution(count=900, mean=0.6, p50=0.4, p90=1.1, p95=1.34, p99=2.75, largest=6.0)
 
+ASKED = Requests(
+    arrived=1000, answered=990, met=940, met_ttft=950, met_inter_token=980, judged=1000, refused={"queue full": 10}
+)
+
 
 def wave(seconds: float = DAY, step: float = 10.0, peak: int = 6, shift: float = 0.0) -> tuple[Point, ...]:
     """A day of samples: replicas follow a wave, start late and drain late; a queue grows on the way up."""
@@ -41,7 +46,9 @@ def wave(seconds: float = DAY, step: float = 10.0, peak: int = 6, shift: float =
     return tuple(found)
 
 
-def tier_result(name: str = "small", *, dollars: str = "44.64", timeline: Sequence[Point] = (), **fields: object) -> TierResult:
+def tier_result(
+    name: str = "small", *, dollars: str = "44.64", timeline: Sequence[Point] = (), **fields: object
+) -> TierResult:
     """A served tier on L40S."""
     given: dict[str, object] = {
         "external": False,
@@ -49,7 +56,7 @@ def tier_result(name: str = "small", *, dollars: str = "44.64", timeline: Sequen
         "gpus_per_replica": 1,
         "gpu_hour": Decimal("1.86"),
         "startup_seconds": 120.0,
-        "requests": Requests(arrived=1000, answered=990, met=940, met_ttft=950, met_inter_token=980, judged=1000, refused={"queue full": 10}),
+        "requests": ASKED,
         "share": 0.7,
         "tokens": TokenCounts(prompt=400000, cached=100000, output=90000),
         "ttft": SEEN,
@@ -127,7 +134,7 @@ def simulation(
             dollars_per_hour=total / 24,
             dollars_per_million_tokens=Decimal("1.234567"),
             gpu_seconds=GpuSeconds(79200.0, 5400.0, 1800.0),
-            requests=Requests(arrived=2000, answered=1990, met=met, met_ttft=1900, met_inter_token=1950, judged=2000, refused={"queue full": 10}),
+            requests=replace(ASKED, arrived=2000, answered=1990, met=met, judged=2000),
             tokens=TokenCounts(800000, 200000, 180000),
             ttft=SEEN,
             inter_token=SEEN,
