@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,19 @@ def test_variants_are_a_row_each_and_a_list_in_json(folder: Path, capsys: pytest
     assert [each["setup"]["what_if"] for each in found] == [["small.replicas=1"], ["small.replicas=2"]]
     assert found[0]["tiers"][0]["replicas_peak"] == 1
     assert found[1]["tiers"][0]["replicas_peak"] == 2
+
+
+def test_a_report_is_written_beside_the_output(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "report.html"
+    assert simulate(folder, "--what-if", "small.replicas=1,2", "-o", "json", "--report", str(file)) == 0
+    found = json.loads(capsys.readouterr().out)
+    text = file.read_text(encoding="utf-8")
+    assert text.startswith("<!doctype html>")
+    for each in found:
+        assert each["setup"]["what_if"][0] in text
+        assert f"<td>{Decimal(each['total']['dollars']):.4f}</td>" in text, "below a dollar: four digits"
 
 
 def test_another_autoscaler_decides_where_it_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,9 +12,8 @@ import pytest
 from tests.unit.simulator.report_page.results import external, savings, simulation, tier_result, wave
 from tierwise_sim.report_page.page import page
 
-BROWSER = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), ""
-)
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+BROWSER = next((found for name in NAMES if (found := shutil.which(name))), "")
 LONG = "a-tier-with-a-name-as-long-as-kubernetes-allows-" + "x" * 15
 
 pytestmark = pytest.mark.skipif(not BROWSER, reason="needs Chromium")
@@ -58,8 +57,9 @@ def test_the_console_is_read(tmp_path: Path) -> None:
 def test_the_page_is_no_wider_than_the_screen(report: Path, tmp_path: Path, width: int) -> None:
     frame = tmp_path / "frame.html"  # a script of ours measures the page from outside; the page itself lets none run
     frame.write_text(
-        f"<body><script>onload = () => document.body.dataset.width = document.querySelector('iframe').contentDocument"
-        f".documentElement.scrollWidth</script><iframe src='{report.as_uri()}' style='width:{width}px;height:900px;border:0'>"
+        "<body><script>onload = () => { const page = document.querySelector('iframe').contentDocument;"
+        "document.body.dataset.width = page.documentElement.scrollWidth }</script>"
+        f"<iframe src='{report.as_uri()}' style='width:{width}px;height:900px;border:0'>"
     )
     done = browse(frame, "--dump-dom", "--allow-file-access-from-files", "--window-size=1400,1000")
     found = re.search(r'data-width="(\d+)"', done.stdout)
