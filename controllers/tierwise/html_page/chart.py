@@ -127,7 +127,7 @@ class Chart:
 
 
 def round_ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """At most `most` (3 or more) round numbers, 1, 2 or 5 times a power of ten apart, that surround `low` and `high`."""
+    """At most `most` (3 or more) round numbers, 1, 2 or 5 times a power of ten apart, around `low` and `high`."""
     span = max(high - low, abs(high) * 1e-9, 1e-9)
     size = 10.0 ** math.floor(math.log10(span / most))
     for factor in (1, 2, 5, 10, 20, 50):
