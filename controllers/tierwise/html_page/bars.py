@@ -57,10 +57,14 @@ def _bar(row: Bar, most: float) -> str:
     return (
         f'<svg viewBox="0 0 {_WIDTH} 24" preserveAspectRatio="none" aria-hidden="true">'
         f'<rect class="{row.kind}" x="{min(start, _WIDTH - width)}" y="3" width="{width}" height="18" '
-        'vector-effect="non-scaling-stroke"/></svg>'
+        f'vector-effect="non-scaling-stroke"{_fill(row.kind)}/></svg>'
     )
 
 
+def _fill(kind: str) -> str:
+    return ' fill="url(#hatch)"' if kind == COST else ""
+
+
 def _legend(kind: str, text: str) -> str:
-    box = f'<rect class="{kind}" x="1" y="1" width="22" height="12"/>'
+    box = f'<rect class="{kind}" x="1" y="1" width="22" height="12"{_fill(kind)}/>'
     return f'<span><svg viewBox="0 0 24 14" aria-hidden="true">{box}</svg>{escape(text)}</span>'
