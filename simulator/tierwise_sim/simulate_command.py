@@ -23,6 +23,7 @@ from tierwise_sim.replay import fault_text, manifests, result_json, what_if
 from tierwise_sim.replay.result import Targets
 from tierwise_sim.replay.scenario import STARTUP_SECONDS, Scenario, ServedTier
 from tierwise_sim.replay.simulate import simulate
+from tierwise_sim.report_page.page import page
 from tierwise_sim.settings import EngineSettings
 from tierwise_sim.simulate_text import as_text, compared
 from tierwise_sim.step_source import step_source
@@ -43,6 +44,8 @@ def run(given: argparse.Namespace) -> int:
     runs = [_run(given, variant, trace) for variant in what_if.variants(documents, changes)]
     with _progress(Console(stderr=True)) as shown:
         results = [simulate(each, autoscaler, rule, shown(each)) for each, autoscaler, rule in runs]
+    if given.report:
+        given.report.write_text(page(results), encoding="utf-8")
     if given.output == "json":
         print(result_json.as_json(results if changes else results[0]))
     else:

@@ -45,6 +45,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "share, startup, ttft; several make all combinations",
     )
     parser.add_argument("-o", "--output", choices=("table", "json"), default="table", help="for people or programs")
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE.html", help="also write one HTML page with plots, which needs nothing else"
+    )
 
 
 def _trace_options(group: argparse._ArgumentGroup) -> None:

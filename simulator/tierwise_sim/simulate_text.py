@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
 from itertools import pairwise
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tierwise_sim.replay.result import Distribution, SimulationResult, TierResult
+from tierwise_sim.replay.result import SimulationResult, TierResult
+from tierwise_sim.simulate_words import latency, money, savings_sentence, setup_sentence, share, span
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _WIDTH = 50
@@ -18,7 +18,7 @@ _WIDTH = 50
 
 def as_text(result: SimulationResult) -> RenderableType:
     """One simulation."""
-    parts: list[RenderableType] = [Text(_head(result)), _service(result)]
+    parts: list[RenderableType] = [Text(setup_sentence(result)), _service(result)]
     if any(not tier.external for tier in result.tiers):
         parts.append(_replicas(result))
     parts.append(Text(_total(result), style="bold"))
@@ -27,7 +27,7 @@ def as_text(result: SimulationResult) -> RenderableType:
         parts.append(Text("no answer: " + ", ".join(f"{count} {why}" for why, count in refused.items())))
     width = max(len(tier.name) for tier in result.tiers)
     parts += [Text(_timeline(tier, width), no_wrap=True) for tier in result.tiers if tier.timeline]
-    parts.append(Text(_savings(result)))
+    parts.append(Text(savings_sentence(result)))
     parts += [Text(f"note: {note}", style="dim") for note in result.notes]
     return Group(*parts)
 
@@ -39,26 +39,16 @@ def compared(results: Sequence[SimulationResult]) -> RenderableType:
         total = result.total
         table.add_row(
             "\n".join(result.setup.what_if) or "as it is",
-            _share(total.attainment),
-            f"{total.worst_tier} {_share(total.worst_attainment)}",
-            _seconds(total.ttft, "p95"),
-            _money(total.dollars),
+            share(total.attainment),
+            f"{total.worst_tier} {share(total.worst_attainment)}",
+            latency(total.ttft, "p95"),
+            money(total.dollars),
             f"{total.gpu_seconds.total / 3600:.1f}",
         )
-    parts: list[RenderableType] = [Text(_head(results[0])), table]
+    parts: list[RenderableType] = [Text(setup_sentence(results[0])), table]
     notes = dict.fromkeys(note for result in results for note in result.notes)
     parts += [Text(f"note: {note}", style="dim") for note in notes]
     return Group(*parts)
-
-
-def _head(result: SimulationResult) -> str:
-    setup = result.setup
-    startup = "" if setup.startup_seconds is None else f", a replica starts in {setup.startup_seconds:g} s"
-    said = (
-        f"{setup.trace}: {setup.arrivals:,} requests in {_time(setup.seconds)}, replicas by {setup.autoscaler}{startup}"
-        f", targets TTFT {setup.targets.ttft:g} s and inter-token {setup.targets.inter_token * 1000:g} ms"
-    )
-    return said + (f"; faults: {', '.join(setup.faults)}" if setup.faults else "")
 
 
 def _service(result: SimulationResult) -> Table:
@@ -66,12 +56,12 @@ def _service(result: SimulationResult) -> Table:
     for tier in result.tiers:
         table.add_row(
             tier.name,
-            _share(tier.share),
-            _share(tier.requests.attainment),
-            _seconds(tier.ttft, "p50"),
-            _seconds(tier.ttft, "p95"),
-            _seconds(tier.inter_token, "p95"),
-            _money(tier.dollars) if tier.external or tier.gpu_hour is not None else "?",
+            share(tier.share),
+            share(tier.requests.attainment),
+            latency(tier.ttft, "p50"),
+            latency(tier.ttft, "p95"),
+            latency(tier.inter_token, "p95"),
+            money(tier.dollars) if tier.external or tier.gpu_hour is not None else "?",
         )
     return table
 
@@ -89,19 +79,19 @@ def _replicas(result: SimulationResult) -> Table:
             f"{tier.replicas_mean:.2f}",
             f"{tier.replicas_peak}",
             f"{used.total / 3600:.2f}",
-            _share(idle),
+            share(idle),
             f"{tier.changes.per_hour:.1f}",
             f"{tier.changes.reversals_per_hour:.1f}",
-            f"{longest[0]} {_time(longest[1])}" if longest[1] else "",
+            f"{longest[0]} {span(longest[1])}" if longest[1] else "",
         )
     return table
 
 
 def _total(result: SimulationResult) -> str:
     total = result.total
-    said = f"{_share(total.attainment)} of the requests met both targets; {_money(total.dollars)} $"
+    said = f"{share(total.attainment)} of the requests met both targets; {money(total.dollars)} $"
     if total.dollars_per_million_tokens is not None:
-        said += f", {_money(total.dollars_per_hour)} $/h, {_money(total.dollars_per_million_tokens)} $/Mtok"
+        said += f", {money(total.dollars_per_hour)} $/h, {money(total.dollars_per_million_tokens)} $/Mtok"
     if total.requests.open:
         said += f"; {total.requests.open} were still open at the end"
     return said
@@ -120,24 +110,6 @@ def _timeline(tier: TierResult, width: int) -> str:
     return f"{tier.name:{width}} {bars} 0 to {most} replicas"
 
 
-def _savings(result: SimulationResult) -> str:
-    if result.savings is None:
-        return f"savings: {result.no_savings}"
-    found = result.savings
-    if found.saved_percent is None:
-        return f"savings: nothing would have cost anything on {found.reference}"
-    if found.paid_percent is not None:
-        paid = _money(result.total.dollars)
-        return (
-            f"savings: {found.paid_percent} % of what the same would have cost on {found.reference}, uncached, at its "
-            f"list price ({_money(found.baseline)} $ to {paid} $)"
-        )
-    return (
-        f"savings of use: {found.saved_percent} % against all on {found.reference} at the same use "
-        f"({_money(found.baseline)} $ to {_money(found.actual)} $)"
-    )
-
-
 def _new(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for place, name in enumerate(columns):
@@ -146,24 +118,3 @@ def _new(*columns: str) -> Table:
         else:
             table.add_column(name, justify="right", no_wrap=True)
     return table
-
-
-def _share(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:.1f} %"
-
-
-def _seconds(value: Distribution | None, name: str) -> str:
-    if value is None:
-        return ""
-    seconds = float(getattr(value, name))
-    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
-
-
-def _money(value: Decimal) -> str:
-    return f"{value:.2f}" if value >= 1 else f"{value:.4f}"
-
-
-def _time(seconds: float) -> str:
-    if seconds >= 2 * 3600:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"

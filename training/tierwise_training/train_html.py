@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from html import escape
-from importlib.resources import files
 
+from tierwise.html_page.chart import Axis, Chart
+from tierwise.html_page.document import common_style, document, figures, section, style_sheet, table
 from tierwise.routing.classifier import Header
 from tierwise_training.findings import Deciding, Findings, Sent
-from tierwise_training.svg import Axis, Chart
 from tierwise_training.train_text import headline, more_sentences, sentences
 
 STYLE = "report.css"
@@ -28,26 +28,14 @@ def page(found: Findings, header: Header) -> str:
             f'<p class="{"no" if found.refusal else "yes"}">{escape(headline(found))}</p>',
             _figures(found),
             *(f"<p>{escape(line)}</p>" for line in sentences(found)),
-            _section("Quality by share", _curve(found), _curve_note(found)),
-            _section("Who answers right, by where it goes", _confusion(found)),
-            _section("What decides", _deciding(found), _deciding_note(found)),
-            _section("After so many labels", _learned(found), " ".join(more_sentences(found))),
-            _section("This file", _about(found, header)),
+            section("Quality by share", _curve(found), _curve_note(found)),
+            section("Who answers right, by where it goes", _confusion(found)),
+            section("What decides", _deciding(found), _deciding_note(found)),
+            section("After so many labels", _learned(found), " ".join(more_sentences(found))),
+            section("This file", _about(found, header)),
         )
     )
-    body = body.replace(" %", "\u00a0%")  # no line may begin with the sign
-    style = files("tierwise_training").joinpath(STYLE).read_text(encoding="utf-8")
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n"
-        "</body>\n</html>\n"
-    )
-
-
-def _section(title: str, content: str, note: str = "") -> str:
-    below = f'<p class="below">{escape(note)}</p>' if note else ""
-    return f"<section><h2>{escape(title)}</h2>{content}{below}</section>"
+    return document(title, common_style() + style_sheet("tierwise_training", STYLE), body)
 
 
 def _figures(found: Findings) -> str:
@@ -62,8 +50,7 @@ def _figures(found: Findings) -> str:
     ]
     if share in found.costs:
         shown.insert(1, (f"{found.costs[share]:.0f} %", f"of what {found.reference_tier} alone costs"))
-    cells = "".join(f"<div><b>{escape(number)}</b><span>{escape(says)}</span></div>" for number, says in shown)
-    return f'<div class="figures">{cells}</div>'
+    return figures(shown)
 
 
 def _curve(found: Findings) -> str:
@@ -169,14 +156,16 @@ def _learned(found: Findings) -> str:
             for each in known
         ]
     )
-    rows = "".join(
-        f"<tr><td>{each.labels:,}</td><td>{'–' if math.isnan(each.apgr) else f'{each.apgr:.3f}'}</td>"
-        f"<td>{'nothing' if each.share is None else f'{each.share} %'}</td></tr>"
+    rows = [
+        (
+            f"{each.labels:,}",
+            "–" if math.isnan(each.apgr) else f"{each.apgr:.3f}",
+            "nothing" if each.share is None else f"{each.share} %",
+        )
         for each in found.learned
-    )
-    head = "<tr><th>labels</th><th>APGR</th><th>share promised</th></tr>"
+    ]
     drawn = chart.draw() if len(known) > 1 else ""
-    return f'{drawn}<div class="scroll"><table>{head}{rows}</table></div>'
+    return drawn + table(("labels", "APGR", "share promised"), rows)
 
 
 def _about(found: Findings, header: Header) -> str:

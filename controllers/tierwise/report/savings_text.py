@@ -7,7 +7,6 @@ the reference and what was paid; a tactic that cost money has its own sign and m
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -17,52 +16,16 @@ from rich.text import Text
 
 from tierwise.api.savings_status import SavingsStatus
 from tierwise.report.explain_parts import duration, new_table
-from tierwise.routing import savings as tactics
+from tierwise.report.waterfall import TITLES, Step, waterfall_steps
 from tierwise.routing.length_ratio import FEWEST_PAIRS
 
 BAR_WIDTH = 32
-TITLES = {
-    tactics.ROUTING: "routing to cheaper tiers",
-    tactics.PREFIX_CACHE: "prefix cache",
-    tactics.CACHE_WRITES: "cache writes",
-    tactics.SPILL: "spilled and fell back",
-    tactics.OTHER_RATES: "rates of flex and batch",
-    tactics.RETRIES: "attempts without an answer",
-    tactics.DISCARDED: "answers thrown away",
-    tactics.JUDGES: "judges",
-    tactics.SHADOWS: "answers for comparison",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One row of the waterfall: the level before and after it, in US dollars. `whole`: a level, not a tactic."""
-
-    title: str
-    before: Decimal
-    after: Decimal
-    whole: bool = False
-
-    @property
-    def change(self) -> Decimal:
-        """What it did to the bill: negative where it saved."""
-        return self.after - self.before
-
-    @property
-    def amount(self) -> str:
-        """As it is shown: a level plainly, a change with its sign."""
-        return f"{self.after:f}" if self.whole else f"{self.change:+f}".replace("-", "\N{MINUS SIGN}")
 
 
 def steps(savings: SavingsStatus) -> tuple[Step, ...]:
     """The waterfall: the baseline, each tactic that did something, and what was paid."""
-    level = Decimal(savings.baseline)
-    found = [Step(f"all on {savings.reference_tier}, uncached", Decimal(0), level, whole=True)]
-    for part in savings.parts:
-        if amount := Decimal(part.amount):
-            found.append(Step(TITLES.get(part.tactic, part.tactic), level, level - amount))
-            level -= amount
-    return (*found, Step("paid", Decimal(0), Decimal(savings.actual), whole=True))
+    parts = ((part.tactic, Decimal(part.amount)) for part in savings.parts)
+    return waterfall_steps(savings.reference_tier, Decimal(savings.baseline), parts, Decimal(savings.actual))
 
 
 def unused(savings: SavingsStatus) -> list[str]:

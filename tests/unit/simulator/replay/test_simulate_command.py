@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,19 @@ def test_options_are_varied_as_fields_are(folder: Path, capsys: pytest.CaptureFi
     assert [each["startup_seconds"] for each in found] == [10.0, 10.0, 100.0, 100.0]
     assert [each["autoscaler"] for each in found] == ["static:replicas=2", "tierwise"] * 2
     assert found[3]["what_if"] == ["startup=100", "autoscaler=tierwise"]
+
+
+def test_a_report_is_written_beside_the_output(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "report.html"
+    assert simulate(folder, "--what-if", "small.replicas=1,2", "-o", "json", "--report", str(file)) == 0
+    found = json.loads(capsys.readouterr().out)
+    text = file.read_text(encoding="utf-8")
+    assert text.startswith("<!doctype html>")
+    for each in found:
+        assert each["setup"]["what_if"][0] in text
+        assert f"<td>{Decimal(each['total']['dollars']):.4f}</td>" in text, "below a dollar: four digits"
 
 
 def test_another_autoscaler_decides_where_it_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ Colours are classes of the page's style sheet, so that a chart follows the reade
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -45,11 +46,21 @@ class Chart:
         """A line of a class of the style sheet: line, other, faint."""
         self._pieces.append(f'<polyline class="{kind}" points="{" ".join(self._at(point) for point in points)}"/>')
 
-    def dots(self, points: Sequence[tuple[float, float, str]]) -> None:
-        """Points, each with what is shown when one points at it."""
+    def dots(self, points: Sequence[tuple[float, float, str]], kind: str = "dot", size: float = 3) -> None:
+        """Points of a class of the style sheet (dot, hollow), each with what is shown when one points at it."""
         for x, y, tip in points:
             cx, cy = self._at((x, y)).split(",")
-            self._pieces.append(f'<circle class="dot" cx="{cx}" cy="{cy}" r="3"><title>{escape(tip)}</title></circle>')
+            self._pieces.append(
+                f'<circle class="{kind}" cx="{cx}" cy="{cy}" r="{size}"><title>{escape(tip)}</title></circle>'
+            )
+
+    def label(self, point: tuple[float, float], says: str) -> None:
+        """Words beside a point, on the side where there is room."""
+        x, y = self._x(point[0]), self._y(point[1])
+        anchor, shift = ("end", -7) if x > WIDTH * 0.8 else ("start", 7)
+        self._pieces.append(
+            f'<text class="note" text-anchor="{anchor}" x="{x + shift:.1f}" y="{y + 4:.1f}">{escape(says)}</text>'
+        )
 
     def across_at(self, y: float, says: str) -> None:
         """A dashed level with its words."""
@@ -113,6 +124,18 @@ class Chart:
     def _y(self, value: float) -> float:
         inside = min(max(value, self.up.low), self.up.high)
         return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (inside - self.up.low) / (self.up.high - self.up.low)
+
+
+def round_ticks(low: float, high: float, most: int = 6) -> list[float]:
+    """At most `most` (3 or more) round numbers, 1, 2 or 5 times a power of ten apart, around `low` and `high`."""
+    span = max(high - low, abs(high) * 1e-9, 1e-9)
+    size = 10.0 ** math.floor(math.log10(span / most))
+    for factor in (1, 2, 5, 10, 20, 50):
+        step = size * factor
+        first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+        if max(last, first + 1) - first < most:
+            break
+    return [round(number * step, 12) for number in range(first, max(last, first + 1) + 1)]
 
 
 def _between(values: Sequence[float], value: float) -> float:
