@@ -32,6 +32,8 @@ from tierwise_sim.traces.arrival import Trace
 
 SHOWN_AFTER_SECONDS = 2.0
 LONGEST_STARTUP_SECONDS = 14400.0
+PIPED_WIDTH = 240
+"""Columns where nobody's terminal says how many there are: a program that reads a table wants its rows whole."""
 Document = Mapping[str, Any]
 
 
@@ -49,7 +51,10 @@ def run(given: argparse.Namespace) -> int:
     if given.output == "json":
         print(result_json.as_json(results if changes else results[0]))
     else:
-        Console().print(compared(results) if changes else as_text(results[0]))
+        console = Console()
+        if not console.is_terminal:
+            console.width = PIPED_WIDTH
+        console.print(compared(results) if changes else as_text(results[0]))
     return 0
 
 
