@@ -79,3 +79,33 @@ def test_the_two_bills_agree(usd: Decimal, carries: Decimal, least: int, request
         assert not cheaper
     if found.always is not None:
         assert not served_usd(served, found.always) < found.always * found.usd_per_request  # not a request too early
+
+
+@pytest.mark.parametrize(
+    ("least", "requests", "replicas"),
+    [(1, 0, 1), (1, 1, 1), (1, 100, 1), (1, 101, 2), (3, 101, 3), (0, 0, 1), (0, 250, 3), (2, 1000, 10)],
+)
+def test_an_hour_costs_the_replicas_that_it_needs_and_no_fewer_than_run_anyway(
+    least: int, requests: int, replicas: int
+) -> None:
+    assert served_usd(Served(Decimal(7), Decimal(100), least), Decimal(requests)) == 7 * replicas
+
+
+@pytest.mark.parametrize(("usd", "completes"), [(Decimal("0.5"), Decimal("0.5")), (Decimal(0), Decimal(100))])
+def test_little_is_enough_to_be_compared(usd: Decimal, completes: Decimal) -> None:
+    assert break_even(Served(usd, completes), REQUEST, RATES).usd_per_request == Decimal("0.001999")
+
+
+def test_what_makes_no_sense_is_refused_with_a_sentence() -> None:
+    said = "a replica must complete requests and cost no less than nothing to be compared with an API"
+    for served in (Served(Decimal(1), Decimal(0)), Served(Decimal("-0.01"), Decimal(5))):
+        with pytest.raises(Invalid) as refused:
+            break_even(served, REQUEST, RATES)
+        assert str(refused.value) == said
+
+
+def test_never_is_told_with_what_the_api_costs() -> None:
+    found = break_even(Served(Decimal(100), Decimal(10)), REQUEST, RATES)
+    assert (found.usd_per_request, found.first, found.always) == (Decimal("0.001999"), None, None)
+    free = TokenRates(Decimal(0), Decimal(0), Decimal(0), Decimal(0))
+    assert break_even(Served(Decimal(100), Decimal(10)), REQUEST, free).usd_per_request == 0

@@ -67,3 +67,20 @@ def test_both_bases_together(allocation: str, usage: str, verdict: Verdict) -> N
     cost = TokenCost(Decimal(allocation), Decimal(usage))
     assert judge(cost, alternative=Decimal("1.0"), attainable=Decimal("0.3")) is verdict
     assert ADVICE[verdict]
+
+
+def test_what_is_only_pending_costs_nothing() -> None:
+    (spent,) = spending([tier("x", 2, Place("a", 2, 3, pending=3))], [pool(gpu_hour=Decimal(2))])
+    assert (spent.gpus, spent.usd_per_hour) == (0, Decimal(0))
+
+
+def test_replicas_are_busy_all_the_time_at_most() -> None:
+    found = token_cost(Decimal(36), 10_000.0, 1.5)
+    assert found is not None
+    assert found.usage == found.allocation == 1
+
+
+def test_as_dear_as_the_alternative_is_not_dearer() -> None:
+    cost = TokenCost(allocation=Decimal(2), usage=Decimal(2))
+    assert judge(cost, alternative=Decimal(2), attainable=Decimal(1)) is Verdict.SLOW
+    assert judge(cost, alternative=Decimal(2), attainable=Decimal(2)) is Verdict.PAYS

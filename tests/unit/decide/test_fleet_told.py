@@ -268,3 +268,15 @@ def test_what_was_not_shared_out_has_no_number() -> None:
     with pytest.raises(KeyError) as missing:
         found.replicas(key("x"), "b")
     assert missing.value.args == ((key("x"), "b"),)
+
+
+def test_what_a_pool_held_before_is_told() -> None:
+    claims = [tier("x", 2, Place("a", 2, 3, pending=1, terminating=2)), tier("y", 1, Place("b", 1, 4))]
+    pools = [pool("a", 20, others=3, gpu_hour=Decimal(2)), pool("b", 3, others=1)]
+    first, second = allocate(claims, pools).pools
+    # 3 replicas asked for and 2 that end, 2 GPUs each; the pending one costs nothing yet: 8 GPUs x 2 dollars.
+    assert (first.name, first.used, first.pending, first.terminating, first.free) == ("a", 10, 2, 4, 7)
+    assert first.usd_per_hour == 16
+    assert (second.name, second.used, second.free, second.usd_per_hour) == ("b", 4, 0, None)
+    (unknown,) = allocate([tier("x", 1)], [pool("a", None)]).pools
+    assert unknown.free is None
