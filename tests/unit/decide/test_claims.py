@@ -56,6 +56,7 @@ def test_under_a_budget_both_grow_to_the_same_part() -> None:
     assert chat.decision is not None
     assert (chat.decision.limited_by, chat.decision.reason) == ("Budget", "Budget")
     assert chat.decision.steps[-1].name == "pools"
+    assert chat.decision.message == "the fleet's budget is 6 GPUs, 0 are left"
     assert [each.scale_to for each in chat.workloads] == [4]
 
 
@@ -75,6 +76,8 @@ def test_a_replica_is_drained_for_a_tier_that_has_less_and_given_when_it_is_gone
     chat, code = allocation.tiers
     assert (chat.places[0].reclaimed, code.waiting) == (3, 3)
     assert shared.tiers[0].workloads[0].deletion_costs
+    assert shared.tiers[0].decision is not None
+    assert [step.name for step in shared.tiers[0].decision.steps][-4:] == ["reclaim", "reclaim", "reclaim", "pools"]
 
 
 def test_what_a_window_keeps_is_there_for_nobody_else_until_it_ends() -> None:
@@ -128,8 +131,8 @@ def test_the_last_replica_ends_and_starts_by_its_own_step() -> None:
     (each,) = plan.tiers
     assert each.decision is not None
     asleep = replace(each, decision=replace(each.decision, target=0))
-    woken = replace(each, decision=replace(each.decision, target=1, steps=()))
-    for found, wanted in ((asleep, 0), (woken, 1)):
+    woken = replace(each, decision=replace(each.decision, target=2, steps=()))
+    for found, wanted in ((asleep, 0), (woken, 2)):
         asked = claim(found, snapshot.tiers[0], snapshot, "gpus")
         assert asked is not None
         assert asked.target == wanted
@@ -143,11 +146,12 @@ def test_pods_are_counted_as_they_hold_gpus() -> None:
         replace(pod("chat-3"), terminating=True),
         replace(pod("chat-4"), phase="Failed"),
         replace(pod("chat-5"), terminating=True, node_lost=True),
+        replace(pod("chat-6"), terminating=True),
     )
     snapshot, plan = planned(seen("chat", 10, current=3, pods=pods))
     asked = claim(plan.tiers[0], snapshot.tiers[0], snapshot, "gpus")
     assert asked is not None
-    assert asked.places == (Place("gpus", 1, 3, pending=1, terminating=1),)
+    assert asked.places == (Place("gpus", 1, 3, pending=1, terminating=2),)
 
 
 def test_pods_beyond_what_is_asked_for_count_until_they_are_gone() -> None:

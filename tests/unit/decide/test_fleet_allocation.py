@@ -253,7 +253,7 @@ def test_a_budget_that_is_used_up_is_named_with_what_is_left() -> None:
 def test_replicas_are_found_by_tier_and_pool() -> None:
     found = allocate([tier("chat", 2)], [pool()])
     assert found.replicas(key("chat"), "a") == 2
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError, match=r"name='chat'\), 'b'"):
         found.replicas(key("chat"), "b")
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierwise.decide.fleet.break_even import Served, break_even, served_usd
+from tierwise.decide.fleet.break_even import BreakEven, Served, break_even, served_usd
 from tierwise.errors import Invalid
 from tierwise.routing.cost import Usage
 from tierwise.routing.route import TokenRates
@@ -47,17 +47,34 @@ def test_replicas_that_always_run_must_all_pay() -> None:
 
 def test_never_where_a_full_replica_costs_as_much_as_the_api() -> None:
     found = break_even(Served(Decimal(4), Decimal(4000)), Usage(input=1000), MILL)
-    assert (found.first, found.always) == (None, None)
+    assert found == BreakEven(Decimal("0.001"), None, None)
 
 
 def test_never_against_what_costs_nothing() -> None:
     free = TokenRates(Decimal(0), Decimal(0), Decimal(0), Decimal(0))
-    assert break_even(Served(Decimal(1), Decimal(1000)), REQUEST, free).first is None
+    assert break_even(Served(Decimal(1), Decimal(1000)), REQUEST, free) == BreakEven(Decimal(0), None, None)
+
+
+def test_a_replica_that_costs_nothing_pays_from_the_first_request_on() -> None:
+    found = break_even(Served(Decimal(0), Decimal(1)), Usage(input=1000), MILL)
+    assert (found.first, found.always) == (Decimal(0), Decimal(0))
+
+
+@pytest.mark.parametrize(
+    ("least", "requests", "usd"),
+    [(1, 0, 3), (0, 0, 3), (1, 4000, 3), (1, 4001, 6), (1, 9000, 9), (3, 4001, 9), (2, 9000, 9)],
+)
+def test_an_hour_costs_each_replica_that_has_begun_and_at_least_those_that_always_run(
+    least: int, requests: int, usd: int
+) -> None:
+    assert served_usd(Served(Decimal(3), Decimal(4000), least), Decimal(requests)) == Decimal(usd)
 
 
 @pytest.mark.parametrize("served", [Served(Decimal(1), Decimal(0)), Served(Decimal(-1), Decimal(1))])
 def test_what_cannot_be_compared(served: Served) -> None:
-    with pytest.raises(Invalid, match="must complete requests"):
+    with pytest.raises(
+        Invalid, match=r"^a replica must complete requests and cost no less than nothing to be compared with an API$"
+    ):
         break_even(served, REQUEST, RATES)
 
 

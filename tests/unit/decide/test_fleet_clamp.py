@@ -24,8 +24,8 @@ def test_a_stuck_pod_clamps_to_what_is_scheduled() -> None:
 def test_the_pod_that_is_still_going_away_changes_nothing() -> None:
     clamp = Clamp(2, 100.0)
     assert observed(clamp, scheduled=2, stuck=1, now=110.0) == clamp
-    often = Clamp(2, 100.0, 3)
-    assert observed(often, scheduled=2, stuck=1, now=110.0) == often
+    third = Clamp(2, 100.0, 3)
+    assert observed(third, scheduled=2, stuck=1, now=110.0) == third
 
 
 def test_a_minute_later_one_more_is_tried() -> None:

@@ -26,6 +26,17 @@ def test_a_replica_costs_its_gpus_from_the_node_on_until_it_is_gone() -> None:
     )
 
 
+def test_what_no_node_runs_yet_costs_nothing() -> None:
+    waits = tier("chat", 2, Place("a", 4, 2, pending=2))
+    assert spending([waits], [pool("a", gpu_hour=Decimal(2))]) == (Spend(key("chat"), "a", 0, Decimal(0)),)
+
+
+def test_nothing_is_busier_than_all_the_time() -> None:
+    found = token_cost(Decimal(1), 100.0, busy=1.5)
+    assert found is not None
+    assert found.usage == found.allocation
+
+
 def test_without_a_price_nothing_is_made_up() -> None:
     assert spending([tier("chat", 1, Place("a", 1, 1))], [pool("a")])[0].usd_per_hour is None
     assert spending([tier("chat", 1, Place("a", 1, 1))], [])[0].usd_per_hour is None
@@ -61,6 +72,7 @@ def test_what_is_busy_is_part_of_what_is_paid(usd: Decimal, tokens: float, busy:
         ("2.0", "0.1", Verdict.IDLE),
         ("2.0", "0.9", Verdict.WRONG_MODEL),
         ("0.9", "0.8", Verdict.SLOW),
+        ("1.0", "0.8", Verdict.SLOW),
     ],
 )
 def test_both_bases_together(allocation: str, usage: str, verdict: Verdict) -> None:
