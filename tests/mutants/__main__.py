@@ -1,8 +1,8 @@
 """Makes mutants of decide/ and routing/, runs the tests against each, and writes down what survived.
 
 `python -m tests.mutants` from the beginning; with `--only routing` those of one package; with `--changed` only the
-files whose code is not what was measured; with `--again` those and what survived the last run, against the tests of
-today. On any machine: what is known of the others is kept.
+files whose code is not what was measured; with `--again` those and what survived the last run and has no word yet,
+against the tests of today. On any machine: what is known of the others is kept.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def measure(target: Target, *, again: bool, files: list[str] | None, children: i
         before = load(target)
         least = min((each for each in before.files if each.mutants), key=lambda each: each.mutants)
         _mutmut(target, python, children, [least.name])  # mutmut makes all mutants, whichever are to be tried
-        left = remember(target, _answer(target, python), before, stale(target, before))
-        print(f"mutants: {left} survived the last run or are of files that have changed since", flush=True)
+        left = remember(target, _answer(target, python), before, stale(target, before), words(target))
+        print(f"mutants: {left} survived the last run without a word or are of files that have changed", flush=True)
     _mutmut(target, python, children, files or ())
     return read(target, _answer(target, python), files)
 
@@ -84,7 +84,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     names = [each.name for each in TARGETS]
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="packages (default: all)")
-    parser.add_argument("--again", action="store_true", help="only survivors of the last run, and what changed since")
+    parser.add_argument("--again", action="store_true", help="only survivors without a word, and what changed since")
     parser.add_argument(
         "--changed", action="store_true", help="only the files whose code has changed since the last run"
     )

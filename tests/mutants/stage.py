@@ -19,7 +19,7 @@ from typing import Any
 from tests.mutants.results import Results, change
 from tests.mutants.targets import REPO, Target
 
-_KILLED = 1  # pytest's exit status when a test fails, which mutmut keeps
+_SURVIVED, _KILLED = 0, 1  # pytest's exit statuses, which mutmut keeps
 _SETTINGS = """\
 [tool.mutmut]
 source_paths = ["src"]
@@ -83,22 +83,33 @@ def _files(target: Target) -> Iterator[tuple[Path, str]]:
             yield Path(goal) / path.relative_to(REPO / origin), path.read_text(encoding="utf-8")
 
 
-def remember(target: Target, answer: Mapping[str, Any], results: Results, changed: Collection[str]) -> int:
-    """Count as killed what the last run killed in files that have not changed since; how many are left to try.
+def remember(
+    target: Target, answer: Mapping[str, Any], results: Results, changed: Collection[str], said: Collection[str]
+) -> int:
+    """Take over what the last run found in files that have not changed since; how many are left to try: what survived
+    and is not among the words that are `said`, by key.
 
     `answer`: mutmut's, of mutants that were made and not tried. Equal changes in one function are tried all when one of
     them survived."""
     survived = {(each.file, each.function, each.before, each.after) for each in results.survivors}
-    killed: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    explained = {
+        (each.file, each.function, each.before, each.after)
+        for each in results.survivors
+        if each.key in said and each.status == "survived"
+    }
+    known_results: defaultdict[str, dict[str, int]] = defaultdict(dict)
     left = 0
     for key, each in answer.items():
         if not key:
             continue
-        if each["file"] in changed or (each["file"], *change(key, each["diff"])) in survived:
+        mutant = (each["file"], *change(key, each["diff"]))
+        if each["file"] not in changed and mutant in explained:
+            known_results[each["file"]][key] = _SURVIVED
+        elif each["file"] in changed or mutant in survived:
             left += 1
         else:
-            killed[each["file"]][key] = _KILLED
-    for name, keys in killed.items():
+            known_results[each["file"]][key] = _KILLED
+    for name, keys in known_results.items():
         path = target.folder / "mutants" / target.mutated / f"{name}.meta"
         known = json.loads(path.read_text(encoding="utf-8"))
         known["exit_code_by_key"] |= keys

@@ -112,7 +112,13 @@ def test_what_was_killed_is_taken_over_and_survivors_and_changed_files_are_left(
         keys = [key for key in made if f".{name}." in key]
         (metas / f"{name}.py.meta").write_text(json.dumps({"exit_code_by_key": dict.fromkeys(keys), "other": 1}))
     survivor = Survivor("plan.py", "plan", "return 1", "return 2", "survived")
-    assert remember(target, made, Results("", (), (survivor,)), ["demand.py"]) == 2
+    results = Results("", (), (survivor,))
+    assert remember(target, made, results, ["demand.py"], [survivor.key]) == 1
+    assert json.loads((metas / "plan.py.meta").read_text())["exit_code_by_key"] == dict(
+        zip(list(made)[1:3], (0, 1), strict=True)
+    )
+    (metas / "plan.py.meta").write_text(json.dumps({"exit_code_by_key": dict.fromkeys(list(made)[1:3]), "other": 1}))
+    assert remember(target, made, results, ["demand.py"], []) == 2
     plan, demand = (json.loads((metas / f"{name}.py.meta").read_text()) for name in ("plan", "demand"))
     assert plan == {"exit_code_by_key": dict(zip(list(made)[1:3], (None, 1), strict=True)), "other": 1}
     assert list(demand["exit_code_by_key"].values()) == [None]
