@@ -59,65 +59,84 @@ def parser() -> argparse.ArgumentParser:
         "run", help="run the operator", description="Run the operator. Each flag can be given as the variable in []."
     )
     add_options(running)
-    routing = commands.add_parser(
-        "router",
-        help="serve a route: one OpenAI endpoint over tiers",
-        description="One OpenAI endpoint over tiers, from a ModelRoute or without Kubernetes.",
-        epilog=router_cli.EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    router_cli.add_options(
+        _command(
+            commands,
+            "router",
+            "serve a route: one OpenAI endpoint over tiers",
+            "One OpenAI endpoint over tiers, from a ModelRoute or without Kubernetes.",
+            router_cli.EXAMPLE,
+        )
     )
-    router_cli.add_options(routing)
-    explaining = commands.add_parser(
-        "explain",
-        help="why a tier has the replicas it has; what a route does with requests",
-        description="Why a tier has the replicas it has; what a route does, and why a tier of it is not used.",
-        epilog=explain_command.EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    explain_command.add_options(
+        _command(
+            commands,
+            "explain",
+            "why a tier has the replicas it has; what a route does with requests",
+            "Why a tier has the replicas it has; what a route does, and why a tier of it is not used.",
+            explain_command.EXAMPLES,
+        )
     )
-    explain_command.add_options(explaining)
-    labelling = commands.add_parser(
-        "label",
-        help="find out which prompts a cheap tier answers as well as a reference tier",
-        description="Asks two tiers the same prompts through their route, and judges the answers.",
-        epilog=label_options.EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    label_options.add_options(
+        _command(
+            commands,
+            "label",
+            "find out which prompts a cheap tier answers as well as a reference tier",
+            "Asks two tiers the same prompts through their route, and judges the answers.",
+            label_options.EXAMPLES,
+        )
     )
-    label_options.add_options(labelling)
-    training = commands.add_parser(
-        "train",
-        help="learn from labels which requests need the reference tier",
-        description="Makes a classifier from labels, and says what it promises and what that costs.",
-        epilog=train_options.EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    train_options.add_options(
+        _command(
+            commands,
+            "train",
+            "learn from labels which requests need the reference tier",
+            "Makes a classifier from labels, and says what it promises and what that costs.",
+            train_options.EXAMPLES,
+        )
     )
-    train_options.add_options(training)
-    saving = commands.add_parser(
-        "savings",
-        help="what a route has saved against its reference tier",
-        description="What a route has saved against its reference tier, and which tactic saved how much.",
-        epilog=savings_command.EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    savings_command.add_options(
+        _command(
+            commands,
+            "savings",
+            "what a route has saved against its reference tier",
+            "What a route has saved against its reference tier, and which tactic saved how much.",
+            savings_command.EXAMPLES,
+        )
     )
-    savings_command.add_options(saving)
-    simulating = commands.add_parser(
-        "simulate",
-        help="what a trace would cost on these tiers, without a cluster",
-        description="Runs the operator's and the router's own decisions on simulated engines, in virtual time.",
-        epilog=simulate_options.EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    simulate_options.add_options(
+        _command(
+            commands,
+            "simulate",
+            "what a trace would cost on these tiers, without a cluster",
+            "Runs the operator's and the router's own decisions on simulated engines, in virtual time.",
+            simulate_options.EXAMPLES,
+        )
     )
-    simulate_options.add_options(simulating)
-    calibrating = commands.add_parser(
-        "calibrate",
-        help="measure how long the steps of an engine take",
-        description="Measures an OpenAI-compatible vLLM engine, and writes a file that a simulation of it reads.",
-        epilog=calibrate_options.EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    calibrate_options.add_options(
+        _command(
+            commands,
+            "calibrate",
+            "measure how long the steps of an engine take",
+            "Measures an OpenAI-compatible vLLM engine, and writes a file that a simulation of it reads.",
+            calibrate_options.EXAMPLES,
+        )
     )
-    calibrate_options.add_options(calibrating)
     commands.add_parser("crds", help="print the CustomResourceDefinitions")
     commands.add_parser("version", help="print the version")
     return made
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    help_: str,
+    description: str,
+    examples: str,
+) -> argparse.ArgumentParser:
+    """A command with examples, whose lines are kept as they are."""
+    raw = argparse.RawDescriptionHelpFormatter
+    return commands.add_parser(name, help=help_, description=description, epilog=examples, formatter_class=raw)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -183,3 +183,4 @@ def test_an_edit_of_a_child_is_lost(stage: Stage, operator: Operator, faults: Sh
         wrong=wrong,
         note=SOONER,
     )
+    assert wrong == []

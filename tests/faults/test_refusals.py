@@ -56,6 +56,7 @@ def test_a_conflict_is_decided_anew(stage: Stage, operator: Operator, faults: Sh
         recover_seconds=recovered,
         wrong=wrong,
     )
+    assert wrong == []
 
 
 def test_an_invalid_child_is_reported_and_tried_again(stage: Stage, operator: Operator, faults: Sheet) -> None:

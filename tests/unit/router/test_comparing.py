@@ -72,6 +72,7 @@ async def test_what_the_share_sent_there_is(tmp_path: Path) -> None:
         router.state.content.quality = None
         async with comparing(router):
             await until(lambda: _judged(router, MARGIN) == ASKED, 15)
+        assert _judged(router, MARGIN) == ASKED
 
 
 async def test_a_sample_is_not_compared_with_another_reference_tier_than_it_was_chosen_for(tmp_path: Path) -> None:

@@ -245,7 +245,8 @@ async def test_an_engine_that_says_none_is_released_with_its_first_content() -> 
     ]
     async with cascading(cheap) as (router, _, _), router.client() as client:
         client.say(post(chat(stream=True)))
-        await client.reader.readuntil(b'"a"')
+        early = await client.reader.readuntil(b'"a"')
+        assert b"[DONE]" not in early, "the engine had said no more"
         heard.set()
         await client.reader.readuntil(b"[DONE]")
 

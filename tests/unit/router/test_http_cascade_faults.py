@@ -154,9 +154,11 @@ async def test_what_is_held_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch)
     cheap: Script = [STREAM_HEAD, chunk(ROLE), chunk(big), heard, *map(chunk, (STOP, DONE)), LAST_CHUNK]
     async with cascading(cheap) as (router, _, _), router.client() as client:
         client.say(post(chat(stream=True)))
-        await client.reader.readuntil(b"xxxx")
+        early = await client.reader.readuntil(b"xxxx")
+        assert b"x-tierwise-tier: small" in early.lower(), "it was released, not held for its end"
         heard.set()
-        await client.reader.readuntil(b"[DONE]")
+        rest = await client.reader.readuntil(b"[DONE]")
+    assert (early + rest).count(b"x" * 5_000) == 1
 
 
 async def test_an_error_in_the_stream_while_held_goes_elsewhere() -> None:

@@ -59,9 +59,8 @@ def asked_all_the_time(of: EngineSettings, found: list[Ask]) -> list[Sequence]:
     return sequences
 
 
-def woken_by_events(of: EngineSettings, found: list[Ask], ahead: float) -> list[Sequence]:
-    engine, sequences = Engine(of, Random(0)), []
-    todo = arrivals(found)
+def woken_by_events(engine: Engine, found: list[Ask], ahead: float) -> list[Sequence]:
+    sequences, todo = [], arrivals(found)
     while todo or engine.unfinished:
         wake = engine.next_event
         if todo and (wake is None or todo[0][0] <= wake):
@@ -84,7 +83,7 @@ def story(sequences: list[Sequence]) -> list[tuple[object, ...]]:
 @given(asks, st.sampled_from([0.02, 1.0, 30.0]))
 @settings(max_examples=150, deadline=None)
 def test_planning_ahead_changes_nothing_where_memory_lasts(found: list[Ask], ahead: float) -> None:
-    assert story(woken_by_events(ROOMY, found, ahead)) == story(asked_all_the_time(ROOMY, found))
+    assert story(woken_by_events(Engine(ROOMY, Random(0)), found, ahead)) == story(asked_all_the_time(ROOMY, found))
 
 
 @given(asks, st.sampled_from([0.02, 1.0, 30.0]))
@@ -93,16 +92,7 @@ def test_with_little_memory_every_request_is_answered_in_full_and_all_memory_com
     found: list[Ask], ahead: float
 ) -> None:
     engine = Engine(TIGHT, Random(0))
-    todo, sequences = arrivals(found), []
-    while todo or engine.unfinished:
-        wake = engine.next_event
-        if todo and (wake is None or todo[0][0] <= wake):
-            at, request = todo.pop(0)
-            engine.advance(at)
-            sequences.append(submitted(engine, request, at))
-        else:
-            assert wake is not None
-            engine.advance(wake, ahead)
+    sequences = woken_by_events(engine, found, ahead)
     assert [each.generated for each in sequences] == [each.request.output_tokens for each in sequences]
     assert engine.pool.used == 0
 
