@@ -108,6 +108,7 @@ ACCEPTED = (
     Case("vocabulary of an EAGLE head", served(drafting("eagle3", draftModel="a/b", draftArchitecture={
         "vocabularySize": 32000}), architecture={"vocabularySize": 151936})),
     Case("AMD by image", served({"resources": {"resourceName": "amd.com/gpu"}, "engine": {"image": "a/rocm:v1"}})),
+    Case("pools and a priority", served({"pools": [{"name": "l40s"}, {"name": "h100"}], "priority": 1000})),
     Case("external", external()),
     Case("external inside the cluster", external(baseURL="http://llm.team-b.svc:8080/v1", prices={
         "input": "0.10", "cachedInput": "0.01", "cacheWrite": "0.125", "output": "0.5"})),
@@ -153,6 +154,10 @@ REFUSED = (
     Case("no idle time", served({"scaling": {"idleSeconds": 0}}), says="greater than or equal to 1"),
     Case("above all KV", served({"scaling": {"kvCachePercent": 101}}), says="less than or equal to 100"),
     Case("negative replicas", served({"replicas": -1}), says="greater than or equal to 0"),
+    Case("pool named twice", served({"pools": [{"name": "a"}, {"name": "a"}]}), says="Duplicate value"),
+    Case("pool with a dot", served({"pools": [{"name": "a.b"}]}), says="spec.pools[0].name in body should match"),
+    Case("nine pools", served({"pools": [{"name": f"p{n}"} for n in range(9)]}), says="at most 8 items"),
+    Case("no priority", served({"priority": 0}), says="greater than or equal to 1"),
     Case("price as a number", served({"price": {"gpuHour": 2.49}}), says="must be of type string"),
     Case("price with a currency", served({"price": {"gpuHour": "$2.49"}}), says="gpuHour in body should match"),
     Case("impatient start", served({"startupTimeoutSeconds": 5}), says="greater than or equal to 30"),
@@ -183,6 +188,11 @@ RULES: dict[str, Case] = {
     "an external tier has no replicas; remove spec.replicas": Case("replicas", external({"replicas": 1})),
     "an external tier is paid by token: use external.prices and remove spec.price":
         Case("GPU price", external({"price": {"gpuHour": "1"}})),
+    "an external tier uses no GPU; remove spec.pools": Case("pools", external({"pools": [{"name": "h100"}]})),
+    "a tier in a pool needs a GPU; set resources.gpus or remove spec.pools":
+        Case("pool without GPUs", served({"pools": [{"name": "h100"}], "resources": {"gpus": 0}})),
+    "in a pool the price is the pool's (pricePerGPUHour); remove spec.price":
+        Case("price in a pool", served({"pools": [{"name": "h100"}], "price": {"gpuHour": "2"}})),
     "the provider decides the context length of an external tier; remove spec.contextLength":
         Case("context", external({"contextLength": 4096})),
     "an external tier has no engine; remove spec.extraArgs": Case("arguments", external({"extraArgs": ["--seed=1"]})),

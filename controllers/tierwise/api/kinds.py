@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tierwise.api.base import API_VERSION, GROUP, Model
+from tierwise.api.gpupool import GPUPool
 from tierwise.api.modelroute_status import ModelRoute
 from tierwise.api.modeltier_status import ModelTier
 
@@ -106,4 +107,29 @@ MODEL_ROUTE = Kind(
     ),
 )
 
-KINDS: tuple[Kind, ...] = (MODEL_TIER, MODEL_ROUTE)
+GPU_POOL = Kind(
+    name="GPUPool",
+    plural="gpupools",
+    singular="gpupool",
+    short_names=("gpool",),
+    model=GPUPool,
+    columns=(
+        Column("Capacity", ".status.capacity", "integer"),
+        Column("Used", ".status.used", "integer"),
+        Column("Others", ".status.others", "integer"),
+        Column("Free", ".status.free", "integer"),
+        Column("Budget", ".status.budget"),
+        Column("$/H", ".status.costPerHour"),
+        Column("Status", ".status.state"),
+        Column("Pending", ".status.pending", "integer", wide=True),
+        Column("Nodes", ".status.nodes", wide=True),
+        Column("Tiers", ".status.tiers", "integer", wide=True),
+        Column("GPU", ".status.gpu.product", wide=True),
+        Column("$/GPU-H", ".status.pricePerGPUHour", wide=True),
+        Column("Reason", ".status.reason", wide=True),
+        Column("Age", ".metadata.creationTimestamp", "date"),
+    ),
+    namespaced=False,
+)
+
+KINDS: tuple[Kind, ...] = (MODEL_TIER, MODEL_ROUTE, GPU_POOL)

@@ -27,7 +27,7 @@ from tierwise.api.base import (
     SwitchState,
 )
 from tierwise.api.external import External, Price, TokenPrices
-from tierwise.api.placement import Placement, Resources, Toleration
+from tierwise.api.placement import Placement, Resources, TierPool, Toleration
 from tierwise.api.scaling import Scaling
 from tierwise.api.serving import (
     Architecture,
@@ -77,6 +77,7 @@ __all__ = [
     "Speculation",
     "SpeculationStep",
     "SwitchState",
+    "TierPool",
     "TokenPrices",
     "Toleration",
 ]
@@ -172,6 +173,21 @@ class ModelTierSpec(Model):
             field_path=".speculation.draftArchitecture.vocabularySize",
         ),
         Rule(
+            expression="!has(self.external) || !has(self.pools) || size(self.pools) == 0",
+            message="an external tier uses no GPU; remove spec.pools",
+            field_path=".pools",
+        ),
+        Rule(
+            expression="!has(self.pools) || size(self.pools) == 0 || self.resources.gpus > 0",
+            message="a tier in a pool needs a GPU; set resources.gpus or remove spec.pools",
+            field_path=".resources.gpus",
+        ),
+        Rule(
+            expression="!has(self.price) || !has(self.pools) || size(self.pools) == 0",
+            message="in a pool the price is the pool's (pricePerGPUHour); remove spec.price",
+            field_path=".price",
+        ),
+        Rule(
             expression="self.resources.resourceName != 'amd.com/gpu' || has(self.external) || has(self.engine.image)",
             message="the engine's own image is for NVIDIA GPUs: with amd.com/gpu name a ROCm build in engine.image",
             field_path=".engine.image",
@@ -198,6 +214,20 @@ class ModelTierSpec(Model):
     )
     resources: Resources = Field(default_factory=Resources, description="What one replica requests of its node.")
     placement: Placement = Field(default_factory=Placement, description="Where replicas may run.")
+    pools: list[TierPool] = Field(
+        default_factory=list,
+        max_length=8,
+        description="GPUPools that the replicas run in. Their nodes, resource and price are those of the pool, and "
+        "its budget is shared with the other tiers in it. Without pools the tier shares nothing.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
+    priority: int = Field(
+        default=1,
+        ge=1,
+        le=1000,
+        description="Weight of this tier's demand where tiers of a pool want more GPUs than there are. Fewest replicas "
+        "(scaling.minReplicas) of all tiers come first.",
+    )
     startup_timeout_seconds: int = Field(
         default=1800,
         ge=30,

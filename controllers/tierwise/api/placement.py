@@ -6,7 +6,16 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from tierwise.api.base import DNSName, Model, Quantity, Rule, unique
+from tierwise.api.base import NAME_LENGTH, NAME_PATTERN, DNSName, Model, Quantity, Rule, unique
+
+
+ResourceName = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?$",
+        max_length=253,
+    ),
+]
 
 
 class Resources(Model):
@@ -31,14 +40,10 @@ class Resources(Model):
     )
 
     gpus: int = Field(default=1, ge=0, le=64, description="GPUs of one replica; tensor times pipeline.")
-    resource_name: Annotated[
-        str,
-        StringConstraints(
-            pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?$",
-            max_length=253,
-        ),
-    ] = Field(
-        default="nvidia.com/gpu", description="Extended resource, e.g. nvidia.com/gpu, a MIG slice or amd.com/gpu."
+    resource_name: ResourceName = Field(
+        default="nvidia.com/gpu",
+        description="Extended resource, e.g. nvidia.com/gpu, a MIG slice or amd.com/gpu. In a pool that of the pool "
+        "is requested.",
     )
     cpu: Quantity = Field(default="4", description="CPU requested by one replica.")
     memory: Quantity = Field(default="16Gi", description="Memory requested by and allowed to one replica.")
@@ -107,4 +112,12 @@ class Placement(Model):
         max_length=8,
         description="Names of Secrets that pull the engine image.",
         json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+
+
+class TierPool(Model):
+    """A GPUPool that the replicas of a tier run in."""
+
+    name: Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=NAME_LENGTH)] = Field(
+        description="Name of the GPUPool."
     )

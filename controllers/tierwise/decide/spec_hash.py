@@ -16,7 +16,7 @@ from typing import Any
 from tierwise.api.modeltier import ModelTierSpec
 
 # They follow the present spec at all times: none of them is part of a replica.
-FOLLOWING = ("scaling", "replicas", "price", "rollout")
+FOLLOWING = ("scaling", "replicas", "price", "rollout", "pools", "priority")
 
 
 def canonical_spec(spec: ModelTierSpec, *without: str) -> str:
