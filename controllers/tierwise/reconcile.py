@@ -16,14 +16,15 @@ import logging
 from collections.abc import Container, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from tierwise import route_cycle
+from tierwise import pool_cycle, route_cycle
 from tierwise.act.apply import CYCLE_SECONDS, WriteState, act
-from tierwise.decide import SpecChecks, decide_in_turns, remember, resume
+from tierwise.decide import Allocation, SpecChecks, decide_in_turns, held, remember, resume, share
 from tierwise.observe import Observer, Samples, World
 from tierwise.outbox import Outbox
 from tierwise.ports import Clock, Cluster
 from tierwise.publisher import Publisher
-from tierwise.report import Report, TierReport, report_tier
+from tierwise.report import PoolReport, Report, TierReport, report_tier
+from tierwise.reservations import Reservations
 from tierwise.runtime.turns import in_turns
 from tierwise.settled import Settled, SettledTiers
 from tierwise.types import Outcome, Plan, Snapshot, TierKey, TierObject, TierOutcome, TierPlan, TierState
@@ -42,6 +43,8 @@ class OperatorState:
     settled: SettledTiers = field(default_factory=SettledTiers)
     checks: SpecChecks = field(default_factory=SpecChecks)
     routes: route_cycle.RouteState = field(default_factory=route_cycle.RouteState)
+    pools: pool_cycle.PoolState = field(default_factory=pool_cycle.PoolState)
+    reservations: Reservations = field(default_factory=Reservations)
 
     def forget(self, alive: Iterable[str], now: float) -> None:
         """Drop what belongs to tiers that are gone."""
@@ -53,13 +56,14 @@ class OperatorState:
 
 @dataclass(frozen=True, slots=True)
 class CycleResult:
-    """One cycle: what was seen, decided, done and told. `routes`: None in a process that does not write."""
+    """One cycle: what was seen, decided, done and told. `routes` and `pools`: None in a process that does not write."""
 
     snapshot: Snapshot
     plan: Plan
     outcome: Outcome
     report: Report
     routes: route_cycle.RouteCycle | None = None
+    pools: tuple[PoolReport, ...] | None = None
 
 
 async def run(
@@ -93,15 +97,22 @@ async def run(
     await asyncio.sleep(0)
     plan = await in_turns(decide_in_turns(snapshot, before, standing, state.checks))
     await asyncio.sleep(0)
+    plan, allocation = _shared(snapshot, plan, state)
+    await asyncio.sleep(0)
+    settled, reopened = _still(settled, plan)
+    if reopened:
+        before |= _states(snapshot, state, {view.tier.key for view in snapshot.tiers} - reopened)
     _keep(plan, tiers, state)
     await asyncio.sleep(0)
     # For a settled tier nothing is to be done. It is only part of the result.
     open_plan = Plan(tuple(each for each in plan.tiers if each.key not in settled))
     outcome = Outcome(())
     if writing:
+        state.reservations.reserve(snapshot, open_plan)
         outcome = await act(
             snapshot, open_plan, cluster, state.write_state, publisher.outbox, limit_seconds=limit_seconds
         )
+        state.reservations.release(snapshot, outcome)
     report = Report(await in_turns(_report_in_turns(snapshot, open_plan, outcome)))
     if writing:
         publisher.collect(report, outcome, tiers, clock.now())
@@ -112,10 +123,28 @@ async def run(
     await in_turns(tiers_settled.settle_in_turns(snapshot, before, made, writing=writing))
     await asyncio.sleep(0)
     routes: route_cycle.RouteCycle | None = None
+    pools: tuple[PoolReport, ...] | None = None
     if writing:
+        pools = await pool_cycle.run(snapshot, allocation, cluster, clock, state.pools, limit_seconds=limit_seconds)
         routes = await route_cycle.run(snapshot, cluster, clock, state.routes, limit_seconds=limit_seconds)
     await asyncio.sleep(0)
-    return await in_turns(_with_settled_in_turns(CycleResult(snapshot, plan, outcome, report, routes), settled))
+    return await in_turns(_with_settled_in_turns(CycleResult(snapshot, plan, outcome, report, routes, pools), settled))
+
+
+def _shared(snapshot: Snapshot, plan: Plan, state: OperatorState) -> tuple[Plan, Allocation]:
+    """The plan under the pools and budgets that tiers share. When that meets a defect, no tier of a pool changes."""
+    try:
+        shared = share(snapshot, plan, state.reservations.replicas(snapshot))
+    except Exception:
+        logger.exception("the GPUs of the pools are not shared out in this cycle: a defect")
+        return held(snapshot, plan), Allocation((), ())
+    return shared.plan, shared.allocation
+
+
+def _still(settled: Mapping[TierKey, Settled], plan: Plan) -> tuple[Mapping[TierKey, Settled], frozenset[TierKey]]:
+    """The tiers that are settled still, and those that are not, because others left them more or less than before."""
+    reopened = frozenset(each.key for each in plan.tiers if each.key in settled and each is not settled[each.key].plan)
+    return {key: each for key, each in settled.items() if key not in reopened}, reopened
 
 
 def _states(snapshot: Snapshot, state: OperatorState, settled: Container[TierKey]) -> dict[TierKey, TierState]:

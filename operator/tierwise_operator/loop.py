@@ -87,6 +87,7 @@ class Loop:
                 limit_seconds=self._limit,
             )
             await in_turns(parts.metrics.update_in_turns(done.snapshot, done.plan, done.outcome, done.report))
+            parts.metrics.pools.update(done.pools or ())
             routes = done.routes
             if routes is None:  # not ours to tell of
                 parts.metrics.routes.update((), (), (), ())

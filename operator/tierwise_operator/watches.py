@@ -5,17 +5,19 @@ the World. There is no World until each of them has answered once, because what 
 Nodes and model metadata may stay unknown: nobody waits for a second try.
 
 Routes and what they are made of come through reflectors too, since a cluster may be older than the kind ModelRoute.
-Tiers do not wait for them: there are no routes in the World until each of these kinds has answered.
+Tiers do not wait for them: there are no routes in the World until each of these kinds has answered. Nor do tiers wait
+for GPUPools, but those that name one: they are left as they are until it is known.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from itertools import chain
 from typing import Any
 
-from tierwise.api.kinds import MODEL_ROUTE, MODEL_TIER
+from tierwise.api.kinds import GPU_POOL, MODEL_ROUTE, MODEL_TIER
 from tierwise.kube.objects import (
     APPS_API,
     DEPLOYMENTS,
@@ -27,7 +29,7 @@ from tierwise.kube.objects import (
     SELECT_ROUTERS,
 )
 from tierwise.kube.reflector import Reflector, Source
-from tierwise.observe import World, gpu_inventory, records
+from tierwise.observe import World, gpu_inventory, pool_records, records
 from tierwise.observe.model_metadata_cache import ModelMetadataCache
 from tierwise.observe.object_fields import mapping
 from tierwise.observe.route_object import RouteChildRecord, child_record, route_object
@@ -63,6 +65,9 @@ ROUTE_CHILDREN = tuple(
     if plural != DEPLOYMENTS  # they come with those of the tiers
 )
 NODES = WatchedKind("nodes", "v1", "nodes", gpu_inventory.node_record)
+POOLS = WatchedKind("pools", GPU_POOL.api_version, GPU_POOL.plural, pool_records.pool_object)
+# All pods of all namespaces, and only where there is a pool: of those without GPUs nothing is kept.
+GPU_PODS = WatchedKind("gpu_pods", "v1", "pods", pool_records.gpu_pod_record)
 
 
 class Watches:
@@ -87,15 +92,30 @@ class Watches:
         self._route_children = [each for kind in children for each in kind]
         watched = (NODES,) if settings.watch_nodes else ()
         self._nodes = [Reflector(source, each.ref(""), each.record, wake, optional=True) for each in watched]
+        self._pooled = asyncio.Event()
+
+        def pools_changed() -> None:
+            if self._pools.records:
+                self._pooled.set()
+            wake()
+
+        self._pools = Reflector(source, POOLS.ref(""), POOLS.record, pools_changed)
+        self._gpu_pods = Reflector(source, GPU_PODS.ref(""), GPU_PODS.record, wake, optional=True)
         self._catalogue = catalogue
 
     def parts(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
         """What runs for ever in the loop of the caller."""
         parts: list[tuple[str, Callable[[], Awaitable[None]]]] = [
             (f"reflector-{number}", each.run)
-            for number, each in enumerate([*self._reflectors, *self._routes, *self._route_children])
+            for number, each in enumerate([*self._reflectors, *self._routes, *self._route_children, self._pools])
         ]
+        parts.append(("gpu-pods", self._follow_gpu_pods))
         return parts + ([("catalogue", self._catalogue.run)] if self._catalogue is not None else [])
+
+    async def _follow_gpu_pods(self) -> None:
+        """Look at the pods of others once there is a pool that they may hold GPUs of."""
+        await self._pooled.wait()
+        await self._gpu_pods.run()
 
     @property
     def _reflectors(self) -> list[Reflector[Any]]:
@@ -138,6 +158,12 @@ class Watches:
             routes=_all(self._routes) if known else (),
             routes_known=known,
             route_children=(*_all(self._route_children), *routers) if known else (),
+            nodes_known=bool(self._nodes) and all(each.present is True for each in self._nodes),
+            pools=tuple(self._pools.records.values()),
+            pools_known=self._pools.present is not None,
+            pools_problem=self._pools.refused,
+            gpu_pods=tuple(self._gpu_pods.records.values()),
+            gpu_pods_problem="" if self._gpu_pods.present else self._gpu_pods.refused or "they are being listed",
         )
 
 

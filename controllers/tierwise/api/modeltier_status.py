@@ -65,6 +65,15 @@ class PeakStatus(Model):
     time: str = Field(max_length=32, description="When that was last recommended.")
 
 
+class ClampStatus(Model):
+    """A pool in which pods of this tier could not be scheduled. One replica more is tried from time to time."""
+
+    pool: str = Field(max_length=NAME_LENGTH, description="Name of the GPUPool.")
+    replicas: int = Field(ge=0, description="The most replicas that its nodes took.")
+    time: str = Field(max_length=32, description="When that was last found.")
+    tries: int = Field(ge=1, le=1000000, description="How often it was found: each time the next try is later.")
+
+
 class ScalingMemory(Model):
     """What the decision after a restart needs from the decisions before it."""
 
@@ -78,6 +87,12 @@ class ScalingMemory(Model):
         description="Learned capacity: requests that one replica runs at once while others wait.",
     )
     learned_for: str = Field(default="", max_length=16, description="Fingerprint of the spec it was learned for.")
+    clamps: list[ClampStatus] = Field(
+        default_factory=list,
+        max_length=8,
+        description="Pools in which pods could not be scheduled.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["pool"]},
+    )
 
 
 class ScalingStatus(Model):
@@ -149,6 +164,20 @@ class SpeculationStatus(Model):
     drafted_per_second: int | None = Field(default=None, ge=0, description="Tokens drafted per second, all replicas.")
 
 
+class TierPoolStatus(Model):
+    """A GPUPool that the tier runs in, and what it has there."""
+
+    name: str = Field(max_length=NAME_LENGTH, description="Name of the GPUPool.")
+    replicas: int = Field(default=0, ge=0, description="Replicas that the pool grants.")
+    gpus: int = Field(default=0, ge=0, description="GPUs of these replicas.")
+    wanted: int = Field(default=0, ge=0, description="Replicas that the tier asks for, before the pool limits them.")
+    price_source: str = Field(
+        default="",
+        max_length=256,
+        description="Whose list price the costs of the tier are computed with; empty when pricePerGPUHour is set.",
+    )
+
+
 class ModelTierStatus(Model):
     """The observed state: shown by `kubectl get modeltiers`, read by the operator after a restart."""
 
@@ -174,7 +203,9 @@ class ModelTierStatus(Model):
         default=None, ge=0, le=100, description="Prompt tokens found in the prefix cache, in percent."
     )
     accepted_percent: int | None = Field(default=None, ge=0, le=100, description="Drafted tokens accepted, in percent.")
-    cost_per_hour: str = Field(default="", max_length=24, description="US dollars per hour, now.")
+    cost_per_hour: str = Field(
+        default="", max_length=32, description="US dollars per hour, now; with the word assumed when its price is."
+    )
     cost_per_million_tokens: str = Field(
         default="",
         max_length=48,
@@ -194,6 +225,12 @@ class ModelTierStatus(Model):
         max_length=12,
         description="Recommendations: settings that work but bring no benefit. One entry of each reason, sorted.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["reason"]},
+    )
+    pools: list[TierPoolStatus] = Field(
+        default_factory=list,
+        max_length=8,
+        description="The GPUPools that the tier runs in.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
     inference_services: list[InferenceServiceRef] = Field(
         default_factory=list,

@@ -8,7 +8,6 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from tierwise.api.base import NAME_LENGTH, NAME_PATTERN, DNSName, Model, Quantity, Rule, unique
 
-
 ResourceName = Annotated[
     str,
     StringConstraints(

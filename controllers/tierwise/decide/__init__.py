@@ -5,10 +5,24 @@ It is pure: the same snapshot and the same state give the same plan, to the last
 
 from __future__ import annotations
 
+from tierwise.decide.fleet import Allocation
 from tierwise.decide.plan import decide, decide_in_turns
+from tierwise.decide.pools import held, share
 from tierwise.decide.routes import plan_routes
 from tierwise.decide.spec_checks import SpecChecks
 from tierwise.decide.standing import again, stands
 from tierwise.decide.state_codec import remember, resume
 
-__all__ = ["SpecChecks", "again", "decide", "decide_in_turns", "plan_routes", "remember", "resume", "stands"]
+__all__ = [
+    "Allocation",
+    "SpecChecks",
+    "again",
+    "decide",
+    "decide_in_turns",
+    "held",
+    "plan_routes",
+    "remember",
+    "resume",
+    "share",
+    "stands",
+]

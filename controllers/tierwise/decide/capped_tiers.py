@@ -27,6 +27,8 @@ def why_capped(view: TierView) -> str:
         return reasons.ADVISORY
     if view.deployments and view.replicas >= spec.scaling.max_replicas:
         return reasons.MAX_REPLICAS
+    if view.tier.status.limited_by in (reasons.BUDGET, reasons.POOL):
+        return view.tier.status.limited_by
     if any(pod.unschedulable_message and not pod.terminating for pod in view.pods):
         return reasons.UNSCHEDULABLE
     return ""

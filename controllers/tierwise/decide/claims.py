@@ -8,7 +8,7 @@ really have: GPUs that a window still holds are not there for another tier.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from tierwise import reasons
 from tierwise.api.modeltier import ModelTierSpec
@@ -27,9 +27,32 @@ from tierwise.decide.fleet import (
 from tierwise.decide.router_demand import gaps as router_gaps
 from tierwise.decide.workloads import workload_plans
 from tierwise.pod_diagnosis import FINISHED
-from tierwise.types import Decision, Plan, Snapshot, TierKey, TierPlan, TierView
+from tierwise.types import Decision, Plan, Snapshot, Step, TierKey, TierPlan, TierView
 
 _ONE: Mapping[TierKey, int] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is known of a tier besides what is seen of it. `clamp`: the most replicas that its pool takes (None: any);
+    `reserved`: replicas that were asked for a moment ago and may not be seen yet."""
+
+    clamp: int | None = None
+    reserved: int = 0
+
+
+_NOTHING = Standing()
+_NONE: Mapping[TierKey, Standing] = {}
+_WORDS = {
+    LimitedBy.BUDGET: reasons.BUDGET,
+    LimitedBy.POOL: reasons.POOL,
+    LimitedBy.MAX: reasons.MAX_REPLICAS,
+    LimitedBy.WINDOW: reasons.SCALE_DOWN_WINDOW,
+    LimitedBy.METRICS: reasons.NO_METRICS,
+    LimitedBy.TARGET: reasons.RECLAIMED,
+}
+"""A decision that the fleet has changed, in the words of decisions. One that is at its target, and was above it, has
+given what nothing but a window or headroom kept."""
 
 
 def share_out(
@@ -40,16 +63,19 @@ def share_out(
     pool_of: Mapping[TierKey, str],
     budget: Budget = NO_BUDGET,
     priorities: Mapping[TierKey, int] = _ONE,
+    standing: Mapping[TierKey, Standing] = _NONE,
 ) -> tuple[Plan, Allocation]:
     """The plan with what the pools and the budget leave of it, and the allocation that says why.
 
     `pool_of`: where each tier that holds GPUs runs; one that is not named is left as planned, and so is one without
-    GPUs. `priorities` are 1 unless given. Raises Invalid as `allocate` does."""
+    GPUs. `priorities` are 1 unless given. A plan that was shared out before is shared out from what it asked for, and
+    is the same object when it gets the same. Raises Invalid as `allocate` does."""
     views = {view.tier.key: view for view in snapshot.tiers}
     claims = []
     for each in plan.tiers:
         pool = pool_of.get(each.key)
-        found = None if pool is None else claim(each, views[each.key], snapshot, pool)
+        known = standing.get(each.key, _NOTHING)
+        found = None if pool is None else claim(_as_asked(each), views[each.key], snapshot, pool, known)
         if found is not None:
             claims.append(replace(found, priority=priorities.get(each.key, 1)))
     allocation = allocate(claims, pools, budget)
@@ -62,7 +88,13 @@ def share_out(
     return Plan(tuple(shared)), allocation
 
 
-def claim(plan: TierPlan, view: TierView, snapshot: Snapshot, pool: str) -> TierClaim | None:
+def _as_asked(plan: TierPlan) -> TierPlan:
+    return plan if plan.asked is None else replace(plan, decision=plan.asked, asked=None)
+
+
+def claim(
+    plan: TierPlan, view: TierView, snapshot: Snapshot, pool: str, known: Standing = _NOTHING
+) -> TierClaim | None:
     """What a tier claims in the pool that it runs in; None of one whose replicas hold no GPU.
 
     One without a decision (a defect, a spec that is refused) keeps what it has, and so does one whose replicas are not
@@ -72,9 +104,9 @@ def claim(plan: TierPlan, view: TierView, snapshot: Snapshot, pool: str) -> Tier
         spec = plan.rollout.spec
     if spec is None or spec.external is not None or spec.resources.gpus < 1:
         return None
-    place = _place(view, spec, pool)
+    place = _place(view, spec, pool, known)
     if decision is None or view.foreign_scalers or spec.scaling.mode == "Advisory":
-        return TierClaim(view.tier.key, (place,), view.replicas, failing=True)
+        return TierClaim(view.tier.key, (place,), place.replicas, failing=True)
     scaling = spec.scaling
     if spec.replicas is not None:
         return TierClaim(view.tier.key, (place,), spec.replicas, floor=spec.replicas)
@@ -89,20 +121,22 @@ def claim(plan: TierPlan, view: TierView, snapshot: Snapshot, pool: str) -> Tier
     )
 
 
-def _place(view: TierView, spec: ModelTierSpec, pool: str) -> Place:
+def _place(view: TierView, spec: ModelTierSpec, pool: str, known: Standing) -> Place:
     living = [pod for pod in view.pods if not pod.terminating and pod.phase not in FINISHED]
     bound = sum(1 for pod in living if pod.scheduled)
     # On a node that is lost a pod ends only when the node comes back, and its GPUs count to no capacity until then.
     going = (pod for pod in view.pods if pod.terminating and pod.scheduled and not pod.node_lost)
     ending = sum(1 for pod in going if pod.phase not in FINISHED)
     # Pods that a rollout, or a scale-down a moment ago, has left beyond what is asked for hold their GPUs, too.
-    beyond = max(0, bound - view.replicas)
+    asked = max(view.replicas, known.reserved)
+    beyond = max(0, bound - asked)
     return Place(
         pool=pool,
         gpus=spec.resources.gpus,
-        replicas=view.replicas,
-        pending=max(0, view.replicas - bound),
+        replicas=asked,
+        pending=max(0, asked - bound),
         terminating=ending + beyond,
+        clamp=known.clamp,
     )
 
 
@@ -119,21 +153,35 @@ def _wanted(decision: Decision) -> int:
 
 def granted(plan: TierPlan, view: TierView, grant: TierGrant, snapshot: Snapshot) -> TierPlan:
     """The plan with the number of replicas that the fleet grants."""
-    decision, spec = plan.decision, view.tier.spec
-    if decision is None or spec is None or grant.replicas == decision.target:
+    decision, spec = plan.asked or plan.decision, view.tier.spec
+    if decision is None or spec is None:
         return plan
-    limit = grant.limited_by if grant.limited_by is not LimitedBy.METRICS else reasons.NO_METRICS
-    shared = replace(
-        decision,
-        target=grant.replicas,
-        reason=str(limit),
-        message=grant.message,
-        limited_by=str(limit),
-        steps=(*decision.steps, *(step for step in grant.steps if step.name in ("reclaim", "pools"))),
-    )
+    if grant.replicas == decision.target:
+        shared, asked = decision, None
+    else:
+        word = _WORDS[grant.limited_by]
+        steps = (_step(step, word) for step in grant.steps if step.name in ("reclaim", "pools"))
+        shared, asked = (
+            replace(
+                decision,
+                target=grant.replicas,
+                reason=word,
+                message=grant.message,
+                limited_by=word,
+                steps=(*decision.steps, *steps),
+            ),
+            decision,
+        )
+    if shared == plan.decision:
+        return plan
     writes = snapshot.kserve_present and plan.serve
     return replace(
         plan,
         decision=shared,
+        asked=asked,
         workloads=workload_plans(view, spec, shared, plan.state) if writes else (),
     )
+
+
+def _step(step: Step, word: str) -> Step:
+    return replace(step, reason=word) if step.name == "pools" and step.reason else step

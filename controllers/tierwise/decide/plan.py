@@ -8,6 +8,9 @@ The spec itself is always checked; the facts of nodes and hub only before someth
 runs is not stopped by a fact that comes later: nodes are relabelled, added and lost all the time, and a replica that
 serves has shown that it can. It gets advice instead, and its next change is checked again.
 
+A tier that names a pool which does not exist is left as it is, too: without the pool's nodes its replicas would
+restart elsewhere. And while nobody has said which pools there are, there is no plan for a tier that names one.
+
 A tier of which nothing was made yet, or whose spec has changed, waits for the first answer about its model
 (`metadata_pending`); whoever answers sees to it that this takes seconds. Until then there is no plan for it.
 
@@ -26,6 +29,7 @@ from tierwise import reasons
 from tierwise.decide.advice import advise
 from tierwise.decide.allocate import Grant, allocate
 from tierwise.decide.finalize import finalize
+from tierwise.decide.pool_checks import awaits_pools, pool_problem
 from tierwise.decide.recommend import Recommendation, recommend
 from tierwise.decide.rollout import choose_rollout
 from tierwise.decide.spec_checks import SpecChecks
@@ -71,8 +75,8 @@ def decide_in_turns(
 ) -> Generator[None, None, Plan]:
     """The same, a tier at a time: whoever drives it may let others work in between. `checks`: what was found before.
 
-    `standing`: plans that stand (see `standing`), and are taken as they are. Whatever `allocate` shares out one day
-    must count what these tiers have."""
+    `standing`: plans that stand (see `standing`), and are taken as they are. What pools and budgets leave of all plans
+    is decided after this (`pools.share`)."""
     checks = SpecChecks() if checks is None else checks
     plans: dict[TierKey, TierPlan] = {}
     candidates: dict[TierKey, _Candidate] = {}
@@ -81,7 +85,7 @@ def decide_in_turns(
         state = states.get(key, TierState())
         if key in standing:
             plans[key] = standing[key]
-        elif not _waits(view, state):
+        elif not _waits(view, state, snapshot):
             found = _isolated(view, state, partial(_candidate, view, state, snapshot, checks))
             if isinstance(found, TierPlan):
                 plans[key] = found
@@ -104,7 +108,9 @@ def _isolated(view: TierView, state: TierState, work: Callable[[], Result]) -> R
         return TierPlan(view.tier.key, None, state, failure=traceback.format_exc())
 
 
-def _waits(view: TierView, state: TierState) -> bool:
+def _waits(view: TierView, state: TierState, snapshot: Snapshot) -> bool:
+    if awaits_pools(view.tier, snapshot.pools):
+        return True
     return view.metadata_pending and not view.tier.deleting and not runs_as_accepted(view, state)
 
 
@@ -129,6 +135,9 @@ def _candidate(view: TierView, state: TierState, snapshot: Snapshot, checks: Spe
         return _rejected(view, state, (reasons.INVALID_SPEC, tier.invalid))
     if spec.external is not None:
         return TierPlan(tier.key, None, TierState())
+    misplaced = pool_problem(spec, snapshot.pools)
+    if misplaced is not None:
+        return _rejected(view, state, misplaced)
     findings, refused = _checked(view, checks, runs_as_accepted(view, state))
     if refused is not None:
         return _rejected(view, state, refused)

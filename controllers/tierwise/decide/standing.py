@@ -35,7 +35,7 @@ def stands(view: TierView, before: TierState, plan: TierPlan, snapshot: Snapshot
     newest, now = view.sampled.newest, snapshot.at
     return (
         snapshot.metrics.ok
-        and not (state.peaks or state.doubts or state.queued)
+        and not (state.peaks or state.doubts or state.queued or state.clamps)
         and (tier.spec is None or not applies(tier.spec) or plan.decision.target == view.replicas == 0)
         and state == replace(before, observed_at=state.observed_at, sampled_at=state.sampled_at)
         and (newest is None or newest == state.sampled_at)

@@ -14,9 +14,9 @@ from dataclasses import replace
 from typing import TypedDict
 
 from tierwise import reasons
-from tierwise.api.modeltier_status import ModelTierStatus, PeakStatus, RolloutStatus, ScalingMemory
+from tierwise.api.modeltier_status import ClampStatus, ModelTierStatus, PeakStatus, RolloutStatus, ScalingMemory
 from tierwise.times import rfc3339, seconds
-from tierwise.types import Peak, TierState
+from tierwise.types import Peak, PoolClamp, TierState
 
 
 class _Written(TypedDict):
@@ -40,6 +40,10 @@ def restore(status: ModelTierStatus, now: float) -> TierState:
         peaks=tuple(sorted(peaks, key=lambda peak: -peak.replicas)),
         requests_per_replica=_number(kept.requests_per_replica),
         learned_for=kept.learned_for,
+        clamps=tuple(
+            PoolClamp(each.pool, each.replicas, min(now, _or(seconds(each.time), now)), each.tries)
+            for each in kept.clamps
+        ),
         resumed=True,
         **_written(status),
     )
@@ -75,6 +79,10 @@ def remember(state: TierState) -> ScalingMemory:
         peaks=[PeakStatus(replicas=peak.replicas, time=rfc3339(peak.at)) for peak in state.peaks],
         requests_per_replica=None if learned is None else f"{learned:.1f}",
         learned_for="" if learned is None else state.learned_for,
+        clamps=[
+            ClampStatus(pool=each.pool, replicas=each.replicas, time=rfc3339(each.since), tries=each.tries)
+            for each in state.clamps
+        ],
     )
 
 

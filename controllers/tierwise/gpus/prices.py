@@ -33,8 +33,13 @@ class Price:
     @property
     def assumed(self) -> str:
         """The price as it is shown: never without saying that it is assumed, and from where."""
+        return f"${self.usd} per GPU-hour (assumed: {self.said_by})"
+
+    @property
+    def said_by(self) -> str:
+        """Whose price it is, where, of what, on which terms, of which day."""
         what = " ".join(part for part in (self.provider, self.region, self.instance) if part)
-        return f"${self.usd} per GPU-hour (assumed: {what}, {self.terms}, {self.date or 'undated'})"
+        return f"{what}, {self.terms}, {self.date or 'undated'}"
 
 
 def _aws(product: str, usd: str, instance: str) -> Price:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
+from tierwise.api.kinds import KINDS
 from tierwise.api.modeltier import API_VERSION
 from tierwise.errors import Gone
 from tierwise.kube.objects import FIELD_MANAGER
@@ -26,6 +27,7 @@ REPORTING_CONTROLLER = "tierwise.io/operator"
 PAGE = 250
 NOTE_LENGTH = 1024  # of events.k8s.io/v1
 _MANAGED = (("fieldManager", FIELD_MANAGER),)
+_CLUSTER_WIDE = frozenset(kind.name for kind in KINDS if not kind.namespaced)
 
 
 def path_of(ref: ObjectRef, subresource: str = "") -> str:
@@ -172,7 +174,7 @@ def event_body(event: EventRecord, now: float, instance: str) -> dict[str, Any]:
         "regarding": {
             "apiVersion": API_VERSION,
             "kind": event.kind,
-            "namespace": event.namespace,
+            **({} if event.kind in _CLUSTER_WIDE else {"namespace": event.namespace}),
             "name": event.name,
             "uid": event.uid,
         },

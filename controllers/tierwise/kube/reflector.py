@@ -74,6 +74,7 @@ class Reflector(Generic[Record]):
         self._records: dict[str, Record] = {}
         self._trouble = ""
         self.present: bool | None = None  # None until the first answer
+        self.refused = ""  # why the server does not let us look, while it does not
 
     @property
     def name(self) -> str:
@@ -106,6 +107,7 @@ class Reflector(Generic[Record]):
                 else:
                     await self._sleep(next(pauses))
             except Forbidden as error:
+                self._refuse(error.message)
                 if self._optional:
                     self._absent(f"{error.message}: what they tell is not known")
                     await self._sleep(REFUSED_SECONDS)
@@ -126,7 +128,7 @@ class Reflector(Generic[Record]):
             version = since
             records |= {uid: record for uid, record in map(self._read, items) if record is not None}
         changed = records != self._records or self.present is not True
-        self._records, self.present = records, True
+        self._records, self.present, self.refused = records, True, ""
         if changed:
             self._wake()
         return version
@@ -157,6 +159,11 @@ class Reflector(Generic[Record]):
         except (KeyError, TypeError, ValueError, AttributeError):  # one malformed object must not hide the others
             logger.exception("%s %s cannot be read", self._ref.plural, metadata.get("name"))
             return str(metadata.get("uid")), None
+
+    def _refuse(self, why: str) -> None:
+        if why != self.refused:
+            self.refused = why
+            self._wake()
 
     def _complain(self, trouble: str) -> None:
         if trouble != self._trouble:  # once, not at every try of an outage

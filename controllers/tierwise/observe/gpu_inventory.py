@@ -9,10 +9,10 @@ that the scheduler would consider for the tier. Three rules keep the answer from
 - A node that has GPUs and does not say which is a kind of its own, of which nothing is known: nothing is rejected then.
 - Where no node fits, the answer is empty, and that means unknown: an autoscaler may be about to add one.
 
-A node's status is written every few seconds. None of what moves in it is kept, so that a record is equal to the one
-before until something is different. Hundreds of tiers ask the same of a thousand nodes: labels are read when a node
-arrives, and a `GPUInventory` (one per snapshot, so that no answer grows old) looks at nodes that are alike, and
-answers tiers that ask alike, once.
+A node's status is written every few seconds. None of what moves in it is kept (of its conditions only whether it is
+Ready), so that a record is equal to the one before until something is different. Hundreds of tiers ask the same of a
+thousand nodes: labels are read when a node arrives, and a `GPUInventory` (one per snapshot, so that no answer grows
+old) looks at nodes that are alike, and answers tiers that ask alike, once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tierwise.api.modeltier import ModelTierSpec
-from tierwise.observe.object_fields import items, mapping, optional_number, text
+from tierwise.observe.object_fields import condition, items, mapping, optional_number, text
 from tierwise.types.capabilities import GPU
 
 NVIDIA = "nvidia.com/"
@@ -57,11 +57,22 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class NodeRecord:
-    """A node with extended resources: its labels, the taints that last, its resources; the latter two sorted."""
+    """A node with extended resources: its labels, the taints that last, its resources; the latter two sorted.
+
+    The rest is for pools, which count what can be used now: whether it is Ready, whether it takes new pods, and how
+    many of each resource its kubelet lends (`lent`, by name)."""
 
     labels: Mapping[str, str]
     taints: tuple[Taint, ...]
     resources: tuple[Resource, ...]
+    name: str = ""
+    ready: bool = True
+    cordoned: bool = False
+    lent: tuple[tuple[str, int], ...] = ()
+
+    def allocatable(self, resource: str) -> int:
+        """How many of a resource pods may hold."""
+        return next((number for name, number in self.lent if name == resource), 0)
 
 
 def node_record(body: Mapping[str, Any]) -> NodeRecord | None:
@@ -69,6 +80,7 @@ def node_record(body: Mapping[str, Any]) -> NodeRecord | None:
     capacity = {name: each for name, each in mapping(body, "status", "capacity").items() if "/" in name}
     if not capacity:
         return None
+    lent = mapping(body, "status", "allocatable")
     found = mapping(body, "metadata", "labels").items()
     labels = {name: str(each) for name, each in found if name != _TIMESTAMP}
     taints = (
@@ -81,6 +93,10 @@ def node_record(body: Mapping[str, Any]) -> NodeRecord | None:
         resources=tuple(
             Resource(name, optional_number(capacity[name]) or 0, _gpu(labels, name)) for name in sorted(capacity)
         ),
+        name=text(mapping(body, "metadata"), "name"),
+        ready=condition(body, "Ready").get("status") == "True",
+        cordoned=mapping(body, "spec").get("unschedulable") is True,
+        lent=tuple((name, optional_number(lent.get(name)) or 0) for name in sorted(capacity)),
     )
 
 

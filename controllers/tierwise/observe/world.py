@@ -17,6 +17,9 @@ from typing import Any, NamedTuple, TypeVar
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.kube.objects import PREDICTOR_SUFFIX, ROUTER_SUFFIX
 from tierwise.observe.gpu_inventory import GPUInventory, NodeRecord
+from tierwise.observe.pool_records import GPUPodRecord
+from tierwise.observe.pooled_tiers import PooledTiers, kinds_in_pool
+from tierwise.observe.pools import PoolNodes, with_nodes
 from tierwise.observe.records import (
     DeploymentRecord,
     EndpointSliceRecord,
@@ -43,6 +46,8 @@ from tierwise.types import (
     UNKNOWN_ROUTERS,
     DeploymentFacts,
     InferenceServiceFacts,
+    PoolObject,
+    PoolView,
     RouteObject,
     RouterSignals,
     RouteView,
@@ -60,8 +65,10 @@ from tierwise.types.model_metadata import NOTHING, ModelMetadataSet, repositorie
 @dataclass(frozen=True, slots=True)
 class World:
     """What the informer holds at one moment: records by kind, in any order. `kserve_present`: whether the cluster has
-    the kind InferenceService. `nodes`: those with GPUs; empty also when the operator may not see nodes.
-    `routes_known`: whether the kinds of routes have answered; without them there are none in `routes`."""
+    the kind InferenceService. `nodes`: those with GPUs; none unless `nodes_known`, as when the operator may not see
+    them. `routes_known`: whether the kinds of routes have answered; without them there are none in `routes`.
+    `pools_known`: whether the cluster has said which GPUPools there are, `pools_problem`: why it will not; `gpu_pods`:
+    all pods that hold GPUs, and `gpu_pods_problem` why they are not known."""
 
     tiers: Collection[TierObject] = ()
     pods: Collection[PodRecord] = ()
@@ -75,6 +82,12 @@ class World:
     routes: Collection[RouteObject] = ()
     routes_known: bool = True
     route_children: Collection[RouteChildRecord] = ()
+    nodes_known: bool = True
+    pools: Collection[PoolObject] = ()
+    pools_known: bool = True
+    pools_problem: str = ""
+    gpu_pods: Collection[GPUPodRecord] = ()
+    gpu_pods_problem: str = ""
 
 
 def observe(world: World, samples: Samples, now: float) -> Snapshot:
@@ -113,7 +126,9 @@ class Observer:
         self._seen = seen
         routes = route_views(world.routes, world.route_children, world.pods) if world.routes else ()
         routes = tuple(_measured(view, samples, now) for view in routes)
-        return Snapshot(now, tuple(views), health(samples, now), world.kserve_present, routes)
+        pools = joins.pooled.views(views, world.gpu_pods, problem=world.gpu_pods_problem)
+        pools = replace(pools, known=world.pools_known, problem=world.pools_problem)
+        return Snapshot(now, tuple(views), health(samples, now), world.kserve_present, routes, pools)
 
     def _look(self, tier: TierObject, samples: Samples, now: float, settled: bool) -> _Seen:
         joins, key = self._joins, tier.key
@@ -122,7 +137,7 @@ class Observer:
         if known is None or known.tier is not tier or known.found != found:
             known = _Seen.of(tier, found)
         if known.inventory is not joins.inventory or known.publications is not joins.publications:
-            learned = _learn(tier.spec, self._inventory, joins.publications)
+            learned = _learn(tier.spec, self._inventory, joins.publications, joins.pooled.of(tier))
             known = replace(known, inventory=joins.inventory, publications=joins.publications, learned=learned)
         readings = tier_readings(samples, key.namespace, key.name, known.names)
         fresh = all_fresh(readings, now - samples.stale_after)
@@ -145,14 +160,16 @@ Learned = tuple[Facts, str, bool]
 _NOTHING_LEARNED: Learned = (UNKNOWN, "", False)
 
 
-def _learn(spec: ModelTierSpec | None, inventory: GPUInventory, said: ModelMetadataSet) -> Learned:
+def _learn(
+    spec: ModelTierSpec | None, inventory: GPUInventory, said: ModelMetadataSet, pool: PoolView | None
+) -> Learned:
     """What is known of the GPUs that the tier may land on, and of its model and draft model."""
     if spec is None or spec.model is None:
         return _NOTHING_LEARNED
     model, draft = repositories(spec)
     asked = [each for each in (model, draft) if each is not None]
     return (
-        Facts(inventory.kinds(spec), said.shape(model), said.shape(draft)),
+        Facts(kinds_in_pool(inventory.kinds(spec), pool), said.shape(model), said.shape(draft)),
         next((problem for problem in map(said.problem, asked) if problem), ""),
         any(each in said.asking for each in asked),
     )
@@ -208,10 +225,14 @@ class _Joins:
         self._taken: dict[str, tuple[tuple[object, ...], Any]] = {}
         self.inventory = GPUInventory((), ())
         self.publications = NOTHING
+        self.pooled = PooledTiers()
 
     def take(self, world: World) -> Generator[None, None, None]:
         """The world as it is now, in steps."""
-        self.tiers, specs, labels = self._again("tiers", world.tiers, lambda: _sorted(world.tiers))
+        nodes = self._again("pools", (*world.pools, world.nodes_known, *world.nodes), lambda: _with_nodes(world))
+        tiers = self.pooled.take(nodes, world.tiers)
+        yield
+        self.tiers, specs, labels = self._again("tiers", tiers, lambda: _sorted(tiers))
         yield
         services, deployments, slices = world.inference_services, world.deployments, world.endpoint_slices
         self._services = self._again("services", services, lambda: _by_name(services))
@@ -269,6 +290,10 @@ class _Joins:
             self._slices.get(predictor, ()),
             self._scalers.get(predictor, ()),
         )
+
+
+def _with_nodes(world: World) -> tuple[PoolNodes, ...]:
+    return with_nodes(world.pools, world.nodes, known=world.nodes_known)
 
 
 def _sorted(tiers: Iterable[TierObject]) -> tuple[list[TierObject], list[ModelTierSpec], frozenset[str]]:

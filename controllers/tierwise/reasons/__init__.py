@@ -9,6 +9,7 @@ content (`content_reasons`), and about measured quality (`quality_reasons`). Imp
 from __future__ import annotations
 
 from tierwise.reasons.content_reasons import *
+from tierwise.reasons.pool_reasons import *
 from tierwise.reasons.quality_reasons import *
 from tierwise.reasons.route_reasons import *
 from tierwise.reasons.runtime_reasons import *

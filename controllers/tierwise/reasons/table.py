@@ -10,6 +10,9 @@ CONDITION_TYPES = (ACCEPTED, PROVISIONED, METRICS_AVAILABLE, SCALING_ACTIVE, SCA
 CLASSIFIER_READY, QUALITY_KEPT = "ClassifierReady", "QualityKept"
 ROUTE_CONDITION_TYPES = (CLASSIFIER_READY, QUALITY_KEPT)
 """Those that only a route has."""
+CAPACITY_KNOWN, PRICED, WITHIN_BUDGET, POOL_READY = "CapacityKnown", "Priced", "WithinBudget", "Ready"
+POOL_CONDITION_TYPES = (CAPACITY_KNOWN, PRICED, WITHIN_BUDGET)
+"""Those that only a pool has."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from tierwise.types import PodFacts, Signal
 _SECONDS_PER_HOUR = Decimal(3600)
 _MILLION = Decimal(1_000_000)
 _TOO_FEW = 0.01  # tokens per second below which the quotient says nothing
+ASSUMED = "assumed"
 _CENTS, _FINE = Decimal("0.01"), Decimal("0.0001")
 
 
@@ -43,6 +44,16 @@ def money(amount: Decimal | None) -> str:
         return ""
     step = _CENTS if amount >= Decimal("0.1") or amount == 0 else _FINE
     return f"{amount.quantize(step, ROUND_HALF_EVEN):f}"
+
+
+def assumed(amount: str, from_a_list: bool) -> str:
+    """An amount as it is shown: never without the word when its price is a list price."""
+    return f"{amount} ({ASSUMED})" if amount and from_a_list else amount
+
+
+def number(shown: str) -> Decimal:
+    """The amount of what is shown, with or without that word."""
+    return Decimal(shown.split(" ", 1)[0])
 
 
 def prices(tokens: TokenPrices) -> str:

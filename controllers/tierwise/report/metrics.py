@@ -8,12 +8,13 @@ it, or a dashboard shows its last value for ever.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from decimal import Decimal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from tierwise.api.modeltier_status import ModelTierStatus
 from tierwise.report.build import Report
+from tierwise.report.costs import number
+from tierwise.report.pool_metrics import PoolMetrics
 from tierwise.report.route_metrics import RouteMetrics
 from tierwise.runtime.turns import at_once
 from tierwise.types import Outcome, Plan, Snapshot, TierKey, TierView
@@ -24,10 +25,12 @@ _TRUTHS = ("True", "False", "Unknown")
 
 
 class OperatorMetrics:
-    """The `tierwise_*` series; those of routes are in `routes`. `monotonic`: the process's monotonic clock, seconds."""
+    """The `tierwise_*` series; those of routes are in `routes`, those of pools in `pools`. `monotonic`: the process's
+    monotonic clock, seconds."""
 
     def __init__(self, registry: CollectorRegistry, monotonic: Callable[[], float]) -> None:
         self.routes = RouteMetrics(registry)
+        self.pools = PoolMetrics(registry)
         self._monotonic = monotonic
         self._started = monotonic()
         self._finished: float | None = None
@@ -135,7 +138,7 @@ class OperatorMetrics:
         self._desired.labels(*labels).set(status.desired_replicas)
         self._ready.labels(*labels).set(status.ready_replicas)
         if status.cost_per_hour:
-            self._cost.labels(*labels).set(float(Decimal(status.cost_per_hour)))
+            self._cost.labels(*labels).set(float(number(status.cost_per_hour)))
         else:
             self._cost.remove(*labels)
         for condition in status.conditions:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.api.modeltier_status import ModelTierStatus
-from tierwise.types import Decision, MetricsHealth, TierOutcome, TierPlan, TierView, Workload
+from tierwise.types import Decision, MetricsHealth, PoolView, TierOutcome, TierPlan, TierView, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class ReportContext:
     metrics: MetricsHealth
     kserve_present: bool
     at: float
+    pool: PoolView | None = None  # the first that the tier names
 
     @property
     def spec(self) -> ModelTierSpec | None:

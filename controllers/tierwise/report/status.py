@@ -22,10 +22,11 @@ from tierwise.api.modeltier_status import (
     ScalingStatus,
     SignalStatus,
     StepStatus,
+    TierPoolStatus,
 )
 from tierwise.kube.objects import PREDICTOR_SUFFIX, SELECT_OURS, TIER_LABEL
 from tierwise.report.conditions import ConditionUpdate, merge
-from tierwise.report.costs import money, per_hour, per_million_tokens, prices
+from tierwise.report.costs import assumed, money, per_hour, per_million_tokens, prices
 from tierwise.report.messages import message_for
 from tierwise.report.metrics_condition import metrics_available
 from tierwise.report.provisioned_condition import accepted, provisioned
@@ -82,6 +83,7 @@ def build(case: ReportContext, remembered: ScalingMemory) -> ModelTierStatus:
         limited_by=case.decision.limited_by if case.decision is not None else "",
         advice=[AdviceStatus(reason=reason, message=message) for reason, message in given],
         speculation=speculation(case),
+        pools=_pools(case),
         **_replicas(case),
         **_figures(case),
         **_identity(case),
@@ -171,12 +173,13 @@ def _replicas(case: ReportContext) -> _Replicas:
 def _figures(case: ReportContext) -> _Figures:
     """What was measured, and what it costs."""
     spec, signals = case.serving, case.view.signals
+    by_list = case.pool is not None and case.pool.price is not None and case.pool.price.assumed
     if spec is not None and spec.external is not None:
         tokens = prices(spec.external.prices)
         hourly = None
     else:
         hourly = per_hour(spec, case.view.pods) if spec is not None else None
-        tokens = money(per_million_tokens(hourly, signals.tokens_per_second))
+        tokens = assumed(money(per_million_tokens(hourly, signals.tokens_per_second)), by_list)
     measured = [sample for sample in signals.pods if sample.pod in case.view.ready_endpoints]
     usage = [sample.kv_usage.value for sample in measured if sample.kv_usage.has_value]
     waiting = [sample.waiting.value for sample in measured if sample.waiting.has_value]
@@ -185,9 +188,27 @@ def _figures(case: ReportContext) -> _Figures:
         "kv_cache_percent": _percent(sum(usage) / len(usage)) if usage else None,
         "prefix_hit_percent": _ratio(signals.prefix_hit_ratio),
         "accepted_percent": _ratio(signals.accepted_ratio),
-        "cost_per_hour": money(hourly),
+        "cost_per_hour": assumed(money(hourly), by_list),
         "cost_per_million_tokens": tokens,
     }
+
+
+def _pools(case: ReportContext) -> list[TierPoolStatus]:
+    """Where the tier runs, and what it was granted there of what it asked for."""
+    pool, spec, decision = case.pool, case.serving, case.decision
+    if pool is None or spec is None:
+        return []
+    granted = case.desired
+    asked = case.plan.asked.target if case.plan.asked is not None else granted
+    return [
+        TierPoolStatus(
+            name=pool.name,
+            replicas=granted,
+            gpus=granted * spec.resources.gpus,
+            wanted=asked if decision is not None else granted,
+            price_source="" if pool.price is None else pool.price.source,
+        )
+    ]
 
 
 def _ratio(signal: Signal) -> int | None:

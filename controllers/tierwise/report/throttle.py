@@ -21,6 +21,7 @@ _VOLATILE = (
     "speculation",
     "cost_per_million_tokens",
     "limited_by",
+    "pools",
 )
 
 

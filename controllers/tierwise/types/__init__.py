@@ -8,6 +8,7 @@ from __future__ import annotations
 from tierwise.types.capabilities import GPU, UNKNOWN, Facts, ModelShape
 from tierwise.types.outcome import ActionError, Outcome, PendingScale, TierOutcome, WorkloadOutcome
 from tierwise.types.plan import Advice, Decision, NamedSignal, Plan, Rollout, Step, TierPlan, WorkloadPlan
+from tierwise.types.pool import NO_POOLS, PoolObject, PoolPrice, Pools, PoolUse, PoolView
 from tierwise.types.route import (
     ChildEvent,
     RouteChild,
@@ -44,12 +45,13 @@ from tierwise.types.snapshot import (
     Workload,
     WorkloadKey,
 )
-from tierwise.types.state import Peak, TierState
+from tierwise.types.state import Peak, PoolClamp, TierState
 
 __all__ = [
     "COUNTS",
     "GPU",
     "MISSING",
+    "NO_POOLS",
     "NO_ROUTERS",
     "UNKNOWN",
     "UNKNOWN_ROUTERS",
@@ -73,6 +75,12 @@ __all__ = [
     "Plan",
     "PodFacts",
     "PodSample",
+    "PoolClamp",
+    "PoolObject",
+    "PoolPrice",
+    "PoolUse",
+    "PoolView",
+    "Pools",
     "Rollout",
     "RouteChild",
     "RouteKey",

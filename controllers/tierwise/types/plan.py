@@ -80,6 +80,7 @@ class WorkloadPlan:
 class TierPlan:
     """What shall be done for one tier.
 
+    `asked`: the decision as it was before pools and budgets that all tiers share changed it; None: they did not.
     `invalid` (a reason and a message) means: touch nothing. `failure` says that deciding met a defect: the tier keeps
     what it has, nothing of it is freed, and its state is the one before."""
 
@@ -92,6 +93,7 @@ class TierPlan:
     invalid: tuple[str, str] | None = None
     advice: tuple[Advice, ...] = ()  # sorted, one of each reason
     rollout: Rollout | None = None  # None: the present spec, and nothing new to remember
+    asked: Decision | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.api.modeltier_status import ModelTierStatus
 from tierwise.types.capabilities import UNKNOWN, Facts
+from tierwise.types.pool import NO_POOLS, Pools
 
 if TYPE_CHECKING:
     from tierwise.types.route import RouteView
@@ -297,10 +298,13 @@ class TierView:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The world at one moment; the input of every decision. `tiers` and `routes` are sorted by key."""
+    """The world at one moment; the input of every decision. `tiers` and `routes` are sorted by key.
+
+    The spec of a tier that names pools is the one that it has in the first of them (`tierwise.pool_spec`)."""
 
     at: float
     tiers: tuple[TierView, ...]
     metrics: MetricsHealth
     kserve_present: bool = True
     routes: tuple[RouteView, ...] = ()
+    pools: Pools = NO_POOLS

@@ -19,6 +19,17 @@ class Peak:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolClamp:
+    """The most replicas of a tier that nodes of a pool took, since when (seconds since the epoch), and after how many
+    tries (see `tierwise.decide.fleet.clamp`)."""
+
+    pool: str
+    replicas: int
+    since: float
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
 class TierState:
     """What one decision leaves for the next; `ScalingMemory` in the status is how it survives a restart.
 
@@ -35,6 +46,7 @@ class TierState:
     sampled_at: float | None = None  # when the newest sample of the last decision was taken
     observed_at: float | None = None  # when the last decision from complete metrics was made
     forgotten_until: float | None = None  # until when replicas are held because nothing was remembered
+    clamps: tuple[PoolClamp, ...] = ()  # pools in which pods could not be scheduled, sorted by pool
     wants: tuple[tuple[str, float], ...] | None = None  # how often each router had wanted it; None: not known
     wanted_at: float | None = None  # when it was last wanted, as far as it was watched; None: not known, or it is at 0
     called: bool = False  # whether it is at 0 and has been wanted since

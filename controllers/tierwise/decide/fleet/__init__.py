@@ -15,10 +15,10 @@ from tierwise.decide.fleet.values import (
     LimitedBy,
     Place,
     PoolState,
-    PoolUse,
     TierClaim,
     TierGrant,
 )
+from tierwise.types.pool import PoolUse
 
 __all__ = [
     "NO_BUDGET",

@@ -17,8 +17,9 @@ from tierwise.decide.fleet.explain import grant
 from tierwise.decide.fleet.fill import Fill
 from tierwise.decide.fleet.limits import Limits
 from tierwise.decide.fleet.standing import Standing
-from tierwise.decide.fleet.values import NO_BUDGET, Allocation, Budget, PoolState, PoolUse, TierClaim
+from tierwise.decide.fleet.values import NO_BUDGET, Allocation, Budget, PoolState, TierClaim
 from tierwise.errors import Invalid
+from tierwise.types.pool import PoolUse
 
 
 def allocate(claims: Iterable[TierClaim], pools: Iterable[PoolState], budget: Budget = NO_BUDGET) -> Allocation:

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from tierwise.errors import Invalid
 from tierwise.types.plan import Step
+from tierwise.types.pool import PoolUse
 from tierwise.types.snapshot import TierKey
 
 
@@ -144,19 +145,6 @@ class TierGrant:
     def capped(self) -> bool:
         """Whether the tier has less than its load asks for, and gets no more by itself."""
         return self.limited_by in (LimitedBy.BUDGET, LimitedBy.POOL, LimitedBy.MAX)
-
-
-@dataclass(frozen=True, slots=True)
-class PoolUse:
-    """The GPUs of one pool as they were before the allocation: `used` by claims, `pending` and `terminating` among
-    them, `free` for more (None: not known); and what those cost that are not pending (None: no price)."""
-
-    name: str
-    used: int
-    pending: int
-    terminating: int
-    free: int | None
-    usd_per_hour: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,41 @@
+"""Checks whether a tier can run in the pool that it names."""
+
+from __future__ import annotations
+
+from tierwise import reasons
+from tierwise.api.modeltier import ModelTierSpec
+from tierwise.pool_spec import AMD, conflict
+from tierwise.types import Pools, TierObject
+
+
+def awaits_pools(tier: TierObject, pools: Pools) -> bool:
+    """Whether nobody can say yet where the tier runs: it names a pool, and which there are is about to be known."""
+    return bool(tier.spec and tier.spec.pools) and not pools.known and not pools.problem
+
+
+def pool_problem(spec: ModelTierSpec, pools: Pools) -> tuple[str, str] | None:
+    """Why a tier cannot run in the first pool that it names, as a reason and a sentence; None where it can, or names
+    none."""
+    if not spec.pools:
+        return None
+    if pools.problem:
+        return reasons.POOLS_UNKNOWN, pools.problem
+    name = spec.pools[0].name
+    pool = pools.find(name)
+    if pool is None:
+        there = ", ".join(each.name for each in pools.views)
+        return reasons.POOL_NOT_FOUND, f"there is no GPUPool {name}; there {f'are {there}' if there else 'is none'}"
+    if pool.pool.spec is None:
+        return reasons.INVALID_POOL, f"GPUPool {name}: {pool.pool.invalid}"
+    label = conflict(spec, pool.pool.spec)
+    if label:
+        return reasons.POOL_CONFLICT, (
+            f"placement.nodeSelector wants {label}: {spec.placement.node_selector[label]!r}, "
+            f"GPUPool {name} wants {pool.pool.spec.node_selector[label]!r}"
+        )
+    if pool.pool.spec.resource_name == AMD and spec.engine.image is None:
+        return reasons.POOL_CONFLICT, (
+            f"GPUPool {name} has AMD GPUs, and the engine's own image is for NVIDIA's: "
+            "name a ROCm build in engine.image"
+        )
+    return None

@@ -1,0 +1,106 @@
+"""Gives each tier that names pools the spec that it has there, and each pool what its tiers do not hold.
+
+A tier is made anew only when it or its pool has changed, so that what is compared by identity stays the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from tierwise.kube.objects import PREDICTOR_SUFFIX
+from tierwise.observe.pool_records import GPUPodRecord
+from tierwise.observe.pools import Place, PoolNodes, declared, with_pods
+from tierwise.pool_spec import in_pool
+from tierwise.types import GPU, PoolObject, PoolPrice, Pools, PoolView, TierKey, TierObject, TierView
+
+
+class _Made(NamedTuple):
+    """A tier in its pool, and what it was made from."""
+
+    tier: TierObject
+    pool: PoolObject
+    price: PoolPrice | None
+    made: TierObject
+
+
+class PooledTiers:
+    """The pools of one world after another, and the tiers in them."""
+
+    def __init__(self) -> None:
+        self._pools: Mapping[str, PoolNodes] = {}
+        self._made: dict[TierKey, _Made] = {}
+        self._pods: tuple[tuple[GPUPodRecord, ...], Mapping[str, Sequence[GPUPodRecord]]] = ((), {})
+
+    def take(self, pools: Iterable[PoolNodes], tiers: Collection[TierObject]) -> Collection[TierObject]:
+        """The tiers, those that name a pool with the spec that they have in it. One whose pool does not exist, or
+        cannot be read, is left as it is: what becomes of it is decided elsewhere."""
+        self._pools = {each.view.name: each for each in pools}
+        if not self._pools:
+            self._made = {}
+            return tiers
+        before, self._made = self._made, {}
+        return [self._in_pool(tier, before.get(tier.key)) for tier in tiers]
+
+    def of(self, tier: TierObject) -> PoolView | None:
+        """The pool that a tier runs in."""
+        made = self._made.get(tier.key)
+        return None if made is None else self._pools[made.pool.name].view
+
+    def views(self, tiers: Iterable[TierView], pods: Collection[GPUPodRecord], problem: str = "") -> Pools:
+        """The pools with what their nodes have and what pods of others hold. `tiers`: all; `problem`: why `pods` are
+        not all there are."""
+        if not self._pools:
+            return Pools()
+        ours: dict[str, set[Place]] = {}
+        for view in tiers:
+            for pool in view.tier.spec.pools if view.tier.spec is not None else ():
+                names = (workload.name + PREDICTOR_SUFFIX for workload in view.workloads)
+                ours.setdefault(pool.name, set()).update((view.tier.key.namespace, name) for name in names)
+        by_node = self._by_node(pods)
+        return Pools(
+            tuple(
+                with_pods(
+                    pool,
+                    (pod for node in pool.nodes for pod in by_node.get(node, ())),
+                    ours.get(name, frozenset[Place]()),
+                    problem=problem,
+                )
+                for name, pool in self._pools.items()
+            )
+        )
+
+    def _by_node(self, pods: Collection[GPUPodRecord]) -> Mapping[str, Sequence[GPUPodRecord]]:
+        now = tuple(pods)
+        if now != self._pods[0]:
+            found: dict[str, list[GPUPodRecord]] = {}
+            for pod in now:
+                found.setdefault(pod.node, []).append(pod)
+            self._pods = now, found
+        return self._pods[1]
+
+    def _in_pool(self, tier: TierObject, before: _Made | None) -> TierObject:
+        spec = tier.spec
+        pool = self._pools.get(spec.pools[0].name) if spec is not None and spec.pools else None
+        if spec is None or pool is None or pool.view.pool.spec is None:
+            return tier
+        view, body = pool.view, pool.view.pool.spec
+        if before is not None and before.tier is tier and (before.pool, before.price) == (view.pool, view.price):
+            made = before
+        else:
+            made = _Made(tier, view.pool, view.price, replace(tier, spec=in_pool(spec, body, view.price)))
+        self._made[tier.key] = made
+        return made.made
+
+
+def kinds_in_pool(found: tuple[GPU, ...], pool: PoolView | None) -> tuple[GPU, ...]:
+    """The kinds of GPU that a tier may get, with what the user says of those of its pool."""
+    spec = None if pool is None else pool.pool.spec
+    if spec is None or not any((spec.gpu.product, spec.gpu.memory, spec.gpu.compute_capability)):
+        return found
+    return tuple(sorted({declared(spec, each) for each in found or (GPU(),)}, key=_order))
+
+
+def _order(gpu: GPU) -> tuple[str, tuple[int, int], int, int]:
+    return gpu.product, gpu.capability or (0, 0), gpu.memory_mib or 0, gpu.driver_major or 0

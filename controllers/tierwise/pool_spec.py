@@ -1,0 +1,35 @@
+"""Makes the spec of a tier as it is in a pool: its nodes, its resource and its price are the pool's.
+
+Everything after this (checks, rendering, the fingerprint of a replica, costs) reads that spec, and needs to know
+nothing of pools. Without a pool a tier's spec is what was written.
+"""
+
+from __future__ import annotations
+
+from tierwise.api.external import Price
+from tierwise.api.gpupool import GPUPoolSpec
+from tierwise.api.modeltier import ModelTierSpec
+from tierwise.types.pool import PoolPrice
+
+AMD = "amd.com/gpu"
+
+
+def in_pool(spec: ModelTierSpec, pool: GPUPoolSpec, price: PoolPrice | None) -> ModelTierSpec:
+    """What the replicas of a tier are made from in this pool. A label that both select by is the tier's: `conflict`
+    finds those that differ."""
+    placement = spec.placement.model_copy(
+        update={"node_selector": {**pool.node_selector, **spec.placement.node_selector}}
+    )
+    return spec.model_copy(
+        update={
+            "placement": placement,
+            "resources": spec.resources.model_copy(update={"resource_name": pool.resource_name}),
+            "price": None if price is None else Price(gpu_hour=f"{price.usd:f}"),
+        }
+    )
+
+
+def conflict(spec: ModelTierSpec, pool: GPUPoolSpec) -> str:
+    """A label by which tier and pool select different nodes, so that none can be of both; empty: there is none."""
+    wanted = spec.placement.node_selector
+    return next((name for name, value in sorted(pool.node_selector.items()) if wanted.get(name, value) != value), "")
