@@ -81,7 +81,7 @@ class Outbox:
             made = _was_made(pending, deployments.get(pending.workload))
             if made is None and now - pending.at < DOUBT_SECONDS:
                 doubtful.append(pending)
-            elif made:
+            elif made and not pending.moving:
                 self._made(view.tier, pending)
         self._pending(view.tier.uid, doubtful)
 

@@ -8,22 +8,28 @@ from __future__ import annotations
 
 from tierwise.api.external import Price
 from tierwise.api.gpupool import GPUPoolSpec
-from tierwise.api.modeltier import ModelTierSpec
+from tierwise.api.modeltier import ModelTierSpec, TierPool
 from tierwise.types.pool import PoolPrice
 
 AMD = "amd.com/gpu"
 
 
-def in_pool(spec: ModelTierSpec, pool: GPUPoolSpec, price: PoolPrice | None) -> ModelTierSpec:
+def in_pool(
+    spec: ModelTierSpec, pool: GPUPoolSpec, price: PoolPrice | None, here: TierPool | None = None
+) -> ModelTierSpec:
     """What the replicas of a tier are made from in this pool. A label that both select by is the tier's: `conflict`
-    finds those that differ."""
+    finds those that differ. `here`: what the tier says of this pool."""
     placement = spec.placement.model_copy(
         update={"node_selector": {**pool.node_selector, **spec.placement.node_selector}}
     )
+    parallelism = here.parallelism if here is not None else None
+    gpus = spec.resources.gpus if parallelism is None else parallelism.tensor * parallelism.pipeline
     return spec.model_copy(
         update={
             "placement": placement,
-            "resources": spec.resources.model_copy(update={"resource_name": pool.resource_name}),
+            "parallelism": parallelism or spec.parallelism,
+            "quantization": (here.quantization if here is not None else None) or spec.quantization,
+            "resources": spec.resources.model_copy(update={"resource_name": pool.resource_name, "gpus": gpus}),
             "price": None if price is None else Price(gpu_hour=f"{price.usd:f}"),
         }
     )

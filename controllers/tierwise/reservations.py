@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tierwise.outbox import DOUBT_SECONDS
-from tierwise.types import Outcome, Plan, Snapshot, TierKey, TierView
+from tierwise.types import Outcome, Plan, Snapshot, TierView, WorkloadKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +31,18 @@ class Reservations:
 
     kept: dict[str, dict[str, _Reserved]] = field(default_factory=dict)
 
-    def replicas(self, snapshot: Snapshot) -> Mapping[TierKey, int]:
-        """Replicas of the tiers for which more were asked than are seen. What is seen by now is forgotten."""
+    def replicas(self, snapshot: Snapshot) -> Mapping[WorkloadKey, int]:
+        """Replicas of the workloads for which more were asked than are seen. What is seen by now is forgotten."""
         if not self.kept:
             return {}
-        found: dict[TierKey, int] = {}
+        found: dict[WorkloadKey, int] = {}
         kept: dict[str, dict[str, _Reserved]] = {}
         for view in snapshot.tiers:
             mine = self.kept.get(view.tier.uid)
             standing = _standing(mine, view, snapshot.at) if mine is not None else {}
             if standing:
                 kept[view.tier.uid] = standing
-                found[view.tier.key] = sum(
-                    max(workload.deployment.spec_replicas, _replicas(standing.get(workload.name)))
-                    for workload in view.workloads
-                    if workload.deployment is not None
-                )
+                found |= {WorkloadKey(view.tier.key, name): each.replicas for name, each in standing.items()}
         self.kept = kept
         return found
 
@@ -90,7 +86,3 @@ def _standing(mine: Mapping[str, _Reserved], view: TierView, now: float) -> dict
         if reserved.at <= now < reserved.at + DOUBT_SECONDS:
             found[name] = reserved
     return found
-
-
-def _replicas(reserved: _Reserved | None) -> int:
-    return 0 if reserved is None else reserved.replicas

@@ -160,6 +160,7 @@ def ladder_tier(tier: LadderTier, use: values.Use, api_key_file: str | None = No
         use=use,
         provider=provider,
         service=tier.service,
+        more_services=tuple(tier.more_services),
         concurrency=tier.concurrency,
         context_length=tier.context_length,
         tariff=values.Tariff(

@@ -39,6 +39,7 @@ from tierwise_router.endpoints import Endpoint, endpoints, replicas
 from tierwise_router.route_file import read_keys, read_tenants
 from tierwise_router.router_state import RouterState
 from tierwise_router.source import RELOAD_SECONDS, Loaded, TLSFiles
+from tierwise_router.tier import Tier
 from tierwise_router.upstream import check_addresses
 
 logger = logging.getLogger(__name__)
@@ -118,19 +119,23 @@ class KubernetesSource:
         if self._route is not None:
             state.purse.follow(lease_of(self._route.status.budget, self._router))
             state.purse.hear_spilled(spilled(self._route.status.spill_cost))
-        services = {tier.service for tier in state.route.tiers if tier.service is not None}
-        self._watch(services)
+        self._watch({service for tier in state.route.tiers for service in tier.services})
         for tier in state.tiers.values():
-            if tier.spec.service is None:
-                continue
-            reflector, _ = self._slices[tier.spec.service]
-            if reflector.present:
-                known = {one.key: (one.url, one.draining) for one in tier.replicas}
-                urls, draining = replicas(reflector.records.values(), known)
-                if known != {key: (url, key in draining) for key, url in urls.items()}:
-                    # What was there before this router is not new: it needs no slow start.
-                    tier.set_replicas(urls, draining=draining, started=tier.spec.service not in self._listed)
-                self._listed.add(tier.spec.service)
+            self._find_replicas(tier)
+
+    def _find_replicas(self, tier: Tier) -> None:
+        """Give a tier the replicas of all its Services, once they are known. While a Service that has come to others
+        is not listed yet, those of the others count."""
+        listed = [service for service in tier.spec.services if self._slices[service][0].present]
+        if not listed:
+            return
+        known = {one.key: (one.url, one.draining) for one in tier.replicas}
+        slices = [part for service in listed for part in self._slices[service][0].records.values()]
+        urls, draining = replicas(slices, known)
+        if known != {key: (url, key in draining) for key, url in urls.items()}:
+            # What was there before this router is not new: it needs no slow start.
+            tier.set_replicas(urls, draining=draining, started=not self._listed.issuperset(listed))
+        self._listed.update(listed)
 
     async def _load(self) -> Loaded | None:
         """The route as it is now; None while that is not known or cannot be served."""

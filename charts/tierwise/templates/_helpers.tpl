@@ -87,10 +87,10 @@ capabilities:
 {{/* What the operator does in a namespace whose tiers it serves: the verbs that its code uses, and no others. */}}
 {{- define "tierwise.rules" -}}
 - apiGroups: [tierwise.io]
-  resources: [modeltiers, modelroutes]
+  resources: [modeltiers, modelroutes, gpupools]
   verbs: [get, list, watch]
 - apiGroups: [tierwise.io]
-  resources: [modeltiers/status, modelroutes/status]
+  resources: [modeltiers/status, modelroutes/status, gpupools/status]
   verbs: [patch]
 - apiGroups: [serving.kserve.io]
   resources: [inferenceservices]

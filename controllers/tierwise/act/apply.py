@@ -18,6 +18,7 @@ from tierwise import reasons
 from tierwise.act.context import ApplyContext, Target, WriteResult
 from tierwise.act.inference_service import reconcile_inference_service
 from tierwise.act.replicas import LATE, PARALLEL, write_replicas
+from tierwise.act.retired import retire_inference_service
 from tierwise.act.write_state import WriteState
 from tierwise.ports import Cluster, ScaleJournal
 from tierwise.types import (
@@ -81,6 +82,8 @@ async def act(
         return write_replicas(target, context, limit_seconds * REPLICAS_SHARE * COSTS_SHARE)
 
     def service(target: Target) -> Awaitable[WriteResult]:
+        if target.workload.retired:
+            return retire_inference_service(target, context)
         return reconcile_inference_service(target, context)
 
     scaled = await _side_by_side(targets, limit_seconds * REPLICAS_SHARE, context, replicas)
@@ -98,12 +101,13 @@ async def act(
 
 def _targets(plan: TierPlan, view: TierView) -> Iterable[Target]:
     """The workloads of a tier that are ours to write; none of one that shall be left as it is."""
-    spec = plan.rollout.spec if plan.rollout is not None else view.tier.spec
-    if not plan.serve or plan.invalid is not None or view.tier.deleting or spec is None:
+    if not plan.serve or plan.invalid is not None or view.tier.deleting or view.tier.spec is None:
         return
     replicas = {each.name: each for each in plan.workloads}
     for workload in view.workloads:
-        yield Target(view, workload, spec, plan, replicas.get(workload.name))
+        rollout = plan.rollout_of(workload)
+        spec = rollout.spec if rollout is not None else view.spec_of(workload)
+        yield Target(view, workload, None if workload.retired else spec, plan, replicas.get(workload.name))
 
 
 def _in_order(view: TierView) -> Callable[[WorkloadOutcome], int]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from tierwise.act.write_state import WriteState
 from tierwise.api.modeltier import ModelTierSpec
+from tierwise.api.modeltier_status import RenderedStatus
 from tierwise.ports import Cluster, ScaleJournal
 from tierwise.types import ActionError, TierObject, TierPlan, TierView, Workload, WorkloadKey, WorkloadPlan
 
@@ -13,11 +14,11 @@ from tierwise.types import ActionError, TierObject, TierPlan, TierView, Workload
 @dataclass(frozen=True, slots=True)
 class Target:
     """One workload that is to be as planned. `spec` is the one that its replicas are made from, which after a way back
-    is not the tier's present one."""
+    is not the tier's present one; None: it stays as it is made."""
 
     view: TierView
     workload: Workload
-    spec: ModelTierSpec
+    spec: ModelTierSpec | None
     plan: TierPlan
     replicas: WorkloadPlan | None  # None: they are not to be written
 
@@ -25,6 +26,13 @@ class Target:
     def tier(self) -> TierObject:
         """The tier as it was decided about."""
         return self.view.tier
+
+    @property
+    def rendered(self) -> RenderedStatus | None:
+        """What the InferenceService was rendered from, as the status says."""
+        recorded = {each.name: each.rollout for each in self.tier.status.inference_services}
+        rollout = recorded.get(self.workload.name) if self.workload.pool else self.tier.status.rollout
+        return rollout.rendered if rollout is not None else None
 
     @property
     def key(self) -> WorkloadKey:

@@ -54,8 +54,8 @@ async def reconcile_inference_service(target: Target, context: ApplyContext) -> 
         return WriteResult(error=ActionError(reasons.KSERVE_MISSING, "the cluster has no kind InferenceService"))
     if facts is not None and not facts.owned:
         return WriteResult(error=_not_ours(facts.name))
-    if facts is not None and facts.deleting:
-        return WriteResult()  # made again when it is gone
+    if target.spec is None or (facts is not None and facts.deleting):
+        return WriteResult()  # not known what it shall be; or made again when it is gone
     wanted = _wanted(target, facts.manifest if facts is not None else None)
     if facts is not None and not differences(wanted, facts.manifest):
         context.templates[key] = fingerprint(wanted["spec"]["predictor"])
@@ -166,7 +166,7 @@ def _event(target: Target, found: Mapping[str, Any] | None, wanted: Mapping[str,
         return reasons.HEALED if known else reasons.CREATED
     if _hands_over(found, wanted):
         return ""  # a step of the creation that was told already
-    rendered = target.tier.status.rollout.rendered
+    rendered = target.rendered
     ours = rendered is not None and rendered.template != fingerprint(wanted["spec"]["predictor"])
     return reasons.UPDATED if ours or changed else reasons.HEALED
 
@@ -185,7 +185,7 @@ def _controlled(found: Mapping[str, Any], uid: str) -> bool:
 
 def _not_ours(name: str) -> ActionError:
     return ActionError(
-        reasons.NOT_OURS, f"InferenceService {name} belongs to somebody else: rename the tier, or delete it"
+        reasons.NOT_OURS, f"InferenceService {name} belongs to somebody else: rename the tier or pool, or delete it"
     )
 
 

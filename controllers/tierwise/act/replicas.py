@@ -7,6 +7,7 @@ that is lost, or that nobody waits for any more, does not undo it.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from tierwise import reasons
 from tierwise.act.context import ApplyContext, Target, WriteResult
@@ -42,6 +43,8 @@ async def write_replicas(target: Target, context: ApplyContext, seconds: float) 
     pending = PendingScale(
         target.workload.name, deployment.uid, deployment.generation, plan.current, plan.scale_to, decision, context.at
     )
+    if len(target.view.staying) < len(target.view.workloads):
+        pending = replace(pending, moving=True)
     try:
         await cluster.check()
         context.journal.will_scale(target.tier.uid, pending)

@@ -64,6 +64,7 @@ MODEL_TIER = Kind(
         Column("Status", ".status.state"),
         Column("Engine", ".status.engine", wide=True),
         Column("Quantization", ".status.quantization", wide=True),
+        Column("Pools", ".status.placed", wide=True),
         Column("Prefix-Hit", ".status.prefixHitPercent", "integer", wide=True),
         Column("Accepted", ".status.acceptedPercent", "integer", wide=True),
         Column("$/Mtok", ".status.costPerMillionTokens", wide=True),

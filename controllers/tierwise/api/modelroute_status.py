@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from tierwise.api.base import NAME_LENGTH, NAME_PATTERN, Model, Rule
 from tierwise.api.conditions import Condition
@@ -36,6 +36,11 @@ class LadderTier(Model):
     model: str = Field(max_length=128, description="What upstream is asked for.")
     service: str | None = Field(
         default=None, max_length=63, description="Service whose endpoints are its replicas; absent for an external API."
+    )
+    more_services: list[Annotated[str, StringConstraints(max_length=63)]] = Field(
+        default_factory=list,
+        max_length=15,
+        description="The Services of its further GPU pools: their endpoints are its replicas, too.",
     )
     provider: LadderProvider | None = Field(default=None, description="The external API, if one serves the tier.")
     concurrency: int = Field(ge=1, description="Requests that one replica is given at a time.")

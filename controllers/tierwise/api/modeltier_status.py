@@ -20,12 +20,6 @@ from tierwise.api.modeltier import ModelTierSpec
 SPEC_LENGTH = 32768
 
 
-class InferenceServiceRef(Model):
-    """A child. Its name is decided once and never changes, since a change would restart GPUs."""
-
-    name: str = Field(max_length=63, description="Name of the InferenceService.")
-
-
 class StepStatus(Model):
     """One step of a decision: who changed the target, to what, and why."""
 
@@ -74,6 +68,14 @@ class ClampStatus(Model):
     tries: int = Field(ge=1, le=1000000, description="How often it was found: each time the next try is later.")
 
 
+class RateStatus(Model):
+    """What one replica of this tier makes in a pool while requests wait."""
+
+    pool: str = Field(max_length=NAME_LENGTH, description="Name of the GPUPool.")
+    tokens_per_second: str = Field(max_length=16, description="Prompt and generated tokens per second.")
+    learned_for: str = Field(max_length=16, description="Fingerprint of the spec it was learned for.")
+
+
 class ScalingMemory(Model):
     """What the decision after a restart needs from the decisions before it."""
 
@@ -91,6 +93,12 @@ class ScalingMemory(Model):
         default_factory=list,
         max_length=8,
         description="Pools in which pods could not be scheduled.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["pool"]},
+    )
+    rates: list[RateStatus] = Field(
+        default_factory=list,
+        max_length=8,
+        description="Learned speed of a busy replica in each pool: what a token costs there decides where it grows.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["pool"]},
     )
 
@@ -145,6 +153,17 @@ class RolloutStatus(Model):
     failed: FailedSpec | None = Field(default=None, description="The present spec, when it was given up.")
 
 
+class InferenceServiceRef(Model):
+    """A child. Its name is decided once and never changes, since a change would restart GPUs."""
+
+    name: str = Field(max_length=63, description="Name of the InferenceService.")
+    pool: str = Field(default="", max_length=NAME_LENGTH, description="GPUPool that it runs in; empty: none.")
+    rollout: RolloutStatus | None = Field(
+        default=None,
+        description="In a pool, the progress of a change there; without pools see status.rollout.",
+    )
+
+
 class AdviceStatus(Model):
     """A setting that works but brings no benefit, has no effect, or would be rejected today."""
 
@@ -169,8 +188,18 @@ class TierPoolStatus(Model):
 
     name: str = Field(max_length=NAME_LENGTH, description="Name of the GPUPool.")
     replicas: int = Field(default=0, ge=0, description="Replicas that the pool grants.")
+    ready: int = Field(default=0, ge=0, description="Replicas there that answer requests.")
     gpus: int = Field(default=0, ge=0, description="GPUs of these replicas.")
+    cost_per_hour: str = Field(
+        default="", max_length=32, description="US dollars per hour, now; with the word assumed when its price is."
+    )
     wanted: int = Field(default=0, ge=0, description="Replicas that the tier asks for, before the pool limits them.")
+    cost_per_million_tokens: str = Field(
+        default="",
+        max_length=48,
+        description="US dollars per million tokens of a busy replica, as learned while requests waited. Once it is "
+        "known of all pools, the tier grows where it is lowest; until then, where a replica costs least.",
+    )
     price_source: str = Field(
         default="",
         max_length=256,
@@ -226,6 +255,9 @@ class ModelTierStatus(Model):
         description="Recommendations: settings that work but bring no benefit. One entry of each reason, sorted.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["reason"]},
     )
+    placed: str = Field(
+        default="", max_length=512, description="Ready of granted replicas in each pool, e.g. l4 2/2, h100 0/1."
+    )
     pools: list[TierPoolStatus] = Field(
         default_factory=list,
         max_length=8,
@@ -234,8 +266,8 @@ class ModelTierStatus(Model):
     )
     inference_services: list[InferenceServiceRef] = Field(
         default_factory=list,
-        max_length=8,
-        description="The InferenceServices of this tier.",
+        max_length=16,
+        description="The InferenceServices of this tier: one for each pool, and those that end.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
     scaling: ScalingStatus = Field(default_factory=ScalingStatus, description="The last decision.")

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 
 from tierwise.api.base import NAME_LENGTH, NAME_PATTERN, DNSName, Model, Quantity, Rule, unique
+from tierwise.api.serving import Parallelism, Quantization
 
 ResourceName = Annotated[
     str,
@@ -119,4 +120,12 @@ class TierPool(Model):
 
     name: Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=NAME_LENGTH)] = Field(
         description="Name of the GPUPool."
+    )
+    parallelism: Parallelism | None = Field(
+        default=None,
+        description="How a replica is divided among its GPUs in this pool: it has tensor times pipeline of them. "
+        "Default: spec.parallelism.",
+    )
+    quantization: Quantization | None = Field(
+        default=None, description="Number formats in this pool, all of them. Default: spec.quantization."
     )

@@ -30,14 +30,15 @@ from tierwise.decide.advice import advise
 from tierwise.decide.allocate import Grant, allocate
 from tierwise.decide.finalize import finalize
 from tierwise.decide.pool_checks import awaits_pools, pool_problem
+from tierwise.decide.pool_rates import learn_rates
 from tierwise.decide.recommend import Recommendation, recommend
-from tierwise.decide.rollout import choose_rollout
+from tierwise.decide.rollout import choose_rollouts, remembered
 from tierwise.decide.spec_checks import SpecChecks
 from tierwise.decide.spec_hash import canonical_spec, fingerprint
 from tierwise.decide.workloads import workload_plans
 from tierwise.engines import Finding
 from tierwise.errors import Unsupported
-from tierwise.types import UNKNOWN, Advice, Plan, Rollout, Snapshot, TierKey, TierPlan, TierState, TierView
+from tierwise.types import UNKNOWN, Advice, Plan, Rollout, Snapshot, TierKey, TierPlan, TierState, TierView, Workload
 
 # KServe makes <name>-predictor-<namespace> one DNS label.
 NAME_AND_NAMESPACE = 52
@@ -51,7 +52,7 @@ class _Candidate:
 
     view: TierView
     advice: tuple[Advice, ...]
-    rollout: Rollout
+    rollouts: tuple[tuple[str, Rollout], ...]
     recommendation: Recommendation
 
 
@@ -122,8 +123,12 @@ def runs_as_accepted(view: TierView, state: TierState) -> bool:
         return False
     if state.accepted is not None and state.accepted[0] == tier.generation:
         return state.accepted[1]
-    rendered = state.rollout.rendered
-    return rendered is not None and rendered.hash == fingerprint(canonical_spec(tier.spec))
+    return all(_rendered(workload, view, state) for workload in view.staying if workload.pods or workload.replicas)
+
+
+def _rendered(workload: Workload, view: TierView, state: TierState) -> bool:
+    spec, rendered = view.spec_of(workload), state.rollout_of(workload).rendered
+    return spec is not None and rendered is not None and rendered.hash == fingerprint(canonical_spec(spec))
 
 
 def _candidate(view: TierView, state: TierState, snapshot: Snapshot, checks: SpecChecks) -> _Candidate | TierPlan:
@@ -135,20 +140,18 @@ def _candidate(view: TierView, state: TierState, snapshot: Snapshot, checks: Spe
         return _rejected(view, state, (reasons.INVALID_SPEC, tier.invalid))
     if spec.external is not None:
         return TierPlan(tier.key, None, TierState())
-    misplaced = pool_problem(spec, snapshot.pools)
+    misplaced = pool_problem(view, spec, snapshot.pools)
     if misplaced is not None:
         return _rejected(view, state, misplaced)
     findings, refused = _checked(view, checks, runs_as_accepted(view, state))
     if refused is not None:
         return _rejected(view, state, refused)
     advice, state = advise(view, spec, findings, state, snapshot.at)
-    rollout = choose_rollout(view, spec, state.rollout, snapshot.at)
-    state = replace(
-        state,
-        accepted=(tier.generation, True),
-        rollout=state.rollout.model_copy(update={"last_good": rollout.good, "failed": rollout.failed}),
-    )
-    return _Candidate(view, advice, rollout, recommend(view, rollout.spec, snapshot.metrics, state))
+    rollouts = choose_rollouts(view, spec, state, snapshot.at)
+    state = replace(state, accepted=(tier.generation, True), rates=learn_rates(view, state))
+    state = remembered(view, rollouts, state)
+    # Of several pools the first says what a replica carries: a replica counts the same in each of them.
+    return _Candidate(view, advice, rollouts, recommend(view, rollouts[0][1].spec, snapshot.metrics, state))
 
 
 def _rejected(view: TierView, state: TierState, why: tuple[str, str]) -> TierPlan:
@@ -157,7 +160,8 @@ def _rejected(view: TierView, state: TierState, why: tuple[str, str]) -> TierPla
 
 
 def _planned(candidate: _Candidate, grant: Grant, snapshot: Snapshot) -> TierPlan:
-    view, rollout = candidate.view, candidate.rollout
+    view, rollouts = candidate.view, candidate.rollouts
+    rollout = rollouts[0][1]
     decision, state = finalize(grant, view, rollout.spec, snapshot.metrics, snapshot.at)
     spec = view.tier.spec
     writes = snapshot.kserve_present and spec is not None
@@ -169,23 +173,42 @@ def _planned(candidate: _Candidate, grant: Grant, snapshot: Snapshot) -> TierPla
         workloads=workload_plans(view, spec, decision, state) if writes and spec is not None else (),
         advice=candidate.advice,
         rollout=rollout,
+        rollouts=tuple(each for each in rollouts if each[0] in _pooled(view)),
     )
 
 
+def _pooled(view: TierView) -> frozenset[str]:
+    return frozenset(workload.name for workload in view.workloads if workload.pool)
+
+
 def _checked(view: TierView, checks: SpecChecks, runs: bool) -> tuple[tuple[Finding, ...], tuple[str, str] | None]:
-    """What is wrong or doubtful, and why the tier cannot be served as it is: a reason and a sentence. Of a tier that
-    runs, only what the spec itself says forbids serving."""
-    key = view.tier.key
-    length = len(key.name) + len(key.namespace)
+    """What is wrong or doubtful in any pool, and why the tier cannot be served as it is: a reason and a sentence. Of a
+    tier that runs, only what the spec itself says forbids serving."""
+    found: list[Finding] = []
+    for workload in view.staying:
+        findings, refused = _checked_in(workload, view, checks, runs)
+        found += findings
+        if refused is not None:
+            reason, said = refused
+            return tuple(found), (reason, f"in pool {workload.pool}: {said}" if len(view.staying) > 1 else said)
+    return tuple(dict.fromkeys(found)), None
+
+
+def _checked_in(
+    workload: Workload, view: TierView, checks: SpecChecks, runs: bool
+) -> tuple[tuple[Finding, ...], tuple[str, str] | None]:
+    namespace, pool = view.tier.key.namespace, workload.pool
+    name = max(view.tier.key.name, workload.name, key=len)
+    length = len(name) + len(namespace)
     if length > NAME_AND_NAMESPACE:
-        said = f"the names {key} have {length} characters, KServe allows {NAME_AND_NAMESPACE}"
+        said = f"the names {namespace}/{name} have {length} characters, KServe allows {NAME_AND_NAMESPACE}"
         return (), (reasons.NAME_TOO_LONG, said)
     try:
-        findings = checks.findings(view.tier, view.facts)
-        judged = checks.findings(view.tier, UNKNOWN) if runs else findings
-        fatal = [finding for finding in judged if finding.fatal]
+        findings = checks.findings(view.tier, view.facts_of(workload), workload.spec, pool)
+        judged = checks.findings(view.tier, UNKNOWN, workload.spec, pool) if runs else findings
     except Unsupported as error:
         return (), (reasons.UNSUPPORTED, error.message)
+    fatal = [finding for finding in judged if finding.fatal]
     if not fatal:
         return findings, None
     return findings, (fatal[0].reason, "; ".join(finding.message for finding in fatal))

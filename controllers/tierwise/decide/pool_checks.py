@@ -5,7 +5,7 @@ from __future__ import annotations
 from tierwise import reasons
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.pool_spec import AMD, conflict
-from tierwise.types import Pools, TierObject
+from tierwise.types import Pools, TierObject, TierView
 
 
 def awaits_pools(tier: TierObject, pools: Pools) -> bool:
@@ -13,14 +13,17 @@ def awaits_pools(tier: TierObject, pools: Pools) -> bool:
     return bool(tier.spec and tier.spec.pools) and not pools.known and not pools.problem
 
 
-def pool_problem(spec: ModelTierSpec, pools: Pools) -> tuple[str, str] | None:
-    """Why a tier cannot run in the first pool that it names, as a reason and a sentence; None where it can, or names
-    none."""
-    if not spec.pools:
-        return None
-    if pools.problem:
+def pool_problem(view: TierView, spec: ModelTierSpec, pools: Pools) -> tuple[str, str] | None:
+    """Why a tier cannot run in a pool that it names, as a reason and a sentence; None where it can run in all of them,
+    or names none."""
+    if spec.pools and pools.problem:
         return reasons.POOLS_UNKNOWN, pools.problem
-    name = spec.pools[0].name
+    named = {workload.pool: workload.spec or spec for workload in view.workloads}
+    problems = (_problem(named.get(each.name, spec), each.name, pools) for each in spec.pools)
+    return next((found for found in problems if found is not None), None)
+
+
+def _problem(spec: ModelTierSpec, name: str, pools: Pools) -> tuple[str, str] | None:
     pool = pools.find(name)
     if pool is None:
         there = ", ".join(each.name for each in pools.views)

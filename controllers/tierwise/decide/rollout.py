@@ -33,10 +33,11 @@ from tierwise.decide.spec_hash import FOLLOWING, canonical_spec, fingerprint
 from tierwise.errors import Unsupported
 from tierwise.pod_diagnosis import cannot_start
 from tierwise.text_sanitize import truncate
-from tierwise.types import PodFacts, Rollout, TierView, Workload
+from tierwise.types import PodFacts, Rollout, TierState, TierView, Workload
 
 STEADY_SECONDS = 30.0
 _MESSAGE = 512
+Rollouts = tuple[tuple[str, Rollout], ...]
 
 
 def choose_rollout(view: TierView, spec: ModelTierSpec, state: RolloutStatus, at: float) -> Rollout:
@@ -57,6 +58,31 @@ def choose_rollout(view: TierView, spec: ModelTierSpec, state: RolloutStatus, at
     if before is not None and good is not None:
         failed = _given_up(view, spec, state, present, at)
     return Rollout(spec, present, good=good, failed=failed)
+
+
+def choose_rollouts(
+    view: TierView, spec: ModelTierSpec, state: TierState, at: float
+) -> tuple[tuple[str, Rollout], ...]:
+    """What the replicas of each workload are made from, by its name: a change succeeds or fails in each pool by itself.
+    Of a workload that is retired, or of whose pool nothing is known, nothing: it stays as it is."""
+    found = []
+    for workload in view.staying:
+        here = spec if not workload.pool else workload.spec
+        if here is not None:
+            alone = replace(view, workloads=(workload,))
+            found.append((workload.name, choose_rollout(alone, here, state.rollout_of(workload), at)))
+    return tuple(found)
+
+
+def remembered(view: TierView, rollouts: Rollouts, state: TierState) -> TierState:
+    """`state` with what is to be remembered of these rollouts."""
+    made = dict(rollouts)
+    kept = {workload.name: state.rollout_of(workload) for workload in view.workloads}
+    for name, rollout in made.items():
+        kept[name] = kept[name].model_copy(update={"last_good": rollout.good, "failed": rollout.failed})
+    pooled = tuple((each.name, kept[each.name]) for each in view.workloads if each.pool)
+    free = next((kept[each.name] for each in view.workloads if not each.pool and not each.retired), RolloutStatus())
+    return replace(state, rollout=free, rollouts=pooled)
 
 
 def _before(good: LastGood, spec: ModelTierSpec) -> ModelTierSpec | None:

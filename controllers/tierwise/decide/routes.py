@@ -35,6 +35,7 @@ PROVIDER_KEEP_ALIVE_SECONDS = 4
 _STARTUP_STEP_SECONDS = 5
 # A provider limits requests by rules of its own, and says so.
 PROVIDER_CONCURRENCY = 256
+_FINE = Decimal("0.0001")
 
 Claims = Mapping[tuple[str, str], RouteObject]
 
@@ -109,11 +110,7 @@ def _ladder_tier(ref: RouteTierRef, view: TierView | None, before: LadderTier | 
     spec = view.tier.spec if view is not None else None
     if view is None or spec is None:
         # As it was, or as it will be made: the Service of a new tier has this name.
-        return (
-            before.model_copy(update={"use": ref.use})
-            if before is not None
-            else _served(ref, ref.name, None, Batching())
-        )
+        return before.model_copy(update={"use": ref.use}) if before is not None else _served(ref, ref.name, Batching())
     if spec.external is not None:
         key = spec.external.api_key_secret_ref
         return LadderTier(
@@ -129,9 +126,11 @@ def _ladder_tier(ref: RouteTierRef, view: TierView | None, before: LadderTier | 
             service_tier_prices=spec.external.service_tier_prices,
             capped=True,
         )
-    made = _served(ref, view.workloads[0].name, spec, spec.batching)
+    made = _served(ref, view.workloads[0].name, spec.batching)
     return made.model_copy(
         update={
+            "more_services": _more_services(view),
+            "replica_hour": _replica_hour(view, spec),
             "context_length": _context_length(view, spec, made, before),
             "startup_seconds": _startup_seconds(view, spec, made, before),
             "capped": bool(why_capped(view)),
@@ -139,7 +138,7 @@ def _ladder_tier(ref: RouteTierRef, view: TierView | None, before: LadderTier | 
     )
 
 
-def _served(ref: RouteTierRef, workload: str, spec: ModelTierSpec | None, batching: Batching) -> LadderTier:
+def _served(ref: RouteTierRef, workload: str, batching: Batching) -> LadderTier:
     return LadderTier(
         name=ref.name,
         use=ref.use,
@@ -147,7 +146,6 @@ def _served(ref: RouteTierRef, workload: str, spec: ModelTierSpec | None, batchi
         service=workload + PREDICTOR_SUFFIX,
         concurrency=_concurrency(batching),
         keep_alive_seconds=ENGINE_KEEP_ALIVE_SECONDS,
-        replica_hour=_replica_hour(spec) if spec is not None else None,
     )
 
 
@@ -160,8 +158,26 @@ def _concurrency(batching: Batching) -> int:
     return batching.max_sequences + (batching.max_sequences if most is None else min(most, batching.max_sequences))
 
 
-def _replica_hour(spec: ModelTierSpec) -> str | None:
-    return None if spec.price is None else format(Decimal(spec.price.gpu_hour) * spec.resources.gpus, "f")
+def _more_services(view: TierView) -> list[str]:
+    """The Services of further pools, and of those that end: of none that belongs to another tier."""
+    mine = (each for each in view.workloads[1:] if each.inference_service is not None and each.inference_service.owned)
+    return [each.name + PREDICTOR_SUFFIX for each in mine]
+
+
+def _replica_hour(view: TierView, spec: ModelTierSpec) -> str | None:
+    """What a replica costs; in several pools, on average over those that are asked for."""
+    used = [workload for workload in view.staying if workload.replicas] if len(view.staying) > 1 else []
+    specs = [(workload.replicas, view.spec_of(workload)) for workload in used] or [(1, spec)]
+    hours = [
+        number * Decimal(each.price.gpu_hour) * each.resources.gpus
+        for number, each in specs
+        if each is not None and each.price is not None
+    ]
+    if len(hours) < len(specs):
+        return None
+    if len(specs) == 1:
+        return format(hours[0] / specs[0][0], "f")
+    return format((sum(hours) / sum(number for number, _ in specs)).quantize(_FINE), "f")
 
 
 def _startup_seconds(view: TierView, spec: ModelTierSpec, made: LadderTier, before: LadderTier | None) -> int | None:

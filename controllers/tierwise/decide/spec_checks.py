@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Container
 
 from tierwise import engines
+from tierwise.api.modeltier import ModelTierSpec
 from tierwise.engines import Finding
 from tierwise.errors import Unsupported
 from tierwise.types import TierObject
 from tierwise.types.capabilities import Facts
 
-# The facts that were learned, and none: more are kept of no tier.
+# The facts that were learned, and none, in each pool: more are kept of no tier.
 _MOST = 4
 Answer = tuple[Finding, ...] | Unsupported
 
@@ -24,19 +25,23 @@ class SpecChecks:
     """What was found in the specs of all tiers."""
 
     def __init__(self) -> None:
-        self._found: dict[str, tuple[int, dict[Facts, Answer]]] = {}
+        self._found: dict[str, tuple[int, dict[tuple[str, Facts], Answer]]] = {}
 
-    def findings(self, tier: TierObject, facts: Facts) -> tuple[Finding, ...]:
-        """`engines.check` of a tier with a spec. Raises tierwise.errors.Unsupported as that does."""
+    def findings(
+        self, tier: TierObject, facts: Facts, spec: ModelTierSpec | None = None, pool: str = ""
+    ) -> tuple[Finding, ...]:
+        """`engines.check` of a tier with a spec; `spec`: the one that it has in this pool. Raises
+        tierwise.errors.Unsupported as that does."""
         generation, answers = self._found.get(tier.uid, (None, {}))
         if generation != tier.generation:
             answers = {}
-        if facts not in answers:
-            if len(answers) >= _MOST:
+        asked = pool, facts
+        if asked not in answers:
+            if sum(1 for known, _ in answers if known == pool) >= _MOST:
                 answers.clear()
-            answers[facts] = _answer(tier, facts)
+            answers[asked] = _answer(spec or tier.spec, facts)
             self._found[tier.uid] = tier.generation, answers
-        answer = answers[facts]
+        answer = answers[asked]
         if isinstance(answer, Unsupported):
             raise answer
         return answer
@@ -46,10 +51,10 @@ class SpecChecks:
         self._found = {uid: found for uid, found in self._found.items() if uid in alive}
 
 
-def _answer(tier: TierObject, facts: Facts) -> Answer:
-    if tier.spec is None:
+def _answer(spec: ModelTierSpec | None, facts: Facts) -> Answer:
+    if spec is None:
         return ()
     try:
-        return engines.check(tier.spec, facts)
+        return engines.check(spec, facts)
     except Unsupported as error:
         return error

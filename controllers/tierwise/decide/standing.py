@@ -76,6 +76,6 @@ def _unchanged(then: TierView, view: TierView) -> bool:
         and then.routers.says_the_same(view.routers)
         and then.tier == view.tier
         and then.workloads == view.workloads
-        and then.facts == view.facts
+        and (then.facts, then.gpus) == (view.facts, view.gpus)
         and (then.metadata_error, then.metadata_pending) == (view.metadata_error, view.metadata_pending)
     )

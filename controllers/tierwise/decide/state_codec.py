@@ -14,15 +14,23 @@ from dataclasses import replace
 from typing import TypedDict
 
 from tierwise import reasons
-from tierwise.api.modeltier_status import ClampStatus, ModelTierStatus, PeakStatus, RolloutStatus, ScalingMemory
+from tierwise.api.modeltier_status import (
+    ClampStatus,
+    ModelTierStatus,
+    PeakStatus,
+    RateStatus,
+    RolloutStatus,
+    ScalingMemory,
+)
 from tierwise.times import rfc3339, seconds
-from tierwise.types import Peak, PoolClamp, TierState
+from tierwise.types import Peak, PoolClamp, PoolRate, TierState
 
 
 class _Written(TypedDict):
     """What counts only once the status has it."""
 
     rollout: RolloutStatus
+    rollouts: tuple[tuple[str, RolloutStatus], ...]
     accepted: tuple[int, bool] | None
     advised: tuple[str, ...]
     advised_for: int
@@ -44,6 +52,11 @@ def restore(status: ModelTierStatus, now: float) -> TierState:
             PoolClamp(each.pool, each.replicas, min(now, _or(seconds(each.time), now)), each.tries)
             for each in kept.clamps
         ),
+        rates=tuple(
+            PoolRate(each.pool, found, each.learned_for)
+            for each in kept.rates
+            if (found := _number(each.tokens_per_second)) is not None
+        ),
         resumed=True,
         **_written(status),
     )
@@ -62,6 +75,7 @@ def _written(status: ModelTierStatus) -> _Written:
     changes = status.scaling.decisions
     return _Written(
         rollout=status.rollout,
+        rollouts=tuple((each.name, each.rollout) for each in status.inference_services if each.rollout is not None),
         accepted=None if accepted is None else (accepted.observed_generation, accepted.status == "True"),
         advised=tuple(sorted(each.reason for each in status.advice)),
         advised_for=status.observed_generation,
@@ -82,6 +96,10 @@ def remember(state: TierState) -> ScalingMemory:
         clamps=[
             ClampStatus(pool=each.pool, replicas=each.replicas, time=rfc3339(each.since), tries=each.tries)
             for each in state.clamps
+        ],
+        rates=[
+            RateStatus(pool=each.pool, tokens_per_second=f"{each.tokens_per_second:.1f}", learned_for=each.learned_for)
+            for each in state.rates
         ],
     )
 

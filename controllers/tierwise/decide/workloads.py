@@ -5,7 +5,7 @@ Whether the replicas of a workload are ours to write is asked for each of them: 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.types import Decision, DeploymentFacts, TierState, TierView, Workload, WorkloadPlan
@@ -16,16 +16,38 @@ _FIRST = -1
 
 
 def workload_plans(
-    view: TierView, spec: ModelTierSpec, decision: Decision, state: TierState
+    view: TierView,
+    spec: ModelTierSpec,
+    decision: Decision,
+    state: TierState,
+    granted: Mapping[str, int] | None = None,
 ) -> tuple[WorkloadPlan, ...]:
-    """The replicas that are to be written, in the order of the workloads; none where they are as decided."""
+    """The replicas that are to be written, in the order of the workloads; none where they are as decided. `granted`:
+    what each workload gets, by name, where the fleet has shared it out."""
     present = [workload for workload in view.workloads if workload.deployment is not None]
-    current = [workload.deployment.spec_replicas for workload in present if workload.deployment is not None]
+    targets = _targets(view, decision, granted)
     return tuple(
         WorkloadPlan(workload.name, now, target, deletion_costs(view, workload) if target < now else ())
-        for workload, now, target in zip(present, current, spread(current, decision.target), strict=True)
+        for workload, now, target in ((each, each.replicas, targets.get(each.name, each.replicas)) for each in present)
         if target != now and _ours_to_write(workload, spec, state)
     )
+
+
+def _targets(view: TierView, decision: Decision, granted: Mapping[str, int] | None) -> dict[str, int]:
+    """How many replicas each workload shall have, by its name. Those of a retired one end as replicas of the others
+    answer in their place."""
+    staying = [workload for workload in view.staying if workload.deployment is not None]
+    if granted is None:
+        shares = spread([workload.replicas for workload in staying], decision.target)
+        found = {workload.name: share for workload, share in zip(staying, shares, strict=True)}
+    else:
+        found = dict(granted)
+    left = max(0, decision.target - sum(len(workload.ready_endpoints) for workload in view.staying))
+    for workload in view.workloads:
+        if workload.retired:
+            found[workload.name] = min(workload.replicas, left)
+            left -= found[workload.name]
+    return found
 
 
 def spread(current: Sequence[int], target: int) -> tuple[int, ...]:

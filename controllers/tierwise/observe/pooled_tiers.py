@@ -9,7 +9,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from tierwise.api.modeltier import ModelTierSpec
 from tierwise.kube.objects import PREDICTOR_SUFFIX
+from tierwise.observe.gpu_inventory import GPUInventory
 from tierwise.observe.pool_records import GPUPodRecord
 from tierwise.observe.pools import Place, PoolNodes, declared, with_pods
 from tierwise.pool_spec import in_pool
@@ -17,12 +19,12 @@ from tierwise.types import GPU, PoolObject, PoolPrice, Pools, PoolView, TierKey,
 
 
 class _Made(NamedTuple):
-    """A tier in its pool, and what it was made from."""
+    """A tier in its pools, and what it was made from. `specs`: what its replicas are made from, by pool."""
 
     tier: TierObject
-    pool: PoolObject
-    price: PoolPrice | None
+    pools: tuple[tuple[PoolObject, PoolPrice | None], ...]
     made: TierObject
+    specs: Mapping[str, ModelTierSpec]
 
 
 class PooledTiers:
@@ -34,19 +36,37 @@ class PooledTiers:
         self._pods: tuple[tuple[GPUPodRecord, ...], Mapping[str, Sequence[GPUPodRecord]]] = ((), {})
 
     def take(self, pools: Iterable[PoolNodes], tiers: Collection[TierObject]) -> Collection[TierObject]:
-        """The tiers, those that name a pool with the spec that they have in it. One whose pool does not exist, or
-        cannot be read, is left as it is: what becomes of it is decided elsewhere."""
+        """The tiers, those that name pools with the spec that they have in the first. One of whose pools the first does
+        not exist, or cannot be read, is left as it is: what becomes of it is decided elsewhere."""
         self._pools = {each.view.name: each for each in pools}
         if not self._pools:
             self._made = {}
             return tiers
         before, self._made = self._made, {}
-        return [self._in_pool(tier, before.get(tier.key)) for tier in tiers]
+        return [self._in_pools(tier, before.get(tier.key)) for tier in tiers]
 
     def of(self, tier: TierObject) -> PoolView | None:
-        """The pool that a tier runs in."""
+        """The first of the pools that a tier runs in."""
         made = self._made.get(tier.key)
-        return None if made is None else self._pools[made.pool.name].view
+        return None if made is None else self._pools[made.pools[0][0].name].view
+
+    def specs(self, tier: TierObject) -> Mapping[str, ModelTierSpec]:
+        """What the replicas of a tier are made from in each pool that it names, or is leaving, by pool; of no pool
+        that is not known."""
+        made = self._made.get(tier.key)
+        return {} if made is None else made.specs
+
+    def kinds(self, tier: TierObject, inventory: GPUInventory) -> tuple[tuple[str, tuple[GPU, ...]], ...]:
+        """The kinds of GPU that the replicas of a tier may get in each pool, by pool."""
+        found = self.specs(tier)
+        return tuple(
+            (name, kinds_in_pool(inventory.kinds(spec), self._pools[name].view)) for name, spec in found.items()
+        )
+
+    @property
+    def all_specs(self) -> list[ModelTierSpec]:
+        """Those of all tiers in all pools."""
+        return [spec for made in self._made.values() for spec in made.specs.values()]
 
     def views(self, tiers: Iterable[TierView], pods: Collection[GPUPodRecord], problem: str = "") -> Pools:
         """The pools with what their nodes have and what pods of others hold. `tiers`: all; `problem`: why `pods` are
@@ -80,16 +100,25 @@ class PooledTiers:
             self._pods = now, found
         return self._pods[1]
 
-    def _in_pool(self, tier: TierObject, before: _Made | None) -> TierObject:
+    def _in_pools(self, tier: TierObject, before: _Made | None) -> TierObject:
         spec = tier.spec
-        pool = self._pools.get(spec.pools[0].name) if spec is not None and spec.pools else None
-        if spec is None or pool is None or pool.view.pool.spec is None:
+        named = spec.pools if spec is not None else []
+        names = dict.fromkeys([*(each.name for each in named), *(each.pool for each in tier.status.inference_services)])
+        found = [self._pools[name].view for name in names if name in self._pools]
+        readable = [each for each in found if each.pool.spec is not None]
+        if spec is None or not named or not readable or readable[0].name != named[0].name:
             return tier
-        view, body = pool.view, pool.view.pool.spec
-        if before is not None and before.tier is tier and (before.pool, before.price) == (view.pool, view.price):
+        pools = tuple((each.pool, each.price) for each in readable)
+        if before is not None and before.tier is tier and before.pools == pools:
             made = before
         else:
-            made = _Made(tier, view.pool, view.price, replace(tier, spec=in_pool(spec, body, view.price)))
+            said = {each.name: each for each in named}
+            specs = {
+                pool.name: in_pool(spec, pool.spec, price, said.get(pool.name))
+                for pool, price in pools
+                if pool.spec is not None
+            }
+            made = _Made(tier, pools, replace(tier, spec=specs[named[0].name]), specs)
         self._made[tier.key] = made
         return made.made
 

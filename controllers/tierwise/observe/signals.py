@@ -144,6 +144,7 @@ def _pod(name: str, readings: PodReadings, judge: _SignalEvaluator) -> PodSample
         waiting=judge.signal(readings, WAITING),
         kv_usage=judge.signal(readings, KV_USAGE),
         kv_capacity_tokens=capacity,
+        tokens_per_second=judge.signal(readings, TOKEN_RATE),
     )
 
 

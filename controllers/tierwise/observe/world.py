@@ -40,8 +40,10 @@ from tierwise.observe.signals import (
     signals_of,
     tier_readings,
 )
+from tierwise.observe.workload_names import WorkloadName, workload_names
 from tierwise.runtime.turns import at_once
 from tierwise.types import (
+    GPU,
     NO_ROUTERS,
     UNKNOWN_ROUTERS,
     DeploymentFacts,
@@ -121,7 +123,7 @@ class Observer:
             seen[tier.key] = known
             times = sample_times(known.readings, known.ready)
             said = joins.routers(tier.key, samples, now)
-            views.append(TierView(tier, known.workloads, known.signals, *known.learned, times, said))
+            views.append(TierView(tier, known.workloads, known.signals, *known.learned, times, said, known.gpus))
             yield
         self._seen = seen
         routes = route_views(world.routes, world.route_children, world.pods) if world.routes else ()
@@ -135,9 +137,10 @@ class Observer:
         found, before = joins.found(tier), self._seen.get(key)
         known = before
         if known is None or known.tier is not tier or known.found != found:
-            known = _Seen.of(tier, found)
+            known = _Seen.of(tier, found, joins.pooled.specs(tier))
         if known.inventory is not joins.inventory or known.publications is not joins.publications:
             learned = _learn(tier.spec, self._inventory, joins.publications, joins.pooled.of(tier))
+            known.gpus = joins.pooled.kinds(tier, self._inventory)
             known = replace(known, inventory=joins.inventory, publications=joins.publications, learned=learned)
         readings = tier_readings(samples, key.namespace, key.name, known.names)
         fresh = all_fresh(readings, now - samples.stale_after)
@@ -184,7 +187,7 @@ Grouped = TypeVar("Grouped", PodRecord, EndpointSliceRecord, ScalerRecord)
 class _Found(NamedTuple):
     """The records that may belong to one workload, by its name."""
 
-    name: str
+    name: WorkloadName
     service: InferenceServiceRecord | None
     deployment: DeploymentRecord | None
     pods: Sequence[PodRecord]
@@ -204,15 +207,16 @@ class _Seen:
     inventory: GPUInventory | None = None
     publications: ModelMetadataSet | None = None
     learned: Learned = _NOTHING_LEARNED
+    gpus: tuple[tuple[str, tuple[GPU, ...]], ...] = ()
     readings: Mapping[str, PodReadings] = field(default_factory=dict)
     signals: TierSignals = field(default_factory=TierSignals)
     fresh: bool = False
     reused: bool = False
 
     @classmethod
-    def of(cls, tier: TierObject, found: tuple[_Found, ...]) -> _Seen:
-        """A tier, from its records."""
-        workloads = tuple(_workload(tier, each) for each in found)
+    def of(cls, tier: TierObject, found: tuple[_Found, ...], specs: Mapping[str, ModelTierSpec]) -> _Seen:
+        """A tier, from its records. `specs`: what its replicas are made from, by pool."""
+        workloads = tuple(_workload(tier, each, specs) for each in found)
         ready = frozenset[str]().union(*(each.ready_endpoints for each in workloads))
         names = {*ready, *(pod.name for each in workloads for pod in each.pods)}
         return cls(tier, found, workloads, tuple(sorted(names)), ready)
@@ -232,7 +236,7 @@ class _Joins:
         nodes = self._again("pools", (*world.pools, world.nodes_known, *world.nodes), lambda: _with_nodes(world))
         tiers = self.pooled.take(nodes, world.tiers)
         yield
-        self.tiers, specs, labels = self._again("tiers", tiers, lambda: _sorted(tiers))
+        self.tiers, specs, labels = self._again("tiers", tiers, lambda: _sorted(tiers, self.pooled.all_specs))
         yield
         services, deployments, slices = world.inference_services, world.deployments, world.endpoint_slices
         self._services = self._again("services", services, lambda: _by_name(services))
@@ -261,9 +265,8 @@ class _Joins:
         return made
 
     def found(self, tier: TierObject) -> tuple[_Found, ...]:
-        """What may belong to a tier: a workload for each recorded InferenceService, or the one to be made."""
-        recorded = [each.name for each in tier.status.inference_services]
-        return tuple(self._found(tier.key.namespace, name) for name in recorded or [tier.key.name])
+        """What may belong to a tier: a workload for each recorded InferenceService, and for those to be made."""
+        return tuple(self._found(tier.key.namespace, name) for name in workload_names(tier))
 
     def routers(self, tier: TierKey, samples: Samples, now: float) -> RouterSignals:
         """What the routers of the routes over a tier say of it."""
@@ -280,11 +283,11 @@ class _Joins:
             routers=router_samples(samples, tier.namespace, tier.name, ready, now),
         )
 
-    def _found(self, namespace: str, name: str) -> _Found:
-        predictor = namespace, name + PREDICTOR_SUFFIX
+    def _found(self, namespace: str, name: WorkloadName) -> _Found:
+        predictor = namespace, name.name + PREDICTOR_SUFFIX
         return _Found(
             name,
-            self._services.get((namespace, name)),
+            self._services.get((namespace, name.name)),
             self._deployments.get(predictor),
             self._pods.get(predictor, ()),
             self._slices.get(predictor, ()),
@@ -296,10 +299,12 @@ def _with_nodes(world: World) -> tuple[PoolNodes, ...]:
     return with_nodes(world.pools, world.nodes, known=world.nodes_known)
 
 
-def _sorted(tiers: Iterable[TierObject]) -> tuple[list[TierObject], list[ModelTierSpec], frozenset[str]]:
+def _sorted(
+    tiers: Iterable[TierObject], in_pools: Iterable[ModelTierSpec]
+) -> tuple[list[TierObject], list[ModelTierSpec], frozenset[str]]:
     """The tiers by key, their specs, and the labels by which they select nodes."""
     ordered = sorted(tiers, key=lambda tier: (tier.key.namespace, tier.key.name))
-    specs = [tier.spec for tier in ordered if tier.spec is not None]
+    specs = [*(tier.spec for tier in ordered if tier.spec is not None), *in_pools]
     return ordered, specs, frozenset(name for spec in specs for name in spec.placement.node_selector)
 
 
@@ -318,14 +323,21 @@ def _grouped(records: Iterable[Grouped], name: Callable[[Grouped], str]) -> Mapp
     return dict(groups)
 
 
-def _workload(tier: TierObject, found: _Found) -> Workload:
+def _workload(tier: TierObject, found: _Found, specs: Mapping[str, ModelTierSpec]) -> Workload:
+    service, (name, pool, retired) = _ours(found.service, tier), found.name
+    if service is not None and not service.owned and name != tier.key.name:
+        # What another tier calls like this tier's place in a pool serves another model.
+        return Workload(name, service, pool=pool, retired=retired, spec=specs.get(pool))
     return Workload(
-        name=found.name,
-        inference_service=_ours(found.service, tier),
-        deployment=_child_of(found.service, found.name, found.deployment),
+        name=name,
+        inference_service=service,
+        deployment=_child_of(found.service, name, found.deployment),
         pods=tuple(sorted((each.facts for each in found.pods), key=lambda pod: pod.name)),
         ready_endpoints=frozenset(pod for each in found.slices for pod in each.pods),
         foreign_scalers=tuple(sorted(f"{each.kind}/{each.name}" for each in found.scalers)),
+        pool=pool,
+        retired=retired,
+        spec=specs.get(pool),
     )
 
 

@@ -296,6 +296,11 @@ SCALED_UP = reason("ScaledUp", ("Event",), "The number of replicas was raised.")
 SCALED_DOWN = reason("ScaledDown", ("Event",), "The number of replicas was lowered.")
 HEALED = reason("Healed", ("Event",), "A child object that was changed or deleted by hand has been restored.")
 CREATED = reason("Created", ("Event",), "The InferenceService of a tier, or what a route is made of, was created.")
+RETIRED = reason(
+    "Retired",
+    ("Event",),
+    "The InferenceService of a pool that the tier does not name any more ends: it has no replica left.",
+)
 UPDATED = reason(
     "Updated",
     ("Event",),

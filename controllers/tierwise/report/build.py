@@ -38,8 +38,6 @@ def report_tier(
 ) -> TierReport:
     """The report on one tier after one cycle. `now`: seconds since the epoch; `remembered`: the state of its last
     decision in the form in which it survives a restart. A tier that was not acted on has an empty outcome."""
-    named = view.tier.spec.pools if view.tier.spec is not None else []
-    pool = snapshot.pools.find(named[0].name) if named else None
-    case = ReportContext(view, plan, outcome, snapshot.metrics, snapshot.kserve_present, now, pool)
+    case = ReportContext(view, plan, outcome, snapshot.metrics, snapshot.kserve_present, now, snapshot.pools)
     status = build(case, remembered)
     return TierReport(view.tier.key, view.tier.uid, status, events(case, status))

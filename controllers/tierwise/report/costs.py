@@ -10,7 +10,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 from tierwise.api.modeltier import ModelTierSpec, TokenPrices
 from tierwise.pod_diagnosis import FINISHED
-from tierwise.types import PodFacts, Signal
+from tierwise.types import PodFacts, Signal, Workload
 
 _SECONDS_PER_HOUR = Decimal(3600)
 _MILLION = Decimal(1_000_000)
@@ -24,11 +24,21 @@ def holds_gpus(pod: PodFacts) -> bool:
     return pod.scheduled and pod.phase not in FINISHED
 
 
-def per_hour(spec: ModelTierSpec, pods: tuple[PodFacts, ...]) -> Decimal | None:
-    """US dollars per hour: replicas that hold GPUs x GPUs of a replica x price. None without a price."""
+def per_hour(spec: ModelTierSpec, pods: tuple[PodFacts, ...], gpus: int | None = None) -> Decimal | None:
+    """US dollars per hour: replicas that hold GPUs x GPUs of a replica (`gpus`; as in the spec) x price. None without
+    a price."""
     if spec.price is None:
         return None
-    return sum(map(holds_gpus, pods)) * spec.resources.gpus * Decimal(spec.price.gpu_hour)
+    each = spec.resources.gpus if gpus is None else gpus
+    return sum(map(holds_gpus, pods)) * each * Decimal(spec.price.gpu_hour)
+
+
+def replica_gpus(spec: ModelTierSpec, workload: Workload) -> int:
+    """GPUs of one replica: of a workload that is retired, as it was made."""
+    made = workload.inference_service.manifest if workload.retired and workload.inference_service is not None else {}
+    containers = made.get("spec", {}).get("predictor", {}).get("containers", ())
+    found = (each.get("resources", {}).get("limits", {}).get(spec.resources.resource_name) for each in containers)
+    return next((int(number) for number in found if number), spec.resources.gpus)
 
 
 def per_million_tokens(hourly: Decimal | None, tokens_per_second: Signal) -> Decimal | None:

@@ -97,7 +97,7 @@ def _tier(route: RouteObject, rung: LadderTier, tier: TierObject | None) -> dict
         "use": rung.use,
         "state": tier.status.state if tier is not None else "Missing",
         "model": rung.model if external or tier is None else tier.status.model,
-        "at": rung.provider.base_url if rung.provider is not None else f"Service {rung.service}",
+        "at": rung.provider.base_url if rung.provider is not None else _services(rung),
         "replicas": None
         if external or tier is None
         else {"ready": ready, "desired": tier.status.desired_replicas, "limitedBy": tier.status.limited_by},
@@ -109,6 +109,10 @@ def _tier(route: RouteObject, rung: LadderTier, tier: TierObject | None) -> dict
         "answers": list(takes(route.spec, rung.name)) if route.spec is not None else [],
         "unused": _why_unused(route, rung, tier),
     }
+
+
+def _services(rung: LadderTier) -> str:
+    return f"Service{'s' if rung.more_services else ''} {', '.join([str(rung.service), *rung.more_services])}"
 
 
 def _price(rung: LadderTier) -> dict[str, Any]:

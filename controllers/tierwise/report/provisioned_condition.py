@@ -6,8 +6,7 @@ The first finding wins. They are ordered from those that make all others meaning
 from __future__ import annotations
 
 from tierwise import reasons
-from tierwise.api.modeltier import ModelTierSpec
-from tierwise.pod_diagnosis import PodIssue, diagnose
+from tierwise.pod_diagnosis import diagnose
 from tierwise.report.conditions import ConditionUpdate, condition_update
 from tierwise.report.report_context import ReportContext
 from tierwise.text_sanitize import sanitize
@@ -54,7 +53,7 @@ def _children(case: ReportContext) -> ConditionUpdate | None:
     error = case.outcome.error
     if error is not None and error.reason not in _SCALING_ONLY:
         return _no(error.reason, error.message)
-    return next((found for found in map(_child, case.workloads) if found is not None), None)
+    return next((found for found in map(_child, case.view.staying) if found is not None), None)
 
 
 def _child(workload: Workload) -> ConditionUpdate | None:
@@ -76,14 +75,17 @@ def _child(workload: Workload) -> ConditionUpdate | None:
 
 def _rolled_back(case: ReportContext) -> ConditionUpdate | None:
     """That the last good spec is served, why, and what is wrong with it in turn."""
-    rollout = case.plan.rollout
-    if rollout is None or rollout.good is None or rollout.failed is None or not rollout.back:
-        return None
-    good, failed = rollout.good, rollout.failed
-    said = f"Generation {failed.generation} cannot start ({failed.reason}: {failed.message.rstrip('.')})"
-    again = _diagnosed(case, rollout.spec)
-    but = "" if again is None else f", which does not start either ({again.reason}: {again.detail.rstrip('.')})"
-    return _no(reasons.ROLLED_BACK, f"{said}; served again is generation {good.generation}{but}")
+    for workload in case.view.staying:
+        rollout = case.plan.rollout_of(workload)
+        if rollout is None or rollout.good is None or rollout.failed is None or not rollout.back:
+            continue
+        good, failed = rollout.good, rollout.failed
+        said = f"Generation {failed.generation} cannot start ({failed.reason}: {failed.message.rstrip('.')})"
+        again = diagnose(workload, rollout.spec, case.at)
+        but = "" if again is None else f", which does not start either ({again.reason}: {again.detail.rstrip('.')})"
+        where = f"In pool {workload.pool}: " if workload.pool else ""
+        return _no(reasons.ROLLED_BACK, f"{where}{said}; served again is generation {good.generation}{but}")
+    return None
 
 
 def _pods(case: ReportContext) -> ConditionUpdate | None:
@@ -93,14 +95,8 @@ def _pods(case: ReportContext) -> ConditionUpdate | None:
             text = sanitize(deployment.failed_create)
             silent = "failed calling webhook" in text and "kserve" in text
             return _no(reasons.KSERVE_NOT_ANSWERING if silent else reasons.POD_REFUSED, _advised(text))
-    found = _diagnosed(case, case.serving) if case.serving is not None else None
+    found = next((issue for issue in map(case.diagnosed, case.workloads) if issue is not None), None)
     return None if found is None else _no(found.reason, found.detail)
-
-
-def _diagnosed(case: ReportContext, spec: ModelTierSpec) -> PodIssue | None:
-    """What is wrong with the pods of the first workload that has something wrong."""
-    issues = (diagnose(workload, spec, case.at) for workload in case.workloads)
-    return next((issue for issue in issues if issue is not None), None)
 
 
 def _advised(text: str) -> str:

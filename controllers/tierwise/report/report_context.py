@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.api.modeltier_status import ModelTierStatus
-from tierwise.types import Decision, MetricsHealth, PoolView, TierOutcome, TierPlan, TierView, Workload
+from tierwise.pod_diagnosis import PodIssue, diagnose
+from tierwise.types import NO_POOLS, Decision, MetricsHealth, Pools, TierOutcome, TierPlan, TierView, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class ReportContext:
     metrics: MetricsHealth
     kserve_present: bool
     at: float
-    pool: PoolView | None = None  # the first that the tier names
+    pools: Pools = NO_POOLS
 
     @property
     def spec(self) -> ModelTierSpec | None:
@@ -34,6 +35,16 @@ class ReportContext:
     def serving(self) -> ModelTierSpec | None:
         """The spec that the replicas are made from: the present one, or the last good one."""
         return self.plan.rollout.spec if self.plan.rollout is not None else self.spec
+
+    def diagnosed(self, workload: Workload) -> PodIssue | None:
+        """What is wrong with the pods of one of the workloads."""
+        spec = self.spec_of(workload) or self.spec
+        return None if spec is None else diagnose(workload, spec, self.at)
+
+    def spec_of(self, workload: Workload) -> ModelTierSpec | None:
+        """What the replicas of one of the workloads are made from; None where that is not known."""
+        rollout = self.plan.rollout_of(workload)
+        return rollout.spec if rollout is not None else self.view.spec_of(workload)
 
     @property
     def old(self) -> ModelTierStatus:

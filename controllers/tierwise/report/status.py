@@ -9,31 +9,29 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TypedDict
 
-from tierwise import reasons
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.api.modeltier_status import (
     AdviceStatus,
     DecisionStatus,
     InferenceServiceRef,
     ModelTierStatus,
-    RenderedStatus,
-    RolloutStatus,
     ScalingMemory,
     ScalingStatus,
     SignalStatus,
     StepStatus,
-    TierPoolStatus,
 )
 from tierwise.kube.objects import PREDICTOR_SUFFIX, SELECT_OURS, TIER_LABEL
 from tierwise.report.conditions import ConditionUpdate, merge
-from tierwise.report.costs import assumed, money, per_hour, per_million_tokens, prices
+from tierwise.report.costs import assumed, money, per_million_tokens, prices
 from tierwise.report.messages import message_for
 from tierwise.report.metrics_condition import metrics_available
+from tierwise.report.pool_placing import by_list_price, cost_per_hour, placed, pool_statuses
 from tierwise.report.provisioned_condition import accepted, provisioned
 from tierwise.report.ready_condition import ready, state
 from tierwise.report.report_context import ReportContext
 from tierwise.report.scaling_conditions import scaling_active, scaling_limited
 from tierwise.report.speculation import speculation
+from tierwise.report.workload_status import inference_services, rollout_status
 from tierwise.text_sanitize import truncate
 from tierwise.times import rfc3339
 from tierwise.types import Decision, NamedSignal, Signal, State, Step
@@ -79,11 +77,12 @@ def build(case: ReportContext, remembered: ScalingMemory) -> ModelTierStatus:
         reason=reason,
         conditions=merge(case.old.conditions, updates, case.view.tier.generation, case.at),
         scaling=_scaling(case, remembered),
-        rollout=_rollout(case),
+        rollout=rollout_status(case),
         limited_by=case.decision.limited_by if case.decision is not None else "",
         advice=[AdviceStatus(reason=reason, message=message) for reason, message in given],
         speculation=speculation(case),
-        pools=_pools(case),
+        pools=pool_statuses(case),
+        placed=placed(case),
         **_replicas(case),
         **_figures(case),
         **_identity(case),
@@ -130,33 +129,13 @@ def _identity(case: ReportContext) -> _Identity:
         "quantization": _quantization(spec),
         "url": f"http://{case.workloads[0].name}{PREDICTOR_SUFFIX}.{key.namespace}.svc.cluster.local",
         "selector": f"{SELECT_OURS},{TIER_LABEL}={key.name}",
-        "inference_services": case.old.inference_services or _made(case),
+        "inference_services": inference_services(case),
     }
-
-
-def _made(case: ReportContext) -> list[InferenceServiceRef]:
-    """The children that exist (or were just written), so that their names are fixed for ever."""
-    created = {done.name for done in case.outcome.workloads if done.event == reasons.CREATED}
-    services = {each.name: each.inference_service for each in case.workloads}
-    owned = {name for name, service in services.items() if service is not None and service.owned}
-    return [InferenceServiceRef(name=each.name) for each in case.workloads if each.name in owned | created]
 
 
 def _quantization(spec: ModelTierSpec) -> str:
     cache = spec.quantization.kv_cache_dtype
     return spec.quantization.method + ("" if cache == "auto" else f", KV {cache}")
-
-
-def _rollout(case: ReportContext) -> RolloutStatus:
-    """What a restarted operator must know of a change. Nothing, when somebody else serves the tier."""
-    rollout, old = case.plan.rollout, case.old.rollout
-    if case.external:
-        return RolloutStatus()
-    if rollout is None:
-        return old
-    template = case.outcome.template
-    rendered = RenderedStatus(hash=rollout.fingerprint, template=template) if template else old.rendered
-    return RolloutStatus(rendered=rendered, last_good=rollout.good, failed=rollout.failed)
 
 
 def _replicas(case: ReportContext) -> _Replicas:
@@ -173,12 +152,12 @@ def _replicas(case: ReportContext) -> _Replicas:
 def _figures(case: ReportContext) -> _Figures:
     """What was measured, and what it costs."""
     spec, signals = case.serving, case.view.signals
-    by_list = case.pool is not None and case.pool.price is not None and case.pool.price.assumed
+    by_list = any(by_list_price(case, workload) for workload in case.workloads)
     if spec is not None and spec.external is not None:
         tokens = prices(spec.external.prices)
         hourly = None
     else:
-        hourly = per_hour(spec, case.view.pods) if spec is not None else None
+        hourly = cost_per_hour(case)
         tokens = assumed(money(per_million_tokens(hourly, signals.tokens_per_second)), by_list)
     measured = [sample for sample in signals.pods if sample.pod in case.view.ready_endpoints]
     usage = [sample.kv_usage.value for sample in measured if sample.kv_usage.has_value]
@@ -191,24 +170,6 @@ def _figures(case: ReportContext) -> _Figures:
         "cost_per_hour": assumed(money(hourly), by_list),
         "cost_per_million_tokens": tokens,
     }
-
-
-def _pools(case: ReportContext) -> list[TierPoolStatus]:
-    """Where the tier runs, and what it was granted there of what it asked for."""
-    pool, spec, decision = case.pool, case.serving, case.decision
-    if pool is None or spec is None:
-        return []
-    granted = case.desired
-    asked = case.plan.asked.target if case.plan.asked is not None else granted
-    return [
-        TierPoolStatus(
-            name=pool.name,
-            replicas=granted,
-            gpus=granted * spec.resources.gpus,
-            wanted=asked if decision is not None else granted,
-            price_source="" if pool.price is None else pool.price.source,
-        )
-    ]
 
 
 def _ratio(signal: Signal) -> int | None:
@@ -242,10 +203,12 @@ def _step(step: Step) -> StepStatus:
 
 def _decisions(case: ReportContext, decision: Decision) -> list[DecisionStatus]:
     """The last five changes, newest first; a change is what was written, not what was wished."""
-    old, by = case.old.scaling.decisions, case.outcome.scaled_by
-    if not by:
+    old = case.old.scaling.decisions
+    written = {each.name: each.scaled_to for each in case.outcome.workloads if each.scaled_to is not None}
+    after = case.view.replicas_with(written, decision.target)
+    if not written or after == decision.current:
         return old
-    return [change(decision, decision.current + by, case.at), *old][:DECISIONS]
+    return [change(decision, after, case.at), *old][:DECISIONS]
 
 
 def change(decision: Decision, to: int, at: float) -> DecisionStatus:

@@ -66,7 +66,8 @@ class RouteTier:
     """One tier of a route. `model` is what upstream is asked for.
 
     Exactly one of `provider`, `urls` (fixed servers) and `service` (a Kubernetes Service whose endpoints are watched)
-    says where it is. `concurrency` is how many requests one replica is given at a time; more wait in the router."""
+    says where it is; `more_services` are those of its further GPU pools. `concurrency` is how many requests one replica
+    is given at a time; more wait in the router."""
 
     name: str
     model: str
@@ -85,6 +86,12 @@ class RouteTier:
     """How many routers share its requests without talking to each other."""
     capped: bool = True
     """Whether it has as many replicas as it can get."""
+    more_services: tuple[str, ...] = ()
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The Services whose endpoints are its replicas."""
+        return () if self.service is None else (self.service, *self.more_services)
 
     @property
     def external(self) -> bool:

@@ -45,7 +45,7 @@ from tierwise.types.snapshot import (
     Workload,
     WorkloadKey,
 )
-from tierwise.types.state import Peak, PoolClamp, TierState
+from tierwise.types.state import Peak, PoolClamp, PoolRate, TierState
 
 __all__ = [
     "COUNTS",
@@ -78,6 +78,7 @@ __all__ = [
     "PoolClamp",
     "PoolObject",
     "PoolPrice",
+    "PoolRate",
     "PoolUse",
     "PoolView",
     "Pools",

@@ -22,7 +22,7 @@ class PendingScale:
     """A change of replicas that was asked for, and may have been made without us hearing of it.
 
     Of the workload's Deployment with this UID, at this generation, from `current` to `to` replicas. `decision` is the
-    tier's. `at`: seconds since the epoch."""
+    tier's. `at`: seconds since the epoch. `moving`: the tier moves from pool to pool, which changes no number."""
 
     workload: str
     uid: str
@@ -31,6 +31,7 @@ class PendingScale:
     to: int
     decision: Decision
     at: float
+    moving: bool = False
 
     @property
     def tier_replicas(self) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.api.modeltier_status import FailedSpec, LastGood
-from tierwise.types.snapshot import Signal, TierKey
+from tierwise.types.snapshot import Signal, TierKey, Workload
 from tierwise.types.state import TierState
 
 
@@ -92,8 +92,14 @@ class TierPlan:
     failure: str = ""
     invalid: tuple[str, str] | None = None
     advice: tuple[Advice, ...] = ()  # sorted, one of each reason
-    rollout: Rollout | None = None  # None: the present spec, and nothing new to remember
+    rollout: Rollout | None = None  # of the first workload; None: the present spec, and nothing new to remember
+    rollouts: tuple[tuple[str, Rollout], ...] = ()  # of the workloads in pools, by name, in the order of the view
     asked: Decision | None = None
+    granted: tuple[tuple[str, int], ...] = ()  # replicas of each workload in a pool, by name, in the order of the view
+
+    def rollout_of(self, workload: Workload) -> Rollout | None:
+        """What one of the workloads is made from. None: what it is made from stays, or is the tier's present spec."""
+        return dict(self.rollouts).get(workload.name) if workload.pool else self.rollout
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ Frozen values, so that a decision can be repeated from its snapshot and no room 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.api.modeltier_status import ModelTierStatus
-from tierwise.types.capabilities import UNKNOWN, Facts
+from tierwise.types.capabilities import GPU, UNKNOWN, Facts
 from tierwise.types.pool import NO_POOLS, Pools
 
 if TYPE_CHECKING:
@@ -57,13 +57,14 @@ MISSING = Signal(State.MISSING)
 
 @dataclass(frozen=True, slots=True)
 class PodSample:
-    """What Prometheus says of one replica: requests, KV-cache use as a fraction 0..1, KV capacity in tokens."""
+    """What Prometheus says of one replica: requests, KV-cache use as a fraction 0..1, and more."""
 
     pod: str
     running: Signal = MISSING
     waiting: Signal = MISSING
     kv_usage: Signal = MISSING
     kv_capacity_tokens: Signal = MISSING
+    tokens_per_second: Signal = MISSING  # prompt + generated
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +233,9 @@ class InferenceServiceFacts:
 class Workload:
     """One InferenceService of a tier, and what runs for it. A tier has one for each kind of GPU that it runs on.
 
-    `name` is that of the InferenceService, made or not: it is recorded once and never changes."""
+    `name` is that of the InferenceService, made or not: it is recorded once and never changes. `spec`: what its
+    replicas are made from in its pool; None without a pool (it is the tier's own), and while nothing is known of it.
+    `retired`: the tier does not name its pool any more."""
 
     name: str
     inference_service: InferenceServiceFacts | None = None
@@ -240,6 +243,14 @@ class Workload:
     pods: tuple[PodFacts, ...] = ()  # sorted by name, terminating ones included
     ready_endpoints: frozenset[str] = frozenset()  # names of the pods that the Service sends requests to
     foreign_scalers: tuple[str, ...] = ()  # e.g. ("HorizontalPodAutoscaler/chat",)
+    pool: str = ""  # the GPUPool that it runs in; empty: none
+    retired: bool = False
+    spec: ModelTierSpec | None = None
+
+    @property
+    def replicas(self) -> int:
+        """Replicas that are asked for now."""
+        return self.deployment.spec_replicas if self.deployment is not None else 0
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -269,6 +280,7 @@ class TierView:
     metadata_pending: bool = False
     sampled: SampleTimes = _UNSAMPLED
     routers: RouterSignals = NO_ROUTERS
+    gpus: tuple[tuple[str, tuple[GPU, ...]], ...] = ()  # kinds of GPU that replicas may get, by pool
 
     @property
     def pods(self) -> tuple[PodFacts, ...]:
@@ -286,9 +298,33 @@ class TierView:
         return tuple(each.deployment for each in self.workloads if each.deployment is not None)
 
     @property
+    def staying(self) -> tuple[Workload, ...]:
+        """The workloads that are not retired."""
+        return tuple(each for each in self.workloads if not each.retired)
+
+    @property
     def replicas(self) -> int:
-        """Replicas that are asked for now, over all workloads."""
-        return sum(deployment.spec_replicas for deployment in self.deployments)
+        """Replicas that are asked for now, over all workloads. While the tier moves from one pool to another, those
+        that start and those whose place they take count once: together they are as many as were decided."""
+        return self.replicas_with({}, self.tier.status.desired_replicas)
+
+    def replicas_with(self, changed: Mapping[str, int], decided: int) -> int:
+        """The same, once some workloads have other numbers of replicas (`changed`, by name) and `decided` is what the
+        tier is to have."""
+        counts = [(each.retired, changed.get(each.name, each.replicas)) for each in self.workloads]
+        staying = sum(replicas for retired, replicas in counts if not retired)
+        leaving = sum(replicas for retired, replicas in counts if retired)
+        return min(staying + leaving, max(staying, leaving, decided))
+
+    def facts_of(self, workload: Workload) -> Facts:
+        """What is known of the model, and of the GPUs on which replicas of one of the workloads may land."""
+        if not workload.pool:
+            return self.facts
+        return replace(self.facts, gpus=dict(self.gpus).get(workload.pool, ()))
+
+    def spec_of(self, workload: Workload) -> ModelTierSpec | None:
+        """What the replicas of one of the workloads are made from, by the present spec; None where it is not known."""
+        return workload.spec if workload.pool else self.tier.spec
 
     @property
     def foreign_scalers(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tierwise.api.modeltier_status import RolloutStatus
+from tierwise.types.snapshot import Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,15 @@ class PoolClamp:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolRate:
+    """Tokens per second of one busy replica in a pool (see `tierwise.decide.pool_rates`), and for which spec."""
+
+    pool: str
+    tokens_per_second: float
+    learned_for: str
+
+
+@dataclass(frozen=True, slots=True)
 class TierState:
     """What one decision leaves for the next; `ScalingMemory` in the status is how it survives a restart.
 
@@ -47,15 +57,21 @@ class TierState:
     observed_at: float | None = None  # when the last decision from complete metrics was made
     forgotten_until: float | None = None  # until when replicas are held because nothing was remembered
     clamps: tuple[PoolClamp, ...] = ()  # pools in which pods could not be scheduled, sorted by pool
+    rates: tuple[PoolRate, ...] = ()  # sorted by pool
     wants: tuple[tuple[str, float], ...] | None = None  # how often each router had wanted it; None: not known
     wanted_at: float | None = None  # when it was last wanted, as far as it was watched; None: not known, or it is at 0
     called: bool = False  # whether it is at 0 and has been wanted since
     heard_at: float | None = None  # when all routers and replicas were last measured in full
     doubts: tuple[tuple[str, float], ...] = ()  # reasons of advice not given yet, and since when they hold
     # What counts only once the status has it, so that a process that dies, or a standby that takes over, knows it too.
-    rollout: RolloutStatus = field(default_factory=RolloutStatus)
+    rollout: RolloutStatus = field(default_factory=RolloutStatus)  # of the workload without a pool
+    rollouts: tuple[tuple[str, RolloutStatus], ...] = ()  # of those in pools, by name
     accepted: tuple[int, bool] | None = None  # the generation that was judged last, and whether it was accepted
     advised: tuple[str, ...] = ()  # reasons of the advice that is given, sorted
     advised_for: int = 0  # for which generation
     scaled_at: float | None = None  # when replicas were last changed by us; None: never
     slept: bool = False  # whether that change was to 0
+
+    def rollout_of(self, workload: Workload) -> RolloutStatus:
+        """The progress of a change in one of the workloads; an empty one of a workload that is new."""
+        return dict(self.rollouts).get(workload.name, RolloutStatus()) if workload.pool else self.rollout

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +13,9 @@ import openai
 import pytest
 
 from playground.handle import Playground
+from tests.cluster.e2e.streams import Streams, faults
 from tests.cluster.e2e.tiers import cheap, external, route
 from tests.cluster.kubectl import Kubectl, Object, conditions, eventually, has, ready
-from tests.faults.streams import Order, Seen
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("release")]
 START, AWAY_SECONDS = 90.0, 15.0
@@ -109,46 +106,11 @@ def test_the_columns_show_what_a_user_asks_first(kubectl: Kubectl) -> None:
     assert " ".join(head.split()).endswith(wide)
 
 
-class _Streams:
-    """Clients in a process inside the playground."""
-
-    def __init__(self, playground: Playground, kubectl: Kubectl, folder: Path, order: dict[str, object]) -> None:
-        self._report, self._stop = folder / "report", folder / "stop"
-        address = kubectl("get", "service", "chat", "-o", "jsonpath={.spec.clusterIP}")
-        full = Order(
-            url=f"http://{address}",
-            report=str(self._report),
-            stop=str(self._stop),
-            **order,  # type: ignore[arg-type]
-        )
-        self.process = playground.start(sys.executable, "-m", "tests.faults.streams", json.dumps(asdict(full)))
-
-    def seen(self) -> list[Seen]:
-        lines = self._report.read_text().splitlines() if self._report.exists() else []
-        return [Seen(**json.loads(line)) for line in lines]
-
-    def all_open(self) -> None:
-        eventually(self.seen, lambda seen: any(each.kind == "all open" for each in seen), 60, "all streams are open")
-
-    def end(self, seconds: float) -> list[Seen]:
-        """What the clients saw, once all have ended."""
-        self._stop.touch()
-        try:
-            assert self.process.wait(timeout=seconds) == 0
-        finally:
-            self.process.kill()
-        return [each for each in self.seen() if each.kind != "all open"]
-
-
-def _faults(seen: list[Seen]) -> Counter[str]:
-    return Counter(each.fault or "tokens are missing" for each in seen if not each.whole)
-
-
 def test_a_replica_is_killed_and_no_request_that_had_no_byte_fails(
     playground: Playground, kubectl: Kubectl, tmp_path: Path
 ) -> None:
     order = {"model": "small", "streams": [], "users": 6, "new_tokens": 4}
-    clients = _Streams(playground, kubectl, tmp_path, order)
+    clients = Streams(playground, kubectl, tmp_path, order)
     time.sleep(3)
     kubectl(
         "delete", "pod", kubectl.pods("small")[0]["metadata"]["name"], "--grace-period=0", "--force", "--wait=false"
@@ -158,7 +120,7 @@ def test_a_replica_is_killed_and_no_request_that_had_no_byte_fails(
     assert len(seen) > 20
     # What had a byte may be cut by the kill, and is told so; what had none is answered by the other replica.
     early = [each for each in seen if not each.whole and each.tokens == 0 and each.fault not in ("error chunk",)]
-    assert _faults(early) == Counter()
+    assert faults(early) == Counter()
     ready(kubectl, "small", 2, START)
 
 
@@ -169,12 +131,12 @@ def test_a_tier_shrinks_under_open_streams_and_none_is_cut(
     eventually(lambda: _settled(kubectl, "small", 2), bool, START, "both replicas have the new drain")
     served(kubectl)
     order = {"model": "small", "streams": [600] * 8, "users": 2}
-    clients = _Streams(playground, kubectl, tmp_path, order)
+    clients = Streams(playground, kubectl, tmp_path, order)
     clients.all_open()
     kubectl("scale", "modeltier", "small", "--replicas=1")
     eventually(lambda: len(_alive(kubectl, "small")), lambda count: count == 1, 60, "one replica ends")
     seen = clients.end(180)
-    assert _faults(seen) == Counter()
+    assert faults(seen) == Counter()
     assert Counter(each.kind for each in seen)["stream"] == 8
 
 
@@ -182,12 +144,12 @@ def test_routers_are_replaced_under_open_streams_and_none_is_cut(
     playground: Playground, kubectl: Kubectl, tmp_path: Path
 ) -> None:
     before = {pod["metadata"]["name"] for pod in kubectl.find("pods", "tierwise.io/route=chat")}
-    clients = _Streams(playground, kubectl, tmp_path, {"model": "large", "streams": [500] * 6, "users": 2})
+    clients = Streams(playground, kubectl, tmp_path, {"model": "large", "streams": [500] * 6, "users": 2})
     clients.all_open()
     kubectl("rollout", "restart", "deployment", "chat-router")
     kubectl("rollout", "status", "deployment", "chat-router", "--timeout=90s", timeout=100)
     seen = clients.end(120)
-    assert _faults(seen) == Counter()
+    assert faults(seen) == Counter()
     assert Counter(each.kind for each in seen)["stream"] == 6
     served(kubectl)
     # A router that drains is still there, and ready, while its last answers end.
@@ -198,7 +160,7 @@ def test_routers_are_replaced_under_open_streams_and_none_is_cut(
 def test_while_the_api_server_is_away_everybody_is_answered(
     playground: Playground, kubectl: Kubectl, tmp_path: Path
 ) -> None:
-    clients = _Streams(playground, kubectl, tmp_path, {"model": "small", "streams": [400] * 2, "users": 4})
+    clients = Streams(playground, kubectl, tmp_path, {"model": "small", "streams": [400] * 2, "users": 4})
     clients.all_open()
     playground.control("stop", "kube-apiserver")
     try:
@@ -206,7 +168,7 @@ def test_while_the_api_server_is_away_everybody_is_answered(
     finally:
         playground.control("start", "kube-apiserver")
     seen = clients.end(90)
-    assert _faults(seen) == Counter()
+    assert faults(seen) == Counter()
     assert len(seen) > 20
     served(kubectl)
     kubectl("delete", "pod", _alive(kubectl, "small")[0]["metadata"]["name"], "--wait=false")

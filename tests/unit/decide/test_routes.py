@@ -315,3 +315,55 @@ def test_a_tier_at_zero_is_asleep_and_one_that_starts_is_not() -> None:
     assert only(snapshot([deleting], route())).asleep == ()
     unread = replace(resting, tier=replace(resting.tier, spec=None))
     assert only(snapshot([unread], route())).asleep == ()
+
+
+def in_two_pools(*, owned: bool = True, first: int = 1, second: int = 1) -> TierView:
+    """A tier in a dear pool and in a cheap one, with so many replicas in each."""
+    view = tier("small", ModelTierSpec.model_validate(PRICED))
+    (here,) = view.workloads
+    assert here.deployment is not None
+    assert here.inference_service is not None
+    cheap = ModelTierSpec.model_validate(
+        PRICED | {"price": {"gpuHour": "1"}, "resources": {"gpus": 1}, "parallelism": {"tensor": 1}}
+    )
+    deployments = [replace(here.deployment, spec_replicas=count) for count in (first, second)]
+    service = replace(here.inference_service, owned=owned)
+    return replace(
+        view,
+        workloads=(
+            replace(here, pool="h100", spec=view.tier.spec, deployment=deployments[0]),
+            replace(here, name="small-l4", pool="l4", spec=cheap, deployment=deployments[1], inference_service=service),
+        ),
+    )
+
+
+def test_a_tier_in_several_pools_is_reached_at_the_services_of_all_of_them() -> None:
+    (found,) = only(snapshot([in_two_pools()], route())).ladder
+    assert (found.service, found.more_services) == ("small-predictor", ["small-l4-predictor"])
+
+
+def test_a_service_of_another_tier_is_none_of_this_ones() -> None:
+    (found,) = only(snapshot([in_two_pools(owned=False)], route())).ladder
+    assert found.more_services == []
+
+
+def test_a_tier_that_is_moved_is_reached_in_both_pools_until_the_old_one_is_gone() -> None:
+    view = in_two_pools()
+    old, new = view.workloads
+    moved = replace(view, workloads=(new, replace(old, retired=True)))
+    (found,) = only(snapshot([moved], route())).ladder
+    assert (found.service, found.more_services) == ("small-l4-predictor", ["small-predictor"])
+    (found,) = only(snapshot([replace(view, workloads=(new,))], route())).ladder
+    assert (found.service, found.more_services) == ("small-l4-predictor", [])
+
+
+@pytest.mark.parametrize(("first", "second", "usd"), [(1, 0, "4.98"), (0, 3, "1"), (1, 3, "1.9950"), (0, 0, "4.98")])
+def test_a_replica_in_several_pools_costs_what_it_costs_on_average(first: int, second: int, usd: str) -> None:
+    (found,) = only(snapshot([in_two_pools(first=first, second=second)], route())).ladder
+    assert found.replica_hour == usd
+    unpriced = in_two_pools(first=first, second=second)
+    old, new = unpriced.workloads
+    assert new.spec is not None
+    free = replace(new, spec=new.spec.model_copy(update={"price": None}))
+    (found,) = only(snapshot([replace(unpriced, workloads=(old, free))], route())).ladder
+    assert found.replica_hour == (usd if second == 0 else None)

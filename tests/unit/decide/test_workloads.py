@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.decide.make import KEY, SETTLED, pod, sample, spec, view
+from tierwise.api.modeltier_status import ModelTierStatus
 from tierwise.decide.workloads import spread, workload_plans
 from tierwise.types import Decision, TierView
 
@@ -57,3 +58,68 @@ def test_a_tier_on_two_kinds_of_gpu_counts_and_changes_both() -> None:
         ("chat", 1, (("a-1", 3),)),
         ("chat-l4", 0, (("b-1", 1),)),
     ]
+
+
+def moving(staying: int, retired: int, *answering: str) -> TierView:
+    """A tier that leaves the pool of `chat` for that of `chat-l4`, where these replicas answer."""
+    seen = two(retired, staying)
+    old, new = seen.workloads
+    names = tuple(pod(name) for name in answering)
+    new = replace(new, pods=names, ready_endpoints=frozenset(answering))
+    return replace(seen, workloads=(new, replace(old, retired=True)))
+
+
+def test_what_is_retired_ends_as_others_answer_in_its_place() -> None:
+    written = {
+        ready: [(each.name, each.scale_to) for each in plans]
+        for ready in range(4)
+        for plans in (
+            workload_plans(
+                moving(3, 3, *(f"b-{number}" for number in range(ready))), spec(), Decision(3, 3, "Load", ""), SETTLED
+            ),
+        )
+    }
+    assert written == {0: [], 1: [("chat", 2)], 2: [("chat", 1)], 3: [("chat", 0)]}
+
+
+def test_what_is_retired_never_grows_and_ends_with_the_tier() -> None:
+    grown = workload_plans(moving(2, 1), spec(), Decision(3, 5, "Load", ""), SETTLED)
+    assert [(each.name, each.scale_to) for each in grown] == [("chat-l4", 5)]
+    none = workload_plans(moving(2, 2, "b-1"), spec(), Decision(2, 0, "Idle", ""), SETTLED)
+    assert [(each.name, each.scale_to) for each in none] == [("chat-l4", 0), ("chat", 0)]
+
+
+@given(st.integers(0, 6), st.integers(0, 6), st.integers(0, 6), st.integers(0, 6))
+def test_those_who_answer_and_those_who_stay_are_never_fewer_than_the_target(
+    staying: int, retired: int, ready: int, target: int
+) -> None:
+    seen = moving(staying, retired, *(f"b-{number}" for number in range(min(ready, staying))))
+    answering = len(seen.staying[0].ready_endpoints)
+    written = {
+        each.name: each.scale_to for each in workload_plans(seen, spec(), Decision(0, target, "Load", ""), SETTLED)
+    }
+    left = written.get("chat", retired)
+    assert left <= retired
+    assert answering + left >= min(target, answering + retired)
+
+
+def test_granted_replicas_are_written_where_they_are_granted() -> None:
+    plans = workload_plans(two(2, 1), spec(), Decision(3, 4, "Load", ""), SETTLED, {"chat": 1, "chat-l4": 3})
+    assert [(each.name, each.current, each.scale_to) for each in plans] == [("chat", 2, 1), ("chat-l4", 1, 3)]
+
+
+@given(st.integers(0, 6), st.integers(0, 6), st.integers(0, 12))
+def test_in_a_move_replicas_count_once(staying: int, retired: int, decided: int) -> None:
+    seen = moving(staying, retired)
+    status = ModelTierStatus(desired_replicas=decided)
+    count = replace(seen, tier=replace(seen.tier, status=status)).replicas
+    assert max(staying, retired) <= count <= staying + retired
+    if max(staying, retired) <= decided <= staying + retired:
+        assert count == decided
+
+
+@given(st.integers(0, 6), st.integers(0, 12))
+def test_without_a_move_all_replicas_count(replicas: int, decided: int) -> None:
+    seen = two(replicas, 1)
+    status = ModelTierStatus(desired_replicas=decided)
+    assert replace(seen, tier=replace(seen.tier, status=status)).replicas == replicas + 1

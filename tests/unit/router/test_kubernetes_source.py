@@ -203,6 +203,42 @@ async def test_replicas_come_and_drain_and_go(tmp_path: Path) -> None:
         assert [replica.key for replica in state.tiers["small"].replicas] == ["b"]
 
 
+async def test_the_replicas_of_a_tier_are_those_of_all_its_services(tmp_path: Path) -> None:
+    api = Api()
+    two = {**SERVED, "moreServices": ["small-l4-predictor"]}
+    first, second = endpoint("a"), endpoint("b", "10.0.0.2")
+    api.put("modelroutes", model_route(SERVED))
+    api.put("endpointslices", slice_of("small-predictor", first), slice_of("small-l4-predictor", second))
+    async with followed(api, tmp_path) as state:
+        await until(lambda: keys_of(state) == {"a": False})
+        (before,) = state.tiers["small"].replicas
+        api.put("modelroutes", model_route(two))
+        await until(lambda: keys_of(state) == {"a": False, "b": False})
+        assert before in state.tiers["small"].replicas
+        ending = endpoint("a", terminating=True)
+        api.put("endpointslices", slice_of("small-predictor", ending), slice_of("small-l4-predictor", second))
+        await until(lambda: keys_of(state) == {"a": True, "b": False})
+        api.put("modelroutes", model_route({**SERVED, "service": "small-l4-predictor"}))
+        await until(lambda: keys_of(state) == {"b": False})
+
+
+async def test_a_service_that_is_not_listed_yet_keeps_nobody_from_the_others(tmp_path: Path) -> None:
+    class Deaf(Api):
+        async def pages(
+            self, ref: ObjectRef, *, selector: str = ""
+        ) -> AsyncIterator[tuple[tuple[Mapping[str, Any], ...], str]]:
+            if selector.endswith("small-l4-predictor"):
+                raise Transient("not answered")
+            async for page in super().pages(ref, selector=selector):
+                yield page
+
+    api = Deaf()
+    api.put("modelroutes", model_route({**SERVED, "moreServices": ["small-l4-predictor"]}))
+    api.put("endpointslices", slice_of("small-predictor", endpoint("a")))
+    async with followed(api, tmp_path) as state:
+        await until(lambda: keys_of(state) == {"a": False})
+
+
 async def test_a_router_is_there_before_any_replica_is(tmp_path: Path) -> None:
     api = Api()
     api.put("modelroutes", model_route(SERVED))
