@@ -44,7 +44,7 @@ from tierwise.types.snapshot import (
     Workload,
     WorkloadKey,
 )
-from tierwise.types.state import Peak, TierState
+from tierwise.types.state import Flow, Peak, TierState
 
 __all__ = [
     "COUNTS",
@@ -62,6 +62,7 @@ __all__ = [
     "Decision",
     "DeploymentFacts",
     "Facts",
+    "Flow",
     "InferenceServiceFacts",
     "MetricsHealth",
     "ModelShape",
