@@ -106,7 +106,7 @@ class ScalingMemory(Model):
 class ScalingStatus(Model):
     """The last decision with its reasons, and the last five changes."""
 
-    steps: list[StepStatus] = Field(default_factory=list, max_length=12, description="The last decision, step by step.")
+    steps: list[StepStatus] = Field(default_factory=list, max_length=16, description="The last decision, step by step.")
     signals: list[SignalStatus] = Field(
         default_factory=list, max_length=16, description="The measurements that the decision was made from."
     )

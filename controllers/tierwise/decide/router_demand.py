@@ -42,16 +42,21 @@ def router_demand(view: TierView, state: TierState) -> RouterDemand:
     """What the routers, and the engines' own counters of rejections, say. `state`: before this sample."""
     routers, signals = view.routers.routers, view.signals
     waiting = finite_sum(each.waiting.value for each in routers if each.waiting.has_value)
-    rejected = (signals.rejected_lately,) if signals.rejected_lately.has_value else ()
-    refused = (each.refused for each in routers if each.refused.has_value)
-    turned_away = finite_sum(signal.value for signal in (*rejected, *refused))
-    if turned_away == 0:
+    away = turned_away(view)
+    if away == 0:
         return RouterDemand(waiting)
     finished = signals.finished_lately.value if signals.finished_lately.has_value else 0.0
-    share = min(1.0, turned_away / finished) if finished > 0 else 1.0
+    share = min(1.0, away / finished) if finished > 0 else 1.0
     old = finite_sum(pod.running.value for pod in signals.pods if pod.running.has_value and not _is_young(pod, state))
     young = finite_sum(pod.running.value for pod in signals.pods if pod.running.has_value and _is_young(pod, state))
     return RouterDemand(waiting, max(0.0, share * old - young))
+
+
+def turned_away(view: TierView) -> float:
+    """Requests that routers or engines refused for want of room in the last minute, as far as it is known."""
+    rejected = view.signals.rejected_lately
+    refused = (each.refused for each in view.routers.routers)
+    return finite_sum(signal.value for signal in (rejected, *refused) if signal.has_value)
 
 
 def _is_young(pod: PodSample, state: TierState) -> bool:

@@ -38,6 +38,8 @@ class MetricNames:
     # Histograms over finished requests: their sums and counts give a mean that no unfinished request distorts.
     request_prompt_tokens: str = "vllm:request_prompt_tokens"
     request_generation_tokens: str = "vllm:request_generation_tokens"
+    # Histograms of every request that has got so far.
+    ttft: str = "vllm:time_to_first_token_seconds"
     rejections: str = "vllm:admission_rejections_total"  # since 0.32: 503 for want of room in the engine's queue
 
 

@@ -154,6 +154,8 @@ class _Words:
                 self.part(kinds.DRAFT_RATE, self._rate("draft_tokens")),
                 self.part(kinds.FINISHED_LATELY, self._increase("request_generation_tokens", "_count", LATELY)),
                 self.part(kinds.REJECTED_LATELY, self._rejected()),
+                self.part(kinds.BEGUN_LATELY, self._increase("ttft", "_count", LATELY)),
+                self.part(kinds.FIRST_TOKEN_SECONDS, self._increase("ttft", "_sum", LATELY)),
             )
         )
 

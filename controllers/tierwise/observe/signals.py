@@ -22,11 +22,13 @@ PREFIX_QUERIES, PREFIX_HITS = "prefix_queries", "prefix_hits"
 DRAFTED, ACCEPTED = "drafted", "accepted"
 TOKEN_RATE, DRAFT_RATE = "token_rate", "draft_rate"
 FINISHED_LATELY, REJECTED_LATELY = "finished_lately", "rejected_lately"
+BEGUN_LATELY, FIRST_TOKEN_SECONDS = "begun_lately", "first_token_seconds"
 # Of a router, about one tier; they are kept under the router's pod.
 WANTED, QUEUED, IN_FLIGHT, REFUSED = "router_wanted", "router_waiting", "router_in_flight", "router_refused"
 
 _REQUESTS = (PROMPT_TOKENS, ANSWER_TOKENS, FINISHED, PREFIX_QUERIES, PREFIX_HITS)
 _TOTALS = (*_REQUESTS, DRAFTED, ACCEPTED, TOKEN_RATE, DRAFT_RATE, FINISHED_LATELY, REJECTED_LATELY)
+_LATELY = (BEGUN_LATELY, FIRST_TOKEN_SECONDS)
 _LOAD = (RUNNING, WAITING, KV_USAGE)
 
 # Beyond this many intervals a sample is stale: one lost scrape is normal, three are not.
@@ -98,7 +100,7 @@ def signals_of(found: Mapping[str, PodReadings], ready: frozenset[str], now: flo
     """The signals of one tier, from what was measured of its pods."""
     judge = _SignalEvaluator(now, stale_after)
     up = [judge.signal(found[pod], UP) for pod in ready]
-    total = {kind: judge.total(found.values(), kind) for kind in _TOTALS}
+    total = {kind: judge.total(found.values(), kind) for kind in (*_TOTALS, *_LATELY)}
     return TierSignals(
         pods=tuple(_pod(pod, each, judge) for pod, each in found.items() if pod in ready or each.values.keys() - {UP}),
         tokens_per_request=_ratio((total[PROMPT_TOKENS], total[ANSWER_TOKENS]), total[FINISHED]),
@@ -110,6 +112,8 @@ def signals_of(found: Mapping[str, PodReadings], ready: frozenset[str], now: flo
         drafted_tokens=total[DRAFTED],
         finished_lately=total[FINISHED_LATELY],
         rejected_lately=total[REJECTED_LATELY],
+        begun_lately=total[BEGUN_LATELY],
+        first_token_seconds=total[FIRST_TOKEN_SECONDS],
         targets_up=sum(1 for signal in up if signal.has_value and signal.value > 0),
         targets_down=sum(1 for signal in up if signal.has_value and signal.value == 0),
     )

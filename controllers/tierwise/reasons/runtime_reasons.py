@@ -222,6 +222,11 @@ MAX_REPLICAS = reason(
     "Raise scaling.maxReplicas if you can pay for more replicas.",
 )
 TOLERANCE = reason("Tolerance", ("Step",), "The overload is within scaling.tolerancePercent.")
+LOOK_AHEAD = reason(
+    "LookAhead",
+    ("Step", "Event"),
+    "The requests that may come while a replica starts ask for more replicas than those that are there now.",
+)
 SETTLING = reason(
     "Settling",
     ("Step",),

@@ -36,7 +36,7 @@ from tierwise.text_sanitize import truncate
 from tierwise.times import rfc3339
 from tierwise.types import Decision, NamedSignal, Signal, State, Step
 
-STEPS, SIGNALS, DECISIONS = 12, 16, 5  # the CRD's maxItems
+STEPS, SIGNALS, DECISIONS = 16, 16, 5  # the CRD's maxItems
 _MESSAGE = 256
 _MOST = 1e9  # more than any engine has: an absurd measurement must still fit its field
 

@@ -45,7 +45,7 @@ from tierwise.types.snapshot import (
     Workload,
     WorkloadKey,
 )
-from tierwise.types.state import Peak, PoolClamp, PoolRate, TierState
+from tierwise.types.state import Flow, Peak, PoolClamp, PoolRate, TierState
 
 __all__ = [
     "COUNTS",
@@ -64,6 +64,7 @@ __all__ = [
     "Decision",
     "DeploymentFacts",
     "Facts",
+    "Flow",
     "InferenceServiceFacts",
     "MetricsHealth",
     "ModelShape",

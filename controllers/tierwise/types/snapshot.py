@@ -81,6 +81,8 @@ class TierSignals:
     drafted_tokens: Signal = MISSING  # in 5 minutes
     finished_lately: Signal = MISSING  # requests in a minute
     rejected_lately: Signal = MISSING  # requests that engines did not admit, in a minute
+    begun_lately: Signal = MISSING  # requests that got their first token in the last minute
+    first_token_seconds: Signal = MISSING  # the sum of their times to it, from when the engine had them
     targets_up: int = 0  # scrape targets of the tier that answer
     targets_down: int = 0  # scrape targets of the tier that do not
 

@@ -40,6 +40,14 @@ class PoolRate:
 
 
 @dataclass(frozen=True, slots=True)
+class Flow:
+    """How many requests per second came to a tier, around a time."""
+
+    at: float
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
 class TierState:
     """What one decision leaves for the next; `ScalingMemory` in the status is how it survives a restart.
 
@@ -53,6 +61,10 @@ class TierState:
     resumed: bool = False  # right after a restart: what the old process saw last is not known
     queued: tuple[tuple[str, float], ...] = ()  # replicas with a queue in the last sample, and what they ran
     measured: tuple[tuple[str, float], ...] | None = None  # replicas, and when each was first sampled; None: not known
+    flows: tuple[Flow, ...] = ()  # what came in the last minutes, oldest first
+    backlog: tuple[Flow, ...] = ()  # requests that waited in the last minute, oldest first
+    request_rate: float | None = None  # requests per second of a replica that is never idle; None: not known
+    startup_seconds: float | None = None  # from a pod's creation to its readiness; None: not measured
     sampled_at: float | None = None  # when the newest sample of the last decision was taken
     observed_at: float | None = None  # when the last decision from complete metrics was made
     forgotten_until: float | None = None  # until when replicas are held because nothing was remembered

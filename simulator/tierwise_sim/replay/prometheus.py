@@ -40,6 +40,8 @@ class Scrape(NamedTuple):
     accepted: float
     tokens: float
     rejected: float
+    begun: float
+    first_token_seconds: float
 
 
 class RouterScrape(NamedTuple):
@@ -69,6 +71,8 @@ def scrape(engine: Engine, at: float) -> Scrape:
         accepted=float(stats.accepted_tokens),
         tokens=float(stats.prompt_tokens + stats.generation_tokens),
         rejected=float(sum(stats.rejections.values())),
+        begun=float(stats.time_to_first_token.count),
+        first_token_seconds=stats.time_to_first_token.total,
     )
 
 
@@ -114,6 +118,8 @@ _COUNTERS = (
     (kinds.ACCEPTED, "accepted", WINDOW_SECONDS),
     (kinds.FINISHED_LATELY, "finished", LATELY_SECONDS),
     (kinds.REJECTED_LATELY, "rejected", LATELY_SECONDS),
+    (kinds.BEGUN_LATELY, "begun", LATELY_SECONDS),
+    (kinds.FIRST_TOKEN_SECONDS, "first_token_seconds", LATELY_SECONDS),
 )
 
 

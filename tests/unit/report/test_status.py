@@ -148,7 +148,7 @@ def test_the_decision_is_shown_in_full_and_in_bounds() -> None:
         signals=tuple(NamedSignal(f"s{number}" + "y" * 80, value(number)) for number in range(20)),
     )
     found = status(case(decided=long), ScalingMemory(recommended=3))
-    assert (len(found.scaling.steps), len(found.scaling.signals)) == (12, 16)
+    assert (len(found.scaling.steps), len(found.scaling.signals)) == (16, 16)
     assert len(found.scaling.steps[0].message) == 256
     assert found.limited_by == reasons.HEADROOM
     assert found.scaling.memory.recommended == 3

@@ -1,0 +1,158 @@
+"""Checks the bound on what may come while a replica starts, and that it only ever raises a target."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.decide.make import NOW, decision, pod, sample, spec, value, view
+from tierwise import reasons
+from tierwise.decide.look_ahead import MEMORY_SECONDS, arrivals, bound, kept, startup
+from tierwise.types import Flow, Signal, State, TierSignals, TierState, TierView
+
+
+def history(*rates: float, step: float = 20.0) -> tuple[Flow, ...]:
+    """These rates, the last of them now."""
+    last = len(rates) - 1
+    return tuple(Flow(NOW - step * (last - number), rate) for number, rate in enumerate(rates))
+
+
+def test_a_steady_rate_stays() -> None:
+    found = bound(history(*[4.0] * 20), 120)
+    assert found is not None
+    assert (found.level, found.most) == (4.0, pytest.approx(4.0))
+
+
+def test_a_rise_goes_on_over_the_start_and_the_minute_of_the_rate() -> None:
+    found = bound(history(*[1.0 + 0.1 * number for number in range(20)]), 120)
+    assert found is not None
+    assert found.most == pytest.approx(2.9 + 0.1 / 20 * 180, rel=1e-6)
+
+
+def test_a_fall_promises_nothing() -> None:
+    found = bound(history(*[4.0 - 0.1 * number for number in range(20)]), 120)
+    assert found is not None
+    assert found.most == pytest.approx(2.1)
+
+
+def test_what_varies_is_bounded_above_its_mean() -> None:
+    found = bound(history(*[4.0, 6.0] * 10), 120)
+    assert found is not None
+    assert 6.0 <= found.most < 8.0
+
+
+def test_a_longer_start_sees_more_of_a_rise() -> None:
+    rising = history(*[1.0 + 0.1 * number for number in range(20)])
+    short, long = bound(rising, 60), bound(rising, 300)
+    assert short is not None
+    assert long is not None
+    assert short.most < long.most
+
+
+def test_too_little_says_nothing() -> None:
+    assert bound((), 120) is None
+    assert bound(history(1.0, 2.0), 120) is None
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=3, max_size=40), st.floats(0, 3600))
+def test_it_is_never_below_what_comes_now(rates: list[float], seconds: float) -> None:
+    found = bound(history(*rates), seconds)
+    assert found is not None
+    assert found.most >= rates[-1] == found.level
+
+
+@given(st.lists(st.tuples(st.floats(0, 100), st.floats(1, 400)), max_size=200))
+def test_the_memory_is_bounded(came: list[tuple[float, float]]) -> None:
+    flows: tuple[Flow, ...] = ()
+    at = NOW
+    for rate, later in came:
+        at += later
+        flows = kept(flows, Flow(at, rate), MEMORY_SECONDS)
+        assert len(flows) <= 33
+        assert flows[-1].rate >= rate or flows[-1].at == at
+        assert all(at - flow.at <= MEMORY_SECONDS for flow in flows)
+
+
+def seen(begun: float = 120, *, current: int = 2, seconds: float = 30) -> TierView:
+    """A tier whose two replicas have begun so many requests in a minute, and are nearly idle."""
+    pods = tuple(sample(name, 1) for name in ("a", "b"))
+    found = view(spec(), pods, current=current)
+    signals = replace(found.signals, begun_lately=value(begun), first_token_seconds=value(seconds))
+    return replace(found, signals=signals)
+
+
+KNOWN = TierState(
+    recommended=2,
+    measured=(("a", 0.0), ("b", 0.0)),
+    flows=history(*[2.0 + 0.1 * number for number in range(20)]),
+    request_rate=1.0,
+    startup_seconds=120.0,
+)
+
+
+def test_what_may_come_raises_the_target() -> None:
+    found = decision(seen(60 * 4), KNOWN)
+    assert found.target > 2
+    assert next(step.reason for step in found.steps if step.name == "ahead") == reasons.LOOK_AHEAD
+    assert found.reason == reasons.LOOK_AHEAD
+
+
+@pytest.mark.parametrize(
+    "unknown", [{"flows": ()}, {"request_rate": None}], ids=["nothing is remembered", "no capacity is known"]
+)
+def test_without_a_memory_or_a_capacity_nothing_is_said(unknown: dict[str, object]) -> None:
+    some = TierSignals(pods=seen().signals.pods)
+    found = decision(replace(seen(), signals=some), replace(KNOWN, **unknown))  # type: ignore[arg-type]
+    assert [step.name for step in found.steps if step.name == "ahead"] == []
+    assert found.target == 2
+
+
+@given(
+    st.lists(st.floats(0, 50), max_size=30),
+    st.floats(0, 3000),
+    st.floats(0, 3000),
+    st.floats(0.1, 50),
+    st.integers(1, 9),
+)
+def test_it_never_lowers_a_target(
+    rates: list[float], begun: float, seconds: float, capacity: float, current: int
+) -> None:
+    given_to = seen(begun, current=current, seconds=seconds)
+    without = replace(given_to, signals=replace(given_to.signals, begun_lately=Signal(State.MISSING)))
+    blind = replace(KNOWN, flows=(), request_rate=None)
+    state = replace(KNOWN, flows=history(*rates), request_rate=capacity)
+    assert decision(given_to, state).target >= decision(without, blind).target
+
+
+def test_what_comes_counts_those_who_wait_and_those_who_were_turned_away() -> None:
+    state = replace(KNOWN, backlog=(Flow(NOW - 60, 0.0), Flow(NOW, 60.0)))
+    assert arrivals(seen(120), TierState(), 0.0, NOW) == 2.0
+    assert arrivals(seen(120), state, 60.0, NOW) == 3.0
+    refusing = seen(120)
+    refusing = replace(refusing, signals=replace(refusing.signals, rejected_lately=value(600)))
+    assert arrivals(refusing, TierState(), 0.0, NOW) == 4.0
+    assert arrivals(view(spec(), (sample("a", 1),)), TierState(), 0.0, NOW) is None
+
+
+def started(took: float, *, restarts: int = 0) -> TierView:
+    """A tier with an old replica and one that is new and took so long."""
+    new = replace(pod("b"), created_at=NOW - took, ready_at=NOW, restarts=restarts)
+    return view(spec(), (sample("a", 1), sample("b", 1)), pods=(pod("a"), new))
+
+
+def test_the_time_of_a_start_is_measured() -> None:
+    one = TierState(measured=(("a", 0.0),))
+    assert startup(started(90), one, 1800) == 90
+    assert startup(started(90), replace(one, startup_seconds=60.0), 1800) == 90, "it rises at once"
+    assert startup(started(90), replace(one, startup_seconds=190.0), 1800) == 160, "it falls slowly"
+
+
+def test_what_is_no_start_is_not_measured() -> None:
+    one = TierState(measured=(("a", 0.0),), startup_seconds=60.0)
+    assert startup(started(90, restarts=1), one, 1800) == 60
+    assert startup(started(2000), one, 1800) == 60
+    assert startup(started(90), replace(one, measured=None), 1800) == 60, "after a restart of the operator"
+    assert startup(started(90), replace(one, measured=(("a", 0.0), ("b", 0.0))), 1800) == 60
