@@ -6,6 +6,9 @@ the pod template itself is the evidence. Its fingerprint is taken over the field
 that the rendered predictor and the Deployment share. What KServe and the API server fill in or write differently
 (defaults, "1000m" for "1", variables of KServe's own) is removed or normalized.
 
+What people give names of their own (labels, annotations, variables) cannot be told from what others put beside it. A
+pod that has any is rendered with a digest of itself, as an annotation, which the fingerprint includes.
+
 If a cluster changes such a field on the way, the fingerprints never agree. What depends on them (that a spec has
 served, that one cannot start) is then never reported.
 """
@@ -20,6 +23,7 @@ from typing import Any
 from tierwise.quantity import parse_quantity
 
 CONTAINER = "kserve-container"  # the name by which KServe knows the container with the model
+RENDERED = "tierwise.io/rendered"  # the annotation with what was rendered, as a digest
 # Those that follow the spec; the others never vary, and KServe adds some of its own.
 _VARIABLES = frozenset({"HF_TOKEN", "STORAGE_URI", "VLLM_ENGINE_READY_TIMEOUT_S"})
 _POD_FIELDS = (
@@ -34,10 +38,10 @@ _POD_FIELDS = (
 
 def fingerprint(pod: Mapping[str, Any]) -> str:
     """Twelve characters that change when a spec changes what runs: of a predictor as rendered, or of a pod template's
-    spec. Raises nothing for what is missing; that counts as empty."""
+    spec with the template's `annotations` beside it. Raises nothing for what is missing; that counts as empty."""
     container = next((each for each in _items(pod, "containers") if each.get("name") == CONTAINER), {})
     variables = [each for each in _items(container, "env") if each.get("name") in _VARIABLES]
-    kept = {
+    kept: dict[str, Any] = {
         "args": container.get("args"),
         "command": container.get("command"),
         "env": sorted([str(each.get("name")), each.get("value"), each.get("valueFrom")] for each in variables),
@@ -48,6 +52,8 @@ def fingerprint(pod: Mapping[str, Any]) -> str:
         "volumes": sorted(_volume(each) for each in _items(pod, "volumes")),
         "pod": {name: pod[name] for name in _POD_FIELDS if pod.get(name)},
     }
+    if rendered := _below(pod, "annotations").get(RENDERED):
+        kept["rendered"] = rendered
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 

@@ -16,7 +16,8 @@ from typing import Any, cast
 import pytest
 
 from playground.handle import Playground
-from tests.cluster.crd_cases import ACCEPTED, REFUSED, RULES, Case, external, served
+from tests.cluster import crd_cases, crd_pod_cases
+from tests.cluster.crd_spec import Case, external, served
 from tests.cluster.crds import installed
 from tests.cluster.kubectl import Kubectl, Refused, eventually
 from tests.unit.api.structural import walk
@@ -26,6 +27,9 @@ from tierwise.api.kinds import MODEL_TIER
 
 pytestmark = pytest.mark.cluster
 NAMESPACE = "crd-cases"
+ACCEPTED = (*crd_cases.ACCEPTED, *crd_pod_cases.ACCEPTED)
+REFUSED = (*crd_cases.REFUSED, *crd_pod_cases.REFUSED)
+RULES = {**crd_cases.RULES, **crd_pod_cases.RULES}
 COPIES = "crd-cases.test"  # group of the copies that lack a rule
 ROOT = definition(MODEL_TIER)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 MESSAGES = [rule["message"] for _, node in walk(ROOT) for rule in node.get("x-kubernetes-validations", ())]

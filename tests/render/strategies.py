@@ -7,6 +7,7 @@ from typing import Any, get_args
 from hypothesis import strategies as st
 
 from tierwise.api.modeltier import KVCacheDtype, QuantizationMethod
+from tierwise.api.pod import OPENING_VARIABLES, OWN_VARIABLES, RESERVED_KEYS
 from tierwise.engines.extra_args import ALLOWED, JSON, REFUSED, SWITCH, TYPED
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,40}", fullmatch=True)
@@ -88,6 +89,20 @@ def _batching(draw: st.DrawFn) -> dict[str, Any]:
     return written | ({"maxQueuedRequests": draw(st.integers(1, 100000))} if draw(st.booleans()) else {})
 
 
+KEYS = st.from_regex(r"([a-z]{1,8}\.example\.com/)?[a-z]{4,9}", fullmatch=True).filter(
+    lambda key: key not in RESERVED_KEYS
+)
+_REF = _some({"name": DNS, "key": DNS})
+_VARIABLE_NAMES = st.from_regex(r"[A-Z]{2,5}_[A-Z]{2,9}", fullmatch=True).filter(
+    lambda name: name not in OWN_VARIABLES and name not in OPENING_VARIABLES
+)
+VARIABLES = st.one_of(
+    st.fixed_dictionaries(
+        {"name": _VARIABLE_NAMES, "value": st.text(max_size=20).filter(lambda text: "$(" not in text)}
+    ),
+    st.fixed_dictionaries({"name": _VARIABLE_NAMES, "secretKeyRef": _REF}),
+    st.fixed_dictionaries({"name": _VARIABLE_NAMES, "configMapKeyRef": _REF}),
+)
 RESOURCES = _some({}, cpu=QUANTITIES, memory=QUANTITIES, sharedMemory=QUANTITIES)
 _TOLERATION = _some({}, key=DNS, operator=st.sampled_from(["Exists", "Equal"]), value=DNS)
 FIELDS = _some(
@@ -118,6 +133,12 @@ FIELDS = _some(
         priorityClassName=DNS,
         imagePullSecrets=st.lists(DNS, max_size=3, unique=True),
     ),
+    podMetadata=_some(
+        {},
+        labels=st.dictionaries(KEYS, DNS, max_size=3),
+        annotations=st.dictionaries(KEYS, st.text(max_size=20), max_size=3),
+    ),
+    env=st.lists(VARIABLES, max_size=3, unique_by=lambda each: str(each["name"])),
     startupTimeoutSeconds=st.integers(30, 14400),
     drainSeconds=st.integers(0, 3600),
     rollout=st.sampled_from(["Surge", "Replace"]),

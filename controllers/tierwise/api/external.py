@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from tierwise.api.base import Model, Money, Rule
-from tierwise.api.serving import SecretKeyRef
+from tierwise.api.model_source import SecretKeyRef
 
 
 class Price(Model):

@@ -27,20 +27,18 @@ from tierwise.api.base import (
     SwitchState,
 )
 from tierwise.api.external import External, Price, TokenPrices
+from tierwise.api.model_source import Architecture, DraftArchitecture, ModelSource, SecretKeyRef
 from tierwise.api.placement import Placement, Resources, TierPool, Toleration
+from tierwise.api.pod import Environment, PodMetadata
 from tierwise.api.scaling import Scaling
 from tierwise.api.serving import (
-    Architecture,
     Batching,
     Caching,
-    DraftArchitecture,
     Engine,
     KVCacheDtype,
-    ModelSource,
     Parallelism,
     Quantization,
     QuantizationMethod,
-    SecretKeyRef,
     Speculation,
     SpeculationStep,
 )
@@ -66,6 +64,7 @@ __all__ = [
     "Money",
     "Parallelism",
     "Placement",
+    "PodMetadata",
     "Price",
     "Quantity",
     "Quantization",
@@ -121,6 +120,11 @@ class ModelTierSpec(Model):
             expression="!has(self.external) || !has(self.extraArgs)",
             message="an external tier has no engine; remove spec.extraArgs",
             field_path=".extraArgs",
+        ),
+        Rule(
+            expression="!has(self.external) || "
+            "(!has(self.env) && !has(self.podMetadata.labels) && !has(self.podMetadata.annotations))",
+            message="an external tier has no pods; remove spec.podMetadata and spec.env",
         ),
         Rule(
             expression="self.resources.gpus == 0 || "
@@ -227,6 +231,16 @@ class ModelTierSpec(Model):
         le=1000,
         description="Weight of this tier's demand where tiers of a pool want more GPUs than there are. Fewest replicas "
         "(scaling.minReplicas) of all tiers come first.",
+    )
+    pod_metadata: PodMetadata = Field(
+        default_factory=PodMetadata, description="Labels and annotations of the pods. A change replaces the pods."
+    )
+    env: Environment = Field(
+        default_factory=list,
+        max_length=32,
+        description="Variables of the engine's environment, e.g. NCCL_*, VLLM_*, HF_HUB_OFFLINE or a proxy. A change "
+        "replaces the pods; a change of the Secret or ConfigMap does not.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
     startup_timeout_seconds: int = Field(
         default=1800,

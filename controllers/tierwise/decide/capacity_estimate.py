@@ -41,7 +41,7 @@ class CapacityEstimate:
 
 def learned_for(spec: ModelTierSpec) -> str:
     """Twelve characters that change when the engine of a replica changes, and not when only its scaling does."""
-    return fingerprint(canonical_spec(spec, "drain_seconds", "startup_timeout_seconds"))
+    return fingerprint(canonical_spec(spec, "drain_seconds", "startup_timeout_seconds", "pod_metadata"))
 
 
 def requests_per_replica(spec: ModelTierSpec, memory: TierState) -> float:

@@ -15,6 +15,7 @@ from tierwise.engines.check_drafts import check_drafts
 from tierwise.engines.check_gpus import check_gpus
 from tierwise.engines.check_model import check_model
 from tierwise.engines.check_options import check_options
+from tierwise.engines.check_pod import check_pod
 from tierwise.engines.extra_args import check_extra
 from tierwise.engines.finding import Finding, missing
 from tierwise.engines.hardware import AMD, wanted_vendor
@@ -39,6 +40,7 @@ def check(spec: ModelTierSpec, facts: Facts = UNKNOWN) -> tuple[Finding, ...]:
     release, effective = profile(spec.engine), effective_facts(spec, facts)
     found = [
         *check_words(spec, spec.model),
+        *check_pod(spec),
         *_model(spec.model),
         *_quantization(spec, release, effective),
         *check_model(spec, release, facts, effective),

@@ -5,6 +5,9 @@ Constants alone: the renderers and the readers use them, and neither may know a 
 
 from __future__ import annotations
 
+# What was rendered, as a digest: a field that is no longer rendered shows here and nowhere else.
+from tierwise.pod_template_hash import RENDERED as RENDERED
+
 KSERVE_API = "serving.kserve.io/v1beta1"
 APPS_API = "apps/v1"
 INFERENCE_SERVICES = "inferenceservices"
@@ -29,8 +32,6 @@ ROUTER_CHILDREN = {
     DISRUPTION_BUDGETS: ("policy/v1", "PodDisruptionBudget"),
     DEPLOYMENTS: (APPS_API, "Deployment"),
 }
-# What was rendered, as a digest: a field that is no longer rendered shows here and nowhere else.
-RENDERED = "tierwise.io/rendered"
 # Where a router finds the keys of providers, the hashes of client keys and the weights of a classifier.
 ROUTER_SECRETS = "/etc/tierwise"
 PROVIDERS, CLIENTS, TLS, SALT = "providers", "clients", "tls", "salt"

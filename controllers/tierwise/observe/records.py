@@ -155,7 +155,9 @@ def deployment_record(body: Mapping[str, Any]) -> DeploymentRecord:
         failed_create=text(failure, "message") if failure.get("status") == "True" else "",
         autoscaler_class=text(mapping(metadata, "annotations"), AUTOSCALER_CLASS),
         created_at=time(metadata, "creationTimestamp") or 0.0,
-        template=fingerprint(mapping(spec, "template", "spec")),
+        template=fingerprint(
+            {**mapping(spec, "template", "spec"), "annotations": mapping(spec, "template", "metadata", "annotations")}
+        ),
     )
     return DeploymentRecord(
         text(metadata, "namespace"),

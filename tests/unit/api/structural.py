@@ -51,6 +51,10 @@ def _array(schema: Schema, value: list[Any], path: str) -> Iterator[str]:
         yield f"{path}: {len(value)} items"
     if schema["x-kubernetes-list-type"] == "set" and len(set(map(str, value))) != len(value):
         yield f"{path}: duplicate"
+    keys = schema.get("x-kubernetes-list-map-keys", ())
+    named = [tuple(str(item.get(key)) for key in keys) for item in value if keys and isinstance(item, dict)]
+    if len(set(named)) != len(named):
+        yield f"{path}: duplicate"
     for index, child in enumerate(value):
         yield from errors(schema["items"], child, f"{path}[{index}]")
 
@@ -81,11 +85,12 @@ def values(schema: Schema) -> st.SearchStrategy[Any]:
         case "string":
             return _texts(schema)
         case "array":
+            keys = schema.get("x-kubernetes-list-map-keys", ())
             return st.lists(
                 values(schema["items"]),
                 min_size=schema.get("minItems", 0),
                 max_size=min(schema["maxItems"], 3),
-                unique_by=str,
+                unique_by=lambda item: str([item[key] for key in keys] if keys else item),
             )
     if "properties" not in schema:
         return st.dictionaries(st.from_regex(r"\A[a-z]{1,9}\Z"), values(schema["additionalProperties"]), max_size=3)

@@ -60,7 +60,8 @@ def complaints(container: dict[str, Any]) -> list[str]:
     found = [f"a shell: {word}" for word in command[:2] if SHELL.search(word)]
     found += [f"a shell in a hook: {words}" for words in executions(container)]
     values = [each.get("value", "") for each in container.get("env", [])]
-    return found + [f"an expansion: {text}" for text in (*command, *values) if "$" in text]
+    found += [f"an expansion: {text}" for text in command if "$" in text]
+    return found + [f"an expansion: {text}" for text in values if "$(" in text]
 
 
 def test_the_look_out_sees_shells_and_expansions() -> None:

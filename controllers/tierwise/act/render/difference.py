@@ -4,6 +4,8 @@ What is compared follows what server-side apply can restore, so that a differenc
 
 - Containers, volumes, tolerations and pull secrets are atomic lists in KServe's CRD: whoever applies a list owns all of
   its content. There, anything that we did not render (a variable added by hand, a second container) is a difference.
+- Labels and annotations of the predictor are shared with others. Those of a tier come with a digest of all that was
+  rendered, which tells that one of them is gone from the tier: apply then takes away what we wrote.
 - Elsewhere a field that somebody adds beside ours is theirs and stays. The exception are the fields that decide where
   and with which rights pods run: they are ours also when absent, or a field removed from a tier would live on. Apply
   removes them when we wrote them; when somebody else did, only a patch does.
@@ -20,6 +22,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tierwise.kube.objects import RENDERED
 from tierwise.quantity import parse_quantity
 
 # Lists whose items have a name of their own, for readable paths.
@@ -69,6 +72,8 @@ def differences(rendered: Mapping[str, Any], live: Mapping[str, Any]) -> tuple[s
         for name in _OURS_EVEN_WHEN_ABSENT
         if name not in wanted and present.get(name) not in _EMPTY
     }
+    if RENDERED in (present.get("annotations") or {}) and RENDERED not in (wanted.get("annotations") or {}):
+        found.add(f"spec.predictor.annotations.{RENDERED}")
     return tuple(sorted(found))
 
 

@@ -18,9 +18,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from tierwise.act.render.digest import digest
 from tierwise.api.modeltier import ModelSource, ModelTierSpec, Placement, Toleration
+from tierwise.api.pod import Variable
 from tierwise.engines import arguments, environment, profile
-from tierwise.pod_template_hash import CONTAINER
+from tierwise.pod_template_hash import CONTAINER, RENDERED
 from tierwise.quantity import add_gib
 
 USER = 2000  # the vllm images' own unprivileged user
@@ -53,7 +55,18 @@ def pod_spec(spec: ModelTierSpec, model: ModelSource) -> dict[str, Any]:
     }
     if model.service_account_name is not None:
         pod["serviceAccountName"] = model.service_account_name
-    return pod
+    return {**pod, **_metadata(spec, pod)}
+
+
+def _metadata(spec: ModelTierSpec, pod: dict[str, Any]) -> dict[str, Any]:
+    """Labels and annotations of the pods, as fields of the predictor. What people name themselves is rendered together
+    with a digest (`tierwise.pod_template_hash` says why); without any of it nothing is added."""
+    labels, annotations = spec.pod_metadata.labels, spec.pod_metadata.annotations
+    if not (labels or annotations or spec.env):
+        return {}
+    found: dict[str, Any] = {"labels": dict(sorted(labels.items()))} if labels else {}
+    mark = {RENDERED: digest([pod, labels, annotations])}
+    return {**found, "annotations": dict(sorted({**annotations, **mark}.items()))}
 
 
 def _container(spec: ModelTierSpec, model: ModelSource) -> dict[str, Any]:
@@ -104,7 +117,17 @@ def _environment(spec: ModelTierSpec, model: ModelSource) -> list[dict[str, Any]
     if model.token_secret_ref is not None:
         secret = {"key": model.token_secret_ref.key, "name": model.token_secret_ref.name}
         env.append({"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": secret}})
-    return sorted(env, key=lambda variable: str(variable["name"]))
+    return sorted([*env, *map(_variable, spec.env)], key=lambda variable: str(variable["name"]))
+
+
+def _variable(variable: Variable) -> dict[str, Any]:
+    if variable.secret_key_ref is not None:
+        secret = {"key": variable.secret_key_ref.key, "name": variable.secret_key_ref.name}
+        return {"name": variable.name, "valueFrom": {"secretKeyRef": secret}}
+    if variable.config_map_key_ref is not None:
+        config = {"key": variable.config_map_key_ref.key, "name": variable.config_map_key_ref.name}
+        return {"name": variable.name, "valueFrom": {"configMapKeyRef": config}}
+    return {"name": variable.name, "value": variable.value or ""}
 
 
 def _resources(spec: ModelTierSpec) -> dict[str, dict[str, str]]:

@@ -12,12 +12,11 @@ The role of a RoleBinding can never be changed, so its name has the ClusterRole'
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tierwise.act.render.digest import digest
 from tierwise.api.base import API_VERSION
 from tierwise.api.modelroute import ModelRouteSpec
 from tierwise.api.modelroute_status import LadderTier
@@ -80,11 +79,6 @@ def child_name(route: str, plural: str, pod: RouterPod) -> str:
     if plural == ROLE_BINDINGS:
         return f"{route}{ROUTER_SUFFIX}.{pod.cluster_role}"
     return route if plural == SERVICES else route + ROUTER_SUFFIX
-
-
-def digest(value: object) -> str:
-    """Sixteen characters that change with the value."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _object(route: RouteObject, plural: str, name: str, body: Manifest) -> Manifest:

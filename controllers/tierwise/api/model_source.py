@@ -1,0 +1,163 @@
+"""Describes which weights a tier serves, where they are, and what is known of their sizes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from tierwise.api.base import DNSName, Model, Rule
+
+PARAMETERS_PATTERN = r"^[0-9]{1,15}(\.[0-9]{1,6})?[KMBT]?$"
+
+
+class SecretKeyRef(Model):
+    """One key of a Secret in the tier's own namespace. The operator never reads it: the pod does."""
+
+    name: DNSName = Field(description="Name of the Secret, in the namespace of the tier.")
+    key: Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)] = Field(
+        default="token", description="Key in the Secret."
+    )
+
+
+ParameterCount = Annotated[str, StringConstraints(pattern=PARAMETERS_PATTERN, max_length=20)]
+
+
+class Architecture(Model):
+    """Sizes of the model, for weights whose config.json the operator cannot read. Where it can, it uses the file."""
+
+    parameters: ParameterCount | None = Field(
+        default=None, description='All weights, e.g. "8B", "8.03B" or "8030261248"; decides what fits on a GPU.'
+    )
+    layers: int | None = Field(default=None, ge=1, le=10000, description="Layers: num_hidden_layers.")
+    full_attention_layers: int | None = Field(
+        default=None,
+        ge=0,
+        le=10000,
+        description="Layers whose KV cache grows with the whole context, when the others use a sliding window or keep "
+        "a fixed state. Without it the KV cache is not checked.",
+    )
+    hidden_size: int | None = Field(
+        default=None, ge=1, le=1048576, description="Width of a layer: hidden_size; gives headDim when that is not set."
+    )
+    attention_heads: int | None = Field(
+        default=None, ge=1, le=65536, description="Query heads: num_attention_heads; parallelism.tensor must divide it."
+    )
+    key_value_heads: int | None = Field(
+        default=None,
+        ge=1,
+        le=65536,
+        description="KV heads: num_key_value_heads. Without it (or latentSize) the KV cache is not checked.",
+    )
+    head_dim: int | None = Field(default=None, ge=1, le=65536, description="Elements of one head: head_dim.")
+    latent_size: int | None = Field(
+        default=None,
+        ge=1,
+        le=65536,
+        description="Of multi-head latent attention (DeepSeek): kv_lora_rank plus qk_rope_head_dim.",
+    )
+    vocabulary_size: int | None = Field(
+        default=None, ge=1, le=100000000, description="Tokens: vocab_size; a draft_model must have the same."
+    )
+    context_length: int | None = Field(
+        default=None,
+        ge=1,
+        le=100000000,
+        description="Longest contextLength that the engine takes: max_position_embeddings, RoPE scaling included.",
+    )
+    experts: int | None = Field(
+        default=None, ge=0, le=65536, description="Experts of a mixture-of-experts model; 0 means a dense model."
+    )
+
+
+class DraftArchitecture(Model):
+    """Sizes of the draft model, where the operator cannot read its config.json."""
+
+    parameters: ParameterCount | None = Field(
+        default=None, description='All weights, e.g. "0.6B"; they need memory in addition to the model.'
+    )
+    attention_heads: int | None = Field(
+        default=None, ge=1, le=65536, description="Query heads: num_attention_heads; parallelism.tensor must divide it."
+    )
+    vocabulary_size: int | None = Field(
+        default=None,
+        ge=1,
+        le=100000000,
+        description="Tokens: vocab_size; with the method draft_model as many as the model has.",
+    )
+
+
+class ModelSource(Model):
+    """Which weights to serve, and under which name clients ask for them."""
+
+    cel = (
+        Rule(
+            expression="!self.uri.startsWith('hf://') || self.uri.matches('^hf://[^/:@]+(/[^/:@]+)?$')",
+            message="an hf:// URI is hf://ORG/REPO; a branch, tag or commit goes into model.revision",
+            field_path=".uri",
+        ),
+        Rule(
+            expression="!self.uri.contains('..')",
+            message="model.uri must not contain '..'",
+            field_path=".uri",
+        ),
+        Rule(
+            expression="self.name != 'None' && (!has(self.revision) || self.revision != 'None')",
+            message="the engine reads the name None as no name: choose another for model.name and model.revision",
+        ),
+        Rule(
+            expression="!has(self.revision) || !self.revision.contains('..')",
+            message="model.revision must not contain '..'",
+            field_path=".revision",
+        ),
+        Rule(
+            expression="!has(self.revision) || self.uri.startsWith('hf://')",
+            message="model.revision has an effect only with an hf:// URI; remove it",
+            field_path=".revision",
+        ),
+        Rule(
+            expression="!has(self.tokenSecretRef) || self.uri.startsWith('hf://')",
+            message="model.tokenSecretRef has an effect only with an hf:// URI; "
+            "use model.serviceAccountName for the credentials of other stores",
+            field_path=".tokenSecretRef",
+        ),
+        Rule(
+            expression="!has(self.cachePVC) || self.uri.startsWith('hf://')",
+            message="model.cachePVC has an effect only with an hf:// URI; remove it",
+            field_path=".cachePVC",
+        ),
+    )
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=128)] = Field(
+        description="The name clients send as `model`, and the label of the engine's metrics."
+    )
+    uri: Annotated[
+        str,
+        StringConstraints(pattern=r"^(hf|pvc|s3|gs|oci)://[A-Za-z0-9][A-Za-z0-9._/@:-]*$", max_length=512),
+    ] = Field(
+        description="Where the weights are. hf://ORG/REPO is loaded by the engine itself; pvc://CLAIM/PATH is mounted; "
+        "s3:// and gs:// go through KServe's storage initializer and oci:// through its model car, whose containers a "
+        "namespace with the restricted Pod Security level refuses as KServe ships them."
+    )
+    revision: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=128)] | None = (
+        Field(default=None, description="Branch, tag or commit of an hf:// repository. Pin a commit in production.")
+    )
+    token_secret_ref: SecretKeyRef | None = Field(
+        default=None,
+        description="Hugging Face token for a gated hf:// repository; becomes HF_TOKEN in the pod.",
+    )
+    cache_pvc: DNSName | None = Field(
+        default=None,
+        alias="cachePVC",
+        description="PersistentVolumeClaim that keeps downloaded hf:// weights across pods. Without it every new "
+        "replica downloads them again.",
+    )
+    service_account_name: DNSName | None = Field(
+        default=None,
+        description="ServiceAccount of the pods, for example one that holds the credentials of an s3:// store.",
+    )
+    architecture: Architecture | None = Field(
+        default=None,
+        description="Sizes of the model, for weights that the operator cannot look into (a claim, a bucket, a private "
+        "repository). With them a spec that cannot work is refused before a GPU is taken.",
+    )
