@@ -69,6 +69,8 @@ BOUNDS: dict[tuple[str, str], str] = {
     (OPERATOR, "status"): "`true`, `false`, `unknown`",
     (OPERATOR, "route_namespace"): "namespaces of ModelRoutes; a deleted route's series go with it",
     (OPERATOR, "route"): "ModelRoutes; a deleted route's series go with it",
+    (OPERATOR, "gpupool"): "GPUPools; a deleted pool's series go with it",
+    (OPERATOR, "price"): "`declared`, `assumed` (a list price)",
     (OPERATOR, "tactic"): _words(TACTICS),
     (OPERATOR, "state"): "the words of the column STATUS in [conditions.md](conditions.md)",
     ("tierwise_route_children_written", "reason"): "`Created`, `Updated`, `Healed`",

@@ -1,7 +1,7 @@
 """Runs `tierwise explain`: reads a tier or a route with what stands beside it, and prints what there is to say.
 
 It reads the API server as the user who asks, and no more than it must: a route with its tiers, a tier with the routes
-of its namespace. Who may not read routes still gets the tier explained.
+of its namespace and its pools. Who may not read routes or pools still gets the tier explained.
 """
 
 from __future__ import annotations
@@ -9,23 +9,26 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console, RenderableType
 
-from tierwise.api.kinds import MODEL_ROUTE, MODEL_TIER
+from tierwise.api.gpupool import GPUPoolStatus
+from tierwise.api.kinds import GPU_POOL, MODEL_ROUTE, MODEL_TIER
 from tierwise.errors import Gone, Invalid, TierwiseError
 from tierwise.kube import connection
 from tierwise.kube.client import KubernetesCluster
 from tierwise.kube.transport import ApiTransport
+from tierwise.observe.pool_records import pool_object
 from tierwise.observe.route_object import route_object
 from tierwise.observe.tier_object import tier_object
 from tierwise.ports import ObjectRef
 from tierwise.report.explain import as_text, explain
 from tierwise.report.explain_route import explain_route, ladder_names, route_as_text
 from tierwise.runtime.clock import SystemClock
-from tierwise.types import RouteObject
+from tierwise.types import RouteObject, TierObject
 
 EXAMPLES = """\
 examples:
@@ -79,8 +82,20 @@ async def _tier(cluster: KubernetesCluster, namespace: str, name: str) -> tuple[
     body = await cluster.get(ObjectRef.of(MODEL_TIER, namespace, name))
     if body is None:
         raise Gone(f"there is no ModelTier {name} in namespace {namespace}", status=404)
-    said = explain(tier_object(body), SystemClock().now(), await _routes(cluster, namespace))
+    tier = tier_object(body)
+    said = explain(tier, SystemClock().now(), await _routes(cluster, namespace), await _pools(cluster, tier))
     return said, as_text(said)
+
+
+async def _pools(cluster: KubernetesCluster, tier: TierObject) -> dict[str, GPUPoolStatus]:
+    """The pools of a tier, as far as the user may read them: they belong to no namespace."""
+    found: dict[str, GPUPoolStatus] = {}
+    for each in tier.status.pools:
+        with suppress(TierwiseError):
+            body = await cluster.get(ObjectRef.of(GPU_POOL, "", each.name))
+            if body is not None:
+                found[each.name] = pool_object(body).status
+    return found
 
 
 async def _routes(cluster: KubernetesCluster, namespace: str) -> list[RouteObject] | None:

@@ -36,6 +36,8 @@ class Settings:
 
     # Nodes are cluster-wide: an operator with Roles in some namespaces only may have to do without them.
     watch_nodes: bool = True
+    # So are GPUPools, and what others hold of their GPUs is counted on the pods of all namespaces.
+    watch_pools: bool = True
 
     # Where hf:// models are described (config.json), as the engines that load them reach it. "" asks nobody.
     hub_url: str = "https://huggingface.co"
@@ -135,6 +137,7 @@ OPTIONS = (
     Option("kubeconfig", "--kubeconfig", "TIERWISE_KUBECONFIG", "API server to use; in a pod: its own", "FILE"),
     Option("context", "--context", "TIERWISE_CONTEXT", "context of the kubeconfig"),
     Option("watch_nodes", "--watch-nodes", "TIERWISE_WATCH_NODES", "whether to look at the nodes' GPUs", "BOOL"),
+    Option("watch_pools", "--watch-pools", "TIERWISE_WATCH_POOLS", "whether to serve GPUPools", "BOOL"),
     Option("hub_url", "--hub-url", "TIERWISE_HUB_URL", "hub that describes hf:// models; none: asks nobody", "URL"),
     Option("prometheus_url", "--prometheus-url", "TIERWISE_PROMETHEUS_URL", "where Prometheus answers", "URL"),
     Option(

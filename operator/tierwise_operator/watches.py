@@ -68,6 +68,7 @@ NODES = WatchedKind("nodes", "v1", "nodes", gpu_inventory.node_record)
 POOLS = WatchedKind("pools", GPU_POOL.api_version, GPU_POOL.plural, pool_records.pool_object)
 # All pods of all namespaces, and only where there is a pool: of those without GPUs nothing is kept.
 GPU_PODS = WatchedKind("gpu_pods", "v1", "pods", pool_records.gpu_pod_record)
+NO_POOLS_HERE = "GPUPools are not served here: the chart value watch.pools is false"
 
 
 class Watches:
@@ -100,6 +101,7 @@ class Watches:
             wake()
 
         self._pools = Reflector(source, POOLS.ref(""), POOLS.record, pools_changed)
+        self._watch_pools = settings.watch_pools
         self._gpu_pods = Reflector(source, GPU_PODS.ref(""), GPU_PODS.record, wake, optional=True)
         self._catalogue = catalogue
 
@@ -107,9 +109,10 @@ class Watches:
         """What runs for ever in the loop of the caller."""
         parts: list[tuple[str, Callable[[], Awaitable[None]]]] = [
             (f"reflector-{number}", each.run)
-            for number, each in enumerate([*self._reflectors, *self._routes, *self._route_children, self._pools])
+            for number, each in enumerate([*self._reflectors, *self._routes, *self._route_children])
         ]
-        parts.append(("gpu-pods", self._follow_gpu_pods))
+        if self._watch_pools:
+            parts += [("pools", self._pools.run), ("gpu-pods", self._follow_gpu_pods)]
         return parts + ([("catalogue", self._catalogue.run)] if self._catalogue is not None else [])
 
     async def _follow_gpu_pods(self) -> None:
@@ -161,7 +164,7 @@ class Watches:
             nodes_known=bool(self._nodes) and all(each.present is True for each in self._nodes),
             pools=tuple(self._pools.records.values()),
             pools_known=self._pools.present is not None,
-            pools_problem=self._pools.refused,
+            pools_problem=self._pools.refused if self._watch_pools else NO_POOLS_HERE,
             gpu_pods=tuple(self._gpu_pods.records.values()),
             gpu_pods_problem="" if self._gpu_pods.present else self._gpu_pods.refused or "they are being listed",
         )

@@ -45,7 +45,7 @@ def _lines() -> Iterator[str]:
 
 
 def _is_of_the_cluster(rule: dict[str, Any]) -> bool:
-    return "nodes" in rule["resources"]
+    return not {"nodes", "gpupools", "gpupools/status"}.isdisjoint(rule["resources"])
 
 
 def _rows(where: str, rule: dict[str, Any]) -> Iterator[str]:

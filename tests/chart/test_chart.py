@@ -86,12 +86,38 @@ def test_without_namespaces_one_cluster_role_with_them_one_role_in_each() -> Non
     everywhere = template(*WITH_IMAGE).stdout
     assert [role["metadata"]["name"] for role in _of("ClusterRoleBinding", everywhere)] == [
         "tierwise",
+        "tierwise-pools",
         "tierwise-nodes",
     ]
     some = template(*WITH_IMAGE, "--set", "watch.namespaces={b,a}").stdout
     assert _of("ClusterRoleBinding", some) == []
     bound = [binding["metadata"]["namespace"] for binding in _of("RoleBinding", some)]
     assert bound == ["tierwise-system", "a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "served", "pods"),
+    [
+        ((), True, False),
+        (("watch.pools=false",), False, False),
+        (("watch.namespaces={a}",), False, False),
+        (("watch.namespaces={a}", "watch.pools=true"), True, True),
+    ],
+)
+def test_pools_are_served_with_the_rights_for_it_or_not_at_all(
+    settings: tuple[str, ...], served: bool, pods: bool
+) -> None:
+    rendered = template(*WITH_IMAGE, *(part for each in settings for part in ("--set", each))).stdout
+    roles = {role["metadata"]["name"]: role["rules"] for role in _of("ClusterRole", rendered)}
+    rules = [
+        {"apiGroups": ["tierwise.io"], "resources": ["gpupools"], "verbs": ["list", "watch"]},
+        {"apiGroups": ["tierwise.io"], "resources": ["gpupools/status"], "verbs": ["patch"]},
+        *([{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}] if pods else []),
+    ]
+    assert roles.get("tierwise-pools") == (rules if served else None)
+    assert _environment(rendered)["TIERWISE_WATCH_POOLS"] == ("true" if served else "false")
+    events = [role["metadata"]["name"] for role in _of("Role", rendered) if role["metadata"]["namespace"] == "default"]
+    assert events == (["tierwise-pools"] if pods else [])
 
 
 def _environment(rendered: str) -> dict[str, str]:

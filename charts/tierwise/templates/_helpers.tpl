@@ -144,6 +144,15 @@ true
 {{- end -}}
 {{- end -}}
 
+{{/* Whether GPUPools are served: as said, else where all namespaces are served. "true" or "" */}}
+{{- define "tierwise.watchPools" -}}
+{{- if kindIs "invalid" .Values.watch.pools -}}
+{{- if not .Values.watch.namespaces -}}true{{- end -}}
+{{- else if .Values.watch.pools -}}
+true
+{{- end -}}
+{{- end -}}
+
 {{/* "true" or "" */}}
 {{- define "tierwise.podMonitor" -}}
 {{- if or (eq (toString .Values.podMonitor.enabled) "true")

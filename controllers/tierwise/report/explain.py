@@ -14,6 +14,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tierwise.api.gpupool import GPUPoolStatus
 from tierwise.report.explain_parts import (
     age,
     conditions_said,
@@ -24,14 +25,22 @@ from tierwise.report.explain_parts import (
     sections,
     state_text,
 )
+from tierwise.report.explain_pools import pools_said, pools_table
 from tierwise.report.messages import remedy
 from tierwise.report.route_use import takes
 from tierwise.types import RouteObject, TierObject
 
+_UNREAD: Mapping[str, GPUPoolStatus] = {}
 
-def explain(tier: TierObject, now: float, routes: Iterable[RouteObject] | None = ()) -> dict[str, Any]:
+
+def explain(
+    tier: TierObject,
+    now: float,
+    routes: Iterable[RouteObject] | None = (),
+    pools: Mapping[str, GPUPoolStatus] = _UNREAD,
+) -> dict[str, Any]:
     """Everything there is to say about one tier, as plain data. `now`: seconds since the epoch; `routes`: those of its
-    namespace, None where they could not be read."""
+    namespace, None where they could not be read; `pools`: statuses of its pools by name, as far as they could be."""
     status = tier.status
     return {
         "tier": str(tier.key),
@@ -46,6 +55,7 @@ def explain(tier: TierObject, now: float, routes: Iterable[RouteObject] | None =
             "limitedBy": status.limited_by,
         },
         "routes": None if routes is None else _served(tier, routes),
+        "pools": pools_said(tier, pools),
         "limits": _limits(tier),
         "cost": {"perHour": status.cost_per_hour, "perMillionTokens": status.cost_per_million_tokens},
         "speculation": None if status.speculation is None else status.speculation.model_dump(by_alias=True),
@@ -72,6 +82,7 @@ def as_text(said: Mapping[str, Any]) -> RenderableType:
         parts,
         (
             ("Conditions", conditions_table(said["conditions"])),
+            ("Where it runs", pools_table(said["pools"])),
             ("Routes that it serves", _routes(said["routes"] or ())),
             ("What does not pay", _advice(said["advice"])),
             ("The last decision, step by step", _steps(said["steps"])),
@@ -101,6 +112,8 @@ def _limits(tier: TierObject) -> dict[str, Any]:
         return {}
     scaling = spec.scaling
     limits: dict[str, Any] = {} if spec.replicas is None else {"replicas": spec.replicas}
+    if spec.pools:
+        limits["priority"] = spec.priority
     return limits | {
         "mode": scaling.mode,
         "minReplicas": scaling.min_replicas,

@@ -17,8 +17,9 @@ import yaml
 
 from playground.handle import Playground
 from tests.cluster.e2e.audit import AuditLog
+from tests.cluster.e2e.load import closed_loop
 from tests.cluster.e2e.record import recorded
-from tests.cluster.kubectl import Kubectl, Object, conditions, eventually, has, ready
+from tests.cluster.kubectl import Kubectl, Object, columns, conditions, eventually, has, ready
 from tests.unit.router.router_process import router
 from tests.unit.simulator.processes import vllm
 
@@ -335,6 +336,34 @@ def test_10_what_is_simulated_is_what_a_cluster_takes(new_namespace: Callable[[s
     assert simulated | {"modelroute.tierwise.io/chat"} == set(taken)
     assert result["total"]["requests"]["arrived"] == result["setup"]["arrivals"] > 0
     assert float(result["total"]["dollars"]) > 0
+
+
+def test_12_two_tiers_share_one_budget_by_priority(
+    playground: Playground, new_namespace: Callable[[str], Kubectl]
+) -> None:
+    kubectl, folder = new_namespace("example-12"), EXAMPLES / "12-one-budget"
+
+    def replicas() -> list[int]:
+        found = [kubectl.get("deployment", f"{name}-predictor") for name in ("chat", "batch")]
+        return [0 if each is None else int(each["spec"]["replicas"]) for each in found]
+
+    kubectl("apply", "-f", str(folder / "pool.yaml"), "-f", str(folder / "tiers.yaml"))
+    try:
+        for name in ("chat", "batch"):
+            ready(kubectl, name, 1, START)
+        with closed_loop(playground, kubectl.namespace, {"chat": 20, "batch": 20}):
+            eventually(replicas, lambda seen: seen == [2, 1], START, "the third GPU is chat's")
+            for name in ("chat", "batch"):
+                eventually(
+                    lambda name=name: kubectl.tier(name),  # type: ignore[misc]
+                    lambda seen: has(seen, "ScalingLimited", "True", "Budget"),
+                    START,
+                    f"{name} says what limits it",
+                )
+        head, row = kubectl("get", "gpupool", "l4").splitlines()
+        assert columns(head, row)["BUDGET"] == "3 GPUs"
+    finally:
+        kubectl("delete", "-f", str(folder / "tiers.yaml"), "-f", str(folder / "pool.yaml"))
 
 
 def test_every_example_has_a_test_here() -> None:

@@ -75,6 +75,13 @@ def _do_everything(kubectl: Kubectl) -> None:
     )
 
 
+def _tell_of_a_pool(kubectl: Kubectl) -> None:
+    pool = {"apiVersion": "tierwise.io/v1alpha1", "kind": "GPUPool", "metadata": {"name": "rights"}, "spec": {}}
+    kubectl.apply(pool)
+    eventually(lambda: kubectl.get("gpupool", "rights") or {}, lambda seen: "status" in seen, 60, "the pool is told of")
+    kubectl("delete", "gpupool", "rights")
+
+
 def _routed(kubectl: Kubectl) -> None:
     def shown() -> Object:
         found = kubectl.get("modelroute", "routed")
@@ -117,6 +124,7 @@ def test_the_rights_are_those_that_are_used(
     release: Release, admin: Kubectl, keda: None, new_namespace: Callable[[str], Kubectl]
 ) -> None:
     _do_everything(new_namespace("rights"))
+    _tell_of_a_pool(admin)
     log = AuditLog(release.playground.audit_log, release.user, whole=True)
     eventually(lambda: _watches_keda(log), bool, 90, "KEDA's kind is watched soon after it came")
     assert _differences(log, granted(admin, release.name, release.namespace)) == []

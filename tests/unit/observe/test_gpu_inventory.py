@@ -133,10 +133,13 @@ def test_other_makers() -> None:
     assert kinds([node(L4, capacity={"example.com/npu": "1"})], spec(resource="example.com/npu")) == (GPU(),)
 
 
+READY = {"type": "Ready", "status": "True", "lastHeartbeatTime": "2026-11-20T10:00:00Z"}
+
+
 def test_what_moves_in_a_nodes_status_is_not_in_its_record() -> None:
-    at_rest = node({**L4, "nvidia.com/gfd.timestamp": "1"})
-    heartbeat = {"type": "Ready", "status": "True", "lastHeartbeatTime": "2026-11-20T10:00:05Z"}
-    allocatable = {"nvidia.com/gpu": "0"}
+    allocatable = {"nvidia.com/gpu": "1"}
+    at_rest = node({**L4, "nvidia.com/gfd.timestamp": "1"}, conditions=[READY], allocatable=allocatable)
+    heartbeat = {**READY, "lastHeartbeatTime": "2026-11-20T10:00:05Z"}
     images = [{"names": ["a"], "sizeBytes": 1}]
     labels = {**L4, "nvidia.com/gfd.timestamp": "2"}
     later = node(labels, conditions=[heartbeat], allocatable=allocatable, images=images)
