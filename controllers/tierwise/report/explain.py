@@ -45,6 +45,10 @@ def explain(tier: TierObject, now: float, routes: Iterable[RouteObject] | None =
             "desired": status.desired_replicas,
             "limitedBy": status.limited_by,
         },
+        "pools": [
+            {**each.model_dump(by_alias=True, exclude={"price_source"}), "service": _service(tier, each.name)}
+            for each in status.pools
+        ],
         "routes": None if routes is None else _served(tier, routes),
         "limits": _limits(tier),
         "cost": {"perHour": status.cost_per_hour, "perMillionTokens": status.cost_per_million_tokens},
@@ -72,6 +76,7 @@ def as_text(said: Mapping[str, Any]) -> RenderableType:
         parts,
         (
             ("Conditions", conditions_table(said["conditions"])),
+            ("Where it runs", _pools(said["pools"])),
             ("Routes that it serves", _routes(said["routes"] or ())),
             ("What does not pay", _advice(said["advice"])),
             ("The last decision, step by step", _steps(said["steps"])),
@@ -93,6 +98,10 @@ def _served(tier: TierObject, routes: Iterable[RouteObject]) -> list[dict[str, A
         for route in sorted(routes, key=lambda route: route.key)
         if route.spec is not None and any(each.name == tier.key.name for each in route.spec.tiers)
     ]
+
+
+def _service(tier: TierObject, pool: str) -> str:
+    return next((each.name for each in tier.status.inference_services if each.pool == pool), "")
 
 
 def _limits(tier: TierObject) -> dict[str, Any]:
@@ -127,6 +136,15 @@ def _headline(said: Mapping[str, Any]) -> Text:
         line.append(f"\nSpeculation: {said['speculation']['state']}")
         line.append(f", {drafted} tokens drafted per second" if drafted else "")
     return line
+
+
+def _pools(pools: Iterable[Mapping[str, Any]]) -> Table:
+    table = new_table("POOL", "INFERENCESERVICE", "READY", "GPUS", "$/H", "$/MTOK WHEN BUSY")
+    for each in pools:
+        ready = f"{each['ready']}/{each['replicas']}"
+        costs = each["costPerHour"], each["costPerMillionTokens"]
+        table.add_row(each["name"], each["service"], ready, str(each["gpus"]), *costs)
+    return table
 
 
 def _routes(routes: Iterable[Mapping[str, Any]]) -> Table:
