@@ -80,6 +80,8 @@ ACCEPTED = (
         "vocabularySize": 32000}), architecture={"vocabularySize": 151936})),
     Case("AMD by image", served({"resources": {"resourceName": "amd.com/gpu"}, "engine": {"image": "a/rocm:v1"}})),
     Case("pools and a priority", served({"pools": [{"name": "l40s"}, {"name": "h100"}], "priority": 1000})),
+    Case("other numbers in a pool", served({"pools": [{"name": "l40s"}, {
+        "name": "l4", "parallelism": {"tensor": 2}, "quantization": {"method": "fp8_per_tensor"}}]})),
     Case("external", external()),
     Case("external inside the cluster", external(baseURL="http://llm.team-b.svc:8080/v1", prices={
         "input": "0.10", "cachedInput": "0.01", "cacheWrite": "0.125", "output": "0.5"})),

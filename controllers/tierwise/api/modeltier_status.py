@@ -245,7 +245,12 @@ class ModelTierStatus(Model):
     )
     engine: str = Field(default="", max_length=64, description="Engine and version.")
     quantization: str = Field(default="", max_length=64, description="Weights and KV cache.")
-    url: str = Field(default="", max_length=512, description="Address of the tier's OpenAI-compatible API.")
+    url: str = Field(
+        default="",
+        max_length=512,
+        description="Address of the tier's OpenAI-compatible API; in several pools that of the first, and a ModelRoute "
+        "reaches all of them.",
+    )
     speculation: SpeculationStatus | None = Field(
         default=None, description="State of speculative decoding; absent when spec.speculation.mode is Disabled."
     )

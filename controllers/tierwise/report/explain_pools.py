@@ -23,11 +23,16 @@ def pools_said(tier: TierObject, pools: Mapping[str, GPUPoolStatus]) -> list[dic
     return [
         {
             **each.model_dump(by_alias=True),
+            "service": _service(tier, each.name),
             "why": why,
             "pool": None if each.name not in pools else _figures(pools[each.name]),
         }
         for each in tier.status.pools
     ]
+
+
+def _service(tier: TierObject, pool: str) -> str:
+    return next((each.name for each in tier.status.inference_services if each.pool == pool), "")
 
 
 def _figures(status: GPUPoolStatus) -> dict[str, Any]:
@@ -37,13 +42,18 @@ def _figures(status: GPUPoolStatus) -> dict[str, Any]:
 
 def pools_table(pools: Iterable[Mapping[str, Any]]) -> Table:
     """What `pools_said` said."""
-    table = new_table("POOL", "WANTED", "GRANTED", "GPUS", "THE POOL", "WHY, WHOSE PRICE")
+    table = new_table(
+        "POOL", "WANTED", "GRANTED", "READY", "GPUS", "$/H", "$/MTOK BUSY", "THE POOL", "WHY, WHOSE PRICE"
+    )
     for each in pools:
         table.add_row(
             each["name"],
             str(each["wanted"]),
             str(each["replicas"]),
+            str(each["ready"]),
             str(each["gpus"]),
+            each["costPerHour"],
+            each["costPerMillionTokens"],
             Text(_pool(each["pool"])),
             Text("; ".join(part for part in (each["why"], _price(each["priceSource"])) if part)),
         )

@@ -11,9 +11,9 @@ from tests.unit.decide.make import NOW, view
 from tierwise import reasons
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.api.modeltier_status import SPEC_LENGTH, FailedSpec, LastGood, RenderedStatus, RolloutStatus
-from tierwise.decide.rollout import STEADY_SECONDS, choose_rollout
+from tierwise.decide.rollout import STEADY_SECONDS, choose_rollout, choose_rollouts, remembered
 from tierwise.decide.spec_hash import canonical_spec, fingerprint
-from tierwise.types import DeploymentFacts, PodFacts, Rollout
+from tierwise.types import DeploymentFacts, PodFacts, Rollout, TierState
 
 
 def spec(repository: str = "new", **changes: Any) -> ModelTierSpec:
@@ -209,3 +209,49 @@ def test_a_spec_is_served_when_every_workload_serves_it() -> None:
     starting = replace(serves, name="chat-l4", pods=(), ready_endpoints=frozenset[str]())
     both = replace(seen, workloads=(serves, starting))
     assert choose_rollout(both, NEW, status, NOW).good is None
+
+
+def test_in_each_pool_a_change_succeeds_or_fails_by_itself() -> None:
+    facts = DeploymentFacts("chat-predictor", "d", "7", 2, 2, 1, 1, 1, 1, template="t")
+    seen = view(NEW, pods=(pod("a"),), deployment=facts, ready_endpoints=frozenset({"a"}))
+    (here,) = seen.workloads
+    serves = replace(here, pool="l4", spec=NEW)
+    crashes = replace(here, name="chat-h100", pool="h100", spec=NEW, pods=(broken("b"),), ready_endpoints=frozenset())
+    unknown = replace(here, name="chat-t4", pool="t4", spec=None)
+    retired = replace(here, name="chat-a10", pool="a10", spec=NEW, retired=True)
+    seen = replace(seen, workloads=(serves, crashes, unknown, retired))
+    status = RolloutStatus(rendered=RenderedStatus(hash=IS, template="t"), last_good=GOOD)
+    before = TierState(rollouts=tuple((each.name, status) for each in seen.workloads), rollout=status)
+
+    found = choose_rollouts(seen, NEW, before, NOW)
+    assert [name for name, _ in found] == ["chat", "chat-h100"], "the others stay as they are made"
+    (_, good), (_, failed) = found
+    assert good.good is not None
+    assert (good.good.hash, good.failed) == (IS, None)
+    assert failed.good == GOOD
+    assert failed.failed is not None
+    assert failed.failed.reason == reasons.ENGINE_CRASHED
+
+    after = remembered(seen, found, before)
+    assert after.rollout == RolloutStatus(), "no workload of the tier is without a pool"
+    assert after.rollout_of(serves).last_good == good.good
+    assert after.rollout_of(crashes).failed == failed.failed
+    assert (after.rollout_of(unknown), after.rollout_of(retired)) == (status, status)
+    again = choose_rollouts(seen, NEW, after, NOW)
+    assert [(name, rollout.back) for name, rollout in again] == [("chat", False), ("chat-h100", True)]
+
+
+def test_a_workload_that_is_new_in_a_pool_has_no_past() -> None:
+    status = RolloutStatus(rendered=RenderedStatus(hash=IS, template="t"), last_good=GOOD)
+    seen = view(NEW)
+    here = replace(seen.workloads[0], pool="l4", spec=NEW)
+    assert TierState(rollout=status).rollout_of(here) == RolloutStatus()
+    ((_, found),) = choose_rollouts(replace(seen, workloads=(here,)), NEW, TierState(rollout=status), NOW)
+    assert found == Rollout(NEW, IS)
+
+
+def test_without_pools_what_is_remembered_is_the_tiers() -> None:
+    status = RolloutStatus(rendered=RenderedStatus(hash=IS, template="t"), last_good=GOOD)
+    seen = view(NEW)
+    state = remembered(seen, choose_rollouts(seen, NEW, TierState(rollout=status), NOW), TierState(rollout=status))
+    assert (state.rollout, state.rollouts) == (status, ())

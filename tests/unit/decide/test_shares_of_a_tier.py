@@ -1,0 +1,128 @@
+"""How the replicas of one tier are shared out over its pools."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.decide.make import HEALTHY, KEY, NOW, SETTLED, view
+from tierwise.api.gpupool import GPUPoolSpec, GPUPoolStatus
+from tierwise.api.modeltier import ModelTierSpec
+from tierwise.decide.capacity_estimate import learned_for
+from tierwise.decide.plan import decide
+from tierwise.decide.pools import share
+from tierwise.types import (
+    InferenceServiceFacts,
+    PoolObject,
+    PoolPrice,
+    PoolRate,
+    Pools,
+    PoolView,
+    Snapshot,
+    TierPlan,
+    TierState,
+    TierView,
+    WorkloadKey,
+)
+
+
+def made(usd: str, gpus: int = 1, replicas: int = 1) -> ModelTierSpec:
+    """What is made in a pool."""
+    body = {"model": {"name": "m", "uri": "hf://org/m"}, "price": {"gpuHour": usd}, "resources": {"gpus": gpus}}
+    pools = {"pools": [{"name": "a"}, {"name": "b"}], "replicas": replicas, "parallelism": {"tensor": gpus}}
+    return ModelTierSpec.model_validate({**body, **pools})
+
+
+def pool(name: str, usd: str, capacity: int) -> PoolView:
+    thing = PoolObject(name, f"uid-{name}", 1, "1", 1.0, GPUPoolSpec(), GPUPoolStatus())
+    return PoolView(thing, capacity=capacity, others=0, price=PoolPrice(Decimal(usd)))
+
+
+def tier(wanted: int, here: tuple[int, int] = (0, 0), owned: bool = True) -> TierView:
+    """A tier that is pinned to so many replicas, and has these in its pools a ($1) and b ($4)."""
+    seen = view(made("1", replicas=wanted), current=0)
+    (one,) = seen.workloads
+    assert one.deployment is not None
+    service = InferenceServiceFacts("chat-b", "i2", "5", {}, owned=owned)
+    deployments = [replace(one.deployment, uid=f"d-{each}", spec_replicas=each) for each in here]
+    workloads = (
+        replace(one, pool="a", spec=made("1", replicas=wanted), deployment=deployments[0]),
+        replace(
+            one,
+            name="chat-b",
+            pool="b",
+            spec=made("4", replicas=wanted),
+            deployment=deployments[1],
+            inference_service=service,
+        ),
+    )
+    return replace(seen, workloads=workloads)
+
+
+def shared(seen: TierView, *, state: TierState = SETTLED, capacity: int = 4) -> TierPlan:
+    pools = Pools((pool("a", "1", capacity), pool("b", "4", capacity)))
+    snapshot = Snapshot(NOW, (seen,), HEALTHY, pools=pools)
+    (found,) = share(snapshot, decide(snapshot, {KEY: state})).plan.tiers
+    return found
+
+
+def rates(a: float, b: float) -> TierState:
+    """Learned tokens per second in both pools."""
+    known = (("a", a, made("1")), ("b", b, made("4")))
+    return replace(SETTLED, rates=tuple(PoolRate(name, rate, learned_for(spec)) for name, rate, spec in known))
+
+
+@pytest.mark.parametrize(
+    ("state", "granted"),
+    [
+        (SETTLED, (("chat", 4), ("chat-b", 1))),
+        (rates(100, 401), (("chat", 1), ("chat-b", 4))),  # four times the price, and more than four times the tokens
+        (rates(100, 399), (("chat", 4), ("chat-b", 1))),
+        # Of one pool nothing is known: costs of two kinds are not compared.
+        (replace(SETTLED, rates=rates(1, 999).rates[1:]), (("chat", 4), ("chat-b", 1))),
+    ],
+)
+def test_it_grows_where_a_token_costs_least(state: TierState, granted: tuple[tuple[str, int], ...]) -> None:
+    found = shared(tier(5), state=state)
+    assert found.granted == granted
+    assert {each.name: each.scale_to for each in found.workloads} == dict(granted)
+
+
+@pytest.mark.parametrize(("state", "left"), [(SETTLED, (2, 0)), (rates(100, 500), (0, 2))])
+def test_it_shrinks_where_a_token_costs_most(state: TierState, left: tuple[int, int]) -> None:
+    assert tuple(count for _, count in shared(tier(2, (2, 2)), state=state).granted) == left
+
+
+def test_a_place_whose_name_another_tier_has_gets_nothing() -> None:
+    assert shared(tier(5, owned=False)).granted == (("chat", 4), ("chat-b", 0))
+
+
+def test_replicas_that_were_asked_for_a_moment_ago_hold_their_gpus() -> None:
+    seen = tier(3)
+    pools = Pools((pool("a", "1", 4), pool("b", "4", 4)))
+    snapshot = Snapshot(NOW, (seen,), HEALTHY, pools=pools)
+    plan = decide(snapshot, {KEY: SETTLED})
+    (found,) = share(snapshot, plan, {WorkloadKey(KEY, "chat-b"): 2}).plan.tiers
+    assert found.granted == (("chat", 1), ("chat-b", 2))
+
+
+def test_a_plan_that_is_shared_out_alike_is_the_same_object() -> None:
+    seen = tier(2, (2, 0))
+    snapshot = Snapshot(NOW, (seen,), HEALTHY, pools=Pools((pool("a", "1", 4), pool("b", "4", 4))))
+    first = share(snapshot, decide(snapshot, {KEY: SETTLED})).plan
+    assert first.tiers[0].granted == (("chat", 2), ("chat-b", 0))
+    assert share(snapshot, first).plan.tiers[0] is first.tiers[0]
+
+
+@given(st.integers(0, 9), st.integers(0, 4), st.integers(0, 4), st.integers(0, 4))
+def test_no_pool_gives_more_than_it_has(wanted: int, first: int, second: int, capacity: int) -> None:
+    found = shared(tier(wanted, (min(first, capacity), min(second, capacity))), capacity=capacity)
+    counts = [count for _, count in found.granted]
+    assert max(counts) <= capacity
+    assert sum(counts) == min(wanted, 2 * capacity)
+    assert found.decision is not None
+    assert found.decision.target == sum(counts)
