@@ -88,6 +88,7 @@ class Watches:
         watched = (NODES,) if settings.watch_nodes else ()
         self._nodes = [Reflector(source, each.ref(""), each.record, wake, optional=True) for each in watched]
         self._catalogue = catalogue
+        self._installation = settings.installation
 
     def parts(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
         """What runs for ever in the loop of the caller."""
@@ -138,6 +139,7 @@ class Watches:
             routes=_all(self._routes) if known else (),
             routes_known=known,
             route_children=(*_all(self._route_children), *routers) if known else (),
+            installation=self._installation,
         )
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.kube.objects import PREDICTOR_SUFFIX, ROUTER_SUFFIX
-from tierwise.observe.gpu_inventory import GPUInventory, NodeRecord
+from tierwise.observe.gpu_inventory import GPUInventory, NodeRecord, selecting_labels
 from tierwise.observe.records import (
     DeploymentRecord,
     EndpointSliceRecord,
@@ -53,7 +53,7 @@ from tierwise.types import (
     TierView,
     Workload,
 )
-from tierwise.types.capabilities import UNKNOWN, Facts
+from tierwise.types.capabilities import UNKNOWN, Facts, Installation
 from tierwise.types.model_metadata import NOTHING, ModelMetadataSet, repositories
 
 
@@ -61,7 +61,8 @@ from tierwise.types.model_metadata import NOTHING, ModelMetadataSet, repositorie
 class World:
     """What the informer holds at one moment: records by kind, in any order. `kserve_present`: whether the cluster has
     the kind InferenceService. `nodes`: those with GPUs; empty also when the operator may not see nodes.
-    `routes_known`: whether the kinds of routes have answered; without them there are none in `routes`."""
+    `routes_known`: whether the kinds of routes have answered; without them there are none in `routes`.
+    `installation`: what was said to the operator when it started."""
 
     tiers: Collection[TierObject] = ()
     pods: Collection[PodRecord] = ()
@@ -75,6 +76,7 @@ class World:
     routes: Collection[RouteObject] = ()
     routes_known: bool = True
     route_children: Collection[RouteChildRecord] = ()
+    installation: Installation | None = None
 
 
 def observe(world: World, samples: Samples, now: float) -> Snapshot:
@@ -121,9 +123,19 @@ class Observer:
         known = before
         if known is None or known.tier is not tier or known.found != found:
             known = _Seen.of(tier, found)
-        if known.inventory is not joins.inventory or known.publications is not joins.publications:
-            learned = _learn(tier.spec, self._inventory, joins.publications)
-            known = replace(known, inventory=joins.inventory, publications=joins.publications, learned=learned)
+        if (
+            known.inventory is not joins.inventory
+            or known.publications is not joins.publications
+            or known.installation is not joins.installation
+        ):
+            learned = _learn(tier.spec, self._inventory, joins.publications, joins.installation)
+            known = replace(
+                known,
+                inventory=joins.inventory,
+                publications=joins.publications,
+                installation=joins.installation,
+                learned=learned,
+            )
         readings = tier_readings(samples, key.namespace, key.name, known.names)
         fresh = all_fresh(readings, now - samples.stale_after)
         again = settled and known is before and known.fresh and fresh and measured_again(known.readings, readings)
@@ -145,14 +157,16 @@ Learned = tuple[Facts, str, bool]
 _NOTHING_LEARNED: Learned = (UNKNOWN, "", False)
 
 
-def _learn(spec: ModelTierSpec | None, inventory: GPUInventory, said: ModelMetadataSet) -> Learned:
+def _learn(
+    spec: ModelTierSpec | None, inventory: GPUInventory, said: ModelMetadataSet, installation: Installation | None
+) -> Learned:
     """What is known of the GPUs that the tier may land on, and of its model and draft model."""
     if spec is None or spec.model is None:
         return _NOTHING_LEARNED
     model, draft = repositories(spec)
     asked = [each for each in (model, draft) if each is not None]
     return (
-        Facts(inventory.kinds(spec), said.shape(model), said.shape(draft)),
+        Facts(inventory.kinds(spec), said.shape(model), said.shape(draft), installation),
         next((problem for problem in map(said.problem, asked) if problem), ""),
         any(each in said.asking for each in asked),
     )
@@ -186,6 +200,7 @@ class _Seen:
     ready: frozenset[str]
     inventory: GPUInventory | None = None
     publications: ModelMetadataSet | None = None
+    installation: Installation | None = None
     learned: Learned = _NOTHING_LEARNED
     readings: Mapping[str, PodReadings] = field(default_factory=dict)
     signals: TierSignals = field(default_factory=TierSignals)
@@ -208,6 +223,7 @@ class _Joins:
         self._taken: dict[str, tuple[tuple[object, ...], Any]] = {}
         self.inventory = GPUInventory((), ())
         self.publications = NOTHING
+        self.installation: Installation | None = None
 
     def take(self, world: World) -> Generator[None, None, None]:
         """The world as it is now, in steps."""
@@ -229,6 +245,7 @@ class _Joins:
         self.inventory = self._again("nodes", (labels, *world.nodes), lambda: GPUInventory(world.nodes, specs))
         if world.publications != self.publications:
             self.publications = world.publications
+        self.installation = world.installation
 
     def _again(self, kind: str, records: Iterable[object], make: Callable[[], Made]) -> Made:
         """What was made of these records the last time, if they are the same; what `make` makes of them if not."""
@@ -275,7 +292,7 @@ def _sorted(tiers: Iterable[TierObject]) -> tuple[list[TierObject], list[ModelTi
     """The tiers by key, their specs, and the labels by which they select nodes."""
     ordered = sorted(tiers, key=lambda tier: (tier.key.namespace, tier.key.name))
     specs = [tier.spec for tier in ordered if tier.spec is not None]
-    return ordered, specs, frozenset(name for spec in specs for name in spec.placement.node_selector)
+    return ordered, specs, frozenset(name for spec in specs for name in selecting_labels(spec))
 
 
 def _by_name(records: Iterable[Named]) -> Mapping[Key, Named]:
