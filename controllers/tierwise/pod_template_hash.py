@@ -25,7 +25,7 @@ from tierwise.quantity import parse_quantity
 CONTAINER = "kserve-container"  # the name by which KServe knows the container with the model
 RENDERED = "tierwise.io/rendered"  # the annotation with what was rendered, as a digest
 # Those that follow the spec; the others never vary, and KServe adds some of its own.
-_VARIABLES = frozenset({"HF_TOKEN", "STORAGE_URI", "VLLM_ENGINE_READY_TIMEOUT_S"})
+_VARIABLES = frozenset({"HF_ENDPOINT", "HF_HUB_OFFLINE", "HF_TOKEN", "STORAGE_URI", "VLLM_ENGINE_READY_TIMEOUT_S"})
 _POD_FIELDS = (
     "nodeSelector",
     "priorityClassName",

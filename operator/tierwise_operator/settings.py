@@ -17,11 +17,11 @@ from pathlib import Path
 
 from tierwise.errors import Invalid
 from tierwise.types import RouterPod
+from tierwise.types.capabilities import Installation
+from tierwise_operator.options import LOG_FORMATS, LOG_LEVELS, OPTIONS, PULL_POLICIES, Option
 
-LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
-LOG_FORMATS = ("text", "json")
-PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _HUB_URL = re.compile(r"https?://[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]{1,5})?(/(?!\.)[A-Za-z0-9._~-]+)*/?")
 
 
@@ -41,12 +41,27 @@ class Settings:
 
     # Where hf:// models are described (config.json), as the engines that load them reach it. "" asks nobody.
     hub_url: str = "https://huggingface.co"
+    hub_ca_file: Path | None = None
+    # The same hub as engines reach it; "" leaves it to them. Offline, nobody asks it: weights come from claims.
+    engine_hub_url: str = ""
+    hub_offline: bool = False
+
+    # What tiers may ask for, since it reaches beyond their pods.
+    allow_remote_code: bool = False
+    host_paths: tuple[str, ...] = ()
 
     # The Service that the Prometheus operator (kube-prometheus-stack) makes.
     prometheus_url: str = "http://prometheus-operated.monitoring.svc:9090"
     prometheus_bearer_file: Path | None = None
+    prometheus_username_file: Path | None = None
+    prometheus_password_file: Path | None = None
     prometheus_ca_file: Path | None = None
+    prometheus_certificate_file: Path | None = None
+    prometheus_key_file: Path | None = None
+    prometheus_skip_verify: bool = False
     prometheus_tenant: str = ""
+    # Labels that every series must have: one cluster among several in one Prometheus.
+    prometheus_matchers: tuple[str, ...] = ()
     # The PodMonitor's interval: the sampler asks as often, and a sample older than three of them is stale.
     scrape_seconds: float = 10.0
     # Half an interval: an answer that takes longer would be old before it is used.
@@ -105,6 +120,22 @@ class Settings:
             tuple(env),
         )
 
+    @property
+    def installation(self) -> Installation:
+        """What tiers may ask for here, and what their engines are told."""
+        return Installation(self.engine_hub_url, self.hub_offline, self.allow_remote_code, self.host_paths)
+
+    @property
+    def matchers(self) -> dict[str, str]:
+        """The labels of `prometheus_matchers`. Raises Invalid for what is not LABEL=VALUE."""
+        found = {}
+        for text in self.prometheus_matchers:
+            label, equals, value = text.partition("=")
+            if not equals or not _LABEL.fullmatch(label):
+                raise Invalid(f"a Prometheus matcher is LABEL=VALUE, such as cluster=eu-1, not {text!r}")
+            found[label] = value
+        return found
+
     def __post_init__(self) -> None:
         if not 0 < self.lease_retry_seconds < self.lease_renew_deadline_seconds < self.lease_seconds:
             raise Invalid("lease: retry must be shorter than the renew deadline, and that shorter than the duration")
@@ -112,116 +143,23 @@ class Settings:
             raise Invalid("coalescing must be shorter than the tick: events would otherwise be slower than waiting")
         if self.scrape_seconds <= 0 or self.query_timeout_seconds <= 0:
             raise Invalid("the scrape interval and the query timeout must be above 0")
-        if self.hub_url and not _HUB_URL.fullmatch(self.hub_url):
+        for url in filter(None, (self.hub_url, self.engine_hub_url)):
+            if _HUB_URL.fullmatch(url):
+                continue
             raise Invalid("the hub URL is http(s)://HOST[:PORT][/PATH], without user, query or '..'; empty: none")
         if self.router_pull_policy not in PULL_POLICIES:
             raise Invalid(f"the router's pull policy is one of {', '.join(PULL_POLICIES)}")
-        _ = self.router
+        if any(not path.startswith("/") or ".." in path.split("/") for path in self.host_paths):
+            raise Invalid("the folders of nodes that tiers may use begin with / and have no '..'")
+        if (self.prometheus_username_file is None) != (self.prometheus_password_file is None):
+            raise Invalid("a user name for Prometheus needs a password, and a password a user name")
+        if (self.prometheus_certificate_file is None) != (self.prometheus_key_file is None):
+            raise Invalid("a client certificate for Prometheus needs its key, and a key its certificate")
+        if self.prometheus_bearer_file is not None and self.prometheus_username_file is not None:
+            raise Invalid("Prometheus is given a bearer token or a user name, not both")
+        _ = self.router, self.matchers
         if self.log_level not in LOG_LEVELS or self.log_format not in LOG_FORMATS:
             raise Invalid(f"log level is one of {', '.join(LOG_LEVELS)}; log format one of {', '.join(LOG_FORMATS)}")
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One setting as a flag and as an environment variable."""
-
-    field: str
-    flag: str
-    variable: str
-    text: str
-    metavar: str = "TEXT"
-
-
-OPTIONS = (
-    Option("namespaces", "--namespaces", "TIERWISE_NAMESPACES", "namespaces to serve, by comma; empty: all", "NS,NS"),
-    Option("kubeconfig", "--kubeconfig", "TIERWISE_KUBECONFIG", "API server to use; in a pod: its own", "FILE"),
-    Option("context", "--context", "TIERWISE_CONTEXT", "context of the kubeconfig"),
-    Option("watch_nodes", "--watch-nodes", "TIERWISE_WATCH_NODES", "whether to look at the nodes' GPUs", "BOOL"),
-    Option("watch_pools", "--watch-pools", "TIERWISE_WATCH_POOLS", "whether to serve GPUPools", "BOOL"),
-    Option("hub_url", "--hub-url", "TIERWISE_HUB_URL", "hub that describes hf:// models; none: asks nobody", "URL"),
-    Option("prometheus_url", "--prometheus-url", "TIERWISE_PROMETHEUS_URL", "where Prometheus answers", "URL"),
-    Option(
-        "prometheus_bearer_file",
-        "--prometheus-bearer-file",
-        "TIERWISE_PROMETHEUS_BEARER_FILE",
-        "file with a bearer token for Prometheus",
-        "FILE",
-    ),
-    Option(
-        "prometheus_ca_file",
-        "--prometheus-ca-file",
-        "TIERWISE_PROMETHEUS_CA_FILE",
-        "CA of an https Prometheus",
-        "FILE",
-    ),
-    Option(
-        "prometheus_tenant",
-        "--prometheus-tenant",
-        "TIERWISE_PROMETHEUS_TENANT",
-        "sent as X-Scope-OrgID (Mimir, Thanos)",
-    ),
-    Option("scrape_seconds", "--scrape-seconds", "TIERWISE_SCRAPE_SECONDS", "scrape interval of the engines", "S"),
-    Option(
-        "query_timeout_seconds",
-        "--query-timeout-seconds",
-        "TIERWISE_QUERY_TIMEOUT_SECONDS",
-        "how long one query may take",
-        "S",
-    ),
-    Option("tick_seconds", "--tick-seconds", "TIERWISE_TICK_SECONDS", "between two decisions without events", "S"),
-    Option("metrics_host", "--metrics-host", "TIERWISE_METRICS_HOST", "address of /metrics, /healthz, /readyz", "ADDR"),
-    Option("metrics_port", "--metrics-port", "TIERWISE_METRICS_PORT", "port of the same; 0: any free one", "PORT"),
-    Option("lease_name", "--lease-name", "TIERWISE_LEASE_NAME", "the Lease that lets one process write"),
-    Option("lease_namespace", "--lease-namespace", "POD_NAMESPACE", "namespace of the Lease"),
-    Option("lease_seconds", "--lease-seconds", "TIERWISE_LEASE_SECONDS", "after how long another may take over", "S"),
-    Option(
-        "lease_renew_deadline_seconds",
-        "--lease-renew-deadline-seconds",
-        "TIERWISE_LEASE_RENEW_DEADLINE_SECONDS",
-        "after how long without renewal this process stops writing",
-        "S",
-    ),
-    Option("lease_retry_seconds", "--lease-retry-seconds", "TIERWISE_LEASE_RETRY_SECONDS", "between two renewals", "S"),
-    Option("identity", "--identity", "POD_NAME", "name of this process in the Lease and in Events"),
-    Option("router_image", "--router-image", "TIERWISE_ROUTER_IMAGE", "image of the routers of ModelRoutes", "IMAGE"),
-    Option(
-        "router_pull_policy",
-        "--router-pull-policy",
-        "TIERWISE_ROUTER_PULL_POLICY",
-        f"when it is pulled: {', '.join(PULL_POLICIES)}",
-    ),
-    Option(
-        "router_pull_secrets",
-        "--router-pull-secrets",
-        "TIERWISE_ROUTER_PULL_SECRETS",
-        "Secrets in the namespace of a route to pull it with, by comma",
-        "NAME,NAME",
-    ),
-    Option(
-        "router_resources",
-        "--router-resources",
-        "TIERWISE_ROUTER_RESOURCES",
-        "requests and limits of a router, as in a pod",
-        "JSON",
-    ),
-    Option(
-        "router_body_memory_mib",
-        "--router-body-memory-mib",
-        "TIERWISE_ROUTER_BODY_MEMORY_MIB",
-        "what the bodies of all requests in a router may take together",
-        "MIB",
-    ),
-    Option(
-        "router_env",
-        "--router-env",
-        "TIERWISE_ROUTER_ENV",
-        "further variables of a router's container, as in a pod",
-        "JSON",
-    ),
-    Option("router_role", "--router-role", "TIERWISE_ROUTER_ROLE", "ClusterRole that is bound for the routers", "NAME"),
-    Option("log_level", "--log-level", "TIERWISE_LOG_LEVEL", ", ".join(LOG_LEVELS)),
-    Option("log_format", "--log-format", "TIERWISE_LOG_FORMAT", "text for people, json for machines"),
-)
 
 
 def _json(text: str) -> object:

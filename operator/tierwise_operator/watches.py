@@ -104,6 +104,7 @@ class Watches:
         self._watch_pools = settings.watch_pools
         self._gpu_pods = Reflector(source, GPU_PODS.ref(""), GPU_PODS.record, wake, optional=True)
         self._catalogue = catalogue
+        self._installation = settings.installation
 
     def parts(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
         """What runs for ever in the loop of the caller."""
@@ -167,6 +168,7 @@ class Watches:
             pools_problem=self._pools.refused if self._watch_pools else NO_POOLS_HERE,
             gpu_pods=tuple(self._gpu_pods.records.values()),
             gpu_pods_problem="" if self._gpu_pods.present else self._gpu_pods.refused or "they are being listed",
+            installation=self._installation,
         )
 
 

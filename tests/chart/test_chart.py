@@ -253,6 +253,11 @@ REFUSED = {
     "watch.nodes=perhaps": "got string, want",
     "hub.url=huggingface.co": "does not match pattern",
     "hub.url=https://user@hub.example.com": "does not match pattern",
+    "hub.engineURL=hub.example.com": "does not match pattern",
+    "hub.offline=maybe": "got string, want boolean",
+    "engines.hostPaths={mnt}": "does not match pattern",
+    "engines.trustRemoteCode=always": "got string, want boolean",
+    "prometheus.matchers.a-b=c": "additional properties 'a-b' not allowed",
     "watch.namespaces=default": "got string, want array",
     "watch.namespaces={Team_A}": "does not match pattern",
     "podMonitor.enabled=maybe": "value must be one of",
@@ -280,6 +285,38 @@ def test_two_sources_of_one_token_are_refused() -> None:
     both = ("--set", "prometheus.bearerTokenSecret.name=a", "--set", "prometheus.bearerTokenFile=/b")
     done = template(*WITH_IMAGE, *both)
     assert "not both" in done.stderr
+
+
+def test_a_login_and_a_token_are_refused_together() -> None:
+    both = ("--set", "prometheus.bearerTokenSecret.name=a", "--set", "prometheus.basicAuthSecret.name=b")
+    assert "prometheus.basicAuthSecret.name or a bearer token, not both" in template(*WITH_IMAGE, *both).stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "hub"),
+    [
+        ((), ""),
+        (("hub.url=https://huggingface.co/",), ""),
+        (("hub.url=",), ""),
+        (("hub.url=https://mirror.example.com",), "https://mirror.example.com"),
+        (("hub.url=https://mirror.example.com", "hub.engineURL="), ""),
+        (("hub.engineURL=http://mirror.models:8080",), "http://mirror.models:8080"),
+    ],
+)
+def test_engines_are_told_of_a_mirror(settings: tuple[str, ...], hub: str) -> None:
+    rendered = template(*WITH_IMAGE, *(part for each in settings for part in ("--set", each))).stdout
+    assert _environment(rendered).get("TIERWISE_ENGINE_HUB_URL", "") == hub
+
+
+def test_a_login_is_mounted_as_files() -> None:
+    rendered = template(*WITH_IMAGE, "--set", "prometheus.basicAuthSecret.name=login").stdout
+    environment, (deployment,) = _environment(rendered), _of("Deployment", rendered)
+    (volume,) = (
+        each for each in deployment["spec"]["template"]["spec"]["volumes"] if each["name"] == "prometheus-login"
+    )
+    assert [item["path"] for item in volume["secret"]["items"]] == ["username", "password"]
+    assert environment["TIERWISE_PROMETHEUS_USERNAME_FILE"] == "/etc/tierwise/prometheus-login/username"
+    assert environment["TIERWISE_PROMETHEUS_PASSWORD_FILE"] == "/etc/tierwise/prometheus-login/password"
 
 
 def test_lint_is_content() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.cluster.crd_spec import HF, PVC, Case, Spec, external, served
+from tests.cluster.crd_spec import HF, PVC, Case, Spec, external, placed, served
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 STEPS = [{"fromBatch": 1, "tokens": 4}, {"fromBatch": 8, "tokens": 2}, {"fromBatch": 32, "tokens": 0}]
@@ -17,11 +17,6 @@ STEPS = [{"fromBatch": 1, "tokens": 4}, {"fromBatch": 8, "tokens": 2}, {"fromBat
 def drafting(method: str, **more: Any) -> Spec:
     """A tier with speculation."""
     return {"speculation": {"mode": "Enabled", "method": method, **more}}
-
-
-def placed(**placement: Any) -> Spec:
-    """A tier with a placement."""
-    return served({"placement": placement})
 
 
 ACCEPTED = (

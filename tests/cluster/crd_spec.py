@@ -35,3 +35,8 @@ def external(changes: Mapping[str, Any] | None = None, **api: Any) -> Spec:
         "prices": {"input": "2", "output": "10"},
     }
     return {"external": {**plain, **api}, **(changes or {})}
+
+
+def placed(**placement: Any) -> Spec:
+    """A tier with a placement."""
+    return served({"placement": placement})

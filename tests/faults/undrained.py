@@ -11,13 +11,12 @@ from typing import Any
 
 from tierwise.act.render import inference_service
 from tierwise.act.render.pod import pod_spec
-from tierwise.api.modeltier import ModelSource, ModelTierSpec
 from tierwise_operator.cli import main
 
 
-def undrained(spec: ModelTierSpec, model: ModelSource) -> dict[str, Any]:
-    """The pod without preStop, --shutdown-timeout and a grace period of its own."""
-    pod = pod_spec(spec, model)
+def undrained(*parts: Any) -> dict[str, Any]:
+    """The pod of these `parts` without preStop, --shutdown-timeout and a grace period of its own."""
+    pod = pod_spec(*parts)
     del pod["terminationGracePeriodSeconds"]
     (container,) = pod["containers"]
     del container["lifecycle"]

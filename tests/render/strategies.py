@@ -103,7 +103,51 @@ VARIABLES = st.one_of(
     st.fixed_dictionaries({"name": _VARIABLE_NAMES, "secretKeyRef": _REF}),
     st.fixed_dictionaries({"name": _VARIABLE_NAMES, "configMapKeyRef": _REF}),
 )
-RESOURCES = _some({}, cpu=QUANTITIES, memory=QUANTITIES, sharedMemory=QUANTITIES)
+
+
+def _above(name: str) -> st.SearchStrategy[dict[str, str]]:
+    """A request and a limit that is not below it, now and then."""
+    whole = st.integers(1, 500)
+    both = st.builds(lambda a, b: {name: f"{min(a, b)}Gi", f"{name}Limit": f"{max(a, b)}Gi"}, whole, whole)
+    return st.one_of(st.just({}), both)
+
+
+_EXPRESSIONS = st.lists(
+    st.one_of(
+        _some(
+            {"key": KEYS, "operator": st.sampled_from(["In", "NotIn"]), "values": st.lists(DNS, min_size=1, max_size=3)}
+        ),
+        _some({"key": KEYS, "operator": st.sampled_from(["Exists", "DoesNotExist"])}),
+        _some({"key": KEYS, "operator": st.sampled_from(["Gt", "Lt"]), "values": st.just(["7"])}),
+    ),
+    min_size=1,
+    max_size=3,
+)
+_TERM = _some({"matchExpressions": _EXPRESSIONS})
+_PREFERRED = _some({"matchExpressions": _EXPRESSIONS}, weight=st.integers(1, 100))
+_AFFINITY = st.fixed_dictionaries(
+    {}, optional={"required": st.lists(_TERM, max_size=2), "preferred": st.lists(_PREFERRED, max_size=2)}
+)
+_SPREAD = st.lists(
+    _some(
+        {"over": st.sampled_from(["Hosts", "Zones"])},
+        mode=st.sampled_from(["Preferred", "Required"]),
+        maxSkew=st.integers(1, 64),
+    ),
+    max_size=2,
+    unique_by=lambda each: str(each["over"]),
+)
+CACHES = st.one_of(
+    _some({"pvc": DNS}),
+    _some({"emptyDir": _some({}, sizeLimit=QUANTITIES)}),
+    _some({"ephemeral": _some({"size": QUANTITIES}, storageClassName=DNS)}),
+    _some({"hostPath": DNS.map(lambda name: f"/mnt/{name}")}),
+)
+RESOURCES = st.builds(
+    lambda plain, limited: plain | limited,
+    _some({}, cpu=QUANTITIES, memory=QUANTITIES, sharedMemory=QUANTITIES, ephemeralStorage=QUANTITIES),
+    _above("memory"),
+)
 _TOLERATION = _some({}, key=DNS, operator=st.sampled_from(["Exists", "Equal"]), value=DNS)
 FIELDS = _some(
     {
@@ -128,6 +172,9 @@ FIELDS = _some(
     placement=_some(
         {},
         nodeSelector=st.dictionaries(DNS, DNS, max_size=4),
+        affinity=_AFFINITY,
+        spread=_SPREAD,
+        schedulerName=DNS,
         tolerations=st.lists(_TOLERATION, max_size=3),
         runtimeClassName=DNS,
         priorityClassName=DNS,
@@ -138,6 +185,7 @@ FIELDS = _some(
         labels=st.dictionaries(KEYS, DNS, max_size=3),
         annotations=st.dictionaries(KEYS, st.text(max_size=20), max_size=3),
     ),
+    certificates=_some({"configMapName": DNS}, key=DNS),
     env=st.lists(VARIABLES, max_size=3, unique_by=lambda each: str(each["name"])),
     startupTimeoutSeconds=st.integers(30, 14400),
     drainSeconds=st.integers(0, 3600),
@@ -154,5 +202,8 @@ def specs(draw: st.DrawFn, arguments: st.SearchStrategy[str] = ALLOWED_ARGUMENTS
         "parallelism": {"tensor": tensor, "pipeline": pipeline},
         "resources": draw(RESOURCES) | {"gpus": gpus},
     }
+    model = written["model"]
+    if model["uri"].startswith("hf://") and "cachePVC" not in model and draw(st.booleans()):
+        written["modelCache"] = draw(CACHES)
     extra = draw(st.lists(arguments, max_size=6))
     return written | ({"extraArgs": extra} if extra else {})

@@ -169,10 +169,21 @@ true
 {{- end -}}
 {{- end -}}
 
+{{/* The hub as engines reach it, or "" for the engine's own choice */}}
+{{- define "tierwise.engineHub" -}}
+{{- if not (kindIs "invalid" .Values.hub.engineURL) -}}
+{{- .Values.hub.engineURL -}}
+{{- else if ne (trimSuffix "/" .Values.hub.url) "https://huggingface.co" -}}
+{{- .Values.hub.url -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The file in the pod that holds the bearer token for Prometheus, or "" */}}
 {{- define "tierwise.bearerTokenFile" -}}
 {{- with .Values.prometheus -}}
-{{- if and .bearerTokenSecret.name .bearerTokenFile -}}
+{{- if and .basicAuthSecret.name (or .bearerTokenSecret.name .bearerTokenFile) -}}
+{{- fail "set prometheus.basicAuthSecret.name or a bearer token, not both" -}}
+{{- else if and .bearerTokenSecret.name .bearerTokenFile -}}
 {{- fail "set prometheus.bearerTokenSecret.name or prometheus.bearerTokenFile, not both" -}}
 {{- else if .bearerTokenSecret.name -}}
 /etc/tierwise/prometheus-token/{{ .bearerTokenSecret.key }}

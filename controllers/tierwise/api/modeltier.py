@@ -29,7 +29,7 @@ from tierwise.api.base import (
 from tierwise.api.external import External, Price, TokenPrices
 from tierwise.api.model_source import Architecture, DraftArchitecture, ModelSource, SecretKeyRef
 from tierwise.api.placement import Placement, Resources, TierPool, Toleration
-from tierwise.api.pod import Environment, PodMetadata
+from tierwise.api.pod import Certificates, Environment, ModelCache, PodMetadata
 from tierwise.api.scaling import Scaling
 from tierwise.api.serving import (
     Batching,
@@ -52,6 +52,7 @@ __all__ = [
     "Architecture",
     "Batching",
     "Caching",
+    "Certificates",
     "DNSLabel",
     "DNSName",
     "DraftArchitecture",
@@ -59,6 +60,7 @@ __all__ = [
     "External",
     "KVCacheDtype",
     "Model",
+    "ModelCache",
     "ModelSource",
     "ModelTierSpec",
     "Money",
@@ -123,8 +125,19 @@ class ModelTierSpec(Model):
         ),
         Rule(
             expression="!has(self.external) || "
-            "(!has(self.env) && !has(self.podMetadata.labels) && !has(self.podMetadata.annotations))",
-            message="an external tier has no pods; remove spec.podMetadata and spec.env",
+            "(!has(self.env) && !has(self.podMetadata.labels) && !has(self.podMetadata.annotations) && "
+            "!has(self.modelCache) && !has(self.certificates))",
+            message="an external tier has no pods; remove podMetadata, env, modelCache and certificates",
+        ),
+        Rule(
+            expression="!has(self.modelCache) || !has(self.model) || self.model.uri.startsWith('hf://')",
+            message="modelCache has an effect only with an hf:// URI; remove it",
+            field_path=".modelCache",
+        ),
+        Rule(
+            expression="!has(self.modelCache) || !has(self.model) || !has(self.model.cachePVC)",
+            message="set modelCache or model.cachePVC, not both: modelCache.pvc says the same as model.cachePVC",
+            field_path=".modelCache",
         ),
         Rule(
             expression="self.resources.gpus == 0 || "
@@ -241,6 +254,12 @@ class ModelTierSpec(Model):
         description="Variables of the engine's environment, e.g. NCCL_*, VLLM_*, HF_HUB_OFFLINE or a proxy. A change "
         "replaces the pods; a change of the Secret or ConfigMap does not.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
+    model_cache: ModelCache | None = Field(
+        default=None, description="Where downloaded hf:// weights are kept. Without it, in a folder of the pod."
+    )
+    certificates: Certificates | None = Field(
+        default=None, description="Authorities that the engine trusts when it downloads, e.g. of a mirror of the hub."
     )
     startup_timeout_seconds: int = Field(
         default=1800,

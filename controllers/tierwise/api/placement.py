@@ -1,4 +1,4 @@
-"""Describes what one replica asks of the cluster: GPUs, memory, image pull secrets, nodes and tolerations."""
+"""Describes what one replica asks of the cluster: GPUs, memory, image pull secrets, nodes, tolerations, spreading."""
 
 from __future__ import annotations
 
@@ -37,6 +37,24 @@ class Resources(Model):
             message="resources.sharedMemory must be above zero",
             field_path=".sharedMemory",
         ),
+        Rule(
+            expression="!has(self.cpuLimit) || "
+            "quantity(string(self.cpuLimit)).compareTo(quantity(string(self.cpu))) >= 0",
+            message="resources.cpuLimit must not be below resources.cpu",
+            field_path=".cpuLimit",
+        ),
+        Rule(
+            expression="!has(self.memoryLimit) || "
+            "quantity(string(self.memoryLimit)).compareTo(quantity(string(self.memory))) >= 0",
+            message="resources.memoryLimit must not be below resources.memory",
+            field_path=".memoryLimit",
+        ),
+        Rule(
+            expression="!has(self.ephemeralStorage) || "
+            "quantity(string(self.ephemeralStorage)).isGreaterThan(quantity('0'))",
+            message="resources.ephemeralStorage must be above zero",
+            field_path=".ephemeralStorage",
+        ),
     )
 
     gpus: int = Field(default=1, ge=0, le=64, description="GPUs of one replica; tensor times pipeline.")
@@ -46,7 +64,18 @@ class Resources(Model):
         "is requested.",
     )
     cpu: Quantity = Field(default="4", description="CPU requested by one replica.")
-    memory: Quantity = Field(default="16Gi", description="Memory requested by and allowed to one replica.")
+    cpu_limit: Quantity | None = Field(
+        default=None, description="CPU allowed to one replica. Without it, as much as it requests."
+    )
+    memory: Quantity = Field(default="16Gi", description="Memory requested by one replica.")
+    memory_limit: Quantity | None = Field(
+        default=None, description="Memory allowed to one replica. Without it, as much as it requests."
+    )
+    ephemeral_storage: Quantity | None = Field(
+        default=None,
+        description="Disk of the node requested by and allowed to one replica: logs, caches, and hf:// weights that no "
+        "claim keeps. A replica that takes more is evicted.",
+    )
     shared_memory: Quantity = Field(
         default="2Gi", description="Size of /dev/shm; tensor parallelism exchanges data there."
     )
@@ -89,6 +118,88 @@ LabelKey = Annotated[str, StringConstraints(max_length=317)]
 LabelValue = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$", max_length=63)]
 
 
+LABEL_NAME_PATTERN = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
+
+
+class NodeRequirement(Model):
+    """What one label of a node must be; Kubernetes' own fields."""
+
+    cel = (
+        Rule(
+            expression="!(self.operator in ['In', 'NotIn']) || (has(self.values) && self.values.size() > 0)",
+            message="a node requirement with operator In or NotIn needs values",
+            field_path=".values",
+        ),
+        Rule(
+            expression="!(self.operator in ['Exists', 'DoesNotExist']) || !has(self.values) || self.values.size() == 0",
+            message="a node requirement with operator Exists or DoesNotExist has no values",
+            field_path=".values",
+        ),
+        Rule(
+            expression="!(self.operator in ['Gt', 'Lt']) || "
+            "(has(self.values) && self.values.size() == 1 && self.values[0].matches('^-?[0-9]{1,15}$'))",
+            message="a node requirement with operator Gt or Lt needs one whole number in values",
+            field_path=".values",
+        ),
+    )
+
+    key: Annotated[str, StringConstraints(pattern=LABEL_NAME_PATTERN, max_length=317)] = Field(
+        description="Label of the node."
+    )
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"] = Field(
+        description="How the label is compared. NotIn and DoesNotExist hold also where it is absent."
+    )
+    values: list[LabelValue] = Field(
+        default_factory=list, max_length=32, description="What the label is compared with."
+    )
+
+
+Requirements = Annotated[list[NodeRequirement], Field(min_length=1, max_length=16)]
+
+
+class NodeTerm(Model):
+    """A description of nodes."""
+
+    match_expressions: Requirements = Field(description="What the labels of a node must be, all of it.")
+
+
+class PreferredNodes(NodeTerm):
+    """A description of nodes that are better than others."""
+
+    weight: int = Field(default=1, ge=1, le=100, description="How much better: the weights of a node are added up.")
+
+
+class Affinity(Model):
+    """Which nodes replicas need, and which they prefer, by labels."""
+
+    required: list[NodeTerm] = Field(
+        default_factory=list,
+        max_length=8,
+        description="Descriptions of nodes, one of which must fit a node, besides nodeSelector.",
+    )
+    preferred: list[PreferredNodes] = Field(
+        default_factory=list, max_length=8, description="Nodes that are taken first, while they have room."
+    )
+
+
+class Spread(Model):
+    """How replicas are spread, so that one failure does not take all of them."""
+
+    over: Literal["Hosts", "Zones"] = Field(description="What replicas are spread over: nodes, or zones of the cloud.")
+    mode: Literal["Preferred", "Required"] = Field(
+        default="Preferred",
+        description="Required leaves a replica Pending rather than crowd; a new one then needs room elsewhere.",
+    )
+    max_skew: int = Field(
+        default=1, ge=1, le=64, description="By how many replicas one of them may be ahead of another."
+    )
+
+
+def _once_each(spread: list[Spread]) -> list[Spread]:
+    unique([each.over for each in spread])
+    return spread
+
+
 class Placement(Model):
     """Where replicas may run."""
 
@@ -103,6 +214,16 @@ class Placement(Model):
 
     node_selector: dict[LabelKey, LabelValue] = Field(
         default_factory=dict, max_length=16, description="Labels that a node must have."
+    )
+    affinity: Affinity = Field(default_factory=Affinity, description="Nodes by expressions over their labels.")
+    spread: Annotated[list[Spread], AfterValidator(_once_each)] = Field(
+        default_factory=list,
+        max_length=2,
+        description="How replicas are spread over nodes and zones.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["over"]},
+    )
+    scheduler_name: DNSName | None = Field(
+        default=None, description="Scheduler of the pods, e.g. volcano. Without it, the cluster's own."
     )
     tolerations: list[Toleration] = Field(default_factory=list, max_length=16, description="Taints accepted.")
     runtime_class_name: DNSName | None = Field(default=None, description="RuntimeClass of the pods, e.g. nvidia.")

@@ -1,4 +1,4 @@
-"""Describes what the pods of a tier have besides the engine: labels, annotations, variables.
+"""Describes what the pods of a tier have besides the engine: labels, variables, certificates, a place for weights.
 
 None of these is a raw pod field: what Tierwise or KServe set themselves is refused with a word about what to use
 instead, since a tier that overrode it would be another one than the operator believes.
@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from tierwise.api.base import DNSName, Model, Rule
+from tierwise.api.base import DNSName, Model, Quantity, Rule
 from tierwise.api.placement import LabelKey, LabelValue
 
 # Labels and annotations by which Tierwise, KServe or Kubernetes know the pods; whole domains, and single keys.
@@ -35,6 +35,8 @@ OWN_VARIABLES = (
     "HUGGINGFACE_HUB_CACHE",
     "HUGGING_FACE_HUB_TOKEN",
     "INFERENCE_SERVICE_NAME",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_FILE",
     "STORAGE_URI",
     "TORCHINDUCTOR_CACHE_DIR",
     "TRANSFORMERS_CACHE",
@@ -139,8 +141,8 @@ class Variable(Model):
         ),
         Rule(
             expression=f"!(self.name in {_names(OWN_VARIABLES)})",
-            message="Tierwise sets this variable: use model.tokenSecretRef for HF_TOKEN, model.cachePVC for HF_HOME, "
-            "startupTimeoutSeconds for a deadline, the chart value hub.url for HF_ENDPOINT; leave out others",
+            message="Tierwise sets this variable: use model.tokenSecretRef for HF_TOKEN, modelCache for HF_HOME, "
+            "certificates for SSL_CERT_FILE, the chart value hub.url for HF_ENDPOINT; leave out others",
             field_path=".name",
         ),
         Rule(
@@ -167,3 +169,71 @@ def _once(variables: list[Variable]) -> list[Variable]:
 
 
 Environment = Annotated[list[Variable], AfterValidator(_once)]
+
+
+class ScratchCache(Model):
+    """A folder of the node that lives as long as the pod."""
+
+    size_limit: Quantity | None = Field(
+        default=None,
+        description="How much it may hold; a pod that keeps more is evicted. Without it, what the node has.",
+    )
+
+
+class EphemeralCache(Model):
+    """A volume that is made for each pod and goes with it, e.g. of the node's own NVMe disks."""
+
+    storage_class_name: DNSName | None = Field(
+        default=None, description="StorageClass of the volume. Without it, the cluster's default."
+    )
+    size: Quantity = Field(description="Size of the volume.")
+
+
+class ModelCache(Model):
+    """Where the engine keeps the hf:// weights that it downloads. Exactly one of the fields."""
+
+    cel = (
+        Rule(
+            expression="[has(self.emptyDir), has(self.pvc), has(self.ephemeral), has(self.hostPath)]"
+            ".filter(x, x).size() == 1",
+            message="modelCache needs exactly one of emptyDir, pvc, ephemeral and hostPath",
+        ),
+        Rule(
+            expression="!has(self.hostPath) || !self.hostPath.split('/').exists(part, part == '..')",
+            message="modelCache.hostPath must not contain '..'",
+            field_path=".hostPath",
+        ),
+        Rule(
+            expression="!has(self.ephemeral) || quantity(string(self.ephemeral.size)).isGreaterThan(quantity('0'))",
+            message="modelCache.ephemeral.size must be above zero",
+            field_path=".ephemeral.size",
+        ),
+    )
+
+    empty_dir: ScratchCache | None = Field(
+        default=None, description="A folder of the node that goes with the pod: every new replica downloads again."
+    )
+    pvc: DNSName | None = Field(
+        default=None,
+        description="PersistentVolumeClaim that keeps the weights across pods; with more than one replica it must be "
+        "ReadWriteMany.",
+    )
+    ephemeral: EphemeralCache | None = Field(
+        default=None, description="A volume of its own for each pod: every new replica downloads again."
+    )
+    host_path: Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9._/-]+$", max_length=255)] | None = Field(
+        default=None,
+        description="Folder of the node that all replicas on it share. It must exist, belong to the user 2000, and lie "
+        "in one that the chart value engines.hostPaths allows.",
+    )
+
+
+class Certificates(Model):
+    """Certificates of the authorities that the engine trusts when it downloads; a ConfigMap in the tier's namespace."""
+
+    config_map_name: DNSName = Field(description="Name of the ConfigMap.")
+    key: Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)] = Field(
+        default="ca.crt",
+        description="Key with the certificates in PEM form. They are trusted instead of the image's own: add the "
+        "public ones where public hosts are needed.",
+    )

@@ -13,6 +13,7 @@ from tierwise.api.modeltier import ModelSource, ModelTierSpec
 from tierwise.engines.arg_safety import check_words
 from tierwise.engines.check_drafts import check_drafts
 from tierwise.engines.check_gpus import check_gpus
+from tierwise.engines.check_installation import check_installation
 from tierwise.engines.check_model import check_model
 from tierwise.engines.check_options import check_options
 from tierwise.engines.check_pod import check_pod
@@ -41,6 +42,7 @@ def check(spec: ModelTierSpec, facts: Facts = UNKNOWN) -> tuple[Finding, ...]:
     found = [
         *check_words(spec, spec.model),
         *check_pod(spec),
+        *check_installation(spec, spec.model, facts.installation),
         *_model(spec.model),
         *_quantization(spec, release, effective),
         *check_model(spec, release, facts, effective),

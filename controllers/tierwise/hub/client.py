@@ -17,8 +17,10 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -51,10 +53,11 @@ class HubFiles:
 class HubClient:
     """A Hugging Face-compatible hub (huggingface.co, a mirror, an Artifactory) at a fixed URL."""
 
-    def __init__(self, url: str, *, timeout_seconds: float = 10.0) -> None:
-        """`url`: scheme, host and perhaps a path, as the operator's settings have checked it. `timeout_seconds`: for
-        both files of a repository together."""
+    def __init__(self, url: str, *, ca_file: Path | None = None, timeout_seconds: float = 10.0) -> None:
+        """`url`: scheme, host and perhaps a path, as the operator's settings have checked it. `ca_file`: who may
+        have signed the hub's certificate, besides the public authorities. `timeout_seconds`: for both files."""
         self._url = url.rstrip("/")
+        self._ca_file = ca_file
         self._timeout = timeout_seconds
 
     async def read(self, repository: Repository) -> HubFiles:
@@ -68,6 +71,10 @@ class HubClient:
                     config = _parsed(repository, await self._get(session, repository, CONFIG, CONFIG_BYTES + 1))
             except TimeoutError as error:
                 raise Transient(f"{self._host} does not answer in {self._timeout:g} s") from error
+            except aiohttp.ClientConnectorCertificateError as error:
+                raise Transient(
+                    f"{self._host}: its certificate is not trusted: check the chart value hub.caConfigMap"
+                ) from error
             except (aiohttp.ClientError, OSError) as error:
                 raise Transient(f"{self._host} cannot be reached") from error
             # Most small models have no index, and the shape tells nearly as much: no trouble with it (large files are
@@ -85,7 +92,18 @@ class HubClient:
 
     def _session(self) -> aiohttp.ClientSession:
         # Without trust_env: it would also read a .netrc, and send what stands there.
-        return aiohttp.ClientSession(headers={"User-Agent": "tierwise"}, cookie_jar=aiohttp.DummyCookieJar())
+        connector = aiohttp.TCPConnector(ssl=self._trusted()) if self._ca_file is not None else None
+        jar = aiohttp.DummyCookieJar()
+        return aiohttp.ClientSession(headers={"User-Agent": "tierwise"}, cookie_jar=jar, connector=connector)
+
+    def _trusted(self) -> ssl.SSLContext:
+        """The authorities, read anew each time: a mounted ConfigMap changes."""
+        context = ssl.create_default_context()
+        try:
+            context.load_verify_locations(self._ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise Transient(f"the CA file {self._ca_file} of the hub cannot be read: check hub.caConfigMap") from error
+        return context
 
     async def _get(self, session: aiohttp.ClientSession, repository: Repository, file: str, most: int) -> bytes:
         """The first `most` bytes of a file."""

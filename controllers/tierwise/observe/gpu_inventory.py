@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tierwise.api.modeltier import ModelTierSpec
+from tierwise.api.placement import NodeRequirement
 from tierwise.observe.object_fields import condition, items, mapping, optional_number, text
 from tierwise.types.capabilities import GPU
 
@@ -100,12 +101,19 @@ def node_record(body: Mapping[str, Any]) -> NodeRecord | None:
     )
 
 
+def selecting_labels(spec: ModelTierSpec) -> frozenset[str]:
+    """The labels by which a tier selects nodes."""
+    placement = spec.placement
+    asked = (each.key for term in placement.affinity.required for each in term.match_expressions)
+    return frozenset({*placement.node_selector, *asked})
+
+
 class GPUInventory:
     """The nodes of one snapshot, for the tiers of that snapshot."""
 
     def __init__(self, nodes: Iterable[NodeRecord], specs: Iterable[ModelTierSpec]) -> None:
         """`specs`: all that will be asked about; a label that none of them selects by makes no difference."""
-        names = sorted({name for spec in specs for name in spec.placement.node_selector})
+        names = sorted({name for spec in specs for name in selecting_labels(spec)})
         self._nodes = frozenset(
             _Node(each.resources, each.taints, frozenset([(name, each.labels.get(name)) for name in names]))
             for each in nodes
@@ -143,12 +151,19 @@ class _Toleration(NamedTuple):
     effect: str | None
 
 
+class _Requirement(NamedTuple):
+    key: str
+    operator: str
+    values: tuple[str, ...]
+
+
 class _Question(NamedTuple):
-    """What a tier asks of the nodes."""
+    """What a tier asks of the nodes. `terms`: one of them must fit, all of it; () is no further demand."""
 
     resource: str
     number: int
     selector: frozenset[tuple[str, str]]
+    terms: frozenset[frozenset[_Requirement]]
     tolerations: tuple[_Toleration, ...]
 
 
@@ -158,10 +173,15 @@ def _question(spec: ModelTierSpec) -> _Question:
         resource=spec.resources.resource_name,
         number=spec.resources.gpus,
         selector=frozenset(placement.node_selector.items()),
+        terms=frozenset(frozenset(map(_requirement, term.match_expressions)) for term in placement.affinity.required),
         tolerations=tuple(
             _Toleration(each.key, each.operator, each.value or "", each.effect) for each in placement.tolerations
         ),
     )
+
+
+def _requirement(asked: NodeRequirement) -> _Requirement:
+    return _Requirement(asked.key, asked.operator, tuple(sorted(asked.values)))
 
 
 def _selected(nodes: Iterable[_Node], asked: _Question) -> set[GPU]:
@@ -177,6 +197,7 @@ def _fits(node: _Node, asked: _Question) -> bool:
     return (
         # Every name of the selector is among these labels: it is one of those that the nodes were told apart by.
         asked.selector <= node.labels
+        and (not asked.terms or any(_all_hold(term, dict(node.labels)) for term in asked.terms))
         and any(each.name == asked.resource and each.number >= asked.number for each in node.resources)
         # Many clusters tolerate the taint named after the resource for every pod that asks for it (the admission plugin
         # ExtendedResourceToleration).
@@ -185,6 +206,27 @@ def _fits(node: _Node, asked: _Question) -> bool:
             for taint in node.taints
         )
     )
+
+
+def _all_hold(term: Iterable[_Requirement], labels: Mapping[str, str | None]) -> bool:
+    return all(_holds(each, labels.get(each.key)) for each in term)
+
+
+def _holds(asked: _Requirement, label: str | None) -> bool:
+    """Kubernetes' own rule: a label that is absent is in no set, and neither above nor below anything."""
+    match asked.operator:
+        case "In":
+            return label in asked.values
+        case "NotIn":
+            return label not in asked.values
+        case "Exists":
+            return label is not None
+        case "DoesNotExist":
+            return label is None
+    found, limit = optional_number(label), optional_number(next(iter(asked.values), None))
+    if found is None or limit is None:
+        return False
+    return found > limit if asked.operator == "Gt" else found < limit
 
 
 def _tolerates(toleration: _Toleration, taint: Taint) -> bool:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.kube.objects import PREDICTOR_SUFFIX, ROUTER_SUFFIX
-from tierwise.observe.gpu_inventory import GPUInventory, NodeRecord
+from tierwise.observe.gpu_inventory import GPUInventory, NodeRecord, selecting_labels
 from tierwise.observe.pool_records import GPUPodRecord
 from tierwise.observe.pooled_tiers import PooledTiers, kinds_in_pool
 from tierwise.observe.pools import PoolNodes, with_nodes
@@ -60,7 +60,7 @@ from tierwise.types import (
     TierView,
     Workload,
 )
-from tierwise.types.capabilities import UNKNOWN, Facts
+from tierwise.types.capabilities import UNKNOWN, Facts, Installation
 from tierwise.types.model_metadata import NOTHING, ModelMetadataSet, repositories
 
 
@@ -70,7 +70,8 @@ class World:
     the kind InferenceService. `nodes`: those with GPUs; none unless `nodes_known`, as when the operator may not see
     them. `routes_known`: whether the kinds of routes have answered; without them there are none in `routes`.
     `pools_known`: whether the cluster has said which GPUPools there are, `pools_problem`: why it will not; `gpu_pods`:
-    all pods that hold GPUs, and `gpu_pods_problem` why they are not known."""
+    all pods that hold GPUs, and `gpu_pods_problem` why they are not known.
+    `installation`: what was said to the operator when it started."""
 
     tiers: Collection[TierObject] = ()
     pods: Collection[PodRecord] = ()
@@ -90,6 +91,7 @@ class World:
     pools_problem: str = ""
     gpu_pods: Collection[GPUPodRecord] = ()
     gpu_pods_problem: str = ""
+    installation: Installation | None = None
 
 
 def observe(world: World, samples: Samples, now: float) -> Snapshot:
@@ -138,10 +140,20 @@ class Observer:
         known = before
         if known is None or known.tier is not tier or known.found != found:
             known = _Seen.of(tier, found, joins.pooled.specs(tier))
-        if known.inventory is not joins.inventory or known.publications is not joins.publications:
-            learned = _learn(tier.spec, self._inventory, joins.publications, joins.pooled.of(tier))
+        if (
+            known.inventory is not joins.inventory
+            or known.publications is not joins.publications
+            or known.installation is not joins.installation
+        ):
+            learned = _learn(tier.spec, self._inventory, joins, joins.pooled.of(tier))
             known.gpus = joins.pooled.kinds(tier, self._inventory)
-            known = replace(known, inventory=joins.inventory, publications=joins.publications, learned=learned)
+            known = replace(
+                known,
+                inventory=joins.inventory,
+                publications=joins.publications,
+                installation=joins.installation,
+                learned=learned,
+            )
         readings = tier_readings(samples, key.namespace, key.name, known.names)
         fresh = all_fresh(readings, now - samples.stale_after)
         again = settled and known is before and known.fresh and fresh and measured_again(known.readings, readings)
@@ -163,16 +175,15 @@ Learned = tuple[Facts, str, bool]
 _NOTHING_LEARNED: Learned = (UNKNOWN, "", False)
 
 
-def _learn(
-    spec: ModelTierSpec | None, inventory: GPUInventory, said: ModelMetadataSet, pool: PoolView | None
-) -> Learned:
+def _learn(spec: ModelTierSpec | None, inventory: GPUInventory, joins: _Joins, pool: PoolView | None) -> Learned:
     """What is known of the GPUs that the tier may land on, and of its model and draft model."""
     if spec is None or spec.model is None:
         return _NOTHING_LEARNED
+    said = joins.publications
     model, draft = repositories(spec)
     asked = [each for each in (model, draft) if each is not None]
     return (
-        Facts(kinds_in_pool(inventory.kinds(spec), pool), said.shape(model), said.shape(draft)),
+        Facts(kinds_in_pool(inventory.kinds(spec), pool), said.shape(model), said.shape(draft), joins.installation),
         next((problem for problem in map(said.problem, asked) if problem), ""),
         any(each in said.asking for each in asked),
     )
@@ -206,6 +217,7 @@ class _Seen:
     ready: frozenset[str]
     inventory: GPUInventory | None = None
     publications: ModelMetadataSet | None = None
+    installation: Installation | None = None
     learned: Learned = _NOTHING_LEARNED
     gpus: tuple[tuple[str, tuple[GPU, ...]], ...] = ()
     readings: Mapping[str, PodReadings] = field(default_factory=dict)
@@ -230,6 +242,7 @@ class _Joins:
         self.inventory = GPUInventory((), ())
         self.publications = NOTHING
         self.pooled = PooledTiers()
+        self.installation: Installation | None = None
 
     def take(self, world: World) -> Generator[None, None, None]:
         """The world as it is now, in steps."""
@@ -254,6 +267,7 @@ class _Joins:
         self.inventory = self._again("nodes", (labels, *world.nodes), lambda: GPUInventory(world.nodes, specs))
         if world.publications != self.publications:
             self.publications = world.publications
+        self.installation = world.installation
 
     def _again(self, kind: str, records: Iterable[object], make: Callable[[], Made]) -> Made:
         """What was made of these records the last time, if they are the same; what `make` makes of them if not."""
@@ -305,7 +319,7 @@ def _sorted(
     """The tiers by key, their specs, and the labels by which they select nodes."""
     ordered = sorted(tiers, key=lambda tier: (tier.key.namespace, tier.key.name))
     specs = [*(tier.spec for tier in ordered if tier.spec is not None), *in_pools]
-    return ordered, specs, frozenset(name for spec in specs for name in spec.placement.node_selector)
+    return ordered, specs, frozenset(name for spec in specs for name in selecting_labels(spec))
 
 
 def _by_name(records: Iterable[Named]) -> Mapping[Key, Named]:

@@ -13,17 +13,19 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import base64
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import requests
+import urllib3
 from prometheus_api_client import PrometheusApiClientException, PrometheusConnect
 from urllib3.util.retry import Retry
 
@@ -43,7 +45,9 @@ class SettingNames:
 
     url: str = "the chart value prometheus.url"
     bearer_file: str = "the chart value prometheus.bearerTokenFile"
-    ca_file: str = "the chart value prometheus.caFile"
+    ca_file: str = "the chart value prometheus.caConfigMap"
+    login: str = "the chart value prometheus.basicAuthSecret"
+    certificate: str = "the chart value prometheus.clientCertificateSecret"
 
     def advice(self, status: str) -> str:
         """What to do when Prometheus answers with this HTTP status."""
@@ -58,12 +62,16 @@ class SettingNames:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Where Prometheus is and how to get in. `bearer_file` is read before every request, since tokens rotate;
-    `tenant` becomes the X-Scope-OrgID header of Mimir, Cortex and Thanos."""
+    """Where Prometheus is and how to get in. `bearer_file` is read before every request, since tokens rotate, and so
+    are `login_files` (user name and password); `certificate_files` are the client's own certificate and its key;
+    without `verify` any server may answer. `tenant` becomes the X-Scope-OrgID header of Mimir, Cortex and Thanos."""
 
     url: str
     bearer_file: Path | None = None
+    login_files: tuple[Path, Path] | None = None
     ca_file: Path | None = None
+    certificate_files: tuple[Path, Path] | None = None
+    verify: bool = True
     tenant: str = ""
     timeout_seconds: float = 5.0
     settings: SettingNames = SettingNames()
@@ -136,6 +144,12 @@ class PrometheusMetrics:
         session.trust_env = False
         session.max_redirects = 0  # a redirect leads to a login page
         session.verify = str(self._access.ca_file) if self._access.ca_file is not None else True
+        if not self._access.verify:
+            session.verify = False
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # said once, when the operator starts
+        if self._access.certificate_files is not None:
+            certificate, key = self._access.certificate_files
+            session.cert = (str(certificate), str(key))
         return PrometheusConnect(
             url=self._access.url.rstrip("/"),
             retry=Retry(0, read=False),
@@ -147,6 +161,9 @@ class PrometheusMetrics:
         headers = {}
         if self._access.bearer_file is not None:
             headers["Authorization"] = f"Bearer {self._access.bearer_file.read_text(encoding='utf-8').strip()}"
+        if self._access.login_files is not None:
+            words = (path.read_text(encoding="utf-8").strip() for path in self._access.login_files)
+            headers["Authorization"] = f"Basic {base64.b64encode(':'.join(words).encode()).decode()}"
         if self._access.tenant:
             headers[TENANT_HEADER] = self._access.tenant
         return headers
@@ -164,8 +181,12 @@ def _history(raw: Mapping[str, Any]) -> History:
 def _transient(access: Access, error: Exception) -> Transient:
     """What happened and what to check, without a token and without the query."""
     at, settings = f"Prometheus at {access.shown}", access.settings
+    if access.login_files is not None:
+        settings = replace(settings, bearer_file=settings.login)
     if isinstance(error, PrometheusApiClientException):
         return Transient(f"{at} {_refusal(str(error), settings)}")
+    if isinstance(error, requests.exceptions.SSLError | requests.exceptions.ConnectionError) and _asks_who(error):
+        return Transient(f"{at} does not accept our certificate, or asks for one: check {settings.certificate}")
     if isinstance(error, requests.exceptions.SSLError):
         return Transient(f"{at}: its certificate is not trusted: check {settings.ca_file}")
     if isinstance(error, requests.exceptions.Timeout):
@@ -176,11 +197,18 @@ def _transient(access: Access, error: Exception) -> Transient:
         return Transient(f"{at} cannot be reached: {_cause(error)}; check {settings.url}")
     if isinstance(error, requests.exceptions.JSONDecodeError | KeyError | TypeError | IndexError):
         return Transient(f"{at} answers, but not as Prometheus does: check {settings.url}")
-    if isinstance(error, OSError) and access.bearer_file is not None and error.filename == str(access.bearer_file):
-        return Transient(f"the token file {access.bearer_file} cannot be read: {error.strerror}")
+    if isinstance(error, OSError) and error.filename in map(str, (access.bearer_file, *(access.login_files or ()))):
+        return Transient(f"the file {error.filename} with what Prometheus asks for cannot be read: {error.strerror}")
     if isinstance(error, _NO_URL):  # its own text would repeat the URL, password included
         return Transient(f"{at} cannot be asked: that is no URL; check {settings.url}")
     return Transient(f"{at} cannot be asked: {type(error).__name__}: {error}")
+
+
+def _asks_who(error: Exception) -> bool:
+    """Whether the server has ended the handshake because of the client's certificate."""
+    said = str(error).lower()
+    alerts = ("certificate required", "bad certificate", "unknown ca", "certificate unknown")
+    return any(f"alert {alert}" in said for alert in alerts)
 
 
 def _refusal(text: str, settings: SettingNames) -> str:

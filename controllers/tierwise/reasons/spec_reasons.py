@@ -18,6 +18,18 @@ NAME_TOO_LONG = reason(
     "Tier name and namespace together are longer than 52 characters, which KServe cannot serve.",
     "Choose a shorter tier name or namespace.",
 )
+HOST_PATH_NOT_ALLOWED = reason(
+    "HostPathNotAllowed",
+    (ACCEPTED,),
+    "modelCache.hostPath is in no folder of the nodes that tiers may use.",
+    "Use modelCache.pvc or modelCache.ephemeral, or have the folder added to the chart value engines.hostPaths.",
+)
+HUB_OFFLINE = reason(
+    "HubOffline",
+    (ACCEPTED,),
+    "Engines ask no hub here, and no claim keeps the weights of this hf:// model.",
+    "Name a claim that has them in modelCache.pvc, or load them with pvc://. The chart value hub.offline says it.",
+)
 UNSUPPORTED = reason(
     "Unsupported",
     (ACCEPTED,),

@@ -53,12 +53,28 @@ class ModelShape:
 
 
 @dataclass(frozen=True, slots=True)
+class Installation:
+    """What whoever installed the operator has said of engines.
+
+    `hub_url` is the hub as engines reach it; empty: the engine's own choice. `offline`: engines ask no hub.
+    `remote_code`: whether a checkpoint may bring code that runs. `host_paths`: folders of nodes below which a tier may
+    keep weights."""
+
+    hub_url: str = ""
+    offline: bool = False
+    remote_code: bool = False
+    host_paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything known about where and what a tier serves. `gpus` is sorted, one entry a kind; () is unknown."""
+    """Everything known about where and what a tier serves. `gpus` is sorted, one entry a kind; () is unknown.
+    `installation`: None where nobody has said it; then nothing is refused because of it."""
 
     gpus: tuple[GPU, ...] = ()
     model: ModelShape | None = None
     draft: ModelShape | None = None
+    installation: Installation | None = None
 
 
 UNKNOWN = Facts()

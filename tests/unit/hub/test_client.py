@@ -6,13 +6,16 @@ Asked of a real HTTP server on this machine that answers as huggingface.co does.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 
+from tests.unit.router.tls import contexts
 from tierwise.errors import Invalid, Refused, TierwiseError, Transient
 from tierwise.hub.client import CONFIG_BYTES, HubClient, HubFiles
 from tierwise.types.model_metadata import Repository
@@ -46,16 +49,18 @@ class Library:
 
 
 @asynccontextmanager
-async def answering(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
+async def answering(
+    answer: Callable[[web.Request], Awaitable[web.StreamResponse]], tls: ssl.SSLContext | None = None
+) -> AsyncIterator[str]:
     """The URL of a server that gives these answers."""
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", answer)
     runner = web.AppRunner(application, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
     await site.start()
     try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield f"http{'s' if tls else ''}://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
 
@@ -63,6 +68,20 @@ async def answering(answer: Callable[[web.Request], Awaitable[web.StreamResponse
 def serving(library: Library) -> AbstractAsyncContextManager[str]:
     """The URL of a server with this library."""
     return answering(library.answer)
+
+
+async def test_a_mirror_of_a_private_authority_is_read_with_its_certificate_and_not_without(tmp_path: Path) -> None:
+    library = Library()
+    library.file("/org/small/resolve/main/config.json", CONFIG)
+    tls, _ = contexts(tmp_path)
+    certificate = tmp_path / "both.pem"  # its key stands first, and is passed over
+    async with answering(library.answer, tls) as url:
+        found = await HubClient(url, ca_file=certificate).read(SMALL)
+        assert found.config["model_type"] == "llama"
+        with pytest.raises(Transient, match=r"certificate is not trusted: check the chart value hub\.caConfigMap"):
+            await HubClient(url).read(SMALL)
+        with pytest.raises(Transient, match=r"missing\.pem of the hub cannot be read"):
+            await HubClient(url, ca_file=tmp_path / "missing.pem").read(SMALL)
 
 
 async def test_two_files_are_read_without_any_credential(monkeypatch: pytest.MonkeyPatch) -> None:

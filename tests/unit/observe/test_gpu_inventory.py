@@ -66,6 +66,42 @@ def test_labels_of_gpu_feature_discovery_in_its_present_and_its_older_names() ->
     assert kinds([node(T4), node(L4), node(L4)], spec()) == (AN_L4, A_T4)
 
 
+def term(*expressions: tuple[str, str, list[str]]) -> dict[str, Any]:
+    asked = [{"key": key, "operator": operator, "values": values} for key, operator, values in expressions]
+    return {"matchExpressions": asked}
+
+
+@pytest.mark.parametrize(
+    ("required", "found"),
+    [
+        ([term(("nvidia.com/gpu.product", "In", ["NVIDIA-L4", "NVIDIA-H100"]))], (AN_L4,)),
+        ([term(("nvidia.com/gpu.product", "NotIn", ["NVIDIA-L4"]))], (A_T4,)),
+        ([term(("spot", "NotIn", ["yes"]))], (AN_L4, A_T4)),
+        ([term(("nvidia.com/cuda.driver.major", "Exists", []))], (A_T4,)),
+        ([term(("nvidia.com/cuda.driver.major", "DoesNotExist", []))], (AN_L4,)),
+        ([term(("nvidia.com/gpu.memory", "Gt", ["15360"]))], (AN_L4,)),
+        ([term(("nvidia.com/gpu.memory", "Lt", ["15361"]))], (A_T4,)),
+        ([term(("nvidia.com/gpu.product", "Gt", ["1"]))], ()),
+        ([term(("absent", "Lt", ["1"]))], ()),
+        ([term(("nvidia.com/gpu.memory", "Gt", ["1"]), ("nvidia.com/gpu.product", "In", ["Tesla-T4"]))], (A_T4,)),
+        ([term(("absent", "Exists", [])), term(("nvidia.com/gpu.product", "In", ["NVIDIA-L4"]))], (AN_L4,)),
+    ],
+)
+def test_required_affinity_selects_as_the_scheduler_does(required: list[Any], found: tuple[GPU, ...]) -> None:
+    assert kinds([node(T4), node(L4)], spec(affinity={"required": required})) == found
+
+
+def test_preferred_nodes_exclude_none() -> None:
+    preferred = [{"weight": 100, **term(("nvidia.com/gpu.product", "In", ["NVIDIA-L4"]))}]
+    assert kinds([node(T4), node(L4)], spec(affinity={"preferred": preferred})) == (AN_L4, A_T4)
+
+
+def test_node_selector_and_affinity_must_both_fit() -> None:
+    both = {"affinity": {"required": [term(("zone", "In", ["a"]))]}, "nodeSelector": {"disk": "nvme"}}
+    nodes = [node({**L4, "zone": "a"}), node({**T4, "zone": "a", "disk": "nvme"}), node({**L4, "disk": "nvme"})]
+    assert kinds(nodes, spec(**both)) == (A_T4,)
+
+
 def test_the_playgrounds_own_nodes() -> None:
     records = [node_record(body(each.labels(), capacity=each.capacity())) for each in NODES]
     found = kinds([each for each in records if each is not None], spec())

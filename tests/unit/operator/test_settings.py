@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tierwise.errors import Invalid
+from tierwise.types.capabilities import Installation
 from tierwise_operator.settings import OPTIONS, Settings, add_options, resolve
 
 
@@ -51,6 +52,22 @@ def test_the_identity_is_the_pod_or_this_process() -> None:
     assert resolve({}, {}).identity
 
 
+def test_what_tiers_may_ask_for_is_nothing_unless_it_is_said() -> None:
+    assert resolve({}, {}).installation == Installation()
+    said = {"TIERWISE_HOST_PATHS": "/b,/a", "TIERWISE_ALLOW_REMOTE_CODE": "true", "TIERWISE_HUB_OFFLINE": "yes"}
+    told = resolve({}, {**said, "TIERWISE_ENGINE_HUB_URL": "https://mirror.example.com"}).installation
+    assert told == Installation("https://mirror.example.com", offline=True, remote_code=True, host_paths=("/a", "/b"))
+
+
+def test_matchers_are_labels_with_values() -> None:
+    assert resolve({"prometheus_matchers": "cluster=eu-1,expr=a=b,empty="}, {}).matchers == {
+        "cluster": "eu-1",
+        "expr": "a=b",
+        "empty": "",
+    }
+    assert resolve({}, {}).matchers == {}
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -68,6 +85,17 @@ def test_the_identity_is_the_pod_or_this_process() -> None:
         ({"hub_url": "https://user:word@hub.example.com"}, "hub URL"),
         ({"hub_url": "https://hub.example.com/?x="}, "hub URL"),
         ({"hub_url": "https://hub.example.com/a/../b"}, "hub URL"),
+        ({"engine_hub_url": "hub.example.com"}, "hub URL"),
+        ({"host_paths": "mnt"}, "begin with /"),
+        ({"host_paths": "/mnt,/mnt/../etc"}, "begin with /"),
+        ({"prometheus_username_file": "/u"}, "needs a password"),
+        ({"prometheus_key_file": "/k"}, "needs its key"),
+        (
+            {"prometheus_username_file": "/u", "prometheus_password_file": "/p", "prometheus_bearer_file": "/b"},
+            "not both",
+        ),
+        ({"prometheus_matchers": "cluster"}, "LABEL=VALUE"),
+        ({"prometheus_matchers": "a-b=c"}, "LABEL=VALUE"),
     ],
 )
 def test_nonsense_is_refused_by_name(flags: dict[str, str], message: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -40,7 +41,7 @@ BAD = {"status": "error", "errorType": "bad_data", "error": 'parse error: unexpe
 class Web:
     """What the server answers next, and what it was asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.status, self.body, self.wait = 200, json.dumps(GOOD), 0.0
         self.headers: dict[str, str] = {}
         self.seen: list[tuple[str, dict[str, str]]] = []
@@ -64,9 +65,11 @@ class Web:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self._server.server_address[1]}"
 
     def stop(self) -> None:
         self._server.shutdown()
@@ -281,12 +284,15 @@ async def test_an_answer_that_takes_too_long(web: Web) -> None:
 async def test_a_server_that_speaks_no_tls(web: Web) -> None:
     message = await failure(Access(web.url.replace("http:", "https:")))
     assert "certificate" in message
-    assert "prometheus.caFile" in message
+    assert "prometheus.caConfigMap" in message
 
 
 async def test_files_that_are_not_there(web: Web, tmp_path: Path) -> None:
     message = await failure(Access(web.url, bearer_file=tmp_path / "token"))
-    assert message == f"the token file {tmp_path / 'token'} cannot be read: No such file or directory"
+    assert (
+        message
+        == f"the file {tmp_path / 'token'} with what Prometheus asks for cannot be read: No such file or directory"
+    )
     message = await failure(Access(web.url.replace("http:", "https:"), ca_file=tmp_path / "ca.pem"))
     assert "ca.pem" in message
 

@@ -36,7 +36,7 @@ from tierwise.report.report_context import ReportContext
 from tierwise.report.routes import evaluate_route
 from tierwise.report.status import evaluate_conditions
 from tierwise.types import RouteOutcome, RouterSample, RouterSignals, TierKey, TierState, TierView
-from tierwise.types.capabilities import GPU, UNKNOWN, Facts, ModelShape
+from tierwise.types.capabilities import GPU, UNKNOWN, Facts, Installation, ModelShape
 
 ALL_TYPES = (*CONDITION_TYPES, *ROUTE_CONDITION_TYPES)
 WHERE = {reason.word: reason.where for reason in table()}
@@ -90,6 +90,10 @@ BY_DECISION: dict[tuple[str, str], ReportContext] = {
     ("ScalingLimited", reasons.NO_ROUTER_METRICS): decided(unheard()),
     ("Accepted", reasons.WRONG_GPU): refused(Facts((T4,)), quantization={"kvCacheDtype": "fp8"}),
     ("Accepted", reasons.DRIVER_TOO_OLD): refused(Facts((OLD,))),
+    ("Accepted", reasons.HOST_PATH_NOT_ALLOWED): refused(
+        Facts(installation=Installation()), modelCache={"hostPath": "/mnt/nvme"}
+    ),
+    ("Accepted", reasons.HUB_OFFLINE): refused(Facts(installation=Installation(offline=True))),
     ("Accepted", reasons.CONTEXT_TOO_LONG): refused(Facts(model=EIGHT), contextLength=131073),
     ("Accepted", reasons.CONTEXT_DOES_NOT_FIT): refused(Facts((L4,), EIGHT)),
     ("Accepted", reasons.WEIGHTS_DO_NOT_FIT): refused(Facts((GPU(memory_mib=8192),), EIGHT), contextLength=64),

@@ -22,6 +22,7 @@ from tierwise.kube.objects import (
     TIER_LABEL,
 )
 from tierwise.types import TierObject
+from tierwise.types.capabilities import Installation
 
 Scaler = Literal["none", "external"]
 
@@ -32,10 +33,16 @@ _STRATEGIES = {
 
 
 def render(
-    tier: TierObject, *, scaler: Scaler, spec: ModelTierSpec | None = None, name: str | None = None
+    tier: TierObject,
+    *,
+    scaler: Scaler,
+    spec: ModelTierSpec | None = None,
+    name: str | None = None,
+    installation: Installation | None = None,
 ) -> dict[str, Any]:
     """The InferenceService of a tier, as a manifest for server-side apply. `scaler` is KServe's autoscaler class,
-    `spec` what its replicas are made from (the tier's own), `name` that of the workload (the tier's own).
+    `spec` what its replicas are made from (the tier's own), `name` that of the workload (the tier's own);
+    `installation` is what the operator was told of engines.
 
     Raises tierwise.errors.Invalid for a tier without a model of its own, and for one that the engine would refuse."""
     spec = spec if spec is not None else tier.spec
@@ -74,7 +81,7 @@ def render(
                     "type": "RollingUpdate",
                 },
                 "minReplicas": 0,
-                **pod_spec(spec, spec.model),
+                **pod_spec(spec, spec.model, tier.key.name, installation),
             }
         },
     }

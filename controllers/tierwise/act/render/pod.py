@@ -4,8 +4,8 @@ It has one container, which loads and serves the model as an unprivileged user. 
 
 - The root filesystem stays writable, since the NVIDIA container hook writes there. What the engine writes (home,
   compile caches, weights) goes to volumes nevertheless, because the user 2000 owns nothing in the image.
-- CPU is requested and limited to the same amount: KServe's defaulter gives a container without a CPU limit the
-  limit 1, which is below the request, and the API server then refuses the pod.
+- CPU is limited, to what is requested unless the tier says more: KServe's defaulter gives a container without a CPU
+  limit the limit 1, which is below the request, and the API server then refuses the pod.
 - pvc://, s3://, gs:// and oci:// go through the environment variable STORAGE_URI, which KServe 0.17 to 0.20 reads on
   a custom container. It mounts the claim's sub-folder (`predictor.storageUris` would drop the folder), downloads
   with the credentials of the ServiceAccount, or attaches the image, all at /mnt/models. hf:// and pvc:// pods meet the
@@ -19,28 +19,33 @@ import math
 from typing import Any
 
 from tierwise.act.render.digest import digest
-from tierwise.api.modeltier import ModelSource, ModelTierSpec, Placement, Toleration
+from tierwise.act.render.placement import placed
+from tierwise.act.render.pod_volumes import CERTIFICATE, HOME, HUB_CACHE, mounts, volumes
+from tierwise.api.modeltier import ModelSource, ModelTierSpec
 from tierwise.api.pod import Variable
 from tierwise.engines import arguments, environment, profile
 from tierwise.pod_template_hash import CONTAINER, RENDERED
 from tierwise.quantity import add_gib
+from tierwise.types.capabilities import Installation
 
 USER = 2000  # the vllm images' own unprivileged user
 PRE_STOP_SECONDS = 10  # until every endpoint list has dropped the pod
 TEARDOWN_SECONDS = 30  # from the last answer to the end of the process: 4 to 6 s seen, more with many GPUs
 STARTUP_PERIOD_SECONDS = 5
-HOME = "/home/tierwise"
-HUB_CACHE = "/mnt/huggingface"
-SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the place itself, not a temporary file
+OFFLINE = "HF_HUB_OFFLINE"
+# Fields of a pod that the fingerprint of a pod template does not look at.
+_NAMING = frozenset({"affinity", "schedulerName", "topologySpreadConstraints"})
 
 
-def pod_spec(spec: ModelTierSpec, model: ModelSource) -> dict[str, Any]:
-    """The pod fields of the predictor, for a spec whose `model` is given.
+def pod_spec(
+    spec: ModelTierSpec, model: ModelSource, tier: str = "", installation: Installation | None = None
+) -> dict[str, Any]:
+    """The pod fields of the predictor, for a spec whose `model` is given. `tier`: the name of the tier.
 
     Raises tierwise.errors.Invalid for a spec that the engine would refuse."""
     pod: dict[str, Any] = {
         "automountServiceAccountToken": False,
-        "containers": [_container(spec, model)],
+        "containers": [_container(spec, model, installation or Installation())],
         "enableServiceLinks": False,
         "securityContext": {
             "fsGroup": USER,
@@ -50,8 +55,8 @@ def pod_spec(spec: ModelTierSpec, model: ModelSource) -> dict[str, Any]:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "terminationGracePeriodSeconds": PRE_STOP_SECONDS + spec.drain_seconds + TEARDOWN_SECONDS,
-        "volumes": _volumes(spec, model),
-        **_placement(spec.placement),
+        "volumes": volumes(spec, model),
+        **placed(spec.placement, tier),
     }
     if model.service_account_name is not None:
         pod["serviceAccountName"] = model.service_account_name
@@ -62,20 +67,21 @@ def _metadata(spec: ModelTierSpec, pod: dict[str, Any]) -> dict[str, Any]:
     """Labels and annotations of the pods, as fields of the predictor. What people name themselves is rendered together
     with a digest (`tierwise.pod_template_hash` says why); without any of it nothing is added."""
     labels, annotations = spec.pod_metadata.labels, spec.pod_metadata.annotations
-    if not (labels or annotations or spec.env):
+    named = spec.env or spec.model_cache or spec.certificates or not _NAMING.isdisjoint(pod)
+    if not (labels or annotations or named):
         return {}
     found: dict[str, Any] = {"labels": dict(sorted(labels.items()))} if labels else {}
     mark = {RENDERED: digest([pod, labels, annotations])}
     return {**found, "annotations": dict(sorted({**annotations, **mark}.items()))}
 
 
-def _container(spec: ModelTierSpec, model: ModelSource) -> dict[str, Any]:
+def _container(spec: ModelTierSpec, model: ModelSource, installation: Installation) -> dict[str, Any]:
     release = profile(spec.engine)
     probe = {"httpGet": {"path": release.health_path, "port": release.port, "scheme": "HTTP"}}
     return {
         "args": list(arguments(spec)),
         "command": list(release.program),
-        "env": _environment(spec, model),
+        "env": _environment(spec, model, installation),
         "image": release.image(spec.engine),
         "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},
         # Gentle: a busy engine answers late, and a restart costs a model load.
@@ -96,15 +102,11 @@ def _container(spec: ModelTierSpec, model: ModelSource) -> dict[str, Any]:
             "timeoutSeconds": 5,
         },
         "terminationMessagePolicy": "FallbackToLogsOnError",  # the engine's last line becomes our condition
-        "volumeMounts": [
-            {"mountPath": SHARED_MEMORY, "name": "dshm"},
-            {"mountPath": HOME, "name": "home"},
-            {"mountPath": HUB_CACHE, "name": "huggingface"},
-        ],
+        "volumeMounts": mounts(spec),
     }
 
 
-def _environment(spec: ModelTierSpec, model: ModelSource) -> list[dict[str, Any]]:
+def _environment(spec: ModelTierSpec, model: ModelSource, installation: Installation) -> list[dict[str, Any]]:
     plain = environment(spec) | {
         "HF_HOME": HUB_CACHE,
         "HOME": HOME,
@@ -113,6 +115,12 @@ def _environment(spec: ModelTierSpec, model: ModelSource) -> list[dict[str, Any]
     }
     if not model.uri.startswith("hf://"):
         plain["STORAGE_URI"] = model.uri
+    if spec.certificates is not None:
+        plain |= dict.fromkeys(("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"), CERTIFICATE)
+    if installation.hub_url:
+        plain["HF_ENDPOINT"] = installation.hub_url
+    if installation.offline and all(each.name != OFFLINE for each in spec.env):
+        plain[OFFLINE] = "1"
     env: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in plain.items()]
     if model.token_secret_ref is not None:
         secret = {"key": model.token_secret_ref.key, "name": model.token_secret_ref.name}
@@ -131,40 +139,16 @@ def _variable(variable: Variable) -> dict[str, Any]:
 
 
 def _resources(spec: ModelTierSpec) -> dict[str, dict[str, str]]:
-    amounts = {
-        "cpu": spec.resources.cpu,
-        "memory": add_gib(spec.resources.memory, spec.caching.kv_offload_gib),
+    asked, offloaded = spec.resources, spec.caching.kv_offload_gib
+    amounts: dict[str, str] = {}
+    if asked.ephemeral_storage is not None:
+        amounts["ephemeral-storage"] = asked.ephemeral_storage
+    if asked.gpus:
+        amounts[asked.resource_name] = str(asked.gpus)
+    requests = {"cpu": asked.cpu, "memory": add_gib(asked.memory, offloaded), **amounts}
+    limits = {
+        "cpu": asked.cpu_limit or asked.cpu,
+        "memory": add_gib(asked.memory_limit or asked.memory, offloaded),
+        **amounts,
     }
-    if spec.resources.gpus:
-        amounts[spec.resources.resource_name] = str(spec.resources.gpus)
-    return {"limits": dict(amounts), "requests": dict(amounts)}
-
-
-def _volumes(spec: ModelTierSpec, model: ModelSource) -> list[dict[str, Any]]:
-    hub: dict[str, Any] = {"name": "huggingface", "emptyDir": {}}
-    if model.cache_pvc is not None:
-        hub = {"name": "huggingface", "persistentVolumeClaim": {"claimName": model.cache_pvc}}
-    return [
-        {"emptyDir": {"medium": "Memory", "sizeLimit": spec.resources.shared_memory}, "name": "dshm"},
-        {"emptyDir": {}, "name": "home"},
-        hub,
-    ]
-
-
-def _placement(placement: Placement) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    if placement.image_pull_secrets:
-        fields["imagePullSecrets"] = [{"name": name} for name in placement.image_pull_secrets]
-    if placement.node_selector:
-        fields["nodeSelector"] = dict(sorted(placement.node_selector.items()))
-    if placement.priority_class_name is not None:
-        fields["priorityClassName"] = placement.priority_class_name
-    if placement.runtime_class_name is not None:
-        fields["runtimeClassName"] = placement.runtime_class_name
-    if placement.tolerations:
-        fields["tolerations"] = [_toleration(each) for each in placement.tolerations]
-    return fields
-
-
-def _toleration(toleration: Toleration) -> dict[str, Any]:
-    return toleration.model_dump(by_alias=True, exclude_none=True)
+    return {"limits": limits, "requests": requests}

@@ -156,8 +156,11 @@ def test_every_servable_spec_becomes_a_confined_pod_and_the_same_bytes(written: 
     assert engine["securityContext"]["capabilities"] == {"drop": ["ALL"]}
     assert engine["securityContext"]["allowPrivilegeEscalation"] is False
     assert pod["automountServiceAccountToken"] is False
-    assert not set(pod) & {"hostNetwork", "hostPID", "hostIPC", "initContainers", "affinity"}
-    assert {kind for volume in pod["volumes"] for kind in volume} <= {"name", "emptyDir", "persistentVolumeClaim"}
+    assert not set(pod) & {"hostNetwork", "hostPID", "hostIPC", "initContainers"}
+    volumes = {kind for volume in pod["volumes"] for kind in volume}
+    assert volumes <= {"name", "emptyDir", "persistentVolumeClaim", "ephemeral", "configMap", "hostPath"}
+    on_the_node = one.spec.model_cache is not None and one.spec.model_cache.host_path is not None
+    assert ("hostPath" in volumes) == on_the_node
     assert engine["command"] == ["vllm", "serve"]
     (timeout,) = [each for each in engine["args"] if each.startswith("--shutdown-timeout=")]
     pause = engine["lifecycle"]["preStop"]["sleep"]["seconds"]
@@ -166,7 +169,12 @@ def test_every_servable_spec_becomes_a_confined_pod_and_the_same_bytes(written: 
     assert (int(timeout.partition("=")[2]), pause, teardown) == (one.spec.drain_seconds, 10, 30)
     probe = engine["startupProbe"]
     assert probe["failureThreshold"] * probe["periodSeconds"] >= one.spec.startup_timeout_seconds
-    assert engine["resources"]["requests"] == engine["resources"]["limits"]
+    requests, limits = engine["resources"]["requests"], engine["resources"]["limits"]
+    assert requests.keys() == limits.keys()
+    for name in requests.keys() - {"cpu", "memory"}:
+        assert requests[name] == limits[name]
+    for name in ("cpu", "memory"):
+        assert (parse_quantity(requests[name]) or 0) <= (parse_quantity(limits[name]) or 0)
     memory, asked = parse_quantity(engine["resources"]["limits"]["memory"]), parse_quantity(one.spec.resources.memory)
     assert memory is not None
     assert asked is not None

@@ -1,0 +1,42 @@
+"""Checks whether whoever installed the operator allows what a spec asks for.
+
+What is allowed is said to the operator by its chart, and known only while a decision is made: rendering does not ask
+again, and nothing is refused where nobody has said anything.
+"""
+
+from __future__ import annotations
+
+from tierwise.api.modeltier import ModelSource, ModelTierSpec
+from tierwise.engines.finding import Finding
+from tierwise.reasons import HOST_PATH_NOT_ALLOWED, HUB_OFFLINE
+from tierwise.types.capabilities import Installation
+
+_HUB = "hf://"
+
+
+def check_installation(spec: ModelTierSpec, model: ModelSource, installation: Installation | None) -> list[Finding]:
+    """What is not allowed here: fatal findings."""
+    if installation is None:
+        return []
+    found = []
+    path = spec.model_cache.host_path if spec.model_cache is not None else None
+    if path is not None and not _below(path, installation.host_paths):
+        allowed = ", ".join(installation.host_paths) or "none"
+        message = f"modelCache.hostPath: {path} is in no folder of the chart value engines.hostPaths ({allowed})"
+        found.append(Finding(HOST_PATH_NOT_ALLOWED, message))
+    if installation.offline and model.uri.startswith(_HUB) and not _kept(spec, model):
+        message = f"model.uri: engines ask no hub here (chart value hub.offline), and {model.uri} is kept nowhere"
+        found.append(Finding(HUB_OFFLINE, f"{message}: set modelCache.pvc to a claim that has it, or use pvc://"))
+    return found
+
+
+def _below(path: str, folders: tuple[str, ...]) -> bool:
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    allowed = ([part for part in folder.split("/") if part not in ("", ".")] for folder in folders)
+    return ".." not in parts and any(parts[: len(each)] == each for each in allowed)
+
+
+def _kept(spec: ModelTierSpec, model: ModelSource) -> bool:
+    """Whether weights may be there before a pod starts."""
+    cache = spec.model_cache
+    return model.cache_pvc is not None or (cache is not None and bool(cache.pvc or cache.host_path))

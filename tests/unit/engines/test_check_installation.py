@@ -1,0 +1,57 @@
+"""What the installer has not allowed is refused, and nothing where the installer has said nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tierwise import reasons
+from tierwise.api.modeltier import ModelTierSpec
+from tierwise.engines import check
+from tierwise.types.capabilities import Facts, Installation
+
+
+def found(told: Installation | None, **fields: Any) -> list[tuple[str, str]]:
+    model = {"name": "chat", "uri": "hf://Qwen/Qwen3-8B", **fields.pop("model", {})}
+    written = {"model": model, **fields}
+    spec = ModelTierSpec.model_validate(written)
+    return [(each.reason, each.message) for each in check(spec, Facts(installation=told)) if each.fatal]
+
+
+@pytest.mark.parametrize("path", ["/mnt/nvme", "/mnt/nvme/", "/mnt/nvme/models/qwen", "/mnt/./nvme/a", "/data/x"])
+def test_a_folder_below_an_allowed_one_passes(path: str) -> None:
+    assert found(Installation(host_paths=("/data/", "/mnt/nvme")), modelCache={"hostPath": path}) == []
+
+
+@pytest.mark.parametrize("path", ["/mnt", "/mnt/nvme2", "/etc", "/mnt/nvme/../../etc", "/data/x/..", "/./"])
+def test_any_other_is_refused(path: str) -> None:
+    ((reason, message),) = found(Installation(host_paths=("/data", "/mnt/nvme")), modelCache={"hostPath": path})
+    assert reason == reasons.HOST_PATH_NOT_ALLOWED
+    assert message.endswith("engines.hostPaths (/data, /mnt/nvme)")
+
+
+def test_none_is_allowed_by_default_and_nothing_is_refused_unasked() -> None:
+    ((reason, message),) = found(Installation(), modelCache={"hostPath": "/mnt/nvme"})
+    assert (reason, message.endswith("(none)")) == (reasons.HOST_PATH_NOT_ALLOWED, True)
+    assert found(None, modelCache={"hostPath": "/etc"}) == []
+    assert found(Installation(host_paths=("/",)), modelCache={"hostPath": "/mnt/nvme"}) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "refused"),
+    [
+        ({}, True),
+        ({"modelCache": {"emptyDir": {}}}, True),
+        ({"modelCache": {"ephemeral": {"size": "10Gi"}}}, True),
+        ({"modelCache": {"pvc": "hub"}}, False),
+        ({"modelCache": {"hostPath": "/mnt/hub"}}, False),
+        ({"model": {"cachePVC": "hub"}}, False),
+        ({"model": {"uri": "pvc://weights/qwen"}}, False),
+        ({"model": {"uri": "s3://weights/qwen"}}, False),
+    ],
+)
+def test_offline_weights_must_be_kept_somewhere(fields: dict[str, Any], refused: bool) -> None:
+    offline = Installation(offline=True, host_paths=("/mnt",))
+    assert [reason for reason, _ in found(offline, **fields)] == ([reasons.HUB_OFFLINE] if refused else [])
+    assert found(Installation(host_paths=("/mnt",)), **fields) == []
