@@ -232,6 +232,14 @@ bench-routing: venv ## Questions divided between two models, on published answer
 fidelity: venv ## The engine model beside 339 measured engines; OUT=docs/results/fidelity.json; SHIP=1: fits anew what is shipped; minutes
 	@$(PY) -m tools.fidelity $(if $(SHIP),--ship) $(if $(OUT),--out $(OUT))
 
+.PHONY: bench-scaling
+bench-scaling: venv ## The operator beside other autoscalers (TIERWISE_DATA): docs/scaling.md; 10 minutes; SET=full: a day; ONLY=...
+	@$(PY) -m tools.bench_scaling $(if $(SET),--set $(SET)) $(if $(ONLY),--only "$(ONLY)") $(if $(JOBS),--jobs $(JOBS)) $(if $(OUT),--out $(OUT))
+
+.PHONY: agreement
+agreement: venv ## The simulation beside the playground on the same requests: docs/agreement.md; a quarter of an hour, alone on two cores
+	@$(PY) -m tools.agreement $(if $(OUT),--out $(OUT))
+
 .PHONY: bill
 bill: venv ## What a trace costs, one tactic after another (TIERWISE_DATA): docs/results/bill.json, docs/bill.md, README's table; 10 minutes
 	@$(PY) -m tools.bill $(if $(OUT),--out $(OUT))

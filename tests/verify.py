@@ -18,9 +18,11 @@ from tests.render import route_goldens
 from tests.versions import table as versions
 from tierwise.api import crd
 from tools import api_docs, engines_page, gpus_page, metrics_page, validity_page
+from tools.agreement import results as agreement
 from tools.bench_prefix import results as prefix
 from tools.bench_router import table as router_table
 from tools.bench_routing import results as routing
+from tools.bench_scaling import results as scaling
 from tools.bill import results as bill
 from tools.fidelity import results as fidelity
 from tools.generated import write
@@ -42,6 +44,8 @@ GENERATORS = (
     routing.files,
     fidelity.files,
     bill.files,
+    scaling.files,
+    agreement.files,
     goldens,
     renderings.goldens,
     route_goldens.files,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -25,11 +25,17 @@ CODE = ("simulator/tierwise_sim", "controllers/tierwise", "tools/bill/run.py", "
 
 def code_hash(root: Path) -> str:
     """Of all code that a simulation runs."""
+    return hash_of(root, CODE)
+
+
+def hash_of(root: Path, names: Sequence[str], apart_from: Sequence[str] = ()) -> str:
+    """Of the files and folders of these names below `root`, apart from some folders."""
     found = hashlib.sha256()
-    for name in CODE:
+    without = [root / name for name in apart_from]
+    for name in names:
         path = root / name
         for file in [path] if path.is_file() else sorted(path.rglob("*")):
-            if not file.is_file() or "__pycache__" in file.parts:
+            if not file.is_file() or "__pycache__" in file.parts or any(file.is_relative_to(each) for each in without):
                 continue
             found.update(str(file.relative_to(root)).encode())
             found.update(file.read_bytes())

@@ -58,11 +58,22 @@ def waterfall_steps(
     return (*found, Step("paid", Decimal(0), actual, whole=True))
 
 
+def with_idle(rows: Sequence[Step], paid: Decimal) -> tuple[Step, ...]:
+    """The rows of a bill by use, carried on to what was paid for: GPUs are paid while nobody uses them, too."""
+    used = rows[-1].after
+    return (
+        *rows[:-1],
+        Step("used", Decimal(0), used, whole=True),
+        Step("GPU time that no request used", used, paid),
+        Step("paid", Decimal(0), paid, whole=True),
+    )
+
+
 def waterfall(rows: Sequence[Step]) -> str:
     """The rows as HTML. The page needs `tierwise.html_page.bars.HATCH` and its style."""
     most = max((max(row.before, row.after) for row in rows), default=Decimal(0))
     return bars("Waterfall, US dollars", "US dollars", [_bar(row) for row in rows], float(most)) + legend(
-        (LEVEL, "a level: what it would cost, what was paid"), (SAVED, "saved"), (COST, "cost more")
+        (LEVEL, "a level: what it would cost, what it costs"), (SAVED, "saved"), (COST, "cost more")
     )
 
 

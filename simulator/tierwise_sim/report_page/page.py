@@ -8,13 +8,17 @@ from html import escape
 
 from tierwise.html_page.bars import HATCH
 from tierwise.html_page.document import bullets, common_style, document, figures, section, style_sheet, table
-from tierwise.report.waterfall import waterfall, waterfall_steps
+from tierwise.report.waterfall import waterfall, waterfall_steps, with_idle
 from tierwise_sim.replay.result import SavingsResult, SimulationResult, TierResult
 from tierwise_sim.report_page import frontier, tiers
 from tierwise_sim.report_page.timeline import PATTERNS, timeline
 from tierwise_sim.simulate_words import money, savings_sentence, setup_sentence, share, span
 
 PAID = "What is paid: GPU time from start to end, busy or not, and metered tokens."
+BASES = (
+    "The reference tier is counted by use, as if a GPU cost nothing while nobody asks; so are the tactics, down to "
+    "what was used. What was paid is more: a replica is paid while it starts, waits and drains."
+)
 
 
 def page(results: Sequence[SimulationResult]) -> str:
@@ -39,9 +43,7 @@ def page(results: Sequence[SimulationResult]) -> str:
         body.append(f"<p>All that follows is of number {chosen + 1}.</p>")
     body += [
         section("Met the targets", tiers.attainment(result), _service_note(result)),
-        section(
-            "Cost", tiers.cost(result), "What is paid: GPU time from start to end, busy or not, and metered tokens."
-        ),
+        section("Cost", tiers.cost(result), PAID),
         _savings(result),
         section("Replicas over time", "".join(_tier(each, result.setup.seconds) for each in result.tiers)),
         section("What was simulated", _setup(result)),
@@ -92,14 +94,14 @@ def _savings(result: SimulationResult) -> str:
     found = result.savings
     if found is None or not found.baseline:
         return section("Savings", f"<p>{escape(savings_sentence(result))}.</p>")
-    rows = waterfall_steps(found.reference, *_rounded(found))
-    return section("Savings", waterfall(rows) + bullets(found.notes), f"{savings_sentence(result)}.")
-
-
-def _rounded(found: SavingsResult) -> tuple[Decimal, list[tuple[str, Decimal]], Decimal]:
-    """The bill of the reference, what each tactic saved, and what was paid: to the digits that are shown. The levels
-    are rounded, not the parts, so that the rows add up."""
     digits = Decimal("0.01") if found.baseline >= 1 else Decimal("0.000001")
+    rows = with_idle(waterfall_steps(found.reference, *_rounded(found, digits)), result.total.dollars.quantize(digits))
+    return section("Savings", waterfall(rows) + bullets((BASES, *found.notes)), f"{savings_sentence(result)}.")
+
+
+def _rounded(found: SavingsResult, digits: Decimal) -> tuple[Decimal, list[tuple[str, Decimal]], Decimal]:
+    """The bill of the reference, what each tactic saved, and what was used: to the digits that are shown. The levels
+    are rounded, not the parts, so that the rows add up."""
     level = found.baseline
     parts = []
     for tactic, amount in found.parts.items():

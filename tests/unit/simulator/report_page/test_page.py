@@ -89,12 +89,16 @@ def test_bars_are_as_long_as_their_figures() -> None:
     assert widths == pytest.approx([940, 940, 930, 1000, 1000 * 3.7715 / 44.64], abs=0.1)
 
 
-def test_the_waterfall_adds_up_to_what_was_paid() -> None:
-    text = page([simulation(saved=savings())])
+def test_the_waterfall_adds_up_to_what_was_used_and_on_to_what_the_head_says_was_paid() -> None:
+    result = simulation(saved=savings())
+    text = page([result])
     shown = [each.replace("\N{MINUS SIGN}", "-") for each in re.findall(r'class="amount" role="cell">([^<]*)<', text)]
-    all_on, *parts, paid = (Decimal(each) for each in shown[shown.index("96.50") :])
+    all_on, *parts, used, idle, paid = (Decimal(each) for each in shown[shown.index("96.50") :])
     assert parts == [Decimal("-50.20"), Decimal("-9.80"), Decimal("2.10")]
-    assert all_on + sum(parts) == paid == Decimal("38.60")
+    assert all_on + sum(parts) == used == Decimal("38.60")
+    assert used + idle == paid == result.total.dollars.quantize(Decimal("0.01"))
+    assert f"${paid}" in text, "the same figure stands at the head of the page"
+    assert re.search(r">used<.*>GPU time that no request used<.*>paid<", text, re.DOTALL)
 
 
 def test_without_savings_it_says_why() -> None:

@@ -1,0 +1,1 @@
+"""Compares who decides the replicas: the operator beside the autoscalers of others, on traces and generated loads."""
