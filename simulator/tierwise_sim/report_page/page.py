@@ -57,8 +57,8 @@ def headline(result: SimulationResult) -> str:
     """The one sentence that matters."""
     total = result.total
     said = (
-        f"{money(total.dollars)} US dollars in {span(result.setup.seconds)}, {money(total.dollars_per_hour)} per hour; "
-        f"{share(total.attainment) or 'none'} of the requests met both targets"
+        f"{money(total.dollars)} US dollars paid in {span(result.setup.seconds)}, {money(total.dollars_per_hour)} "
+        f"per hour; {share(total.attainment) or 'none'} of the requests met both targets"
     )
     saved = None if result.savings is None else result.savings.saved_percent
     if result.savings is None or saved is None:
@@ -70,14 +70,14 @@ def headline(result: SimulationResult) -> str:
 def _figures(result: SimulationResult) -> str:
     total = result.total
     shown = [
-        (f"${money(total.dollars)}", f"in {span(result.setup.seconds)}"),
-        (f"${money(total.dollars_per_hour)}", "per hour"),
+        (f"${money(total.dollars)}", f"paid in {span(result.setup.seconds)}"),
+        (f"${money(total.dollars_per_hour)}", "paid per hour"),
         (share(total.attainment) or "\N{EN DASH}", "of the requests met both targets"),
     ]
     if total.worst_tier and len(result.tiers) > 1:
         shown.append((share(total.worst_attainment), f"met in the worst tier, {total.worst_tier}"))
     if total.dollars_per_million_tokens is not None:
-        shown.append((f"${money(total.dollars_per_million_tokens)}", "per million tokens"))
+        shown.append((f"${money(total.dollars_per_million_tokens)}", "paid per million tokens"))
     if result.savings is not None and result.savings.saved_percent is not None:
         says = f"saved of use against all on {result.savings.reference}"
         shown.append((f"{result.savings.saved_percent:.1f} %", says))

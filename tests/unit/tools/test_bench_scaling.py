@@ -108,7 +108,7 @@ def test_the_load_rises_while_something_is_wrong() -> None:
     found = loads.load(Case(OUTAGES, "rising", MEDIUM, 120.0, OURS, fault="nan"))
     begin = found.begin + loads.FAULT_AFTER
     counts = [
-        sum(begin + part * 300 <= each.at < begin + (part + 1) * 300 for each in found.trace.arrivals)
+        sum(begin + part * 250 <= each.at < begin + (part + 1) * 250 for each in found.trace.arrivals)
         for part in range(3)
     ]
     assert counts == sorted(counts)

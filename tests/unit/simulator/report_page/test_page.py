@@ -60,7 +60,7 @@ def test_every_drawing_is_well_formed_and_those_that_say_something_have_a_name()
 
 def test_the_sentence_that_matters() -> None:
     assert headline(simulation(saved=savings(), dollars="48.41")) == (
-        "48.41 US dollars in 24.0 h, 2.02 per hour; 93.0 % of the requests met both targets; "
+        "48.41 US dollars paid in 24.0 h, 2.02 per hour; 93.0 % of the requests met both targets; "
         "what was used costs 60.0 % less than all on provider."
     )
     assert headline(simulation(dollars="48.41")).endswith("93.0 % of the requests met both targets.")
@@ -187,7 +187,7 @@ def test_what_if_has_a_row_and_a_point_each_and_the_best_one_in_detail() -> None
     assert Page(text).tables[0].row("3: small.scaling.maxReplicas=3")["beaten by another"] == "yes"
     assert (text.count('<circle class="dot"'), text.count('<circle class="hollow"')) == (2, 1)
     assert "number 2 has the most requests within both targets" in text
-    assert "20.00 US dollars in" in text
+    assert "20.00 US dollars paid in" in text
 
 
 def test_one_simulation_has_no_frontier() -> None:
