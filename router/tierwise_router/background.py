@@ -1,7 +1,8 @@
 """Asks a tier in the background: with capacity that nobody else needs, and for money that is set aside for it.
 
 A question of ours waits as long as a client could notice it: while anybody waits at the tier, or it is 70 % full. It is
-a batch request there, so that it gets a quarter of a replica at most.
+a batch request there, so that it gets a quarter of a replica at most. A tier that answers 429 or 503 is busy as well,
+and gets no question of ours for as long as it says: whoever dropped the sample would measure quiet hours.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from typing import Any
 import orjson
 
 from tierwise.routing.cost import NOTHING, Usage, cost, estimate, read_usage
-from tierwise.routing.failover import Failure
+from tierwise.routing.failover import DEFAULT_REST_SECONDS, LONGEST_REST_SECONDS, Failure, after_answer
 from tierwise.routing.route import Budget, Overflow, Priority, Sampling
 from tierwise_router.headers import request_bytes
-from tierwise_router.page import fetch
+from tierwise_router.page import Refusal, fetch
 from tierwise_router.purse import Hold, Purse
+from tierwise_router.relay_errors import answer_from
 from tierwise_router.request_body import Shape, shape
 from tierwise_router.router_state import RouterState
 from tierwise_router.sampler import CHAT
@@ -64,10 +66,14 @@ class Background:
         self._path = path
         self._purse: Purse | None = None
         self._amount = NOTHING
+        self._not_before: dict[str, float] = {}
+        """By tier: until then it has said that it is busy. Of ours alone: clients find out by themselves."""
 
     def free(self, tier: Tier) -> bool:
         """Whether nobody would wait for a question of ours."""
         now = self._state.monotonic()
+        if now < self._not_before.get(tier.spec.name, now):
+            return False
         return tier.ready and not tier.waiting and not tier.resting(now) and tier.fullness() < FREE
 
     async def ask(self, tier: Tier, values: dict[str, Any], purpose: str) -> Answer:
@@ -137,6 +143,9 @@ class Background:
             if raw is None:
                 replica.breaker.given_up()
             seconds = tier.release(slot)
+        if isinstance(failure, Refusal) and (pause := self._pause(tier, failure)):
+            self._not_before[tier.spec.name] = state.monotonic() + pause
+            raise NotNow
         if raw is None:
             raise NoAnswer(str(failure), _lost(tier, failure, asked, seconds)) from failure
         said = _loads(raw)
@@ -147,6 +156,15 @@ class Background:
         if not said:
             raise NoAnswer("the answer is no JSON object", spent)
         return Answer(text, usage.output, reason, usage.prompt), spent
+
+    def _pause(self, tier: Tier, refusal: Refusal) -> float:
+        """For how many seconds a tier wants to be left alone; 0 where its answer is about the question."""
+        said = answer_from(refusal.status, _loads(refusal.body), refusal.headers, self._state.now())
+        verdict = after_answer(said, tier.spec.external)
+        if pause := verdict.rest_seconds or verdict.wait_seconds:
+            return pause
+        busy = not tier.spec.external and said.status in (429, 503)
+        return min(said.retry_after or DEFAULT_REST_SECONDS, LONGEST_REST_SECONDS) if busy else 0.0
 
 
 def _lost(tier: Tier, failure: UpstreamError | TimeoutError | None, asked: Shape, seconds: float) -> Decimal:

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from tierwise.routing.failover import Failure
 from tierwise_router.upstream import Pool, UpstreamError
+
+
+class Refusal(UpstreamError):
+    """An answer with another status than 200, and what it said."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        super().__init__(Failure.STATUS, f"status {status}")
+        self.status = status
+        self.headers = headers
+        self.body = body
 
 
 class Page:
@@ -17,12 +27,13 @@ class Page:
         self.reusable = False
         self._most = most_bytes
         self._status = 0
+        self._headers: dict[str, str] = {}
         self._parts: list[bytes] = []
         self._size = 0
 
     def head_came(self, status: int, headers: dict[str, str]) -> None:
         """The head of the answer."""
-        self._status = status
+        self._status, self._headers = status, headers
 
     def body_came(self, data: bytes) -> None:
         """Some of it."""
@@ -38,7 +49,7 @@ class Page:
         if self._status == 200 and self._size <= self._most:
             self.done.set_result(b"".join(self._parts))
         else:
-            self.done.set_exception(UpstreamError(Failure.STATUS, f"status {self._status}"))
+            self.done.set_exception(Refusal(self._status, self._headers, b"".join(self._parts)))
 
     def failed(self, error: UpstreamError) -> None:
         """There will be none."""
@@ -47,8 +58,8 @@ class Page:
 
 
 async def fetch(pool: Pool, request: bytes, monotonic: Callable[[], float], most_bytes: int) -> bytes:
-    """Send a request and return the body of its answer, at most so many bytes. Raises UpstreamError, also for any other
-    status than 200."""
+    """Send a request and return the body of its answer, at most so many bytes. Raises UpstreamError; for any other
+    status than 200, or too many bytes, Refusal."""
     connection = pool.take(monotonic()) or await pool.connect()
     page = Page(asyncio.get_running_loop(), most_bytes)
     connection.send(request, page)

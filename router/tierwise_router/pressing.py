@@ -9,13 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from tierwise.routing.pressure import Bounds, Capacity, Load, Rate, next_limit
+from tierwise.routing.pressure import DELAY_SECONDS, Bounds, Capacity, Load, Rate, next_limit
 from tierwise_router.router_state import RouterState
 from tierwise_router.tier import Tier
 
 PERIOD_SECONDS = 1.0
-DELAY_SECONDS = 5.0
-"""Until a change of the share shows in what waits: an engine says it once a second, and requests have to end first."""
 
 
 class Pressing:
@@ -59,7 +57,7 @@ class Pressing:
         if tier.spec.capped and (queued > 0 or content.pressure is not None):
             capacity = self._capacity.per_second(replicas)
             rates = self._arrivals.per_second, self._fixed.per_second
-            content.load = Load(rates[0], queued, DELAY_SECONDS, capacity, rates[1])
+            content.load = Load(rates[0], queued, DELAY_SECONDS, capacity, rates[1], self._arrivals.error)
         most = min(share.wanted, float(limits.most))
         limit = next_limit(content.pressure, most, content.load, Bounds(limits.least, limits.most), seconds)
         content.pressure = limit if limit is not None else float(limits.most) if limits.most < share.wanted else None

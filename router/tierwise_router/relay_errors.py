@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from math import ceil
+from typing import Any
 
 from tierwise.routing.failover import Answer, Failure, retry_after_seconds
 from tierwise_router.attempt import Result
@@ -66,14 +68,19 @@ def resting(seconds: float) -> ClientError:
 
 def answer_of(result: Result, now: datetime) -> Answer:
     """What upstream said, as far as deciding needs it."""
-    error = result.values.get("error")
-    said = error if isinstance(error, dict) else result.values
+    return answer_from(result.status, result.values, result.headers, now)
+
+
+def answer_from(status: int, values: Mapping[str, Any], headers: Mapping[str, str], now: datetime) -> Answer:
+    """The same, of the parts of an answer; `values`: its body."""
+    error = values.get("error")
+    said = error if isinstance(error, dict) else values
     code, kind = said.get("code"), said.get("type")
     return Answer(
-        status=result.status,
+        status=status,
         code=code if isinstance(code, str) else "",
         type=kind if isinstance(kind, str) else "",
-        retry_after=retry_after_seconds(result.headers, now),
+        retry_after=retry_after_seconds(headers, now),
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from tierwise.routing.pressure import Bounds, Capacity, Load, Rate, next_limit
+from tierwise.routing.pressure import DELAY_SECONDS, Bounds, Capacity, Load, Rate, next_limit
 from tierwise.routing.route import Decider, Route, Use
 from tierwise.routing.score_window import ScoreWindow
 from tierwise.routing.share import ReferenceShare
@@ -18,9 +18,6 @@ from tierwise.routing.tier_choice import CLASSIFIED, ContentChoice
 from tierwise_sim.replay.live import Job
 from tierwise_sim.replay.router import SimRouter
 from tierwise_sim.replay.scenario import Scenario
-
-DELAY_SECONDS = 5.0
-"""As in the router: until a change of the share shows in what waits."""
 
 
 class SimClassifier:
@@ -75,7 +72,8 @@ class SimClassifier:
         load = None
         if tier.spec.capped and (queued > 0 or self.pressure is not None):
             rates = self._arrivals.per_second, self._fixed.per_second
-            load = Load(rates[0], queued, DELAY_SECONDS, self._capacity.per_second(replicas), rates[1])
+            capacity = self._capacity.per_second(replicas)
+            load = Load(rates[0], queued, DELAY_SECONDS, capacity, rates[1], self._arrivals.error)
         most = min(share.wanted, float(limits.most))
         limit = next_limit(self.pressure, most, load, Bounds(limits.least, limits.most), seconds)
         self.pressure = limit if limit is not None else float(limits.most) if limits.most < share.wanted else None

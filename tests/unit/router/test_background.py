@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from tests.unit.router.running_router import Router, route, running, tier
-from tests.unit.router.scripted_upstream import COMPLETION, Do, Script, Upstream, upstream
+from tests.unit.router.scripted_upstream import COMPLETION, Do, Script, Upstream, answer, upstream
 from tierwise.routing.route import Budget, Overflow, Sampling, Use
-from tierwise_router.background import Answer, Background, NoAnswer
+from tierwise_router.background import Answer, Background, NoAnswer, NotNow
 from tierwise_router.purse import Purse
 
 QUESTION = {"messages": [{"role": "user", "content": "word " * 400}]}
@@ -100,4 +100,56 @@ async def test_money_that_cannot_be_written_down_is_given_back(tmp_path: Path) -
         assert day is not None
         assert day.reserved == 0
         state.purse = good
+        assert (await place.ask()).text
+
+
+def refusal(status: int, retry_after: str = "", code: str = "rate_limit_exceeded") -> bytes:
+    said = f'{{"error": {{"message": "no", "code": "{code}"}}}}'.encode()
+    return answer(said, status, extra=f"retry-after: {retry_after}\r\n" if retry_after else "")
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "provider", "seconds"),
+    [
+        (429, "30", True, 30),
+        (429, "0.5", True, 0.5),
+        (429, "", True, 5),
+        (503, "20", True, 20),
+        (429, "7", False, 7),
+        (503, "", False, 5),
+        (503, "86000", False, 300),
+    ],
+)
+async def test_a_tier_that_is_busy_is_asked_again_when_it_says(
+    status: int, said: str, provider: bool, seconds: float
+) -> None:
+    async with serving([refusal(status, said)], provider=provider) as place:
+        state, large = place.router.state, place.router.state.tiers["large"]
+        began = state.monotonic()
+        with pytest.raises(NotNow):
+            await place.ask()
+        assert not place.background.free(large)
+        assert not large.resting(state.monotonic()), "clients find out by themselves"
+        assert place.fullness == 0
+        assert place.paid < Decimal("0.00001")
+        assert place.background._not_before["large"] - began == pytest.approx(seconds, abs=0.4)
+        with pytest.raises(NotNow):
+            await place.ask()
+        assert len(place.asked.seen) == 1, "not before that"
+        place.background._not_before["large"] = state.monotonic()
+        assert (await place.ask()).text
+
+
+async def test_a_provider_whose_quota_is_spent_is_left_alone_for_minutes() -> None:
+    async with serving([refusal(429, code="insufficient_quota")]) as place:
+        with pytest.raises(NotNow):
+            await place.ask()
+        assert place.background._not_before["large"] - place.router.state.monotonic() == pytest.approx(300, abs=1)
+
+
+@pytest.mark.parametrize("status", [400, 404, 500])
+async def test_another_refusal_is_no_answer(status: int) -> None:
+    async with serving([refusal(status)]) as place:
+        with pytest.raises(NoAnswer, match=f"status {status}"):
+            await place.ask()
         assert (await place.ask()).text

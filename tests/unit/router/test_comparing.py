@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.router.running_router import Router, chat, post, route, running, tier, until
-from tests.unit.router.scripted_upstream import COMPLETION, upstream
+from tests.unit.router.scripted_upstream import COMPLETION, Script, answer, upstream
 from tests.unit.router.test_classifier import CONTENT, EASY, weights
 from tierwise.kube.objects import CLASSIFIER_KEY
 from tierwise.routing.route import Rule, Sampling, Use
@@ -37,11 +37,11 @@ async def comparing(router: Router) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def serving(folder: Path, *rules: Rule) -> AsyncIterator[Router]:
+async def serving(folder: Path, *rules: Rule, large: Sequence[Script] = ()) -> AsyncIterator[Router]:
     """A router whose classifier sends half to b, every answer sampled; an easy question is one for a."""
     good = [COMPLETION]
-    async with upstream(default=good) as small, upstream(default=good) as large, upstream(default=good) as judge:
-        tiers = tier("a", small), tier("b", large), tier("judge", judge, use=Use.OVERFLOW)
+    async with upstream(default=good) as one, upstream(*large, default=good) as two, upstream(default=good) as judge:
+        tiers = tier("a", one), tier("b", two), tier("judge", judge, use=Use.OVERFLOW)
         sampling = Sampling(100, "judge", Decimal(5))
         async with running(route(*tiers, content=CONTENT, sampling=sampling, rules=rules), seconds=30) as router:
             (folder / CLASSIFIER_KEY).write_bytes(weights())
@@ -92,6 +92,16 @@ async def test_a_pair_that_is_compared_is_a_pair(tmp_path: Path) -> None:
         async with comparing(router):
             await until(lambda: _judged(router, CHEAPER) == ASKED, 15)
         assert router.state.shadows.pairs == ASKED
+
+
+async def test_a_sample_waits_where_the_reference_tier_has_no_room_for_it(tmp_path: Path) -> None:
+    """Samples that a busy tier refuses are of busy hours: without them the quality of quiet ones is measured."""
+    limited = answer(b'{"error": {"code": "rate_limit_exceeded"}}', 429, extra="retry-after: 0.05\r\n")
+    async with serving(tmp_path, large=[[limited]] * 3) as router:
+        await ask(router, "Classified")
+        async with comparing(router):
+            await until(lambda: _judged(router, CHEAPER) == ASKED, 15)
+        assert router.state.shadows.dropped["failed"] == 0
 
 
 def _judged(router: Router, routed: str) -> int:

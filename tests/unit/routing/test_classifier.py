@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+from pathlib import Path
 from time import process_time
 from typing import Any
 
@@ -13,11 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.routing import score_texts
 from tests.unit.routing.classifiers import classifier, header
 from tierwise.errors import Invalid
 from tierwise.routing.classifier import MOST_BYTES, MOST_GROUPS, Classifier, quantiles_of, salt_check, threshold_of
 from tierwise.routing.text_features import BUCKETS, SIZES, TextFacts, features_of, group_of
 
+SCORES = Path(__file__).parents[2] / "golden" / "scores" / "scores.json"
 PLAIN = TextFacts()
 RANDOM = classifier(seed=1, size_weights=((0.3, -0.2),) * len(SIZES), intercepts=(0.4, 0.9), gain_deviation=0.25)
 
@@ -53,6 +56,13 @@ def test_a_score_is_what_the_formula_says(text: bytes, tools: bool, turns: int) 
 def test_a_score_of_many_pieces_is_what_the_formula_says() -> None:
     for text in (WORDS[:5_000], b"a" * 5_000, b"?" * 5_000, b"five5", b"abc", b""):
         assert RANDOM.score(text, PLAIN) == pytest.approx(slowly(RANDOM, text, PLAIN), abs=1e-4)
+
+
+@pytest.mark.parametrize(("name", "salt"), [("plain", b""), ("salted", b"salt")])
+def test_a_score_is_what_it_was(name: str, salt: bytes) -> None:
+    """A file of weights means what it did when it was learned, whatever is made faster: `tests/golden/scores`."""
+    kept = [float.fromhex(one) for one in json.loads(SCORES.read_text())[name]]
+    assert score_texts.scores(salt) == pytest.approx(kept, rel=1e-12, abs=1e-12)
 
 
 @given(st.binary(max_size=9000), st.binary(max_size=99))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tierwise.routing.pressure import (
     QUEUE_GOAL,
-    RISE_PER_SECOND,
+    SLOWLY_PER_SECOND,
     Bounds,
     Capacity,
     Load,
@@ -58,7 +58,7 @@ def test_nobody_asking_is_no_pressure() -> None:
 def test_a_limit_comes_at_once_and_goes_slowly() -> None:
     full = Load(arrivals=100, queued=0, delay=10, capacity=20)
     assert next_limit(None, 40, full, Bounds(), 1) == pytest.approx(19)
-    assert next_limit(19, 40, None, Bounds(), 1) == pytest.approx(19 + RISE_PER_SECOND)
+    assert next_limit(19, 40, None, Bounds(), 1) == pytest.approx(19 + SLOWLY_PER_SECOND)
     assert next_limit(39.9, 40, None, Bounds(), 1) is None
 
 
@@ -74,11 +74,11 @@ def test_a_limit_stays_within_its_bounds_and_never_rises_fast(
     was = wanted if before is None else min(before, wanted)
     if after is None:
         # Nothing limits only where nothing did, or what is wanted is within reach.
-        assert before is None or before + RISE_PER_SECOND * seconds >= wanted
+        assert before is None or before + SLOWLY_PER_SECOND * seconds >= wanted
         return
     assert after < wanted
     assert after >= min(bounds.least, was)
-    assert after <= was + RISE_PER_SECOND * seconds + 1e-9
+    assert after <= was + SLOWLY_PER_SECOND * seconds + 1e-9
 
 
 @given(wanted=PERCENT, load=LOADS, more=st.floats(0, 1e6), bounds=BOUNDS)
@@ -88,7 +88,7 @@ def test_a_longer_queue_never_raises_the_limit(wanted: float, load: Load, more: 
     assert (wanted if long is None else long) <= (wanted if short is None else short) + 1e-9
 
 
-def test_a_rate_is_counted_over_ten_seconds_or_over_enough_arrivals() -> None:
+def test_a_rate_is_counted_over_as_long_as_it_has_been_the_same() -> None:
     busy, calm = Rate(), Rate()
     for second in range(60):
         busy.add(100 if second < 50 else 200, 1)
@@ -182,5 +182,5 @@ def test_a_doubled_load_at_the_cap_settles_and_comes_back(delay: int, known: boo
         assert max(doubled[after:]) - min(doubled[after:]) <= SWING
         assert max(queues[CALM + 300 : CALM + DOUBLED]) < 100, "the queue that grew is drained"
         back = shares[CALM + DOUBLED :]
-        assert max(b - a for a, b in pairwise(back)) <= RISE_PER_SECOND + 1e-9
+        assert max(b - a for a, b in pairwise(back)) <= SLOWLY_PER_SECOND + 1e-9
         assert min(back[-60:]) > 35, "it comes back"
