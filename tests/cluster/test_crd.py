@@ -19,7 +19,7 @@ from playground.handle import Playground
 from tests.cluster.crd_cases import ACCEPTED, REFUSED, RULES, Case, external, served
 from tests.cluster.crds import installed
 from tests.cluster.kubectl import Kubectl, Refused, eventually
-from tests.unit.api.structural import walk
+from tests.unit.api.structural import rules, walk
 from tierwise.api.base import GROUP, VERSION
 from tierwise.api.crd import definition
 from tierwise.api.kinds import MODEL_TIER
@@ -28,7 +28,8 @@ pytestmark = pytest.mark.cluster
 NAMESPACE = "crd-cases"
 COPIES = "crd-cases.test"  # group of the copies that lack a rule
 ROOT = definition(MODEL_TIER)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-MESSAGES = [rule["message"] for _, node in walk(ROOT) for rule in node.get("x-kubernetes-validations", ())]
+# Those of the patterns have tests of their own: test_crd_messages.
+MESSAGES = [rule["message"] for _, _, rule in rules(ROOT)]
 
 
 @pytest.fixture(scope="module")
