@@ -12,7 +12,7 @@ from typing import Any
 from tierwise.act.render import inference_service
 from tierwise.act.render.pod import pod_spec
 from tierwise.api.modeltier import ModelSource, ModelTierSpec
-from tierwise_operator.cli import main
+from tierwise_cli.main import main
 
 
 def undrained(spec: ModelTierSpec, model: ModelSource) -> dict[str, Any]:
