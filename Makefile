@@ -67,7 +67,7 @@ coverage: venv ## ... what the traced lanes have covered together
 	@$(VENV)/bin/coverage report --skip-covered --fail-under=95
 
 # Tracing makes a run half as fast again, so it is done where the library itself is tested.
-UNTRACED := tests/unit/faults tests/unit/versions tests/unit/operator tests/unit/playground tests/unit/project tests/unit/properties \
+UNTRACED := tests/unit/cli tests/unit/faults tests/unit/versions tests/unit/operator tests/unit/playground tests/unit/project tests/unit/properties \
   tests/unit/simulator tests/unit/test_pod_template_hash.py $(patsubst %,tests/unit/engines/test_%.py,check_properties injection shape)
 API := tests/unit/api tests/unit/decide
 ROUTER_UNIT := tests/unit/router

@@ -13,8 +13,8 @@ from tests.chart import rights
 from tests.chart.helm import goldens
 from tests.faults import table as faults
 from tests.mutants import page as mutants
+from tests.render import convert_goldens, route_goldens
 from tests.render import goldens as renderings
-from tests.render import route_goldens
 from tests.versions import table as versions
 from tierwise.api import crd
 from tools import api_docs, engines_page, gpus_page, metrics_page, validity_page
@@ -49,6 +49,7 @@ GENERATORS = (
     goldens,
     renderings.goldens,
     route_goldens.files,
+    convert_goldens.files,
 )
 
 

@@ -152,9 +152,10 @@ def _fields(schema: Mapping[str, Any]) -> Iterator[str]:
     required = schema.get("required", ())
     for name, child in schema["properties"].items():
         default = "required" if name in required else _default(child)
-        limits = _limits(child.get("items", child) if child.get("type") == "array" else child)
-        if child.get("type") == "array":
-            limits = ", ".join(filter(None, (_limits(child), limits and f"each {limits}")))
+        limits, inner = _limits(child), child.get("items") or child.get("additionalProperties")
+        if isinstance(inner, Mapping):
+            each = _limits(inner)
+            limits = ", ".join(filter(None, (limits, each and f"each {each}")))
         text = _cell(child["description"]) + (f" {limits[0].upper()}{limits[1:]}." if limits else "")
         yield f"| `{name}` | {_type(child)} | {default} | {text} |"
     yield ""
@@ -184,6 +185,8 @@ def _limits(child: Mapping[str, Any]) -> str:
     found += [text.format(child[key]) for key, text in _SIZES.items() if key in child]
     if "pattern" in child:
         found.append(f"matches `{_cell(child['pattern'])}`")
+    if child.get("type") == "string" or child.get("x-kubernetes-int-or-string"):
+        found += [_cell(rule["message"]) for rule in child.get("x-kubernetes-validations", ())]
     return ", ".join(found)
 
 

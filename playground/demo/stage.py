@@ -129,7 +129,7 @@ class Stage:
     def waterfall(self, *options: str) -> str:
         """What `tierwise savings` prints. Raises PlaygroundError."""
         kubeconfig = ("--kubeconfig", str(self.playground.kubeconfig))
-        command = [sys.executable, "-m", "tierwise_operator", "savings", ROUTE, "-n", NAMESPACE, *kubeconfig, *options]
+        command = [sys.executable, "-m", "tierwise_cli", "savings", ROUTE, "-n", NAMESPACE, *kubeconfig, *options]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         if done.returncode != 0:
             raise PlaygroundError("tierwise savings failed", done.stderr.strip())

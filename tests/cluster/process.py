@@ -75,7 +75,7 @@ def operating(
     *options: str,
     kubeconfig: Path | None = None,
     prometheus_url: str = "",
-    module: str = "tierwise_operator",
+    module: str = "tierwise_cli",
 ) -> Iterator[Operator]:
     """Run one operator; it is ready, and it ends by SIGTERM with exit code 0. By default it is the administrator, and
     nothing stands between it and the playground; `module` may be one that is the operator but for a change."""

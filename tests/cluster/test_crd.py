@@ -20,7 +20,7 @@ from tests.cluster import crd_cases, crd_pod_cases
 from tests.cluster.crd_spec import Case, external, served
 from tests.cluster.crds import installed
 from tests.cluster.kubectl import Kubectl, Refused, eventually
-from tests.unit.api.structural import walk
+from tests.unit.api.structural import rules, walk
 from tierwise.api.base import GROUP, VERSION
 from tierwise.api.crd import definition
 from tierwise.api.kinds import MODEL_TIER
@@ -32,7 +32,8 @@ REFUSED = (*crd_cases.REFUSED, *crd_pod_cases.REFUSED)
 RULES = {**crd_cases.RULES, **crd_pod_cases.RULES}
 COPIES = "crd-cases.test"  # group of the copies that lack a rule
 ROOT = definition(MODEL_TIER)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-MESSAGES = [rule["message"] for _, node in walk(ROOT) for rule in node.get("x-kubernetes-validations", ())]
+# Those of the patterns have tests of their own: test_crd_messages.
+MESSAGES = [rule["message"] for _, _, rule in rules(ROOT)]
 
 
 @pytest.fixture(scope="module")

@@ -11,14 +11,14 @@ import pytest
 from playground.handle import Playground
 from tests.cluster.crds import installed
 from tests.cluster.kubectl import Kubectl, Refused
-from tests.unit.api.structural import walk
+from tests.unit.api.structural import rules
 from tierwise.api.crd import definition
 from tierwise.api.kinds import MODEL_ROUTE
 
 pytestmark = pytest.mark.cluster
 NAMESPACE = "crd-routes"
 ROOT = definition(MODEL_ROUTE)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-MESSAGES = {rule["message"] for _, node in walk(ROOT) for rule in node.get("x-kubernetes-validations", ())}
+MESSAGES = {rule["message"] for _, _, rule in rules(ROOT)}
 SMALL, LARGE = {"name": "small"}, {"name": "large", "use": "Overflow"}
 RULE = {"name": "r", "match": {"tools": True}, "tier": "large"}
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 
 from tierwise.kube import reflector
+from tierwise_cli.main import main
 from tierwise_operator import informer
-from tierwise_operator.cli import main
 
 RESYNC_SECONDS, HEARD_SECONDS = 10.0, 5.0
 

@@ -49,7 +49,7 @@ class Stage:
         *options: str,
         prometheus_url: str = "",
         direct: bool = False,
-        module: str = "tierwise_operator",
+        module: str = "tierwise_cli",
     ) -> AbstractContextManager[Operator]:
         """Run an operator behind the proxy (`direct`: without it), once more if it ran before; `module`: see
         `operating`."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from tierwise.act.render import inference_service
 from tierwise.act.render.pod import pod_spec
-from tierwise_operator.cli import main
+from tierwise_cli.main import main
 
 
 def undrained(*parts: Any) -> dict[str, Any]:

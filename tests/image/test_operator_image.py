@@ -61,8 +61,8 @@ def test_the_crds_come_out_of_the_wheel(image: Path) -> None:
 
 def test_every_module_of_the_wheel_imports_without_the_development_packages(image: Path) -> None:
     script = (
-        "import importlib, pkgutil, tierwise, tierwise_operator, tierwise_router, tierwise_sim\n"
-        "for package in (tierwise, tierwise_operator, tierwise_router, tierwise_sim):\n"
+        "import importlib, pkgutil, tierwise, tierwise_cli, tierwise_operator, tierwise_router, tierwise_sim\n"
+        "for package in (tierwise, tierwise_cli, tierwise_operator, tierwise_router, tierwise_sim):\n"
         "    for module in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):\n"
         "        if not module.name.endswith('__main__'):\n"
         "            importlib.import_module(module.name)\n"
@@ -70,7 +70,7 @@ def test_every_module_of_the_wheel_imports_without_the_development_packages(imag
     )
     modules = run(image / "bin/python", "-I", "-c", script, cwd=image.parent).split()
     assert "tierwise.reconcile" in modules
-    assert "tierwise_operator.cli" in modules
+    assert "tierwise_cli.main" in modules
 
 
 def test_a_router_of_the_image_can_send_spans(image: Path) -> None:

@@ -20,6 +20,7 @@ from tools.locks import check_environment, distributions_of
 WHOLE = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
 OWN = tomllib.loads((REPO / "router/pyproject.toml").read_text())["project"]
 WRITES = (
+    "tierwise_cli",
     "tierwise_operator",
     "tierwise_sim",
     "tierwise.act",

@@ -8,7 +8,7 @@ import pytest
 
 from tests.vllm.conftest import told
 from tests.vllm.routed import engine
-from tierwise_operator.cli import main
+from tierwise_cli.main import main
 from tierwise_sim.calibrate_command import GOOD_PERCENT
 from tierwise_sim.calibrated import read
 

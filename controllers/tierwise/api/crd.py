@@ -3,8 +3,8 @@
 A CRD takes only *structural* schemas: no references, no `anyOf` with null, no titles. pydantic writes all of these, so
 its JSON schema is rewritten here, and what pydantic cannot say is added: list types, integer formats, nested defaults
 (on an optional object, without which the API server never looks at the defaults below it), printer
-columns and the subresources. The output depends on nothing but the models, so it is byte-stable and can be
-compared with the files in the repository (`tools/crds.py`).
+columns, the subresources, and a sentence for every pattern. The output depends on nothing but the models, so it is
+byte-stable and can be compared with the files in the repository (`tools/crds.py`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import yaml
 
 from tierwise.api.base import GROUP, VERSION, Model
 from tierwise.api.kinds import KINDS, Column, Kind
+from tierwise.api.pattern_words import worded
 
 HEADER = "# Generated from controllers/tierwise/api by `make crds`; edit the models, not this file.\n"
 
@@ -129,7 +130,7 @@ def _resolve(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> tuple[d
 def definition(kind: Kind) -> dict[str, Any]:
     """The CustomResourceDefinition of a kind, as a dict ready for the API server."""
     root = kind.model.model_json_schema(by_alias=True)
-    spec = structural(kind.model)["properties"]["spec"]
+    spec = worded(structural(kind.model)["properties"]["spec"])
     status = structural(kind.model, defaults=False)["properties"]["status"]
     text = {"type": "string"}
     return {

@@ -17,23 +17,26 @@ ResourceName = Annotated[
     ),
 ]
 
+# What is no quantity at all is refused by its own rule.
+_ABOVE_ZERO = "!isQuantity(string(self.{0})) || quantity(string(self.{0})).isGreaterThan(quantity('0'))"
+
 
 class Resources(Model):
     """What one replica requests of its node."""
 
     cel = (
         Rule(
-            expression="quantity(string(self.cpu)).isGreaterThan(quantity('0'))",
+            expression=_ABOVE_ZERO.format("cpu"),
             message="resources.cpu must be above zero",
             field_path=".cpu",
         ),
         Rule(
-            expression="quantity(string(self.memory)).isGreaterThan(quantity('0'))",
+            expression=_ABOVE_ZERO.format("memory"),
             message="resources.memory must be above zero",
             field_path=".memory",
         ),
         Rule(
-            expression="quantity(string(self.sharedMemory)).isGreaterThan(quantity('0'))",
+            expression=_ABOVE_ZERO.format("sharedMemory"),
             message="resources.sharedMemory must be above zero",
             field_path=".sharedMemory",
         ),

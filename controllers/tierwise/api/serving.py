@@ -24,6 +24,11 @@ class Engine(Model):
             message="engine.image must end in a tag or a sha256 digest, so that every replica runs the same engine",
             field_path=".image",
         ),
+        Rule(
+            expression="!has(self.image) || !self.image.contains('//')",
+            message="engine.image has no scheme: remove '//' and what stands before it",
+            field_path=".image",
+        ),
     )
 
     name: Literal["vllm"] = Field(default="vllm", description="Inference engine.")

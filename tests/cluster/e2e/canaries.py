@@ -148,7 +148,7 @@ def look(playground: Playground, kubectl: Kubectl, operator: Kubectl, log: Audit
 
 
 def _explain(playground: Playground, namespace: str, tier: str, form: str) -> str:
-    command = [sys.executable, "-m", "tierwise_operator", "explain", tier, "-n", namespace, "-o", form]
+    command = [sys.executable, "-m", "tierwise_cli", "explain", tier, "-n", namespace, "-o", form]
     command += ["--kubeconfig", str(playground.kubeconfig)]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=180).stdout
 

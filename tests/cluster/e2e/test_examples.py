@@ -290,7 +290,7 @@ def test_11_a_classifier_that_was_trained_on_the_labels_chooses_the_tier(
     kubectl, folder = new_namespace("example-11"), EXAMPLES / "11-classifier"
     manifest = tmp_path / "classifier.yaml"
     command = ["train", str(folder / "labels.jsonl"), "--route", "chat", "--out", str(manifest)]
-    subprocess.run([sys.executable, "-m", "tierwise_operator", *command], check=True, capture_output=True, timeout=300)
+    subprocess.run([sys.executable, "-m", "tierwise_cli", *command], check=True, capture_output=True, timeout=300)
     kubectl("apply", "-f", str(folder / "tiers.yaml"), "-f", str(folder / "route.yaml"))
 
     def shown() -> Object:
@@ -327,7 +327,7 @@ def test_10_what_is_simulated_is_what_a_cluster_takes(new_namespace: Callable[[s
     kubectl = new_namespace("example-10")
     folder = EXAMPLES / "10-what-would-it-cost"
     taken = kubectl("create", "--dry-run=server", "-f", str(folder), "-o", "name").split()
-    command = [sys.executable, "-m", "tierwise_operator", "simulate", "-f", str(folder)]
+    command = [sys.executable, "-m", "tierwise_cli", "simulate", "-f", str(folder)]
     asked = ["--trace", str(folder / "usage.csv"), "--from", "36000", "--until", "36300", "-o", "json"]
     done = subprocess.run([*command, *asked], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -151,3 +151,18 @@ def walk(schema: Schema, path: str = "") -> Iterator[tuple[str, Schema]]:
         yield from walk(schema["items"], f"{path}[]")
     if isinstance(schema.get("additionalProperties"), dict):
         yield from walk(schema["additionalProperties"], f"{path}.*")
+
+
+def is_word(node: Schema) -> bool:
+    """Whether a node is a text (or a quantity): its rules say what its pattern says, in words (pattern_words)."""
+    return node.get("type") == "string" or bool(node.get("x-kubernetes-int-or-string"))
+
+
+def rules(root: Schema) -> list[tuple[str, Schema, Mapping[str, Any]]]:
+    """The rules about more than one text, with their path and node."""
+    return [
+        (path, node, rule)
+        for path, node in walk(root)
+        if not is_word(node)
+        for rule in node.get("x-kubernetes-validations", ())
+    ]

@@ -14,7 +14,8 @@ from kubernetes.aio.config.config_exception import ConfigException
 from tests.unit.act.api_server import Answer, ApiServer, serving, status
 from tierwise.errors import Conflict, Forbidden, Gone, Refused, TierwiseError, Transient
 from tierwise.kube import transport as wire_module
-from tierwise.kube.transport import TOTAL_SECONDS, ApiTransport, refusal
+from tierwise.kube.refusals import refusal
+from tierwise.kube.transport import TOTAL_SECONDS, ApiTransport
 
 
 class Time:

@@ -9,7 +9,7 @@ import ast
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[3]
-FOLDERS = ("controllers", "operator", "playground", "simulator", "tests", "tools", "runtime-images")
+FOLDERS = ("cli", "controllers", "operator", "playground", "simulator", "tests", "tools", "runtime-images")
 
 
 def test_every_module_leads_with_a_statement() -> None:

@@ -85,7 +85,7 @@ def started(folder: Path, *options: str, wait_seconds: float = 60) -> Iterator[R
     command = [*([] if "--port" in options else ["--port", "0"]), "--metrics-port", "0", *options]
     with (folder / "access.log").open("a") as log, (folder / "errors.log").open("w") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tierwise_operator", "router", *command],
+            [sys.executable, "-m", "tierwise_cli", "router", *command],
             stdout=log,
             stderr=errors,
             text=True,

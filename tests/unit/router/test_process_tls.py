@@ -66,7 +66,7 @@ def test_a_start_without_the_files_says_which_is_missing(tmp_path: Path, missing
         "tls": {"certificateFile": "tls.crt", "keyFile": "tls.key"},
     }
     (tmp_path / "route.yaml").write_text(yaml.safe_dump(served))
-    command = [sys.executable, "-m", "tierwise_operator", "router", "--file", str(tmp_path / "route.yaml")]
+    command = [sys.executable, "-m", "tierwise_cli", "router", "--file", str(tmp_path / "route.yaml")]
     ended = subprocess.run([*command, "--port", "0", "--metrics-port", "0"], capture_output=True, text=True, timeout=30)
     assert ended.returncode != 0
     assert f"{missing} cannot be read" in ended.stderr

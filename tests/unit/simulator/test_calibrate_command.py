@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from tests.unit.simulator.processes import vllm
-from tierwise_operator.cli import main
+from tierwise_cli.main import main
 from tierwise_sim.calibrated import Calibrated, Calibration, Rates, read, to_json
 from tierwise_sim.step_time import Batch, Overheads
 

@@ -85,7 +85,7 @@ class Stage:
             "2000",
         ]
         given += ["--prices", str(self.folder / "route.yaml"), "--out", str(self.folder / "labels.jsonl")]
-        return [sys.executable, "-m", "tierwise_operator", "label", *given, *options]
+        return [sys.executable, "-m", "tierwise_cli", "label", *given, *options]
 
     def label(self, *options: str, code: int = 0, answers: str | None = None) -> Done:
         """Run it to its end, in this process: starting Python is most of the time of a small run."""

@@ -13,7 +13,7 @@ from tests.render.goldens import REPO
 from tests.unit.simulator.replay.make import route, tier
 from tierwise.ports import History
 from tierwise.prom.client import Access
-from tierwise_operator.cli import main
+from tierwise_cli.main import main
 from tierwise_sim import simulate_trace
 
 TRACE = ["--trace", "constant:rate=1,seconds=120,seed=3"]

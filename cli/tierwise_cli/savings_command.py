@@ -7,25 +7,19 @@ code: no cluster and no Prometheus are needed for that.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
-from rich.console import Console
-
-from tierwise.api.kinds import MODEL_ROUTE
 from tierwise.api.savings_status import SavingsStatus
 from tierwise.errors import Gone, Invalid
-from tierwise.kube import connection
-from tierwise.kube.client import KubernetesCluster
-from tierwise.kube.transport import ApiTransport
 from tierwise.observe.access_log_work import work_of_log
 from tierwise.observe.route_object import route_object
-from tierwise.ports import ObjectRef
 from tierwise.report.route_savings import savings_status
 from tierwise.report.savings_page import savings_as_page
 from tierwise.report.savings_text import savings_as_text, savings_said
 from tierwise.routing.savings import NoSavings, PricedTier, savings
-from tierwise.runtime.clock import SystemClock
+from tierwise_cli import cluster_options
+from tierwise_cli.kinds import ROUTES
+from tierwise_cli.output import write_data, write_picture
 from tierwise_router import route_file
 
 EXAMPLES = """\
@@ -38,8 +32,13 @@ examples:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     parser.add_argument("route", metavar="ROUTE", help="name of a ModelRoute; with --access-log the file of a route")
-    parser.add_argument("-n", "--namespace", default="default", help="its namespace (default: default)")
-    parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="for people or programs")
+    parser.add_argument(
+        "-o",
+        "--output",
+        choices=("text", "wide", "json", "yaml"),
+        default="text",
+        help="text folds at the width of the terminal, wide does not",
+    )
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with the waterfall to this file, too")
     parser.add_argument(
         "--access-log",
@@ -50,11 +49,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reference", metavar="TIER", help="with --access-log: compare with this tier instead of the file's"
     )
-    parser.add_argument("--kubeconfig", type=Path, metavar="FILE", help="default: $KUBECONFIG, then ~/.kube/config")
-    parser.add_argument("--context", help="context of the kubeconfig")
+    cluster_options.add(parser)
 
 
-async def run(given: argparse.Namespace) -> int:
+def run(given: argparse.Namespace) -> int:
     """Print what was saved; the exit code. Raises TierwiseError, OSError."""
     if given.access_log is not None:
         name, found = from_log(Path(given.route), given.access_log, given.reference)
@@ -62,14 +60,14 @@ async def run(given: argparse.Namespace) -> int:
     elif given.reference is not None:
         raise Invalid("--reference needs --access-log: a ModelRoute says its own reference tier")
     else:
-        name, found = await _from_cluster(given)
+        name, found = _from_cluster(given)
         source = "the routers' metrics of the last hour"
     if given.html is not None:
         given.html.write_text(savings_as_page(name, found, source), encoding="utf-8")
-    if given.output == "json":
-        print(json.dumps(savings_said(name, found, source), indent=2))
+    if given.output in ("json", "yaml"):
+        write_data(given.output, savings_said(name, found, source))
     else:
-        Console().print(savings_as_text(name, found, source))
+        write_picture(savings_as_text(name, found, source), wide=given.output == "wide")
     return 0
 
 
@@ -87,18 +85,18 @@ def from_log(route: Path, log: Path, reference: str | None = None) -> tuple[str,
     return file.name, savings_status(found)
 
 
-async def _from_cluster(given: argparse.Namespace) -> tuple[str, SavingsStatus]:
-    configuration = await connection.load(given.kubeconfig, given.context)
-    async with connection.client(configuration) as client:
-        cluster = KubernetesCluster(ApiTransport(client), SystemClock(), instance="cli")
-        body = await cluster.get(ObjectRef.of(MODEL_ROUTE, given.namespace, given.route))
-    if body is None:
-        raise Gone(f"there is no ModelRoute {given.route} in namespace {given.namespace}", status=404)
+def _from_cluster(given: argparse.Namespace) -> tuple[str, SavingsStatus]:
+    with cluster_options.client(given) as client:
+        namespace = cluster_options.namespace(given, client)
+        try:
+            body = client.get(f"get modelroutes {namespace}/{given.route}", ROUTES.path(namespace, given.route)).body
+        except Gone as gone:
+            raise Gone(f"there is no ModelRoute {given.route} in namespace {namespace}", status=404) from gone
     found = route_object(body).status.savings
     if found is None:
         raise Gone(
-            f"nothing is measured of the ModelRoute {given.route} in namespace {given.namespace} yet: "
+            f"nothing is measured of the ModelRoute {given.route} in namespace {namespace} yet: "
             "savings need Prometheus to scrape its routers (docs/savings.md)",
             status=404,
         )
-    return f"{given.namespace}/{given.route}", found
+    return f"{namespace}/{given.route}", found

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 
+from tests.unit.cli.clusters import API, FakeCluster
 from tests.unit.observe.test_access_log_work import charge, line
-from tierwise.errors import Gone
-from tierwise_operator import savings_command
-from tierwise_operator.cli import main, parser
+from tierwise_cli.main import main
 
 PRICES = {
     "small": {"input": "1", "output": "2"},
@@ -106,57 +101,27 @@ SAVED = {
 }
 
 
-@asynccontextmanager
-async def cluster(folder: Path, statuses: dict[str, dict[str, Any]]) -> AsyncIterator[str]:
-    """An API server that has these routes of namespace team; the path of a kubeconfig for it."""
-
-    async def get(request: web.Request) -> web.Response:
-        name = request.match_info["name"]
-        if name not in statuses:
-            return web.json_response({"kind": "Status", "code": 404, "message": "not found"}, status=404)
-        metadata = {"name": name, "namespace": "team", "uid": "1", "resourceVersion": "1", "generation": 1}
-        body = {"metadata": metadata, "spec": {"tiers": [{"name": "small"}]}, "status": statuses[name]}
-        return web.json_response({"apiVersion": "tierwise.io/v1alpha1", "kind": "ModelRoute", **body})
-
-    application = web.Application()
-    application.router.add_get("/apis/tierwise.io/v1alpha1/namespaces/team/modelroutes/{name}", get)
-    async with TestServer(application) as server:
-        path = folder / "kubeconfig"
-        context = {"name": "it", "context": {"cluster": "it", "user": "it"}}
-        path.write_text(
-            yaml.safe_dump(
-                {
-                    "apiVersion": "v1",
-                    "kind": "Config",
-                    "current-context": "it",
-                    "contexts": [context],
-                    "clusters": [{"name": "it", "cluster": {"server": str(server.make_url(""))}}],
-                    "users": [{"name": "it", "user": {}}],
-                }
-            )
-        )
-        yield str(path)
+def route(name: str, **status: Any) -> dict[str, Any]:
+    """A ModelRoute of namespace team."""
+    metadata = {"name": name, "namespace": "team", "uid": "1", "resourceVersion": "1", "generation": 1}
+    return {"metadata": metadata, "spec": {"tiers": [{"name": "small"}]}, "status": status}
 
 
-async def asked(kubeconfig: str, route: str) -> int:
-    """As from the command line."""
-    given = parser().parse_args(["savings", route, "-n", "team", "--kubeconfig", kubeconfig, "-o", "json"])
-    return await savings_command.run(given)
-
-
-async def test_a_route_of_a_cluster_says_what_its_status_says(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_route_of_a_cluster_says_what_its_status_says(
+    cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async with cluster(tmp_path, {"chat": {"savings": SAVED}}) as kubeconfig:
-        assert await asked(kubeconfig, "chat") == 0
+    cluster.objects = {f"{API}/namespaces/team/modelroutes/chat": route("chat", savings=SAVED)}
+    assert main(["savings", "chat", "-n", "team", "-o", "json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["route"] == "team/chat"
     assert {name: found[name] for name in SAVED} == SAVED
 
 
-async def test_a_route_that_is_not_there_or_not_measured_is_named(tmp_path: Path) -> None:
-    async with cluster(tmp_path, {"new": {}}) as kubeconfig:
-        with pytest.raises(Gone, match="there is no ModelRoute other in namespace team"):
-            await asked(kubeconfig, "other")
-        with pytest.raises(Gone, match="nothing is measured of the ModelRoute new"):
-            await asked(kubeconfig, "new")
+def test_a_route_that_is_not_there_or_not_measured_is_named(
+    cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster.objects = {f"{API}/namespaces/models/modelroutes/new": route("new")}
+    assert main(["savings", "other"]) == 1
+    assert "there is no ModelRoute other in namespace models" in capsys.readouterr().err
+    assert main(["savings", "new"]) == 1
+    assert "nothing is measured of the ModelRoute new" in capsys.readouterr().err

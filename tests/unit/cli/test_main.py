@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.unit.act.api_server import Answer, serving, status
-from tierwise_operator import cli
+from tierwise_cli import main as cli
 
 TIER = {
     "metadata": {"name": "chat", "namespace": "models", "uid": "u", "generation": 1, "resourceVersion": "1"},
