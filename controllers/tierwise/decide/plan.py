@@ -26,6 +26,7 @@ from tierwise import reasons
 from tierwise.decide.advice import advise
 from tierwise.decide.allocate import Grant, allocate
 from tierwise.decide.finalize import finalize
+from tierwise.decide.former import former_replicas
 from tierwise.decide.recommend import Recommendation, recommend
 from tierwise.decide.rollout import choose_rollout
 from tierwise.decide.spec_checks import SpecChecks
@@ -160,6 +161,7 @@ def _planned(candidate: _Candidate, grant: Grant, snapshot: Snapshot) -> TierPla
         workloads=workload_plans(view, spec, decision, state) if writes and spec is not None else (),
         advice=candidate.advice,
         rollout=rollout,
+        former=former_replicas(view, rollout.spec, snapshot.at) if writes else (),
     )
 
 

@@ -11,12 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tierwise.kube.objects import AUTOSCALER_CLASS, DELETION_COST
+from tierwise.kube.objects import AUTOSCALER_CLASS, DELETION_COST, REVISION
 from tierwise.observe.object_fields import condition, controller, items, mapping, number, optional_number, text, time
 from tierwise.pod_template_hash import fingerprint
-from tierwise.types import DeploymentFacts, InferenceServiceFacts, PodFacts
+from tierwise.types import DeploymentFacts, InferenceServiceFacts, PodFacts, ReplicaSetFacts
 
 SERVICE_LABEL = "kubernetes.io/service-name"
+# A kubelet writes a pod's first conditions together with its start time; no engine answers, and ends, so soon after.
+_FIRST_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,16 @@ class DeploymentRecord:
     owner: str
     owner_uid: str
     facts: DeploymentFacts
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaSetRecord:
+    """A ReplicaSet, and which Deployment controls it (empty: none)."""
+
+    namespace: str
+    deployment: str
+    deployment_uid: str
+    facts: ReplicaSetFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +102,7 @@ def pod_record(body: Mapping[str, Any]) -> PodRecord:
         created_at=time(metadata, "creationTimestamp") or 0.0,
         scheduled_at=time(scheduled, "lastTransitionTime") if scheduled.get("status") == "True" else None,
         ready_at=time(ready, "lastTransitionTime") if is_ready else None,
+        was_ready=is_ready or _was_ready(ready, time(status, "startTime")),
         waiting_reason=text(waiting, "reason"),
         waiting_message=text(waiting, "message"),
         unschedulable_message=text(scheduled, "message") if scheduled.get("status") == "False" else "",
@@ -107,6 +120,12 @@ def pod_record(body: Mapping[str, Any]) -> PodRecord:
         node_lost=not is_ready and condition(body, "ContainersReady").get("status") == "True",
     )
     return PodRecord(text(metadata, "namespace"), replica_set.rpartition("-")[0], facts)
+
+
+def _was_ready(ready: Mapping[str, Any], started: float | None) -> bool:
+    """Whether a pod that is not ready has been: its condition has turned since it was first written."""
+    turned = time(ready, "lastTransitionTime")
+    return turned is not None and started is not None and turned > started + _FIRST_SECONDS
 
 
 def _last_exit(
@@ -156,8 +175,34 @@ def deployment_record(body: Mapping[str, Any]) -> DeploymentRecord:
         autoscaler_class=text(mapping(metadata, "annotations"), AUTOSCALER_CLASS),
         created_at=time(metadata, "creationTimestamp") or 0.0,
         template=fingerprint(mapping(spec, "template", "spec")),
+        revision=_revision(metadata),
     )
     return DeploymentRecord(
+        text(metadata, "namespace"),
+        text(owner, "name") if is_child else "",
+        text(owner, "uid") if is_child else "",
+        facts,
+    )
+
+
+def _revision(metadata: Mapping[str, Any]) -> int:
+    return optional_number(mapping(metadata, "annotations").get(REVISION)) or 0
+
+
+def replica_set_record(body: Mapping[str, Any]) -> ReplicaSetRecord:
+    """A ReplicaSet as a record. An absent `spec.replicas` is 1, as the API server reads it."""
+    metadata, owner = mapping(body, "metadata"), controller(mapping(body, "metadata"))
+    wanted = optional_number(mapping(body, "spec").get("replicas"))
+    facts = ReplicaSetFacts(
+        name=text(metadata, "name"),
+        uid=text(metadata, "uid"),
+        resource_version=text(metadata, "resourceVersion"),
+        revision=_revision(metadata),
+        replicas=1 if wanted is None else wanted,
+        made=number(mapping(body, "status"), "replicas"),
+    )
+    is_child = text(owner, "kind") == "Deployment"
+    return ReplicaSetRecord(
         text(metadata, "namespace"),
         text(owner, "name") if is_child else "",
         text(owner, "uid") if is_child else "",

@@ -22,6 +22,7 @@ from tierwise.observe.records import (
     EndpointSliceRecord,
     InferenceServiceRecord,
     PodRecord,
+    ReplicaSetRecord,
     ScalerRecord,
 )
 from tierwise.observe.route_object import RouteChildRecord, route_views, routes_by_tier
@@ -43,6 +44,7 @@ from tierwise.types import (
     UNKNOWN_ROUTERS,
     DeploymentFacts,
     InferenceServiceFacts,
+    ReplicaSetFacts,
     RouteObject,
     RouterSignals,
     RouteView,
@@ -66,6 +68,7 @@ class World:
     tiers: Collection[TierObject] = ()
     pods: Collection[PodRecord] = ()
     deployments: Collection[DeploymentRecord] = ()
+    replica_sets: Collection[ReplicaSetRecord] = ()
     endpoint_slices: Collection[EndpointSliceRecord] = ()
     scalers: Collection[ScalerRecord] = ()
     inference_services: Collection[InferenceServiceRecord] = ()
@@ -161,7 +164,7 @@ def _learn(spec: ModelTierSpec | None, inventory: GPUInventory, said: ModelMetad
 Key = tuple[str, str]  # namespace and name
 Made = TypeVar("Made")
 Named = TypeVar("Named", InferenceServiceRecord, DeploymentRecord)
-Grouped = TypeVar("Grouped", PodRecord, EndpointSliceRecord, ScalerRecord)
+Grouped = TypeVar("Grouped", PodRecord, ReplicaSetRecord, EndpointSliceRecord, ScalerRecord)
 
 
 class _Found(NamedTuple):
@@ -170,6 +173,7 @@ class _Found(NamedTuple):
     name: str
     service: InferenceServiceRecord | None
     deployment: DeploymentRecord | None
+    replica_sets: Sequence[ReplicaSetRecord]
     pods: Sequence[PodRecord]
     slices: Sequence[EndpointSliceRecord]
     scalers: Sequence[ScalerRecord]
@@ -218,6 +222,9 @@ class _Joins:
         yield
         self._deployments = self._again("deployments", deployments, lambda: _by_name(deployments))
         yield
+        sets = world.replica_sets
+        self._replica_sets = self._again("sets", sets, lambda: _grouped(sets, lambda each: each.deployment))
+        yield
         self._pods = self._again("pods", world.pods, lambda: _grouped(world.pods, lambda pod: pod.deployment))
         yield
         self._slices = self._again("slices", slices, lambda: _grouped(slices, lambda each: each.service))
@@ -265,6 +272,7 @@ class _Joins:
             name,
             self._services.get((namespace, name)),
             self._deployments.get(predictor),
+            self._replica_sets.get(predictor, ()),
             self._pods.get(predictor, ()),
             self._slices.get(predictor, ()),
             self._scalers.get(predictor, ()),
@@ -294,14 +302,25 @@ def _grouped(records: Iterable[Grouped], name: Callable[[Grouped], str]) -> Mapp
 
 
 def _workload(tier: TierObject, found: _Found) -> Workload:
+    deployment = _child_of(found.service, found.name, found.deployment)
     return Workload(
         name=found.name,
         inference_service=_ours(found.service, tier),
-        deployment=_child_of(found.service, found.name, found.deployment),
+        deployment=deployment,
         pods=tuple(sorted((each.facts for each in found.pods), key=lambda pod: pod.name)),
         ready_endpoints=frozenset(pod for each in found.slices for pod in each.pods),
         foreign_scalers=tuple(sorted(f"{each.kind}/{each.name}" for each in found.scalers)),
+        replica_sets=_sets_of(deployment, found.replica_sets),
     )
+
+
+def _sets_of(deployment: DeploymentFacts | None, records: Iterable[ReplicaSetRecord]) -> tuple[ReplicaSetFacts, ...]:
+    """The ReplicaSets of this very Deployment. Of its former templates it keeps ten, most of them without replicas."""
+    if deployment is None:
+        return ()
+    ours = (each.facts for each in records if each.deployment_uid == deployment.uid)
+    kept = (each for each in ours if each.replicas > 0 or each.revision == deployment.revision)
+    return tuple(sorted(kept, key=lambda each: each.name))
 
 
 def _ours(service: InferenceServiceRecord | None, tier: TierObject) -> InferenceServiceFacts | None:

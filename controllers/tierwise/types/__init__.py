@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from tierwise.types.capabilities import GPU, UNKNOWN, Facts, ModelShape
 from tierwise.types.outcome import ActionError, Outcome, PendingScale, TierOutcome, WorkloadOutcome
-from tierwise.types.plan import Advice, Decision, NamedSignal, Plan, Rollout, Step, TierPlan, WorkloadPlan
+from tierwise.types.plan import (
+    Advice,
+    Decision,
+    NamedSignal,
+    Plan,
+    ReplicaSetPlan,
+    Rollout,
+    Step,
+    TierPlan,
+    WorkloadPlan,
+)
 from tierwise.types.route import (
     ChildEvent,
     RouteChild,
@@ -31,6 +41,7 @@ from tierwise.types.snapshot import (
     MetricsHealth,
     PodFacts,
     PodSample,
+    ReplicaSetFacts,
     RouterSample,
     RouterSignals,
     SampleTimes,
@@ -73,6 +84,8 @@ __all__ = [
     "Plan",
     "PodFacts",
     "PodSample",
+    "ReplicaSetFacts",
+    "ReplicaSetPlan",
     "Rollout",
     "RouteChild",
     "RouteKey",
