@@ -1,7 +1,8 @@
-"""Checks that a correction frees what the mistake holds: a tier that takes all GPUs of a node starts with a mistake that
-keeps its replica from ever answering, and is then corrected. There is no room for the corrected replica beside it.
+"""Checks that a correction frees what the mistake holds.
 
-In both ways to roll out, since a mistake in a tier that never served leaves nothing to go back to.
+A tier that takes all GPUs of a node starts with a mistake that keeps its replica from ever answering, and is then
+corrected. There is no room for the corrected replica beside it. In both ways to roll out, since a mistake in a tier
+that never served leaves nothing to go back to.
 """
 
 from __future__ import annotations
