@@ -90,7 +90,8 @@ def test_a_correction_frees_what_the_mistake_holds(
     """The mistake is named, the correction serves, and the mistake is blamed no more."""
     mistake, since = MISTAKES[name], time.monotonic()
     scene.stage.ledger.restart()
-    empty.apply(*mistake.beside)
+    if mistake.beside:
+        empty.apply(*mistake.beside)
     for number, change in enumerate(mistake.changes):
         empty.apply(_tier(rollout, change))
         wanted = number + 1
