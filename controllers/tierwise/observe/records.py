@@ -17,6 +17,7 @@ from tierwise.pod_template_hash import fingerprint
 from tierwise.types import DeploymentFacts, InferenceServiceFacts, PodFacts, ReplicaSetFacts
 
 SERVICE_LABEL = "kubernetes.io/service-name"
+HEADLESS_LABEL = "service.kubernetes.io/headless"  # of every slice of a Service without an address of its own
 # A kubelet writes a pod's first conditions together with its start time; no engine answers, and ends, so soon after.
 _FIRST_SECONDS = 5.0
 
@@ -57,6 +58,7 @@ class EndpointSliceRecord:
     namespace: str
     service: str
     pods: frozenset[str]
+    headless: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,9 +221,11 @@ def endpoint_slice_record(body: Mapping[str, Any]) -> EndpointSliceRecord:
         for endpoint in items(body, "endpoints")
         if mapping(endpoint, "targetRef").get("kind") == "Pod" and _receives(mapping(endpoint, "conditions"))
     )
-    owner, named = controller(metadata), text(mapping(metadata, "labels"), SERVICE_LABEL)
+    labels = mapping(metadata, "labels")
+    owner, named = controller(metadata), text(labels, SERVICE_LABEL)
     agreed = text(owner, "kind") == "Service" and text(owner, "name") == named
-    return EndpointSliceRecord(text(metadata, "namespace"), named if agreed else "", ready)
+    headless = HEADLESS_LABEL in labels
+    return EndpointSliceRecord(text(metadata, "namespace"), named if agreed else "", ready, headless)
 
 
 def _receives(conditions: Mapping[str, Any]) -> bool:

@@ -309,6 +309,7 @@ def _workload(tier: TierObject, found: _Found) -> Workload:
         deployment=deployment,
         pods=tuple(sorted((each.facts for each in found.pods), key=lambda pod: pod.name)),
         ready_endpoints=frozenset(pod for each in found.slices for pod in each.pods),
+        headless=any(each.headless for each in found.slices),
         foreign_scalers=tuple(sorted(f"{each.kind}/{each.name}" for each in found.scalers)),
         replica_sets=_sets_of(deployment, found.replica_sets),
     )

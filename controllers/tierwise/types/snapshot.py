@@ -252,6 +252,7 @@ class Workload:
     deployment: DeploymentFacts | None = None
     pods: tuple[PodFacts, ...] = ()  # sorted by name, terminating ones included
     ready_endpoints: frozenset[str] = frozenset()  # names of the pods that the Service sends requests to
+    headless: bool = False  # the Service has no address of its own: its name stands for the pods
     foreign_scalers: tuple[str, ...] = ()  # e.g. ("HorizontalPodAutoscaler/chat",)
     replica_sets: tuple[ReplicaSetFacts, ...] = ()  # sorted by name: the present one, and others that have replicas
 

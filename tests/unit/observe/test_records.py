@@ -214,7 +214,10 @@ def test_endpoints_that_receive_requests() -> None:
         )
     )
     assert found == records.EndpointSliceRecord("team", "chat-predictor", frozenset({"ready", "unsaid"}))
-    assert records.endpoint_slice_record(bodies.endpoint_slice("empty")).pods == frozenset()
+    empty = bodies.endpoint_slice("empty")
+    assert records.endpoint_slice_record(empty).pods == frozenset()
+    empty["metadata"]["labels"]["service.kubernetes.io/headless"] = ""
+    assert records.endpoint_slice_record(empty).headless is True
 
 
 def test_scalers() -> None:
