@@ -43,7 +43,7 @@ class SettingNames:
 
     url: str = "the chart value prometheus.url"
     bearer_file: str = "the chart value prometheus.bearerTokenFile"
-    ca_file: str = "the chart value prometheus.caFile"
+    ca_file: str = "the chart value prometheus.caConfigMap"
 
     def advice(self, status: str) -> str:
         """What to do when Prometheus answers with this HTTP status."""

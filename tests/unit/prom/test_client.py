@@ -281,7 +281,7 @@ async def test_an_answer_that_takes_too_long(web: Web) -> None:
 async def test_a_server_that_speaks_no_tls(web: Web) -> None:
     message = await failure(Access(web.url.replace("http:", "https:")))
     assert "certificate" in message
-    assert "prometheus.caFile" in message
+    assert "prometheus.caConfigMap" in message
 
 
 async def test_files_that_are_not_there(web: Web, tmp_path: Path) -> None:
