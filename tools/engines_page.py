@@ -11,6 +11,7 @@ from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
 
+from tierwise.engines.closed_lists import WHAT, known_names
 from tierwise.engines.denied_args import CLOSED
 from tierwise.engines.extra_args import ALLOWED, REFUSED, SWITCH, TYPED, Allowed
 from tierwise.engines.profiles import Profile, profiles
@@ -45,12 +46,32 @@ def _lines() -> Iterator[str]:
     yield "What has a typed field uses it; of the engine's other arguments these are open, each once:"
     yield from ("", "| argument | since |", "|---|---|")
     yield from (f"| `{_written(name, each)}` | {_since(each)} |" for name, each in sorted(ALLOWED.items()))
+    yield from _names()
     yield from ("", "Every other argument is refused. The reasons for those that are asked for most:")
     yield from ("", "| argument | |", "|---|---|")
     yield from (f"| `{name}` | {reason} |" for name, reason in sorted((TYPED | REFUSED).items()))
     yield from ("", "And for the rest, so that every option of these releases has been looked at:", "")
     for reason in sorted(set(CLOSED.values())):
         yield f"- {reason}: {_words(name for name, why in CLOSED.items() if why == reason)}"
+
+
+def _names() -> Iterator[str]:
+    """The names that options take from a list, of each release; what a release has beside the one before it."""
+    yield from (
+        "",
+        "These take a name from a list of the release. With the engine's own image an unknown one is refused;",
+    )
+    yield "With another one (`engine.image`) the tier is served, with advice."
+    for option, what in sorted(WHAT.items()):
+        yield from ("", f"`{option}` ({what}):", "")
+        before: set[str] = set()
+        for release in profiles():
+            names = set(known_names(option, release.minor))
+            gone = f"; without {_words(before - names)}" if before - names else ""
+            if names != before:
+                also = "also " if before else ""
+                yield f"- {release.release}: {also}{_words(names - before)}{gone}"
+            before = names
 
 
 def _needs(release: Profile) -> Iterator[str]:

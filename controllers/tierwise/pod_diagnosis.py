@@ -9,6 +9,7 @@ Two rooms need it: one reports it, the other decides whether a spec cannot start
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from tierwise import reasons
@@ -63,9 +64,46 @@ class PodIssue:
 
 
 def diagnose(workload: Workload, spec: ModelTierSpec, at: float) -> PodIssue | None:
-    """The gravest finding over all pods that do not answer; None when there is none. `at`: seconds since the epoch."""
+    """The gravest finding over all pods that do not answer; None when there is none. `at`: seconds since the epoch.
+
+    Pods of the present template come first: what is wrong with one of a former template may be corrected already. Of
+    those, only the ones that have answered before are judged at all: the others are about to end (`left_over`)."""
+    present = workload.present_set
+    if not present:
+        return _gravest(workload, workload.pods, spec, at)
+    of_present = [pod for pod in workload.pods if pod.replica_set == present]
+    others = [pod for pod in workload.pods if pod.replica_set != present and pod.was_ready]
+    return _gravest(workload, of_present, spec, at) or _gravest(workload, others, spec, at)
+
+
+def left_over(workload: Workload, spec: ModelTierSpec, at: float) -> Mapping[str, tuple[PodFacts, ...]]:
+    """Pods that serve nobody, by the ReplicaSet of a former template that made them: none of them has ever answered.
+
+    One that has begun well is among them only while the present template waits for room: it serves nobody either, but
+    to end it sooner would lose what it has loaded. `at`: seconds since the epoch."""
+    present, found = workload.present_set, dict[str, list[PodFacts]]()
+    if not present:
+        return {}
+    waits = _waits_for_room(workload, present)
+    for pod in workload.pods:
+        former = pod.replica_set not in ("", present) and not pod.terminating and pod.phase not in FINISHED
+        silent = not pod.was_ready and pod.name not in workload.ready_endpoints
+        if former and silent and (waits or _examine(pod, workload, spec, at) is not None):
+            found.setdefault(pod.replica_set, []).append(pod)
+    return {name: tuple(found[name]) for name in sorted(found)}
+
+
+def _waits_for_room(workload: Workload, present: str) -> bool:
+    """Whether a replica of the present template finds no node, or is refused, by a quota say."""
+    deployment = workload.deployment
+    if deployment is not None and deployment.failed_create:
+        return True
+    return any(pod.unschedulable_message for pod in workload.pods if pod.replica_set == present)
+
+
+def _gravest(workload: Workload, pods: Iterable[PodFacts], spec: ModelTierSpec, at: float) -> PodIssue | None:
     found: dict[str, list[tuple[str, str]]] = {}
-    for pod in sorted(workload.pods, key=lambda pod: pod.name):
+    for pod in sorted(pods, key=lambda pod: pod.name):
         if pod.ready or pod.terminating or pod.phase in FINISHED:
             continue
         finding = _examine(pod, workload, spec, at)
@@ -146,11 +184,17 @@ def _unscheduled(pod: PodFacts, workload: Workload, spec: ModelTierSpec) -> PodI
     wrong_node = "node affinity/selector" in message and "Insufficient" not in message
     if spec.resources.gpus == 0 or not (lacks_gpu or wrong_node):
         return PodIssue(reasons.UNSCHEDULABLE, message)
-    deployment = workload.deployment
-    rolling = deployment is not None and 0 < deployment.updated_replicas < deployment.replicas
-    if rolling and lacks_gpu and spec.rollout == "Surge":
+    if lacks_gpu and spec.rollout == "Surge" and _rolling(workload):
         return PodIssue(reasons.SURGE_NEEDS_GPU, message)
     return PodIssue(reasons.INSUFFICIENT_GPU, message)
+
+
+def _rolling(workload: Workload) -> bool:
+    """Whether pods of a former template stand beside those of the present one, or end just now."""
+    deployment, present = workload.deployment, workload.present_set
+    if present and any(pod.replica_set not in ("", present) and pod.phase not in FINISHED for pod in workload.pods):
+        return True
+    return deployment is not None and 0 < deployment.updated_replicas < deployment.replicas
 
 
 def _ended(pod: PodFacts) -> PodIssue:

@@ -76,7 +76,10 @@ def _idle(outcome: TierOutcome | None) -> bool:
     """Whether nothing was written or tried, since everything is as rendered."""
     workloads = outcome.workloads if outcome is not None else ()
     return all(
-        each.template and each.error is None and each.scaled_to is None and not (each.applied or each.event)
+        each.template
+        and each.error is None
+        and each.scaled_to is None
+        and not (each.applied or each.event or each.freed)
         for each in workloads
     )
 

@@ -23,8 +23,10 @@ from tierwise.kube.objects import (
     DEPLOYMENTS,
     INFERENCE_SERVICES,
     KSERVE_API,
+    REPLICA_SETS,
     ROUTE_LABEL,
     ROUTER_CHILDREN,
+    SELECT_ENGINES,
     SELECT_OURS,
     SELECT_ROUTERS,
 )
@@ -52,6 +54,7 @@ KINDS = (
     WatchedKind("tiers", MODEL_TIER.api_version, MODEL_TIER.plural, tier_object),
     WatchedKind("pods", "v1", "pods", records.pod_record, SELECT_OURS),
     WatchedKind("deployments", APPS_API, DEPLOYMENTS, _deployment, SELECT_OURS),
+    WatchedKind("replica_sets", APPS_API, REPLICA_SETS, records.replica_set_record, SELECT_ENGINES),
     WatchedKind("endpoint_slices", "discovery.k8s.io/v1", "endpointslices", records.endpoint_slice_record, SELECT_OURS),
     WatchedKind("scalers", "autoscaling/v2", "horizontalpodautoscalers", records.scaler_record),
 )
@@ -153,6 +156,7 @@ class Watches:
             tiers=found["tiers"],
             pods=found["pods"],
             deployments=[each for each in found["deployments"] if isinstance(each, records.DeploymentRecord)],
+            replica_sets=found["replica_sets"],
             endpoint_slices=found["endpoint_slices"],
             scalers=(*found["scalers"], *_all(self._keda)),
             inference_services=_all(self._services),

@@ -37,6 +37,7 @@ from tierwise_sim.driver import Driver
 from tierwise_sim.engine import Engine
 from tierwise_sim.exposition import MetricsPage
 from tierwise_sim.http_app import HttpApp
+from tierwise_sim.name_lists import refuse_unknown_names
 from tierwise_sim.openai_api import Answering
 from tierwise_sim.settings import EngineSettings, StartupError
 from tierwise_sim.step_source import step_source
@@ -180,8 +181,10 @@ class Process:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The `vllm` command; returns the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    options = flags.parse(given, os.environ.get(f"{PREFIX}VERSION", DEFAULT_VERSION))
+    version = os.environ.get(f"{PREFIX}VERSION", DEFAULT_VERSION)
+    options = flags.parse(given, version)
     try:
+        refuse_unknown_names(options, version)
         config = load_config(os.environ, options.model)
         _check_environment(os.environ)
         settings = build_settings(options, config)

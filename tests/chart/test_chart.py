@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -317,6 +318,34 @@ def test_a_login_is_mounted_as_files() -> None:
     assert [item["path"] for item in volume["secret"]["items"]] == ["username", "password"]
     assert environment["TIERWISE_PROMETHEUS_USERNAME_FILE"] == "/etc/tierwise/prometheus-login/username"
     assert environment["TIERWISE_PROMETHEUS_PASSWORD_FILE"] == "/etc/tierwise/prometheus-login/password"
+
+
+SUBCHART = {
+    "enabled": (("--set", "tierwise.enabled=true"), True),
+    "not enabled": (("--set", "tierwise.enabled=false"), False),
+    "by a tag": (("--set", "tags.serving=true"), True),
+    "with global values": (
+        ("--set", "tierwise.enabled=true", "--set", "global.imageRegistry=registry.example.com"),
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SUBCHART)
+def test_the_chart_is_rendered_as_part_of_another(case: str, tmp_path: Path) -> None:
+    """With the condition and the tags that helm knows; what helm hands down does not stop it."""
+    settings, there = SUBCHART[case]
+    dependency = {"name": "tierwise", "version": ">=0.0.0-0", "condition": "tierwise.enabled", "tags": ["serving"]}
+    parent = {"apiVersion": "v2", "name": "platform", "version": "1.0.0", "dependencies": [dependency]}
+    (tmp_path / "Chart.yaml").write_text(yaml.safe_dump(parent))
+    (tmp_path / "values.yaml").write_text(
+        yaml.safe_dump({"tierwise": {"image": {"repository": "a/tierwise/operator"}}})
+    )
+    shutil.copytree(CHART, tmp_path / "charts/tierwise")
+    done = helm("template", "release", tmp_path, *settings)
+    assert done.returncode == 0, done.stderr
+    deployments = [each["metadata"]["name"] for each in _of("Deployment", done.stdout)]
+    assert deployments == (["release-tierwise"] if there else [])
 
 
 def test_lint_is_content() -> None:

@@ -22,6 +22,7 @@ ENGINE = {
         # Says other things than the others, in fewer and larger pieces: many streams of it need little of a processor.
         "*1.7B*": {"seed": 17, "tick_seconds": 0.25},
         "*/too-large": {"fail": "oom"},
+        "*/never-ready": {"load_seconds": 3600},
         "*/too-much-memory": {"fail": "OOMKilled", "fail_exit_code": 137},
         "*/bad-arguments": {
             "fail": "vllm serve: error: argument --reasoning-parser: invalid choice: 'nobody'",

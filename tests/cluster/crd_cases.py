@@ -11,6 +11,7 @@ from typing import Any
 from tests.cluster.crd_spec import HF, PVC, Case, Spec, external, placed, served
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
+CPU: Spec = {"engine": {"image": "vllm/vllm-openai-cpu:v0.33.0"}}
 STEPS = [{"fromBatch": 1, "tokens": 4}, {"fromBatch": 8, "tokens": 2}, {"fromBatch": 32, "tokens": 0}]
 
 
@@ -44,8 +45,8 @@ ACCEPTED = (
     Case("no prefix cache, offload", served({"caching": {"prefix": "Disabled", "kvOffloadGiB": 64}})),
     Case("small batch", served({"batching": {"maxSequences": 32, "maxBatchedTokens": 32, "maxQueuedRequests": 32}})),
     Case("four GPUs", served({"resources": {"gpus": 4}, "parallelism": {"tensor": 2, "pipeline": 2}})),
-    Case("no GPU", served({"resources": {"gpus": 0, "cpu": 2, "memory": "512Mi", "sharedMemory": "64Mi"}})),
-    Case("no GPU, two sockets", served({"resources": {"gpus": 0}, "parallelism": {"tensor": 2}})),
+    Case("no GPU", served({"resources": {"gpus": 0, "cpu": 2, "memory": "512Mi", "sharedMemory": "64Mi"}, **CPU})),
+    Case("no GPU, two sockets", served({"resources": {"gpus": 0}, "parallelism": {"tensor": 2}, **CPU})),
     Case("quantities as numbers and fractions", served({"resources": {"cpu": "0.5", "memory": 8589934592}})),
     Case("slice of a GPU", served({"resources": {"resourceName": "nvidia.com/mig-1g.10gb"}})),
     Case("placement", placed(
@@ -113,6 +114,8 @@ REFUSED = (
     Case("negative quantity", served({"resources": {"cpu": -1}}), says="greater than or equal to 0"),
     Case("quantity of the wrong type", served({"resources": {"cpu": True}}), says="must be of type integer,string"),
     Case("core resource", served({"resources": {"resourceName": "cpu"}}), says="must be DOMAIN/NAME"),
+    Case("no GPU, NVIDIA's image", served({"resources": {"gpus": 0}}), says="without GPUs a build for CPUs"),
+    Case("Gaudi, NVIDIA's image", served({"resources": {"resourceName": "habana.ai/gaudi"}}), says="name a build for"),
     Case("bad label value", placed(nodeSelector={"a": "b c"}), says="must be the value of a label"),
     Case("too many labels", placed(nodeSelector={f"k{n}": "v" for n in range(17)}), says="at most 16 items"),
     Case("unknown effect", placed(tolerations=[{"key": "a", "effect": "Never"}]), says="Unsupported value"),
@@ -167,7 +170,7 @@ RULES: dict[str, Case] = {
     "resources.gpus must equal parallelism.tensor times parallelism.pipeline":
         Case("two GPUs, one used", served({"resources": {"gpus": 2}})),
     "without GPUs parallelism.pipeline must be 1":
-        Case("pipeline on CPUs", served({"resources": {"gpus": 0}, "parallelism": {"pipeline": 2}})),
+        Case("pipeline on CPUs", served({"resources": {"gpus": 0}, "parallelism": {"pipeline": 2}, **CPU})),
     "vLLM 0.33 has no speculation method medusa or mlp_speculator; choose another method or engine.version 0.32":
         Case("medusa on 0.33", served(drafting("medusa", draftModel="a/b"))),
     "an hf:// URI is hf://ORG/REPO; a branch, tag or commit goes into model.revision":
@@ -214,7 +217,8 @@ RULES: dict[str, Case] = {
     "with speculation.method draft_model the vocabularies of both models must have the same size":
         Case("vocabularies", served(drafting("draft_model", draftModel="a/b", draftArchitecture={
             "vocabularySize": 32000}), architecture={"vocabularySize": 32064})),
-    "the engine's own image is for NVIDIA GPUs: with amd.com/gpu name a ROCm build in engine.image":
+    "the engine's own image is for NVIDIA GPUs (nvidia.com/...): name a build for what the tier runs on in "
+    "engine.image, a ROCm build say; without GPUs a build for CPUs":
         Case("AMD", served({"resources": {"resourceName": "amd.com/gpu"}})),
     "set speculation.tokens or speculation.schedule, not both":
         Case("both", served(drafting("ngram", tokens=3, schedule=STEPS))),

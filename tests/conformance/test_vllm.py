@@ -14,6 +14,7 @@ from tests.conformance.environments import RELEASES, vllm_code, vllm_python
 from tests.render.goldens import specs
 from tierwise.api.modeltier import Engine, ModelTierSpec, QuantizationMethod
 from tierwise.engines import ALIAS, arguments, check, model_argument, profile, profiles
+from tierwise.engines.closed_lists import WHAT, known_names
 from tierwise.engines.denied_args import CLOSED
 from tierwise.engines.extra_args import ALLOWED, REFUSED, SWITCH, TYPED
 
@@ -173,3 +174,26 @@ def test_every_profile_has_a_judge() -> None:
     assert tuple(each.release for each in profiles()) == RELEASES
     listed = {"none", *profiles()[-1].online_quantization, *profiles()[-1].checkpoint_quantization}
     assert listed == set(get_args(QuantizationMethod))
+
+
+def test_the_names_are_those_of_the_release(release: str, answers: dict[str, Any]) -> None:
+    theirs = answers[""]["closed_lists"]
+    assert {option: list(known_names(option, profile(_engine(release)).minor)) for option in WHAT} == {
+        option: theirs[option] for option in WHAT
+    }
+
+
+def test_the_alternatives_of_an_argument_are_values_of_the_release(release: str, answers: dict[str, Any]) -> None:
+    """Where an allowed value is one of several words, the release has them all; what it checks only later is left to
+    the next test."""
+    theirs, minor = answers[""]["closed_lists"], profile(_engine(release)).minor
+    checked = 0
+    for option, allowed in ALLOWED.items():
+        if option in theirs and option not in WHAT and minor >= allowed.since:
+            assert set(allowed.value.split("|")) <= set(theirs[option]), option
+            checked += 1
+    assert checked > 5
+
+
+def _engine(release: str) -> Engine:
+    return Engine(version=f"{release}.0")

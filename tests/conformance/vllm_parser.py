@@ -150,6 +150,22 @@ def vocabulary(parser: Any) -> dict[str, Any]:
         "quantization": sorted(quantization.QUANTIZATION_METHODS),
         "online_quantization": sorted(online._ONLINE_SHORTHANDS),
         "kv_cache_dtypes": sorted(get_args(cache.CacheDType)),
+        "closed_lists": closed_lists(serve),
+    }
+
+
+def closed_lists(serve: Any) -> dict[str, list[str]]:
+    """The values that options take, by option: those that the engine looks up in a table of its own when it starts, and
+    those that its parser refuses beside."""
+    tools = importlib.import_module("vllm.tool_parsers").ToolParserManager
+    reasoning = importlib.import_module("vllm.reasoning").ReasoningParserManager
+    backends = importlib.import_module("vllm.v1.attention.backends.registry").AttentionBackendEnum
+    choices = {name: action.choices for name, action in serve._option_string_actions.items() if action.choices}
+    return {
+        "--tool-call-parser": sorted(tools.list_registered()),
+        "--reasoning-parser": sorted(reasoning.list_registered()),
+        "--attention-backend": sorted(backends.__members__),
+        **{name: sorted(map(str, values)) for name, values in choices.items() if name.startswith("--")},
     }
 
 

@@ -166,7 +166,7 @@ def _foreign(write: Write, history: History) -> str:
             return "it names no UID"
         history.after(write)  # its owner is told by nothing else
         return _not_of_a_tier(uid, write, history)
-    if kind == "deployments/scale":
+    if kind in ("deployments/scale", "replicasets/scale"):
         return _not_of_a_tier(write.uid, write, history)
     if kind in _OF_ROUTES:
         # A RoleBinding has the name of its ClusterRole behind that of the router.

@@ -116,6 +116,13 @@ capabilities:
 - apiGroups: [apps]
   resources: [deployments/scale]
   verbs: [patch]
+# patch: replicas of a former spec that never answered are ended, so that they hold no GPU
+- apiGroups: [apps]
+  resources: [replicasets]
+  verbs: [list, watch]
+- apiGroups: [apps]
+  resources: [replicasets/scale]
+  verbs: [patch]
 # patch: the deletion cost, so that a scale-down ends the replica with the fewest running requests
 - apiGroups: [""]
   resources: [pods]

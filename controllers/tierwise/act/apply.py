@@ -13,9 +13,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 
 from tierwise import reasons
 from tierwise.act.context import ApplyContext, Target, WriteResult
+from tierwise.act.former import end_former_replicas
 from tierwise.act.inference_service import reconcile_inference_service
 from tierwise.act.replicas import LATE, PARALLEL, write_replicas
 from tierwise.act.retired import retire_inference_service
@@ -78,8 +80,10 @@ async def act(
     targets = [target for each in plan.tiers for target in _targets(each, views[each.key])]
     targets.sort(key=lambda target: write_state.failed_at.get(target.key, 0.0))
 
-    def replicas(target: Target) -> Awaitable[WriteResult]:
-        return write_replicas(target, context, limit_seconds * REPLICAS_SHARE * COSTS_SHARE)
+    async def replicas(target: Target) -> WriteResult:
+        former = await end_former_replicas(target, context)
+        scaled = await write_replicas(target, context, limit_seconds * REPLICAS_SHARE * COSTS_SHARE)
+        return replace(scaled, freed=former.freed, error=scaled.error or former.error)
 
     def service(target: Target) -> Awaitable[WriteResult]:
         if target.workload.retired:
@@ -124,6 +128,7 @@ def _outcome(target: Target, made: WriteResult, scaled: WriteResult, context: Ap
         scaled_from=target.replicas.current if target.replicas is not None else 0,
         scaled_to=scaled.scaled_to,
         template=context.templates.get(target.key, ""),
+        freed=scaled.freed,
         error=made.error or scaled.error,
     )
 

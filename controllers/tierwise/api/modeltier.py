@@ -205,8 +205,10 @@ class ModelTierSpec(Model):
             field_path=".price",
         ),
         Rule(
-            expression="self.resources.resourceName != 'amd.com/gpu' || has(self.external) || has(self.engine.image)",
-            message="the engine's own image is for NVIDIA GPUs: with amd.com/gpu name a ROCm build in engine.image",
+            expression="self.resources.gpus > 0 && self.resources.resourceName.startsWith('nvidia.com/') || "
+            "has(self.external) || has(self.engine.image)",
+            message="the engine's own image is for NVIDIA GPUs (nvidia.com/...): name a build for what the tier runs "
+            "on in engine.image, a ROCm build say; without GPUs a build for CPUs",
             field_path=".engine.image",
         ),
     )

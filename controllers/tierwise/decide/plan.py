@@ -29,16 +29,28 @@ from tierwise import reasons
 from tierwise.decide.advice import advise
 from tierwise.decide.allocate import Grant, allocate
 from tierwise.decide.finalize import finalize
+from tierwise.decide.former import former_replicas
 from tierwise.decide.pool_checks import awaits_pools, pool_problem
 from tierwise.decide.pool_rates import learn_rates
 from tierwise.decide.recommend import Recommendation, recommend
-from tierwise.decide.rollout import choose_rollouts, remembered
+from tierwise.decide.rollout import Rollouts, choose_rollouts, remembered
 from tierwise.decide.spec_checks import SpecChecks
 from tierwise.decide.spec_hash import canonical_spec, fingerprint
 from tierwise.decide.workloads import workload_plans
 from tierwise.engines import Finding
 from tierwise.errors import Unsupported
-from tierwise.types import UNKNOWN, Advice, Plan, Rollout, Snapshot, TierKey, TierPlan, TierState, TierView, Workload
+from tierwise.types import (
+    UNKNOWN,
+    Advice,
+    Plan,
+    ReplicaSetPlan,
+    Snapshot,
+    TierKey,
+    TierPlan,
+    TierState,
+    TierView,
+    Workload,
+)
 
 # KServe makes <name>-predictor-<namespace> one DNS label.
 NAME_AND_NAMESPACE = 52
@@ -52,7 +64,7 @@ class _Candidate:
 
     view: TierView
     advice: tuple[Advice, ...]
-    rollouts: tuple[tuple[str, Rollout], ...]
+    rollouts: Rollouts
     recommendation: Recommendation
 
 
@@ -174,6 +186,16 @@ def _planned(candidate: _Candidate, grant: Grant, snapshot: Snapshot) -> TierPla
         advice=candidate.advice,
         rollout=rollout,
         rollouts=tuple(each for each in rollouts if each[0] in _pooled(view)),
+        former=_former(view, rollouts, snapshot.at) if writes else (),
+    )
+
+
+def _former(view: TierView, rollouts: Rollouts, at: float) -> tuple[ReplicaSetPlan, ...]:
+    works = {workload.name: workload for workload in view.workloads}
+    return tuple(
+        found
+        for name, made in rollouts
+        for found in former_replicas(replace(view, workloads=(works[name],)), made.spec, at)
     )
 
 

@@ -151,9 +151,14 @@ def _given_up(view: TierView, spec: ModelTierSpec, state: RolloutStatus, present
 
 
 def _newest(workload: Workload, good: LastGood | None) -> tuple[PodFacts, ...]:
-    """The pods of the youngest ReplicaSet that is not the last good one's. Those of a spec in between, which may stand
-    for a moment, are older."""
-    others = [pod for pod in workload.pods if good is None or pod.replica_set != good.replica_set]
+    """The pods of the present ReplicaSet, unless that is the last good one's. While the present one is not known, those
+    of the youngest that is not the last good one's: a spec in between, which may stand for a moment, is older."""
+    present = workload.present_set
+    others = [
+        pod
+        for pod in workload.pods
+        if (good is None or pod.replica_set != good.replica_set) and present in ("", pod.replica_set)
+    ]
     if not others:
         return ()
     youngest = max(others, key=lambda pod: (pod.created_at, pod.name)).replica_set

@@ -15,11 +15,11 @@ from tierwise.engines.check_drafts import check_drafts
 from tierwise.engines.check_gpus import check_gpus
 from tierwise.engines.check_installation import check_installation
 from tierwise.engines.check_model import check_model
+from tierwise.engines.check_names import check_names
 from tierwise.engines.check_options import check_options
 from tierwise.engines.check_pod import check_pod
 from tierwise.engines.extra_args import check_extra
 from tierwise.engines.finding import Finding, missing
-from tierwise.engines.hardware import AMD, wanted_vendor
 from tierwise.engines.methods import METHODS, method_in_use
 from tierwise.engines.profiles import Profile, profile
 from tierwise.engines.resolved_facts import effective_facts
@@ -48,6 +48,7 @@ def check(spec: ModelTierSpec, facts: Facts = UNKNOWN) -> tuple[Finding, ...]:
         *check_model(spec, release, facts, effective),
         *check_drafts(spec, release, effective),
         *check_extra(tuple(spec.extra_args), release),
+        *check_names(spec, release),
         *check_options(spec, effective.model),
         *check_gpus(spec, release, effective),
         *_image(spec),
@@ -110,9 +111,8 @@ def _longest(spec: ModelTierSpec, facts: Facts) -> int:
 
 def _image(spec: ModelTierSpec) -> list[Finding]:
     """The API refuses this in new objects; one that was there before is served, with a word."""
-    amd = wanted_vendor(spec.resources.resource_name) == AMD and spec.resources.gpus > 0
-    if not amd or spec.engine.image is not None:
+    resources = spec.resources
+    if spec.engine.image is not None or (resources.gpus > 0 and resources.resource_name.startswith("nvidia.com/")):
         return []
-    resource = spec.resources.resource_name
-    message = f"the engine's own image is for NVIDIA GPUs: with {resource} name a ROCm build in engine.image"
-    return [_advice(NEEDS_PACKAGE, message)]
+    what = f"with {resources.resource_name} name a build for it" if resources.gpus else "without GPUs name a CPU build"
+    return [_advice(NEEDS_PACKAGE, f"the engine's own image is for NVIDIA GPUs: {what} in engine.image")]

@@ -12,6 +12,7 @@ KSERVE_API = "serving.kserve.io/v1beta1"
 APPS_API = "apps/v1"
 INFERENCE_SERVICES = "inferenceservices"
 DEPLOYMENTS = "deployments"
+REPLICA_SETS = "replicasets"
 PREDICTOR_SUFFIX = "-predictor"  # KServe's name for the Deployment and the Service of an InferenceService
 
 FIELD_MANAGER = "tierwise"
@@ -20,6 +21,7 @@ TIER_LABEL = "tierwise.io/tier"
 ROUTE_LABEL = "tierwise.io/route"
 SELECT_OURS = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
 SELECT_ROUTERS = f"{SELECT_OURS},{ROUTE_LABEL}"
+SELECT_ENGINES = f"{SELECT_OURS},{TIER_LABEL}"
 
 ROUTER_SUFFIX = "-router"  # of what is made for a route, but for its Service, which has the route's own name
 SERVICES, SERVICE_ACCOUNTS, ROLE_BINDINGS = "services", "serviceaccounts", "rolebindings"
@@ -41,3 +43,4 @@ TLS_CERTIFICATE, TLS_KEY = "tls.crt", "tls.key"  # the entries of a Secret of ty
 AUTOSCALER_CLASS = "serving.kserve.io/autoscalerClass"
 DEPLOYMENT_MODE = "serving.kserve.io/deploymentMode"
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+REVISION = "deployment.kubernetes.io/revision"

@@ -11,12 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tierwise.kube.objects import AUTOSCALER_CLASS, DELETION_COST
+from tierwise.kube.objects import AUTOSCALER_CLASS, DELETION_COST, REVISION
 from tierwise.observe.object_fields import condition, controller, items, mapping, number, optional_number, text, time
 from tierwise.pod_template_hash import fingerprint
-from tierwise.types import DeploymentFacts, InferenceServiceFacts, PodFacts
+from tierwise.types import DeploymentFacts, InferenceServiceFacts, PodFacts, ReplicaSetFacts
 
 SERVICE_LABEL = "kubernetes.io/service-name"
+HEADLESS_LABEL = "service.kubernetes.io/headless"  # of every slice of a Service without an address of its own
+# A kubelet writes a pod's first conditions together with its start time; no engine answers, and ends, so soon after.
+_FIRST_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +42,23 @@ class DeploymentRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicaSetRecord:
+    """A ReplicaSet, and which Deployment controls it (empty: none)."""
+
+    namespace: str
+    deployment: str
+    deployment_uid: str
+    facts: ReplicaSetFacts
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointSliceRecord:
     """One slice of a Service (empty: of none): the pods that it sends requests to."""
 
     namespace: str
     service: str
     pods: frozenset[str]
+    headless: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +104,7 @@ def pod_record(body: Mapping[str, Any]) -> PodRecord:
         created_at=time(metadata, "creationTimestamp") or 0.0,
         scheduled_at=time(scheduled, "lastTransitionTime") if scheduled.get("status") == "True" else None,
         ready_at=time(ready, "lastTransitionTime") if is_ready else None,
+        was_ready=is_ready or _was_ready(ready, time(status, "startTime")),
         waiting_reason=text(waiting, "reason"),
         waiting_message=text(waiting, "message"),
         unschedulable_message=text(scheduled, "message") if scheduled.get("status") == "False" else "",
@@ -107,6 +122,12 @@ def pod_record(body: Mapping[str, Any]) -> PodRecord:
         node_lost=not is_ready and condition(body, "ContainersReady").get("status") == "True",
     )
     return PodRecord(text(metadata, "namespace"), replica_set.rpartition("-")[0], facts)
+
+
+def _was_ready(ready: Mapping[str, Any], started: float | None) -> bool:
+    """Whether a pod that is not ready has been: its condition has turned since it was first written."""
+    turned = time(ready, "lastTransitionTime")
+    return turned is not None and started is not None and turned > started + _FIRST_SECONDS
 
 
 def _last_exit(
@@ -158,8 +179,34 @@ def deployment_record(body: Mapping[str, Any]) -> DeploymentRecord:
         template=fingerprint(
             {**mapping(spec, "template", "spec"), "annotations": mapping(spec, "template", "metadata", "annotations")}
         ),
+        revision=_revision(metadata),
     )
     return DeploymentRecord(
+        text(metadata, "namespace"),
+        text(owner, "name") if is_child else "",
+        text(owner, "uid") if is_child else "",
+        facts,
+    )
+
+
+def _revision(metadata: Mapping[str, Any]) -> int:
+    return optional_number(mapping(metadata, "annotations").get(REVISION)) or 0
+
+
+def replica_set_record(body: Mapping[str, Any]) -> ReplicaSetRecord:
+    """A ReplicaSet as a record. An absent `spec.replicas` is 1, as the API server reads it."""
+    metadata, owner = mapping(body, "metadata"), controller(mapping(body, "metadata"))
+    wanted = optional_number(mapping(body, "spec").get("replicas"))
+    facts = ReplicaSetFacts(
+        name=text(metadata, "name"),
+        uid=text(metadata, "uid"),
+        resource_version=text(metadata, "resourceVersion"),
+        revision=_revision(metadata),
+        replicas=1 if wanted is None else wanted,
+        made=number(mapping(body, "status"), "replicas"),
+    )
+    is_child = text(owner, "kind") == "Deployment"
+    return ReplicaSetRecord(
         text(metadata, "namespace"),
         text(owner, "name") if is_child else "",
         text(owner, "uid") if is_child else "",
@@ -176,9 +223,11 @@ def endpoint_slice_record(body: Mapping[str, Any]) -> EndpointSliceRecord:
         for endpoint in items(body, "endpoints")
         if mapping(endpoint, "targetRef").get("kind") == "Pod" and _receives(mapping(endpoint, "conditions"))
     )
-    owner, named = controller(metadata), text(mapping(metadata, "labels"), SERVICE_LABEL)
+    labels = mapping(metadata, "labels")
+    owner, named = controller(metadata), text(labels, SERVICE_LABEL)
     agreed = text(owner, "kind") == "Service" and text(owner, "name") == named
-    return EndpointSliceRecord(text(metadata, "namespace"), named if agreed else "", ready)
+    headless = HEADLESS_LABEL in labels
+    return EndpointSliceRecord(text(metadata, "namespace"), named if agreed else "", ready, headless)
 
 
 def _receives(conditions: Mapping[str, Any]) -> bool:

@@ -25,6 +25,7 @@ from tierwise.observe.records import (
     EndpointSliceRecord,
     InferenceServiceRecord,
     PodRecord,
+    ReplicaSetRecord,
     ScalerRecord,
 )
 from tierwise.observe.route_object import RouteChildRecord, route_views, routes_by_tier
@@ -50,6 +51,7 @@ from tierwise.types import (
     InferenceServiceFacts,
     PoolObject,
     PoolView,
+    ReplicaSetFacts,
     RouteObject,
     RouterSignals,
     RouteView,
@@ -76,6 +78,7 @@ class World:
     tiers: Collection[TierObject] = ()
     pods: Collection[PodRecord] = ()
     deployments: Collection[DeploymentRecord] = ()
+    replica_sets: Collection[ReplicaSetRecord] = ()
     endpoint_slices: Collection[EndpointSliceRecord] = ()
     scalers: Collection[ScalerRecord] = ()
     inference_services: Collection[InferenceServiceRecord] = ()
@@ -192,7 +195,7 @@ def _learn(spec: ModelTierSpec | None, inventory: GPUInventory, joins: _Joins, p
 Key = tuple[str, str]  # namespace and name
 Made = TypeVar("Made")
 Named = TypeVar("Named", InferenceServiceRecord, DeploymentRecord)
-Grouped = TypeVar("Grouped", PodRecord, EndpointSliceRecord, ScalerRecord)
+Grouped = TypeVar("Grouped", PodRecord, ReplicaSetRecord, EndpointSliceRecord, ScalerRecord)
 
 
 class _Found(NamedTuple):
@@ -201,6 +204,7 @@ class _Found(NamedTuple):
     name: WorkloadName
     service: InferenceServiceRecord | None
     deployment: DeploymentRecord | None
+    replica_sets: Sequence[ReplicaSetRecord]
     pods: Sequence[PodRecord]
     slices: Sequence[EndpointSliceRecord]
     scalers: Sequence[ScalerRecord]
@@ -256,6 +260,9 @@ class _Joins:
         yield
         self._deployments = self._again("deployments", deployments, lambda: _by_name(deployments))
         yield
+        sets = world.replica_sets
+        self._replica_sets = self._again("sets", sets, lambda: _grouped(sets, lambda each: each.deployment))
+        yield
         self._pods = self._again("pods", world.pods, lambda: _grouped(world.pods, lambda pod: pod.deployment))
         yield
         self._slices = self._again("slices", slices, lambda: _grouped(slices, lambda each: each.service))
@@ -303,6 +310,7 @@ class _Joins:
             name,
             self._services.get((namespace, name.name)),
             self._deployments.get(predictor),
+            self._replica_sets.get(predictor, ()),
             self._pods.get(predictor, ()),
             self._slices.get(predictor, ()),
             self._scalers.get(predictor, ()),
@@ -342,17 +350,29 @@ def _workload(tier: TierObject, found: _Found, specs: Mapping[str, ModelTierSpec
     if service is not None and not service.owned and name != tier.key.name:
         # What another tier calls like this tier's place in a pool serves another model.
         return Workload(name, service, pool=pool, retired=retired, spec=specs.get(pool))
+    deployment = _child_of(found.service, name, found.deployment)
     return Workload(
         name=name,
         inference_service=service,
-        deployment=_child_of(found.service, name, found.deployment),
+        deployment=deployment,
         pods=tuple(sorted((each.facts for each in found.pods), key=lambda pod: pod.name)),
         ready_endpoints=frozenset(pod for each in found.slices for pod in each.pods),
+        headless=any(each.headless for each in found.slices),
         foreign_scalers=tuple(sorted(f"{each.kind}/{each.name}" for each in found.scalers)),
         pool=pool,
         retired=retired,
         spec=specs.get(pool),
+        replica_sets=_sets_of(deployment, found.replica_sets),
     )
+
+
+def _sets_of(deployment: DeploymentFacts | None, records: Iterable[ReplicaSetRecord]) -> tuple[ReplicaSetFacts, ...]:
+    """The ReplicaSets of this very Deployment. Of its former templates it keeps ten, most of them without replicas."""
+    if deployment is None:
+        return ()
+    ours = (each.facts for each in records if each.deployment_uid == deployment.uid)
+    kept = (each for each in ours if each.replicas > 0 or each.revision == deployment.revision)
+    return tuple(sorted(kept, key=lambda each: each.name))
 
 
 def _ours(service: InferenceServiceRecord | None, tier: TierObject) -> InferenceServiceFacts | None:

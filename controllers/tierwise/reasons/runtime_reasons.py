@@ -299,6 +299,11 @@ EXTERNAL_READY = reason("ExternalAPI", (READY,), "Requests go to an external API
 # Events only
 SCALED_UP = reason("ScaledUp", ("Event",), "The number of replicas was raised.")
 SCALED_DOWN = reason("ScaledDown", ("Event",), "The number of replicas was lowered.")
+FORMER_REPLICAS_ENDED = reason(
+    "FormerReplicasEnded",
+    ("Event",),
+    "Replicas of a former spec that never answered were ended, so that they hold no GPU that the present spec needs.",
+)
 HEALED = reason("Healed", ("Event",), "A child object that was changed or deleted by hand has been restored.")
 CREATED = reason("Created", ("Event",), "The InferenceService of a tier, or what a route is made of, was created.")
 RETIRED = reason(

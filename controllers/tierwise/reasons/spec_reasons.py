@@ -161,6 +161,12 @@ NEEDS_PACKAGE = reason(
     "The method needs a package that the engine's default image does not have.",
     "Set engine.image to an image that has it.",
 )
+NAME_UNKNOWN = reason(
+    "NameUnknown",
+    ("Advice",),
+    "extraArgs names a parser or a backend that this release of the engine does not have.",
+    "Correct the name, or make sure that engine.image has it.",
+)
 TIGHT_MEMORY = reason(
     "TightMemory",
     ("Advice",),

@@ -69,6 +69,9 @@ def _written(case: ReportContext) -> Iterable[EventRecord]:
             why = f" ({done.detail})" if done.detail else ""
             said = f"InferenceService {done.name}: {done.event.lower()}{why}"
             yield record(case.view.tier, done.event, message_for(done.event, said), APPLY)
+        if done.freed:
+            said = f"Replicas of a former spec that never answered are ended: {done.freed}"
+            yield record(case.view.tier, reasons.FORMER_REPLICAS_ENDED, said, SCALE)
 
 
 def _scaled(case: ReportContext, new: ModelTierStatus) -> Iterable[EventRecord]:

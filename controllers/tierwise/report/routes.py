@@ -22,6 +22,7 @@ from tierwise.report.quality_condition import moves, pressure_shown, quality_con
 from tierwise.report.route_columns import budget_spent, columns
 from tierwise.report.route_metrics_condition import metrics_available, stops_spending
 from tierwise.report.router_pods import router_problem
+from tierwise.report.urls import service_url
 from tierwise.text_sanitize import sanitize, truncate
 from tierwise.types import RouteKey, RouteOutcome, RoutePlan, RouteView
 
@@ -57,7 +58,7 @@ def report_route(view: RouteView, plan: RoutePlan, outcome: RouteOutcome, now: f
     scheme = "http" if route.spec is None or route.spec.tls is None else "https"
     status = ModelRouteStatus(
         observed_generation=route.generation,
-        url=f"{scheme}://{route.key.name}.{route.key.namespace}.svc.cluster.local/v1",
+        url=service_url(route.key.name, route.key.namespace, scheme=scheme),
         model_names=truncate(", ".join(route.model_names), _NAMES),
         tiers=f"{len(plan.ready)}/{len(plan.ladder)}",
         ready=f"{deployment.ready_replicas if deployment is not None else 0}/{desired}",

@@ -20,6 +20,7 @@ from tierwise.api.modeltier_status import (
     SignalStatus,
     StepStatus,
 )
+from tierwise.engines import profile
 from tierwise.kube.objects import PREDICTOR_SUFFIX, SELECT_OURS, TIER_LABEL
 from tierwise.report.conditions import ConditionUpdate, merge
 from tierwise.report.costs import assumed, money, per_million_tokens, prices
@@ -31,10 +32,11 @@ from tierwise.report.ready_condition import ready, state
 from tierwise.report.report_context import ReportContext
 from tierwise.report.scaling_conditions import scaling_active, scaling_limited
 from tierwise.report.speculation import speculation
+from tierwise.report.urls import service_url
 from tierwise.report.workload_status import inference_services, rollout_status
 from tierwise.text_sanitize import truncate
 from tierwise.times import rfc3339
-from tierwise.types import Decision, NamedSignal, Signal, State, Step
+from tierwise.types import Decision, NamedSignal, Signal, State, Step, Workload
 
 STEPS, SIGNALS, DECISIONS = 16, 16, 5  # the CRD's maxItems
 _MESSAGE = 256
@@ -127,10 +129,15 @@ def _identity(case: ReportContext) -> _Identity:
         "model": spec.model.name if spec.model is not None else "",
         "engine": f"{spec.engine.name} {spec.engine.version}",
         "quantization": _quantization(spec),
-        "url": f"http://{case.workloads[0].name}{PREDICTOR_SUFFIX}.{key.namespace}.svc.cluster.local",
+        "url": _url(case.workloads[0], key.namespace, spec),
         "selector": f"{SELECT_OURS},{TIER_LABEL}={key.name}",
         "inference_services": inference_services(case),
     }
+
+
+def _url(workload: Workload, namespace: str, spec: ModelTierSpec) -> str:
+    port = profile(spec.engine).port if workload.headless else None
+    return service_url(workload.name + PREDICTOR_SUFFIX, namespace, port=port)
 
 
 def _quantization(spec: ModelTierSpec) -> str:

@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from tierwise.types.capabilities import GPU, UNKNOWN, Facts, ModelShape
 from tierwise.types.outcome import ActionError, Outcome, PendingScale, TierOutcome, WorkloadOutcome
-from tierwise.types.plan import Advice, Decision, NamedSignal, Plan, Rollout, Step, TierPlan, WorkloadPlan
+from tierwise.types.plan import (
+    Advice,
+    Decision,
+    NamedSignal,
+    Plan,
+    ReplicaSetPlan,
+    Rollout,
+    Step,
+    TierPlan,
+    WorkloadPlan,
+)
 from tierwise.types.pool import NO_POOLS, PoolObject, PoolPrice, Pools, PoolUse, PoolView
 from tierwise.types.route import (
     ChildEvent,
@@ -32,6 +42,7 @@ from tierwise.types.snapshot import (
     MetricsHealth,
     PodFacts,
     PodSample,
+    ReplicaSetFacts,
     RouterSample,
     RouterSignals,
     SampleTimes,
@@ -83,6 +94,8 @@ __all__ = [
     "PoolUse",
     "PoolView",
     "Pools",
+    "ReplicaSetFacts",
+    "ReplicaSetPlan",
     "Rollout",
     "RouteChild",
     "RouteKey",

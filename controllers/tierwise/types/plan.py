@@ -77,6 +77,22 @@ class WorkloadPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicaSetPlan:
+    """Replicas of a former pod template that shall end: `replica_set` of this workload keeps `replicas`.
+
+    `uid` and `resource_version` are those that this was decided on. `ended` counts pods, `refused` replicas that the
+    cluster has not let it make."""
+
+    workload: str
+    replica_set: str
+    uid: str
+    resource_version: str
+    replicas: int
+    ended: int
+    refused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class TierPlan:
     """What shall be done for one tier.
 
@@ -94,6 +110,7 @@ class TierPlan:
     advice: tuple[Advice, ...] = ()  # sorted, one of each reason
     rollout: Rollout | None = None  # of the first workload; None: the present spec, and nothing new to remember
     rollouts: tuple[tuple[str, Rollout], ...] = ()  # of the workloads in pools, by name, in the order of the view
+    former: tuple[ReplicaSetPlan, ...] = ()  # what is left of former specs and serves nobody
     asked: Decision | None = None
     granted: tuple[tuple[str, int], ...] = ()  # replicas of each workload in a pool, by name, in the order of the view
 

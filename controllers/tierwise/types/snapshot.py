@@ -183,6 +183,7 @@ class PodFacts:
     created_at: float = 0.0
     scheduled_at: float | None = None  # last transition of PodScheduled to True
     ready_at: float | None = None  # last transition of Ready to True; None while not ready
+    was_ready: bool = False  # it is ready, or has been before
     waiting_reason: str = ""  # of the first container that waits, e.g. ImagePullBackOff
     waiting_message: str = ""
     unschedulable_message: str = ""
@@ -216,6 +217,19 @@ class DeploymentFacts:
     autoscaler_class: str = ""  # KServe's class as it has reached the Deployment; replicas are ours under "external"
     created_at: float = 0.0
     template: str = ""  # fingerprint of its pod template (tierwise.pod_template_hash)
+    revision: int = 0  # which of its ReplicaSets is the present one; 0: not known
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaSetFacts:
+    """A ReplicaSet of the predictor's Deployment: there is one for each pod template that it has had."""
+
+    name: str
+    uid: str
+    resource_version: str
+    revision: int  # the Deployment's, when this was its present one
+    replicas: int  # asked for
+    made: int  # pods that were made of them and do not end
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,10 +258,20 @@ class Workload:
     deployment: DeploymentFacts | None = None
     pods: tuple[PodFacts, ...] = ()  # sorted by name, terminating ones included
     ready_endpoints: frozenset[str] = frozenset()  # names of the pods that the Service sends requests to
+    headless: bool = False  # the Service has no address of its own: its name stands for the pods
     foreign_scalers: tuple[str, ...] = ()  # e.g. ("HorizontalPodAutoscaler/chat",)
     pool: str = ""  # the GPUPool that it runs in; empty: none
     retired: bool = False
     spec: ModelTierSpec | None = None
+    replica_sets: tuple[ReplicaSetFacts, ...] = ()  # sorted by name: the present one, and others that have replicas
+
+    @property
+    def present_set(self) -> str:
+        """The ReplicaSet of the Deployment's present template; empty while that is not known yet."""
+        deployment = self.deployment
+        if deployment is None or deployment.revision == 0 or deployment.observed_generation < deployment.generation:
+            return ""
+        return next((each.name for each in self.replica_sets if each.revision == deployment.revision), "")
 
     @property
     def replicas(self) -> int:

@@ -13,7 +13,7 @@ from tierwise_sim.traces.prometheus_history import Asked, read
 from tierwise_sim.traces.spread import Spreading
 
 TIMEOUT_SECONDS = 60.0
-OPTIONS = SettingNames(url="--from-prometheus", bearer_file="--prometheus-token-file", ca_file="--prometheus-ca-file")
+OPTIONS = SettingNames(url="--from-prometheus", bearer_file="--bearer-file", ca_file="--ca-file")
 """What messages call the settings."""
 
 

@@ -99,7 +99,7 @@ def test_the_official_client_reaches_both_tiers_by_name_and_by_rule(client: open
 def test_the_columns_show_what_a_user_asks_first(kubectl: Kubectl) -> None:
     head, row = kubectl("get", "mr", "chat").splitlines()
     assert " ".join(head.split()) == "NAME URL TIERS REQ/S SHARE SAVED QUALITY $/H SPENT STATUS AGE"
-    assert row.split()[:3] == ["chat", "http://chat.route.svc.cluster.local/v1", "2/2"]
+    assert row.split()[:3] == ["chat", "http://chat.route.svc/v1", "2/2"]
     assert row.split()[-2] == "Ready"
     head, _ = kubectl("get", "mr", "chat", "-o", "wide").splitlines()
     wide = "MODEL NAMES WAITING SPILLED FALLBACKS P95 TTFT SAVED AT LEAST PRESSED ROUTERS REASON AGE"

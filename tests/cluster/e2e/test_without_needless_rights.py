@@ -54,7 +54,7 @@ def _keda() -> Object:
 
 
 def _do_everything(kubectl: Kubectl) -> None:
-    """Create a child, scale up, scale down by deletion cost, heal; the same of a route."""
+    """Create a child, scale up, scale down by deletion cost, heal, end what a mistake left; the same of a route."""
     kubectl.apply(cheap("all", replicas=2))
     ready(kubectl, "all", 2, 120)
     kubectl("scale", "modeltier", "all", "--replicas=1")
@@ -62,6 +62,14 @@ def _do_everything(kubectl: Kubectl) -> None:
     kubectl("delete", "inferenceservice", "all", "--wait=false")
     eventually(lambda: kubectl.get("inferenceservice", "all"), bool, 90, "the child is made again")
     ready(kubectl, "all", 1, 120)
+    kubectl.apply(cheap("mistaken", engine={"image": "registry.example.com/nobody/nothing:1"}))
+    wrong = "its image cannot be pulled"
+    eventually(
+        lambda: kubectl.tier("mistaken"), lambda seen: has(seen, "Provisioned", "False", "ImagePullFailed"), 90, wrong
+    )
+    kubectl.apply(cheap("mistaken"))
+    ready(kubectl, "mistaken", 1, 120)
+    kubectl("delete", "modeltier", "mistaken", "--wait=false")
     kubectl.apply(route("routed", "all", replicas=1))
     _routed(kubectl)
     kubectl("delete", "service", "routed", "--wait=false")

@@ -7,6 +7,7 @@ from typing import Any
 UNINSTALLED = "leaving"
 """The namespace whose test takes the operator away, and its rights before it has ended."""
 L4 = {"nvidia.com/gpu.product": "NVIDIA-L4"}
+CPU_IMAGE = "vllm/vllm-openai-cpu:v0.33.0"
 
 
 def tier(name: str, **spec: Any) -> dict[str, Any]:
@@ -33,7 +34,9 @@ def tier(name: str, **spec: Any) -> dict[str, Any]:
 
 def cheap(name: str, **spec: Any) -> dict[str, Any]:
     """A tier without GPUs or a node of its own kind, so that twenty of them fit."""
-    return tier(name, **{"resources": {"gpus": 0, "cpu": "100m", "memory": "512Mi"}, "placement": None, **spec})
+    fields = {"resources": {"gpus": 0, "cpu": "100m", "memory": "512Mi"}, "placement": None, **spec}
+    fields["engine"] = {"image": CPU_IMAGE, **fields.get("engine", {})}
+    return tier(name, **fields)
 
 
 def external(name: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 from tests.builders.workloads import only
 from tests.unit.act.store import Store, merged
 from tests.unit.act.worlds import (
+    NAMESPACE,
     deployment_ref,
     known,
     kserve,
@@ -29,7 +30,8 @@ from tierwise.act.write_state import RefusedWrite, WriteKey
 from tierwise.errors import Forbidden, Transient
 from tierwise.kube.objects import DELETION_COST
 from tierwise.outbox import Outbox
-from tierwise.types import ActionError, Plan, WorkloadKey
+from tierwise.ports import ObjectRef
+from tierwise.types import ActionError, Plan, ReplicaSetPlan, WorkloadKey
 
 
 async def settled(store: Store, memo: WriteState) -> None:
@@ -363,3 +365,32 @@ async def test_what_is_remembered_goes_with_the_tier() -> None:
         memo.refused[key] = RefusedWrite(WriteKey("a", 1, "b"), 1.0, 10.0, ActionError(reasons.APPLY_REFUSED, "no"))
     await act(snapshot(look(store, tier())), Plan((plan(invalid=("x", "y")),)), store, memo, Outbox())
     assert set(memo.contested) == set(memo.failed_at) == set(memo.refused) == {WorkloadKey(tier().key, "chat")}
+
+
+def _set_ref(name: str) -> ObjectRef:
+    return ObjectRef("apps/v1", "replicasets", NAMESPACE, name)
+
+
+def _former(store: Store, name: str, replicas: int = 1) -> ReplicaSetPlan:
+    body = store.put(_set_ref(name), {"spec": {"replicas": replicas}})["metadata"]
+    return ReplicaSetPlan("chat", name, body["uid"], body["resourceVersion"], replicas - 1, 1)
+
+
+async def test_replicas_of_former_specs_are_ended_on_the_version_that_was_decided_on() -> None:
+    store, memo = Store(), WriteState()
+    await settled(store, memo)
+    first, second, elsewhere = (_former(store, name) for name in ("chat-1", "chat-2", "chat-3"))
+    store.put(_set_ref("chat-1"), {"spec": {"replicas": 1}, "status": {"readyReplicas": 1}})
+    ends = plan(former=(first, second, replace(elsewhere, workload="other")))
+    outcome = await run(store, memo, look(store, known()), ends)
+    assert store.writes == [("scale to 0", "chat-2")], "one began to answer meanwhile; one is another workload's"
+    assert (only(outcome).freed, outcome.error) == ("ReplicaSet chat-2 1 → 0", None)
+
+
+async def test_a_right_that_is_missing_to_end_replicas_is_told() -> None:
+    store, memo = Store(), WriteState()
+    await settled(store, memo)
+    store.failing["scale chat-1"] = Forbidden('User "op" cannot patch resource "replicasets/scale"', status=403)
+    outcome = await run(store, memo, look(store, known()), plan(former=(_former(store, "chat-1"),)))
+    assert outcome.error is not None
+    assert (outcome.error.reason, only(outcome).freed) == (reasons.FORBIDDEN, "")

@@ -19,6 +19,7 @@ from tests.unit.engines.test_arguments import MODEL, spec
 from tierwise.act.render import render
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.engines import arguments, check, profile
+from tierwise.engines.check_names import check_names
 from tierwise.engines.check_options import check_options
 from tierwise.engines.extra_args import ALLOWED, check_extra
 from tierwise.errors import Invalid, TierwiseError
@@ -119,9 +120,10 @@ def test_a_place_has_no_parent(place: str) -> None:
 def test_raw_extra_arguments_are_refused_or_passed_on_unchanged(extra: list[str]) -> None:
     """Without the API's pattern before them."""
     given = PLAIN.model_copy(update={"extra_args": extra})
-    problems = [*check_extra(tuple(extra), profile(PLAIN.engine)), *check_options(given, None)]
-    if problems:
-        assert all(problem.fatal for problem in problems)
+    release = profile(PLAIN.engine)
+    problems = [*check_extra(tuple(extra), release), *check_options(given, None)]
+    assert all(problem.fatal for problem in problems)
+    if problems or any(problem.fatal for problem in check_names(given, release)):
         return
     for argument in extra:
         name, _, value = argument.partition("=")

@@ -135,8 +135,29 @@ def test_an_amd_gpu_has_other_methods() -> None:
 
 
 def test_a_tier_without_gpus_is_not_held_against_any() -> None:
-    assert said(T4, resources={"gpus": 0}, **MODELOPT) == []
-    assert said(T4, resources={"resourceName": "example.com/accelerator"}, **MODELOPT) == []
+    built = {"engine": {"image": "registry.example.com/vllm:1"}}
+    assert said(T4, resources={"gpus": 0}, **built, **MODELOPT) == []
+    assert said(T4, resources={"resourceName": "example.com/accelerator"}, **built, **MODELOPT) == []
+
+
+@pytest.mark.parametrize(
+    ("resources", "words"),
+    [
+        ({"gpus": 0}, "without GPUs name a CPU build in engine.image"),
+        ({"resourceName": "amd.com/gpu"}, "with amd.com/gpu name a build for it"),
+        ({"resourceName": "habana.ai/gaudi"}, "with habana.ai/gaudi name a build for it"),
+        ({"resourceName": "gpu.intel.com/i915"}, "with gpu.intel.com/i915 name a build for it"),
+    ],
+)
+def test_what_is_no_nvidia_gpu_needs_an_image_of_its_own(resources: dict[str, Any], words: str) -> None:
+    found = advice(resources=resources)
+    assert (found.reason, words in found.message) == (reasons.NEEDS_PACKAGE, True)
+    assert said(resources=resources, engine={"image": "registry.example.com/vllm:1"}) == []
+
+
+@pytest.mark.parametrize("resource", ["nvidia.com/gpu", "nvidia.com/mig-1g.10gb", "nvidia.com/gpu.shared"])
+def test_the_engines_own_image_is_for_nvidia_gpus(resource: str) -> None:
+    assert [each for each in said(resources={"resourceName": resource}) if each.reason == reasons.NEEDS_PACKAGE] == []
 
 
 def test_weights_that_are_too_large() -> None:

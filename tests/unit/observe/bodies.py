@@ -122,3 +122,23 @@ def inference_service(name: str = "chat", *, owner_uid: str = UID, status: Any =
         "spec": {"predictor": {"minReplicas": 0}},
         "status": status or {},
     }
+
+
+def replica_set(
+    name: str = "chat-predictor-6d4cf56db", *, revision: str = "3", replicas: int = 1, **metadata: Any
+) -> Any:
+    """A ReplicaSet of the predictor's Deployment."""
+    owner = {"kind": "Deployment", "name": "chat-predictor", "uid": "dep-uid", "controller": True}
+    return {
+        "metadata": {
+            "name": name,
+            "namespace": "team",
+            "uid": f"uid-{name}",
+            "resourceVersion": "31",
+            "annotations": {"deployment.kubernetes.io/revision": revision},
+            "ownerReferences": [owner],
+            **metadata,
+        },
+        "spec": {"replicas": replicas},
+        "status": {"replicas": replicas},
+    }

@@ -15,7 +15,7 @@ from tierwise.kube.objects import DELETION_COST
 from tierwise.observe import records
 from tierwise.observe.tier_object import tier_object
 from tierwise.times import rfc3339, seconds
-from tierwise.types import TierKey
+from tierwise.types import ReplicaSetFacts, TierKey
 
 NOON = "2026-11-20T12:00:00Z"
 
@@ -214,7 +214,10 @@ def test_endpoints_that_receive_requests() -> None:
         )
     )
     assert found == records.EndpointSliceRecord("team", "chat-predictor", frozenset({"ready", "unsaid"}))
-    assert records.endpoint_slice_record(bodies.endpoint_slice("empty")).pods == frozenset()
+    empty = bodies.endpoint_slice("empty")
+    assert records.endpoint_slice_record(empty).pods == frozenset()
+    empty["metadata"]["labels"]["service.kubernetes.io/headless"] = ""
+    assert records.endpoint_slice_record(empty).headless is True
 
 
 def test_scalers() -> None:
@@ -257,6 +260,7 @@ RECORDERS: tuple[Callable[[Any], object], ...] = (
     tier_object,
     records.pod_record,
     records.deployment_record,
+    records.replica_set_record,
     records.endpoint_slice_record,
     records.scaler_record,
     records.inference_service_record,
@@ -289,3 +293,31 @@ def test_times_are_read_as_they_are_written() -> None:
     assert seconds("2026-11-20T13:00:00+01:00") == seconds("2026-11-20T12:00:00Z")
     for nonsense in (None, "", "soon", 12, "2026-13-40"):
         assert seconds(nonsense) is None
+
+
+def test_a_replica_set() -> None:
+    body = bodies.replica_set("s", revision="7", replicas=2)
+    del body["status"]
+    found = records.replica_set_record(body)
+    assert (found.namespace, found.deployment, found.deployment_uid) == ("team", "chat-predictor", "dep-uid")
+    assert found.facts == ReplicaSetFacts("s", "uid-s", "31", revision=7, replicas=2, made=0)
+    alone = records.replica_set_record({**body, "metadata": {"name": "s"}, "spec": {}})
+    assert (alone.deployment, alone.deployment_uid) == ("", "")
+    assert (alone.facts.revision, alone.facts.replicas) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("status", "start", "turned", "answered"),
+    [
+        ("True", "10:00:00", "10:00:00", True),
+        ("False", "10:00:00", "10:00:00", False),
+        ("False", "10:00:00", "10:00:05", False),
+        ("False", "10:00:00", "10:00:06", True),
+        ("False", "", "10:00:06", False),
+        ("False", "10:00:00", "", False),
+    ],
+)
+def test_whether_a_pod_has_ever_answered(status: str, start: str, turned: str, answered: bool) -> None:
+    ready = {"type": "Ready", "status": status, "lastTransitionTime": f"2026-11-20T{turned}Z" if turned else None}
+    seen = {"startTime": f"2026-11-20T{start}Z" if start else None, "conditions": [ready]}
+    assert records.pod_record(bodies.pod("a", status=seen)).facts.was_ready is answered

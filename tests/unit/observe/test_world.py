@@ -369,3 +369,26 @@ def test_what_routers_say_is_the_same_whatever_its_times() -> None:
     assert not early.says_the_same(heard(seen, Samples()))
     for other in (replace(early, routes=("x",)), replace(early, unserved=("x",)), replace(early, known=False)):
         assert not early.says_the_same(other)
+
+
+def test_a_workload_knows_the_replica_sets_of_its_own_deployment_that_matter() -> None:
+    present = {"deployment.kubernetes.io/revision": "3"}
+    body = bodies.deployment()
+    body["metadata"]["annotations"] |= present
+    stranger = bodies.replica_set("d")
+    stranger["metadata"]["ownerReferences"][0]["uid"] = "somebody"
+    sets = [
+        bodies.replica_set("c", revision="2"),
+        bodies.replica_set("b", revision="3", replicas=0),
+        bodies.replica_set("a", revision="1", replicas=0),
+        stranger,
+    ]
+    seen = replace(world(deployments=[body]), replica_sets=[records.replica_set_record(each) for each in sets])
+    (workload,) = only(seen).workloads
+    assert [each.name for each in workload.replica_sets] == ["b", "c"]
+    assert workload.present_set == "b"
+    behind = {**body, "status": {**body["status"], "observedGeneration": 3}}
+    (workload,) = only(replace(seen, deployments=[records.deployment_record(behind)])).workloads
+    assert workload.present_set == "", "its controller has not seen the present template"
+    (workload,) = only(replace(seen, deployments=[])).workloads
+    assert (workload.replica_sets, workload.present_set) == ((), "")

@@ -148,7 +148,7 @@ def test_why_a_tier_is_not_used(name: str, seen: TierObject | None, expected: tu
 
 def test_the_picture_says_what_would_make_a_tier_ready() -> None:
     text = picture(route_as_text(explain_route(told(), TIERS, NOW)))
-    assert "team/chat serves chat at http://chat.team.svc.cluster.local/v1" in text
+    assert "team/chat serves chat at http://chat.team.svc/v1" in text
     assert "there is no ModelTier large in namespace team. Create it, or remove it from spec.tiers." in text
     for section in ("Conditions", "Tiers, cheapest first", "What they answer", "Not used now", "Limits"):
         assert f"\n{section}\n" in text

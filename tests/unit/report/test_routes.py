@@ -169,7 +169,7 @@ def test_a_write_that_somebody_else_overtook_is_tried_again_and_no_news() -> Non
 
 def test_the_figures() -> None:
     status = Case(tiers=(TIERS[0], SILENT[1])).report().status
-    assert (status.url, status.model_names) == ("http://chat.team.svc.cluster.local/v1", "chat")
+    assert (status.url, status.model_names) == ("http://chat.team.svc/v1", "chat")
     assert (status.tiers, status.ready, status.observed_generation) == ("1/2", "2/2", 1)
     assert [each.name for each in status.ladder] == ["small", "large"]
 
@@ -177,7 +177,7 @@ def test_the_figures() -> None:
 def test_with_tls_the_address_says_so() -> None:
     given = spec("small", "large", tls={"secretName": "chat-tls"})
     secure = Case(RouteView(route(given=given), (deployment(),))).report().status
-    assert secure.url == "https://chat.team.svc.cluster.local/v1"
+    assert secure.url == "https://chat.team.svc/v1"
 
 
 def test_a_status_that_is_told_is_told_again_in_the_same_bytes() -> None:

@@ -48,10 +48,18 @@ def test_identity_of_a_served_tier() -> None:
     assert found.observed_generation == 7
     assert {condition.observed_generation for condition in found.conditions} == {7}
     assert (found.model, found.engine, found.quantization) == ("chat", "vllm 0.33.0", "fp8_per_block, KV fp8")
-    assert found.url == "http://chat-predictor.team-a.svc.cluster.local"
+    assert found.url == "http://chat-predictor.team-a.svc/v1"
     assert found.selector == "app.kubernetes.io/managed-by=tierwise,tierwise.io/tier=chat"
     assert [child.name for child in found.inference_services] == ["chat"]
     assert status(case()).quantization == "none"
+
+
+def test_a_headless_service_is_reached_on_the_port_of_the_engine() -> None:
+    plain = case()
+    headless = case(work=replace(plain.workloads[0], headless=True))
+    assert status(headless).url == "http://chat-predictor.team-a.svc:8000/v1"
+    empty = case(work=workload([], headless=True))
+    assert status(empty).url == "http://chat-predictor.team-a.svc:8000/v1", "also while no replica runs"
 
 
 def test_identity_of_an_external_tier() -> None:
@@ -72,7 +80,7 @@ def test_the_childs_name_is_recorded_when_it_exists_and_never_changes() -> None:
     recorded = ModelTierStatus.model_validate({"inferenceServices": [{"name": "chat-old"}]})
     found = status(case(work=Workload("chat-old"), status=recorded))
     assert [child.name for child in found.inference_services] == ["chat-old"]
-    assert found.url == "http://chat-old-predictor.team-a.svc.cluster.local"
+    assert found.url == "http://chat-old-predictor.team-a.svc/v1"
 
 
 def test_replicas() -> None:

@@ -1,0 +1,45 @@
+"""Refuses names of parsers and backends that the simulated release does not have, in vLLM's own words.
+
+As vLLM does it: the parsers before anything is loaded (`validate_api_server_args`), an attention backend when its
+configuration is built, and the backends of layers by argparse. The lists are Tierwise's own, so both refuse the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from tierwise_sim.settings import StartupError
+
+_OPTIONS = ("attention_backend", "linear_backend", "moe_backend", "reasoning_parser", "tool_call_parser")
+
+
+def refuse_unknown_names(options: argparse.Namespace, version: str) -> None:
+    """Raise StartupError for the first name that this release (such as "0.32.0") does not have."""
+    given = {name: value for name in _OPTIONS if (value := getattr(options, name, None))}
+    if not options.enable_auto_tool_choice:
+        given.pop("tool_call_parser", None)  # it is not looked up then
+    if not given:
+        return
+    # An engine without such an option, as most are, starts half a second sooner without this.
+    from tierwise.engines.closed_lists import known_name, known_names
+
+    major, minor = (int(part) for part in version.split(".")[:2])
+    for name in ("moe_backend", "linear_backend", "tool_call_parser", "reasoning_parser", "attention_backend"):
+        option, value = "--" + name.replace("_", "-"), given.get(name)
+        if value is not None and not known_name(option, (major, minor), value):
+            _refuse(option, value, known_names(option, (major, minor)))
+
+
+def _refuse(option: str, value: str, names: tuple[str, ...]) -> None:
+    if option == "--attention-backend":
+        known = ", ".join(names)
+        text = f"Value error, Unknown attention backend: '{value.upper()}'. Valid options are: {known}"
+        raise StartupError(
+            f"pydantic_core._pydantic_core.ValidationError: 1 validation error for AttentionConfig\n{text}"
+        )
+    if option in ("--linear-backend", "--moe-backend"):
+        word, known = value.lower().replace("-", "_"), ", ".join(repr(name) for name in names)
+        said = f"argument {option}: invalid choice: {word!r} (choose from {known})"
+        raise StartupError(f"vllm serve: error: {said}", exit_code=2)
+    what = "tool call parser" if option == "--tool-call-parser" else "reasoning parser"
+    raise StartupError(f"KeyError: 'invalid {what}: {value} (chose from {{ {','.join(names)} }})'")
