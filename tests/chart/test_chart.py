@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.chart.helm import APIS, CHART, REPO, goldens, helm, template
-from tierwise_operator.settings import OPTIONS
+from tierwise_operator.options import OPTIONS
 
 GOLDENS = list(goldens().items())
 WITH_IMAGE = ("--set", "image.repository=registry.example.com/tierwise/operator")

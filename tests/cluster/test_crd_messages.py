@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from playground.handle import Playground
-from tests.cluster.crd_cases import external, placed, served
+from tests.cluster.crd_spec import external, placed, served
 from tests.cluster.crds import installed
 from tests.cluster.kubectl import Kubectl, Refused
 from tests.unit.api.structural import is_word, walk

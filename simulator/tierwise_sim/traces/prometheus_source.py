@@ -19,7 +19,14 @@ OPTIONS = SettingNames(url="--from-prometheus", bearer_file="--bearer-file", ca_
 
 def access(url: str, *, bearer_file: Path | None = None, ca_file: Path | None = None, tenant: str = "") -> Access:
     """Where the history is, and how to get in; see tierwise.prom.client.Access."""
-    return Access(url, bearer_file, ca_file, tenant, TIMEOUT_SECONDS, OPTIONS)
+    return Access(
+        url,
+        bearer_file=bearer_file,
+        ca_file=ca_file,
+        tenant=tenant,
+        timeout_seconds=TIMEOUT_SECONDS,
+        settings=OPTIONS,
+    )
 
 
 async def from_prometheus(where: Access, asked: Asked, spreading: Spreading) -> Trace:

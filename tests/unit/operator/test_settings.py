@@ -11,7 +11,8 @@ import pytest
 
 from tierwise.errors import Invalid
 from tierwise.types.capabilities import Installation
-from tierwise_operator.settings import OPTIONS, Settings, add_options, resolve
+from tierwise_operator.options import OPTIONS
+from tierwise_operator.settings import Settings, add_options, resolve
 
 
 def test_every_setting_has_one_flag_and_one_variable() -> None:

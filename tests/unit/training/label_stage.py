@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.unit.router.router_process import RouterProcess, router
 from tests.unit.simulator.processes import vllm
-from tierwise_operator import cli
+from tierwise_cli import main as cli
 
 PRICES = {
     "small": {"input": "0.10", "output": "0.40"},

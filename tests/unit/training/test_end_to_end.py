@@ -24,7 +24,7 @@ import yaml
 
 from tests.unit.training.label_stage import Stage, questions, stage, write
 from tierwise.routing.classifier import Classifier, Header
-from tierwise_operator import cli
+from tierwise_cli import main as cli
 from tierwise_sim.arithmetic import asked, value
 from tierwise_training.extraction import number
 

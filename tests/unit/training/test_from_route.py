@@ -29,7 +29,7 @@ from tests.unit.training.known import labels
 from tests.unit.training.label_stage import PRICES, question
 from tierwise.errors import Invalid
 from tierwise.routing.classifier import Classifier, salt_check
-from tierwise_operator import cli
+from tierwise_cli import main as cli
 from tierwise_training import labels as label_file
 from tierwise_training import route_verdicts
 

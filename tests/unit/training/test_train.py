@@ -17,7 +17,7 @@ import yaml
 from tests.unit.training.known import WORDS, labels
 from tierwise.routing.classifier import Classifier
 from tierwise.routing.text_features import TextFacts, features_of
-from tierwise_operator import cli
+from tierwise_cli import main as cli
 from tierwise_training import labels as label_file
 
 MADE = labels(300)
