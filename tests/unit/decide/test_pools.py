@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.decide.make import HEALTHY, NOW, pod
+from tests.unit.decide.make import HEALTHY, NOW, pod, sample, view
 from tests.unit.decide.test_claims import seen, targets
 from tests.unit.report.pool_cases import pool as a_pool
 from tests.unit.report.pool_cases import unreadable
@@ -133,6 +133,33 @@ def test_pool_state_and_budget() -> None:
     assert budget(unreadable()).gpus is None
     assert pool_state(a_pool(others=None)).capacity is None
     assert pool_state(a_pool(price=None)).gpu_hour is None
+
+
+def loaded(name: str, total: float, replicas: int, at: float, **more: Any) -> TierView:
+    """A tier whose replicas share so many requests; 20 fill one."""
+    made = placed(name, current=replicas, **more)
+    samples = tuple(sample(f"{name}-{each}", total / replicas, at=at) for each in range(replicas))
+    pods = tuple(pod(each.pod) for each in samples)
+    fresh = view(made.tier.spec, samples, current=replicas, pods=pods)  # type: ignore[arg-type]
+    return replace(fresh, tier=made.tier)
+
+
+@pytest.mark.parametrize("loads", [(43.0, 90.0), (47.0, 47.0), (21.5, 70.0), (65.0, 41.5), (30.0, 22.0)])
+@pytest.mark.parametrize("capacity", [3, 4, 5])
+def test_under_contention_a_constant_load_comes_to_rest(loads: tuple[float, float], capacity: int) -> None:
+    """Also where it is hardly above what runs (that is tolerated), and while a new replica is measured for the first
+    time: neither may make a tier rank as one that has all it could use."""
+    names, replicas, states = ("a", "b"), [1, 1], [TierState(recommended=1), TierState(recommended=1)]
+    seen_: list[tuple[int, ...]] = []
+    for number in range(14):
+        at = NOW + 30.0 * number
+        views = [loaded(name, load, held, at) for name, load, held in zip(names, loads, replicas, strict=True)]
+        plan = share(given := snapshot(*views, at=at, capacity=capacity), decided(given, *states)).plan
+        states = [each.state for each in plan.tiers]
+        replicas = [each.decision.target for each in plan.tiers if each.decision is not None]
+        assert sum(replicas) <= capacity
+        seen_.append(tuple(replicas))
+    assert len(set(seen_[-8:])) == 1, seen_
 
 
 # --- what could not be scheduled --------------------------------------------------------------------------------------
