@@ -211,6 +211,7 @@ verify: binaries ## Regenerate every generated file; fail if one changed
 .PHONY: bench-cycle
 bench-cycle: venv ## What a cycle costs in which nothing happens, with up to 10,000 tiers; no cluster; minutes
 	$(PY) -m tools.bench_cycle $(if $(OUT),--out $(OUT))
+	$(PY) -m tools.bench_cycle --tiers 1000 --nodes 2000 --pools 20
 
 .PHONY: bench-simulate
 bench-simulate: venv ## How fast `tierwise simulate` is, on one core: three tiers, eight replicas; a minute

@@ -12,7 +12,8 @@ are measured, each after a round of new measurements, and each of them must writ
                all objects that are reached from there, divided by the tiers
     queries    to Prometheus in one round
 
-Each number of tiers is measured in a process of its own.
+Each number of tiers is measured in a process of its own. With `--pools` all of them are in GPUPools, half of which
+have a budget below what their tiers ask for.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from tierwise.runtime.health_server import Health
 from tierwise.runtime.turns import in_turns
 from tierwise_operator.loop import Dependencies, Loop
 from tools.settled_cluster import Clock, Hub, SettledCluster, prometheus_queries
+from tools.settled_pools import PooledCluster
 
 TIERS = (100, 1000, 10000)
 NODES = 1000
@@ -62,6 +64,7 @@ class Result:
 
     tiers: int
     nodes: int
+    pools: int
     cpu_seconds: float
     longest_stretch_seconds: float
     round_cpu_seconds: float
@@ -74,10 +77,13 @@ class Result:
 class Bench:
     """One process' loop over a cluster of its own."""
 
-    def __init__(self, tiers: int, nodes: int) -> None:
+    def __init__(self, tiers: int, nodes: int, pools: int = 0) -> None:
         self.tiers = tiers
+        self.pools = pools
         self.clock = Clock()
-        self.cluster = SettledCluster(tiers, nodes, self.clock)
+        self.cluster = (
+            PooledCluster(tiers, nodes, pools, self.clock) if pools else SettledCluster(tiers, nodes, self.clock)
+        )
         self.metadata = ModelMetadataCache(Hub(), self.clock)
         self.poller = Poller(self.cluster, self.clock, prometheus_queries(), PollConfig())
         self.metrics = OperatorMetrics(CollectorRegistry(), self.clock.monotonic)
@@ -145,6 +151,7 @@ class Bench:
         return Result(
             tiers=self.tiers,
             nodes=len(self.cluster.nodes),
+            pools=self.pools,
             cpu_seconds=round(statistics.median(costs), 4),
             longest_stretch_seconds=round(max(stretches), 4),
             round_cpu_seconds=round(statistics.median(rounds), 4),
@@ -164,8 +171,12 @@ class Bench:
             if signal.name in ("running", "waiting", "kvCacheUsage")
         }
         pods = len(self.cluster.records["pods"])
-        if states != {"Ready"} or signals != {"Value"} or pods < 2 * self.tiers:
+        least = self.tiers if self.pools else 2 * self.tiers
+        limited = {each.status.limited_by for each in self.cluster.records["modeltiers"].values()}
+        if states != {"Ready"} or signals != {"Value"} or pods < least:
             raise AssertionError(f"settled at {states}, measurements {signals}, {pods} pods")
+        if self.pools > 1 and "Budget" not in limited:
+            raise AssertionError(f"no budget limits a tier: {limited}")
 
 
 def cpu_seconds() -> float:
@@ -215,10 +226,10 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def bench(tiers: int, nodes: int, cycles: int) -> Result:
+def bench(tiers: int, nodes: int, pools: int, cycles: int) -> Result:
     """The cost of a settled cycle of so many tiers."""
     logging.disable(logging.INFO)
-    return asyncio.run(Bench(tiers, nodes).measure(cycles))
+    return asyncio.run(Bench(tiers, nodes, pools).measure(cycles))
 
 
 def table(results: Iterable[Result]) -> str:
@@ -238,13 +249,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.bench_cycle", description=__doc__.splitlines()[0])
     parser.add_argument("--tiers", type=int, nargs="+", default=list(TIERS))
     parser.add_argument("--nodes", type=int, default=NODES)
+    parser.add_argument("--pools", type=int, default=0, help="GPUPools that all tiers are in (default: none)")
     parser.add_argument("--cycles", type=int, default=7, help="measured cycles (default %(default)s)")
     parser.add_argument("--out", type=Path, help="write the figures as JSON, e.g. docs/results/cycle.json")
     asked = parser.parse_args(arguments)
     results = []
     for tiers in asked.tiers:
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-            results.append(process.submit(bench, tiers, asked.nodes, asked.cycles).result())
+            results.append(process.submit(bench, tiers, asked.nodes, asked.pools, asked.cycles).result())
     print(table(results))
     if asked.out is not None:
         figures = {"python": sys.version.split()[0], "results": [asdict(each) for each in results]}

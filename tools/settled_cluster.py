@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tierwise.engines import MetricNames
@@ -22,6 +22,7 @@ from tierwise.errors import Conflict, Gone
 from tierwise.hub.client import HubFiles
 from tierwise.observe import Query, World, queries
 from tierwise.observe.gpu_inventory import NodeRecord, node_record
+from tierwise.observe.pool_records import pool_object
 from tierwise.observe.records import deployment_record, endpoint_slice_record, inference_service_record, pod_record
 from tierwise.observe.tier_object import tier_object
 from tierwise.ports import EventRecord, ObjectRef, Series
@@ -56,6 +57,17 @@ CONFIG = {
 }
 
 
+# What an informer keeps of each kind.
+RECORDS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
+    "modeltiers": tier_object,
+    SERVICES: inference_service_record,
+    "deployments": deployment_record,
+    "pods": pod_record,
+    "endpointslices": endpoint_slice_record,
+    "gpupools": pool_object,
+}
+
+
 class Clock:
     """Time that passes when it is told to."""
 
@@ -87,16 +99,25 @@ class SettledCluster:
         self._numbers = itertools.count(1)
         self._bodies: dict[ObjectRef, dict[str, Any]] = {}
         # As in an informer: by kind and UID (here: the reference), and kept until something changes.
-        self.records: dict[str, dict[ObjectRef, Any]] = {
-            name: {} for name in ("modeltiers", SERVICES, "deployments", "pods", "endpointslices")
-        }
-        self.nodes = tuple(_node(number) for number in range(nodes))
+        self.records: dict[str, dict[ObjectRef, Any]] = {name: {} for name in RECORDS}
+        self.nodes = tuple(self._node(number) for number in range(nodes))
         self.writes = self.queries = 0
         self._answers = {query.promql: query.name for query in prometheus_queries()}
         specs = [_spec(number) for number in range(SPECS)]
         for number in range(tiers):
             ref = ObjectRef(TIER_API, "modeltiers", f"team-{number % NAMESPACES}", f"tier-{number:05d}")
-            self._put(ref, {"metadata": {"generation": 1}, "spec": specs[number % len(specs)]})
+            self._put(ref, {"metadata": {"generation": 1}, "spec": self._placed(specs[number % len(specs)], number)})
+
+    def _placed(self, spec: dict[str, Any], number: int) -> dict[str, Any]:
+        """The spec of this tier."""
+        return spec
+
+    def _node(self, number: int) -> NodeRecord:
+        return node(number)
+
+    def _node_of(self, deployment: ObjectRef) -> str:
+        """On which node the next pod of a Deployment runs."""
+        return f"node-{next(self._numbers) % 1000:04d}"
 
     # --- what the informer shows -------------------------------------------------------------------------------------
 
@@ -128,14 +149,7 @@ class SettledCluster:
         }
         made = {**body, "apiVersion": ref.api_version, "metadata": metadata}
         self._bodies[ref] = made
-        record = {
-            "modeltiers": tier_object,
-            SERVICES: inference_service_record,
-            "deployments": deployment_record,
-            "pods": pod_record,
-            "endpointslices": endpoint_slice_record,
-        }[ref.plural]
-        self.records[ref.plural][ref] = record(made)
+        self.records[ref.plural][ref] = RECORDS[ref.plural](made)
         return made
 
     def _same(self, ref: ObjectRef, resource_version: str | None) -> dict[str, Any]:
@@ -228,7 +242,7 @@ class SettledCluster:
             ref,
             {
                 "metadata": {"ownerReferences": [owner]},
-                "spec": {"nodeName": f"node-{next(self._numbers) % 1000:04d}"},
+                "spec": {"nodeName": self._node_of(deployment)},
                 "status": {
                     "phase": "Running",
                     "conditions": [{"type": kind, "status": "True", "lastTransitionTime": since} for kind in kinds],
@@ -315,7 +329,7 @@ def _spec(number: int) -> dict[str, Any]:
     }
 
 
-def _node(number: int) -> NodeRecord:
+def node(number: int, **more: str) -> NodeRecord:
     """One of three kinds, with as many labels as real ones have."""
     product, memory, (major, minor) = GPUS[number % len(GPUS)]
     labels = {f"feature.node.kubernetes.io/cpu-{each}": "true" for each in range(60)}
@@ -326,12 +340,17 @@ def _node(number: int) -> NodeRecord:
         "nvidia.com/gpu.compute.minor": minor,
         "nvidia.com/gpu.memory": memory,
         "nvidia.com/gpu.product": product,
+        **more,
     }
     taint = {"key": "dedicated", "value": "inference", "effect": "NoSchedule"}
     body = {
-        "metadata": {"labels": labels},
+        "metadata": {"labels": labels, "name": f"node-{number:04d}"},
         "spec": {"taints": [taint]},
-        "status": {"capacity": {"cpu": "192", "nvidia.com/gpu": "8"}},
+        "status": {
+            "capacity": {"cpu": "192", "nvidia.com/gpu": "8"},
+            "allocatable": {"cpu": "192", "nvidia.com/gpu": "8"},
+            "conditions": [{"type": "Ready", "status": "True"}],
+        },
     }
     found = node_record(body)
     assert found is not None  # noqa: S101  (it has GPUs; for the type checker)

@@ -7,14 +7,17 @@ of a golden file restarts GPUs on the clusters of users, so it is looked at, com
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from tierwise.act.render import Scaler, render
+from tierwise.api.gpupool import GPUPoolSpec
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.api.modeltier_status import ModelTierStatus
+from tierwise.pool_spec import in_pool
 from tierwise.types import TierKey, TierObject
 from tools.generated import Files
 
@@ -51,13 +54,24 @@ def examples() -> Iterator[tuple[Path, dict[str, Any]]]:
                 yield path.relative_to(REPO), document
 
 
+def placed(path: Path, spec: Mapping[str, Any]) -> ModelTierSpec:
+    """The spec of a tier as it is in the first pool that it names, which stands in the same example."""
+    parsed = ModelTierSpec.model_validate(spec)
+    if not parsed.pools:
+        return parsed
+    files = sorted((REPO / path).parent.glob("*.yaml"))
+    found = [each for file in files for each in yaml.safe_load_all(file.read_text(encoding="utf-8")) if each]
+    (pool,) = (each for each in found if (each["kind"], each["metadata"]["name"]) == ("GPUPool", parsed.pools[0].name))
+    return in_pool(parsed, GPUPoolSpec.model_validate(pool["spec"]), None)
+
+
 def specs() -> dict[str, ModelTierSpec]:
     """Every spec with a model of its own, by the name of its golden file without the ending."""
     written = {name: ModelTierSpec.model_validate(spec) for name, spec in cases().items()}
     for path, document in examples():
         if "model" in document["spec"]:
             name = f"example-{path.parent.name}-{document['metadata']['name']}"
-            written[name] = ModelTierSpec.model_validate(document["spec"])
+            written[name] = placed(path, document["spec"])
     return written
 
 
@@ -73,7 +87,8 @@ def manifests() -> dict[str, dict[str, Any]]:
     for path, document in examples():
         if "model" in document["spec"]:
             name = document["metadata"]["name"]
-            found[f"example-{path.parent.name}-{name}"] = render(tier(name, document["spec"]), scaler="external")
+            made = replace(tier(name, document["spec"]), spec=placed(path, document["spec"]))
+            found[f"example-{path.parent.name}-{name}"] = render(made, scaler="external")
     return found
 
 

@@ -125,6 +125,7 @@ def claim(
         floor=min(scaling.min_replicas, decision.target),
         most=scaling.max_replicas,
         kept=decision.target,
+        demand=min(_asked(decision, "tolerance"), scaling.max_replicas),
         doubtful=not snapshot.metrics.ok or bool(gaps(view) or router_gaps(view)),
     )
 
@@ -160,12 +161,18 @@ def _place(workload: Workload, gpus: int, pool: str, known: Standing) -> Place:
 def _wanted(decision: Decision) -> int:
     """What the load asks for, before anything limits or holds it. The last replica starts and ends by a step of its
     own, for which load says nothing."""
+    asked = _asked(decision, "bounds")
+    return asked if asked and decision.target else decision.target
+
+
+def _asked(decision: Decision, until: str) -> int:
+    """Replicas after the last step before this one."""
     asked = 0
     for step in decision.steps:
-        if step.name == "bounds":
+        if step.name == until:
             break
         asked = step.replicas
-    return asked if asked and decision.target else decision.target
+    return asked
 
 
 def granted(plan: TierPlan, view: TierView, grant: TierGrant, snapshot: Snapshot) -> TierPlan:

@@ -34,7 +34,10 @@ POOL_CONFLICT = reason(
 
 # Accepted, of a pool and of a tier in it
 INVALID_POOL = reason(
-    "InvalidPool", (ACCEPTED,), "The spec of a GPUPool cannot be read.", "Change the field that the message names."
+    "InvalidPool",
+    (ACCEPTED, CAPACITY_KNOWN),
+    "The spec of a GPUPool cannot be read.",
+    "Change the field that the message names.",
 )
 NODES_SHARED = reason(
     "NodesShared",
@@ -47,7 +50,7 @@ NODES_SHARED = reason(
 COUNTED = reason("Counted", (CAPACITY_KNOWN,), "The GPUs of the pool's Ready nodes and those that pods hold are known.")
 NO_NODES = reason(
     "NoNodes",
-    (CAPACITY_KNOWN,),
+    (CAPACITY_KNOWN, POOL_READY),
     "No node has the labels and the resource of the pool.",
     "Compare nodeSelector and resourceName with `kubectl get nodes --show-labels`.",
 )

@@ -132,6 +132,7 @@ class OperatorScaler:
             self.failures.append(plan.failure)
         if decision is None:
             return None
+        memory.status = memory.status.model_copy(update={"limited_by": decision.limited_by})
         written = plan.workloads[0] if plan.workloads else None
         target = decision.current if written is None else written.scale_to
         if target != decision.current:

@@ -36,6 +36,19 @@ def test_the_next_replica_ranks_by_what_the_tier_has_without_it(has: int, rank: 
     assert found.rank() == rank
 
 
+def test_a_demand_that_asks_for_no_replica_weighs_all_the_same() -> None:
+    """It wants 2 because the overload is tolerated, and its load is one of 3: has / 6 for its second one, not / 4."""
+    tolerated = standing(TierClaim(key("x"), (Place("a"),), 2, priority=2, demand=3))
+    tolerated.count(0, 1)
+    assert tolerated.rank() == (1, 1 / 6)
+    tolerated.count(0, 1)
+    assert tolerated.rank() == (2, 2 / 2)
+    assert not tolerated.unmet
+    less = standing(TierClaim(key("x"), (Place("a"),), 2, demand=1))
+    less.count(0, 1)
+    assert less.rank() == (1, 1 / 2), "never less than what it wants"
+
+
 def test_what_is_above_what_its_tier_wants_goes_before_what_another_wants() -> None:
     """x keeps 6 by a window and wants 1; y, of a tenth of its priority, wants 2 of the 6 GPUs."""
     keeps = tier("x", 1, Place("a", 1, 6), kept=6, priority=10)

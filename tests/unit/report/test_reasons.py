@@ -28,17 +28,34 @@ from tests.unit.report import (
     test_scaling_conditions,
 )
 from tests.unit.report.cases import NOW, case, spec
+from tests.unit.report.pool_cases import CASES as POOLS
+from tests.unit.report.pool_cases import pool as a_pool
+from tests.unit.report.pool_cases import unreadable
 from tierwise import reasons
+from tierwise.api.modeltier import TierPool
+from tierwise.decide import decide, share
 from tierwise.decide.routes import plan_routes
-from tierwise.reasons import CONDITION_TYPES, ROUTE_CONDITION_TYPES, table
+from tierwise.reasons import CONDITION_TYPES, POOL_CONDITION_TYPES, ROUTE_CONDITION_TYPES, table
+from tierwise.report.pools import evaluate_pool
 from tierwise.report.quality_condition import quality_condition
 from tierwise.report.report_context import ReportContext
 from tierwise.report.routes import evaluate_route
 from tierwise.report.status import evaluate_conditions
-from tierwise.types import RouteOutcome, RouterSample, RouterSignals, TierKey, TierState, TierView
+from tierwise.types import (
+    NO_POOLS,
+    Peak,
+    Pools,
+    RouteOutcome,
+    RouterSample,
+    RouterSignals,
+    Snapshot,
+    TierKey,
+    TierState,
+    TierView,
+)
 from tierwise.types.capabilities import GPU, UNKNOWN, Facts, Installation, ModelShape
 
-ALL_TYPES = (*CONDITION_TYPES, *ROUTE_CONDITION_TYPES)
+ALL_TYPES = (*CONDITION_TYPES, *ROUTE_CONDITION_TYPES, *POOL_CONDITION_TYPES)
 WHERE = {reason.word: reason.where for reason in table()}
 CASES: list[ReportContext] = [
     *(given[0] for given in test_provisioned_condition.ILL.values()),
@@ -68,6 +85,35 @@ def limited(requests: float, running: int, recommended: int, **scaling: Any) -> 
     """What is reported on a tier with so many requests on its replicas."""
     seen = make.view(make.spec(**scaling), make.spread(requests, running), current=running)
     return decided(seen, TierState(recommended=recommended))
+
+
+def in_pool(seen: TierView, name: str = "chat") -> TierView:
+    """The tier in the pool h100."""
+    assert seen.tier.spec is not None
+    placed = seen.tier.spec.model_copy(update={"pools": [TierPool(name="h100")]})
+    return replace(seen, tier=replace(seen.tier, key=TierKey("team", name), spec=placed))
+
+
+def shared(*, capacity: int = 8, pods: int = 1, idle: bool = False, **pool: Any) -> ReportContext:
+    """What is reported on a tier beside another one, in a pool that has too little for both."""
+    mine = in_pool(make.view(make.spec(), make.spread(10 if idle else 90, pods), current=pods))
+    other = in_pool(make.view(make.spec(), make.spread(90, 1), current=1), "other")
+    limits = Pools((a_pool(pool, capacity=capacity, others=0),))
+    snapshot = Snapshot(make.NOW, (mine, other), make.HEALTHY, pools=limits)
+    states = {each.tier.key: TierState(recommended=1, peaks=(Peak(3, make.NOW - 1),)) for each in (mine, other)}
+    plan = share(snapshot, decide(snapshot, states)).plan.tiers[0]
+    return replace(case(), view=mine, plan=plan, at=make.NOW)
+
+
+def misplaced(pools: Pools) -> ReportContext:
+    """What is reported on a tier that cannot run in its pool."""
+    seen = in_pool(make.view(make.spec(), (), current=0))
+    assert seen.tier.spec is not None
+    placement = seen.tier.spec.placement.model_copy(update={"node_selector": {"zone": "b"}})
+    placed = seen.tier.spec.model_copy(update={"placement": placement})
+    seen = replace(seen, tier=replace(seen.tier, spec=placed))
+    snapshot = Snapshot(make.NOW, (seen,), make.HEALTHY, pools=pools)
+    return replace(case(), view=seen, plan=decide(snapshot, {}).tiers[0], at=make.NOW)
 
 
 def unheard() -> TierView:
@@ -101,6 +147,13 @@ BY_DECISION: dict[tuple[str, str], ReportContext] = {
     ("Accepted", reasons.CHECKPOINT_DIFFERS): refused(Facts(model=EIGHT), quantization={"method": "awq"}),
     ("Accepted", reasons.DRAFT_UNFIT): refused(Facts(model=EIGHT, draft=ModelShape(vocabulary=1)), speculation=DRAFTED),
     ("Accepted", reasons.ARGUMENT_NOT_ALLOWED): refused(extraArgs=["--trust-remote-code"]),
+    ("ScalingLimited", reasons.BUDGET): shared(budget={"gpus": 2}),
+    ("ScalingLimited", reasons.POOL): shared(capacity=3),
+    ("ScalingLimited", reasons.RECLAIMED): shared(pods=3, capacity=4, idle=True),
+    ("Accepted", reasons.POOL_NOT_FOUND): misplaced(NO_POOLS),
+    ("Accepted", reasons.POOLS_UNKNOWN): misplaced(Pools(known=False, problem="forbidden")),
+    ("Accepted", reasons.INVALID_POOL): misplaced(Pools((unreadable(),))),
+    ("Accepted", reasons.POOL_CONFLICT): misplaced(Pools((a_pool({"nodeSelector": {"zone": "a"}}),))),
     ("Accepted", reasons.NAME_TOO_LONG): decided(named(new(UNKNOWN, spec()), "x" * 60)),
 }
 
@@ -124,8 +177,12 @@ def said_of_routes() -> set[tuple[str, str]]:
     return found
 
 
+def said_of_pools() -> set[tuple[str, str]]:
+    return {(verdict.type, verdict.reason) for view, use, _ in POOLS.values() for verdict in evaluate_pool(view, use)}
+
+
 def test_every_verdict_uses_a_reason_of_its_condition() -> None:
-    found = said([*CASES, *BY_DECISION.values()]) | said_of_routes()
+    found = said([*CASES, *BY_DECISION.values()]) | said_of_routes() | said_of_pools()
     assert [(kind, reason) for kind, reason in sorted(found) if kind not in WHERE[reason]] == []
 
 
@@ -136,7 +193,7 @@ def test_what_is_decided_is_the_reason_of_its_condition(pair: tuple[str, str], g
 
 def test_every_reason_of_a_condition_occurs_in_some_case() -> None:
     listed = {(kind, word) for word, where in WHERE.items() for kind in where if kind in ALL_TYPES}
-    assert sorted(listed - said([*CASES, *BY_DECISION.values()]) - said_of_routes()) == []
+    assert sorted(listed - said([*CASES, *BY_DECISION.values()]) - said_of_routes() - said_of_pools()) == []
 
 
 def test_every_reason_is_given_somewhere() -> None:

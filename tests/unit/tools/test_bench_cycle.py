@@ -33,6 +33,20 @@ async def test_a_few_tiers_settle_and_are_measured() -> None:
     assert bench.loop._kept.settled.tiers.keys() == {view.key for view in bench.cluster.records["modeltiers"].values()}
 
 
+async def test_tiers_in_pools_settle_too_those_included_that_a_budget_limits() -> None:
+    bench = Bench(50, 12, 2)
+    result = await bench.measure(1)
+    assert (result.tiers, result.nodes, result.pools) == (50, 12, 2)
+    tiers = bench.cluster.records["modeltiers"].values()
+    assert "Budget" in {each.status.limited_by for each in tiers}
+    assert bench.loop._kept.settled.tiers.keys() == {view.key for view in tiers}
+    pools = {ref.name: each.status for ref, each in bench.cluster.records["gpupools"].items()}
+    assert pools["pool-1"].budget == "60 GPUs"
+    assert pools["pool-1"].used is not None
+    assert pools["pool-1"].used <= 60
+    assert pools["pool-0"].others == 6
+
+
 async def test_a_cycle_that_writes_is_not_settled() -> None:
     bench = Bench(4, 3)
     await bench.settle()

@@ -3,7 +3,7 @@
 The rank is the whole idea of fairness. The k-th replica of a tier ranks by what the tier has without it:
 
     below its floor            (0, k / (priority x floor))
-    below what it wants        (1, k / (priority x wanted))
+    below what it wants        (1, k / (priority x demand)), with the demand that is usually what it wants
     above that                 (2, ...): kept by a window or by headroom, and by nobody's load
 
 The lowest rank is served first, and gives last. So floors come first, then every tier's demand is met to the same part,
@@ -29,6 +29,7 @@ class Standing:
         self.claim = claim
         self.target = claim.present if claim.failing else claim.target
         self.floor = min(claim.floor, self.target)
+        self.demand = max(self.target, claim.demand or 0)
         self.needs: list[Needs] = [limits.needs(place) for place in claim.places]
         self.cheapest_first = by_cost(claim.places, limits.pools)
         self.have = [_kept_by_clamp(claim, place) for place in claim.places]
@@ -52,7 +53,7 @@ class Standing:
         if has < self.floor:
             return 0, has / (self.claim.priority * self.floor)
         if has < self.target:
-            return 1, has / (self.claim.priority * self.target)
+            return 1, has / (self.claim.priority * self.demand)
         return 2, has / self.claim.priority
 
     @property

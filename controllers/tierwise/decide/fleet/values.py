@@ -74,8 +74,10 @@ class TierClaim:
 
     `wanted`: what its load asks for; `kept`: what it does not give back by itself, because of a window or of headroom
     (less than `wanted`: nothing); `floor` and `most`: scaling.minReplicas and maxReplicas (None: any number).
-    `priority` weighs its demand. `doubtful`: its measurements do not permit lowering it. `failing`: it could not be
-    decided, or somebody else scales it: it keeps what it has, and gets no more."""
+    `priority` weighs its demand, and `demand` is what that is where it is not `wanted`: an overload within the
+    tolerance asks for no replica, and must not make the tier rank as one that has all it could use (or it gives one,
+    asks for it again, and gives it again). `doubtful`: its measurements do not permit lowering it. `failing`: it could
+    not be decided, or somebody else scales it: it keeps what it has, and gets no more."""
 
     tier: TierKey
     places: tuple[Place, ...]
@@ -84,6 +86,7 @@ class TierClaim:
     most: int | None = None
     kept: int = 0
     priority: int = 1
+    demand: int | None = None
     doubtful: bool = False
     failing: bool = False
 
