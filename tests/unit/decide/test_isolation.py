@@ -91,7 +91,8 @@ def test_the_state_says_what_was_accepted_and_what_became_of_the_rollout(monkeyp
     good = LastGood(generation=1, hash="g", replica_set="set", spec="{}")
     failed = FailedSpec(generation=2, hash="f", reason="EngineCrashed", message="it ended")
     rendered = RenderedStatus(hash="r", template="t")
-    monkeypatch.setattr(module, "choose_rollout", lambda *_: Rollout(spec(), "f", good=good, failed=failed))
+    chosen = (KEY.name, Rollout(spec(), "f", good=good, failed=failed))
+    monkeypatch.setattr(module, "choose_rollouts", lambda *_: (chosen,))
     before = replace(SETTLED, rollout=RolloutStatus(rendered=rendered))
     (made,) = decide(snapshot(view(spec(), spread(5, 1))), {KEY: before}).tiers
     assert made.state.accepted == (1, True)
