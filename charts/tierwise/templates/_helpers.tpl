@@ -87,10 +87,10 @@ capabilities:
 {{/* What the operator does in a namespace whose tiers it serves: the verbs that its code uses, and no others. */}}
 {{- define "tierwise.rules" -}}
 - apiGroups: [tierwise.io]
-  resources: [modeltiers, modelroutes, gpupools]
+  resources: [modeltiers, modelroutes]
   verbs: [get, list, watch]
 - apiGroups: [tierwise.io]
-  resources: [modeltiers/status, modelroutes/status, gpupools/status]
+  resources: [modeltiers/status, modelroutes/status]
   verbs: [patch]
 - apiGroups: [serving.kserve.io]
   resources: [inferenceservices]
