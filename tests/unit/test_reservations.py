@@ -19,9 +19,12 @@ from tierwise.types import (
     TierPlan,
     TierState,
     TierView,
+    WorkloadKey,
     WorkloadOutcome,
     WorkloadPlan,
 )
+
+WORKLOAD = WorkloadKey(KEY, "chat")
 
 
 def seen(replicas: int = 2, *, at: float = NOW, generation: int = 1, uid: str = "dep") -> Snapshot:
@@ -50,8 +53,8 @@ def asked(to: int = 4) -> Reservations:
 def test_what_was_asked_for_counts_until_it_is_seen() -> None:
     made = asked()
     made.release(seen(), done(scaled_from=2, scaled_to=4))
-    assert made.replicas(seen()) == {KEY: 4}
-    assert made.replicas(seen(3)) == {KEY: 4}
+    assert made.replicas(seen()) == {WORKLOAD: 4}
+    assert made.replicas(seen(3)) == {WORKLOAD: 4}
     assert made.replicas(seen(4)) == {}
     assert made.kept == {}
 
@@ -75,12 +78,12 @@ def test_a_deployment_that_has_moved_on_says_what_is() -> None:
 def test_a_refusal_frees_it_and_doubt_does_not(outcome: Outcome, kept: bool) -> None:
     made = asked()
     made.release(seen(), outcome)
-    assert made.replicas(seen()) == ({KEY: 4} if kept else {})
+    assert made.replicas(seen()) == ({WORKLOAD: 4} if kept else {})
 
 
 def test_doubt_ends() -> None:
     made = asked()
-    assert made.replicas(seen(at=NOW + DOUBT_SECONDS - 1)) == {KEY: 4}
+    assert made.replicas(seen(at=NOW + DOUBT_SECONDS - 1)) == {WORKLOAD: 4}
     assert made.replicas(seen(at=NOW + DOUBT_SECONDS)) == {}
 
 

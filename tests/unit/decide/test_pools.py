@@ -12,7 +12,7 @@ from tests.unit.decide.test_claims import seen, targets
 from tests.unit.report.pool_cases import pool as a_pool
 from tests.unit.report.pool_cases import unreadable
 from tierwise import reasons
-from tierwise.api.modeltier import Resources, TierPool
+from tierwise.api.modeltier import ModelTierSpec, Resources, TierPool
 from tierwise.api.modeltier_status import ModelTierStatus
 from tierwise.decide import decide, held, remember, share
 from tierwise.decide.capped_tiers import why_capped
@@ -21,7 +21,18 @@ from tierwise.decide.pool_checks import awaits_pools, pool_problem
 from tierwise.decide.pools import budget, pool_state
 from tierwise.decide.standing import stands
 from tierwise.decide.state_codec import restore
-from tierwise.types import Plan, PodFacts, PoolClamp, Pools, PoolView, Snapshot, TierKey, TierState, TierView
+from tierwise.types import (
+    Plan,
+    PodFacts,
+    PoolClamp,
+    Pools,
+    PoolView,
+    Snapshot,
+    TierKey,
+    TierState,
+    TierView,
+    WorkloadKey,
+)
 
 
 def placed(name: str, requests: float = 0.0, *, priority: int = 1, pool: str = "h100", **more: Any) -> TierView:
@@ -29,7 +40,13 @@ def placed(name: str, requests: float = 0.0, *, priority: int = 1, pool: str = "
     made = seen(name, requests, **more)
     assert made.tier.spec is not None
     spec = made.tier.spec.model_copy(update={"pools": [TierPool(name=pool)], "priority": priority})
-    return replace(made, tier=replace(made.tier, spec=spec))
+    return with_spec(made, spec, pool)
+
+
+def with_spec(made: TierView, spec: ModelTierSpec, pool: str = "h100") -> TierView:
+    """The tier with this spec, which is the one that it has in its pool."""
+    workloads = tuple(replace(each, pool=pool, spec=spec) for each in made.workloads)
+    return replace(made, tier=replace(made.tier, spec=spec), workloads=workloads)
 
 
 def snapshot(*views: TierView, at: float = NOW, pools: tuple[PoolView, ...] = (), **pool: Any) -> Snapshot:
@@ -70,7 +87,7 @@ def test_only_tiers_in_a_pool_share_and_by_their_priority() -> None:
 def test_what_was_asked_for_a_moment_ago_counts_as_held() -> None:
     given = snapshot(placed("a", 20), placed("b", 80), capacity=5)
     assert targets(share(given, decided(given)).plan) == {"a": 1, "b": 4}
-    shared = share(given, decided(given), {TierKey("team", "a"): 3})
+    shared = share(given, decided(given), {WorkloadKey(TierKey("team", "a"), "chat"): 3})
     assert targets(shared.plan)["b"] <= 2
     assert shared.allocation.pools[0].used == 4
 
@@ -87,7 +104,7 @@ def test_a_plan_that_gets_what_it_got_is_the_same_object_and_one_that_does_not_s
     free = share(enough, again).plan.tiers[0]
     assert free.asked is None
     assert free.decision == decided(given).tiers[0].decision
-    assert free == decided(given).tiers[0]
+    assert replace(free, granted=()) == decided(given).tiers[0]
 
 
 def test_the_word_follows_what_limits_even_where_the_number_does_not() -> None:
@@ -106,7 +123,8 @@ def test_a_pool_that_is_not_known_lets_nothing_grow_and_takes_nothing() -> None:
         shared = share(given, plan)
         assert targets(shared.plan)["a"] == 1
         assert shared.plan.tiers[0].workloads == ()
-        assert shared.plan.tiers[1] is plan.tiers[1], "what a tier gives back by itself is no matter of the pool"
+        gives = replace(shared.plan.tiers[1], granted=())
+        assert gives == plan.tiers[1], "what a tier gives back by itself is no matter of the pool"
 
 
 def test_one_whose_pool_does_not_exist_is_not_shared_out() -> None:
@@ -229,7 +247,7 @@ def test_a_plan_with_a_clamp_does_not_stand() -> None:
 
 def problem(view: TierView, pools: Pools) -> str:
     assert view.tier.spec is not None
-    found = pool_problem(view.tier.spec, pools)
+    found = pool_problem(view, view.tier.spec, pools)
     return "" if found is None else ": ".join(found)
 
 
@@ -248,7 +266,7 @@ def test_no_node_can_be_of_two_kinds() -> None:
     assert made.tier.spec is not None
     placement = made.tier.spec.placement.model_copy(update={"node_selector": {"zone": "b", "disk": "fast"}})
     spec = made.tier.spec.model_copy(update={"placement": placement})
-    made = replace(made, tier=replace(made.tier, spec=spec))
+    made = with_spec(made, spec)
     assert problem(made, Pools((a_pool({"nodeSelector": {"zone": "b", "rack": "1"}}),))) == ""
     said = "PoolConflict: placement.nodeSelector wants zone: 'b', GPUPool h100 wants 'a'"
     assert problem(made, Pools((a_pool({"nodeSelector": {"zone": "a"}}),))) == said
@@ -261,7 +279,7 @@ def test_the_engines_own_image_is_for_nvidia() -> None:
     assert made.tier.spec is not None
     engine = made.tier.spec.engine.model_copy(update={"image": "a/rocm:1"})
     spec = made.tier.spec.model_copy(update={"engine": engine, "resources": Resources()})
-    assert problem(replace(made, tier=replace(made.tier, spec=spec)), amd) == ""
+    assert problem(with_spec(made, spec), amd) == ""
 
 
 def test_who_names_a_pool_waits_until_pools_are_known() -> None:

@@ -27,7 +27,7 @@ def tier(pools: Sequence[str] | None, recorded: Recorded = ()) -> TierObject:
 
 
 def names(pools: Sequence[str] | None, recorded: Recorded = ()) -> list[tuple[str, str, bool]]:
-    return [tuple(each) for each in workload_names(tier(pools, recorded))]
+    return [(each.name, each.pool, each.retired) for each in workload_names(tier(pools, recorded))]
 
 
 @pytest.mark.parametrize(
