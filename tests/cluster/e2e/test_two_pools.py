@@ -109,7 +109,9 @@ def test_a_pool_that_is_not_named_any_more_drains_and_no_stream_is_cut(
 
 
 def test_a_place_in_a_pool_that_another_tier_has_the_name_of_is_a_condition(kubectl: Kubectl) -> None:
-    kubectl.apply(pooled("a-dear", "dear", replicas=0), pooled("a", "cheap", "dear", replicas=0))
+    kubectl.apply(pooled("a-dear", "dear", replicas=0))
+    eventually(lambda: kubectl.get("inferenceservice", "a-dear"), lambda found: found is not None, START, "it is made")
+    kubectl.apply(pooled("a", "cheap", "dear", replicas=0))
     said = eventually(
         lambda: kubectl.tier("a"), lambda seen: has(seen, "Provisioned", "False", "NotOurs"), START, "it says so"
     )
