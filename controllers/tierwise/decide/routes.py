@@ -177,7 +177,7 @@ def _replica_hour(view: TierView, spec: ModelTierSpec) -> str | None:
         return None
     if len(specs) == 1:
         return format(hours[0] / specs[0][0], "f")
-    return format((sum(hours) / sum(number for number, _ in specs)).quantize(_FINE), "f")
+    return format((sum(hours, Decimal(0)) / sum(number for number, _ in specs)).quantize(_FINE), "f")
 
 
 def _startup_seconds(view: TierView, spec: ModelTierSpec, made: LadderTier, before: LadderTier | None) -> int | None:
