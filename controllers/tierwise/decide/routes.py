@@ -143,10 +143,15 @@ def _served(ref: RouteTierRef, workload: str, batching: Batching) -> LadderTier:
         name=ref.name,
         use=ref.use,
         model=ALIAS,
+        adapters=_adapters(spec),
         service=workload + PREDICTOR_SUFFIX,
         concurrency=_concurrency(batching),
         keep_alive_seconds=ENGINE_KEEP_ALIVE_SECONDS,
     )
+
+
+def _adapters(spec: ModelTierSpec | None) -> list[str]:
+    return [each.name for each in spec.model.adapters] if spec is not None and spec.model is not None else []
 
 
 def _concurrency(batching: Batching) -> int:
