@@ -129,6 +129,7 @@ def _ladder_tier(ref: RouteTierRef, view: TierView | None, before: LadderTier | 
     made = _served(ref, view.workloads[0].name, spec.batching)
     return made.model_copy(
         update={
+            "adapters": [each.name for each in spec.model.adapters] if spec.model is not None else [],
             "more_services": _more_services(view),
             "replica_hour": _replica_hour(view, spec),
             "context_length": _context_length(view, spec, made, before),
@@ -143,15 +144,10 @@ def _served(ref: RouteTierRef, workload: str, batching: Batching) -> LadderTier:
         name=ref.name,
         use=ref.use,
         model=ALIAS,
-        adapters=_adapters(spec),
         service=workload + PREDICTOR_SUFFIX,
         concurrency=_concurrency(batching),
         keep_alive_seconds=ENGINE_KEEP_ALIVE_SECONDS,
     )
-
-
-def _adapters(spec: ModelTierSpec | None) -> list[str]:
-    return [each.name for each in spec.model.adapters] if spec is not None and spec.model is not None else []
 
 
 def _concurrency(batching: Batching) -> int:

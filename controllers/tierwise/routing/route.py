@@ -88,7 +88,6 @@ class RouteTier:
     """Whether it has as many replicas as it can get."""
     adapters: tuple[str, ...] = ()
     """Names of its LoRA adapters, each a model that clients may ask for."""
-
     more_services: tuple[str, ...] = ()
 
     @property
