@@ -171,6 +171,7 @@ def ladder_tier(tier: LadderTier, use: values.Use, api_key_file: str | None = No
         keep_alive_seconds=float(tier.keep_alive_seconds),
         startup_seconds=tier.startup_seconds,
         capped=tier.capped,
+        adapters=tuple(tier.adapters),
     )
 
 

@@ -125,9 +125,10 @@ class RouterState:
         return None if share is None else share.applied
 
     def model_names(self) -> list[str]:
-        """What a client may ask for: the route's names, then its tiers'."""
+        """What a client may ask for: the route's names, then its tiers' and those of their adapters."""
         direct = [spec.name for spec in self.route.tiers] if self.route.direct_access else []
-        return list(dict.fromkeys([*self.route.model_names, *direct]))
+        adapters = [name for spec in self.route.tiers for name in spec.adapters]
+        return list(dict.fromkeys([*self.route.model_names, *direct, *adapters]))
 
     def replace(self, route: Route, keys: dict[str, str]) -> None:
         """Serve another route from now on. Tiers that stay keep what is known of them; a request that is on a replica

@@ -153,10 +153,11 @@ class TierAttempts:
         name = None
         if job.request.path == RESPONSES and not tier.spec.external:
             name = response_ids.name(tier.spec.name, replica.key, job.record.tenant, self._state.clocks.chance())
-        body = job.body.upstream(tier.spec.model, self._forces_usage(job), name, cascading.asked(job, tier))
+        model = tier.spec.upstream_model(job.body.model)
+        body = job.body.upstream(model, self._forces_usage(job), name, cascading.asked(job, tier))
         if job.record.trace is not None:
             spec, of = tier.spec, job.shape.max_tokens
-            asked = Asked(spec.name, spec.model, job.request.path, server.host, server.port, job.body.stream, of)
+            asked = Asked(spec.name, model, job.request.path, server.host, server.port, job.body.stream, of)
             headers = job.record.trace.attempting(headers, asked)
         return request_bytes(server, job.request.path, headers, body, job.record.id, self._state.key_of(tier.spec))
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 
@@ -84,6 +85,19 @@ def _check_environment(environment: Mapping[str, str]) -> None:
         )
 
 
+def _check_template(template: str | None) -> None:
+    """vLLM's own complaint about a template that is no file and no Jinja."""
+    if template is not None and not {"{", "}", "\n"} & set(template) and not Path(template).is_file():
+        raise StartupError(
+            f"ValueError: The supplied chat template string ({template}) appears path-like, but doesn't exist!"
+        )
+
+
+def _adapter_names(modules: Iterable[str]) -> list[str]:
+    """The models that adapters are: written as NAME=PATH or as JSON."""
+    return [str(json.loads(each)["name"]) if each.startswith("{") else each.partition("=")[0] for each in modules]
+
+
 class Process:
     """One simulated engine process, from its parsed command line to its exit status."""
 
@@ -97,6 +111,7 @@ class Process:
     async def run(self, settings: EngineSettings) -> int:
         """Load, serve until told to stop, drain; returns the exit status."""
         config, options = self._config, self._options
+        _check_template(options.chat_template)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
@@ -111,7 +126,7 @@ class Process:
         rng = Random(config.seed)  # noqa: S311 - a repeatable run, no secret
         engine = Engine(settings, rng, loop.time(), steps.step_time)
         driver = Driver(engine, loop.time, config.tick_seconds)
-        names = tuple(options.served_model_name or [settings.model])
+        names = (*(options.served_model_name or [settings.model]), *_adapter_names(options.lora_modules or ()))
         details = bool(options.enable_prompt_tokens_details)
         http = HttpApp(
             driver,

@@ -17,6 +17,14 @@ def with_env(*variables: dict[str, Any]) -> dict[str, Any]:
     return served({"env": list(variables)})
 
 
+ROPE = {"type": "yarn", "factor": "4.0", "originalContextLength": 32768, "theta": "1000000"}
+
+
+def adapted(**adapter: Any) -> dict[str, Any]:
+    """A tier with an adapter."""
+    return served(adapters=[{"name": "a", "uri": "hf://org/a", **adapter}])
+
+
 def cached(**cache: Any) -> dict[str, Any]:
     """A tier that keeps its weights somewhere."""
     return served({"modelCache": cache})
@@ -26,6 +34,11 @@ def selecting(**requirement: Any) -> dict[str, Any]:
     """A tier that asks one label of its nodes."""
     expressions = [{"key": "a", **requirement}]
     return placed(affinity={"required": [{"matchExpressions": expressions}]})
+
+
+def preferring(**requirement: Any) -> dict[str, Any]:
+    """A tier that prefers nodes by one label."""
+    return placed(affinity={"preferred": [{"matchExpressions": [{"key": "a", **requirement}]}]})
 
 
 ACCEPTED = (
@@ -49,6 +62,13 @@ ACCEPTED = (
     Case("cache in a volume of its own", cached(ephemeral={"size": "200Gi", "storageClassName": "local-nvme"})),
     Case("cache on the node", cached(hostPath="/mnt/nvme/..models")),
     Case("cache in a claim", cached(pvc="hub")),
+    Case("names", served(name="qwen3:8b", aliases=["gpt-4o-mini", "org/model:1"])),
+    Case("https", served(uri="https://account.blob.core.windows.net/models/qwen3%20v2/")),
+    Case("chat template", served(chatTemplate={"configMapName": "templates", "key": "llama.jinja"})),
+    Case("adapters", served(adapterSlots=2, adapters=[
+        {"name": "a", "uri": "hf://org/a", "revision": "b" * 40}, {"name": "b/c:1", "uri": "pvc://c/d", "rank": 512}])),
+    Case("code of the checkpoint", served(trustRemoteCode="Enabled")),
+    Case("longer context", served(overrides={"rope": ROPE})),
     Case("certificates", served({"certificates": {"configMapName": "company-ca"}})),
 )  # fmt: skip
 
@@ -69,6 +89,12 @@ REFUSED = (
     Case("relative path", cached(hostPath="mnt/nvme"), says="hostPath in body should match"),
     Case("volume without a size", cached(ephemeral={}), says="size: Required value"),
     Case("certificates of nobody", served({"certificates": {}}), says="configMapName: Required value"),
+    Case("alias twice", served(aliases=["a", "a"]), says="Duplicate value"),
+    Case("adapter twice", served(adapters=[{"name": "a", "uri": "hf://o/a"}] * 2), says="Duplicate value"),
+    Case("adapter from a bucket", adapted(uri="s3://bucket/a"), says="uri in body should match"),
+    Case("rank of nothing", adapted(rank=0), says="greater than or equal to 1"),
+    Case("position embeddings in part", served(overrides={"rope": {"type": "yarn"}}), says="theta: Required value"),
+    Case("unknown override", served(overrides={"rope": ROPE, "architectures": ["X"]}), says="unknown field"),
     Case("key without a name", with_env({"name": "A", "secretKeyRef": {"key": "a"}}), says="name: Required value"),
 )
 
@@ -86,10 +112,28 @@ RULES: dict[str, Case] = {
         Case("two values", with_env({"name": "A", "value": "1", "secretKeyRef": {"name": "a", "key": "b"}})),
     "Kubernetes would put another variable, perhaps of a Secret, in the place of $(NAME): write out the value, or take "
     "it from a key": Case("expansion", with_env({"name": "URL", "value": "http://$(HF_TOKEN)"})),
-    "a node requirement with operator In or NotIn needs values": Case("In nothing", selecting(operator="In")),
-    "a node requirement with operator Exists or DoesNotExist has no values":
+    "model.aliases are further names: leave out model.name, and tierwise and None, which are taken":
+        Case("own name again", served(aliases=["tierwise"])),
+    "the name of an adapter must differ from model.name, model.aliases, tierwise and None":
+        Case("adapter like the model", adapted(name="chat")),
+    "model.adapterSlots has an effect only with model.adapters; remove it": Case("slots", served(adapterSlots=2)),
+    "the uri of an adapter is hf://ORG/REPO or pvc://CLAIM/PATH; a branch or commit goes into revision":
+        Case("adapter without an organisation", adapted(uri="hf://a")),
+    "the uri and the revision of an adapter must not contain '..'": Case("adapter above", adapted(uri="pvc://a/../b")),
+    "the revision of an adapter has an effect only with an hf:// URI; remove it":
+        Case("revision of a claim's adapter", adapted(uri="pvc://a/b", revision="main")),
+    **{
+        f"a preferred node requirement with operator {message}": Case(f"preferring {name}", preferring(**requirement))
+        for name, message, requirement in (
+            ("nothing", "In or NotIn needs values", {"operator": "NotIn"}),
+            ("more", "Exists or DoesNotExist has no values", {"operator": "DoesNotExist", "values": ["b"]}),
+            ("a word", "Gt or Lt needs one whole number in values", {"operator": "Lt", "values": ["few"]}),
+        )
+    },
+    "a required node requirement with operator In or NotIn needs values": Case("In nothing", selecting(operator="In")),
+    "a required node requirement with operator Exists or DoesNotExist has no values":
         Case("exists as", selecting(operator="Exists", values=["b"])),
-    "a node requirement with operator Gt or Lt needs one whole number in values":
+    "a required node requirement with operator Gt or Lt needs one whole number in values":
         Case("above a word", selecting(operator="Gt", values=["many"])),
     "resources.cpuLimit must not be below resources.cpu": Case("CPU", served({"resources": {"cpuLimit": "3999m"}})),
     "resources.memoryLimit must not be below resources.memory":

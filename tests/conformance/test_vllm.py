@@ -12,13 +12,14 @@ import pytest
 from tests.conformance.asking import ask
 from tests.conformance.environments import RELEASES, vllm_code, vllm_python
 from tests.render.goldens import specs
-from tierwise.api.modeltier import Engine, ModelTierSpec, QuantizationMethod
-from tierwise.engines import ALIAS, arguments, check, model_argument, profile, profiles
+from tierwise.api.modeltier import Engine, ModelSource, ModelTierSpec, QuantizationMethod
+from tierwise.engines import ALIAS, CHAT_TEMPLATE, arguments, check, model_argument, profile, profiles
 from tierwise.engines.closed_lists import WHAT, known_names
 from tierwise.engines.denied_args import CLOSED
 from tierwise.engines.extra_args import ALLOWED, REFUSED, SWITCH, TYPED
 
 pytestmark = pytest.mark.conformance
+_TEMPLATE = str(Path(__file__).with_name("template.jinja"))
 
 
 def _as(release: str, spec: ModelTierSpec) -> ModelTierSpec:
@@ -29,6 +30,11 @@ def _served(release: str) -> dict[str, ModelTierSpec]:
     """Every case that this release can serve, whatever release it was written for."""
     moved = {name: _as(release, spec) for name, spec in specs().items()}
     return {name: spec for name, spec in moved.items() if not any(problem.fatal for problem in check(spec))}
+
+
+def _here(given: tuple[str, ...]) -> list[str]:
+    """With a template of this machine: the parser looks whether there is one, and the pod's is not here."""
+    return [argument.replace(CHAT_TEMPLATE, _TEMPLATE) for argument in given]
 
 
 def _extra(release: str) -> dict[str, list[str]]:
@@ -44,7 +50,8 @@ def _extra(release: str) -> dict[str, list[str]]:
 
 @pytest.fixture(scope="module")
 def answers(release: str) -> dict[str, Any]:
-    lists = {name: list(arguments(spec)) for name, spec in _served(release).items()} | _extra(release)
+    lists = {name: _here(arguments(spec)) for name, spec in _served(release).items()} | _extra(release)
+    lists["wrong: no template"] = ["org/repository", f"--chat-template={CHAT_TEMPLATE}"]
     lists["wrong: unknown"] = ["org/repository", "--no-such-option=1"]
     lists["wrong: value"] = ["org/repository", "--max-num-seqs=many"]
     lists["wrong: choice"] = ["org/repository", "--kv-offloading-backend=tape"]
@@ -66,7 +73,7 @@ def test_every_argument_list_is_accepted(release: str, answers: dict[str, Any]) 
 def test_the_judge_refuses_what_is_wrong(answers: dict[str, Any]) -> None:
     wrong = {name for name in answers if name.startswith("wrong: ")}
     assert {name for name in wrong if "error" not in answers[name]} == set()
-    assert len(wrong) == 4
+    assert len(wrong) == 5
 
 
 def test_the_engine_understands_the_typed_fields(release: str, answers: dict[str, Any]) -> None:
@@ -76,7 +83,7 @@ def test_the_engine_understands_the_typed_fields(release: str, answers: dict[str
         values, method = answers[name]["values"], spec.quantization.method
         understood = {
             "model_tag": model_argument(spec.model),
-            "served_model_name": [spec.model.name, ALIAS],
+            "served_model_name": [spec.model.name, ALIAS, *spec.model.aliases],
             "revision": spec.model.revision,
             "quantization": method if method in online else None,
             "kv_cache_dtype": spec.quantization.kv_cache_dtype,
@@ -91,10 +98,50 @@ def test_the_engine_understands_the_typed_fields(release: str, answers: dict[str
             "kv_offloading_backend": "native",
             "shutdown_timeout": spec.drain_seconds,
             "enable_prompt_tokens_details": True,
-            "trust_remote_code": False,
+            "trust_remote_code": spec.model.trust_remote_code == "Enabled",
+            "chat_template": _TEMPLATE if spec.model.chat_template is not None else None,
+            **_of_adapters(spec.model),
             "port": 8000,
         }
         assert {field: values[field] for field in understood} == understood, name
+
+
+def _of_adapters(model: ModelSource) -> dict[str, object]:
+    """What the engine must have understood of adapters; its own values without any."""
+    if not model.adapters:
+        return {"enable_lora": None, "lora_modules": None}
+    return {
+        "enable_lora": True,
+        "max_loras": model.adapter_slots or len(model.adapters),
+        "max_cpu_loras": len(model.adapters),
+    }
+
+
+def test_the_engine_knows_adapters_by_name_and_place(release: str, answers: dict[str, Any]) -> None:
+    modules = {
+        name: [(each["name"], each["path"]) for each in answers[name]["values"]["lora_modules"]]
+        for name, spec in _served(release).items()
+        if spec.model is not None and spec.model.adapters
+    }
+    assert modules["adapters"] == [
+        ("customer-a", "your-org/llama-customer-a-lora"),
+        ("customer/b:2", "/mnt/adapters/1"),
+        ("customer-c", "/mnt/adapters/2"),
+    ]
+    assert modules["adapters-pinned"] == [("customer-a", "/mnt/adapters/0")]
+    assert answers["adapters"]["values"]["max_lora_rank"] == 64
+
+
+def test_the_engine_reads_the_position_embeddings_that_are_said(answers: dict[str, Any]) -> None:
+    assert answers["rope-override"]["values"]["hf_overrides"] == {
+        "max_position_embeddings": 131072,
+        "rope_parameters": {
+            "factor": 4.0,
+            "original_max_position_embeddings": 32768,
+            "rope_theta": 1000000.0,
+            "rope_type": "yarn",
+        },
+    }
 
 
 def test_the_engine_knows_every_field_of_the_speculation(release: str, answers: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ Imports nothing of this repository: it runs elsewhere.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -185,7 +186,15 @@ def understand(parser: Any, validate: Any, arguments: Sequence[str]) -> dict[str
                 )
     except (SystemExit, Exception) as error:
         return {"error": (errors.getvalue().strip().splitlines() or [f"{type(error).__name__}: {error}"])[-1]}
-    return {"values": {name: value for name, value in vars(parsed).items() if _plain(value)}}
+    values = {name: _fields(value) for name, value in vars(parsed).items()}
+    return {"values": {name: value for name, value in values.items() if _plain(value)}}
+
+
+def _fields(value: Any) -> Any:
+    """A list of vLLM's own values (adapters) as their fields."""
+    if isinstance(value, list) and value and all(dataclasses.is_dataclass(each) for each in value):
+        return [dataclasses.asdict(each) for each in value]
+    return value
 
 
 def _known_method(config: Mapping[str, Any]) -> None:

@@ -10,14 +10,14 @@ from tierwise.api.modeltier import KVCacheDtype, QuantizationMethod
 from tierwise.api.pod import OPENING_VARIABLES, OWN_VARIABLES, RESERVED_KEYS
 from tierwise.engines.extra_args import ALLOWED, JSON, REFUSED, SWITCH, TYPED
 
-NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,40}", fullmatch=True)
+NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._/:-]{0,40}", fullmatch=True)
 REPOSITORIES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}/[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True).filter(
     lambda name: ".." not in name
 )
-PLACES = NAMES.filter(lambda name: ".." not in name)
+PLACES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,40}", fullmatch=True).filter(lambda name: ".." not in name)
 URIS = st.one_of(
     REPOSITORIES.map(lambda name: f"hf://{name}"),
-    st.from_regex(r"(pvc|s3|gs|oci)://[A-Za-z0-9][A-Za-z0-9._/@:-]{0,60}", fullmatch=True).filter(
+    st.from_regex(r"(pvc|s3|gs|oci|https)://[A-Za-z0-9][A-Za-z0-9._/@:%-]{0,60}", fullmatch=True).filter(
         lambda uri: ".." not in uri
     ),
 )
@@ -143,6 +143,24 @@ CACHES = st.one_of(
     _some({"ephemeral": _some({"size": QUANTITIES}, storageClassName=DNS)}),
     _some({"hostPath": DNS.map(lambda name: f"/mnt/{name}")}),
 )
+_FREE_NAMES = NAMES.filter(lambda name: name not in ("tierwise", "None"))
+_HUB_ADAPTER = _some(
+    {"name": _FREE_NAMES, "uri": REPOSITORIES.map(lambda name: f"hf://{name}")},
+    revision=PLACES,
+    rank=st.integers(1, 512),
+)
+_CLAIMED_ADAPTER = _some(
+    {"name": _FREE_NAMES, "uri": PLACES.map(lambda name: f"pvc://{name}")}, rank=st.integers(1, 512)
+)
+ADAPTERS = st.lists(st.one_of(_HUB_ADAPTER, _CLAIMED_ADAPTER), max_size=3, unique_by=lambda each: str(each["name"]))
+_ROPE = _some(
+    {
+        "type": st.sampled_from(["yarn", "linear", "dynamic"]),
+        "factor": st.sampled_from(["1.5", "2", "4.0"]),
+        "originalContextLength": st.integers(128, 131072),
+        "theta": st.sampled_from(["10000", "1000000.5"]),
+    }
+)
 RESOURCES = st.builds(
     lambda plain, limited: plain | limited,
     _some({}, cpu=QUANTITIES, memory=QUANTITIES, sharedMemory=QUANTITIES, ephemeralStorage=QUANTITIES),
@@ -157,6 +175,11 @@ FIELDS = _some(
             tokenSecretRef=_some({"name": DNS}, key=DNS),
             cachePVC=DNS,
             serviceAccountName=DNS,
+            aliases=st.lists(_FREE_NAMES, max_size=2, unique=True),
+            chatTemplate=_some({"configMapName": DNS}, key=DNS),
+            adapters=ADAPTERS,
+            trustRemoteCode=st.sampled_from(["Enabled", "Disabled"]),
+            overrides=_some({}, rope=_ROPE),
         ),
     },
     engine=_some({"version": VERSIONS}),

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
-from tierwise.api.base import DNSName, Model, Rule
+from tierwise.api.base import DNSName, Model, Rule, SwitchState, unique
 
 PARAMETERS_PATTERN = r"^[0-9]{1,15}(\.[0-9]{1,6})?[KMBT]?$"
+
+
+# What a person may call a model.
+MODEL_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._/:-]*$"
+ModelName = Annotated[str, StringConstraints(pattern=MODEL_NAME_PATTERN, max_length=128)]
 
 
 class SecretKeyRef(Model):
@@ -87,8 +92,80 @@ class DraftArchitecture(Model):
     )
 
 
+class ChatTemplate(Model):
+    """A Jinja template that makes one text of the messages of a chat; in a ConfigMap of the tier's namespace."""
+
+    config_map_name: DNSName = Field(description="Name of the ConfigMap.")
+    key: Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)] = Field(
+        default="template.jinja", description="Key with the template."
+    )
+
+
+class Adapter(Model):
+    """A LoRA adapter: a model of its own name that shares the tier's weights."""
+
+    cel = (
+        Rule(
+            expression="self.uri.startsWith('pvc://') || self.uri.matches('^hf://[^/:@]+/[^/:@]+$')",
+            message="the uri of an adapter is hf://ORG/REPO or pvc://CLAIM/PATH; a branch or commit goes into revision",
+            field_path=".uri",
+        ),
+        Rule(
+            expression="!self.uri.contains('..') && (!has(self.revision) || !self.revision.contains('..'))",
+            message="the uri and the revision of an adapter must not contain '..'",
+            field_path=".uri",
+        ),
+        Rule(
+            expression="!has(self.revision) || self.uri.startsWith('hf://')",
+            message="the revision of an adapter has an effect only with an hf:// URI; remove it",
+            field_path=".revision",
+        ),
+    )
+
+    name: ModelName = Field(description="The name clients send as `model` to get this adapter.")
+    uri: Annotated[str, StringConstraints(pattern=r"^(hf|pvc)://[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=512)] = Field(
+        description="Where the adapter is: hf://ORG/REPO is downloaded when a pod starts, pvc://CLAIM/PATH is mounted."
+    )
+    revision: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=128)] | None = (
+        Field(default=None, description="Branch, tag or commit of an hf:// adapter. Pin a commit in production.")
+    )
+    rank: int = Field(
+        default=16,
+        ge=1,
+        le=512,
+        description="The adapter's rank (r in its adapter_config.json). The highest of a tier takes memory for all.",
+    )
+
+
+class RopeOverride(Model):
+    """Position embeddings other than config.json's, to serve a longer context. Whole and exact: the engine takes these
+    values instead of the file's, also where they are wrong for the model."""
+
+    type: Literal["yarn", "linear", "dynamic"] = Field(description="How positions are stretched (rope_type).")
+    factor: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,2}(\.[0-9]{1,3})?$", max_length=7)] = Field(
+        description='By how much, e.g. "4.0".'
+    )
+    original_context_length: int = Field(
+        ge=128, le=10485760, description="What the model was trained for, in tokens (original_max_position_embeddings)."
+    )
+    theta: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,11}(\.[0-9]{1,3})?$", max_length=16)] = Field(
+        description='The rope_theta of config.json, e.g. "1000000": the engine forgets the file\'s.'
+    )
+
+
+class Overrides(Model):
+    """What is said instead of the model's config.json: a closed list."""
+
+    rope: RopeOverride | None = Field(default=None, description="Position embeddings for a longer context.")
+
+
+def _adapters_once(adapters: list[Adapter]) -> list[Adapter]:
+    unique([adapter.name for adapter in adapters])
+    return adapters
+
+
 class ModelSource(Model):
-    """Which weights to serve, and under which name clients ask for them."""
+    """Which weights to serve, and under which names clients ask for them."""
 
     cel = (
         Rule(
@@ -122,22 +199,44 @@ class ModelSource(Model):
             field_path=".tokenSecretRef",
         ),
         Rule(
+            expression="!has(self.aliases) || "
+            "!self.aliases.exists(a, a == self.name || a == 'tierwise' || a == 'None')",
+            message="model.aliases are further names: leave out model.name, and tierwise and None, which are taken",
+            field_path=".aliases",
+        ),
+        Rule(
+            expression="!has(self.adapters) || !self.adapters.exists(a, a.name == self.name || a.name == 'tierwise' || "
+            "a.name == 'None' || (has(self.aliases) && a.name in self.aliases))",
+            message="the name of an adapter must differ from model.name, model.aliases, tierwise and None",
+            field_path=".adapters",
+        ),
+        Rule(
+            expression="!has(self.adapterSlots) || (has(self.adapters) && self.adapters.size() > 0)",
+            message="model.adapterSlots has an effect only with model.adapters; remove it",
+            field_path=".adapterSlots",
+        ),
+        Rule(
             expression="!has(self.cachePVC) || self.uri.startsWith('hf://')",
             message="model.cachePVC has an effect only with an hf:// URI; remove it",
             field_path=".cachePVC",
         ),
     )
 
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=128)] = Field(
-        description="The name clients send as `model`, and the label of the engine's metrics."
+    name: ModelName = Field(description="The name clients send as `model`, and the label of the engine's metrics.")
+    aliases: Annotated[list[ModelName], AfterValidator(unique)] = Field(
+        default_factory=list,
+        max_length=16,
+        description="Further names that clients may send as `model`.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
     )
     uri: Annotated[
         str,
-        StringConstraints(pattern=r"^(hf|pvc|s3|gs|oci)://[A-Za-z0-9][A-Za-z0-9._/@:-]*$", max_length=512),
+        StringConstraints(pattern=r"^(hf|pvc|s3|gs|oci|https)://[A-Za-z0-9][A-Za-z0-9._/@:%-]*$", max_length=512),
     ] = Field(
         description="Where the weights are. hf://ORG/REPO is loaded by the engine itself; pvc://CLAIM/PATH is mounted; "
-        "s3:// and gs:// go through KServe's storage initializer and oci:// through its model car, whose containers a "
-        "namespace with the restricted Pod Security level refuses as KServe ships them."
+        "s3://, gs:// and https:// (a file, or a folder of Azure Blob Storage) go through KServe's storage initializer "
+        "and oci:// through its model car, whose containers a namespace with the restricted Pod Security level refuses "
+        "as KServe ships them."
     )
     revision: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=128)] | None = (
         Field(default=None, description="Branch, tag or commit of an hf:// repository. Pin a commit in production.")
@@ -156,6 +255,29 @@ class ModelSource(Model):
         default=None,
         description="ServiceAccount of the pods, for example one that holds the credentials of an s3:// store.",
     )
+    chat_template: ChatTemplate | None = Field(
+        default=None,
+        description="Template of chats, instead of the checkpoint's own. A change of the ConfigMap reaches pods that "
+        "start later.",
+    )
+    adapters: Annotated[list[Adapter], AfterValidator(_adapters_once)] = Field(
+        default_factory=list,
+        max_length=32,
+        description="LoRA adapters that are served besides the model, each under a name of its own.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
+    adapter_slots: int | None = Field(
+        default=None,
+        ge=1,
+        le=32,
+        description="Adapters that one batch may mix; each takes memory of the GPU. Default: all, at most 8.",
+    )
+    trust_remote_code: SwitchState = Field(
+        default="Disabled",
+        description="Enabled runs Python code that the checkpoint brings, with all that the pod may do. The chart "
+        "value engines.trustRemoteCode must allow it.",
+    )
+    overrides: Overrides | None = Field(default=None, description="What is said instead of the model's config.json.")
     architecture: Architecture | None = Field(
         default=None,
         description="Sizes of the model, for weights that the operator cannot look into (a claim, a bucket, a private "

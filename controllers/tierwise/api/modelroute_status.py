@@ -34,6 +34,9 @@ class LadderTier(Model):
     name: str = Field(max_length=NAME_LENGTH, description="Name of the ModelTier.")
     use: Literal["Always", "Overflow"] = Field(description="As in spec.tiers.")
     model: str = Field(max_length=128, description="What upstream is asked for.")
+    adapters: list[Annotated[str, Field(max_length=128)]] = Field(
+        default_factory=list, max_length=32, description="Names of its LoRA adapters, which clients may ask for."
+    )
     service: str | None = Field(
         default=None, max_length=63, description="Service whose endpoints are its replicas; absent for an external API."
     )

@@ -124,27 +124,32 @@ LabelValue = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9]([-A-Za-z0-
 LABEL_NAME_PATTERN = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 
 
-class NodeRequirement(Model):
-    """What one label of a node must be; Kubernetes' own fields."""
-
-    cel = (
+def _comparisons(kind: str) -> tuple[Rule, ...]:
+    """The rules of a requirement; each message tells its kind, so that a person finds the place."""
+    return (
         Rule(
             expression="!(self.operator in ['In', 'NotIn']) || (has(self.values) && self.values.size() > 0)",
-            message="a node requirement with operator In or NotIn needs values",
+            message=f"a {kind} node requirement with operator In or NotIn needs values",
             field_path=".values",
         ),
         Rule(
             expression="!(self.operator in ['Exists', 'DoesNotExist']) || !has(self.values) || self.values.size() == 0",
-            message="a node requirement with operator Exists or DoesNotExist has no values",
+            message=f"a {kind} node requirement with operator Exists or DoesNotExist has no values",
             field_path=".values",
         ),
         Rule(
             expression="!(self.operator in ['Gt', 'Lt']) || "
             "(has(self.values) && self.values.size() == 1 && self.values[0].matches('^-?[0-9]{1,15}$'))",
-            message="a node requirement with operator Gt or Lt needs one whole number in values",
+            message=f"a {kind} node requirement with operator Gt or Lt needs one whole number in values",
             field_path=".values",
         ),
     )
+
+
+class NodeRequirement(Model):
+    """What one label of a node must be; Kubernetes' own fields."""
+
+    cel = _comparisons("required")
 
     key: Annotated[str, StringConstraints(pattern=LABEL_NAME_PATTERN, max_length=317)] = Field(
         description="Label of the node."
@@ -157,19 +162,27 @@ class NodeRequirement(Model):
     )
 
 
-Requirements = Annotated[list[NodeRequirement], Field(min_length=1, max_length=16)]
+class NodePreference(NodeRequirement):
+    """What one label of a node should be; Kubernetes' own fields."""
+
+    cel = _comparisons("preferred")
 
 
 class NodeTerm(Model):
     """A description of nodes."""
 
-    match_expressions: Requirements = Field(description="What the labels of a node must be, all of it.")
+    match_expressions: list[NodeRequirement] = Field(
+        min_length=1, max_length=16, description="What the labels of a node must be, all of it."
+    )
 
 
-class PreferredNodes(NodeTerm):
+class PreferredNodes(Model):
     """A description of nodes that are better than others."""
 
     weight: int = Field(default=1, ge=1, le=100, description="How much better: the weights of a node are added up.")
+    match_expressions: list[NodePreference] = Field(
+        min_length=1, max_length=16, description="What the labels of a node must be, all of it."
+    )
 
 
 class Affinity(Model):
@@ -218,7 +231,7 @@ class Placement(Model):
     node_selector: dict[LabelKey, LabelValue] = Field(
         default_factory=dict, max_length=16, description="Labels that a node must have."
     )
-    affinity: Affinity = Field(default_factory=Affinity, description="Nodes by expressions over their labels.")
+    affinity: Affinity | None = Field(default=None, description="Nodes by expressions over their labels.")
     spread: Annotated[list[Spread], AfterValidator(_once_each)] = Field(
         default_factory=list,
         max_length=2,

@@ -129,6 +129,7 @@ def _ladder_tier(ref: RouteTierRef, view: TierView | None, before: LadderTier | 
     made = _served(ref, view.workloads[0].name, spec.batching)
     return made.model_copy(
         update={
+            "adapters": [each.name for each in spec.model.adapters] if spec.model is not None else [],
             "more_services": _more_services(view),
             "replica_hour": _replica_hour(view, spec),
             "context_length": _context_length(view, spec, made, before),

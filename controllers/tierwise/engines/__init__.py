@@ -7,7 +7,15 @@ argument list in exec form: one `--flag=value` element per option, in a fixed or
 
 from __future__ import annotations
 
-from tierwise.engines.arguments import ALIAS, KEEP_ALIVE_SECONDS, MODEL_PATH, arguments, environment, model_argument
+from tierwise.engines.arguments import (
+    ALIAS,
+    CHAT_TEMPLATE,
+    KEEP_ALIVE_SECONDS,
+    MODEL_PATH,
+    arguments,
+    environment,
+    model_argument,
+)
 from tierwise.engines.check import check
 from tierwise.engines.finding import Finding
 from tierwise.engines.profiles import MetricNames, Profile, profile, profiles
@@ -17,6 +25,7 @@ from tierwise.types.capabilities import GPU, UNKNOWN, Facts, ModelShape
 
 __all__ = [
     "ALIAS",
+    "CHAT_TEMPLATE",
     "GPU",
     "KEEP_ALIVE_SECONDS",
     "MODEL_PATH",

@@ -16,7 +16,7 @@ from tierwise.api.modeltier import ModelSource, ModelTierSpec
 from tierwise.engines.finding import Finding
 from tierwise.reasons import INVALID_SPEC
 
-_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/@:-]*")
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/@:%-]*")
 _NO_PARENT = ", and no '..'"
 
 
@@ -25,7 +25,7 @@ def check_words(spec: ModelTierSpec, model: ModelSource) -> list[Finding]:
     found = []
     for field, value, further in _written(spec, model):
         if not _WORD.fullmatch(value) or (further and ".." in value):
-            said = f"{value[:64]!r} is not a name: letters, digits and ._/@:- only{further}"
+            said = f"{value[:64]!r} is not a name: letters, digits and ._/@:%- only{further}"
             found.append(Finding(INVALID_SPEC, f"{field}: {said}"))
         elif value.rpartition("//")[2] == "None":
             found.append(Finding(INVALID_SPEC, f"{field}: the engine reads the name None as no name"))
@@ -38,5 +38,12 @@ def _written(spec: ModelTierSpec, model: ModelSource) -> Iterator[tuple[str, str
     yield "model.uri", model.uri, _NO_PARENT
     if model.revision is not None:
         yield "model.revision", model.revision, _NO_PARENT
+    for alias in model.aliases:
+        yield "model.aliases", alias, ""
+    for adapter in model.adapters:
+        yield "model.adapters.name", adapter.name, ""
+        yield "model.adapters.uri", adapter.uri, _NO_PARENT
+        if adapter.revision is not None:
+            yield "model.adapters.revision", adapter.revision, _NO_PARENT
     if spec.speculation.draft_model is not None:
         yield "speculation.draftModel", spec.speculation.draft_model, _NO_PARENT

@@ -8,7 +8,9 @@ stay at the engine's default on purpose: the GPU memory share (each release tune
 from __future__ import annotations
 
 from tierwise.api.modeltier import ModelSource, ModelTierSpec
+from tierwise.engines.adapters import adapter_arguments
 from tierwise.engines.check import HF_SCHEME, check
+from tierwise.engines.overrides import config_overrides
 from tierwise.engines.profiles import profile
 from tierwise.engines.speculation import speculative_config
 from tierwise.errors import Invalid, Unsupported
@@ -16,6 +18,8 @@ from tierwise.reasons import UNSUPPORTED
 
 KEEP_ALIVE_SECONDS = 90  # how long an engine keeps an idle connection
 MODEL_PATH = "/mnt/models"  # where KServe puts what it downloads or mounts
+
+CHAT_TEMPLATE = "/etc/tierwise/chat-template/template.jinja"  # where the ConfigMap is mounted
 ALIAS = "tierwise"  # the second name of every model: what a router may ask for without knowing the tier
 
 
@@ -27,7 +31,7 @@ def model_argument(model: ModelSource) -> str:
 def arguments(spec: ModelTierSpec) -> tuple[str, ...]:
     """The argument list after the program, for a spec with `model`; () for an external tier.
 
-    `--served-model-name` takes its two names as elements of their own: argparse binds only one value with `=`. The
+    `--served-model-name` takes its names as elements of their own: argparse binds only one value with `=`. The
     first name is the label of the engine's metrics. `extraArgs` come last, since `check` let pass only such that
     override nothing. Raises tierwise.errors.Invalid (or Unsupported) for what `check` calls fatal: nobody can render
     a spec that was not checked."""
@@ -41,9 +45,11 @@ def arguments(spec: ModelTierSpec) -> tuple[str, ...]:
         "--served-model-name",
         spec.model.name,
         ALIAS,
+        *spec.model.aliases,
         *_loading(spec, spec.model),
         *_capacity(spec),
         *_tactics(spec),
+        *adapter_arguments(spec.model),
         f"{profile(spec.engine).drain_flag}={spec.drain_seconds}",
         "--enable-prompt-tokens-details",
         *spec.extra_args,
@@ -58,6 +64,12 @@ def _loading(spec: ModelTierSpec, model: ModelSource) -> list[str]:
         options.append(f"--quantization={spec.quantization.method}")
     if spec.quantization.kv_cache_dtype != "auto":
         options.append(f"--kv-cache-dtype={spec.quantization.kv_cache_dtype}")
+    if model.chat_template is not None:
+        options.append(f"--chat-template={CHAT_TEMPLATE}")
+    if model.trust_remote_code == "Enabled":
+        options.append("--trust-remote-code")
+    if (overrides := config_overrides(model.overrides)) is not None:
+        options.append(f"--hf-overrides={overrides}")
     return options
 
 

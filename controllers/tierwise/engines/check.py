@@ -23,11 +23,20 @@ from tierwise.engines.finding import Finding, missing
 from tierwise.engines.methods import METHODS, method_in_use
 from tierwise.engines.profiles import Profile, profile
 from tierwise.engines.resolved_facts import effective_facts
-from tierwise.reasons import EXPERTS_ONLY, FEW_BITS_LONG_CONTEXT, INVALID_SPEC, NEEDS_PACKAGE, NO_EFFECT, UNCALIBRATED
+from tierwise.reasons import (
+    EXPERTS_ONLY,
+    FEW_BITS_LONG_CONTEXT,
+    INVALID_SPEC,
+    NEEDS_PACKAGE,
+    NO_EFFECT,
+    UNCALIBRATED,
+    UNPINNED_CODE,
+)
 from tierwise.types.capabilities import UNKNOWN, Facts, ModelShape
 
 HF_SCHEME = "hf://"
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 LONG_CONTEXT = 65536
 
 
@@ -61,6 +70,19 @@ def _advice(reason: str, message: str) -> Finding:
 
 
 def _model(model: ModelSource) -> list[Finding]:
+    return [*_repository(model), *_unpinned(model)]
+
+
+def _unpinned(model: ModelSource) -> list[Finding]:
+    """Code that may change between two starts of one tier."""
+    hub = model.uri.startswith(HF_SCHEME)
+    if model.trust_remote_code != "Enabled" or not hub or _COMMIT.fullmatch(model.revision or ""):
+        return []
+    message = "model.trustRemoteCode: model.revision is no commit, so the code that runs may change with any start"
+    return [_advice(UNPINNED_CODE, message)]
+
+
+def _repository(model: ModelSource) -> list[Finding]:
     if not model.uri.startswith(HF_SCHEME):
         if model.revision is None:
             return []

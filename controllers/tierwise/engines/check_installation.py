@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tierwise.api.modeltier import ModelSource, ModelTierSpec
 from tierwise.engines.finding import Finding
-from tierwise.reasons import HOST_PATH_NOT_ALLOWED, HUB_OFFLINE
+from tierwise.reasons import HOST_PATH_NOT_ALLOWED, HUB_OFFLINE, REMOTE_CODE_NOT_ALLOWED
 from tierwise.types.capabilities import Installation
 
 _HUB = "hf://"
@@ -24,6 +24,9 @@ def check_installation(spec: ModelTierSpec, model: ModelSource, installation: In
         allowed = ", ".join(installation.host_paths) or "none"
         message = f"modelCache.hostPath: {path} is in no folder of the chart value engines.hostPaths ({allowed})"
         found.append(Finding(HOST_PATH_NOT_ALLOWED, message))
+    if model.trust_remote_code == "Enabled" and not installation.remote_code:
+        message = "model.trustRemoteCode: the chart value engines.trustRemoteCode does not allow code of checkpoints"
+        found.append(Finding(REMOTE_CODE_NOT_ALLOWED, message))
     if installation.offline and model.uri.startswith(_HUB) and not _kept(spec, model):
         message = f"model.uri: engines ask no hub here (chart value hub.offline), and {model.uri} is kept nowhere"
         found.append(Finding(HUB_OFFLINE, f"{message}: set modelCache.pvc to a claim that has it, or use pvc://"))

@@ -164,7 +164,7 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "--per-request-spec-decode-metrics",
         "--show-hidden-metrics-for-version",
     ),
-    "adapters are not supported yet": (
+    "adapters are given by model.adapters, and the engine's defaults serve them": (
         "--default-mm-loras",
         "--enable-mixed-moe-lora-format",
         "--enable-moe-shared-loras",
@@ -172,10 +172,7 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "--fully-sharded-loras",
         "--lora-dtype",
         "--lora-target-modules",
-        "--max-cpu-loras",
         "--max-lora-cls-labels",
-        "--max-lora-rank",
-        "--max-loras",
         "--specialize-active-lora",
     ),
     "it changes the shape of answers; clients of a tier rely on one": (

@@ -13,6 +13,7 @@ from decimal import Decimal
 
 from tierwise.api.modeltier import Architecture, ModelTierSpec
 from tierwise.engines import arg_values
+from tierwise.engines.overrides import stretched_context
 from tierwise.engines.profiles import profiles
 from tierwise.types.capabilities import Facts, ModelShape
 
@@ -49,6 +50,9 @@ def effective_facts(spec: ModelTierSpec, facts: Facts) -> Facts:
     declared = spec.model.architecture if spec.model is not None else None
     if declared is not None:
         model = _filled(model or ModelShape(quantization=_said(spec)), declared)
+    rope = spec.model.overrides.rope if spec.model is not None and spec.model.overrides is not None else None
+    if rope is not None and model is not None:
+        model = replace(model, context_length=stretched_context(rope), default_context=None)
     sizes = spec.speculation.draft_architecture
     if sizes is not None:
         known = draft or ModelShape()

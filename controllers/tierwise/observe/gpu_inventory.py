@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tierwise.api.modeltier import ModelTierSpec
-from tierwise.api.placement import NodeRequirement
+from tierwise.api.placement import NodeRequirement, NodeTerm
 from tierwise.observe.object_fields import condition, items, mapping, optional_number, text
 from tierwise.types.capabilities import GPU
 
@@ -103,9 +103,12 @@ def node_record(body: Mapping[str, Any]) -> NodeRecord | None:
 
 def selecting_labels(spec: ModelTierSpec) -> frozenset[str]:
     """The labels by which a tier selects nodes."""
-    placement = spec.placement
-    asked = (each.key for term in placement.affinity.required for each in term.match_expressions)
-    return frozenset({*placement.node_selector, *asked})
+    asked = (each.key for term in _required(spec) for each in term.match_expressions)
+    return frozenset({*spec.placement.node_selector, *asked})
+
+
+def _required(spec: ModelTierSpec) -> list[NodeTerm]:
+    return spec.placement.affinity.required if spec.placement.affinity is not None else []
 
 
 class GPUInventory:
@@ -173,7 +176,7 @@ def _question(spec: ModelTierSpec) -> _Question:
         resource=spec.resources.resource_name,
         number=spec.resources.gpus,
         selector=frozenset(placement.node_selector.items()),
-        terms=frozenset(frozenset(map(_requirement, term.match_expressions)) for term in placement.affinity.required),
+        terms=frozenset(frozenset(map(_requirement, term.match_expressions)) for term in _required(spec)),
         tolerations=tuple(
             _Toleration(each.key, each.operator, each.value or "", each.effect) for each in placement.tolerations
         ),

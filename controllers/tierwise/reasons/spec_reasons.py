@@ -24,6 +24,18 @@ HOST_PATH_NOT_ALLOWED = reason(
     "modelCache.hostPath is in no folder of the nodes that tiers may use.",
     "Use modelCache.pvc or modelCache.ephemeral, or have the folder added to the chart value engines.hostPaths.",
 )
+REMOTE_CODE_NOT_ALLOWED = reason(
+    "RemoteCodeNotAllowed",
+    (ACCEPTED,),
+    "model.trustRemoteCode lets the checkpoint's own code run, and whoever installed Tierwise does not allow that.",
+    "Use a checkpoint whose architecture the engine knows, or have the chart value engines.trustRemoteCode set.",
+)
+UNPINNED_CODE = reason(
+    "UnpinnedCode",
+    ("Advice",),
+    "Code of the checkpoint runs, and model.revision is no commit: whoever may push there may run code here.",
+    "Read the code, and set model.revision to the commit that was read.",
+)
 HUB_OFFLINE = reason(
     "HubOffline",
     (ACCEPTED,),

@@ -86,12 +86,18 @@ class RouteTier:
     """How many routers share its requests without talking to each other."""
     capped: bool = True
     """Whether it has as many replicas as it can get."""
+    adapters: tuple[str, ...] = ()
+    """Names of its LoRA adapters, each a model that clients may ask for."""
     more_services: tuple[str, ...] = ()
 
     @property
     def services(self) -> tuple[str, ...]:
         """The Services whose endpoints are its replicas."""
         return () if self.service is None else (self.service, *self.more_services)
+
+    def upstream_model(self, asked: str) -> str:
+        """What upstream is asked for when a client asks for `asked`: an adapter keeps its name."""
+        return asked if asked in self.adapters else self.model
 
     @property
     def external(self) -> bool:

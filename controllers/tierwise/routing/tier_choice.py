@@ -69,6 +69,10 @@ def choose_tiers(
     those that would have been tried without it: where its tier cannot answer, another answer is better than none."""
     full = saturated or {}
     if facts.model not in route.model_names:
+        having = [tier for tier in route.tiers if facts.model in tier.adapters]
+        if having:  # whoever asks for an adapter has chosen; among tiers that have it, one that is not full
+            having.sort(key=lambda tier: full.get(tier.name, False))
+            return TierChoice(tuple(_fitting([Candidate(tier, DIRECT) for tier in having], facts)))
         direct = route.tier(facts.model) if route.direct_access else None
         return TierChoice(() if direct is None else (Candidate(direct, DIRECT),))
     if content is not None and content.bound:

@@ -138,6 +138,34 @@ def test_05_an_external_tier_needs_nothing_here(new_namespace: Callable[[str], K
     assert kubectl.find("pods") == []
 
 
+def test_13_the_pod_is_what_the_company_asks_for_and_answers_to_an_old_name(
+    playground: Playground, new_namespace: Callable[[str], Kubectl]
+) -> None:
+    kubectl = new_namespace("example-13")
+    _apply(kubectl, "13-in-a-companys-cluster")
+    tier = ready(kubectl, "support", 1, START)
+    (pod,) = kubectl.find("pods", "example.com/cost-centre=4711")
+    assert pod["metadata"]["annotations"]["karpenter.sh/do-not-disrupt"] == "true"
+    node = kubectl.get("node", pod["spec"]["nodeName"])
+    assert node is not None
+    assert node["metadata"]["labels"]["nvidia.com/gpu.product"] == "NVIDIA-L4"
+    (engine,) = pod["spec"]["containers"]
+    variables = {each["name"]: each for each in engine["env"]}
+    assert variables["NO_PROXY"]["valueFrom"]["configMapKeyRef"]["name"] == "network"
+    assert (engine["resources"]["limits"]["cpu"], engine["resources"]["requests"]["cpu"]) == ("8", "4")
+    old = {**tier, "spec": {"model": {"name": "gpt-4o-mini"}}}
+    assert _ask(playground, old, "Hello?")["usage"]["completion_tokens"] > 0
+
+    kubectl("patch", "mt", "support", "--type=json", "-p", '[{"op": "remove", "path": "/spec/podMetadata/labels"}]')
+    gone = eventually(
+        lambda: kubectl.get("inferenceservice", "support") or {},
+        lambda service: "labels" not in service["spec"]["predictor"],
+        30,
+        "a label that leaves the tier leaves the object",
+    )
+    assert gone["spec"]["predictor"]["annotations"]["karpenter.sh/do-not-disrupt"] == "true"
+
+
 def test_06_rules_choose_the_tier_behind_one_endpoint(
     playground: Playground, new_namespace: Callable[[str], Kubectl]
 ) -> None:

@@ -64,6 +64,14 @@ def test_a_replica_is_given_what_it_decodes_and_as_many_that_wait_or_what_its_ow
     assert only(snapshot([tier("small", made)], route())).ladder[0].concurrency == given
 
 
+def test_the_adapters_of_a_tier_are_told_to_its_routers() -> None:
+    adapters = [{"name": "legal", "uri": "hf://a/legal"}, {"name": "a", "uri": "pvc://c/a"}]
+    made = ModelTierSpec.model_validate(PRICED | {"model": {**PRICED["model"], "adapters": adapters}})
+    assert only(snapshot([tier("small", made)], route())).ladder[0].adapters == ["legal", "a"]
+    assert only(snapshot([tier("small")], route())).ladder[0].adapters == []
+    assert only(snapshot([external("bought")], route(given=spec("bought")))).ladder[0].adapters == []
+
+
 def test_an_external_tier_is_reached_at_its_provider_and_always_answers() -> None:
     plan = only(snapshot([external("bought")], route(given=spec("bought"))))
     (found,) = plan.ladder

@@ -38,6 +38,14 @@ def test_none_is_allowed_by_default_and_nothing_is_refused_unasked() -> None:
     assert found(Installation(host_paths=("/",)), modelCache={"hostPath": "/mnt/nvme"}) == []
 
 
+def test_code_of_checkpoints_runs_only_where_it_is_allowed() -> None:
+    remote = {"trustRemoteCode": "Enabled"}
+    ((reason, message),) = found(Installation(), model=remote)
+    assert (reason, "engines.trustRemoteCode" in message) == (reasons.REMOTE_CODE_NOT_ALLOWED, True)
+    assert found(Installation(remote_code=True), model=remote) == found(None, model=remote) == []
+    assert found(Installation()) == []
+
+
 @pytest.mark.parametrize(
     ("fields", "refused"),
     [

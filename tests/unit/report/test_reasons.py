@@ -139,6 +139,10 @@ BY_DECISION: dict[tuple[str, str], ReportContext] = {
     ("Accepted", reasons.HOST_PATH_NOT_ALLOWED): refused(
         Facts(installation=Installation()), modelCache={"hostPath": "/mnt/nvme"}
     ),
+    ("Accepted", reasons.REMOTE_CODE_NOT_ALLOWED): refused(
+        Facts(installation=Installation()),
+        model={"name": "chat", "uri": "hf://Qwen/Qwen3-8B", "trustRemoteCode": "Enabled"},
+    ),
     ("Accepted", reasons.HUB_OFFLINE): refused(Facts(installation=Installation(offline=True))),
     ("Accepted", reasons.CONTEXT_TOO_LONG): refused(Facts(model=EIGHT), contextLength=131073),
     ("Accepted", reasons.CONTEXT_DOES_NOT_FIT): refused(Facts((L4,), EIGHT)),

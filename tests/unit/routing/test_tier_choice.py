@@ -42,6 +42,39 @@ def ruled(tier: str, **conditions: object) -> Route:
     return replace(ROUTE, rules=(Rule("r", tier, **conditions),))  # type: ignore[arg-type]
 
 
+# --- adapters -------------------------------------------------------------------------------------------------------
+
+TUNED = replace(LARGE, adapters=("legal", "medical"))
+ALSO = replace(MIDDLE, adapters=("legal",))
+ADAPTED = replace(ROUTE, tiers=(SMALL, ALSO, TUNED))
+
+
+def test_an_adapter_is_asked_of_the_tiers_that_have_it_and_of_no_other() -> None:
+    assert order(ADAPTED, RequestFacts("medical")) == [("large", "Direct")]
+    assert order(ADAPTED, RequestFacts("legal")) == [("middle", "Direct"), ("large", "Direct")]
+    assert order(ADAPTED, RequestFacts("poetry")) == []
+
+
+def test_a_full_tier_is_asked_for_an_adapter_last() -> None:
+    assert order(ADAPTED, RequestFacts("legal"), full="middle") == [("large", "Direct"), ("middle", "Direct")]
+    assert order(ADAPTED, RequestFacts("legal"), full="middle large") == [("middle", "Direct"), ("large", "Direct")]
+
+
+def test_a_context_that_is_too_short_for_an_adapter_is_passed_over() -> None:
+    assert order(ADAPTED, RequestFacts("legal", prompt_tokens=9000)) == [("large", "ContextLength")]
+
+
+def test_a_name_of_the_route_or_of_a_tier_that_has_no_such_adapter_means_what_it_meant() -> None:
+    assert order(replace(ADAPTED, model_names=("legal",)), RequestFacts("legal"))[0] == ("small", "Default")
+    assert order(replace(ADAPTED, direct_access=True), RequestFacts("middle")) == [("middle", "Direct")]
+
+
+def test_an_adapter_keeps_its_name_upstream_and_nothing_else_does() -> None:
+    assert TUNED.upstream_model("legal") == "legal"
+    assert [TUNED.upstream_model(name) for name in ("chat", "large", "poetry")] == ["l"] * 3
+    assert LARGE.upstream_model("legal") == "l"
+
+
 # --- by name --------------------------------------------------------------------------------------------------------
 
 

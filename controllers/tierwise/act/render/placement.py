@@ -39,8 +39,10 @@ def _toleration(toleration: Toleration) -> dict[str, Any]:
     return toleration.model_dump(by_alias=True, exclude_none=True)
 
 
-def _affinity(affinity: Affinity) -> dict[str, Any]:
+def _affinity(affinity: Affinity | None) -> dict[str, Any]:
     fields: dict[str, Any] = {}
+    if affinity is None:
+        return fields
     if affinity.preferred:
         fields["preferredDuringSchedulingIgnoredDuringExecution"] = [
             {"preference": {"matchExpressions": _expressions(each.match_expressions)}, "weight": each.weight}

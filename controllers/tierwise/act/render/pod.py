@@ -19,6 +19,7 @@ import math
 from typing import Any
 
 from tierwise.act.render.digest import digest
+from tierwise.act.render.fetching import fetching_containers
 from tierwise.act.render.placement import placed
 from tierwise.act.render.pod_volumes import CERTIFICATE, HOME, HUB_CACHE, mounts, volumes
 from tierwise.api.modeltier import ModelSource, ModelTierSpec
@@ -58,16 +59,19 @@ def pod_spec(
         "volumes": volumes(spec, model),
         **placed(spec.placement, tier),
     }
+    if fetching := fetching_containers(model, pod["containers"][0]):
+        pod["initContainers"] = fetching
     if model.service_account_name is not None:
         pod["serviceAccountName"] = model.service_account_name
-    return {**pod, **_metadata(spec, pod)}
+    return {**pod, **_metadata(spec, model, pod)}
 
 
-def _metadata(spec: ModelTierSpec, pod: dict[str, Any]) -> dict[str, Any]:
+def _metadata(spec: ModelTierSpec, model: ModelSource, pod: dict[str, Any]) -> dict[str, Any]:
     """Labels and annotations of the pods, as fields of the predictor. What people name themselves is rendered together
     with a digest (`tierwise.pod_template_hash` says why); without any of it nothing is added."""
     labels, annotations = spec.pod_metadata.labels, spec.pod_metadata.annotations
     named = spec.env or spec.model_cache or spec.certificates or not _NAMING.isdisjoint(pod)
+    named = named or model.chat_template or model.adapters
     if not (labels or annotations or named):
         return {}
     found: dict[str, Any] = {"labels": dict(sorted(labels.items()))} if labels else {}
@@ -102,7 +106,7 @@ def _container(spec: ModelTierSpec, model: ModelSource, installation: Installati
             "timeoutSeconds": 5,
         },
         "terminationMessagePolicy": "FallbackToLogsOnError",  # the engine's last line becomes our condition
-        "volumeMounts": mounts(spec),
+        "volumeMounts": mounts(spec, model),
     }
 
 

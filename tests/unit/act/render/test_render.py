@@ -156,7 +156,11 @@ def test_every_servable_spec_becomes_a_confined_pod_and_the_same_bytes(written: 
     assert engine["securityContext"]["capabilities"] == {"drop": ["ALL"]}
     assert engine["securityContext"]["allowPrivilegeEscalation"] is False
     assert pod["automountServiceAccountToken"] is False
-    assert not set(pod) & {"hostNetwork", "hostPID", "hostIPC", "initContainers"}
+    assert not set(pod) & {"hostNetwork", "hostPID", "hostIPC"}
+    for fetching in pod.get("initContainers", ()):
+        assert fetching["command"] == ["hf"]
+        assert fetching["securityContext"] == engine["securityContext"]
+        assert not {each["name"] for each in fetching["volumeMounts"]} - {each["name"] for each in pod["volumes"]}
     volumes = {kind for volume in pod["volumes"] for kind in volume}
     assert volumes <= {"name", "emptyDir", "persistentVolumeClaim", "ephemeral", "configMap", "hostPath"}
     on_the_node = one.spec.model_cache is not None and one.spec.model_cache.host_path is not None
