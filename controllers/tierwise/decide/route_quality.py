@@ -116,7 +116,9 @@ def _moved(measured: QualityStatus, aim: Aim, evidence: Evidence, now: float) ->
     said = shown(found.quality)
     move = QualityMove(at=rfc3339(now), points=found.points, quality=said)
     today = measured.days[-1:] and [QualityDay(day=measured.days[-1].day)]
-    kept = measured.watch.model_copy(update={"run_good": 0, "run_bad": 0})
+    # With a smaller share the cheaper tiers get harder requests, and answer them less well than was usual: by our own
+    # doing, and no fall. What a fall is measured against is learned anew.
+    kept = QualityWatch() if found.points < 0 else measured.watch.model_copy(update={"run_good": 0, "run_bad": 0})
     return measured.model_copy(
         update={
             "added_share_percent": measured.added_share_percent + found.points,

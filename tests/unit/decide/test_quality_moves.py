@@ -53,6 +53,7 @@ def test_a_share_that_is_surely_not_needed_is_lowered_and_its_effect_measured_fr
             "moves": [*moved_by(-5), QualityMove(at="2026-11-30T12:00:00Z", points=-5, quality=shown(said))],
             "since": "2026-11-30T12:00:00Z",
             "days": november(30),
+            "watch": QualityWatch(),
         }
     )
 
@@ -127,7 +128,7 @@ def test_what_is_worse_and_good_enough_is_usual_after_seven_days_and_moves_nothi
     accepted = measure(known(13, worse), SPEC, aim, {}, NOW)
     assert accepted.watch == QualityWatch(usual_good=14 * 370, usual_bad=14 * 30, sum="0.0000")
     assert accepted.moves == [], "in the cycle of an alarm nothing is lowered"
-    assert measure(accepted, SPEC, aim, {}, NOW).watch == accepted.watch
+    assert measure(accepted, SPEC, Aim(), {}, NOW).watch == accepted.watch
 
 
 @pytest.mark.parametrize(("days", "accepted"), [(6.999, False), (7, True), (8, True)])
