@@ -113,7 +113,9 @@ class Outbox:
         told = tier.status.scaling.decisions
         self._decisions(tier.uid, [each for each in report.status.scaling.decisions if each not in told])
 
-    def take_events(self, reports: Iterable[TierReport | RouteReport | PoolReport], now: float, alive: Iterable[str]) -> None:
+    def take_events(
+        self, reports: Iterable[TierReport | RouteReport | PoolReport], now: float, alive: Iterable[str]
+    ) -> None:
         """Keep the Events that are to be written. `now` in seconds since the epoch."""
         events = [event for report in reports for event in report.events]
         for event in self.deduplicator.admit(events, now, set(alive)):

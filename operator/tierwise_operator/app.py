@@ -61,7 +61,7 @@ async def run(settings: Settings, stop: asyncio.Event, *, listening: Callable[[i
         stack.push_async_callback(sources.stop)
         source = prometheus(settings)
         stack.callback(source.close)
-        sampling = sampler(settings, source, clock, pulse.wake)
+        sampling = sampler(settings, source, clock, pulse.wake, lambda: sources.tiers)
         parts = Dependencies(
             world=sources.world,
             problem=lambda: sources.problem,

@@ -12,7 +12,7 @@ for GPUPools, but those that name one: they are left as they are until it is kno
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -37,6 +37,7 @@ from tierwise.observe.object_fields import mapping
 from tierwise.observe.route_object import RouteChildRecord, child_record, route_object
 from tierwise.observe.tier_object import tier_object
 from tierwise.runtime.turns import in_turns
+from tierwise.types import TierObject
 from tierwise.types.model_metadata import NOTHING
 from tierwise_operator.informer import Informer
 from tierwise_operator.kopf_handlers import WatchedKind
@@ -108,6 +109,8 @@ class Watches:
         self._gpu_pods = Reflector(source, GPU_PODS.ref(""), GPU_PODS.record, wake, optional=True)
         self._catalogue = catalogue
         self._installation = settings.installation
+        self.tiers: Collection[TierObject] = ()
+        """Those of the last World."""
 
     def parts(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
         """What runs for ever in the loop of the caller."""
@@ -150,6 +153,7 @@ class Watches:
             return None
         if self._catalogue is not None:
             await in_turns(self._catalogue.want_in_turns(found["tiers"]))
+        self.tiers = found["tiers"]
         known = all(each.present is not None for each in (*self._routes, *self._route_children))
         routers = [each for each in found["deployments"] if isinstance(each, RouteChildRecord)]
         return World(

@@ -243,5 +243,13 @@ RULES: dict[str, Case] = {
         Case("value", placed(tolerations=[{"key": "a", "operator": "Exists", "value": "b"}])),
     "tolerationSeconds needs effect: NoExecute":
         Case("seconds", placed(tolerations=[{"key": "a", "effect": "NoSchedule", "tolerationSeconds": 5}])),
+    "scaling.targets.ttft.milliseconds must be a bound of the engine's histogram: "
+    "100, 250, 500, 750, 1000, 2500, 5000, 7500, 10000, 20000":
+        Case("TTFT", served({"scaling": {"targets": {"ttft": {"percentile": 99, "milliseconds": 2000}}}})),
+    "scaling.targets.interToken.milliseconds must be a bound of the engine's histogram: "
+    "10, 25, 50, 75, 100, 150, 200, 300, 400, 500":
+        Case("token", served({"scaling": {"targets": {"interToken": {"percentile": 99, "milliseconds": 80}}}})),
+    "scaling.targets needs ttft or interToken; remove it to scale without a service level":
+        Case("no target", served({"scaling": {"targets": {}}})),
     "scaling.minReplicas must not exceed scaling.maxReplicas": Case("min", served({"scaling": {"minReplicas": 2}})),
 }  # fmt: skip

@@ -76,6 +76,17 @@ class RateStatus(Model):
     learned_for: str = Field(max_length=16, description="Fingerprint of the spec it was learned for.")
 
 
+class CapacityStatus(Model):
+    """What one replica can take of requests of one length."""
+
+    prompt: int = Field(ge=1, description="Tokens of the prompt that must be computed: at most so many, on average.")
+    answer: int = Field(ge=1, description="Tokens of the answer: at most so many, on average.")
+    requests_per_second: str = Field(max_length=16, description="Requests per second of a full replica.")
+    share_percent: int = Field(
+        ge=1, le=100, description="The part of that at which the service level is kept, in percent."
+    )
+
+
 class ScalingMemory(Model):
     """What the decision after a restart needs from the decisions before it."""
 
@@ -87,6 +98,14 @@ class ScalingMemory(Model):
         default=None,
         max_length=16,
         description="Learned capacity: requests that one replica runs at once while others wait.",
+    )
+    capacities: list[CapacityStatus] = Field(
+        default_factory=list,
+        max_length=8,
+        description="Learned capacity by the length of the requests; the present length first.",
+    )
+    startup_seconds: int | None = Field(
+        default=None, ge=0, description="Measured: seconds from the creation of a pod until it answers requests."
     )
     learned_for: str = Field(default="", max_length=16, description="Fingerprint of the spec it was learned for.")
     clamps: list[ClampStatus] = Field(
@@ -232,6 +251,18 @@ class ModelTierStatus(Model):
         default=None, ge=0, le=100, description="Prompt tokens found in the prefix cache, in percent."
     )
     accepted_percent: int | None = Field(default=None, ge=0, le=100, description="Drafted tokens accepted, in percent.")
+    ttft_met_percent: int | None = Field(
+        default=None,
+        ge=0,
+        le=100,
+        description="Requests of the last minute that met scaling.targets.ttft, in percent, rounded down.",
+    )
+    inter_token_met_percent: int | None = Field(
+        default=None,
+        ge=0,
+        le=100,
+        description="Answers of the last minute that met scaling.targets.interToken, in percent, rounded down.",
+    )
     cost_per_hour: str = Field(
         default="", max_length=32, description="US dollars per hour, now; with the word assumed when its price is."
     )

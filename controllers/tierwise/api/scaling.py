@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from tierwise.api.base import Model, Rule
+from tierwise.api.service_targets import ServiceTargets
 
 
 class Scaling(Model):
@@ -57,4 +58,9 @@ class Scaling(Model):
         le=86400,
         description="With minReplicas 0: the last replica ends when no router had a request that wanted the tier for "
         "so long. All ready routers must be measured meanwhile.",
+    )
+    targets: ServiceTargets | None = Field(
+        default=None,
+        description="The service level that replicas are to keep. Replicas are added while it is missed, and the load "
+        "per replica at which it is kept is learned.",
     )

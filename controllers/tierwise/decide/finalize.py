@@ -192,4 +192,6 @@ def _why(trail: Trail, spec: ModelTierSpec) -> tuple[str, str]:
 def _why_up(trail: Trail) -> str:
     if trail.limited_by == reasons.MIN_REPLICAS:
         return reasons.MIN_REPLICAS
+    if trail.reason("targets") == reasons.TARGET:
+        return reasons.TARGET
     return trail.reason("ahead") or trail.reason("routers") or reasons.LOAD

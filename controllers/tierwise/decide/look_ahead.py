@@ -24,9 +24,8 @@ MEMORY_SECONDS = 600.0
 SPACING_SECONDS = 20.0
 STARTUP_SECONDS = 120.0
 """Until one start was measured: 98 to 135 s were seen for a model of 32 billion parameters with weights at hand."""
-SHARE = 0.8
-"""Of what a replica can begin: the part that it is given. Beyond it the queue grows faster than the load."""
 _SPREAD = 1.5  # standard deviations
+_DOUBT = 3.0  # standard errors of the trend; rates over a minute, taken every 20 s, are no independent samples
 _FEWEST = 3
 _SEEN_SECONDS = 180.0  # of memory, before which a trend is no trend
 _SLOWER = 0.3
@@ -95,6 +94,6 @@ def bound(flows: Sequence[Flow], seconds: float) -> Bound | None:
     error = math.sqrt(sum((rate - on) ** 2 for rate, on in zip(rates, line, strict=True)) / max(1, count - 2))
     doubt = error / math.sqrt(width) if width else 0.0
     ahead = seconds + WINDOW_SECONDS
-    rising = max(0.0, slope - doubt) * ahead if -times[0] >= _SEEN_SECONDS else 0.0
+    rising = max(0.0, slope - _DOUBT * doubt) * ahead if -times[0] >= _SEEN_SECONDS else 0.0
     now = max(line[-1], level) if slope > 0 else line[-1]
     return Bound(level=rates[-1], most=max(rates[-1], now + rising + _SPREAD * error), seconds=seconds)

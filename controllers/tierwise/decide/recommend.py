@@ -2,7 +2,8 @@
 
     load       what the load asks for, at least one (what may end the last replica: `from_zero`)
     routers    what waits in the routers or was refused comes on top; only of a tier that a route names, or that refuses
-    ahead      what may come while a replica starts can ask for more, never for less
+    ahead      what may come while a replica starts can ask for more, never for less (`flow`)
+    targets    so can a service level that is missed
     tolerance  a small overload changes nothing; a replica's first sample is not counted upwards
 
 The first sample of a new replica: engines are scraped one after another, so for one interval the requests that moved to
@@ -19,16 +20,14 @@ from tierwise.decide.capacity_estimate import (
     SAME_SAMPLE_SECONDS,
     learn,
     learned_for,
-    newest_sample,
     requests_per_replica,
 )
 from tierwise.decide.demand import Demand, demand, gaps, median, replica_capacity, total, whole
-from tierwise.decide.look_ahead import MEMORY_SECONDS, SHARE, STARTUP_SECONDS, arrivals, bound, kept, startup
-from tierwise.decide.request_rate import WINDOW_SECONDS, learned, throughput
+from tierwise.decide.flow import ask_ahead, ask_for_targets, watch
 from tierwise.decide.router_demand import RouterDemand, router_demand
 from tierwise.decide.router_demand import gaps as router_gaps
 from tierwise.decide.trail import Trail
-from tierwise.types import Flow, MetricsHealth, NamedSignal, PodSample, Signal, State, Step, TierState, TierView
+from tierwise.types import MetricsHealth, NamedSignal, PodSample, Signal, State, Step, TierState, TierView
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +61,14 @@ def recommend(view: TierView, spec: ModelTierSpec, metrics: MetricsHealth, state
     if view.routers.routes or elsewhere.requests:
         _ask_for_routers(trail, elsewhere, total)
     _tolerate(trail, total, settled, spec)
-    state = _watch(view, spec, state, elsewhere.waiting)
-    _look_ahead(trail, state)
+    state = watch(view, spec, state, elsewhere.waiting)
+    ask_ahead(trail, state)
+    ask_for_targets(trail, view, spec, state)
     estimate = learn(spec, state, pods)
     state = replace(
         state,
         requests_per_replica=estimate.requests_per_replica,
-        learned_for="" if estimate.requests_per_replica is None else learned_for(spec),
+        learned_for=learned_for(spec) if estimate.requests_per_replica is not None or state.capacities else "",
         queued=estimate.queued,
         sampled_at=estimate.sampled_at,
         measured=_first_samples(pods, state),
@@ -83,42 +83,6 @@ def recommend(view: TierView, spec: ModelTierSpec, metrics: MetricsHealth, state
         signals=_signals(view, known),
         state=state,
     )
-
-
-def _watch(view: TierView, spec: ModelTierSpec, state: TierState, elsewhere: float) -> TierState:
-    """The state with what this sample says of requests per second. The same sample again says nothing new, and what is
-    counted over a minute says nothing before a replica was measured for so long."""
-    state = replace(state, startup_seconds=startup(view, state, spec.startup_timeout_seconds))
-    pods, now = view.signals.pods, newest_sample(view.signals.pods)
-    if now is None or (state.sampled_at is not None and abs(now - state.sampled_at) < SAME_SAMPLE_SECONDS):
-        return state
-    first = dict(state.measured or ())
-    old = [now - first.get(pod.pod, now) > WINDOW_SECONDS for pod in pods]
-    waiting = elsewhere + sum(pod.waiting.value for pod in pods if pod.waiting.has_value)
-    rate = arrivals(view, state, waiting, now)
-    if rate is None or not any(old):
-        return state
-    seen = throughput(view.signals, pods, requests_per_replica(spec, state)) if all(old) else None
-    return replace(
-        state,
-        flows=kept(state.flows, Flow(now, rate), MEMORY_SECONDS),
-        backlog=kept(state.backlog, Flow(now, waiting), WINDOW_SECONDS),
-        request_rate=learned(state.request_rate, seen),
-    )
-
-
-def _look_ahead(trail: Trail, state: TierState) -> None:
-    """What may come while a replica starts."""
-    seconds = STARTUP_SECONDS if state.startup_seconds is None else state.startup_seconds
-    coming = bound(state.flows, seconds)
-    if coming is None or not state.request_rate:
-        return
-    asked = max(trail.replicas, whole(coming.most / (SHARE * state.request_rate)))
-    said = (
-        f"{coming.most:.3g} requests/s may come within {coming.seconds:.0f} s ({coming.level:.3g} now), "
-        f"{SHARE * state.request_rate:.3g} are a replica's"
-    )
-    trail.step("ahead", asked, reasons.LOOK_AHEAD if asked > trail.replicas else "", said)
 
 
 def _first_samples(pods: tuple[PodSample, ...], state: TierState) -> tuple[tuple[str, float], ...] | None:

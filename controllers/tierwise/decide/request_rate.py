@@ -8,7 +8,8 @@ can be full, and both are measured without knowing the engine:
              law its length is L = requests per second x mean time to the first token. In a queue with one server and
              prompts of one length L = p + p^2 / (2 (1 - p)), where p is the part of the time in which it works:
              p = 1 + L - sqrt(1 + L^2).
-    seats    s = running / C, of the C requests that a replica runs at once (see `capacity_estimate`).
+    seats    s = running / C, of the C requests that a replica runs at once (see `capacity_estimate`); or the part of
+             its KV memory that they hold, where that is more.
 
 While prompts are computed nobody's answer goes on. So a request needs 1/P seconds of the prompts' server and S seconds
 of a seat, S being the time that it would take if no prompt came: at P x (1 - p) the seats hold S / (1 - p). A replica
@@ -60,7 +61,9 @@ def throughput(signals: TierSignals, pods: Sequence[PodSample], seats: float) ->
         return None
     per_second = len(measured) * WINDOW_SECONDS
     prompts = busy(waited.value / per_second)
-    seated = min(1.0, sum(measured) / (len(measured) * seats))
+    memory = [pod.kv_usage.value for pod in pods if pod.kv_usage.has_value]
+    held = sum(memory) / len(memory) if memory else 0.0
+    seated = min(1.0, max(held, sum(measured) / (len(measured) * seats)))
     return Throughput(begun.value / per_second, 1 - (1 - prompts) * (1 - seated))
 
 

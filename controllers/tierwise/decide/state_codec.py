@@ -15,6 +15,7 @@ from typing import TypedDict
 
 from tierwise import reasons
 from tierwise.api.modeltier_status import (
+    CapacityStatus,
     ClampStatus,
     ModelTierStatus,
     PeakStatus,
@@ -23,7 +24,7 @@ from tierwise.api.modeltier_status import (
     ScalingMemory,
 )
 from tierwise.times import rfc3339, seconds
-from tierwise.types import Peak, PoolClamp, PoolRate, TierState
+from tierwise.types import LengthCapacity, Peak, PoolClamp, PoolRate, TierState
 
 
 class _Written(TypedDict):
@@ -47,6 +48,8 @@ def restore(status: ModelTierStatus, now: float) -> TierState:
         recommended=kept.recommended,
         peaks=tuple(sorted(peaks, key=lambda peak: -peak.replicas)),
         requests_per_replica=_number(kept.requests_per_replica),
+        capacities=tuple(found for each in kept.capacities if (found := _capacity(each)) is not None),
+        startup_seconds=None if kept.startup_seconds is None else float(kept.startup_seconds),
         learned_for=kept.learned_for,
         clamps=tuple(
             PoolClamp(each.pool, each.replicas, min(now, _or(seconds(each.time), now)), each.tries)
@@ -88,11 +91,14 @@ def _written(status: ModelTierStatus) -> _Written:
 def remember(state: TierState) -> ScalingMemory:
     """`state` in the form that is written into the status. Equal states give equal bytes."""
     learned = state.requests_per_replica
+    lengths = [_encoded(each) for each in state.capacities]
     return ScalingMemory(
         recommended=state.recommended,
         peaks=[PeakStatus(replicas=peak.replicas, time=rfc3339(peak.at)) for peak in state.peaks],
         requests_per_replica=None if learned is None else f"{learned:.1f}",
-        learned_for="" if learned is None else state.learned_for,
+        capacities=lengths,
+        startup_seconds=None if state.startup_seconds is None else math.ceil(state.startup_seconds),
+        learned_for="" if learned is None and not lengths else state.learned_for,
         clamps=[
             ClampStatus(pool=each.pool, replicas=each.replicas, time=rfc3339(each.since), tries=each.tries)
             for each in state.clamps
@@ -102,6 +108,27 @@ def remember(state: TierState) -> ScalingMemory:
             for each in state.rates
         ],
     )
+
+
+def _encoded(capacity: LengthCapacity) -> CapacityStatus:
+    """Rounded down, so that a restart never promises more of a replica."""
+    places = 2 - math.floor(math.log10(capacity.rate))
+    return CapacityStatus(
+        prompt=capacity.prompt,
+        answer=capacity.answer,
+        requests_per_second=f"{math.floor(capacity.rate * 10**places) / 10**places:.3g}",
+        share_percent=math.floor(100 * capacity.share),
+    )
+
+
+def _capacity(kept: CapacityStatus) -> LengthCapacity | None:
+    try:
+        rate = float(kept.requests_per_second)
+    except ValueError:
+        return None
+    if not 0 < rate < math.inf:
+        return None
+    return LengthCapacity(kept.prompt, kept.answer, rate, kept.share_percent / 100)
 
 
 def _or(value: float | None, otherwise: float) -> float:

@@ -21,6 +21,7 @@ _LIMITS = frozenset(
         reasons.PINNED,
         reasons.NO_ROUTER_METRICS,
         reasons.NOT_ROUTED,
+        reasons.TARGET,
     }
 )
 

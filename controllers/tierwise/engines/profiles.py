@@ -40,6 +40,8 @@ class MetricNames:
     request_generation_tokens: str = "vllm:request_generation_tokens"
     # Histograms of every request that has got so far.
     ttft: str = "vllm:time_to_first_token_seconds"
+    # Of every answer that has ended: the mean time between its tokens.
+    tpot: str = "vllm:request_time_per_output_token_seconds"
     rejections: str = "vllm:admission_rejections_total"  # since 0.32: 503 for want of room in the engine's queue
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from tierwise.errors import TierwiseError
 from tierwise.observe import signals as kinds
 from tierwise.observe.content_queries import CONTENT, content_of
-from tierwise.observe.queries import CAPACITY_LABEL, SERIES, TIER_LABEL, Query
+from tierwise.observe.queries import BOUND_LABEL, CAPACITY_LABEL, SERIES, TIER_LABEL, Query
 from tierwise.observe.route_queries import ROUTE_QUERIES, TRAFFIC, WALLETS, traffic_of, wallets_of
 from tierwise.observe.route_readings import RouteReadings
 from tierwise.observe.signals import PodKey, PodReadings, Samples
@@ -64,13 +64,16 @@ class Poller:
         pace: PollConfig,
         *,
         on_round: Callable[[], None] = lambda: None,
+        unneeded: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
-        """`on_round` is called after every round (to wake the loop)."""
+        """`on_round` is called after every round (to wake the loop); `unneeded` names the queries that nobody needs
+        now."""
         self._metrics = metrics
         self._clock = clock
         self._queries = tuple(queries)
         self._pace = pace
         self._on_round = on_round
+        self._unneeded = unneeded
         # Kept in monotonic time and told in wall time, so that a wall clock that is set changes no age.
         self._answers: dict[str, Answer] = {}
         self._routes = RouteReadings()
@@ -113,14 +116,18 @@ class Poller:
         """Ask every question once. Raises nothing but cancellation."""
         started = self._clock.monotonic()
         gate = asyncio.Semaphore(PARALLEL)
-        queries = [query for query in self._queries if query.name != WORK or self._rounds % WORK_ROUNDS == 0]
+        unneeded = self._unneeded()
+        for name in unneeded:
+            self._answers.pop(name, None)
+        needed = [query for query in self._queries if query.name not in unneeded]
+        queries = [query for query in needed if query.name != WORK or self._rounds % WORK_ROUNDS == 0]
         self._rounds += 1
         said = await asyncio.gather(*(self._ask(query, gate) for query in queries))
         failed = [(query.name, each) for query, each in zip(queries, said, strict=True) if each]
         # No tier's replicas depend on what is asked about routes.
         problem = next((each for name, each in failed if name not in ROUTE_QUERIES), "")
         unknown = next((each for name, each in failed if name in ROUTE_QUERIES), "")
-        if unknown or len(queries) == len(self._queries):
+        if unknown or len(queries) == len(needed):
             self._complain(unknown)
         if not problem:
             self._answered_at = started
@@ -190,6 +197,8 @@ def _readings_in_turns(answer: Iterable[Series], asked_at: float) -> Generator[N
         elif kind == kinds.KV_CAPACITY:
             engine = labels.get("engine", "")
             capacities[key][engine] = max(capacities[key].get(engine, 0.0), _capacity(labels))
+        elif (bound := labels.get(BOUND_LABEL)) is not None:
+            found[key][kinds.within(kind, _number(bound))] = series.value
         else:
             found[key][kind] = series.value
         yield

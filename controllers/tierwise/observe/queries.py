@@ -1,9 +1,10 @@
 """Defines the fixed set of Prometheus queries.
 
-A round has five queries, whatever the number of tiers: every series with a tier label is queried at once, grouped by
-namespace, pod and tier, and joined to the tiers afterwards. Parts of one query are told apart by a label `series`, set
-by label_replace, so each part keeps the aggregation that is right for it. What a router says of a tier has the label
-`tier`, which becomes the tier label: the answer has the same form, with the router's pod in place of a replica's.
+A round has five queries, and a sixth (`LATENCY`) while a tier has a service level, whatever the number of tiers: every
+series with a tier label is queried at once, grouped by namespace, pod and tier, and joined to the tiers afterwards.
+Parts of one query are told apart by a label `series`, set by label_replace, so each part keeps the aggregation that is
+right for it. What a router says of a tier has the label `tier`, which becomes the tier label: the answer has the same
+form, with the router's pod in place of a replica's.
 
 Four rules, each from somebody else's outage:
 - No `or vector(0)`: an absent series must stay absent. A hung /metrics would otherwise look like an idle replica.
@@ -24,6 +25,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from tierwise.api.service_targets import INTER_TOKEN_MILLISECONDS, TTFT_MILLISECONDS
 from tierwise.engines import MetricNames
 from tierwise.observe import signals as kinds
 
@@ -36,6 +38,8 @@ _TARGET = f"{BY}, job, instance"
 _ROUTER = f"namespace, pod, {ROUTE_LABEL}, job, instance"
 _OF_TIER = "namespace, pod, tier"
 RATIO_WINDOW = "5m"
+LATENCY = "latency"  # needed only while a tier has scaling.targets
+BOUND_LABEL = "le"  # of a histogram's bucket: its upper bound
 LATELY = "1m"  # what was turned away in this time is demand, see decide.router_demand
 # Refusals for want of room; the others are about money.
 NO_ROOM = "queue_full|queue_timeout|displaced|spilled"
@@ -72,6 +76,7 @@ def queries(
         Query("targets", words.part(kinds.UP, f"max by ({BY}) ({words.selector('up')})")),
         Query("flows", words.flows()),
         Query("routers", words.routers()),
+        Query(LATENCY, words.latency()),
     )
 
 
@@ -158,6 +163,24 @@ class _Words:
                 self.part(kinds.FIRST_TOKEN_SECONDS, self._increase("ttft", "_sum", LATELY)),
             )
         )
+
+    def latency(self) -> str:
+        """How many of the last minute were within each bound that a target may have."""
+        return " or ".join(
+            (
+                self.part(kinds.TTFT_WITHIN, self._buckets("ttft", TTFT_MILLISECONDS)),
+                self.part(kinds.INTER_TOKEN_WITHIN, self._buckets("tpot", INTER_TOKEN_MILLISECONDS)),
+                self.part(kinds.SPOKEN_LATELY, self._increase("tpot", "_count", LATELY)),
+            )
+        )
+
+    def _buckets(self, attribute: str, milliseconds: Iterable[int]) -> str:
+        """Prometheus 3 writes whole bounds with `.0`; before it they are as the engine writes them."""
+        bounds = "|".join(f"{each / 1000:g}".replace(".", "[.]") + "([.]0)?" for each in milliseconds)
+        buckets = self.selector(*(getattr(each, attribute) + "_bucket" for each in self.names))
+        buckets = f"{buckets[:-1]}, {BOUND_LABEL}=~{quote(bounds)}}}"
+        own = self.own(f"increase({buckets}[{LATELY}])")
+        return f"sum by ({BY}, {BOUND_LABEL}) (max by ({BY}, engine, {BOUND_LABEL}) ({own}))"
 
     def routers(self) -> str:
         """What the routers say of each tier."""

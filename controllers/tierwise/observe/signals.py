@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from tierwise.api.service_targets import InterTokenTarget, ServiceTargets, TTFTTarget
 from tierwise.observe.route_readings import RouteReadings
 from tierwise.types import MISSING, MetricsHealth, PodSample, RouterSample, SampleTimes, Signal, State, TierSignals
 
@@ -23,17 +24,24 @@ DRAFTED, ACCEPTED = "drafted", "accepted"
 TOKEN_RATE, DRAFT_RATE = "token_rate", "draft_rate"
 FINISHED_LATELY, REJECTED_LATELY = "finished_lately", "rejected_lately"
 BEGUN_LATELY, FIRST_TOKEN_SECONDS = "begun_lately", "first_token_seconds"
+# How many in a minute were within a bound of a histogram (`within`), and of how many the third kind is.
+TTFT_WITHIN, INTER_TOKEN_WITHIN, SPOKEN_LATELY = "ttft_within", "inter_token_within", "spoken_lately"
 # Of a router, about one tier; they are kept under the router's pod.
 WANTED, QUEUED, IN_FLIGHT, REFUSED = "router_wanted", "router_waiting", "router_in_flight", "router_refused"
 
 _REQUESTS = (PROMPT_TOKENS, ANSWER_TOKENS, FINISHED, PREFIX_QUERIES, PREFIX_HITS)
 _TOTALS = (*_REQUESTS, DRAFTED, ACCEPTED, TOKEN_RATE, DRAFT_RATE, FINISHED_LATELY, REJECTED_LATELY)
-_LATELY = (BEGUN_LATELY, FIRST_TOKEN_SECONDS)
+_LATELY = (BEGUN_LATELY, FIRST_TOKEN_SECONDS, SPOKEN_LATELY)
 _LOAD = (RUNNING, WAITING, KV_USAGE)
 
 # Beyond this many intervals a sample is stale: one lost scrape is normal, three are not.
 STALE_INTERVALS = 3.0
 _STALE, _INVALID = Signal(State.STALE), Signal(State.INVALID)
+
+
+def within(kind: str, seconds: float) -> str:
+    """The kind of series of what was within so many seconds."""
+    return f"{kind}:{seconds:g}"
 
 
 class PodKey(NamedTuple):
@@ -89,21 +97,36 @@ def tier_readings(samples: Samples, namespace: str, tier: str, pods: Iterable[st
 
 
 def tier_signals(
-    samples: Samples, namespace: str, tier: str, pods: Iterable[str], ready: frozenset[str], now: float
+    samples: Samples,
+    namespace: str,
+    tier: str,
+    pods: Iterable[str],
+    ready: frozenset[str],
+    now: float,
+    targets: ServiceTargets | None = None,
 ) -> TierSignals:
     """The signals of one tier. `pods`: names that the cluster knows (series of any other are not the tier's);
-    `ready`: those that receive requests, each of which is listed even without a series."""
-    return signals_of(tier_readings(samples, namespace, tier, sorted({*pods, *ready})), ready, now, samples.stale_after)
+    `ready`: those that receive requests, each of which is listed even without a series; `targets`: its service
+    level."""
+    found = tier_readings(samples, namespace, tier, sorted({*pods, *ready}))
+    return signals_of(found, ready, now, samples.stale_after, targets)
 
 
-def signals_of(found: Mapping[str, PodReadings], ready: frozenset[str], now: float, stale_after: float) -> TierSignals:
-    """The signals of one tier, from what was measured of its pods."""
+def signals_of(
+    found: Mapping[str, PodReadings],
+    ready: frozenset[str],
+    now: float,
+    stale_after: float,
+    targets: ServiceTargets | None = None,
+) -> TierSignals:
+    """The signals of one tier, from what was measured of its pods. `targets`: its service level."""
     judge = _SignalEvaluator(now, stale_after)
     up = [judge.signal(found[pod], UP) for pod in ready]
     total = {kind: judge.total(found.values(), kind) for kind in (*_TOTALS, *_LATELY)}
     return TierSignals(
         pods=tuple(_pod(pod, each, judge) for pod, each in found.items() if pod in ready or each.values.keys() - {UP}),
         tokens_per_request=_ratio((total[PROMPT_TOKENS], total[ANSWER_TOKENS]), total[FINISHED]),
+        prompt_tokens_per_request=_ratio((total[PROMPT_TOKENS],), total[FINISHED]),
         tokens_per_second=total[TOKEN_RATE],
         prefix_hit_ratio=_ratio((total[PREFIX_HITS],), total[PREFIX_QUERIES]),
         accepted_ratio=_ratio((total[ACCEPTED],), total[DRAFTED]),
@@ -114,9 +137,29 @@ def signals_of(found: Mapping[str, PodReadings], ready: frozenset[str], now: flo
         rejected_lately=total[REJECTED_LATELY],
         begun_lately=total[BEGUN_LATELY],
         first_token_seconds=total[FIRST_TOKEN_SECONDS],
+        spoken_lately=total[SPOKEN_LATELY],
+        late_first_tokens=_late(judge, found, TTFT_WITHIN, targets.ttft) if targets is not None else MISSING,
+        late_answers=_late(judge, found, INTER_TOKEN_WITHIN, targets.inter_token) if targets is not None else MISSING,
         targets_up=sum(1 for signal in up if signal.has_value and signal.value > 0),
         targets_down=sum(1 for signal in up if signal.has_value and signal.value == 0),
     )
+
+
+def _late(
+    judge: _SignalEvaluator,
+    found: Mapping[str, PodReadings],
+    kind: str,
+    target: TTFTTarget | InterTokenTarget | None,
+) -> Signal:
+    """How many were later than the target."""
+    if target is None:
+        return MISSING
+    inside = judge.total(found.values(), within(kind, target.milliseconds / 1000))
+    counted = judge.total(found.values(), BEGUN_LATELY if kind == TTFT_WITHIN else SPOKEN_LATELY)
+    broken = next((signal for signal in (counted, inside) if not signal.has_value), None)
+    if broken is not None:
+        return broken
+    return Signal(State.VALUE, max(0.0, counted.value - inside.value), inside.at)
 
 
 def router_samples(

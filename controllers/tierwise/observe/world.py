@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
 
 from tierwise.api.modeltier import ModelTierSpec
+from tierwise.api.service_targets import ServiceTargets
 from tierwise.kube.objects import PREDICTOR_SUFFIX, ROUTER_SUFFIX
 from tierwise.observe.gpu_inventory import GPUInventory, NodeRecord, selecting_labels
 from tierwise.observe.pool_records import GPUPodRecord
@@ -161,7 +162,7 @@ class Observer:
         fresh = all_fresh(readings, now - samples.stale_after)
         again = settled and known is before and known.fresh and fresh and measured_again(known.readings, readings)
         if not again:
-            known.signals = signals_of(readings, known.ready, now, samples.stale_after)
+            known.signals = signals_of(readings, known.ready, now, samples.stale_after, _targets(tier))
         known.readings, known.fresh, known.reused = readings, fresh, again
         return known
 
@@ -170,7 +171,12 @@ class Observer:
         known = self._seen[view.tier.key]
         if not known.reused:
             return view
-        return replace(view, signals=signals_of(known.readings, known.ready, now, samples.stale_after))
+        signals = signals_of(known.readings, known.ready, now, samples.stale_after, _targets(view.tier))
+        return replace(view, signals=signals)
+
+
+def _targets(tier: TierObject) -> ServiceTargets | None:
+    return None if tier.spec is None else tier.spec.scaling.targets
 
 
 # What a tier is told besides its signals: the facts, why they are not known, whether they are being asked for.

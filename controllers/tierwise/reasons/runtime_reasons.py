@@ -227,6 +227,17 @@ LOOK_AHEAD = reason(
     ("Step", "Event"),
     "The requests that may come while a replica starts ask for more replicas than those that are there now.",
 )
+TARGET = reason(
+    "Target",
+    (SCALING_LIMITED, "Step", "Event"),
+    "scaling.targets is missed: replicas are added, and none is removed.",
+)
+TARGET_OUT_OF_REACH = reason(
+    "TargetOutOfReach",
+    ("Step",),
+    "scaling.targets is missed although the replicas are nearly idle: more of them would not help.",
+    "Choose a target that one replica can keep, a faster GPU, more GPUs per replica, or a smaller batch.",
+)
 SETTLING = reason(
     "Settling",
     ("Step",),

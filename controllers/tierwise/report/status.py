@@ -64,6 +64,8 @@ class _Figures(TypedDict):
     kv_cache_percent: int | None
     prefix_hit_percent: int | None
     accepted_percent: int | None
+    ttft_met_percent: int | None
+    inter_token_met_percent: int | None
     cost_per_hour: str
     cost_per_million_tokens: str
 
@@ -174,9 +176,18 @@ def _figures(case: ReportContext) -> _Figures:
         "kv_cache_percent": _percent(sum(usage) / len(usage)) if usage else None,
         "prefix_hit_percent": _ratio(signals.prefix_hit_ratio),
         "accepted_percent": _ratio(signals.accepted_ratio),
+        "ttft_met_percent": _met(signals.begun_lately, signals.late_first_tokens),
+        "inter_token_met_percent": _met(signals.spoken_lately, signals.late_answers),
         "cost_per_hour": assumed(money(hourly), by_list),
         "cost_per_million_tokens": tokens,
     }
+
+
+def _met(counted: Signal, late: Signal) -> int | None:
+    """Rounded down: 99.6 % has not met 100 %."""
+    if not (counted.has_value and late.has_value) or counted.value <= 0:
+        return None
+    return int(100 * (1 - min(1.0, late.value / counted.value)))
 
 
 def _ratio(signal: Signal) -> int | None:

@@ -18,6 +18,8 @@ _VOLATILE = (
     "kv_cache_percent",
     "prefix_hit_percent",
     "accepted_percent",
+    "ttft_met_percent",
+    "inter_token_met_percent",
     "speculation",
     "cost_per_million_tokens",
     "limited_by",

@@ -56,7 +56,7 @@ from tierwise.types.snapshot import (
     Workload,
     WorkloadKey,
 )
-from tierwise.types.state import Flow, Peak, PoolClamp, PoolRate, TierState
+from tierwise.types.state import Flow, LengthCapacity, Peak, PoolClamp, PoolRate, TierState
 
 __all__ = [
     "COUNTS",
@@ -77,6 +77,7 @@ __all__ = [
     "Facts",
     "Flow",
     "InferenceServiceFacts",
+    "LengthCapacity",
     "MetricsHealth",
     "ModelShape",
     "NamedSignal",

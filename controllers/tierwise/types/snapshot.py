@@ -73,6 +73,7 @@ class TierSignals:
 
     pods: tuple[PodSample, ...] = ()
     tokens_per_request: Signal = MISSING  # prompt + generated, mean over 5 minutes
+    prompt_tokens_per_request: Signal = MISSING  # mean over 5 minutes
     tokens_per_second: Signal = MISSING  # prompt + generated
     prefix_hit_ratio: Signal = MISSING  # 0..1
     accepted_ratio: Signal = MISSING  # 0..1, drafted tokens accepted
@@ -83,6 +84,9 @@ class TierSignals:
     rejected_lately: Signal = MISSING  # requests that engines did not admit, in a minute
     begun_lately: Signal = MISSING  # requests that got their first token in the last minute
     first_token_seconds: Signal = MISSING  # the sum of their times to it, from when the engine had them
+    spoken_lately: Signal = MISSING  # answers of more than one token that ended in the last minute
+    late_first_tokens: Signal = MISSING  # of those that began: later than scaling.targets.ttft
+    late_answers: Signal = MISSING  # of those that ended: slower than scaling.targets.interToken
     targets_up: int = 0  # scrape targets of the tier that answer
     targets_down: int = 0  # scrape targets of the tier that do not
 

@@ -48,6 +48,19 @@ class Flow:
 
 
 @dataclass(frozen=True, slots=True)
+class LengthCapacity:
+    """What one replica can take of requests of one length.
+
+    `prompt`, `answer`: tokens up to which; `rate`: requests per second of a full replica; `share`: the part of that at
+    which the service level is kept."""
+
+    prompt: int
+    answer: int
+    rate: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class TierState:
     """What one decision leaves for the next; `ScalingMemory` in the status is how it survives a restart.
 
@@ -63,7 +76,7 @@ class TierState:
     measured: tuple[tuple[str, float], ...] | None = None  # replicas, and when each was first sampled; None: not known
     flows: tuple[Flow, ...] = ()  # what came in the last minutes, oldest first
     backlog: tuple[Flow, ...] = ()  # requests that waited in the last minute, oldest first
-    request_rate: float | None = None  # requests per second of a replica that is never idle; None: not known
+    capacities: tuple[LengthCapacity, ...] = ()  # what a replica can take, by length; the present one first
     startup_seconds: float | None = None  # from a pod's creation to its readiness; None: not measured
     sampled_at: float | None = None  # when the newest sample of the last decision was taken
     observed_at: float | None = None  # when the last decision from complete metrics was made

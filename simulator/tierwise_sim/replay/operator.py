@@ -195,7 +195,7 @@ class OperatorScaler:
         return TierView(
             seen,
             (workload,),
-            tier_signals(samples, NAMESPACE, name, pods, workload.ready_endpoints, at),
+            tier_signals(samples, NAMESPACE, name, pods, workload.ready_endpoints, at, tier.spec.scaling.targets),
             routers=RouterSignals(
                 routes=(world.scenario.route_name,),
                 routers=router_samples(samples, NAMESPACE, name, routers, at),

@@ -7,16 +7,20 @@ dead replica stays. The values are then read by the operator's own code (`tierwi
 
 from __future__ import annotations
 
+import itertools
 import math
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from tierwise.api.service_targets import INTER_TOKEN_MILLISECONDS, TTFT_MILLISECONDS
 from tierwise.observe import signals as kinds
 from tierwise.observe.signals import PodKey, PodReadings, Samples
 from tierwise_sim.engine import Engine
 from tierwise_sim.replay.scenario import NAMESPACE, Fault, FaultKind, Timing
+from tierwise_sim.stats import Histogram
 
 WINDOW_SECONDS = 300.0
 LATELY_SECONDS = 60.0
@@ -42,6 +46,8 @@ class Scrape(NamedTuple):
     rejected: float
     begun: float
     first_token_seconds: float
+    spoken: float
+    within: tuple[float, ...] = ()
 
 
 class RouterScrape(NamedTuple):
@@ -73,7 +79,21 @@ def scrape(engine: Engine, at: float) -> Scrape:
         rejected=float(sum(stats.rejections.values())),
         begun=float(stats.time_to_first_token.count),
         first_token_seconds=stats.time_to_first_token.total,
+        spoken=float(stats.time_per_output_token.count),
+        within=(
+            *_within(stats.time_to_first_token, TTFT_MILLISECONDS),
+            *_within(stats.time_per_output_token, INTER_TOKEN_MILLISECONDS),
+        ),
     )
+
+
+def _within(histogram: Histogram, milliseconds: tuple[int, ...]) -> Iterable[float]:
+    """How many observations were within each of these bounds; NaN where it is no bound of the histogram."""
+    sums = list(itertools.accumulate(histogram.counts))
+    for each in milliseconds:
+        place = bisect_left(histogram.bounds, each / 1000)
+        is_bound = place < len(histogram.bounds) and histogram.bounds[place] == each / 1000
+        yield float(sums[place]) if is_bound else _NAN
 
 
 @dataclass(slots=True)
@@ -95,9 +115,13 @@ class PodSeries:
         while self.scrapes[0].at < one.at - WINDOW_SECONDS:
             self.scrapes.popleft()
 
+    def inside(self, seconds: float, now: float) -> list[Scrape]:
+        """The scrapes of the last seconds."""
+        return [one for one in self.scrapes if one.at >= now - seconds]
+
     def increase(self, field_name: str, seconds: float, now: float) -> float | None:
         """How much a counter has grown in a window; None with less than two scrapes in it."""
-        inside = [one for one in self.scrapes if one.at >= now - seconds]
+        inside = self.inside(seconds, now)
         if len(inside) < 2:
             return None
         return float(getattr(inside[-1], field_name) - getattr(inside[0], field_name))
@@ -120,6 +144,11 @@ _COUNTERS = (
     (kinds.REJECTED_LATELY, "rejected", LATELY_SECONDS),
     (kinds.BEGUN_LATELY, "begun", LATELY_SECONDS),
     (kinds.FIRST_TOKEN_SECONDS, "first_token_seconds", LATELY_SECONDS),
+    (kinds.SPOKEN_LATELY, "spoken", LATELY_SECONDS),
+)
+_WITHIN = (
+    *(kinds.within(kinds.TTFT_WITHIN, each / 1000) for each in TTFT_MILLISECONDS),
+    *(kinds.within(kinds.INTER_TOKEN_WITHIN, each / 1000) for each in INTER_TOKEN_MILLISECONDS),
 )
 
 
@@ -217,6 +246,10 @@ class Prometheus:
             grown = series.increase(counter, seconds, now)
             if grown is not None:
                 values[kind] = grown
+        lately = series.inside(LATELY_SECONDS, now)
+        if len(lately) > 1:
+            grown_by = zip(_WITHIN, lately[0].within, lately[-1].within, strict=True)
+            values.update((kind, after - before) for kind, before, after in grown_by)
         tokens = series.increase("tokens", LATELY_SECONDS, now)
         if tokens is not None and len(series.scrapes) > 1:
             inside = [one.at for one in series.scrapes if one.at >= now - LATELY_SECONDS]

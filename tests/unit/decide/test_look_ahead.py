@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from tests.unit.decide.make import NOW, decision, pod, sample, spec, value, view
 from tierwise import reasons
+from tierwise.decide.capacity_estimate import learned_for
 from tierwise.decide.look_ahead import MEMORY_SECONDS, arrivals, bound, kept, startup
-from tierwise.types import Flow, Signal, State, TierSignals, TierState, TierView
+from tierwise.types import Flow, LengthCapacity, Signal, State, TierSignals, TierState, TierView
 
 
 def history(*rates: float, step: float = 20.0) -> tuple[Flow, ...]:
@@ -88,7 +89,8 @@ KNOWN = TierState(
     recommended=2,
     measured=(("a", 0.0), ("b", 0.0)),
     flows=history(*[2.0 + 0.1 * number for number in range(20)]),
-    request_rate=1.0,
+    learned_for=learned_for(spec()),
+    capacities=(LengthCapacity(1024, 128, 1.0, 0.8),),
     startup_seconds=120.0,
 )
 
@@ -101,7 +103,7 @@ def test_what_may_come_raises_the_target() -> None:
 
 
 @pytest.mark.parametrize(
-    "unknown", [{"flows": ()}, {"request_rate": None}], ids=["nothing is remembered", "no capacity is known"]
+    "unknown", [{"flows": ()}, {"capacities": ()}], ids=["nothing is remembered", "no capacity is known"]
 )
 def test_without_a_memory_or_a_capacity_nothing_is_said(unknown: dict[str, object]) -> None:
     some = TierSignals(pods=seen().signals.pods)
@@ -122,8 +124,8 @@ def test_it_never_lowers_a_target(
 ) -> None:
     given_to = seen(begun, current=current, seconds=seconds)
     without = replace(given_to, signals=replace(given_to.signals, begun_lately=Signal(State.MISSING)))
-    blind = replace(KNOWN, flows=(), request_rate=None)
-    state = replace(KNOWN, flows=history(*rates), request_rate=capacity)
+    blind = replace(KNOWN, flows=(), capacities=())
+    state = replace(KNOWN, flows=history(*rates), capacities=(LengthCapacity(1024, 128, capacity, 0.8),))
     assert decision(given_to, state).target >= decision(without, blind).target
 
 

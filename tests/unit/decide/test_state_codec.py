@@ -11,11 +11,18 @@ from tests.builders.workloads import scale_to
 from tests.unit.decide.make import NOW, Loop, spec, spread, view
 from tests.unit.decide.make import plan as planned
 from tierwise import reasons
-from tierwise.api.modeltier_status import DecisionStatus, ModelTierStatus, PeakStatus, ScalingMemory, ScalingStatus
+from tierwise.api.modeltier_status import (
+    CapacityStatus,
+    DecisionStatus,
+    ModelTierStatus,
+    PeakStatus,
+    ScalingMemory,
+    ScalingStatus,
+)
 from tierwise.decide import remember
 from tierwise.decide.stabilization import MOST_PEAKS, floor, held, remembered, standing
 from tierwise.decide.state_codec import restore, resume
-from tierwise.types import Peak, PodSample, TierState
+from tierwise.types import LengthCapacity, Peak, PodSample, TierState
 
 
 def status(memory: ScalingMemory) -> ModelTierStatus:
@@ -25,6 +32,24 @@ def status(memory: ScalingMemory) -> ModelTierStatus:
 def test_a_memory_survives_the_status() -> None:
     memory = TierState(3, (Peak(7, NOW - 50), Peak(5, NOW - 20)), 12.4, "abc")
     assert restore(status(remember(memory)), NOW) == replace(memory, resumed=True)
+
+
+def test_what_was_learned_of_replicas_survives_the_status_and_never_grows() -> None:
+    memory = TierState(
+        3,
+        learned_for="abc",
+        capacities=(LengthCapacity(2048, 256, 5.678, 0.8123), LengthCapacity(256, 16, 0.0123456, 0.3)),
+        startup_seconds=98.0,
+    )
+    back = restore(status(remember(memory)), NOW)
+    assert (back.startup_seconds, back.learned_for) == (98.0, "abc")
+    assert back.capacities == (LengthCapacity(2048, 256, 5.67, 0.81), LengthCapacity(256, 16, 0.0123, 0.3))
+
+
+@pytest.mark.parametrize("rate", ["", "many", "nan", "inf", "-3", "0"])
+def test_a_rate_that_is_none_is_not_learned(rate: str) -> None:
+    kept = CapacityStatus(prompt=1, answer=1, requests_per_second=rate, share_percent=80)
+    assert restore(status(ScalingMemory(capacities=[kept])), NOW).capacities == ()
 
 
 def test_what_a_decision_leaves_is_what_a_status_holds() -> None:

@@ -111,6 +111,12 @@ def test_the_engines_of_one_replica_add_up_and_duplicates_do_not() -> None:
     assert found[KEY][0][kinds.KV_CAPACITY] == 200
 
 
+def test_buckets_are_told_apart_by_their_bounds_however_these_are_written() -> None:
+    rows = [series(kinds.TTFT_WITHIN, 5, le="1"), series(kinds.TTFT_WITHIN, 7, le="2.5")]
+    assert readings(rows, 0.0)[KEY][0] == {"ttft_within:1": 5, "ttft_within:2.5": 7}
+    assert readings([series(kinds.TTFT_WITHIN, 5, le="1.0")], 0.0)[KEY][0] == {kinds.within(kinds.TTFT_WITHIN, 1): 5}
+
+
 def test_series_without_labels_are_somebody_elses() -> None:
     assert list(readings([Series({}, 1.0)], 0.0)) == [PodKey("", "", "")]
 
@@ -130,6 +136,19 @@ async def test_a_round_asks_every_question_once_and_keeps_the_answers() -> None:
         KEY: PodReadings({kinds.RUNNING: 4, kinds.UP: 1}, {kinds.RUNNING: 998.0, kinds.UP: 1000.0})
     }
     assert (task.samples.answered_at, task.samples.problem) == (1000.0, "")
+
+
+async def test_what_nobody_needs_is_not_asked_and_its_answer_is_forgotten() -> None:
+    unneeded: set[str] = set()
+    answers = Answers({"one": [series(kinds.RUNNING, 4)], "two": [series(kinds.UP, 1)]})
+    task = Poller(answers, Hands(), QUERIES, PollConfig(), unneeded=lambda: frozenset(unneeded))
+    await task.round()
+    assert set(task.samples.pods[KEY].values) == {kinds.RUNNING, kinds.UP}
+    unneeded.add("load")
+    await task.round()
+    assert answers.asked[2:] == ["two"]
+    assert set(task.samples.pods[KEY].values) == {kinds.UP}
+    assert not task.samples.problem
 
 
 @pytest.mark.parametrize("failure", [Transient("refused"), RuntimeError("a defect")])

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tierwise.api.service_targets import INTER_TOKEN_MILLISECONDS, TTFT_MILLISECONDS
 from tierwise.engines import MetricNames, profiles
 from tierwise.observe import queries
 from tierwise.observe.queries import NO_ROOM, Query, quote
@@ -17,7 +18,7 @@ from tierwise_router.tier import REFUSALS
 NAMES = MetricNames()
 
 
-def test_five_questions_whatever_the_engines() -> None:
+def test_six_questions_whatever_the_engines() -> None:
     for names in ([NAMES], [each.metrics for each in profiles()], [NAMES, replace(NAMES, running="sglang:running")]):
         assert [query.name for query in queries(names)] == [
             "load",
@@ -25,7 +26,21 @@ def test_five_questions_whatever_the_engines() -> None:
             "targets",
             "flows",
             "routers",
+            "latency",
         ]
+
+
+def test_latency_asks_for_the_bounds_of_targets_however_they_are_written() -> None:
+    asked = next(query.promql for query in queries([NAMES]) if query.name == "latency")
+    seconds, tokens = (re.compile(found) for found in re.findall(r'le=~"([^"]*)"', asked))
+    for milliseconds, bounds in ((TTFT_MILLISECONDS, seconds), (INTER_TOKEN_MILLISECONDS, tokens)):
+        for each in milliseconds:
+            assert bounds.fullmatch(f"{each / 1000:g}")
+            assert bounds.fullmatch(str(each / 1000)), "as Python clients and Prometheus 3 write it"
+    for other in ("0.11", "0x1", "+Inf", "2.50", "1.00", "0.001"):
+        assert not seconds.fullmatch(other)
+    assert asked.count('__name__="vllm:time_to_first_token_seconds_bucket"') == 1
+    assert asked.count('__name__="vllm:request_time_per_output_token_seconds_bucket"') == 1
 
 
 def test_the_order_of_engines_changes_nothing() -> None:
@@ -114,7 +129,7 @@ def test_only_refusals_for_want_of_room_are_demand() -> None:
 
 
 def test_what_a_router_says_of_a_tier_has_the_form_of_what_a_replica_says() -> None:
-    routers = queries([NAMES])[-1]
+    routers = queries([NAMES])[4]
     assert routers.promql.count('"tierwise_io_tier", "$1", "tier", "(.+)")') == 5
     for name in ("wanted_total", "waiting", "in_flight", "refused_total"):
         assert f'"tierwise_router_{name}"' in routers.promql

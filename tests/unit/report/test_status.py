@@ -149,6 +149,16 @@ def test_percentages_stay_in_their_bounds(ratio: float) -> None:
     assert found.kv_cache_percent == min(100, round(ratio * 100)) == found.prefix_hit_percent
 
 
+def test_a_service_level_is_shown_as_the_share_that_met_it_rounded_down() -> None:
+    said = TierSignals(
+        begun_lately=value(1000), late_first_tokens=value(4), spoken_lately=value(10), late_answers=value(10)
+    )
+    found = figures(said)
+    assert (found.ttft_met_percent, found.inter_token_met_percent) == (99, 0)
+    for unknown in (TierSignals(), TierSignals(begun_lately=value(0), late_first_tokens=value(0))):
+        assert figures(unknown).ttft_met_percent is None
+
+
 def test_the_decision_is_shown_in_full_and_in_bounds() -> None:
     long = decision(
         limited_by=reasons.HEADROOM,
