@@ -13,6 +13,7 @@ from typing import Any
 
 from tierwise.api.kinds import MODEL_ROUTE, MODEL_TIER
 from tierwise.gpus import Price, prices_of
+from tierwise_sim.replay.scenario import DEFAULT_TARGETS
 
 H100, L40S = "NVIDIA-H100-80GB-HBM3", "NVIDIA-L40S"
 PROVIDER = "AWS"
@@ -23,6 +24,7 @@ API_MODEL = "gpt-4.1"
 API_PRICES: Mapping[str, str] = {"input": "2.00", "cachedInput": "0.50", "output": "8.00"}
 """US dollars per million tokens that OpenAI lists for gpt-4.1: a model that takes the place of the large one."""
 CONTEXT = 16384
+PERCENTILE = 99
 Document = Mapping[str, Any]
 
 
@@ -42,7 +44,8 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class Served:
     """One tier of ours. `sequences`: requests that a replica decodes together; `replicas`: pinned there, None: they
-    follow the load between 1 and `most`; `drafts`: empty without speculation."""
+    follow the load between 1 and `most`; `judged`: they are to keep the service level that all rows are judged by;
+    `drafts`: empty without speculation."""
 
     name: str
     model: str
@@ -54,6 +57,7 @@ class Served:
     sequences: int = 128
     replicas: int | None = None
     most: int = 24
+    judged: bool = False
     context: int = CONTEXT
 
     def document(self) -> Document:
@@ -72,6 +76,11 @@ class Served:
             "scaling": {"minReplicas": 1, "maxReplicas": self.most},
             "price": {"gpuHour": str(price(self.gpu).usd)},
         }
+        if self.judged:
+            spec["scaling"]["targets"] = {
+                "ttft": {"percentile": PERCENTILE, "milliseconds": round(1000 * DEFAULT_TARGETS.ttft)},
+                "interToken": {"percentile": PERCENTILE, "milliseconds": round(1000 * DEFAULT_TARGETS.inter_token)},
+            }
         if self.drafts:
             schedule = [{"fromBatch": step.from_batch, "tokens": step.tokens} for step in self.drafts]
             spec["speculation"] = {

@@ -136,7 +136,7 @@ class Procedure:
     def smaller(self, fleet: Fleet, share: float, initial: Mapping[str, int], part: Part) -> float | None:
         """The largest part of the batch size with which ours keeps the service level on the part to choose on."""
         load = self.load(part, labels.MMLU)
-        fleet = bounded(fleet, initial)
+        fleet = judged(bounded(fleet, initial))
         for factor in SMALLER:
             found = self.simulate(shrunk(fleet, factor), load, share, initial, OURS, f"ours at {factor:g}")
             if found.attainment >= sizing.LEAST:
@@ -190,7 +190,7 @@ class Procedure:
         fixed = self.static("routing", both, peak, average)
         rows.append(one("routing", "+ routing, 95 % of the quality on average", fixed, average))
         smaller = self.smaller(both, average, self._static["routing"], first)
-        following = shrunk(bounded(both, self._static["routing"]), smaller or SMALLER[-1])
+        following = shrunk(judged(bounded(both, self._static["routing"])), smaller or SMALLER[-1])
         rows.append(one("autoscaling", "+ autoscaling", following, average))
         rows.append(one("spill", "+ spill to an API", replace(following, api=SPILL_CAP), average))
         rows.append(one("promised", "all but spill, 95 % promised with 90 % confidence", following, promised))
@@ -213,7 +213,7 @@ class Procedure:
         load, average = self.load(second, labels.MMLU), self.shares.average
         fixed = self.static("recorded static", Fleet((reference,)), peak)
         keda_fleet = bounded(Fleet((reference,)), self._static["recorded static"])
-        own = bounded(Fleet((small, drafting)), {LARGE: 1, SMALL: 1})
+        own = judged(bounded(Fleet((small, drafting)), {LARGE: 1, SMALL: 1}))
         ours = shrunk(own, chosen.smaller or SMALLER[-1])
         plans: list[tuple[str, str, Fleet, float | None, Mapping[str, int], str]] = [
             ("static", "large model alone, unquantized, static", fixed, None, {}, OURS),
@@ -254,6 +254,11 @@ def bounded(fleet: Fleet, sizes: Mapping[str, int]) -> Fleet:
     """The fleet with a maximum of a quarter more than a static one of these sizes has."""
     tiers = tuple(replace(tier, most=math.ceil(SPARE * sizes[tier.name])) for tier in fleet.tiers)
     return replace(fleet, tiers=tiers)
+
+
+def judged(fleet: Fleet) -> Fleet:
+    """The fleet, told the service level that all rows are judged by: only ours knows how to follow one."""
+    return replace(fleet, tiers=tuple(replace(tier, judged=True) for tier in fleet.tiers))
 
 
 def shrunk(fleet: Fleet, factor: float) -> Fleet:

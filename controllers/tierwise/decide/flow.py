@@ -55,11 +55,11 @@ def _old(view: TierView, state: TierState, now: float) -> list[bool]:
     return [now - first.get(pod.pod, now) > WINDOW_SECONDS for pod in view.signals.pods]
 
 
-def ask_ahead(trail: Trail, state: TierState) -> None:
-    """What may come while a replica starts. No step while that is not known."""
+def ask_ahead(trail: Trail, view: TierView, state: TierState) -> None:
+    """What may come while a replica starts. No step while that is not known, or is not measured any more."""
     seconds = STARTUP_SECONDS if state.startup_seconds is None else state.startup_seconds
-    coming = bound(state.flows, seconds)
-    if coming is None or not state.capacities:
+    coming, now = bound(state.flows, seconds), newest_sample(view.signals.pods)
+    if coming is None or now is None or now - state.flows[-1].at > WINDOW_SECONDS or not state.capacities:
         return
     given = state.capacities[0].rate * state.capacities[0].share
     asked = max(trail.replicas, whole(coming.most / given))

@@ -62,7 +62,7 @@ def recommend(view: TierView, spec: ModelTierSpec, metrics: MetricsHealth, state
         _ask_for_routers(trail, elsewhere, total)
     _tolerate(trail, total, settled, spec)
     state = watch(view, spec, state, elsewhere.waiting)
-    ask_ahead(trail, state)
+    ask_ahead(trail, view, state)
     ask_for_targets(trail, view, spec, state)
     estimate = learn(spec, state, pods)
     state = replace(

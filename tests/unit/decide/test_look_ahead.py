@@ -112,6 +112,15 @@ def test_without_a_memory_or_a_capacity_nothing_is_said(unknown: dict[str, objec
     assert found.target == 2
 
 
+def test_what_came_long_ago_says_nothing_about_now() -> None:
+    """Prometheus was away, or nothing is measured any more."""
+    old = tuple(replace(flow, at=flow.at - 61) for flow in KNOWN.flows)
+    silent = replace(seen(), signals=TierSignals(pods=seen().signals.pods))
+    assert decision(silent, replace(KNOWN, flows=old)).target == 2
+    assert "ahead" not in [step.name for step in decision(silent, replace(KNOWN, flows=old)).steps]
+    assert decision(silent, KNOWN).target > 2, "one lost answer is no doubt"
+
+
 @given(
     st.lists(st.floats(0, 50), max_size=30),
     st.floats(0, 3000),

@@ -18,7 +18,7 @@ from tierwise_sim.traces import transform
 from tools.bill import drafting, fleets, page, parts, picture, sizing
 from tools.bill.__main__ import made
 from tools.bill.fleets import API, H100, L40S, LARGE, LARGE_MODEL, SMALL, Fleet, Served, Step
-from tools.bill.procedure import Procedure, described, scaler_of, shrunk
+from tools.bill.procedure import Procedure, described, judged, scaler_of, shrunk
 from tools.bill.run import Counted, Held, Load, TierCount, tiers_of
 from tools.bill.shares import shares
 
@@ -179,3 +179,12 @@ def test_nothing_is_removed_before_the_part_that_is_judged() -> None:
     assert [order.replicas for order in held.orders(world, 239.9)] == [4, 9]
     assert held.orders(world, 240.0) == Wishes().orders(world, 240.0)
     assert (held.period_seconds, held.instant, held.wakes_at_once) == (15.0, False, True)
+
+
+def test_ours_is_told_what_all_are_judged_by_and_nothing_else_changes() -> None:
+    fleet = Fleet((fleets.small(128, None), DRAFTING))
+    for name in (SMALL, LARGE):
+        before, after = spec(fleet, name), spec(judged(fleet), name)
+        told = after["scaling"].pop("targets")
+        assert (told["ttft"]["milliseconds"], told["interToken"]["milliseconds"]) == (2500, 100)
+        assert before == after
