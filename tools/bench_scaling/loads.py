@@ -37,8 +37,6 @@ BUDGET = 8
 """GPUs that the tiers of a pool share."""
 SWING = 0.8
 FAULT_AFTER, FAULT_SECONDS, FAULT_AFTER_SECONDS = 600.0, 600.0, 180.0
-RISING = 2 / 3
-"""Part of `REPLICAS` that the load of outages needs on average: one replica at first, three at last."""
 LONG_TARGETS = Targets(ttft=10.0, inter_token=0.15)
 """For prompts of ten thousand tokens, which are read for seconds: no replica here meets 2.5 s with them."""
 CONTEXT, LONG_CONTEXT = 16384, 131072
@@ -113,7 +111,7 @@ def _generated(case: Case, rate: float) -> tuple[Shape, float]:
     seconds = WARM_SECONDS + JUDGED_SECONDS
     if case.part == OUTAGES:  # from its valley to its peak while something is wrong: nobody has a reason to remove any
         seconds = WARM_SECONDS + FAULT_AFTER + FAULT_SECONDS + FAULT_AFTER_SECONDS
-        return Sine(mean=rate * RISING, swing=0.6, period=2 * seconds, seconds=seconds), WARM_SECONDS
+        return Sine(mean=rate, swing=0.6, period=2 * seconds, seconds=seconds), WARM_SECONDS
     if case.load == "step":
         return Step(before=0.4 * rate, after=1.4 * rate, at=WARM_SECONDS + 600, seconds=seconds), WARM_SECONDS
     if case.load == "ramp":

@@ -7,7 +7,7 @@ history, and would shrink every fleet at once. What is counted is the difference
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tierwise_sim.policies.registry import parse
@@ -19,7 +19,7 @@ from tierwise_sim.replay.scenario import Fault, FaultKind, Scenario, ServedTier
 from tierwise_sim.replay.summary import changes
 from tools.bench_scaling import loads, shapes
 from tools.bench_scaling.cases import HALF, NO_FAULT, OUTAGES, Case, family
-from tools.bench_scaling.loads import BUDGET, FAULT_AFTER, FAULT_SECONDS, SEED, Load
+from tools.bench_scaling.loads import BUDGET, SEED, Load
 from tools.bench_scaling.shapes import KINDS, MOST_REPLICAS, Bounds
 from tools.bill.run import HELD, Held
 
@@ -119,7 +119,7 @@ def _scenario(case: Case, load: Load) -> Scenario:
     found = shapes.read(case.shape, load.ask, _bounds(case, load))
     fault: tuple[Fault, ...] = ()
     if case.part == OUTAGES and case.fault != NO_FAULT:
-        fault = (Fault(load.begin + FAULT_AFTER, FaultKind(case.fault), FAULT_SECONDS),)
+        fault = (Fault(load.begin + loads.FAULT_AFTER, FaultKind(case.fault), loads.FAULT_SECONDS),)
     products = {tier.gpu for tier in found.tiers if isinstance(tier, ServedTier)}
     return Scenario(
         tiers=found.tiers,
@@ -195,7 +195,9 @@ def _figures(done: _Run, case: Case, load: Load, before: _Marks, after: _Marks) 
     spent = {name: _spent(late, before.gpu_seconds[name]) for name, late in after.gpu_seconds.items()}
     ttft = distribution(at for name, each in done.account.tiers.items() for at in each.ttft[before.ttft[name] :])
     made = [changes([one for one in fleet.changes if one[0] >= before.at], seconds) for fleet in done.fleets.values()]
-    removals, removed = _removed(done, load) if case.part == OUTAGES else (0, 0)
+    removals, removed = (
+        _removed((fleet.changes for fleet in done.fleets.values()), load) if case.part == OUTAGES else (0, 0)
+    )
     total = [sum(each) for each in zip(*counts.values(), strict=True)]
     return Figures(
         seconds=round(seconds, 3),
@@ -239,13 +241,14 @@ def _spent(late: GpuSeconds, early: GpuSeconds) -> GpuSeconds:
     return GpuSeconds(late.ready - early.ready, late.starting - early.starting, late.draining - early.draining)
 
 
-def _removed(done: _Run, load: Load) -> tuple[int, int]:
-    """How often replicas were asked to end while something was wrong, and how many."""
-    begin = load.begin + FAULT_AFTER
+def _removed(changes: Iterable[Iterable[tuple[float, int, int]]], load: Load) -> tuple[int, int]:
+    """How often replicas were asked to end while something was wrong, and how many. `changes` of each tier: (time,
+    before, after)."""
+    begin = load.begin + loads.FAULT_AFTER
     during = [
         before - after
-        for fleet in done.fleets.values()
-        for at, before, after in fleet.changes
-        if begin <= at <= begin + FAULT_SECONDS + AFTER_FAULT and after < before
+        for made in changes
+        for at, before, after in made
+        if begin <= at <= begin + loads.FAULT_SECONDS + AFTER_FAULT and after < before
     ]
     return len(during), sum(during)

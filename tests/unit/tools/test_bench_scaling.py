@@ -16,7 +16,7 @@ from tierwise_sim.policies.registry import POLICIES, parse
 from tierwise_sim.replay.autoscalers import OURS
 from tierwise_sim.traces.errors import TraceError
 from tools.bench_scaling import __main__ as command
-from tools.bench_scaling import cases, judge, loads, page, picture, results, shapes, work
+from tools.bench_scaling import cases, judge, loads, page, picture, results, run, shapes, work
 from tools.bench_scaling.cases import AZURE, CONTENTION, KEDA, KUEUE, MEDIUM, OUTAGES, POOL, SCALING, WVA_FIXED, Case
 from tools.bench_scaling.journal import APART_FROM, Journal, figures
 from tools.bench_scaling.run import Figures, TierFigures, measure
@@ -156,10 +156,22 @@ def test_a_fixed_fleet_costs_what_it_costs() -> None:
 
 
 @pytest.mark.usefixtures("brief")
-def test_a_baseline_that_reads_nothing_as_zero_is_seen_to_remove() -> None:
-    case = Case(OUTAGES, "rising", MEDIUM, 60.0, "aibrix-apa", fault="pod-silent")
-    assert measure(case).removed > 0
-    assert measure(replace(case, scaler=OURS)).removed == 0
+def test_what_is_removed_is_counted_from_when_something_is_wrong_until_a_minute_after_it() -> None:
+    case = Case(OUTAGES, "rising", MEDIUM, 60.0, OURS, fault="nan")
+    load = loads.load(case)
+    begin = load.begin + loads.FAULT_AFTER
+    end = begin + loads.FAULT_SECONDS + run.AFTER_FAULT
+    changes = [(begin - 1, 9, 7), (begin, 7, 5), (begin + 5, 5, 6), (end, 6, 5), (end + 1, 5, 1)]
+    assert run._removed([changes, [(begin + 1, 4, 4)]], load) == (2, 3)
+
+
+@pytest.mark.usefixtures("brief")
+def test_a_fault_begins_when_it_is_said_to() -> None:
+    case = Case(OUTAGES, "rising", MEDIUM, 60.0, OURS, fault="node-lost")
+    load = loads.load(case)
+    (fault,) = run._scenario(case, load).faults
+    assert (fault.at, fault.seconds) == (load.begin + loads.FAULT_AFTER, loads.FAULT_SECONDS)
+    assert run._scenario(replace(case, fault=cases.NO_FAULT), load).faults == ()
 
 
 @pytest.mark.usefixtures("brief")
