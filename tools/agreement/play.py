@@ -162,7 +162,7 @@ def startups(pods: Sequence[Object]) -> list[float]:
     """Seconds from creation to readiness, of the tier's pods that are ready."""
     found = []
     for pod in pods:
-        ready = next((each for each in pod["status"].get("conditions", []) if each["type"] == "Ready"), {})
+        ready: Object = next((each for each in pod["status"].get("conditions", []) if each["type"] == "Ready"), {})
         if ready.get("status") == "True" and pod["metadata"]["name"].startswith(f"{scene.TIER}-predictor"):
             found.append(_seconds(ready["lastTransitionTime"]) - _seconds(pod["metadata"]["creationTimestamp"]))
     return found

@@ -67,7 +67,7 @@ def files(root: Path = REPO) -> dict[Path, str]:
 
 def kept_promise(result: Mapping[str, Any]) -> bool:
     """Whether both timelines are within one replica for long enough."""
-    return min(result["near"].values()) >= WANTED
+    return bool(min(result["near"].values()) >= WANTED)
 
 
 def page(result: Mapping[str, Any]) -> Iterator[str]:
