@@ -187,7 +187,7 @@ def _setup() -> Iterator[str]:
         f"- Recorded traces: their second half, at the rate with which a mean minute needs {loads.REPLICAS:g} full "
         f"replicas of the tier. Operator defaults were chosen on generators of other seeds and on first halves."
     )
-    yield f"- Tierwise has its defaults, and these targets for {shapes.PERCENTILE} % of the requests in `scaling.targets`."
+    yield f"- Tierwise has its defaults, and in `scaling.targets` these for {shapes.PERCENTILE} % of the requests."
     yield "- Batch sizes by one rule for all: the mean time between tokens stays under four fifths of its target."
     long = loads.LONG_TARGETS
     yield (
