@@ -18,6 +18,7 @@ from tierwise.engines.check import check
 from tierwise.errors import Invalid
 from tierwise_cli.convert import kserve, pod, production_stack, workload
 from tierwise_cli.convert.draft import Conversion, Draft, Dropped, tier_name
+from tierwise_cli.convert.volumes import Claims
 from tierwise_cli.convert.words import read
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -83,7 +84,7 @@ def of_command(words: Sequence[str]) -> Conversion:
     """The tier of a command line, given as words, or as one text for a shell."""
     command = read(words if len(words) > 1 else ["sh", "-c", *words])
     draft = Draft("model")
-    pod.command(command, draft, pod.Claims())
+    pod.command(command, draft, Claims())
     if not draft.get("model.uri"):
         raise Invalid("the command names no model: vllm serve ORG/REPO --flag=value")
     draft.name = tier_name(str(draft.get("model.uri")).rstrip("/").rsplit("/", 1)[-1])

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tierwise_cli.convert import pod
+from tierwise_cli.convert import environment, placement, pod, volumes
 from tierwise_cli.convert.draft import Draft, Reader
 from tierwise_cli.convert.words import expanded, read
 
@@ -50,13 +50,13 @@ def convert(manifest: Mapping[str, Any], others: Iterable[Mapping[str, Any]] = (
         engine = next(predictor.each("containers"), model)
     runtime = _runtime(str(model.value.get("runtime") or ""), others)
     _model(model, draft)
-    claims = pod.volumes(predictor, engine, draft)
+    claims = volumes.volumes(predictor, engine, draft)
     _engine(engine, runtime, predictor, draft, claims)
     if not draft.get("model.name"):
         draft.put("model.name", draft.name, "metadata.name")
     _replicas(predictor, draft)
-    pod.place(predictor, draft)
-    pod.metadata({kind: predictor.take(kind) for kind in ("labels", "annotations")}, draft, "spec.predictor")
+    placement.place(predictor, draft)
+    environment.metadata({kind: predictor.take(kind) for kind in ("labels", "annotations")}, draft, "spec.predictor")
     predictor.rest(_PREDICTOR)
     spec.rest(_SPEC)
     return draft
@@ -106,7 +106,9 @@ def _runtime(name: str, others: Iterable[Mapping[str, Any]]) -> Mapping[str, Any
     return {}
 
 
-def _engine(engine: Reader, runtime: Mapping[str, Any], predictor: Reader, draft: Draft, claims: pod.Claims) -> None:
+def _engine(
+    engine: Reader, runtime: Mapping[str, Any], predictor: Reader, draft: Draft, claims: volumes.Claims
+) -> None:
     """The predictor's container over that of its runtime, as KServe merges them."""
     engine.take("name")
     below = Reader(runtime.get("spec") or {}, "runtime", draft)
@@ -118,18 +120,18 @@ def _engine(engine: Reader, runtime: Mapping[str, Any], predictor: Reader, draft
     words = [str(word) for word in (*base.take("command", []), *base.take("args", []))]
     words += [str(word) for word in (*engine.take("command", []), *engine.take("args", []))]
     given = {str(each.value.get("name")): each for each in (*base.each("env"), *engine.each("env"))}
-    words, used = expanded(words, pod.literals(each.value for each in given.values()))
-    pod.environment(given.values(), draft, used)
+    words, used = expanded(words, environment.literals(each.value for each in given.values()))
+    environment.environment(given.values(), draft, used)
     # KServe fills in its own names: {{.Name}} is the InferenceService's.
     pod.command(read([word.replace("{{.Name}}", draft.name) for word in words]), draft, claims)
-    pod.unused_claims(claims, draft)
+    volumes.unused_claims(claims, draft)
     size = engine if engine.value.get("resources") else base
     pod.resources(size.inside("resources"), draft)
     pod.startup((engine if engine.value.get("startupProbe") else base).inside("startupProbe"), draft)
-    pod.volumes(below, base, draft)
+    volumes.volumes(below, base, draft)
     for key in ("supportedModelFormats", "multiModel", "protocolVersions"):
         below.take(key)
-    pod.metadata({kind: below.take(kind) for kind in ("labels", "annotations")}, draft, "runtime")
+    environment.metadata({kind: below.take(kind) for kind in ("labels", "annotations")}, draft, "runtime")
     engine.rest(pod.CONTAINER)
     base.rest(pod.CONTAINER)
     below.rest(pod.POD)

@@ -1,4 +1,4 @@
-"""Carries a container and its pod over into a tier: image, resources, environment, volumes, where it may run.
+"""Carries the container of an engine over into a tier: its image, its command, its resources.
 
 KServe's InferenceService, a Deployment and the values of a chart all end in these two, so the reasons for what a tier
 does not take stand here once.
@@ -7,8 +7,6 @@ does not take stand here once.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from tierwise.api.modeltier import Engine
@@ -16,26 +14,13 @@ from tierwise.engines.profiles import Profile, profile, profiles
 from tierwise.errors import Unsupported
 from tierwise.quantity import parse_quantity
 from tierwise_cli.convert import flags
-from tierwise_cli.convert.draft import NO_FIELD, Draft, Reader, has_field
+from tierwise_cli.convert.draft import Draft, Reader
+from tierwise_cli.convert.environment import literal
+from tierwise_cli.convert.volumes import Claims
 from tierwise_cli.convert.words import Command
 
-HUB_CACHES = ("/root/.cache/huggingface", "/root/.cache", "/.cache/huggingface")
 OWN_REPOSITORY = "vllm/vllm-openai"
 GPU_DOMAINS = re.compile(r"^(nvidia\.com/(gpu|mig-.*)|amd\.com/gpu|gpu\.intel\.com/.*|habana\.ai/gaudi)$")
-_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_TOKEN")
-_VARIABLES = {
-    "HF_HOME": "the cache has a fixed place in the pod",
-    "HF_HUB_CACHE": "the cache has a fixed place in the pod",
-    "HUGGINGFACE_HUB_CACHE": "the cache has a fixed place in the pod",
-    "TRANSFORMERS_CACHE": "the cache has a fixed place in the pod",
-    "HF_ENDPOINT": "the mirror of the hub is the chart value hub.url, for all tiers",
-    "VLLM_API_KEY": "no router knows the key: put a gateway in front, or name clients in the ModelRoute",
-    "VLLM_PORT": "the port is fixed: Service, probes and metrics use it",
-    "VLLM_HOST_IP": "the pod's address is fixed",
-    "VLLM_USE_V1": "the engine has one core since 0.11",
-    "HOME": "the home folder is fixed",
-    "USER": "the user is fixed",
-}
 CONTAINER = {
     "command": "the operator renders the command",
     "imagePullPolicy": "the image has a tag or a digest, so the cluster's rule is kept",
@@ -54,7 +39,6 @@ CONTAINER = {
     "resizePolicy": "a replica keeps its size",
 }
 POD = {
-    "affinity": "placement has nodeSelector and tolerations",
     "automountServiceAccountToken": "pods of a tier mount no token",
     "dnsConfig": "names are resolved as in the cluster",
     "dnsPolicy": "names are resolved as in the cluster",
@@ -66,26 +50,9 @@ POD = {
     "initContainers": "a tier loads its model itself: hf://, or KServe's storage initializer",
     "nodeName": "use placement.nodeSelector: kubernetes.io/hostname",
     "restartPolicy": "pods are always restarted",
-    "schedulerName": "placement has no scheduler",
     "securityContext": "pods run as an ordinary user without privileges (docs/trust.md)",
     "shareProcessNamespace": "a pod has one container",
-    "topologySpreadConstraints": "placement has nodeSelector and tolerations",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Claims:
-    """Where volumes with claims are mounted: mount path → (claim, sub path), longest path first."""
-
-    mounts: tuple[tuple[str, str, str], ...] = ()
-
-    def uri(self, path: str) -> str | None:
-        """pvc://CLAIM/PATH of a folder in the container."""
-        for mount, claim, below in self.mounts:
-            if path == mount or path.startswith(mount.rstrip("/") + "/"):
-                rest = "/".join(part for part in (below.strip("/"), path[len(mount) :].strip("/")) if part)
-                return f"pvc://{claim}/{rest}" if rest else f"pvc://{claim}"
-        return None
 
 
 def image(written: str, draft: Draft, where: str) -> None:
@@ -137,7 +104,7 @@ def profile_of(draft: Draft) -> Profile:
 def command(found: Command, draft: Draft, claims: Claims) -> None:
     """A whole command of the engine."""
     for name, value in found.variables:
-        _literal(name, value, draft)
+        literal(name, value, draft)
     for each in found.around:
         draft.drop("command", each, "no shell runs in a tier: build it into engine.image")
     for number, name in enumerate(found.positional):
@@ -177,144 +144,30 @@ def resources(reader: Reader, draft: Draft) -> None:
             draft.put("resources.resourceName", name, limits.path(name))
     if not names:
         draft.put("resources.gpus", 0, reader.where)
-    cpu, cpu_limit = requests.take("cpu"), limits.take("cpu")
-    if cpu is not None or cpu_limit is not None:
-        draft.put("resources.cpu", str(cpu if cpu is not None else cpu_limit), requests.path("cpu"))
-    if cpu_limit is not None and cpu is not None and parse_quantity(str(cpu_limit)) != parse_quantity(str(cpu)):
-        limits.drop("cpu", "an engine is not throttled: resources.cpu is a request")
-    memory, most = requests.take("memory"), limits.take("memory")
-    if memory is not None or most is not None:
-        draft.put("resources.memory", str(most if most is not None else memory), limits.path("memory"))
-    if memory is not None and most is not None and parse_quantity(str(memory)) != parse_quantity(str(most)):
-        requests.drop("memory", f"a replica requests what it may use: {most}")
+    for name in ("cpu", "memory"):
+        _amount(name, requests.take(name), limits.take(name), reader, draft)
+    disk = limits.take("ephemeral-storage", requests.value.get("ephemeral-storage"))
+    if disk is not None:
+        draft.put("resources.ephemeralStorage", str(disk), reader.path("ephemeral-storage"))
+    if _differ(disk, requests.take("ephemeral-storage")):
+        requests.drop("ephemeral-storage", f"a replica requests what it may use: {disk}")
     requests.rest()
     limits.rest()
 
 
-def literals(variables: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """The variables whose value stands there."""
-    return {str(each.get("name")): str(each["value"]) for each in variables if each.get("value") is not None}
+def _amount(name: str, request: Any, limit: Any, reader: Reader, draft: Draft) -> None:
+    """CPU or memory: what is requested, and what is allowed where that is more."""
+    wanted = limit if request is None else request
+    if wanted is not None:
+        draft.put(f"resources.{name}", str(wanted), reader.path(name))
+    if _differ(limit, request):
+        draft.put(f"resources.{name}Limit", str(limit), reader.path(name))
+    elif limit is None and request is not None and name == "memory":
+        draft.drop(reader.path(name), request, "a replica may use as much as it requests: set resources.memoryLimit")
 
 
-def environment(readers: Iterable[Reader], draft: Draft, used: Collection[str] = ()) -> None:
-    """The variables of a container; `used`: names that the command has taken the values of."""
-    for reader in readers:
-        name = str(reader.take("name", ""))
-        source = reader.inside("valueFrom")
-        if name in used:
-            reader.take("value")
-        elif not source.value:
-            _literal(name, str(reader.take("value", "")), draft)
-        else:
-            _referred(name, source, draft)
-        source.rest()
-        reader.rest()
-
-
-def _literal(name: str, value: str, draft: Draft) -> None:
-    if name in _TOKENS:
-        draft.drop(f"env {name}", value, "put the token into a Secret and name it in model.tokenSecretRef")
-    elif name in _VARIABLES:
-        draft.drop(f"env {name}", value, _VARIABLES[name])
-    elif has_field("env"):
-        draft.put("env", [*draft.get("env", []), {"name": name, "value": value}], name)
-    else:
-        draft.drop(f"env {name}", value, NO_FIELD)
-
-
-def _referred(name: str, source: Reader, draft: Draft) -> None:
-    """A variable whose value stands in a Secret or a ConfigMap."""
-    for kind in ("secretKeyRef", "configMapKeyRef"):
-        found = source.inside(kind)
-        if not found.value:
-            continue
-        given = {"name": found.take("name"), "key": found.take("key")}
-        found.take("optional")
-        found.rest()
-        if name in _TOKENS and kind == "secretKeyRef":
-            draft.put("model.tokenSecretRef", given, f"env {name}")
-        elif name in _VARIABLES:
-            draft.drop(f"env {name}", f"of {given['name']}", _VARIABLES[name])
-        elif has_field("env"):
-            draft.put("env", [*draft.get("env", []), {"name": name, kind: given}], name)
-        else:
-            draft.drop(f"env {name}", f"of {given['name']}", NO_FIELD)
-
-
-def volumes(pod: Reader, container: Reader, draft: Draft) -> Claims:
-    """Volumes and where they are mounted; what is left of them is in the list."""
-    found = {str(each.take("name")): each for each in pod.each("volumes")}
-    mounts: list[tuple[str, str, str]] = []
-    mounted = set()
-    for mount in container.each("volumeMounts"):
-        name, path = str(mount.take("name", "")), str(mount.take("mountPath", ""))
-        below = str(mount.take("subPath", ""))
-        mount.take("readOnly")
-        mount.rest()
-        if name not in found:
-            draft.drop(mount.where, name, "no volume has this name")
-            continue
-        mounted.add(name)
-        _mounted(found[name], path, below, draft, mounts)
-    for name, volume in found.items():
-        volume.rest(otherwise="a tier has no volumes of its own" if name in mounted else "the engine does not mount it")
-    return Claims(tuple(sorted(mounts, key=lambda each: -len(each[0]))))
-
-
-def _mounted(volume: Reader, path: str, below: str, draft: Draft, mounts: list[tuple[str, str, str]]) -> None:
-    """Take from a volume what the tier has for it; the rest of it is for the list."""
-    own = path.rstrip("/") in (*HUB_CACHES, "/tmp", "/dev/shm")  # noqa: S108 - the pod's, not ours
-    claim, empty = volume.value.get("persistentVolumeClaim"), volume.value.get("emptyDir")
-    if claim and claim.get("claimName"):
-        inside = volume.inside("persistentVolumeClaim")
-        name = str(inside.take("claimName"))
-        inside.take("readOnly")
-        inside.rest()
-        if path.rstrip("/") in HUB_CACHES:
-            draft.put("model.cachePVC", name, volume.where)
-        else:
-            mounts.append((path, name, below))
-    elif empty is not None and own:
-        inside = volume.inside("emptyDir")
-        inside.take("medium")
-        size = inside.take("sizeLimit")
-        if size and path == "/dev/shm":  # noqa: S108 - the pod's, not ours
-            draft.put("resources.sharedMemory", str(size), inside.path("sizeLimit"))
-        elif size:
-            draft.drop(inside.path("sizeLimit"), size, "these folders of a tier have no limit of their own")
-        inside.rest()
-
-
-def unused_claims(claims: Claims, draft: Draft) -> None:
-    """Claims that are mounted and hold neither the model nor the hub's cache."""
-    uri = str(draft.get("model.uri", ""))
-    for path, claim, _ in claims.mounts:
-        if not uri.startswith(f"pvc://{claim}"):
-            where = "model.cachePVC" if uri.startswith("hf://") else "model.uri"
-            draft.drop(f"volume {claim}", f"claim at {path}", f"if it holds the model's files, name it in {where}")
-
-
-def place(pod: Reader, draft: Draft) -> None:
-    """Where the pods may run, and as whom."""
-    for key, path in (
-        ("nodeSelector", "placement.nodeSelector"),
-        ("tolerations", "placement.tolerations"),
-        ("runtimeClassName", "placement.runtimeClassName"),
-        ("priorityClassName", "placement.priorityClassName"),
-    ):
-        found = pod.take(key)
-        if found:
-            draft.put(path, found, pod.path(key))
-    secrets = [str(each.get("name")) for each in pod.take("imagePullSecrets", [])]
-    if secrets:
-        draft.put("placement.imagePullSecrets", secrets, pod.path("imagePullSecrets"))
-    account = pod.take("serviceAccountName", pod.take("serviceAccount"))
-    pod.take("serviceAccount")
-    if account and account != "default":
-        draft.put("model.serviceAccountName", account, pod.path("serviceAccountName"))
-    grace = pod.take("terminationGracePeriodSeconds")
-    if grace is not None:
-        draft.put("drainSeconds", min(3600, int(grace)), pod.path("terminationGracePeriodSeconds"))
+def _differ(one: Any, other: Any) -> bool:
+    return one is not None and other is not None and parse_quantity(str(one)) != parse_quantity(str(other))
 
 
 def startup(probe: Reader, draft: Draft) -> None:
@@ -327,18 +180,6 @@ def startup(probe: Reader, draft: Draft) -> None:
     for key in ("httpGet", "tcpSocket", "exec", "timeoutSeconds", "successThreshold", "grpc"):
         probe.take(key)
     probe.rest()
-
-
-def metadata(found: Mapping[str, Any], draft: Draft, where: str) -> None:
-    """Labels and annotations of the pods."""
-    for kind in ("labels", "annotations"):
-        kept = {str(key): str(value) for key, value in (found.get(kind) or {}).items()}
-        own = {key for key in kept if key in ("app", "model", "component") or "kserve.io/" in key}
-        for key in sorted(own):
-            draft.drop(f"{where}.{kind}.{key}", kept.pop(key), "Tierwise and KServe tell pods by labels of their own")
-        if kept:
-            before = draft.get(f"podMetadata.{kind}", {})
-            draft.put(f"podMetadata.{kind}", {**before, **kept}, f"{where}.{kind}")
 
 
 def divided(draft: Draft) -> None:

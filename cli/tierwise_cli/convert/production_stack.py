@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tierwise_cli.convert import flags, pod
+from tierwise_cli.convert import environment, flags, placement, pod, volumes
 from tierwise_cli.convert.draft import Draft, Reader
 from tierwise_cli.convert.words import Flag, read
 
@@ -31,7 +31,6 @@ _MODEL = {
     "keda": "the operator scales; a ScaledObject beside it is refused: scaling",
     "envFromSecret": pod.CONTAINER["envFrom"],
     "nodeName": pod.POD["nodeName"],
-    "nodeSelectorTerms": "placement.nodeSelector takes labels with one value",
     "raySpec": "a replica is one pod",
     **pod.POD,
 }
@@ -98,14 +97,14 @@ def _model(model: Reader, engine: Reader, draft: Draft) -> None:
     _resources(model, draft)
     _offload(model.inside("lmcacheConfig"), draft)
     _token(model, draft)
-    pod.environment(model.each("env"), draft)
+    environment.environment(model.each("env"), draft)
     _replicas(model, draft)
     pull = model.take("imagePullSecret")
     if pull:
         draft.put("placement.imagePullSecrets", [pull], model.path("imagePullSecret"))
     for key in ("pvcStorage", "pvcAccessMode", "storageClass", "pvcMatchLabels", "pvcLabels", "pvcAnnotations"):
         model.drop(key, _STORAGE)
-    pod.metadata({"annotations": model.take("podAnnotations")}, draft, model.where)
+    environment.metadata({"annotations": model.take("podAnnotations")}, draft, model.where)
     policy = model.take("tolerationsPolicy", "append")
     common = [] if policy == "override" else list(engine.value.get("tolerations") or ())
     tolerations = [*common, *(model.take("tolerations") or ())]
@@ -113,7 +112,8 @@ def _model(model: Reader, engine: Reader, draft: Draft) -> None:
         draft.put("placement.tolerations", tolerations, model.path("tolerations"))
     for each in ("extraVolumes", "extraVolumeMounts"):
         model.drop(each, "a tier has no volumes of its own")
-    pod.place(model, draft)
+    placement.place(model, draft)
+    placement.terms(model.each("nodeSelectorTerms"), draft)
     model.rest(_MODEL)
 
 
@@ -172,7 +172,7 @@ def _config(config: Reader, draft: Draft) -> None:
     if str(config.take("v0", "")) == "1":
         draft.drop(config.path("v0"), "1", "the engine has one core since 0.11")
     words = [str(word) for word in config.take("extraArgs", [])]
-    pod.command(read(words), draft, pod.Claims())
+    pod.command(read(words), draft, volumes.Claims())
     config.rest()
 
 
@@ -201,4 +201,6 @@ def _shared(engine: Reader, draft: Draft) -> None:
     if runtime and not draft.get("placement.runtimeClassName"):
         draft.put("placement.runtimeClassName", str(runtime), engine.path("runtimeClassName"))
     engine.take("tolerations")
-    pod.metadata({"labels": engine.take("labels")}, draft, engine.where)
+    if engine.value.get("schedulerName"):
+        draft.put("placement.schedulerName", engine.take("schedulerName"), engine.path("schedulerName"))
+    environment.metadata({"labels": engine.take("labels")}, draft, engine.where)

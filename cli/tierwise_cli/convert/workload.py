@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tierwise_cli.convert import pod
+from tierwise_cli.convert import environment, placement, pod, volumes
 from tierwise_cli.convert.draft import Draft, Reader
 from tierwise_cli.convert.words import expanded, read
 
@@ -54,8 +54,8 @@ def convert(manifest: Mapping[str, Any]) -> Draft:
             draft.drop(each.where, each.value.get("name", each.value.get("image")), "a replica has one container")
     if engine is not None:
         container(engine, pod_reader, draft)
-    pod.place(pod_reader, draft)
-    pod.metadata({key: labels.take(key) for key in ("labels", "annotations")}, draft, labels.where)
+    placement.place(pod_reader, draft)
+    environment.metadata({key: labels.take(key) for key in ("labels", "annotations")}, draft, labels.where)
     labels.take("creationTimestamp")
     labels.rest()
     pod_reader.rest(pod.POD)
@@ -74,12 +74,12 @@ def container(engine: Reader, pod_reader: Reader, draft: Draft) -> None:
     engine.take("name")
     if engine.value.get("image"):
         pod.image(str(engine.take("image")), draft, engine.path("image"))
-    claims = pod.volumes(pod_reader, engine, draft)
+    claims = volumes.volumes(pod_reader, engine, draft)
     words = [str(word) for word in (*engine.take("command", []), *engine.take("args", []))]
-    words, used = expanded(words, pod.literals(engine.value.get("env") or ()))
-    pod.environment(engine.each("env"), draft, used)
+    words, used = expanded(words, environment.literals(engine.value.get("env") or ()))
+    environment.environment(engine.each("env"), draft, used)
     pod.command(read(words), draft, claims)
-    pod.unused_claims(claims, draft)
+    volumes.unused_claims(claims, draft)
     pod.resources(engine.inside("resources"), draft)
     pod.startup(engine.inside("startupProbe"), draft)
     engine.rest(pod.CONTAINER)

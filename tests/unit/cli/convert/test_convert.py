@@ -17,7 +17,7 @@ from tierwise.api.modeltier import ModelTierSpec
 from tierwise.engines import check
 from tierwise.errors import Invalid
 from tierwise_cli.convert.documents import of_command, of_text
-from tierwise_cli.convert.draft import Conversion, has_field
+from tierwise_cli.convert.draft import Conversion, Draft, has_field
 from tierwise_cli.convert.flags import whole_number
 from tierwise_cli.main import main
 
@@ -194,7 +194,62 @@ def test_a_shell_is_read_as_far_as_it_starts_the_engine() -> None:
     made = one("sh", "-c", "pip install x && export NCCL_DEBUG=INFO; HF_HOME=/x vllm serve org/m -tp 2 # comment")
     assert dropped(made)["command"] == "no shell runs in a tier: build it into engine.image"
     assert "env HF_HOME" in dropped(made)
-    assert ("env NCCL_DEBUG" in dropped(made)) is not has_field("env")
+    assert made.manifest["spec"]["env"] == [{"name": "NCCL_DEBUG", "value": "INFO"}]
+
+
+PLACED = """
+kind: Pod
+metadata: {name: placed, annotations: {example.com/team: search}}
+spec:
+  schedulerName: volcano
+  affinity:
+    nodeAffinity:
+      requiredDuringSchedulingIgnoredDuringExecution:
+        nodeSelectorTerms:
+          - matchExpressions: [{key: gpu, operator: In, values: [A100, H100]}]
+            matchFields: [{key: metadata.name, operator: In, values: [a]}]
+      preferredDuringSchedulingIgnoredDuringExecution:
+        - {weight: 7, preference: {matchExpressions: [{key: spot, operator: DoesNotExist}]}}
+    podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{topologyKey: kubernetes.io/hostname}]}
+  topologySpreadConstraints:
+    - {topologyKey: topology.kubernetes.io/zone, maxSkew: 2, whenUnsatisfiable: ScheduleAnyway, labelSelector: {}}
+    - {topologyKey: rack, maxSkew: 1, whenUnsatisfiable: DoNotSchedule}
+  containers:
+    - image: vllm/vllm-openai:v0.33.0
+      args: [--model=org/m]
+      volumeMounts: [{name: cache, mountPath: /root/.cache/huggingface, subPath: hub}]
+      env:
+        - {name: REFERRED, valueFrom: {configMapKeyRef: {name: settings, key: a}}}
+        - {name: NODE, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}
+        - {name: JOINED, value: "$(NODE)-x"}
+  volumes: [{name: cache, hostPath: {path: /mnt/nvme, type: Directory}}]
+"""
+
+
+def test_where_pods_run_and_what_they_have() -> None:
+    (made,) = of_text(PLACED)
+    found, why = made.manifest["spec"], dropped(made)
+    assert found["placement"] == {
+        "affinity": {
+            "required": [{"matchExpressions": [{"key": "gpu", "operator": "In", "values": ["A100", "H100"]}]}],
+            "preferred": [{"weight": 7, "matchExpressions": [{"key": "spot", "operator": "DoesNotExist"}]}],
+        },
+        "spread": [{"over": "Zones", "mode": "Preferred", "maxSkew": 2}],
+        "schedulerName": "volcano",
+    }
+    assert found["modelCache"] == {"hostPath": "/mnt/nvme/hub"}
+    assert found["podMetadata"] == {"annotations": {"example.com/team": "search"}}
+    assert found["env"] == [{"name": "REFERRED", "configMapKeyRef": {"name": "settings", "key": "a"}}]
+    assert {"spec.affinity.podAntiAffinity", "spec.topologySpreadConstraints[1].topologyKey", "env JOINED"} <= set(why)
+    assert any("fieldRef" in where for where in why)
+    assert any("matchFields" in where for where in why)
+
+
+def test_a_field_that_this_release_does_not_have_is_in_the_list() -> None:
+    draft = Draft("a")
+    assert not has_field("model.inventedField")
+    assert not draft.put("model.inventedField.deeper", 1, "there")
+    assert [each.reason for each in draft.dropped] == ["a ModelTier has no field for it"]
 
 
 WORKLOAD = """

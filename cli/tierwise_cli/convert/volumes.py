@@ -1,0 +1,102 @@
+"""Carries the volumes of a pod over into a tier, as far as they hold the model, the hub's cache or shared memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tierwise_cli.convert.draft import Draft, Reader
+
+HUB_CACHES = ("/root/.cache/huggingface", "/root/.cache", "/.cache/huggingface")
+SHARED_MEMORY, SCRATCH = "/dev/shm", "/tmp"  # noqa: S108 - folders of the pod, not of this machine
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """Where volumes with claims are mounted: mount path → (claim, sub path), longest path first."""
+
+    mounts: tuple[tuple[str, str, str], ...] = ()
+
+    def uri(self, path: str) -> str | None:
+        """pvc://CLAIM/PATH of a folder in the container."""
+        for mount, claim, below in self.mounts:
+            if path == mount or path.startswith(mount.rstrip("/") + "/"):
+                rest = "/".join(part for part in (below.strip("/"), path[len(mount) :].strip("/")) if part)
+                return f"pvc://{claim}/{rest}" if rest else f"pvc://{claim}"
+        return None
+
+
+def volumes(pod: Reader, container: Reader, draft: Draft) -> Claims:
+    """Volumes and where they are mounted; what is left of them is in the list."""
+    found = {str(each.take("name")): each for each in pod.each("volumes")}
+    mounts: list[tuple[str, str, str]] = []
+    mounted = set()
+    for mount in container.each("volumeMounts"):
+        name, path = str(mount.take("name", "")), str(mount.take("mountPath", ""))
+        below = str(mount.take("subPath", ""))
+        mount.take("readOnly")
+        mount.rest()
+        if name not in found:
+            draft.drop(mount.where, name, "no volume has this name")
+            continue
+        mounted.add(name)
+        _mounted(found[name], path, below, draft, mounts)
+    for name, volume in found.items():
+        volume.rest(otherwise="a tier has no volumes of its own" if name in mounted else "the engine does not mount it")
+    return Claims(tuple(sorted(mounts, key=lambda each: -len(each[0]))))
+
+
+def _mounted(volume: Reader, path: str, below: str, draft: Draft, mounts: list[tuple[str, str, str]]) -> None:
+    """Take from a volume what the tier has for it; the rest of it is for the list."""
+    cache = path.rstrip("/") in HUB_CACHES
+    kinds = volume.value
+    if (kinds.get("persistentVolumeClaim") or {}).get("claimName"):
+        inside = volume.inside("persistentVolumeClaim")
+        name = str(inside.take("claimName"))
+        inside.take("readOnly")
+        inside.rest()
+        if cache:
+            draft.put("model.cachePVC", name, volume.where)
+        else:
+            mounts.append((path, name, below))
+    elif kinds.get("emptyDir") is not None and (cache or path in (SHARED_MEMORY, SCRATCH)):
+        _scratch(volume.inside("emptyDir"), path, draft)
+    elif cache and kinds.get("hostPath"):
+        inside = volume.inside("hostPath")
+        draft.put(
+            "modelCache.hostPath", "/".join((str(inside.take("path")).rstrip("/"), below)).rstrip("/"), volume.where
+        )
+        inside.take("type")
+        inside.rest()
+    elif cache and kinds.get("ephemeral"):
+        _ephemeral(volume.inside("ephemeral").inside("volumeClaimTemplate").inside("spec"), draft)
+
+
+def _scratch(inside: Reader, path: str, draft: Draft) -> None:
+    inside.take("medium")
+    size = inside.take("sizeLimit")
+    if size and path == SHARED_MEMORY:
+        draft.put("resources.sharedMemory", str(size), inside.path("sizeLimit"))
+    elif size and path == SCRATCH:
+        draft.drop(inside.path("sizeLimit"), size, "the scratch folder of a tier has no limit of its own")
+    elif size:
+        draft.put("modelCache.emptyDir", {"sizeLimit": str(size)}, inside.path("sizeLimit"))
+    inside.rest()
+
+
+def _ephemeral(claim: Reader, draft: Draft) -> None:
+    size = claim.inside("resources").inside("requests").take("storage")
+    kind = claim.take("storageClassName")
+    value = {**({"storageClassName": kind} if kind else {}), "size": str(size)}
+    draft.put("modelCache.ephemeral", value, claim.where)
+    for key in ("accessModes", "volumeMode"):
+        claim.take(key)
+    claim.rest()
+
+
+def unused_claims(claims: Claims, draft: Draft) -> None:
+    """Claims that are mounted and hold neither the model nor the hub's cache."""
+    uri = str(draft.get("model.uri", ""))
+    for path, claim, _ in claims.mounts:
+        if not uri.startswith(f"pvc://{claim}"):
+            where = "model.cachePVC" if uri.startswith("hf://") else "model.uri"
+            draft.drop(f"volume {claim}", f"claim at {path}", f"if it holds the model's files, name it in {where}")
