@@ -7,7 +7,6 @@ say it again.
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 from tierwise.errors import Invalid
@@ -33,8 +32,7 @@ def access(given: argparse.Namespace) -> kubeconfig.Access:
     """What to connect to. Raises Invalid."""
     found = kubeconfig.access(given.kubeconfig, given.context)
     if given.as_user:
-        headers = kubeconfig.impersonation(given.as_user, given.as_groups)
-        return replace(found, identity=replace(found.identity, impersonate=headers))
+        return kubeconfig.acting_as(found, given.as_user, given.as_groups)
     if given.as_groups:
         raise Invalid("--as-group needs --as")
     return found

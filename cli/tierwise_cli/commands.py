@@ -68,6 +68,12 @@ def _convert() -> Loaded:
     return Loaded(convert_command.add_options, convert_command.run, convert_command.EXAMPLES)
 
 
+def _doctor() -> Loaded:
+    from tierwise_cli import doctor_command
+
+    return Loaded(doctor_command.add_options, doctor_command.run, doctor_command.EXAMPLES)
+
+
 def _completion() -> Loaded:
     from tierwise_cli import completion_command
 
@@ -177,6 +183,12 @@ COMMANDS = (
         "what a route has saved against its reference tier",
         "What a route has saved against its reference tier, and which tactic saved how much.",
         _savings,
+    ),
+    Command(
+        "doctor",
+        "find out what keeps a cluster from serving",
+        "Looks at what tiers need of a cluster, with your own rights, and says what to do about what is missing.",
+        _doctor,
     ),
     Command(
         "convert",

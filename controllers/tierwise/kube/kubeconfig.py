@@ -11,7 +11,7 @@ import base64
 import binascii
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +201,11 @@ def impersonation(
     headers = [("Impersonate-User", user), *(("Impersonate-Group", group) for group in groups)]
     headers += [("Impersonate-Uid", uid)] if uid else []
     return (*headers, *((f"Impersonate-Extra-{key}", one) for key, some in (extra or {}).items() for one in some))
+
+
+def acting_as(access: Access, user: str, groups: Sequence[str] = ()) -> Access:
+    """The same, as another user."""
+    return replace(access, identity=replace(access.identity, impersonate=impersonation(user, groups)))
 
 
 def _plugin(body: Mapping[str, Any]) -> Plugin | None:
