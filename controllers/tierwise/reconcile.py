@@ -105,7 +105,9 @@ async def run(
     _keep(plan, tiers, state)
     await asyncio.sleep(0)
     # For a settled tier nothing is to be done. It is only part of the result.
-    open_plan = Plan(tuple(each for each in plan.tiers if each.key not in settled))
+    # Nor is what another installation of Tierwise serves.
+    acts = snapshot.installations.acts
+    open_plan = Plan(tuple(each for each in plan.tiers if each.key not in settled and acts(each.key.namespace)))
     outcome = Outcome(())
     if writing:
         state.reservations.reserve(snapshot, open_plan)
@@ -126,7 +128,8 @@ async def run(
     pools: tuple[PoolReport, ...] | None = None
     if writing:
         pools = await pool_cycle.run(snapshot, allocation, cluster, clock, state.pools, limit_seconds=limit_seconds)
-        routes = await route_cycle.run(snapshot, cluster, clock, state.routes, limit_seconds=limit_seconds)
+        ours = replace(snapshot, routes=tuple(each for each in snapshot.routes if acts(each.route.key.namespace)))
+        routes = await route_cycle.run(ours, cluster, clock, state.routes, limit_seconds=limit_seconds)
     await asyncio.sleep(0)
     return await in_turns(_with_settled_in_turns(CycleResult(snapshot, plan, outcome, report, routes, pools), settled))
 

@@ -87,4 +87,5 @@ def _idle(outcome: TierOutcome | None) -> bool:
 def _shared(snapshot: Snapshot, *, writing: bool) -> tuple[object, ...]:
     """What all tiers share, but for the time."""
     health = snapshot.metrics
-    return health.ok, health.problem, health.interval_seconds, snapshot.kserve_present, writing
+    beside = snapshot.installations
+    return health.ok, health.problem, health.interval_seconds, snapshot.kserve_present, beside, writing

@@ -83,7 +83,7 @@ class Loop:
                 parts.cluster,
                 parts.clock,
                 self._kept,
-                writing=parts.leading(),
+                writing=parts.leading() and world.installations.everywhere is None,
                 limit_seconds=self._limit,
             )
             await in_turns(parts.metrics.update_in_turns(done.snapshot, done.plan, done.outcome, done.report))

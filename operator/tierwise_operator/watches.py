@@ -12,6 +12,7 @@ for GPUPools, but those that name one: they are left as they are until it is kno
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 from itertools import chain
@@ -24,6 +25,7 @@ from tierwise.kube.objects import (
     INFERENCE_SERVICES,
     KSERVE_API,
     REPLICA_SETS,
+    ROLE_BINDINGS,
     ROUTE_LABEL,
     ROUTER_CHILDREN,
     SELECT_ENGINES,
@@ -32,12 +34,13 @@ from tierwise.kube.objects import (
 )
 from tierwise.kube.reflector import Reflector, Source
 from tierwise.observe import World, gpu_inventory, pool_records, records
+from tierwise.observe.installations import INSTALLATION_LABEL, binding_trace, deployment_trace, installations
 from tierwise.observe.model_metadata_cache import ModelMetadataCache
 from tierwise.observe.object_fields import mapping
 from tierwise.observe.route_object import RouteChildRecord, child_record, route_object
 from tierwise.observe.tier_object import tier_object
 from tierwise.runtime.turns import in_turns
-from tierwise.types import TierObject
+from tierwise.types import Installation, Installations, TierObject
 from tierwise.types.model_metadata import NOTHING
 from tierwise_operator.informer import Informer
 from tierwise_operator.kopf_handlers import WatchedKind
@@ -68,11 +71,18 @@ ROUTE_CHILDREN = tuple(
     for plural, (api_version, _) in ROUTER_CHILDREN.items()
     if plural != DEPLOYMENTS  # they come with those of the tiers
 )
+# What other installations of Tierwise can be seen by.
+OPERATORS = WatchedKind("operators", APPS_API, DEPLOYMENTS, deployment_trace, INSTALLATION_LABEL)
+BINDINGS = WatchedKind("bindings", ROUTER_CHILDREN[ROLE_BINDINGS][0], ROLE_BINDINGS, binding_trace, INSTALLATION_LABEL)
 NODES = WatchedKind("nodes", "v1", "nodes", gpu_inventory.node_record)
 POOLS = WatchedKind("pools", GPU_POOL.api_version, GPU_POOL.plural, pool_records.pool_object)
 # All pods of all namespaces, and only where there is a pool: of those without GPUs nothing is kept.
 GPU_PODS = WatchedKind("gpu_pods", "v1", "pods", pool_records.gpu_pod_record)
 NO_POOLS_HERE = "GPUPools are not served here: the chart value watch.pools is false"
+
+
+logger = logging.getLogger(__name__)
+_REMEDY = "Uninstall one, or give each its own namespaces (chart value watch.namespaces)"
 
 
 class Watches:
@@ -94,6 +104,14 @@ class Watches:
             [Reflector(source, kind.ref(each), kind.record, wake, selector=kind.selector) for each in namespaces]
             for kind in (SERVICES, KEDA, ROUTES, *ROUTE_CHILDREN)
         )
+        places = [(BINDINGS, each) for each in namespaces] + ([] if settings.namespaces else [(OPERATORS, "")])
+        self._traces = [
+            Reflector(source, kind.ref(each), kind.record, wake, selector=kind.selector, optional=True)
+            for kind, each in places
+        ]
+        self._own = Installation(settings.lease_namespace, settings.lease_name)
+        self._watched = settings.namespaces
+        self._told = ""
         self._route_children = [each for kind in children for each in kind]
         watched = (NODES,) if settings.watch_nodes else ()
         self._nodes = [Reflector(source, each.ref(""), each.record, wake, optional=True) for each in watched]
@@ -130,7 +148,7 @@ class Watches:
     @property
     def _reflectors(self) -> list[Reflector[Any]]:
         """Those without which there is no World."""
-        return [*self._services, *self._keda, *self._nodes]
+        return [*self._services, *self._keda, *self._traces, *self._nodes]
 
     def start(self) -> None:
         """Begin to watch."""
@@ -144,7 +162,28 @@ class Watches:
     def problem(self) -> str:
         """Why there is no World; empty when all is well."""
         unknown = [each for each in self._reflectors if each.present is None]
-        return self._informer.problem or (f"{unknown[0].name} have not been listed yet" if unknown else "")
+        problem = self._informer.problem or (f"{unknown[0].name} have not been listed yet" if unknown else "")
+        return problem or self._gives_way(installations(self._own, self._watched, _all(self._traces)))
+
+    def _gives_way(self, others: Installations) -> str:
+        """Why this installation serves nobody; empty where it serves somebody."""
+        if others.everywhere is not None:
+            return f"the installation {others.everywhere} serves all namespaces, so this one writes nothing: {_REMEDY}"
+        if self._watched and all(namespace in others.instead for namespace in self._watched):
+            who = ", ".join(sorted({str(each) for each in others.instead.values()}))
+            return f"the installation {who} serves the same namespaces, so this one writes nothing: {_REMEDY}"
+        return ""
+
+    def _tell(self, others: Installations) -> None:
+        """Say once in the log that another installation is there, and once that it is not any more."""
+        instead = [f"{others.everywhere} serves all namespaces"] if others.everywhere is not None else []
+        instead += [f"{who} serves {namespace}" for namespace, who in sorted(others.instead.items())]
+        beside = [f"{who} keeps still in {space or 'all namespaces'}" for space, who in sorted(others.beside.items())]
+        said = "; ".join([*instead, *beside])
+        if said != self._told:
+            self._told = said
+            text = f"another installation of Tierwise is there: {said}. {_REMEDY}" if said else "no other is there now"
+            logger.warning("%s", text)
 
     async def world(self) -> World | None:
         """What is in the cluster; None while that is not known."""
@@ -154,6 +193,8 @@ class Watches:
         if self._catalogue is not None:
             await in_turns(self._catalogue.want_in_turns(found["tiers"]))
         self.tiers = found["tiers"]
+        others = installations(self._own, self._watched, _all(self._traces))
+        self._tell(others)
         known = all(each.present is not None for each in (*self._routes, *self._route_children))
         routers = [each for each in found["deployments"] if isinstance(each, RouteChildRecord)]
         return World(
@@ -177,6 +218,7 @@ class Watches:
             gpu_pods=tuple(self._gpu_pods.records.values()),
             gpu_pods_problem="" if self._gpu_pods.present else self._gpu_pods.refused or "they are being listed",
             installation=self._installation,
+            installations=others,
         )
 
 

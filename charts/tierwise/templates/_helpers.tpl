@@ -199,3 +199,22 @@ true
 {{- end -}}
 {{- end -}}
 {{- end -}}
+
+{{/* Other installations of Tierwise that would serve the same namespaces: a line for each; "" without a cluster. */}}
+{{- define "tierwise.others" -}}
+{{- $me := include "tierwise.fullname" . -}}
+{{- $here := .Release.Namespace -}}
+{{- range $namespace := .Values.watch.namespaces | uniq | sortAlpha }}
+{{- range (lookup "rbac.authorization.k8s.io/v1" "RoleBinding" $namespace "").items }}
+{{- $subject := index (.subjects | default (list (dict))) 0 }}
+{{- if and (eq (dig "metadata" "labels" "tierwise.io/installation" "" .) "namespaces") (not (and (eq .metadata.name $me) (eq ($subject.namespace | default "") $here))) }}
+     {{ $subject.namespace }}/{{ .metadata.name }} serves {{ $namespace }} as well
+{{- end }}
+{{- end }}
+{{- end }}
+{{- range (lookup "apps/v1" "Deployment" "" "").items }}
+{{- if and (eq (dig "metadata" "labels" "tierwise.io/installation" "" .) "cluster") (not (and (eq .metadata.name $me) (eq .metadata.namespace $here))) }}
+     {{ .metadata.namespace }}/{{ .metadata.name }} serves all namespaces
+{{- end }}
+{{- end }}
+{{- end -}}

@@ -159,11 +159,20 @@ def _candidate(view: TierView, state: TierState, snapshot: Snapshot, checks: Spe
     if refused is not None:
         return _rejected(view, state, refused)
     advice, state = advise(view, spec, findings, state, snapshot.at)
+    advice = tuple(sorted((*advice, *_beside(tier.key, snapshot))))
     rollouts = choose_rollouts(view, spec, state, snapshot.at)
     state = replace(state, accepted=(tier.generation, True), rates=learn_rates(view, state))
     state = remembered(view, rollouts, state)
     # Of several pools the first says what a replica carries: a replica counts the same in each of them.
     return _Candidate(view, advice, rollouts, recommend(view, rollouts[0][1].spec, snapshot.metrics, state))
+
+
+def _beside(key: TierKey, snapshot: Snapshot) -> tuple[Advice, ...]:
+    """That another installation of Tierwise would serve the tier as well."""
+    other = snapshot.installations.still(key.namespace)
+    if other is None:
+        return ()
+    return (Advice(reasons.TWO_INSTALLATIONS, f"the installation {other} would serve {key.namespace} too"),)
 
 
 def _rejected(view: TierView, state: TierState, why: tuple[str, str]) -> TierPlan:

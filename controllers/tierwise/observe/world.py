@@ -45,11 +45,13 @@ from tierwise.observe.signals import (
 from tierwise.observe.workload_names import WorkloadName, workload_names
 from tierwise.runtime.turns import at_once
 from tierwise.types import (
+    ALONE,
     GPU,
     NO_ROUTERS,
     UNKNOWN_ROUTERS,
     DeploymentFacts,
     InferenceServiceFacts,
+    Installations,
     PoolObject,
     PoolView,
     ReplicaSetFacts,
@@ -96,6 +98,7 @@ class World:
     gpu_pods: Collection[GPUPodRecord] = ()
     gpu_pods_problem: str = ""
     installation: Installation | None = None
+    installations: Installations = ALONE
 
 
 def observe(world: World, samples: Samples, now: float) -> Snapshot:
@@ -136,7 +139,8 @@ class Observer:
         routes = tuple(_measured(view, samples, now) for view in routes)
         pools = joins.pooled.views(views, world.gpu_pods, problem=world.gpu_pods_problem)
         pools = replace(pools, known=world.pools_known, problem=world.pools_problem)
-        return Snapshot(now, tuple(views), health(samples, now), world.kserve_present, routes, pools)
+        healthy = health(samples, now)
+        return Snapshot(now, tuple(views), healthy, world.kserve_present, routes, pools, world.installations)
 
     def _look(self, tier: TierObject, samples: Samples, now: float, settled: bool) -> _Seen:
         joins, key = self._joins, tier.key

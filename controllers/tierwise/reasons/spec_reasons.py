@@ -179,6 +179,12 @@ NAME_UNKNOWN = reason(
     "extraArgs names a parser or a backend that this release of the engine does not have.",
     "Correct the name, or make sure that engine.image has it.",
 )
+TWO_INSTALLATIONS = reason(
+    "TwoInstallations",
+    ("Advice",),
+    "Another installation of Tierwise would serve this namespace too; it keeps still, and this one acts.",
+    "Uninstall one of them, or give each its own namespaces (chart value watch.namespaces).",
+)
 TIGHT_MEMORY = reason(
     "TightMemory",
     ("Advice",),

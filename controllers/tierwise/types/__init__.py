@@ -34,11 +34,14 @@ from tierwise.types.route_signals import RouteSignals, WalletReport
 from tierwise.types.route_verdicts import COUNTS, VerdictCounts
 from tierwise.types.route_work import Answered, PairSums, RouteWork, Tokens
 from tierwise.types.snapshot import (
+    ALONE,
     MISSING,
     NO_ROUTERS,
     UNKNOWN_ROUTERS,
     DeploymentFacts,
     InferenceServiceFacts,
+    Installation,
+    Installations,
     MetricsHealth,
     PodFacts,
     PodSample,
@@ -59,6 +62,7 @@ from tierwise.types.snapshot import (
 from tierwise.types.state import Flow, LengthCapacity, Peak, PoolClamp, PoolRate, TierState
 
 __all__ = [
+    "ALONE",
     "COUNTS",
     "GPU",
     "MISSING",
@@ -77,6 +81,8 @@ __all__ = [
     "Facts",
     "Flow",
     "InferenceServiceFacts",
+    "Installation",
+    "Installations",
     "LengthCapacity",
     "MetricsHealth",
     "ModelShape",

@@ -42,6 +42,7 @@ class _Informer:
             "tiers": (tier_object(bodies.tier()),),
             "pods": (pod_record(bodies.pod("a")),),
             "deployments": (DEPLOYMENTS.record(bodies.deployment()), DEPLOYMENTS.record(router())),
+            "replica_sets": (),
             "endpoint_slices": (),
             "scalers": (),
         }
@@ -110,3 +111,39 @@ async def test_tiers_do_not_wait_for_what_routes_need_and_nothing_looks_deleted(
 
 async def test_tiers_wait_for_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
     assert await seen(monkeypatch, _Api(silent=("inferenceservices",))) is None
+
+
+def _trace(kind: str, name: str, namespace: str, created: str, home: str) -> dict[str, Any]:
+    labels = {"tierwise.io/installation": kind}
+    metadata = {
+        "name": name,
+        "namespace": namespace,
+        "creationTimestamp": created,
+        "labels": labels,
+        "uid": f"{name}-{home}",
+    }
+    return {"metadata": metadata, "subjects": [{"name": name, "namespace": home}], "spec": {"replicas": 1}}
+
+
+async def test_another_installation_is_known_told_and_a_reason_not_to_be_ready(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    api = _Api()
+    ours = _trace("cluster", "tierwise", "tierwise-system", "2026-11-20T10:00:00Z", "")
+    older = _trace("cluster", "tw", "platform", "2026-11-20T09:00:00Z", "")
+    api._objects |= {"deployments": [ours, older]}
+    monkeypatch.setattr(watches, "Informer", _Informer)
+    made = Watches(Settings(watch_nodes=False), api, lambda: None, lambda: None)
+    tasks = [asyncio.create_task(part()) for _, part in made.parts()]  # type: ignore[arg-type]
+    await asyncio.sleep(0.05)
+    try:
+        with caplog.at_level("WARNING"):
+            first, _ = await made.world(), await made.world()
+        assert first is not None
+        assert str(first.installations.everywhere) == "platform/tw"
+        assert "platform/tw serves all namespaces" in made.problem
+        assert caplog.text.count("another installation of Tierwise is there: platform/tw serves all namespaces") == 1
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -14,6 +14,7 @@ from tierwise.observe.records import deployment_record, inference_service_record
 from tierwise.observe.tier_object import tier_object
 from tierwise.ports import ObjectRef
 from tierwise.reconcile import CycleResult, OperatorState, run
+from tierwise.types import ALONE, Installations
 
 
 class Clock:
@@ -39,6 +40,7 @@ class Scene:
     clock: Clock = field(default_factory=Clock)
     kept: OperatorState = field(default_factory=OperatorState)
     behind: World | None = None
+    installations: Installations = ALONE
 
     def add(self, name: str = "chat", **spec: Any) -> None:
         body = {"metadata": {"generation": 1}, "spec": {**MODEL, **spec}}
@@ -62,6 +64,7 @@ class Scene:
             tiers=[tier_object(each) for each in found["modeltiers"]],
             deployments=[deployment_record(each) for each in found["deployments"]],
             inference_services=[inference_service_record(each) for each in found["inferenceservices"]],
+            installations=self.installations,
         )
 
     async def cycle(self, *, writing: bool = True, pass_: float = 10.0) -> CycleResult:

@@ -14,7 +14,7 @@ from tierwise import reasons, reconcile
 from tierwise.api.modeltier_status import ModelTierStatus
 from tierwise.decide import plan
 from tierwise.errors import Conflict, Transient
-from tierwise.types import TierView
+from tierwise.types import Installation, Installations, TierView
 
 
 async def test_a_tier_becomes_replicas_and_a_status() -> None:
@@ -222,3 +222,33 @@ async def test_a_defect_that_one_tier_meets_leaves_it_as_it_is_and_the_others_ar
     assert memory.keys() <= scene.kept.tiers.keys()
     assert "ZeroDivisionError: a defect" in caplog.text
     assert "ill" in {getattr(record, "tier", "").rpartition("/")[2] for record in caplog.records}
+
+
+OTHER = Installation("platform", "tw")
+
+
+async def test_where_another_installation_acts_nothing_is_written() -> None:
+    scene = Scene(installations=Installations(instead={"default": OTHER}))
+    scene.add()
+    for _ in range(5):
+        done = await scene.cycle()
+    assert (scene.store.writes, scene.store.events) == ([], [])
+    assert [each.key.name for each in done.plan.tiers] == ["chat"], "it knows all, as a standby does"
+    scene.installations = Installations()
+    await scene.settle()
+    assert scene.replicas() == 1, "the other is gone"
+    scene.installations = Installations(instead={"default": OTHER})
+    scene.pin(3)
+    for _ in range(5):
+        await scene.cycle()
+    assert (scene.store.writes, scene.replicas()) == ([], 1)
+
+
+async def test_whoever_acts_tells_that_another_installation_is_there() -> None:
+    scene = Scene(installations=Installations(beside={"": OTHER}))
+    scene.add()
+    await scene.settle()
+    assert [each.reason for each in scene.status().advice if each.reason == reasons.TWO_INSTALLATIONS] != []
+    scene.installations = Installations()
+    await scene.settle()
+    assert [each.reason for each in scene.status().advice if each.reason == reasons.TWO_INSTALLATIONS] == []
