@@ -50,6 +50,7 @@ def fingerprint(pod: Mapping[str, Any]) -> str:
         "startup": _below(container, "startupProbe").get("failureThreshold"),
         "pull": sorted(str(each.get("name")) for each in _items(pod, "imagePullSecrets")),
         "volumes": sorted(_volume(each) for each in _items(pod, "volumes")),
+        "user": _below(pod, "securityContext").get("runAsUser"),
         "pod": {name: pod[name] for name in _POD_FIELDS if pod.get(name)},
     }
     if rendered := _below(pod, "annotations").get(RENDERED):

@@ -165,6 +165,12 @@ OPTIONS = (
         "further variables of a router's container, as in a pod",
         "JSON",
     ),
+    Option(
+        "router_security_context",
+        "--router-security-context",
+        "TIERWISE_ROUTER_SECURITY_CONTEXT",
+        "whose user number routers have: Fixed (65532), or Namespace (the cluster gives one)",
+    ),
     Option("router_role", "--router-role", "TIERWISE_ROUTER_ROLE", "ClusterRole that is bound for the routers", "NAME"),
     Option("log_level", "--log-level", "TIERWISE_LOG_LEVEL", ", ".join(LOG_LEVELS)),
     Option("log_format", "--log-format", "TIERWISE_LOG_FORMAT", "text for people, json for machines"),

@@ -20,6 +20,7 @@ from tierwise.types import RouterPod
 from tierwise.types.capabilities import Installation
 from tierwise_operator.options import LOG_FORMATS, LOG_LEVELS, OPTIONS, PULL_POLICIES, Option
 
+SECURITY_CONTEXTS = ("Fixed", "Namespace")
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _HUB_URL = re.compile(r"https?://[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]{1,5})?(/(?!\.)[A-Za-z0-9._~-]+)*/?")
@@ -93,6 +94,7 @@ class Settings:
     router_body_memory_mib: int = 128
     router_env: str = "[]"
     router_role: str = "tierwise-router"
+    router_security_context: str = "Fixed"
 
     log_level: str = "INFO"
     log_format: str = "text"
@@ -108,6 +110,8 @@ class Settings:
             raise Invalid('the router\'s resources are a JSON object, such as {"requests": {"cpu": "100m"}}')
         if not isinstance(env, list) or not all(isinstance(one, dict) and one.get("name") for one in env):
             raise Invalid('the router\'s variables are a JSON list, such as [{"name": "A", "value": "b"}]')
+        if self.router_security_context not in SECURITY_CONTEXTS:
+            raise Invalid(f"the router's security context is one of {', '.join(SECURITY_CONTEXTS)}")
         if self.router_body_memory_mib < 1:
             raise Invalid("the memory for bodies in a router is at least 1 MiB")
         return RouterPod(
@@ -118,6 +122,7 @@ class Settings:
             resources,
             self.router_body_memory_mib,
             tuple(env),
+            namespace_user=self.router_security_context == "Namespace",
         )
 
     @property

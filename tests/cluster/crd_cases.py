@@ -167,6 +167,8 @@ RULES: dict[str, Case] = {
     "the provider decides the context length of an external tier; remove spec.contextLength":
         Case("context", external({"contextLength": 4096})),
     "an external tier has no engine; remove spec.extraArgs": Case("arguments", external({"extraArgs": ["--seed=1"]})),
+    "an external tier has no pods; remove spec.securityContext":
+        Case("user", external({"securityContext": "Namespace"})),
     "resources.gpus must equal parallelism.tensor times parallelism.pipeline":
         Case("two GPUs, one used", served({"resources": {"gpus": 2}})),
     "without GPUs parallelism.pipeline must be 1":

@@ -69,9 +69,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{/* restricted, as the Pod Security Standards call it */}}
 {{- define "tierwise.podSecurityContext" -}}
 runAsNonRoot: true
+{{- if eq .Values.securityContext "Fixed" }}
 runAsUser: 65532
 runAsGroup: 65532
 fsGroup: 65532
+{{- end }}
 seccompProfile:
   type: RuntimeDefault
 {{- end -}}

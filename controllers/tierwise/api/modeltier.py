@@ -119,6 +119,11 @@ class ModelTierSpec(Model):
             field_path=".contextLength",
         ),
         Rule(
+            expression="!has(self.external) || self.securityContext == 'Fixed'",
+            message="an external tier has no pods; remove spec.securityContext",
+            field_path=".securityContext",
+        ),
+        Rule(
             expression="!has(self.external) || !has(self.extraArgs)",
             message="an external tier has no engine; remove spec.extraArgs",
             field_path=".extraArgs",
@@ -262,6 +267,11 @@ class ModelTierSpec(Model):
     )
     certificates: Certificates | None = Field(
         default=None, description="Authorities that the engine trusts when it downloads, e.g. of a mirror of the hub."
+    )
+    security_context: Literal["Fixed", "Namespace"] = Field(
+        default="Fixed",
+        description="As which user replicas run. Fixed: user and file system group 2000, those of the engine's image. "
+        "Namespace: none is named, and the cluster gives each pod one, as OpenShift does from the namespace's range.",
     )
     startup_timeout_seconds: int = Field(
         default=1800,

@@ -43,4 +43,5 @@ TLS_CERTIFICATE, TLS_KEY = "tls.crt", "tls.key"  # the entries of a Secret of ty
 AUTOSCALER_CLASS = "serving.kserve.io/autoscalerClass"
 DEPLOYMENT_MODE = "serving.kserve.io/deploymentMode"
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 REVISION = "deployment.kubernetes.io/revision"

@@ -6,6 +6,7 @@ becomes a sentence for the condition Accepted, never an exception: one bad tier 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,10 +14,12 @@ from pydantic import ValidationError
 
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.api.modeltier_status import ModelTierStatus
+from tierwise.kube.objects import RESTARTED_AT
 from tierwise.observe.object_fields import mapping, number, text
 from tierwise.types import TierKey, TierObject
 
 _SHOWN_ERRORS = 3
+_TIME = re.compile(r"[0-9A-Za-z:.+-]{1,64}")
 
 
 def tier_object(body: Mapping[str, Any]) -> TierObject:
@@ -32,7 +35,14 @@ def tier_object(body: Mapping[str, Any]) -> TierObject:
         status=_status(body.get("status")),
         invalid=invalid,
         deleting=bool(metadata.get("deletionTimestamp")),
+        restarted_at=_restarted_at(metadata),
     )
+
+
+def _restarted_at(metadata: Mapping[str, Any]) -> str:
+    """When somebody asked for a restart, as `kubectl rollout restart` writes it; empty for what is no time at all."""
+    said = text(mapping(metadata, "annotations"), RESTARTED_AT)
+    return said if _TIME.fullmatch(said) else ""
 
 
 def _spec(raw: object) -> tuple[ModelTierSpec | None, str]:

@@ -113,6 +113,8 @@ class RouterPod:
     """What the bodies of all requests may take together in one router."""
     env: tuple[Mapping[str, Any], ...] = ()
     """Further variables of the container, as in a pod."""
+    namespace_user: bool = False
+    """Whether the cluster gives its pods their user, from the range of their namespace."""
 
 
 @dataclass(frozen=True, slots=True)

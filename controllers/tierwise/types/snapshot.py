@@ -171,6 +171,7 @@ class TierObject:
     status: ModelTierStatus
     invalid: str = ""
     deleting: bool = False
+    restarted_at: str = ""  # another value than before restarts its replicas
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,23 @@ def test_a_tier() -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("2026-11-30T09:00:00Z", "2026-11-30T09:00:00Z"),
+        ("2026-11-30T10:00:00+01:00", "2026-11-30T10:00:00+01:00"),
+        ("", ""),
+        ("now, please", ""),
+        ("1" * 65, ""),
+        ({"a": "b"}, ""),
+    ],
+)
+def test_a_restart_is_asked_for_by_kubectls_annotation(written: Any, read: str) -> None:
+    annotations = {"kubectl.kubernetes.io/restartedAt": written}
+    assert tier_object(bodies.tier(annotations=annotations)).restarted_at == read
+    assert tier_object(bodies.tier()).restarted_at == ""
+
+
+@pytest.mark.parametrize(
     ("spec", "words"),
     [
         ({"model": {"name": "m", "uri": "http://x"}}, ["spec.model.uri:", "pattern"]),

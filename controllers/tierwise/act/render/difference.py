@@ -57,6 +57,7 @@ _OURS_EVEN_WHEN_ABSENT = (
     "topologySpreadConstraints",
     "workerSpec",
 )
+_USERS = ("fsGroup", "runAsUser")
 _EMPTY: tuple[Any, ...] = ({}, [], "", None, False)
 
 
@@ -72,6 +73,9 @@ def differences(rendered: Mapping[str, Any], live: Mapping[str, Any]) -> tuple[s
         for name in _OURS_EVEN_WHEN_ABSENT
         if name not in wanted and present.get(name) not in _EMPTY
     }
+    # Numbers of a user that are rendered no more must go: a namespace with a range of its own refuses them.
+    now, before = wanted.get("securityContext") or {}, present.get("securityContext") or {}
+    found |= {f"spec.predictor.securityContext.{name}" for name in _USERS if name in before and name not in now}
     if RENDERED in (present.get("annotations") or {}) and RENDERED not in (wanted.get("annotations") or {}):
         found.add(f"spec.predictor.annotations.{RENDERED}")
     return tuple(sorted(found))

@@ -1,7 +1,8 @@
 """Renders the InferenceService of a tier.
 
 KServe copies everything in its metadata into the pod template, so nothing there may vary: three labels and two
-annotations, for ever. Replicas are not in it: KServe's class `external` never writes them, and the operator scales the
+annotations, for ever. A restart that somebody asks for stands in the annotations of the predictor instead, which only
+reach the pod template. Replicas are not in it: KServe's class `external` never writes them, and the operator scales the
 Deployment. The object is created with class `none` and minReplicas 0, because every other class starts one pod whatever
 minReplicas says. It changes to `external` while still at 0, which restarts nothing.
 """
@@ -19,6 +20,7 @@ from tierwise.kube.objects import (
     KSERVE_API,
     MANAGED_BY,
     MANAGED_BY_LABEL,
+    RESTARTED_AT,
     TIER_LABEL,
 )
 from tierwise.types import TierObject
@@ -81,7 +83,14 @@ def render(
                     "type": "RollingUpdate",
                 },
                 "minReplicas": 0,
-                **pod_spec(spec, spec.model, tier.key.name, installation),
+                **_restarted(pod_spec(spec, spec.model, tier.key.name, installation), tier.restarted_at),
             }
         },
     }
+
+
+def _restarted(pod: dict[str, Any], at: str) -> dict[str, Any]:
+    """The predictor with the time of the restart that somebody asked for; nobody has: as it is."""
+    if not at:
+        return pod
+    return {**pod, "annotations": dict(sorted({**pod.get("annotations", {}), RESTARTED_AT: at}.items()))}

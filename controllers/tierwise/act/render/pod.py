@@ -48,13 +48,7 @@ def pod_spec(
         "automountServiceAccountToken": False,
         "containers": [_container(spec, model, installation or Installation())],
         "enableServiceLinks": False,
-        "securityContext": {
-            "fsGroup": USER,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": _security_context(spec),
         "terminationGracePeriodSeconds": PRE_STOP_SECONDS + spec.drain_seconds + TEARDOWN_SECONDS,
         "volumes": volumes(spec, model),
         **placed(spec.placement, tier),
@@ -64,6 +58,17 @@ def pod_spec(
     if model.service_account_name is not None:
         pod["serviceAccountName"] = model.service_account_name
     return {**pod, **_metadata(spec, model, pod)}
+
+
+def _security_context(spec: ModelTierSpec) -> dict[str, Any]:
+    """Who the pod is. Without numbers of ours, an admission plugin of the cluster fills in those of the namespace."""
+    numbers = {"fsGroup": USER, "runAsUser": USER} if spec.security_context == "Fixed" else {}
+    return {
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+        **numbers,
+    }
 
 
 def _metadata(spec: ModelTierSpec, model: ModelSource, pod: dict[str, Any]) -> dict[str, Any]:

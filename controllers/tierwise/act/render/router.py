@@ -156,10 +156,8 @@ def _pod(parts: RouterParts) -> Manifest:
         "containers": [_container(route, spec, mounted, pod)],
         "enableServiceLinks": False,
         "securityContext": {
-            "fsGroup": USER,
-            "runAsGroup": USER,
+            **({} if pod.namespace_user else {"fsGroup": USER, "runAsGroup": USER, "runAsUser": USER}),
             "runAsNonRoot": True,
-            "runAsUser": USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "serviceAccountName": route.key.name + ROUTER_SUFFIX,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from tierwise.api.modeltier_status import ModelTierStatus
 from tierwise.engines import check
 from tierwise.errors import Invalid
 from tierwise.kube.objects import AUTOSCALER_CLASS
+from tierwise.pod_template_hash import fingerprint
 from tierwise.quantity import parse_quantity
 from tierwise.types import TierKey, TierObject
 
@@ -111,6 +113,29 @@ def test_the_hub_cache_is_a_claim_when_there_is_one() -> None:
     kept = {volume["name"]: volume for volume in predictor(model=MODEL | {"cachePVC": "cache"})["volumes"]}
     assert kept["huggingface"] == {"name": "huggingface", "persistentVolumeClaim": {"claimName": "cache"}}
     assert {volume["name"]: volume for volume in predictor()["volumes"]}["huggingface"]["emptyDir"] == {}
+
+
+def test_without_a_user_of_ours_the_cluster_gives_one() -> None:
+    fixed = predictor()["securityContext"]
+    assert (fixed["runAsUser"], fixed["fsGroup"]) == (2000, 2000)
+    free = predictor(securityContext="Namespace")["securityContext"]
+    assert free == {name: value for name, value in fixed.items() if name not in ("runAsUser", "fsGroup")}
+    assert free["runAsNonRoot"] is True
+    before, after = rendered(), rendered(securityContext="Namespace")
+    paths = ("spec.predictor.securityContext.fsGroup", "spec.predictor.securityContext.runAsUser")
+    assert differences(after, before) == paths, "what is there still must go"
+    assert fingerprint(predictor()) != fingerprint(predictor(securityContext="Namespace"))
+
+
+def test_a_restart_changes_the_pod_template_and_nothing_else() -> None:
+    asked = replace(tier("chat", {"model": MODEL}), restarted_at="2026-11-30T09:00:00Z")
+    restarted = render(asked, scaler="external")
+    assert differences(restarted, rendered()) == ("spec.predictor.annotations",)
+    assert restarted["spec"]["predictor"].pop("annotations") == {
+        "kubectl.kubernetes.io/restartedAt": "2026-11-30T09:00:00Z"
+    }
+    assert restarted == rendered()
+    assert differences(rendered(), render(asked, scaler="external")) == (), "taking it away restarts nothing"
 
 
 def test_rollouts() -> None:

@@ -71,6 +71,11 @@ def test_the_pod_meets_the_restricted_profile() -> None:
     assert container["image"] == POD.image
 
 
+def test_without_a_user_of_ours_the_cluster_gives_one() -> None:
+    context = pod_of(rendered(namespace_user=True))["securityContext"]
+    assert context == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+
+
 def test_the_selectors_find_the_pods() -> None:
     found = rendered()
     labels = found["deployments"]["spec"]["template"]["metadata"]["labels"]
