@@ -9,11 +9,13 @@ Two rooms need it: one reports it, the other decides whether a spec cannot start
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from tierwise import reasons
 from tierwise.api.modeltier import ModelTierSpec
+from tierwise.pod_template_hash import CONTAINER
 from tierwise.text_sanitize import last_words, pull_failure, sanitize
 from tierwise.types import PodFacts, Workload
 
@@ -40,6 +42,13 @@ _MEMORY = (
 # set to 1 s, and an engine that loads for minutes has had one try in this time. Two restarts, and down: three ends.
 PATIENCE_SECONDS = 90.0
 RESTARTS = 2
+_TAINT = re.compile(r"untolerated taint \{([^:}]+)")
+_UNNAMED = "untolerated taint(s)"
+_NOT_OURS = ("node.kubernetes.io/", "node-role.kubernetes.io/", "node.cloudprovider.kubernetes.io/")
+# A volume of a cloud that is detached from one node and attached to another takes a minute or two.
+MOUNT_SECONDS = 180.0
+# A node with GPUs: 3 to 8 minutes until it is there and its driver is.
+NODE_SECONDS = 600.0
 # The gravest first. What a person must change stands before what may pass by itself.
 _ORDER = (
     reasons.IMAGE_PULL,
@@ -47,9 +56,13 @@ _ORDER = (
     reasons.ENGINE_OUT_OF_MEMORY,
     reasons.ENGINE_CRASHED,
     reasons.START_TIMEOUT,
+    reasons.STORAGE_OUT_OF_MEMORY,
     reasons.STORAGE_PROBLEM,
+    reasons.CONTAINER_FAILED,
+    reasons.CLAIM_PROBLEM,
     reasons.NODE_LOST,
     reasons.INSUFFICIENT_GPU,
+    reasons.UNTOLERATED_TAINT,
     reasons.UNSCHEDULABLE,
     reasons.SURGE_NEEDS_GPU,
 )
@@ -74,6 +87,14 @@ def diagnose(workload: Workload, spec: ModelTierSpec, at: float) -> PodIssue | N
     of_present = [pod for pod in workload.pods if pod.replica_set == present]
     others = [pod for pod in workload.pods if pod.replica_set != present and pod.was_ready]
     return _gravest(workload, of_present, spec, at) or _gravest(workload, others, spec, at)
+
+
+def waits_for_nodes(workload: Workload, at: float) -> bool:
+    """Whether pods wait for a node and for no longer than one takes to be started: an autoscaler of nodes may be at it.
+    `at`: seconds since the epoch."""
+    silent = [pod for pod in workload.pods if not (pod.ready or pod.terminating or pod.phase in FINISHED)]
+    waiting = [pod for pod in silent if not pod.scheduled]
+    return bool(waiting) and waiting == silent and all(at - pod.created_at < NODE_SECONDS for pod in waiting)
 
 
 def left_over(workload: Workload, spec: ModelTierSpec, at: float) -> Mapping[str, tuple[PodFacts, ...]]:
@@ -167,6 +188,11 @@ def _examine(pod: PodFacts, workload: Workload, spec: ModelTierSpec, at: float) 
         return PodIssue(reasons.SECRET_MISSING, pod.waiting_message or "a Secret or ConfigMap is missing")
     if pod.waiting_reason in _CREATE:
         return PodIssue(reasons.ENGINE_CRASHED, f"the engine cannot be started: {sanitize(pod.waiting_message)}")
+    claims = _claims(spec)
+    if pod.mounting and claims and at - _scheduled_at(pod) > MOUNT_SECONDS:
+        which = " or ".join(claims)
+        said = f"it has had no volumes for {MOUNT_SECONDS:.0f} s; the claim {which} may be mounted on another node"
+        return PodIssue(reasons.CLAIM_PROBLEM, said)
     late = _late(pod, spec, at)
     killed = pod.last_exit_code in _KILLED and pod.last_exit_reason != "OOMKilled"
     if pod.last_exit_code is not None and not (killed and late):
@@ -176,17 +202,37 @@ def _examine(pod: PodFacts, workload: Workload, spec: ModelTierSpec, at: float) 
     return None
 
 
+def _claims(spec: ModelTierSpec) -> tuple[str, ...]:
+    """The claims that a pod of this spec mounts."""
+    model = spec.model
+    if model is None:
+        return ()
+    weights = [model.uri.removeprefix("pvc://").split("/")[0]] if model.uri.startswith("pvc://") else []
+    return (*weights, *([model.cache_pvc] if model.cache_pvc is not None else []))
+
+
 def _unscheduled(pod: PodFacts, workload: Workload, spec: ModelTierSpec) -> PodIssue:
     message = pod.unschedulable_message
     if "persistentvolumeclaim" in message.lower():
-        return PodIssue(reasons.STORAGE_PROBLEM, message)
+        return PodIssue(reasons.CLAIM_PROBLEM, message)
+    tainted = _tainted(message)
     lacks_gpu = f"Insufficient {spec.resources.resource_name}" in message
     wrong_node = "node affinity/selector" in message and "Insufficient" not in message
+    if tainted and (tainted != _UNNAMED or not lacks_gpu):
+        return PodIssue(reasons.UNTOLERATED_TAINT, message)
     if spec.resources.gpus == 0 or not (lacks_gpu or wrong_node):
         return PodIssue(reasons.UNSCHEDULABLE, message)
     if lacks_gpu and spec.rollout == "Surge" and _rolling(workload):
         return PodIssue(reasons.SURGE_NEEDS_GPU, message)
     return PodIssue(reasons.INSUFFICIENT_GPU, message)
+
+
+def _tainted(message: str) -> str:
+    """The first taint in a scheduler's message that a tier could tolerate; `_UNNAMED` where taints are only counted.
+
+    That a node is not ready, or belongs to the control plane, is nothing to tolerate."""
+    named = [taint for taint in _TAINT.findall(message) if not taint.startswith(_NOT_OURS)]
+    return named[0] if named else _UNNAMED if _UNNAMED in message else ""
 
 
 def _rolling(workload: Workload) -> bool:
@@ -199,8 +245,15 @@ def _rolling(workload: Workload) -> bool:
 
 def _ended(pod: PodFacts) -> PodIssue:
     words = last_words(pod.last_exit_message)
+    killed = pod.last_exit_reason == "OOMKilled"
+    if pod.last_exit_container == _STORAGE and killed:
+        return PodIssue(reasons.STORAGE_OUT_OF_MEMORY, "the storage initializer used more memory than its limit")
     if pod.last_exit_container == _STORAGE:
         return PodIssue(reasons.STORAGE_PROBLEM, f"the storage initializer failed: {words or 'it left no message'}")
+    if pod.last_exit_container not in ("", CONTAINER):
+        how = "was killed for its memory" if killed else f"ended with exit code {pod.last_exit_code}"
+        said = f"the container {pod.last_exit_container} {how}: {words or 'it left no message'}"
+        return PodIssue(reasons.CONTAINER_FAILED, said)
     memory = next((sign for sign in _MEMORY if sign.lower() in pod.last_exit_message.lower()), "")
     if pod.last_exit_reason == "OOMKilled":
         said = f"; its last line: {words}" if words else ""

@@ -234,5 +234,6 @@ def to_route(route: RouteObject, spec: ModelRouteSpec, tenant_by_key_hash: Mappi
 
 
 def _tier(tier: LadderTier, use: values.Use) -> values.RouteTier:
-    key = None if tier.provider is None else f"{PROVIDERS}/{tier.name}/{tier.provider.secret_key}"
+    secret = None if tier.provider is None else tier.provider.secret_key
+    key = None if secret is None else f"{PROVIDERS}/{tier.name}/{secret}"
     return route_values.ladder_tier(tier, use, key)

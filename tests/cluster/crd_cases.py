@@ -79,6 +79,8 @@ ACCEPTED = (
     Case("other numbers in a pool", served({"pools": [{"name": "l40s"}, {
         "name": "l4", "parallelism": {"tensor": 2}, "quantization": {"method": "fp8_per_tensor"}}]})),
     Case("external", external()),
+    Case("external without a key", {"external": {
+        "baseURL": "http://llm.team-b.svc:8080/v1", "model": "m", "prices": {"input": "0", "output": "0"}}}),
     Case("external inside the cluster", external(baseURL="http://llm.team-b.svc:8080/v1", prices={
         "input": "0.10", "cachedInput": "0.01", "cacheWrite": "0.125", "output": "0.5"})),
     Case("model name changed", served(name="chat2"), before=served()),
@@ -192,7 +194,7 @@ RULES: dict[str, Case] = {
         Case("token for a bucket", served(uri="s3://models/a", tokenSecretRef={"name": "hf"})),
     "model.cachePVC has an effect only with an hf:// URI; remove it":
         Case("cache for a claim", served(uri=PVC, cachePVC="hub")),
-    "external.baseURL must not end with a slash": Case("slash", external(baseURL="https://api.example.com/v1/")),
+    "external.baseURL must not end with a slash: write https://HOST/v1": Case("slash", external(baseURL="https://api.example.com/v1/")),
     "engine.image must end in a tag or a sha256 digest, so that every replica runs the same engine":
         Case("no tag", served({"engine": {"image": "registry.example.com:5000/vllm"}})),
     "engine.image has no scheme: remove '//' and what stands before it":

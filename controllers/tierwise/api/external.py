@@ -39,7 +39,7 @@ class External(Model):
     cel = (
         Rule(
             expression="!self.baseURL.endsWith('/')",
-            message="external.baseURL must not end with a slash",
+            message="external.baseURL must not end with a slash: write https://HOST/v1",
             field_path=".baseURL",
         ),
     )
@@ -51,7 +51,11 @@ class External(Model):
     model: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$", max_length=128)] = Field(
         description="Model name at the provider."
     )
-    api_key_secret_ref: SecretKeyRef = Field(description="Key of the API, in a Secret of the tier's namespace.")
+    api_key_secret_ref: SecretKeyRef | None = Field(
+        default=None,
+        description="Key of the API, in a Secret of the tier's namespace. Unset: none is sent, as to a server without "
+        "keys in the cluster.",
+    )
     prices: TokenPrices = Field(description="The provider's four prices.")
     service_tier_prices: ServiceTierPrices | None = Field(
         default=None, description="Prices of answers whose service_tier is flex, batch or priority; default: prices."

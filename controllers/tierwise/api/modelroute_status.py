@@ -24,8 +24,10 @@ class LadderProvider(Model):
     """The external API that serves a tier, and where its key is."""
 
     base_url: str = Field(alias="baseURL", max_length=512, description="Base URL up to and including /v1.")
-    secret_name: str = Field(max_length=253, description="Secret that holds the key.")
-    secret_key: str = Field(max_length=253, description="Key in that Secret.")
+    secret_name: str | None = Field(
+        default=None, max_length=253, description="Secret that holds the key; absent where none is sent."
+    )
+    secret_key: str | None = Field(default=None, max_length=253, description="Key in that Secret.")
 
 
 class LadderTier(Model):

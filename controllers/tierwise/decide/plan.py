@@ -24,8 +24,10 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from tierwise import reasons
+from tierwise.api.modeltier import External
 from tierwise.decide.advice import advise
 from tierwise.decide.allocate import Grant, allocate
 from tierwise.decide.finalize import finalize
@@ -151,7 +153,7 @@ def _candidate(view: TierView, state: TierState, snapshot: Snapshot, checks: Spe
     if spec is None:
         return _rejected(view, state, (reasons.INVALID_SPEC, tier.invalid))
     if spec.external is not None:
-        return TierPlan(tier.key, None, TierState())
+        return TierPlan(tier.key, None, TierState(), advice=_no_path(spec.external))
     misplaced = pool_problem(view, spec, snapshot.pools)
     if misplaced is not None:
         return _rejected(view, state, misplaced)
@@ -159,7 +161,7 @@ def _candidate(view: TierView, state: TierState, snapshot: Snapshot, checks: Spe
     if refused is not None:
         return _rejected(view, state, refused)
     advice, state = advise(view, spec, findings, state, snapshot.at)
-    advice = tuple(sorted((*advice, *_beside(tier.key, snapshot))))
+    advice = tuple(sorted((*advice, *_beside(tier.key, snapshot), *_scalers(view))))
     rollouts = choose_rollouts(view, spec, state, snapshot.at)
     state = replace(state, accepted=(tier.generation, True), rates=learn_rates(view, state))
     state = remembered(view, rollouts, state)
@@ -173,6 +175,24 @@ def _beside(key: TierKey, snapshot: Snapshot) -> tuple[Advice, ...]:
     if other is None:
         return ()
     return (Advice(reasons.TWO_INSTALLATIONS, f"the installation {other} would serve {key.namespace} too"),)
+
+
+def _scalers(view: TierView) -> tuple[Advice, ...]:
+    """That an autoscaler of somebody else's asks the tier for a number that is not there."""
+    tier = view.tier
+    if not view.tier_scalers or tier.spec is None or tier.spec.replicas is not None:
+        return ()
+    who = ", ".join(view.tier_scalers)
+    said = f"{who} scales the ModelTier {tier.key.name} and cannot read its replicas: spec.replicas is unset"
+    return (Advice(reasons.SCALER_ON_TIER, said),)
+
+
+def _no_path(external: External) -> tuple[Advice, ...]:
+    """That the address of an API has no path at all, which is hardly ever meant."""
+    if urlsplit(external.base_url).path:
+        return ()
+    said = f"external.baseURL {external.base_url} has no path: requests go to {external.base_url}/chat/completions"
+    return (Advice(reasons.NO_API_PATH, said),)
 
 
 def _rejected(view: TierView, state: TierState, why: tuple[str, str]) -> TierPlan:

@@ -118,7 +118,8 @@ def _ladder_tier(ref: RouteTierRef, view: TierView | None, before: LadderTier | 
             use=ref.use,
             model=spec.external.model,
             provider=LadderProvider.model_validate(
-                {"baseURL": spec.external.base_url, "secretName": key.name, "secretKey": key.key}
+                {"baseURL": spec.external.base_url}
+                | ({} if key is None else {"secretName": key.name, "secretKey": key.key})
             ),
             concurrency=PROVIDER_CONCURRENCY,
             keep_alive_seconds=PROVIDER_KEEP_ALIVE_SECONDS,

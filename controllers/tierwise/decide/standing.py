@@ -75,6 +75,7 @@ def _unchanged(then: TierView, view: TierView) -> bool:
         then.signals is view.signals
         and then.routers.says_the_same(view.routers)
         and then.tier == view.tier
+        and then.tier_scalers == view.tier_scalers
         and then.workloads == view.workloads
         and (then.facts, then.gpus) == (view.facts, view.gpus)
         and (then.metadata_error, then.metadata_pending) == (view.metadata_error, view.metadata_pending)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Container, Generator, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
 
+from tierwise.api.kinds import MODEL_TIER
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.api.service_targets import ServiceTargets
 from tierwise.kube.objects import PREDICTOR_SUFFIX, ROUTER_SUFFIX
@@ -132,7 +133,10 @@ class Observer:
             seen[tier.key] = known
             times = sample_times(known.readings, known.ready)
             said = joins.routers(tier.key, samples, now)
-            views.append(TierView(tier, known.workloads, known.signals, *known.learned, times, said, known.gpus))
+            itself = joins.scalers_of(tier.key)
+            views.append(
+                TierView(tier, known.workloads, known.signals, *known.learned, times, said, known.gpus, itself)
+            )
             yield
         self._seen = seen
         routes = route_views(world.routes, world.route_children, world.pods) if world.routes else ()
@@ -277,7 +281,9 @@ class _Joins:
         yield
         self._slices = self._again("slices", slices, lambda: _grouped(slices, lambda each: each.service))
         yield
-        self._scalers = self._again("scalers", world.scalers, lambda: _by_target(world.scalers))
+        self._scalers = self._again("scalers", world.scalers, lambda: _by_target(world.scalers, "Deployment"))
+        of_tiers = MODEL_TIER.name
+        self._tier_scalers = self._again("of tiers", world.scalers, lambda: _by_target(world.scalers, of_tiers))
         yield
         self._routes = self._again("routes", world.routes, lambda: routes_by_tier(world.routes))
         self._routes_known = world.routes_known
@@ -314,6 +320,11 @@ class _Joins:
             routers=router_samples(samples, tier.namespace, tier.name, ready, now),
         )
 
+    def scalers_of(self, tier: TierKey) -> tuple[str, ...]:
+        """Who scales the tier itself, sorted."""
+        found = self._tier_scalers.get((tier.namespace, tier.name), ())
+        return tuple(sorted(f"{each.kind}/{each.name}" for each in found))
+
     def _found(self, namespace: str, name: WorkloadName) -> _Found:
         predictor = namespace, name.name + PREDICTOR_SUFFIX
         return _Found(
@@ -344,8 +355,8 @@ def _by_name(records: Iterable[Named]) -> Mapping[Key, Named]:
     return {(each.namespace, each.facts.name): each for each in records}
 
 
-def _by_target(scalers: Iterable[ScalerRecord]) -> Mapping[Key, list[ScalerRecord]]:
-    return _grouped((each for each in scalers if each.target_kind == "Deployment"), lambda scaler: scaler.target_name)
+def _by_target(scalers: Iterable[ScalerRecord], kind: str) -> Mapping[Key, list[ScalerRecord]]:
+    return _grouped((each for each in scalers if each.target_kind == kind), lambda scaler: scaler.target_name)
 
 
 def _grouped(records: Iterable[Grouped], name: Callable[[Grouped], str]) -> Mapping[Key, list[Grouped]]:

@@ -64,14 +64,21 @@ API_UNAVAILABLE = reason(
 INSUFFICIENT_GPU = reason(
     "InsufficientGPU",
     (PROVISIONED,),
-    "No node has the GPUs that a replica asks for.",
-    "Add nodes, or change resources and placement.",
+    "No node has the GPUs that a replica asks for. The tier is Starting for ten minutes, as nodes may be started for "
+    "it, and Failed after that.",
+    "Add nodes, tolerate their taints (placement.tolerations), or change resources and placement.",
 )
 UNSCHEDULABLE = reason(
     "Unschedulable",
     (PROVISIONED,),
     "No node takes a replica: CPU, memory or taints.",
     "Add nodes, or change resources and placement.",
+)
+UNTOLERATED_TAINT = reason(
+    "UntoleratedTaint",
+    (PROVISIONED,),
+    "Nodes are kept from a replica by a taint that it does not tolerate.",
+    "Tolerate the taint in placement.tolerations, or select other nodes.",
 )
 IMAGE_PULL = reason(
     "ImagePullFailed",
@@ -105,6 +112,26 @@ START_TIMEOUT = reason(
 )
 STORAGE_PROBLEM = reason(
     "StorageProblem", (PROVISIONED,), "KServe cannot use the storage URI or claim.", "Correct model.uri."
+)
+STORAGE_OUT_OF_MEMORY = reason(
+    "StorageOutOfMemory",
+    (PROVISIONED,),
+    "KServe's storage initializer, which brings the weights, was killed for its memory.",
+    "Raise its memory limit: in KServe's ClusterStorageContainer (spec.container.resources), or memoryLimit under "
+    "storageInitializer in its ConfigMap inferenceservice-config. Weights from hf:// and pvc:// need no initializer.",
+)
+CLAIM_PROBLEM = reason(
+    "ClaimProblem",
+    (PROVISIONED,),
+    "A PersistentVolumeClaim of the tier does not exist, is not bound, or cannot be mounted by one more pod.",
+    "Create the claim that model.cachePVC or a pvc:// address in model.uri names; for several replicas its access mode "
+    "is ReadWriteMany, or ReadOnlyMany.",
+)
+CONTAINER_FAILED = reason(
+    "ContainerFailed",
+    (PROVISIONED,),
+    "A container beside the engine fails. Tierwise renders none: KServe, a mesh or a policy has added it.",
+    "Look at the log of the container that the message names, and at who adds it.",
 )
 SURGE_NEEDS_GPU = reason(
     "SurgeNeedsGPU",

@@ -179,6 +179,19 @@ NAME_UNKNOWN = reason(
     "extraArgs names a parser or a backend that this release of the engine does not have.",
     "Correct the name, or make sure that engine.image has it.",
 )
+NO_API_PATH = reason(
+    "NoAPIPath",
+    ("Advice",),
+    "external.baseURL has no path, so requests go to /chat/completions; nearly every server answers under /v1.",
+    "Write the whole base URL, as a client of that server would: https://HOST/v1.",
+)
+SCALER_ON_TIER = reason(
+    "ScalerOnTier",
+    ("Advice",),
+    "A HorizontalPodAutoscaler or ScaledObject scales the ModelTier itself, and cannot read its replicas while "
+    "spec.replicas is unset.",
+    "Delete it, as the tier follows its load by itself; or set spec.replicas once: it then moves that number.",
+)
 TWO_INSTALLATIONS = reason(
     "TwoInstallations",
     ("Advice",),

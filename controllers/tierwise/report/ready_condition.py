@@ -12,6 +12,8 @@ from tierwise import reasons
 from tierwise.report.conditions import ConditionUpdate, Truth, condition_update
 from tierwise.report.report_context import ReportContext
 
+_NODES = frozenset({reasons.INSUFFICIENT_GPU, reasons.UNSCHEDULABLE})
+
 
 def ready(case: ReportContext) -> ConditionUpdate:
     """Whether requests are answered now."""
@@ -27,11 +29,13 @@ def ready(case: ReportContext) -> ConditionUpdate:
     return _ready("True", reasons.SERVING, count)
 
 
-def state(verdicts: Mapping[str, ConditionUpdate]) -> tuple[str, str]:
-    """The word for the whole tier and the reason behind it, from the verdicts by their type."""
+def state(verdicts: Mapping[str, ConditionUpdate], *, waits_for_nodes: bool = False) -> tuple[str, str]:
+    """The word for the whole tier and the reason behind it, from the verdicts by their type. `waits_for_nodes`: whether
+    what is missing is a node, and not for long."""
     accepted, provisioned = verdicts[reasons.ACCEPTED], verdicts[reasons.PROVISIONED]
     serving = verdicts[reasons.READY]
-    stuck = provisioned.status == "False" and provisioned.reason != reasons.CREATING
+    awaited = waits_for_nodes and provisioned.reason in _NODES
+    stuck = provisioned.status == "False" and provisioned.reason != reasons.CREATING and not awaited
     if provisioned.reason == reasons.DELETING:
         return "Deleting", provisioned.reason
     if accepted.status == "False":

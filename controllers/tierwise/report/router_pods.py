@@ -55,7 +55,7 @@ def _problem(pod: PodFacts, secrets: tuple[str, ...], now: float) -> tuple[str, 
 def _secrets(spec: ModelRouteSpec, ladder: Iterable[LadderTier]) -> tuple[str, ...]:
     """The Secrets that a router mounts, as a person would look for them."""
     providers = [tier.provider for tier in ladder if tier.provider is not None]
-    named = [f"Secret {each.secret_name} (key {each.secret_key})" for each in providers]
+    named = [f"Secret {each.secret_name} (key {each.secret_key})" for each in providers if each.secret_name]
     if spec.clients.secret_name is not None:
         named.append(f"Secret {spec.clients.secret_name}")
     if spec.tls is not None:

@@ -22,6 +22,7 @@ from tierwise.api.modeltier_status import (
 )
 from tierwise.engines import profile
 from tierwise.kube.objects import PREDICTOR_SUFFIX, SELECT_OURS, TIER_LABEL
+from tierwise.pod_diagnosis import waits_for_nodes
 from tierwise.report.conditions import ConditionUpdate, merge
 from tierwise.report.costs import assumed, money, per_million_tokens, prices
 from tierwise.report.messages import message_for
@@ -73,7 +74,8 @@ class _Figures(TypedDict):
 def build(case: ReportContext, remembered: ScalingMemory) -> ModelTierStatus:
     """The status of one tier. `remembered` is what a restarted operator must know of its last decision."""
     updates = evaluate_conditions(case)
-    word, reason = state({update.type: update for update in updates})
+    waits = any(waits_for_nodes(workload, case.at) for workload in case.workloads)
+    word, reason = state({update.type: update for update in updates}, waits_for_nodes=waits)
     given = ((each.reason, message_for(each.reason, each.message)) for each in case.plan.advice)
     return ModelTierStatus(
         observed_generation=case.view.tier.generation,

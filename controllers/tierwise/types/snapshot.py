@@ -312,6 +312,7 @@ class TierView:
     sampled: SampleTimes = _UNSAMPLED
     routers: RouterSignals = NO_ROUTERS
     gpus: tuple[tuple[str, tuple[GPU, ...]], ...] = ()  # kinds of GPU that replicas may get, by pool
+    tier_scalers: tuple[str, ...] = ()  # who scales the ModelTier itself, e.g. ("HorizontalPodAutoscaler/chat",)
 
     @property
     def pods(self) -> tuple[PodFacts, ...]:

@@ -392,3 +392,12 @@ def test_a_workload_knows_the_replica_sets_of_its_own_deployment_that_matter() -
     assert workload.present_set == "", "its controller has not seen the present template"
     (workload,) = only(replace(seen, deployments=[])).workloads
     assert (workload.replica_sets, workload.present_set) == ((), "")
+
+
+def test_who_scales_the_tier_itself_is_none_that_scales_its_deployment() -> None:
+    of_tier = bodies.scaler(kind="ModelTier", name="chat", apiVersion="tierwise.io/v1alpha1")
+    elsewhere = bodies.scaler(kind="ModelTier", name="other")
+    view = only(world(scalers=[of_tier, elsewhere]))
+    assert view.tier_scalers == ("HorizontalPodAutoscaler/theirs",)
+    assert view.foreign_scalers == ()
+    assert only(world(scalers=[bodies.scaler()])).tier_scalers == ()

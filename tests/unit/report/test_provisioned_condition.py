@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -59,6 +60,9 @@ def rolled_back(pods: Sequence[PodFacts] = (pod(),)) -> ReportContext:
     return replace(plain, plan=replace(plain.plan, rollout=Rollout(spec(), "a", back=True, good=good, failed=given_up)))
 
 
+KILLED: dict[str, Any] = {"last_exit_code": 137, "last_exit_reason": "OOMKilled"}
+CACHED = spec(model={"name": "chat", "uri": "hf://Qwen/Qwen3-8B", "cachePVC": "hub"})
+WEIGHTS = spec(model={"name": "chat", "uri": "pvc://weights/qwen3"})
 # the case, the reason, and what the message must hold
 ILL: dict[str, tuple[ReportContext, str, str]] = {
     "the tier is being deleted": (case(deleting=True), reasons.DELETING, "being deleted"),
@@ -164,8 +168,42 @@ ILL: dict[str, tuple[ReportContext, str, str]] = {
     ),
     "a taint": (
         case(pods=[pending("0/2 nodes are available: 2 node(s) had untolerated taint(s).")]),
-        reasons.UNSCHEDULABLE,
-        "untolerated taint",
+        reasons.UNTOLERATED_TAINT,
+        "untolerated taint(s). Tolerate the taint in placement.tolerations",
+    ),
+    "a taint of the nodes that have GPUs": (
+        case(
+            pods=[
+                pending(
+                    "0/3 nodes are available: 1 Insufficient nvidia.com/gpu, 1 node(s) had untolerated taint "
+                    "{node-role.kubernetes.io/control-plane: }, 1 node(s) had untolerated taint "
+                    "{nvidia.com/gpu: present}."
+                )
+            ]
+        ),
+        reasons.UNTOLERATED_TAINT,
+        "{nvidia.com/gpu: present}",
+    ),
+    "no GPU beside the control plane": (
+        case(
+            pods=[
+                pending(
+                    "0/2 nodes are available: 1 Insufficient nvidia.com/gpu, 1 node(s) had untolerated taint "
+                    "{node-role.kubernetes.io/control-plane: }."
+                )
+            ]
+        ),
+        reasons.INSUFFICIENT_GPU,
+        "placement.tolerations",
+    ),
+    "no GPU, and taints that are not named": (
+        case(
+            pods=[
+                pending("0/2 nodes are available: 1 Insufficient nvidia.com/gpu, 1 node(s) had untolerated taint(s).")
+            ]
+        ),
+        reasons.INSUFFICIENT_GPU,
+        "tolerate their taints",
     ),
     "no node for a tier without GPUs": (
         case(spec(resources={"gpus": 0}), pods=[pending(NO_NODE)]),
@@ -174,8 +212,31 @@ ILL: dict[str, tuple[ReportContext, str, str]] = {
     ),
     "no such claim": (
         case(pods=[pending('0/2 nodes are available: persistentvolumeclaim "hub" not found.')]),
-        reasons.STORAGE_PROBLEM,
-        '"hub" not found',
+        reasons.CLAIM_PROBLEM,
+        '"hub" not found. Create the claim that model.cachePVC',
+    ),
+    "a claim for one pod, and two replicas": (
+        case(
+            pods=[
+                pod(),
+                pending(
+                    "0/2 nodes are available: 1 node has pod using PersistentVolumeClaim with the same name and "
+                    "ReadWriteOncePod access mode."
+                ),
+            ]
+        ),
+        reasons.CLAIM_PROBLEM,
+        "for several replicas its access mode is ReadWriteMany",
+    ),
+    "a claim for one node, and two replicas on two": (
+        case(CACHED, pods=[pod(), waiting(reason="ContainerCreating", mounting=True, scheduled_at=NOW - 181)]),
+        reasons.CLAIM_PROBLEM,
+        "the claim hub may be mounted on another node",
+    ),
+    "weights on a claim for one node": (
+        case(WEIGHTS, pods=[waiting(reason="PodInitializing", mounting=True, scheduled_at=NOW - 181)]),
+        reasons.CLAIM_PROBLEM,
+        "the claim weights may be mounted on another node",
     ),
     "an image that cannot be pulled": (
         case(pods=[waiting(reason="ErrImagePull", message="vllm:v9: not found")]),
@@ -246,6 +307,23 @@ ILL: dict[str, tuple[ReportContext, str, str]] = {
         ),
         reasons.STORAGE_PROBLEM,
         "the storage initializer failed: s3: NoSuchBucket",
+    ),
+    "a storage initializer that is killed for its memory": (
+        case(
+            pods=[waiting(last_exit_container="storage-initializer", last_exit_code=137, last_exit_reason="OOMKilled")]
+        ),
+        reasons.STORAGE_OUT_OF_MEMORY,
+        "used more memory than its limit. Raise its memory limit: in KServe's ClusterStorageContainer",
+    ),
+    "an init container of somebody else": (
+        case(pods=[waiting(last_exit_container="istio-init", last_exit_code=255, last_exit_message="no NET_ADMIN")]),
+        reasons.CONTAINER_FAILED,
+        "the container istio-init ended with exit code 255: no NET_ADMIN. Look at the log of the container",
+    ),
+    "a sidecar that is killed for its memory": (
+        case(pods=[waiting(last_exit_container="proxy", **KILLED)]),
+        reasons.CONTAINER_FAILED,
+        "the container proxy was killed for its memory",
     ),
     "a start that takes too long": (
         case(pods=[waiting(phase="Running", created_at=NOW - 9000, scheduled_at=NOW - 1801)]),

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.report.cases import EXTERNAL, by_type, case, decision, pod, spec, waiting, workload
+from tests.unit.report.cases import EXTERNAL, NOW, by_type, case, decision, pod, spec, waiting, workload
 from tierwise import reasons
 from tierwise.api.modeltier import ModelTierSpec
-from tierwise.api.modeltier_status import ModelTierStatus
+from tierwise.api.modeltier_status import ModelTierStatus, ScalingMemory
 from tierwise.report.conditions import Truth
 from tierwise.report.ready_condition import ready, state
 from tierwise.report.report_context import ReportContext
-from tierwise.report.status import evaluate_conditions
-from tierwise.types import MetricsHealth
+from tierwise.report.status import build, evaluate_conditions
+from tierwise.types import MetricsHealth, PodFacts
 
 REFUSED = (reasons.UNSUPPORTED, "no such method")
 DEAF = MetricsHealth(ok=False, problem="timeout")
@@ -85,3 +85,29 @@ def test_the_count_stands_in_the_message() -> None:
 
 def test_the_verdicts_come_in_the_order_of_the_table() -> None:
     assert tuple(verdict.type for verdict in evaluate_conditions(case())) == reasons.CONDITION_TYPES
+
+
+NO_GPU = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
+
+
+def pending(age: float, message: str = NO_GPU, name: str = "chat-1") -> PodFacts:
+    return waiting(name, scheduled=False, scheduled_at=None, created_at=NOW - age, unschedulable_message=message)
+
+
+@pytest.mark.parametrize(
+    ("pods", "word", "why"),
+    [
+        ([pending(27)], "Starting", "InsufficientGPU"),
+        ([pending(599)], "Starting", "InsufficientGPU"),
+        ([pending(600)], "Failed", "InsufficientGPU"),
+        ([pending(27), pending(700, name="chat-2")], "Failed", "InsufficientGPU"),
+        ([pending(27), waiting("chat-2", reason="ImagePullBackOff")], "Failed", "ImagePullFailed"),
+        ([pending(27, "0/1 nodes: 1 node(s) had untolerated taint {gpu: yes}")], "Failed", "UntoleratedTaint"),
+        ([pending(27, "0/1 nodes are available: 1 Insufficient memory.")], "Starting", "Unschedulable"),
+        ([pod(), pending(27)], "Scaling", "Degraded"),
+        ([pod(), pending(700)], "Degraded", "InsufficientGPU"),
+    ],
+)
+def test_a_tier_is_starting_while_nodes_may_be_started_for_it(pods: list[PodFacts], word: str, why: str) -> None:
+    assert (status := build(case(pods=pods), ScalingMemory())).state == word
+    assert status.reason == why

@@ -233,7 +233,7 @@ def _mounted(spec: ModelRouteSpec, ladder: Sequence[LadderTier]) -> list[tuple[M
     that is needed."""
     found: list[tuple[Manifest, str]] = []
     for tier in ladder:
-        if tier.provider is not None:
+        if tier.provider is not None and tier.provider.secret_key is not None:
             key = tier.provider.secret_key
             secret: Mapping[str, Any] = {
                 "items": [{"key": key, "path": key}],

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests.builders.routes import POD, external, route, snapshot, spec, tier
+from tests.builders.routes import EXTERNAL, POD, external, route, snapshot, spec, tier
 from tests.render import route_goldens
 from tests.render.goldens import REPO
 from tierwise.act.render import RouterParts, lacking, render_router
 from tierwise.act.render.router import digest
 from tierwise.api.modelroute import ModelRouteSpec
+from tierwise.api.modeltier import ModelTierSpec
 from tierwise.decide.routes import plan_routes
 from tierwise.kube.objects import ROUTER_CHILDREN
 
@@ -119,6 +120,21 @@ def test_of_a_providers_secret_only_its_key_is_mounted_and_a_missing_one_must_sh
         "clients": "/etc/tierwise/clients",
     }
     assert [volume["name"] for volume in pod_of(rendered())["volumes"]] == ["tmp"]
+
+
+def test_of_a_provider_without_a_key_nothing_is_mounted() -> None:
+    keyless = {name: value for name, value in EXTERNAL["external"].items() if name != "apiKeySecretRef"}
+    given = spec("open")
+    seen = route(given=given)
+    (plan,) = plan_routes(
+        snapshot([tier("open", ModelTierSpec.model_validate({"external": keyless}), ready=False)], seen)
+    )
+    (rung,) = plan.ladder
+    assert rung.provider is not None
+    assert (rung.provider.secret_name, rung.provider.secret_key) == (None, None)
+    parts = RouterParts(seen, given, plan.ladder, POD, "account-1")
+    pod = pod_of({plural: render_router(parts, plural) for plural in ROUTER_CHILDREN})
+    assert [volume["name"] for volume in pod["volumes"]] == ["tmp"]
 
 
 def test_with_tls_the_service_is_https_and_only_certificate_and_key_are_mounted() -> None:
