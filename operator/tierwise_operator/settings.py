@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tierwise.errors import Invalid
 from tierwise.types import RouterPod
-from tierwise.types.capabilities import Installation
+from tierwise.types.capabilities import EngineRules
 from tierwise_operator.options import LOG_FORMATS, LOG_LEVELS, OPTIONS, PULL_POLICIES, Option
 
 SECURITY_CONTEXTS = ("Fixed", "Namespace")
@@ -126,9 +126,9 @@ class Settings:
         )
 
     @property
-    def installation(self) -> Installation:
+    def engine_rules(self) -> EngineRules:
         """What tiers may ask for here, and what their engines are told."""
-        return Installation(self.engine_hub_url, self.hub_offline, self.allow_remote_code, self.host_paths)
+        return EngineRules(self.engine_hub_url, self.hub_offline, self.allow_remote_code, self.host_paths)
 
     @property
     def matchers(self) -> dict[str, str]:

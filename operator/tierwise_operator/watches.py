@@ -126,7 +126,7 @@ class Watches:
         self._watch_pools = settings.watch_pools
         self._gpu_pods = Reflector(source, GPU_PODS.ref(""), GPU_PODS.record, wake, optional=True)
         self._catalogue = catalogue
-        self._installation = settings.installation
+        self._engine_rules = settings.engine_rules
         self.tiers: Collection[TierObject] = ()
         """Those of the last World."""
 
@@ -217,7 +217,7 @@ class Watches:
             pools_problem=self._pools.refused if self._watch_pools else NO_POOLS_HERE,
             gpu_pods=tuple(self._gpu_pods.records.values()),
             gpu_pods_problem="" if self._gpu_pods.present else self._gpu_pods.refused or "they are being listed",
-            installation=self._installation,
+            engine_rules=self._engine_rules,
             installations=others,
         )
 

@@ -137,8 +137,8 @@ def _strays(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[str, .
 def _wanted(target: Target, found: Mapping[str, Any] | None) -> dict[str, Any]:
     """What the InferenceService shall be, given what it is."""
     scaler = _scaler(target.workload, found)
-    told = target.view.facts.installation
-    return render(target.tier, scaler=scaler, spec=target.spec, name=target.workload.name, installation=told)
+    told = target.view.facts.engine_rules
+    return render(target.tier, scaler=scaler, spec=target.spec, name=target.workload.name, engine_rules=told)
 
 
 def _scaler(workload: Workload, found: Mapping[str, Any] | None) -> Scaler:

@@ -12,8 +12,8 @@ import re
 from tierwise.api.modeltier import ModelSource, ModelTierSpec
 from tierwise.engines.arg_safety import check_words
 from tierwise.engines.check_drafts import check_drafts
+from tierwise.engines.check_engine_rules import check_engine_rules
 from tierwise.engines.check_gpus import check_gpus
-from tierwise.engines.check_installation import check_installation
 from tierwise.engines.check_model import check_model
 from tierwise.engines.check_names import check_names
 from tierwise.engines.check_options import check_options
@@ -51,7 +51,7 @@ def check(spec: ModelTierSpec, facts: Facts = UNKNOWN) -> tuple[Finding, ...]:
     found = [
         *check_words(spec, spec.model),
         *check_pod(spec),
-        *check_installation(spec, spec.model, facts.installation),
+        *check_engine_rules(spec, spec.model, facts.engine_rules),
         *_model(spec.model),
         *_quantization(spec, release, effective),
         *check_model(spec, release, facts, effective),

@@ -10,9 +10,9 @@ names a controller with a wrong UID is deleted by the cluster's garbage collecto
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Container, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Generator, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from tierwise.api.kinds import MODEL_TIER
 from tierwise.api.modeltier import ModelTierSpec
@@ -44,18 +44,16 @@ from tierwise.observe.signals import (
     tier_readings,
 )
 from tierwise.observe.workload_names import WorkloadName, workload_names
+from tierwise.observe.workload_records import Found, workload
 from tierwise.runtime.turns import at_once
 from tierwise.types import (
     ALONE,
     GPU,
     NO_ROUTERS,
     UNKNOWN_ROUTERS,
-    DeploymentFacts,
-    InferenceServiceFacts,
     Installations,
     PoolObject,
     PoolView,
-    ReplicaSetFacts,
     RouteObject,
     RouterSignals,
     RouteView,
@@ -66,7 +64,7 @@ from tierwise.types import (
     TierView,
     Workload,
 )
-from tierwise.types.capabilities import UNKNOWN, Facts, Installation
+from tierwise.types.capabilities import UNKNOWN, EngineRules, Facts
 from tierwise.types.model_metadata import NOTHING, ModelMetadataSet, repositories
 
 
@@ -77,7 +75,7 @@ class World:
     them. `routes_known`: whether the kinds of routes have answered; without them there are none in `routes`.
     `pools_known`: whether the cluster has said which GPUPools there are, `pools_problem`: why it will not; `gpu_pods`:
     all pods that hold GPUs, and `gpu_pods_problem` why they are not known.
-    `installation`: what was said to the operator when it started."""
+    `engine_rules`: what was said to the operator when it started."""
 
     tiers: Collection[TierObject] = ()
     pods: Collection[PodRecord] = ()
@@ -98,7 +96,7 @@ class World:
     pools_problem: str = ""
     gpu_pods: Collection[GPUPodRecord] = ()
     gpu_pods_problem: str = ""
-    installation: Installation | None = None
+    engine_rules: EngineRules | None = None
     installations: Installations = ALONE
 
 
@@ -155,7 +153,7 @@ class Observer:
         if (
             known.inventory is not joins.inventory
             or known.publications is not joins.publications
-            or known.installation is not joins.installation
+            or known.engine_rules is not joins.engine_rules
         ):
             learned = _learn(tier.spec, self._inventory, joins, joins.pooled.of(tier))
             known.gpus = joins.pooled.kinds(tier, self._inventory)
@@ -163,7 +161,7 @@ class Observer:
                 known,
                 inventory=joins.inventory,
                 publications=joins.publications,
-                installation=joins.installation,
+                engine_rules=joins.engine_rules,
                 learned=learned,
             )
         readings = tier_readings(samples, key.namespace, key.name, known.names)
@@ -200,7 +198,7 @@ def _learn(spec: ModelTierSpec | None, inventory: GPUInventory, joins: _Joins, p
     model, draft = repositories(spec)
     asked = [each for each in (model, draft) if each is not None]
     return (
-        Facts(kinds_in_pool(inventory.kinds(spec), pool), said.shape(model), said.shape(draft), joins.installation),
+        Facts(kinds_in_pool(inventory.kinds(spec), pool), said.shape(model), said.shape(draft), joins.engine_rules),
         next((problem for problem in map(said.problem, asked) if problem), ""),
         any(each in said.asking for each in asked),
     )
@@ -212,30 +210,18 @@ Named = TypeVar("Named", InferenceServiceRecord, DeploymentRecord)
 Grouped = TypeVar("Grouped", PodRecord, ReplicaSetRecord, EndpointSliceRecord, ScalerRecord)
 
 
-class _Found(NamedTuple):
-    """The records that may belong to one workload, by its name."""
-
-    name: WorkloadName
-    service: InferenceServiceRecord | None
-    deployment: DeploymentRecord | None
-    replica_sets: Sequence[ReplicaSetRecord]
-    pods: Sequence[PodRecord]
-    slices: Sequence[EndpointSliceRecord]
-    scalers: Sequence[ScalerRecord]
-
-
 @dataclass(slots=True)
 class _Seen:
     """What was made of one tier, and from what. `reused`: the signals are those of an earlier, equal measurement."""
 
     tier: TierObject
-    found: tuple[_Found, ...]
+    found: tuple[Found, ...]
     workloads: tuple[Workload, ...]
     names: tuple[str, ...]  # of all pods that may have been measured, sorted
     ready: frozenset[str]
     inventory: GPUInventory | None = None
     publications: ModelMetadataSet | None = None
-    installation: Installation | None = None
+    engine_rules: EngineRules | None = None
     learned: Learned = _NOTHING_LEARNED
     gpus: tuple[tuple[str, tuple[GPU, ...]], ...] = ()
     readings: Mapping[str, PodReadings] = field(default_factory=dict)
@@ -244,9 +230,9 @@ class _Seen:
     reused: bool = False
 
     @classmethod
-    def of(cls, tier: TierObject, found: tuple[_Found, ...], specs: Mapping[str, ModelTierSpec]) -> _Seen:
+    def of(cls, tier: TierObject, found: tuple[Found, ...], specs: Mapping[str, ModelTierSpec]) -> _Seen:
         """A tier, from its records. `specs`: what its replicas are made from, by pool."""
-        workloads = tuple(_workload(tier, each, specs) for each in found)
+        workloads = tuple(workload(tier, each, specs) for each in found)
         ready = frozenset[str]().union(*(each.ready_endpoints for each in workloads))
         names = {*ready, *(pod.name for each in workloads for pod in each.pods)}
         return cls(tier, found, workloads, tuple(sorted(names)), ready)
@@ -260,7 +246,7 @@ class _Joins:
         self.inventory = GPUInventory((), ())
         self.publications = NOTHING
         self.pooled = PooledTiers()
-        self.installation: Installation | None = None
+        self.engine_rules: EngineRules | None = None
 
     def take(self, world: World) -> Generator[None, None, None]:
         """The world as it is now, in steps."""
@@ -290,7 +276,7 @@ class _Joins:
         self.inventory = self._again("nodes", (labels, *world.nodes), lambda: GPUInventory(world.nodes, specs))
         if world.publications != self.publications:
             self.publications = world.publications
-        self.installation = world.installation
+        self.engine_rules = world.engine_rules
 
     def _again(self, kind: str, records: Iterable[object], make: Callable[[], Made]) -> Made:
         """What was made of these records the last time, if they are the same; what `make` makes of them if not."""
@@ -301,7 +287,7 @@ class _Joins:
         made: Made = before[1]
         return made
 
-    def found(self, tier: TierObject) -> tuple[_Found, ...]:
+    def found(self, tier: TierObject) -> tuple[Found, ...]:
         """What may belong to a tier: a workload for each recorded InferenceService, and for those to be made."""
         return tuple(self._found(tier.key.namespace, name) for name in workload_names(tier))
 
@@ -325,9 +311,9 @@ class _Joins:
         found = self._tier_scalers.get((tier.namespace, tier.name), ())
         return tuple(sorted(f"{each.kind}/{each.name}" for each in found))
 
-    def _found(self, namespace: str, name: WorkloadName) -> _Found:
+    def _found(self, namespace: str, name: WorkloadName) -> Found:
         predictor = namespace, name.name + PREDICTOR_SUFFIX
-        return _Found(
+        return Found(
             name,
             self._services.get((namespace, name.name)),
             self._deployments.get(predictor),
@@ -364,51 +350,6 @@ def _grouped(records: Iterable[Grouped], name: Callable[[Grouped], str]) -> Mapp
     for each in records:
         groups[each.namespace, name(each)].append(each)
     return dict(groups)
-
-
-def _workload(tier: TierObject, found: _Found, specs: Mapping[str, ModelTierSpec]) -> Workload:
-    service, (name, pool, retired) = _ours(found.service, tier), found.name
-    if service is not None and not service.owned and name != tier.key.name:
-        # What another tier calls like this tier's place in a pool serves another model.
-        return Workload(name, service, pool=pool, retired=retired, spec=specs.get(pool))
-    deployment = _child_of(found.service, name, found.deployment)
-    return Workload(
-        name=name,
-        inference_service=service,
-        deployment=deployment,
-        pods=tuple(sorted((each.facts for each in found.pods), key=lambda pod: pod.name)),
-        ready_endpoints=frozenset(pod for each in found.slices for pod in each.pods),
-        headless=any(each.headless for each in found.slices),
-        foreign_scalers=tuple(sorted(f"{each.kind}/{each.name}" for each in found.scalers)),
-        pool=pool,
-        retired=retired,
-        spec=specs.get(pool),
-        replica_sets=_sets_of(deployment, found.replica_sets),
-    )
-
-
-def _sets_of(deployment: DeploymentFacts | None, records: Iterable[ReplicaSetRecord]) -> tuple[ReplicaSetFacts, ...]:
-    """The ReplicaSets of this very Deployment. Of its former templates it keeps ten, most of them without replicas."""
-    if deployment is None:
-        return ()
-    ours = (each.facts for each in records if each.deployment_uid == deployment.uid)
-    kept = (each for each in ours if each.replicas > 0 or each.revision == deployment.revision)
-    return tuple(sorted(kept, key=lambda each: each.name))
-
-
-def _ours(service: InferenceServiceRecord | None, tier: TierObject) -> InferenceServiceFacts | None:
-    if service is None:
-        return None
-    return replace(service.facts, owned=bool(tier.uid) and service.owner_uid == tier.uid)
-
-
-def _child_of(
-    service: InferenceServiceRecord | None, name: str, found: DeploymentRecord | None
-) -> DeploymentFacts | None:
-    """The Deployment, if this very InferenceService made it: a namesake may be on its way out, or a stranger's."""
-    if found is None or found.owner != name or (service is not None and found.owner_uid != service.facts.uid):
-        return None
-    return found.facts
 
 
 def _measured(view: RouteView, samples: Samples, now: float) -> RouteView:

@@ -6,6 +6,7 @@ All are frozen, and none knows how it was read or what becomes of it.
 from __future__ import annotations
 
 from tierwise.types.capabilities import GPU, UNKNOWN, Facts, ModelShape
+from tierwise.types.installations import ALONE, Installation, Installations
 from tierwise.types.outcome import ActionError, Outcome, PendingScale, TierOutcome, WorkloadOutcome
 from tierwise.types.plan import (
     Advice,
@@ -34,14 +35,11 @@ from tierwise.types.route_signals import RouteSignals, WalletReport
 from tierwise.types.route_verdicts import COUNTS, VerdictCounts
 from tierwise.types.route_work import Answered, PairSums, RouteWork, Tokens
 from tierwise.types.snapshot import (
-    ALONE,
     MISSING,
     NO_ROUTERS,
     UNKNOWN_ROUTERS,
     DeploymentFacts,
     InferenceServiceFacts,
-    Installation,
-    Installations,
     MetricsHealth,
     PodFacts,
     PodSample,

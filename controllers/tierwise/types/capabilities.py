@@ -53,7 +53,7 @@ class ModelShape:
 
 
 @dataclass(frozen=True, slots=True)
-class Installation:
+class EngineRules:
     """What whoever installed the operator has said of engines.
 
     `hub_url` is the hub as engines reach it; empty: the engine's own choice. `offline`: engines ask no hub.
@@ -69,12 +69,12 @@ class Installation:
 @dataclass(frozen=True, slots=True)
 class Facts:
     """Everything known about where and what a tier serves. `gpus` is sorted, one entry a kind; () is unknown.
-    `installation`: None where nobody has said it; then nothing is refused because of it."""
+    `engine_rules`: None where nobody has said it; then nothing is refused because of it."""
 
     gpus: tuple[GPU, ...] = ()
     model: ModelShape | None = None
     draft: ModelShape | None = None
-    installation: Installation | None = None
+    engine_rules: EngineRules | None = None
 
 
 UNKNOWN = Facts()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.api.modeltier_status import ModelTierStatus
 from tierwise.types.capabilities import GPU, UNKNOWN, Facts
+from tierwise.types.installations import ALONE, Installations
 from tierwise.types.pool import NO_POOLS, Pools
 
 if TYPE_CHECKING:
@@ -362,39 +363,6 @@ class TierView:
     def foreign_scalers(self) -> tuple[str, ...]:
         """Who else scales one of the workloads, sorted."""
         return tuple(sorted({scaler for workload in self.workloads for scaler in workload.foreign_scalers}))
-
-
-class Installation(NamedTuple):
-    """One installation of Tierwise: the namespace and the name of its operator's Deployment."""
-
-    namespace: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
-
-
-@dataclass(frozen=True, slots=True)
-class Installations:
-    """Other installations of Tierwise in the cluster, as far as they meet this one.
-
-    `everywhere` serves all namespaces instead of this one, those in `instead` the namespaces of their keys. Those in
-    `beside` keep still where this one acts; their key is a namespace, or empty: everywhere."""
-
-    everywhere: Installation | None = None
-    instead: Mapping[str, Installation] = field(default_factory=dict)
-    beside: Mapping[str, Installation] = field(default_factory=dict)
-
-    def acts(self, namespace: str) -> bool:
-        """Whether this installation is the one that acts in a namespace."""
-        return self.everywhere is None and namespace not in self.instead
-
-    def still(self, namespace: str) -> Installation | None:
-        """Who keeps still in a namespace where this one acts; None: nobody else is there."""
-        return self.beside.get(namespace) or self.beside.get("")
-
-
-ALONE = Installations()
 
 
 @dataclass(frozen=True, slots=True)

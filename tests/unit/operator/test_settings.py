@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tierwise.errors import Invalid
-from tierwise.types.capabilities import Installation
+from tierwise.types.capabilities import EngineRules
 from tierwise_operator.options import OPTIONS
 from tierwise_operator.settings import Settings, add_options, resolve
 
@@ -54,10 +54,10 @@ def test_the_identity_is_the_pod_or_this_process() -> None:
 
 
 def test_what_tiers_may_ask_for_is_nothing_unless_it_is_said() -> None:
-    assert resolve({}, {}).installation == Installation()
+    assert resolve({}, {}).engine_rules == EngineRules()
     said = {"TIERWISE_HOST_PATHS": "/b,/a", "TIERWISE_ALLOW_REMOTE_CODE": "true", "TIERWISE_HUB_OFFLINE": "yes"}
-    told = resolve({}, {**said, "TIERWISE_ENGINE_HUB_URL": "https://mirror.example.com"}).installation
-    assert told == Installation("https://mirror.example.com", offline=True, remote_code=True, host_paths=("/a", "/b"))
+    told = resolve({}, {**said, "TIERWISE_ENGINE_HUB_URL": "https://mirror.example.com"}).engine_rules
+    assert told == EngineRules("https://mirror.example.com", offline=True, remote_code=True, host_paths=("/a", "/b"))
 
 
 def test_matchers_are_labels_with_values() -> None:

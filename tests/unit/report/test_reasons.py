@@ -53,7 +53,7 @@ from tierwise.types import (
     TierState,
     TierView,
 )
-from tierwise.types.capabilities import GPU, UNKNOWN, Facts, Installation, ModelShape
+from tierwise.types.capabilities import GPU, UNKNOWN, EngineRules, Facts, ModelShape
 
 ALL_TYPES = (*CONDITION_TYPES, *ROUTE_CONDITION_TYPES, *POOL_CONDITION_TYPES)
 WHERE = {reason.word: reason.where for reason in table()}
@@ -137,13 +137,13 @@ BY_DECISION: dict[tuple[str, str], ReportContext] = {
     ("Accepted", reasons.WRONG_GPU): refused(Facts((T4,)), quantization={"kvCacheDtype": "fp8"}),
     ("Accepted", reasons.DRIVER_TOO_OLD): refused(Facts((OLD,))),
     ("Accepted", reasons.HOST_PATH_NOT_ALLOWED): refused(
-        Facts(installation=Installation()), modelCache={"hostPath": "/mnt/nvme"}
+        Facts(engine_rules=EngineRules()), modelCache={"hostPath": "/mnt/nvme"}
     ),
     ("Accepted", reasons.REMOTE_CODE_NOT_ALLOWED): refused(
-        Facts(installation=Installation()),
+        Facts(engine_rules=EngineRules()),
         model={"name": "chat", "uri": "hf://Qwen/Qwen3-8B", "trustRemoteCode": "Enabled"},
     ),
-    ("Accepted", reasons.HUB_OFFLINE): refused(Facts(installation=Installation(offline=True))),
+    ("Accepted", reasons.HUB_OFFLINE): refused(Facts(engine_rules=EngineRules(offline=True))),
     ("Accepted", reasons.CONTEXT_TOO_LONG): refused(Facts(model=EIGHT), contextLength=131073),
     ("Accepted", reasons.CONTEXT_DOES_NOT_FIT): refused(Facts((L4,), EIGHT)),
     ("Accepted", reasons.WEIGHTS_DO_NOT_FIT): refused(Facts((GPU(memory_mib=8192),), EIGHT), contextLength=64),

@@ -24,7 +24,7 @@ from tierwise.kube.objects import (
     TIER_LABEL,
 )
 from tierwise.types import TierObject
-from tierwise.types.capabilities import Installation
+from tierwise.types.capabilities import EngineRules
 
 Scaler = Literal["none", "external"]
 
@@ -40,11 +40,11 @@ def render(
     scaler: Scaler,
     spec: ModelTierSpec | None = None,
     name: str | None = None,
-    installation: Installation | None = None,
+    engine_rules: EngineRules | None = None,
 ) -> dict[str, Any]:
     """The InferenceService of a tier, as a manifest for server-side apply. `scaler` is KServe's autoscaler class,
     `spec` what its replicas are made from (the tier's own), `name` that of the workload (the tier's own);
-    `installation` is what the operator was told of engines.
+    `engine_rules` is what the operator was told of engines.
 
     Raises tierwise.errors.Invalid for a tier without a model of its own, and for one that the engine would refuse."""
     spec = spec if spec is not None else tier.spec
@@ -83,7 +83,7 @@ def render(
                     "type": "RollingUpdate",
                 },
                 "minReplicas": 0,
-                **_restarted(pod_spec(spec, spec.model, tier.key.name, installation), tier.restarted_at),
+                **_restarted(pod_spec(spec, spec.model, tier.key.name, engine_rules), tier.restarted_at),
             }
         },
     }

@@ -27,7 +27,7 @@ from tierwise.api.pod import Variable
 from tierwise.engines import arguments, environment, profile
 from tierwise.pod_template_hash import CONTAINER, RENDERED
 from tierwise.quantity import add_gib
-from tierwise.types.capabilities import Installation
+from tierwise.types.capabilities import EngineRules
 
 USER = 2000  # the vllm images' own unprivileged user
 PRE_STOP_SECONDS = 10  # until every endpoint list has dropped the pod
@@ -39,14 +39,14 @@ _NAMING = frozenset({"affinity", "schedulerName", "topologySpreadConstraints"})
 
 
 def pod_spec(
-    spec: ModelTierSpec, model: ModelSource, tier: str = "", installation: Installation | None = None
+    spec: ModelTierSpec, model: ModelSource, tier: str = "", engine_rules: EngineRules | None = None
 ) -> dict[str, Any]:
     """The pod fields of the predictor, for a spec whose `model` is given. `tier`: the name of the tier.
 
     Raises tierwise.errors.Invalid for a spec that the engine would refuse."""
     pod: dict[str, Any] = {
         "automountServiceAccountToken": False,
-        "containers": [_container(spec, model, installation or Installation())],
+        "containers": [_container(spec, model, engine_rules or EngineRules())],
         "enableServiceLinks": False,
         "securityContext": _security_context(spec),
         "terminationGracePeriodSeconds": PRE_STOP_SECONDS + spec.drain_seconds + TEARDOWN_SECONDS,
@@ -84,13 +84,13 @@ def _metadata(spec: ModelTierSpec, model: ModelSource, pod: dict[str, Any]) -> d
     return {**found, "annotations": dict(sorted({**annotations, **mark}.items()))}
 
 
-def _container(spec: ModelTierSpec, model: ModelSource, installation: Installation) -> dict[str, Any]:
+def _container(spec: ModelTierSpec, model: ModelSource, engine_rules: EngineRules) -> dict[str, Any]:
     release = profile(spec.engine)
     probe = {"httpGet": {"path": release.health_path, "port": release.port, "scheme": "HTTP"}}
     return {
         "args": list(arguments(spec)),
         "command": list(release.program),
-        "env": _environment(spec, model, installation),
+        "env": _environment(spec, model, engine_rules),
         "image": release.image(spec.engine),
         "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},
         # Gentle: a busy engine answers late, and a restart costs a model load.
@@ -115,7 +115,7 @@ def _container(spec: ModelTierSpec, model: ModelSource, installation: Installati
     }
 
 
-def _environment(spec: ModelTierSpec, model: ModelSource, installation: Installation) -> list[dict[str, Any]]:
+def _environment(spec: ModelTierSpec, model: ModelSource, engine_rules: EngineRules) -> list[dict[str, Any]]:
     plain = environment(spec) | {
         "HF_HOME": HUB_CACHE,
         "HOME": HOME,
@@ -126,9 +126,9 @@ def _environment(spec: ModelTierSpec, model: ModelSource, installation: Installa
         plain["STORAGE_URI"] = model.uri
     if spec.certificates is not None:
         plain |= dict.fromkeys(("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"), CERTIFICATE)
-    if installation.hub_url:
-        plain["HF_ENDPOINT"] = installation.hub_url
-    if installation.offline and all(each.name != OFFLINE for each in spec.env):
+    if engine_rules.hub_url:
+        plain["HF_ENDPOINT"] = engine_rules.hub_url
+    if engine_rules.offline and all(each.name != OFFLINE for each in spec.env):
         plain[OFFLINE] = "1"
     env: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in plain.items()]
     if model.token_secret_ref is not None:

@@ -9,25 +9,25 @@ from __future__ import annotations
 from tierwise.api.modeltier import ModelSource, ModelTierSpec
 from tierwise.engines.finding import Finding
 from tierwise.reasons import HOST_PATH_NOT_ALLOWED, HUB_OFFLINE, REMOTE_CODE_NOT_ALLOWED
-from tierwise.types.capabilities import Installation
+from tierwise.types.capabilities import EngineRules
 
 _HUB = "hf://"
 
 
-def check_installation(spec: ModelTierSpec, model: ModelSource, installation: Installation | None) -> list[Finding]:
+def check_engine_rules(spec: ModelTierSpec, model: ModelSource, engine_rules: EngineRules | None) -> list[Finding]:
     """What is not allowed here: fatal findings."""
-    if installation is None:
+    if engine_rules is None:
         return []
     found = []
     path = spec.model_cache.host_path if spec.model_cache is not None else None
-    if path is not None and not _below(path, installation.host_paths):
-        allowed = ", ".join(installation.host_paths) or "none"
+    if path is not None and not _below(path, engine_rules.host_paths):
+        allowed = ", ".join(engine_rules.host_paths) or "none"
         message = f"modelCache.hostPath: {path} is in no folder of the chart value engines.hostPaths ({allowed})"
         found.append(Finding(HOST_PATH_NOT_ALLOWED, message))
-    if model.trust_remote_code == "Enabled" and not installation.remote_code:
+    if model.trust_remote_code == "Enabled" and not engine_rules.remote_code:
         message = "model.trustRemoteCode: the chart value engines.trustRemoteCode does not allow code of checkpoints"
         found.append(Finding(REMOTE_CODE_NOT_ALLOWED, message))
-    if installation.offline and model.uri.startswith(_HUB) and not _kept(spec, model):
+    if engine_rules.offline and model.uri.startswith(_HUB) and not _kept(spec, model):
         message = f"model.uri: engines ask no hub here (chart value hub.offline), and {model.uri} is kept nowhere"
         found.append(Finding(HUB_OFFLINE, f"{message}: set modelCache.pvc to a claim that has it, or use pvc://"))
     return found

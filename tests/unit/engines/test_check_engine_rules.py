@@ -9,41 +9,41 @@ import pytest
 from tierwise import reasons
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.engines import check
-from tierwise.types.capabilities import Facts, Installation
+from tierwise.types.capabilities import EngineRules, Facts
 
 
-def found(told: Installation | None, **fields: Any) -> list[tuple[str, str]]:
+def found(told: EngineRules | None, **fields: Any) -> list[tuple[str, str]]:
     model = {"name": "chat", "uri": "hf://Qwen/Qwen3-8B", **fields.pop("model", {})}
     written = {"model": model, **fields}
     spec = ModelTierSpec.model_validate(written)
-    return [(each.reason, each.message) for each in check(spec, Facts(installation=told)) if each.fatal]
+    return [(each.reason, each.message) for each in check(spec, Facts(engine_rules=told)) if each.fatal]
 
 
 @pytest.mark.parametrize("path", ["/mnt/nvme", "/mnt/nvme/", "/mnt/nvme/models/qwen", "/mnt/./nvme/a", "/data/x"])
 def test_a_folder_below_an_allowed_one_passes(path: str) -> None:
-    assert found(Installation(host_paths=("/data/", "/mnt/nvme")), modelCache={"hostPath": path}) == []
+    assert found(EngineRules(host_paths=("/data/", "/mnt/nvme")), modelCache={"hostPath": path}) == []
 
 
 @pytest.mark.parametrize("path", ["/mnt", "/mnt/nvme2", "/etc", "/mnt/nvme/../../etc", "/data/x/..", "/./"])
 def test_any_other_is_refused(path: str) -> None:
-    ((reason, message),) = found(Installation(host_paths=("/data", "/mnt/nvme")), modelCache={"hostPath": path})
+    ((reason, message),) = found(EngineRules(host_paths=("/data", "/mnt/nvme")), modelCache={"hostPath": path})
     assert reason == reasons.HOST_PATH_NOT_ALLOWED
     assert message.endswith("engines.hostPaths (/data, /mnt/nvme)")
 
 
 def test_none_is_allowed_by_default_and_nothing_is_refused_unasked() -> None:
-    ((reason, message),) = found(Installation(), modelCache={"hostPath": "/mnt/nvme"})
+    ((reason, message),) = found(EngineRules(), modelCache={"hostPath": "/mnt/nvme"})
     assert (reason, message.endswith("(none)")) == (reasons.HOST_PATH_NOT_ALLOWED, True)
     assert found(None, modelCache={"hostPath": "/etc"}) == []
-    assert found(Installation(host_paths=("/",)), modelCache={"hostPath": "/mnt/nvme"}) == []
+    assert found(EngineRules(host_paths=("/",)), modelCache={"hostPath": "/mnt/nvme"}) == []
 
 
 def test_code_of_checkpoints_runs_only_where_it_is_allowed() -> None:
     remote = {"trustRemoteCode": "Enabled"}
-    ((reason, message),) = found(Installation(), model=remote)
+    ((reason, message),) = found(EngineRules(), model=remote)
     assert (reason, "engines.trustRemoteCode" in message) == (reasons.REMOTE_CODE_NOT_ALLOWED, True)
-    assert found(Installation(remote_code=True), model=remote) == found(None, model=remote) == []
-    assert found(Installation()) == []
+    assert found(EngineRules(remote_code=True), model=remote) == found(None, model=remote) == []
+    assert found(EngineRules()) == []
 
 
 @pytest.mark.parametrize(
@@ -60,6 +60,6 @@ def test_code_of_checkpoints_runs_only_where_it_is_allowed() -> None:
     ],
 )
 def test_offline_weights_must_be_kept_somewhere(fields: dict[str, Any], refused: bool) -> None:
-    offline = Installation(offline=True, host_paths=("/mnt",))
+    offline = EngineRules(offline=True, host_paths=("/mnt",))
     assert [reason for reason, _ in found(offline, **fields)] == ([reasons.HUB_OFFLINE] if refused else [])
-    assert found(Installation(host_paths=("/mnt",)), **fields) == []
+    assert found(EngineRules(host_paths=("/mnt",)), **fields) == []
