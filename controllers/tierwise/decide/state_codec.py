@@ -56,9 +56,9 @@ def restore(status: ModelTierStatus, now: float) -> TierState:
             for each in kept.clamps
         ),
         rates=tuple(
-            PoolRate(each.pool, found, each.learned_for)
+            PoolRate(each.pool, rate, each.learned_for)
             for each in kept.rates
-            if (found := _number(each.tokens_per_second)) is not None
+            if (rate := _number(each.tokens_per_second)) is not None
         ),
         resumed=True,
         **_written(status),

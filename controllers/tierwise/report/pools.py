@@ -52,7 +52,7 @@ def report_pool(view: PoolView, use: PoolUse, tiers: int, at: float) -> PoolRepo
         free=_free(view, use),
         budget=_budget(view),
         tiers=tiers,
-        price_per_gpu_hour="" if view.price is None else f"{view.price.usd:f}",
+        pricePerGPUHour="" if view.price is None else f"{view.price.usd:f}",
         price_source="" if view.price is None else view.price.source,
         cost_per_hour=assumed(money(_usd(view, use)), view.price is not None and view.price.assumed),
         gpu=_gpu(view),

@@ -9,8 +9,9 @@ import pytest
 from tests.builders.fleets import numbers, pool, tier
 from tierwise.decide.fleet import NO_BUDGET, Budget, Place, PoolState, allocate
 from tierwise.decide.fleet.limits import Limit, Need, leave, reserve
-from tierwise.decide.fleet.values import LimitedBy, PoolUse
+from tierwise.decide.fleet.values import LimitedBy
 from tierwise.errors import Invalid
+from tierwise.types import PoolUse
 
 
 def limit(*, later: int, now: int) -> Limit:

@@ -37,7 +37,7 @@ def pod(name: str, replica_set: str, **changes: Any) -> PodFacts:
     return replace(plain, **changes)
 
 
-WAYS = {
+WAYS: dict[str, dict[str, Any]] = {
     "its image cannot be pulled": {"waiting_reason": "ImagePullBackOff", "waiting_message": "not found"},
     "its engine ended": {"last_exit_code": 1, "restarts": 1},
     "its engine ended and runs again": {"last_exit_code": 1, "restarts": 1, "running_again": True},

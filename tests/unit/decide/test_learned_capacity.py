@@ -68,7 +68,7 @@ def test_the_lengths_that_were_seen_last_are_kept() -> None:
 
 
 def test_a_miss_lowers_the_share_below_the_load_that_missed_and_no_further() -> None:
-    known = (LengthCapacity(*SHORT, 2.0, 0.8),)
+    known: tuple[LengthCapacity, ...] = (LengthCapacity(*SHORT, 2.0, 0.8),)
     for _ in range(60):
         known = after(known, SHORT, Throughput(1.2, 0.6), MISSED)
     assert known[0].share == pytest.approx(0.57, abs=0.001)

@@ -24,7 +24,8 @@ def history(*rates: float, step: float = 20.0) -> tuple[Flow, ...]:
 def test_a_steady_rate_stays() -> None:
     found = bound(history(*[4.0] * 20), 120)
     assert found is not None
-    assert (found.level, found.most) == (4.0, pytest.approx(4.0))
+    assert found.level == 4.0
+    assert found.most == pytest.approx(4.0)
 
 
 def test_a_rise_goes_on_over_the_start_and_the_minute_of_the_rate() -> None:

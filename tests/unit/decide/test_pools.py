@@ -158,7 +158,7 @@ def loaded(name: str, total: float, replicas: int, at: float, **more: Any) -> Ti
     made = placed(name, current=replicas, **more)
     samples = tuple(sample(f"{name}-{each}", total / replicas, at=at) for each in range(replicas))
     pods = tuple(pod(each.pod) for each in samples)
-    fresh = view(made.tier.spec, samples, current=replicas, pods=pods)  # type: ignore[arg-type]
+    fresh = view(made.tier.spec, samples, current=replicas, pods=pods)
     return replace(fresh, tier=made.tier)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -22,7 +23,7 @@ from tierwise.engines import environment
 from tierwise.types import RouteObject, RoutePlan, RouteView, Snapshot, TierView
 from tierwise.types.capabilities import Facts, ModelShape
 
-PRICED = {
+PRICED: dict[str, Any] = {
     "model": {"name": "m", "uri": "hf://org/m"},
     "resources": {"gpus": 2},
     "parallelism": {"tensor": 2},

@@ -135,7 +135,7 @@ def test_an_amd_gpu_has_other_methods() -> None:
 
 
 def test_a_tier_without_gpus_is_not_held_against_any() -> None:
-    built = {"engine": {"image": "registry.example.com/vllm:1"}}
+    built: dict[str, Any] = {"engine": {"image": "registry.example.com/vllm:1"}}
     assert said(T4, resources={"gpus": 0}, **built, **MODELOPT) == []
     assert said(T4, resources={"resourceName": "example.com/accelerator"}, **built, **MODELOPT) == []
 

@@ -97,7 +97,7 @@ def test_preferred_nodes_exclude_none() -> None:
 
 
 def test_node_selector_and_affinity_must_both_fit() -> None:
-    both = {"affinity": {"required": [term(("zone", "In", ["a"]))]}, "nodeSelector": {"disk": "nvme"}}
+    both: dict[str, Any] = {"affinity": {"required": [term(("zone", "In", ["a"]))]}, "nodeSelector": {"disk": "nvme"}}
     nodes = [node({**L4, "zone": "a"}), node({**T4, "zone": "a", "disk": "nvme"}), node({**L4, "disk": "nvme"})]
     assert kinds(nodes, spec(**both)) == (A_T4,)
 

@@ -134,7 +134,7 @@ async def test_another_installation_is_known_told_and_a_reason_not_to_be_ready(
     api._objects |= {"deployments": [ours, older]}
     monkeypatch.setattr(watches, "Informer", _Informer)
     made = Watches(Settings(watch_nodes=False), api, lambda: None, lambda: None)
-    tasks = [asyncio.create_task(part()) for _, part in made.parts()]  # type: ignore[arg-type]
+    tasks: list[asyncio.Task[None]] = [asyncio.create_task(part()) for _, part in made.parts()]  # type: ignore[arg-type]
     await asyncio.sleep(0.05)
     try:
         with caplog.at_level("WARNING"):

@@ -75,9 +75,8 @@ def _metadata(spec: ModelTierSpec, model: ModelSource, pod: dict[str, Any]) -> d
     """Labels and annotations of the pods, as fields of the predictor. What people name themselves is rendered together
     with a digest (`tierwise.pod_template_hash` says why); without any of it nothing is added."""
     labels, annotations = spec.pod_metadata.labels, spec.pod_metadata.annotations
-    named = spec.env or spec.model_cache or spec.certificates or not _NAMING.isdisjoint(pod)
-    named = named or model.chat_template or model.adapters
-    if not (labels or annotations or named):
+    named = (spec.env, spec.model_cache, spec.certificates, model.chat_template, model.adapters, _NAMING & pod.keys())
+    if not (labels or annotations or any(named)):
         return {}
     found: dict[str, Any] = {"labels": dict(sorted(labels.items()))} if labels else {}
     mark = {RENDERED: digest([pod, labels, annotations])}

@@ -12,7 +12,7 @@ from tests.builders.routes import EXTERNAL, POD, external, route, snapshot, spec
 from tests.render import route_goldens
 from tests.render.goldens import REPO
 from tierwise.act.render import RouterParts, lacking, render_router
-from tierwise.act.render.router import digest
+from tierwise.act.render.digest import digest
 from tierwise.api.modelroute import ModelRouteSpec
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.decide.routes import plan_routes

@@ -40,6 +40,7 @@ def test_the_route_and_the_tiers_are_what_the_kinds_allow() -> None:
     assert bought.spec.external is not None
     secret, service, deployment = scenario.provider()
     assert bought.spec.external.base_url == f"http://{service['metadata']['name']}.chat.svc.cluster.local/v1"
+    assert bought.spec.external.api_key_secret_ref is not None
     assert bought.spec.external.api_key_secret_ref.key in secret["stringData"]
     assert service["spec"]["selector"] == deployment["spec"]["template"]["metadata"]["labels"]
 
