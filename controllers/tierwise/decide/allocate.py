@@ -1,7 +1,7 @@
 """Grants replicas to tiers out of what there is for all of them.
 
-Every tier is granted what its load asks for: no budget and no pool limits them yet. The step stands between the
-recommendations and the decisions because it alone sees all tiers at once.
+Every tier is granted what its load asks for. What pools and budgets leave of that is decided when the tiers have made
+their own decisions (`pools`), because a budget must count what a window or headroom still holds.
 """
 
 from __future__ import annotations

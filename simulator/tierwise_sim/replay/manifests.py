@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tierwise.api.kinds import MODEL_ROUTE, MODEL_TIER
+from tierwise.api.kinds import GPU_POOL, MODEL_ROUTE, MODEL_TIER
 from tierwise.api.modelroute import ModelRouteSpec
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.engines import MODEL_PATH, arguments, profile
@@ -19,13 +19,13 @@ from tierwise.observe.route_object import route_object
 from tierwise.observe.tier_object import tier_object
 from tierwise_sim import flags
 from tierwise_sim.config import SimConfig, build_settings
+from tierwise_sim.replay.pooled import GPU_LABEL, placed
 from tierwise_sim.replay.scenario import STARTUP_SECONDS, ExternalTier, ServedTier, Tier
 from tierwise_sim.roofline import Roofline
 from tierwise_sim.settings import EngineSettings, StartupError
 from tierwise_sim.step_time import StepSource
 
-GPU_LABEL = "nvidia.com/gpu.product"
-_KINDS = (MODEL_TIER.name, MODEL_ROUTE.name)
+_KINDS = (MODEL_TIER.name, MODEL_ROUTE.name, GPU_POOL.name)
 
 
 Steps = Callable[[str, EngineSettings], StepSource]
@@ -58,19 +58,23 @@ class Assumed:
 
 @dataclass(frozen=True, slots=True)
 class Manifests:
-    """What was read: tiers in the order of the route, the route, and whether it had to be assumed."""
+    """What was read: tiers in the order of the route, the route, and whether it had to be assumed; of the GPUPools of
+    the tiers, GPUs that they may have together by product, and how much each weighs."""
 
     tiers: tuple[Tier, ...]
     route_name: str
     route: ModelRouteSpec
     assumed_route: bool = False
     ignored: tuple[str, ...] = ()
+    budget: Mapping[str, int] = field(default_factory=dict)
+    priorities: Mapping[str, int] = field(default_factory=dict)
 
 
 def read(documents: Sequence[Mapping[str, Any]], assumed: Assumed, route: str = "") -> Manifests:
     """What these objects say. `route`: the name of the ModelRoute, where there are several. Raises Invalid, with the
     object and what to do."""
-    tiers = _tiers(documents)
+    in_pools = placed(documents, _tiers(documents))
+    tiers = in_pools.tiers
     if not tiers:
         raise Invalid("there is no ModelTier in these manifests; give the files that you apply to the cluster")
     name, spec = _route(documents, route, tiers)
@@ -88,7 +92,15 @@ def read(documents: Sequence[Mapping[str, Any]], assumed: Assumed, route: str = 
     unused = [tier for tier in tiers if tier not in order]
     ignored = [f"{kind} objects are not simulated" for kind in others]
     ignored += [f"ModelTier {tier} is in no tier list of ModelRoute {name} and is left out" for tier in unused]
-    return Manifests(tuple(_tier(tier, tiers[tier], assumed) for tier in order), name, spec, found, tuple(ignored))
+    return Manifests(
+        tuple(_tier(tier, tiers[tier], assumed, in_pools.gpus.get(tier, "")) for tier in order),
+        name,
+        spec,
+        found,
+        tuple(ignored),
+        in_pools.budget,
+        {tier: weight for tier, weight in in_pools.priorities.items() if tier in order},
+    )
 
 
 def _tiers(documents: Sequence[Mapping[str, Any]]) -> dict[str, ModelTierSpec]:
@@ -127,10 +139,10 @@ def _route(
     return name, routes[name]
 
 
-def _tier(name: str, spec: ModelTierSpec, assumed: Assumed) -> Tier:
+def _tier(name: str, spec: ModelTierSpec, assumed: Assumed, product: str = "") -> Tier:
     if spec.external is not None:
         return ExternalTier(name, spec, assumed.external_first_token, assumed.external_token)
-    gpu = spec.placement.node_selector.get(GPU_LABEL, assumed.gpu)
+    gpu = product or spec.placement.node_selector.get(GPU_LABEL, assumed.gpu)
     if not gpu:
         raise Invalid(
             f"ModelTier {name} does not say which GPU it runs on: set placement.nodeSelector {GPU_LABEL}, or give --gpu"

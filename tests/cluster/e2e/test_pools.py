@@ -22,8 +22,8 @@ from tests.cluster.pods import pod, script
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("release")]
 START = 120.0
-# How long the node controller waits for a heartbeat, and looks, and what an operator makes of it.
-NODE_LOST = 90.0
+# How long the node controller waits for a heartbeat (50 s), and looks, on a machine that does other things as well.
+NODE_LOST = 180.0
 LABEL = "pools.test/of"
 SEQUENCES, WAITING = 4, 1
 USERS = 20  # 4 replicas of 4 + 1 requests
@@ -159,8 +159,14 @@ def test_what_others_take_and_a_node_that_is_lost_limit_growth_and_end_nothing(
             assert replicas(kubectl, "lone") == [2]
             with closed_loop(playground, kubectl.namespace, {"lone": 4}):
                 playground.unplug("gpu-1")
+                eventually(
+                    lambda: conditions(admin.get("node", "gpu-1") or {})["Ready"]["status"],
+                    lambda seen: seen != "True",
+                    NODE_LOST,
+                    "Kubernetes misses the node",
+                )
                 lost = eventually(
-                    lambda: status(admin, "both"), lambda seen: seen.get("capacity") == 8, NODE_LOST, "a node is lost"
+                    lambda: status(admin, "both"), lambda seen: seen.get("capacity") == 8, 60, "its GPUs do not count"
                 )
                 assert lost["nodes"] == "1/2"
                 assert replicas(kubectl, "lone") == [2], "nothing is taken for a node that may come back"

@@ -6,6 +6,7 @@ may be written, whatever the status of the tier lacks that this release keeps in
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ SPECS = {
     **goldens.cases(),
     **{f"example-{p.parent.name}-{d['metadata']['name']}": d["spec"] for p, d in goldens.examples()},
 }
+PLACED = goldens.specs()  # as they are in their pools
 SERVED = {name: spec for name, spec in SPECS.items() if "model" in spec}
 
 
@@ -37,6 +39,7 @@ async def test_what_an_earlier_commit_rendered_is_not_written_again(name: str) -
     live = _kept(name)
     metadata = live["metadata"]
     tier: TierObject = goldens.tier(metadata["name"], SERVED[name], namespace="default")
+    tier = replace(tier, spec=PLACED[name])
     store = Store()
     store.put(ObjectRef("serving.kserve.io/v1beta1", "inferenceservices", "default", metadata["name"]), live)
     kserve(store, metadata["name"])

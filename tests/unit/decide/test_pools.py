@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from tests.builders.pools import pool as a_pool
+from tests.builders.pools import unreadable
 from tests.unit.decide.make import HEALTHY, NOW, pod, sample, view
 from tests.unit.decide.test_claims import seen, targets
-from tests.unit.report.pool_cases import pool as a_pool
-from tests.unit.report.pool_cases import unreadable
 from tierwise import reasons
 from tierwise.api.modeltier import ModelTierSpec, Resources, TierPool
 from tierwise.api.modeltier_status import ModelTierStatus

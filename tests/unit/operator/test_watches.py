@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.observe import bodies
 from tests.unit.observe.test_route_object import body, child
-from tierwise.errors import Gone, Transient
+from tierwise.errors import Forbidden, Gone, Transient
 from tierwise.observe import World
 from tierwise.observe.records import pod_record
 from tierwise.observe.tier_object import tier_object
@@ -27,6 +27,12 @@ def router() -> dict[str, Any]:
     found = child(readyReplicas=1)
     found["metadata"]["labels"] = {"tierwise.io/route": "chat"}
     return found
+
+
+POOL = {"metadata": {"name": "l40s", "uid": "pool-uid"}, "spec": {}}
+HOLDING = bodies.pod(
+    "a", spec={"nodeName": "gpu-0", "containers": [{"resources": {"limits": {"nvidia.com/gpu": "2"}}}]}
+)
 
 
 class _Informer:
@@ -51,9 +57,11 @@ class _Informer:
 class _Api:
     """Lists objects by plural; what is in `gone` does not exist, what is in `silent` does not answer."""
 
-    def __init__(self, *, gone: tuple[str, ...] = (), silent: tuple[str, ...] = ()) -> None:
-        self._gone, self._silent = gone, silent
-        self._objects = {"modelroutes": [body()]}
+    def __init__(
+        self, *, gone: tuple[str, ...] = (), silent: tuple[str, ...] = (), refused: tuple[str, ...] = ()
+    ) -> None:
+        self._gone, self._silent, self._refused = gone, silent, refused
+        self._objects = {"modelroutes": [body()], "gpupools": [POOL], "pods": [HOLDING, bodies.pod("b")]}
 
     async def pages(
         self, ref: ObjectRef, *, selector: str = ""
@@ -62,6 +70,8 @@ class _Api:
             raise Gone("no such kind", status=404)
         if ref.plural in self._silent:
             raise Transient("nobody answers")
+        if ref.plural in self._refused:
+            raise Forbidden(f"list {ref.plural} (all): forbidden", status=403)
         yield tuple(self._objects.get(ref.plural, ())), "1"
 
     async def watch(self, ref: ObjectRef, *, since: str, selector: str = "") -> AsyncIterator[Mapping[str, Any]]:
@@ -69,9 +79,9 @@ class _Api:
         yield {}
 
 
-async def seen(monkeypatch: pytest.MonkeyPatch, api: _Api) -> World | None:
+async def seen(monkeypatch: pytest.MonkeyPatch, api: _Api, **settings: Any) -> World | None:
     monkeypatch.setattr(watches, "Informer", _Informer)
-    made = Watches(Settings(watch_nodes=False), api, lambda: None, lambda: None)
+    made = Watches(Settings(**{"watch_nodes": False, **settings}), api, lambda: None, lambda: None)
 
     async def run(part: Any) -> None:
         await part()
@@ -147,3 +157,42 @@ async def test_another_installation_is_known_told_and_a_reason_not_to_be_ready(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_pools_and_the_pods_that_hold_gpus_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await seen(monkeypatch, _Api(), watch_nodes=True)
+    assert world is not None
+    assert ([pool.name for pool in world.pools], world.pools_known, world.pools_problem) == (["l40s"], True, "")
+    assert [(pod.node, pod.number("nvidia.com/gpu")) for pod in world.gpu_pods] == [("gpu-0", 2)]
+    assert (world.gpu_pods_problem, world.nodes_known) == ("", True)
+
+
+async def test_without_the_kind_there_are_no_pools_and_nobody_looks_at_all_pods(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = await seen(monkeypatch, _Api(gone=("gpupools",)))
+    assert world is not None
+    assert (world.pools, world.pools_known, world.pools_problem, world.gpu_pods) == ((), True, "", ())
+
+
+async def test_pools_that_do_not_answer_are_not_known_and_tiers_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await seen(monkeypatch, _Api(silent=("gpupools",)))
+    assert world is not None
+    assert (world.pools, world.pools_known, world.pools_problem) == ((), False, "")
+
+
+async def test_what_may_not_be_listed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await seen(monkeypatch, _Api(refused=("gpupools",)))
+    assert world is not None
+    assert (world.pools_known, world.pools_problem) == (False, "list gpupools (all): forbidden")
+    world = await seen(monkeypatch, _Api(refused=("pods", "nodes")), watch_nodes=True)
+    assert world is not None
+    assert (len(world.pools), world.gpu_pods_problem) == (1, "list pods (all): forbidden")
+    assert world.nodes_known is False
+
+
+async def test_pools_that_are_not_served_here_are_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await seen(monkeypatch, _Api(), watch_pools=False)
+    assert world is not None
+    assert (world.pools, world.pools_known, world.gpu_pods) == ((), False, ())
+    assert "watch.pools" in world.pools_problem

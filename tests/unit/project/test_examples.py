@@ -11,6 +11,7 @@ import yaml
 from tests.render.goldens import REPO, examples
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.engines import check
+from tierwise.observe.pool_records import pool_object
 from tierwise.observe.route_object import route_object
 from tierwise_router import route_file
 
@@ -60,6 +61,25 @@ def test_a_route_is_understood_in_full_and_told_by_its_readme(path: Path, docume
     assert f"modelroute.tierwise.io/{document['metadata']['name']} created" in readme
     tiers = {each["metadata"]["name"] for file, each in TIERS if file.parent == path.parent}
     assert {tier.name for tier in read.spec.tiers} <= tiers
+
+
+POOLS = [
+    (path.relative_to(REPO), document)
+    for path in sorted((REPO / "examples").glob("*/*.yaml"))
+    for document in yaml.safe_load_all(path.read_text(encoding="utf-8"))
+    if document and document.get("kind") == "GPUPool"
+]
+
+
+@pytest.mark.parametrize(("path", "document"), POOLS, ids=[str(path) for path, _ in POOLS])
+def test_a_pool_is_understood_in_full_and_told_by_its_readme(path: Path, document: dict[str, Any]) -> None:
+    read = pool_object(document)
+    assert read.spec is not None, read.invalid
+    assert _as_text(read.spec.model_dump(by_alias=True, exclude_unset=True)) == _as_text(document["spec"])
+    readme = (REPO / path.parent / "README.md").read_text(encoding="utf-8")
+    assert f"kubectl apply -f {path.name}" in readme
+    assert f"gpupool.tierwise.io/{document['metadata']['name']} created" in readme
+    assert f"kubectl delete -f {path.name}" in readme
 
 
 @pytest.mark.parametrize(

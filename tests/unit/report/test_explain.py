@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from tests.builders.pools import CASES as POOLS
+from tests.builders.pools import LIST, use
+from tests.builders.pools import pool as a_pool
 from tests.builders.workloads import outcome_of
 from tests.unit.report.cases import (
     EXTERNAL,
@@ -25,10 +28,13 @@ from tests.unit.report.cases import (
 )
 from tierwise import reasons
 from tierwise.api.modeltier import ModelTierSpec
+from tierwise.api.modeltier_status import ScalingMemory
+from tierwise.report.build import report_tier
 from tierwise.report.explain import as_text, explain
 from tierwise.report.explain_parts import duration
+from tierwise.report.pools import report_pool
 from tierwise.report.report_context import ReportContext
-from tierwise.types import NamedSignal, Signal, State, Step, TierObject
+from tierwise.types import NamedSignal, Pools, Signal, Snapshot, State, Step, TierObject
 
 
 def tier(the_case: ReportContext) -> TierObject:
@@ -154,3 +160,54 @@ def test_a_condition_of_somebody_else_has_no_remedy() -> None:
 )
 def test_durations(seconds: int | None, text: str) -> None:
     assert duration(seconds) == text
+
+
+def in_a_pool() -> TierObject:
+    """A tier that asked a pool for four replicas and was granted two, at a list price."""
+    why, asked = "the budget of pool h100 is 3 GPUs, 1 are left", decision(2, 4)
+    held = replace(
+        asked,
+        target=2,
+        limited_by=reasons.BUDGET,
+        steps=(
+            Step("load", 4, "Load", "x"),
+            Step("pools", 2, "Budget", why),
+        ),
+    )
+    price = {"gpuHour": str(LIST.usd)}
+    seen = case(spec(pools=[{"name": "h100"}], priority=3, price=price), pods=[pod("a")], decided=held)
+    snapshot = Snapshot(NOW, (seen.view,), seen.metrics, pools=Pools((a_pool(price=LIST),)))
+    plan = replace(seen.plan, asked=asked)
+    status = report_tier(snapshot, seen.view, plan, seen.outcome, NOW, ScalingMemory()).status
+    return replace(seen.view.tier, status=status)
+
+
+def test_where_a_tier_runs_what_it_was_granted_and_why() -> None:
+    status = report_pool(a_pool({"budget": {"gpus": 3}}, price=LIST), use(2), 1, NOW).status
+    said = explain(in_a_pool(), NOW, (), {"h100": status})
+    (place,) = said["pools"]
+    assert (place["name"], place["wanted"], place["replicas"], place["gpus"]) == ("h100", 4, 2, 2)
+    assert place["why"] == "Budget: the budget of pool h100 is 3 GPUs, 1 are left"
+    assert place["priceSource"] == LIST.source
+    assert (place["pool"]["capacity"], place["pool"]["free"], place["pool"]["budget"]) == (8, 5, "3 GPUs")
+    assert said["limits"]["priority"] == 3
+    assert said["cost"]["perHour"].endswith("(assumed)")
+    shown = picture(said, 320)
+    assert "5 of 8 GPUs free, 1 held by others, budget 3 GPUs" in shown
+    assert f"the price is assumed: {LIST.source}" in shown
+    json.dumps(said)
+
+
+def test_a_pool_that_may_not_be_read_leaves_the_tier_explained() -> None:
+    said = explain(in_a_pool(), NOW)
+    assert said["pools"][0]["pool"] is None
+    assert "could not be read" in picture(said, 320)
+    unknown = {"h100": report_pool(POOLS["nodes not known"][0], use(2), 1, NOW).status}
+    assert "what it has is not known" in picture(explain(in_a_pool(), NOW, (), unknown), 200)
+
+
+def test_a_tier_of_no_pool_says_nothing_of_pools() -> None:
+    said = explain(tier(BUSY), NOW)
+    assert said["pools"] == []
+    assert "priority" not in said["limits"]
+    assert "Where it runs" not in picture(said)

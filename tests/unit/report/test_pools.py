@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 from prometheus_client import CollectorRegistry
 
-from tests.unit.report.pool_cases import CASES, LIST, NOW, pool, use
+from tests.builders.pools import CASES, LIST, NOW, pool, use
 from tierwise import reasons
 from tierwise.api.gpupool import GPUPoolStatus
 from tierwise.report.costs import assumed, number

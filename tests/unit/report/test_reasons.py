@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 
 import tierwise_router
+from tests.builders.pools import CASES as POOLS
+from tests.builders.pools import pool as a_pool
+from tests.builders.pools import unreadable
 from tests.builders.routes import route, snapshot, tier
 from tests.builders.routes import spec as routed
 from tests.unit.decide import make
@@ -28,9 +31,6 @@ from tests.unit.report import (
     test_scaling_conditions,
 )
 from tests.unit.report.cases import NOW, case, spec
-from tests.unit.report.pool_cases import CASES as POOLS
-from tests.unit.report.pool_cases import pool as a_pool
-from tests.unit.report.pool_cases import unreadable
 from tierwise import reasons
 from tierwise.api.modeltier import TierPool
 from tierwise.decide import decide, share
