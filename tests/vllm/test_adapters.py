@@ -37,14 +37,9 @@ def adapted(release: str) -> Object:
 @pytest.fixture(scope="module")
 def serving(serve: Callable[..., Kubectl]) -> Kubectl:
     """The tiers serve, and their template is there."""
-    template = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": "templates"},
-        "data": {"c.jinja": TEMPLATE},
-    }
-    kubectl = serve("adapters", template)
-    kubectl.apply(*map(adapted, RELEASES))
+    kubectl = serve("adapters")
+    template = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "templates"}}
+    kubectl.apply({**template, "data": {"c.jinja": TEMPLATE}}, *map(adapted, RELEASES))
     for release in RELEASES:
         ready(kubectl, adapted(release)["metadata"]["name"], 1, READY_SECONDS)
     return kubectl
