@@ -18,7 +18,7 @@ import pytest
 from tests.render.goldens import cases, tier
 from tests.vllm.environment import RELEASES, installed
 from tierwise.act.render import render
-from tierwise.types.capabilities import Installation
+from tierwise.types.capabilities import EngineRules
 
 pytestmark = pytest.mark.vllm
 CASE = "adapters-pinned"
@@ -89,7 +89,7 @@ def hub() -> Iterator[Hub]:
 
 
 def test_an_adapter_is_fetched_at_its_commit_into_its_folder(hub: Hub, tmp_path: Path) -> None:
-    manifest = render(tier("llama2", cases()[CASE]), scaler="external", installation=Installation(hub.url))
+    manifest = render(tier("llama2", cases()[CASE]), scaler="external", engine_rules=EngineRules(hub.url))
     (fetching,) = manifest["spec"]["predictor"]["initContainers"]
     plain = {each["name"]: each["value"] for each in fetching["env"] if "value" in each}
     assert plain["HF_ENDPOINT"] == hub.url
