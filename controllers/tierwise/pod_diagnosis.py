@@ -25,6 +25,7 @@ IMAGE_WAITS = frozenset(
     | {"RegistryUnavailable", "SignatureValidationFailed"}
 )
 _STORAGE = "storage-initializer"  # KServe's init container that brings the weights
+_ADAPTER = "adapter-"  # our init containers that fetch adapters, by the adapter's place in model.adapters
 _CONFIG = "CreateContainerConfigError"
 _CREATE = frozenset({"CreateContainerError", "RunContainerError", "PostStartHookError", "PreCreateHookError"})
 _KILLED = frozenset({137, 143})  # SIGKILL and SIGTERM: how the kubelet ends a container whose start-up probe fails
@@ -250,6 +251,9 @@ def _ended(pod: PodFacts) -> PodIssue:
         return PodIssue(reasons.STORAGE_OUT_OF_MEMORY, "the storage initializer used more memory than its limit")
     if pod.last_exit_container == _STORAGE:
         return PodIssue(reasons.STORAGE_PROBLEM, f"the storage initializer failed: {words or 'it left no message'}")
+    if pod.last_exit_container.startswith(_ADAPTER):
+        place = f"model.adapters[{pod.last_exit_container.removeprefix(_ADAPTER)}]"
+        return PodIssue(reasons.STORAGE_PROBLEM, f"{place} could not be fetched: {words or 'it left no message'}")
     if pod.last_exit_container not in ("", CONTAINER):
         how = "was killed for its memory" if killed else f"ended with exit code {pod.last_exit_code}"
         said = f"the container {pod.last_exit_container} {how}: {words or 'it left no message'}"

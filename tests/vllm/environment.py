@@ -20,6 +20,7 @@ from tests.isolated import REPO, REQUIREMENTS, environment, wheel_folder
 
 IMAGE = REPO / "runtime-images/vllm-cpu"
 RELEASES = ("0.32", "0.30")
+ADAPTER = "adapter"  # of the model `plain`, in a folder beside the models
 KV_CACHE = "256M"  # 8,192 tokens of the model with 64 layers
 _KIND = "vllm"
 _SYSTEM_PATH = ("/usr/local/bin", "/usr/bin", "/bin")
@@ -80,10 +81,11 @@ def image_row(release: str) -> dict[str, Any]:
 
 
 def make_models(folder: Path, *options: str) -> None:
-    """Write the tiny models into a folder, as the image does. Raises subprocess.CalledProcessError."""
+    """Write the tiny models and an adapter into a folder. Raises subprocess.CalledProcessError."""
     python = installed(RELEASES[0]).python
     command = [str(python), str(IMAGE / "make_models.py"), str(folder), *options]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([str(python), str(IMAGE / "make_adapter.py"), str(folder / ADAPTER)], check=True)
 
 
 def main() -> int:

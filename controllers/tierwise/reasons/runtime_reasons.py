@@ -111,7 +111,10 @@ START_TIMEOUT = reason(
     "Raise startupTimeoutSeconds, or look at the pod's log.",
 )
 STORAGE_PROBLEM = reason(
-    "StorageProblem", (PROVISIONED,), "KServe cannot use the storage URI or claim.", "Correct model.uri."
+    "StorageProblem",
+    (PROVISIONED,),
+    "KServe cannot use the storage URI or claim, or an adapter could not be fetched.",
+    "Correct model.uri, or the adapter that the message names.",
 )
 STORAGE_OUT_OF_MEMORY = reason(
     "StorageOutOfMemory",

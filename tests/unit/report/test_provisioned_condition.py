@@ -325,6 +325,19 @@ ILL: dict[str, tuple[ReportContext, str, str]] = {
         reasons.CONTAINER_FAILED,
         "the container proxy was killed for its memory",
     ),
+    "an adapter that cannot be fetched": (
+        case(
+            pods=[
+                waiting(
+                    last_exit_container="adapter-2",
+                    last_exit_code=1,
+                    last_exit_message="Error: Revision not found in 'org/lora'.\nHint: set HF_DEBUG=1 for more.",
+                )
+            ]
+        ),
+        reasons.STORAGE_PROBLEM,
+        "model.adapters[2] could not be fetched: Error: Revision not found in 'org/lora'.",
+    ),
     "a start that takes too long": (
         case(pods=[waiting(phase="Running", created_at=NOW - 9000, scheduled_at=NOW - 1801)]),
         reasons.START_TIMEOUT,
