@@ -13,15 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
-from tierwise_sim.arithmetic import asked, concludes_rightly, difficulty
+from tierwise_sim.arithmetic import Skill, answers_rightly, asked, concludes_rightly
 from tierwise_sim.load import TEMPLATE_TOKENS, prompt_text
 from tierwise_sim.tokens import pieces
 from tierwise_sim.workloads import Arrival
 
-SMALL_SKILL, LARGE_SKILL = 2, 9
-"""The most operators that a model reckons with rightly."""
-SMALL_LUCK = 0.1
-"""The share of harder questions that the small model answers rightly all the same."""
+SMALL = Skill(level=2, slip=0.03, luck=0.1)
+"""Of the small model: up to two operators, but for 3 %, and a tenth of what is harder."""
+LARGE = Skill(level=9)
 HARD_SHARE = 0.3
 _MESSAGE_TOKENS = 2  # that a further message has besides its text
 _EASY = ("What is", "Please add up", "Quickly, how much is")
@@ -32,7 +31,7 @@ def question(name: str) -> str:
     """What is asked; `name` decides."""
     chance = Random(f"question {name}")  # noqa: S311 - a repeatable workload, no secret
     hard = chance.random() < HARD_SHARE
-    operators = chance.randint(SMALL_SKILL + 1, SMALL_SKILL + 3) if hard else chance.randint(1, SMALL_SKILL)
+    operators = chance.randint(SMALL.level + 1, SMALL.level + 3) if hard else chance.randint(1, SMALL.level)
     terms = [f" {chance.choice('+-*')} {chance.randint(2, 99)}" for _ in range(operators)]
     return f"{chance.choice(_HARD if hard else _EASY)} {chance.randint(2, 99)}{''.join(terms)}"
 
@@ -58,7 +57,7 @@ def write_labels(path: Path, count: int, route: str, tiers: tuple[str, str]) -> 
     lines = []
     for number in range(count):
         asking = question(f"label {number}")
-        known = difficulty(asked(asking) or "") <= SMALL_SKILL or chance.random() < SMALL_LUCK
+        known = answers_rightly(asked(asking) or "", SMALL, chance)
         label = {
             "id": f"label-{number}",
             "promptHash": hashlib.sha256(asking.encode()).hexdigest(),

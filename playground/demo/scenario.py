@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from playground.demo.questions import HARD_SHARE, LARGE_SKILL, SMALL_LUCK, SMALL_SKILL
+from playground.demo.questions import HARD_SHARE, LARGE, SMALL
 from tierwise_sim.workloads import (
     AZURE_CONVERSATION,
     Arrival,
@@ -187,12 +187,16 @@ def engine_config() -> dict[str, Any]:
         "speed": ENGINES_FASTER,
         "load_seconds": LOAD_SECONDS,
         "models": {
-            "*Qwen3-8B*": {"answers_skill": SMALL_SKILL, "answers_luck": SMALL_LUCK},
-            "*Qwen3-32B*": {"gpu": "NVIDIA-H100-80GB-HBM3", "answers_skill": LARGE_SKILL},
+            "*Qwen3-8B*": {
+                "answers_skill": SMALL.level,
+                "answers_slip": SMALL.slip,
+                "answers_luck": SMALL.luck,
+            },
+            "*Qwen3-32B*": {"gpu": "NVIDIA-H100-80GB-HBM3", "answers_skill": LARGE.level},
             "frontier/*": {
                 "gpu": "NVIDIA-H100-80GB-HBM3",
                 "speed": 10 * ENGINES_FASTER,
-                "answers_skill": LARGE_SKILL,
+                "answers_skill": LARGE.level,
                 "output_tokens": JUDGE_TOKENS,
             },
         },
@@ -243,10 +247,10 @@ def explanation(chosen: Load) -> str:
         f"{ENGINES_FASTER} times faster than the GPUs they stand for, 1 request in {round(1 / KEPT)} is kept: "
         f"{chosen.requests} requests in {chosen.seconds:.0f} s. An engine loads its model in {LOAD_SECONDS} s, the "
         f"scale-down window is {SCALE_DOWN_WINDOW_SECONDS} s instead of 300 s.\n"
-        f"Simulated: the engines (there is no GPU here) and the questions: arithmetic. The small model answers "
-        f"{1 - HARD_SHARE:.0%} of them rightly, and {SMALL_LUCK:.0%} of the others. Real: everything else. All "
-        f"requests go to one ModelRoute. A classifier, trained on {LABELS} made labels, chooses the tier by what is "
-        f"asked, and keeps {QUALITY_PERCENT} % of the large model's quality; {SAMPLE_PERCENT} % of the answers are "
-        f"compared with the large model's. What a full tier cannot take goes to the next, at last to a stub of an "
-        f"external API, for at most {SPILL_DOLLARS} dollars an hour."
+        f"Simulated: the engines (there is no GPU here) and the questions: arithmetic. The small model can answer "
+        f"{1 - HARD_SHARE:.0%} of them (and answers {1 - SMALL.slip:.0%} of these rightly), the large one all. Real: "
+        f"everything else. All requests go to one ModelRoute. A classifier, trained on {LABELS} made labels, chooses "
+        f"the tier by what is asked, and keeps {QUALITY_PERCENT} % of the large model's quality; {SAMPLE_PERCENT} % of "
+        f"the answers are compared with the large model's. What a full tier cannot take goes to the next, at last to a "
+        f"stub of an external API, for at most {SPILL_DOLLARS} dollars an hour."
     )

@@ -30,8 +30,8 @@ def test_a_request_that_is_too_short_for_a_document_has_a_word_of_it() -> None:
 
 def test_the_declared_share_is_beyond_the_small_model_and_none_beyond_the_large_one() -> None:
     found = [difficulty(asked(questions.question(str(number))) or "") for number in range(3_000)]
-    assert sum(one > questions.SMALL_SKILL for one in found) / 3_000 == pytest.approx(questions.HARD_SHARE, abs=0.03)
-    assert 1 <= min(found) <= max(found) <= questions.LARGE_SKILL
+    assert sum(one > questions.SMALL.level for one in found) / 3_000 == pytest.approx(questions.HARD_SHARE, abs=0.03)
+    assert 1 <= min(found) <= max(found) <= questions.LARGE.level
 
 
 def test_whether_an_answer_is_right_is_seen_at_its_end() -> None:
@@ -69,4 +69,5 @@ def test_labels_are_what_training_reads(tmp_path: Path) -> None:
     assert len(found) == 200
     assert all(label.known and label.route == "chat" and label.reference_tier == "large" for label in found)
     right = sum(bool(label.small.right) for label in found) / 200
-    assert right == pytest.approx(1 - questions.HARD_SHARE * (1 - questions.SMALL_LUCK), abs=0.08)
+    easy = (1 - questions.HARD_SHARE) * (1 - questions.SMALL.slip)
+    assert right == pytest.approx(easy + questions.HARD_SHARE * questions.SMALL.luck, abs=0.08)
