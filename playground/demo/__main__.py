@@ -15,7 +15,7 @@ from typing import TextIO
 
 from rich.console import Console
 
-from playground.demo import account, drive, money, scenario, summary
+from playground.demo import account, drive, money, quality, scenario, summary
 from playground.demo.account import Answer, TierSample
 from playground.demo.screen import Frame, screen
 from playground.demo.stage import Stage
@@ -45,9 +45,8 @@ def parser() -> argparse.ArgumentParser:
 def watch(stage: Stage, load: scenario.Load, report: Path, out: TextIO, *, plain: bool) -> dict[str, list[TierSample]]:
     """Send the load and look until it is answered and the tiers are small again; the samples of each tier."""
     served = [tier.name for tier in scenario.tiers()]
-    urls = {name: (stage.address(), scenario.asked(name)) for name in served}
     orders = report.with_suffix(".orders")
-    drive.write_orders(orders, report, urls, load.arrivals)
+    drive.write_orders(orders, report, stage.address(), scenario.ROUTE, load.arrivals)
     samples: dict[str, list[TierSample]] = {name: [] for name in (*served, scenario.BOUGHT)}
     began, wall = time.monotonic(), time.time()
     driver = stage.playground.start(sys.executable, "-m", "playground.demo.drive", str(orders))
@@ -73,7 +72,7 @@ def watch(stage: Stage, load: scenario.Load, report: Path, out: TextIO, *, plain
 
 
 def _frame(stage: Stage, load: scenario.Load, answers: list[Answer], at: float, wall: float) -> Frame:
-    sent = sum(1 for arrivals in load.arrivals.values() for arrival in arrivals if arrival.at <= at)
+    sent = sum(arrival.at <= at for arrival in load.arrivals)
     events = [event for event in stage.scale_events() if event.at >= wall][-SHOWN_EVENTS:]
     return Frame(
         at=at,
@@ -132,6 +131,7 @@ def run(options: argparse.Namespace, environment: Mapping[str, str], out: TextIO
             checks=(
                 *summary.check(accounts, load.requests, final, stage.operator_restarts()),
                 *money.check_savings(saved, bill),
+                *quality.check(stage.quality(), answers),
             ),
             outcomes=summary.outcomes(answers),
             lag=max((answer.lag for answer in answers), default=0.0),

@@ -29,7 +29,8 @@ class TierSample:
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What the client measured of one request. Seconds; tokens as the API's `usage` says; `lag` is how late it was
-    sent. `tier` is the one that answered (that was asked for, where none did), `why` the route's reason for it."""
+    sent. `tier` is the one that answered (empty where none did), `why` the route's reason for it; `right`: the answer
+    is."""
 
     tier: str
     ok: bool
@@ -40,12 +41,13 @@ class Answer:
     lag: float = 0.0
     outcome: str = "ok"
     why: str = ""
+    right: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class TierAccount:
     """The figures of one tier over the run. Seconds and US dollars. `share` is of all requests; `spilled` are those
-    that came because another tier was full, short or failing."""
+    that came because another tier was full, short or failing; `right`: answers that are."""
 
     tier: str
     requests: int
@@ -62,6 +64,7 @@ class TierAccount:
     cost_of_most: float  # had the dearest moment lasted all the time
     share: float = 0.0
     spilled: int = 0
+    right: int = 0
     external: bool = False
 
     @property
@@ -125,5 +128,6 @@ def account(
         cost_of_most=cost if prices is not None else of_most * _duration(samples) / 3600,
         share=len(mine) / len(answers) if answers else 0.0,
         spilled=sum(answer.why in ELSEWHERE for answer in mine),
+        right=sum(answer.right for answer in good),
         external=prices is not None,
     )

@@ -2,8 +2,8 @@
 
     python -m playground.demo.drive ORDERS.json
 
-The orders name the route's address, the model that each tier's requests ask for, and every request; each result is
-appended to the report as one JSON line as soon as it is there, so that the screen can follow.
+The orders name the route's address and every request; each result is appended to the report as one JSON line as soon as
+it is there, so that the screen can follow. Whether an answer is right is computed here, from its last words.
 """
 
 from __future__ import annotations
@@ -16,21 +16,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
+from playground.demo import questions
 from playground.demo.account import Answer
-from tierwise_sim.load import LoadClient, Result, open_loop
+from tierwise_sim.load import LoadClient
 from tierwise_sim.workloads import Arrival
 
 
-def write_orders(
-    path: Path, report: Path, urls: Mapping[str, tuple[str, str]], load: Mapping[str, Sequence[Arrival]]
-) -> None:
-    """Write the orders: per tier its URL, the model's name there, and its requests."""
+def write_orders(path: Path, report: Path, url: str, model: str, arrivals: Sequence[Arrival]) -> None:
+    """Write the orders: the route's URL and model name, and its requests."""
     orders = {
         "report": str(report),
-        "tiers": [
-            {"tier": tier, "url": url, "model": model, "arrivals": [asdict(arrival) for arrival in load[tier]]}
-            for tier, (url, model) in sorted(urls.items())
-        ],
+        "url": url,
+        "model": model,
+        "arrivals": [asdict(arrival) for arrival in arrivals],
     }
     path.write_text(json.dumps(orders))
 
@@ -45,7 +43,7 @@ def read_report(path: Path) -> list[Answer]:
 
 def _answer(line: Mapping[str, Any]) -> Answer:
     return Answer(
-        tier=line["answered_by"] or line["tier"],
+        tier=line["answered_by"],
         ok=line["outcome"] == "ok",
         prompt_tokens=line["prompt_tokens"],
         completion_tokens=line["output_tokens"],
@@ -54,24 +52,25 @@ def _answer(line: Mapping[str, Any]) -> Answer:
         lag=line["lag"],
         outcome=line["outcome"],
         why=line["why"],
+        right=line["right"],
     )
 
 
-async def _tier(order: Mapping[str, Any], report: TextIO) -> None:
-    arrivals = [Arrival(**{**arrival, "prefix": tuple(arrival["prefix"])}) for arrival in order["arrivals"]]
-
-    def done(result: Result) -> None:
-        print(json.dumps({"tier": order["tier"], **asdict(result)}), file=report, flush=True)
-
-    async with LoadClient(order["url"], order["model"]) as client:
-        await open_loop(client, arrivals, done, seed=order["tier"])
-
-
 async def drive(orders: Mapping[str, Any], report: TextIO) -> None:
-    """Send everything, to all tiers side by side; returns when the last answer is there."""
-    async with asyncio.TaskGroup() as group:
-        for order in orders["tiers"]:
-            group.create_task(_tier(order, report))
+    """Send every request at its time, however many are open; returns when the last answer is there."""
+    arrivals = [Arrival(**{**arrival, "prefix": tuple(arrival["prefix"])}) for arrival in orders["arrivals"]]
+    async with LoadClient(orders["url"], orders["model"]) as client, asyncio.TaskGroup() as group:
+        start = client.now()
+
+        async def one(number: int, arrival: Arrival) -> None:
+            messages = questions.messages(arrival, str(number))
+            result = await client.send(arrival, str(number), start + arrival.at, messages)
+            line = asdict(result) | {"right": questions.right(messages[-1]["content"], result.ending)}
+            print(json.dumps(line), file=report, flush=True)
+
+        for number, arrival in enumerate(arrivals):
+            await asyncio.sleep(max(0.0, start + arrival.at - client.now()))
+            group.create_task(one(number, arrival))
 
 
 def main(path: Path) -> None:

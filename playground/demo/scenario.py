@@ -3,7 +3,8 @@
 An hour of a real trace must fit into three minutes, and a GPU's work onto a laptop's cores, without changing what the
 autoscaler sees. So requests arrive ARRIVALS_FASTER times faster than recorded, each simulated engine works
 ENGINES_FASTER times faster than the GPU it stands for, and the matching share of the requests is kept: per replica, the
-load in relation to its capacity is that of the recorded hour. Windows of the autoscaler shrink like the trace.
+load in relation to its capacity is that of the recorded hour. Windows of the autoscaler shrink like the trace. A trace
+has no text, so questions are made (playground.demo.questions), and a classifier is trained on made labels of such ones.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
 from typing import Any
 
+from playground.demo.questions import HARD_SHARE, LARGE, SMALL
 from tierwise_sim.workloads import (
     AZURE_CONVERSATION,
     Arrival,
@@ -30,14 +31,17 @@ ENGINES_FASTER = 2
 KEPT = ENGINES_FASTER / ARRIVALS_FASTER
 TRACE_SECONDS = 3480.0
 TRACE_RATE = 5.56  # requests per second of the Azure 2023 conversation trace
-SMALL_SHARE = 0.7
 SEED = 20231116  # the day the trace was recorded
 ROUTE = "chat"
-HARD = "chat-hard"  # the model's name in requests that the rule sends to the large tier
+CLASSIFIER, LABELS = "chat-classifier", 400
+QUALITY_PERCENT = 95
+SAMPLE_PERCENT = 20  # in three minutes there are few answers
 NAMESPACE = "chat"
 BOUGHT, PROVIDER = "bought", "provider"
 PRICES = (2.50, 10.00)  # of the stub, US dollars per million tokens of prompt and answer
 SPILL_DOLLARS = "5"  # an hour, at most
+JUDGE_DOLLARS = "5"
+JUDGE_TOKENS = 60  # of a verdict with its reasons
 SCRAPE_SECONDS = 2
 # Two to three minutes for a replica to start, and the default window of 300 s, in the trace's time.
 LOAD_SECONDS = 3
@@ -144,24 +148,24 @@ def provider() -> tuple[dict[str, Any], ...]:
     )
 
 
-def asked(tier: str) -> str:
-    """The model that this tier's requests name: the route's own, or the one that its rule knows."""
-    return ROUTE if tier == tiers()[0].name else HARD
-
-
 def route() -> dict[str, Any]:
-    """One endpoint over both tiers, and over an external API for what they cannot take. Waiting is allowed for as long
-    as an engine may take to start under this load."""
+    """One endpoint over both tiers, and over an external API, which takes what they cannot, and judges. A classifier
+    chooses. Waiting is allowed for as long as an engine may take to start under this load."""
     small, large = (tier.name for tier in tiers())
     return {
         "apiVersion": "tierwise.io/v1alpha1",
         "kind": "ModelRoute",
         "metadata": {"name": ROUTE, "namespace": NAMESPACE},
         "spec": {
-            "modelNames": [ROUTE, HARD],
+            "modelNames": [ROUTE],
             "tiers": [{"name": small}, {"name": large}, {"name": BOUGHT, "use": "Overflow"}],
             "referenceTier": large,
-            "policy": {"rules": [{"name": "hard", "match": {"model": HARD}, "tier": large}]},
+            "policy": {
+                "type": "Classifier",
+                "defaultTier": small,
+                "classifier": {"configMapName": CLASSIFIER, "qualityPercent": QUALITY_PERCENT},
+            },
+            "quality": {"samplePercent": SAMPLE_PERCENT, "judgeTier": BOUGHT, "budgetUSDPerDay": JUDGE_DOLLARS},
             "overflow": {"maxCostPerHour": SPILL_DOLLARS},
             "queue": {"maxRequests": 1000, "timeoutSeconds": 120},
             "drainSeconds": 20,
@@ -183,28 +187,38 @@ def engine_config() -> dict[str, Any]:
         "speed": ENGINES_FASTER,
         "load_seconds": LOAD_SECONDS,
         "models": {
-            "*Qwen3-32B*": {"gpu": "NVIDIA-H100-80GB-HBM3"},
-            "frontier/*": {"gpu": "NVIDIA-H100-80GB-HBM3", "speed": 10 * ENGINES_FASTER},
+            "*Qwen3-8B*": {
+                "answers_skill": SMALL.level,
+                "answers_slip": SMALL.slip,
+                "answers_luck": SMALL.luck,
+            },
+            "*Qwen3-32B*": {"gpu": "NVIDIA-H100-80GB-HBM3", "answers_skill": LARGE.level},
+            "frontier/*": {
+                "gpu": "NVIDIA-H100-80GB-HBM3",
+                "speed": 10 * ENGINES_FASTER,
+                "answers_skill": LARGE.level,
+                "output_tokens": JUDGE_TOKENS,
+            },
         },
     }
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Who asks when, of which tier, and where the trace comes from."""
+    """Who asks when, and where the trace comes from."""
 
     source: str
-    arrivals: Mapping[str, tuple[Arrival, ...]]
+    arrivals: tuple[Arrival, ...]
 
     @property
     def requests(self) -> int:
         """How many requests there are."""
-        return sum(len(arrivals) for arrivals in self.arrivals.values())
+        return len(self.arrivals)
 
     @property
     def seconds(self) -> float:
         """When the last one is sent."""
-        return max(arrivals[-1].at for arrivals in self.arrivals.values() if arrivals)
+        return self.arrivals[-1].at
 
 
 def load(environment: Mapping[str, str], seconds: float = TRACE_SECONDS) -> Load:
@@ -222,14 +236,7 @@ def load(environment: Mapping[str, str], seconds: float = TRACE_SECONDS) -> Load
         )
         trace = synthetic_conversation(TRACE_SECONDS, TRACE_RATE, SEED)
     kept = compress(thin(window(trace, 0, seconds), KEPT, SEED), ARRIVALS_FASTER)
-    # Nothing chooses by content yet: chance decides which tier a request names.
-    chance = Random(SEED)  # noqa: S311 - a repeatable workload, no secret
-    names = [tiers()[0].name if chance.random() < SMALL_SHARE else tiers()[1].name for _ in kept]
-    arrivals = {
-        tier.name: tuple(arrival for arrival, name in zip(kept, names, strict=True) if name == tier.name)
-        for tier in tiers()
-    }
-    return Load(source, arrivals)
+    return Load(source, kept)
 
 
 def explanation(chosen: Load) -> str:
@@ -240,8 +247,10 @@ def explanation(chosen: Load) -> str:
         f"{ENGINES_FASTER} times faster than the GPUs they stand for, 1 request in {round(1 / KEPT)} is kept: "
         f"{chosen.requests} requests in {chosen.seconds:.0f} s. An engine loads its model in {LOAD_SECONDS} s, the "
         f"scale-down window is {SCALE_DOWN_WINDOW_SECONDS} s instead of 300 s.\n"
-        f"Simulated: the engines (there is no GPU here). Real: everything else. All requests go to one ModelRoute: "
-        f"{SMALL_SHARE:.0%} of them name {ROUTE}, the others {HARD}, which a rule sends to the large tier (by chance: "
-        f"nothing chooses by content yet). What a full tier cannot take goes to the next, at last to a stub of an "
-        f"external API, for at most {SPILL_DOLLARS} dollars an hour."
+        f"Simulated: the engines (there is no GPU here) and the questions: arithmetic. The small model can answer "
+        f"{1 - HARD_SHARE:.0%} of them (and answers {1 - SMALL.slip:.0%} of these rightly), the large one all. Real: "
+        f"everything else. All requests go to one ModelRoute. A classifier, trained on {LABELS} made labels, chooses "
+        f"the tier by what is asked, and keeps {QUALITY_PERCENT} % of the large model's quality; {SAMPLE_PERCENT} % of "
+        f"the answers are compared with the large model's. What a full tier cannot take goes to the next, at last to a "
+        f"stub of an external API, for at most {SPILL_DOLLARS} dollars an hour."
     )

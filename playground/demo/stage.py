@@ -16,13 +16,27 @@ from typing import Any
 
 import requests
 
+from playground.demo import questions
 from playground.demo.account import TierSample
-from playground.demo.scenario import BOUGHT, NAMESPACE, PROVIDER, ROUTE, Tier, bought, helm_values, provider, route
+from playground.demo.scenario import (
+    BOUGHT,
+    CLASSIFIER,
+    LABELS,
+    NAMESPACE,
+    PROVIDER,
+    ROUTE,
+    Tier,
+    bought,
+    helm_values,
+    provider,
+    route,
+)
 from playground.errors import PlaygroundError
 from playground.handle import Playground
 from playground.release import Release
 
 READY_SECONDS = 120.0
+COMMAND_SECONDS = 120.0
 _RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 ROUTE_LABEL = "tierwise.io/route"
 # Longer than the operator waits before it writes figures again.
@@ -67,9 +81,20 @@ class Stage:
         self._until_ready("mt", set(names))
         self._wait("deployment", PROVIDER)
         say("every tier answers")
+        say(f"tierwise train: {self._train((tiers[0].name, tiers[1].name))}")
         self.apply(route())
         self._until_ready("mr", {ROUTE})
         say(f"modelroute {ROUTE}: its routers answer")
+
+    def _train(self, tiers: tuple[str, str]) -> str:
+        """Train a classifier on made labels and apply its ConfigMap; what the command says first."""
+        labels, manifest = (self.playground.state / name for name in ("labels.jsonl", "classifier.yaml"))
+        questions.write_labels(labels, LABELS, ROUTE, tiers)
+        said = self._tierwise(
+            "train", str(labels), "--route", ROUTE, "--out", str(manifest), "--name", CLASSIFIER, "-n", NAMESPACE
+        )
+        self.playground.kubectl("apply", "--server-side", "-f", str(manifest))
+        return " ".join(said.split("\n\n")[0].split())
 
     def apply(self, *manifests: Mapping[str, Any]) -> None:
         """`kubectl apply` these manifests."""
@@ -129,10 +154,19 @@ class Stage:
     def waterfall(self, *options: str) -> str:
         """What `tierwise savings` prints. Raises PlaygroundError."""
         kubeconfig = ("--kubeconfig", str(self.playground.kubeconfig))
-        command = [sys.executable, "-m", "tierwise_cli", "savings", ROUTE, "-n", NAMESPACE, *kubeconfig, *options]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return self._tierwise("savings", ROUTE, "-n", NAMESPACE, *kubeconfig, *options)
+
+    def quality(self) -> Object:
+        """`status.quality` of the route."""
+        said = json.loads(self.playground.kubectl("get", "mr", ROUTE, "-n", NAMESPACE, "-o", "json"))
+        return dict(said.get("status", {}).get("quality") or {})
+
+    def _tierwise(self, *arguments: str) -> str:
+        """What a command prints. Raises PlaygroundError."""
+        command = [sys.executable, "-m", "tierwise_cli", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False)
         if done.returncode != 0:
-            raise PlaygroundError("tierwise savings failed", done.stderr.strip())
+            raise PlaygroundError(f"tierwise {arguments[0]} failed", done.stderr.strip())
         return done.stdout
 
     def _by_tier(self, metric: str) -> dict[str, float]:

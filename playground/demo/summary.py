@@ -134,6 +134,7 @@ def _figures(summary: Summary) -> Table:
         ("requests", "{0.requests:,}"),
         ("share of all requests", "{0.share:.1%}"),
         ("... that spilled or fell back to it", "{0.spilled:,}"),
+        ("right answers", "{0.right:,}"),
         ("tokens, by the clients", "{0.tokens:,}"),
         ("tokens, by the engines", "{0.engine_tokens:,}"),
         ("TTFT p50 / p95, seconds", "{0.ttft_p50:.2f} / {0.ttft_p95:.2f}"),

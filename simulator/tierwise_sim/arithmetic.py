@@ -3,7 +3,8 @@
 The last expression of the prompt ("17 + 4 * 3") is what is asked. Its difficulty is the number of its operators. A
 model whose skill is at least that answers rightly, else wrongly; `slip` and `luck` are the shares in which it is the
 other way round. Which ones follows from the prompt, the engine's seed and the request's: the same request gets the same
-answer.
+answer. Asked which of two such answers is better, in the words in which routers ask a judge, a model says so as far as
+its skill goes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from random import Random
 
 _EXPRESSION = re.compile(r"(?<![\w.])\d{1,9}(?: ?[-+*] ?\d{1,9})+(?![\w])")
+_PART = re.compile(r"\[(REQUEST|ANSWER [AB])\]\n(.*?)\n\[END OF \1\]", re.DOTALL)
 _TERM = re.compile(r"([-+*]?) ?(\d+)")
 
 
@@ -67,3 +69,21 @@ def conclusion(prompt: str, skill: Skill, rng: Random) -> str | None:
     right = answers_rightly(expression, skill, rng)
     result = value(expression) + (0 if right else rng.choice((-1, 1)) * rng.randint(1, 9))
     return f" so the result is {result}.\n#### {result}"
+
+
+def concludes_rightly(text: str, expression: str) -> bool:
+    """Whether an answer ends with the value of the expression, as `conclusion` says it."""
+    return text.rstrip().endswith(f"#### {value(expression)}")
+
+
+def judgement(prompt: str, skill: Skill, rng: Random) -> str | None:
+    """What a judge's answer ends with: its verdict on the two answers that the prompt shows (`tierwise.routing.judge`).
+    A question that it could not have answered is a tie. None where the prompt shows no two answers to arithmetic."""
+    parts = dict(_PART.findall(prompt))
+    expression = asked(parts.get("REQUEST", ""))
+    if expression is None or not {"ANSWER A", "ANSWER B"} <= parts.keys():
+        return None
+    first, second = (concludes_rightly(parts[f"ANSWER {name}"], expression) for name in "AB")
+    if first is second or not answers_rightly(expression, skill, rng):
+        return "\nVERDICT: TIE"
+    return f"\nVERDICT: {'A' if first else 'B'}"

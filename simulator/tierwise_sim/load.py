@@ -13,7 +13,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
@@ -34,6 +34,7 @@ from tierwise_sim.workloads import (
 # Tokens that a chat prompt of one user message has besides its text (role, end, answer's role).
 TEMPLATE_TOKENS = 3
 _TAIL_BYTES = 4096
+Messages = Sequence[Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,8 @@ class Result:
     """One request as its client saw it; seconds, `at` since the start of the run, `ttft` None without a token.
 
     `outcome` is "ok", "http 503" and the like, "aborted", or the name of a connection error. `answered_by` and `why`
-    are what a router's headers say: the tier, and the reason for it.
+    are what a router's headers say: the tier, and the reason for it. `ending`: the answer's last words, a few kilobytes
+    of the stream.
     """
 
     at: float
@@ -54,6 +56,7 @@ class Result:
     seconds: float = 0.0
     answered_by: str = ""
     why: str = ""
+    ending: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +149,16 @@ class LoadClient:
         """Seconds since the client was opened."""
         return self._clock() - self._start
 
-    async def send(self, arrival: Arrival, seed: str, planned: float | None = None) -> Result:
-        """One streamed request with an answer of exactly `output_tokens`; never raises for a failed one."""
+    async def send(
+        self, arrival: Arrival, seed: str, planned: float | None = None, messages: Messages | None = None
+    ) -> Result:
+        """One streamed request with an answer of exactly `output_tokens`; never raises for a failed one. `messages`:
+        in place of words that the seed makes."""
         if self._session is None:
             raise RuntimeError("LoadClient is used outside its async with block")
         body = {
             "model": self._model,
-            "messages": [{"role": "user", "content": prompt_text(arrival, seed)}],
+            "messages": messages or [{"role": "user", "content": prompt_text(arrival, seed)}],
             "max_tokens": arrival.output_tokens,
             "ignore_eos": True,
             "stream": True,
@@ -188,6 +194,7 @@ class LoadClient:
             seconds=self.now() - at,
             answered_by=tier,
             why=why,
+            ending=last_words(tail),
         )
 
 
@@ -208,6 +215,20 @@ def final_usage(tail: bytes) -> dict[str, Any] | None:
             return None
         found = event.get("usage") or found
     return found
+
+
+def last_words(tail: bytes) -> str:
+    """The text of those events of a streamed chat completion that lie wholly within its last bytes."""
+    words: list[str] = []
+    for line in tail.split(b"\n"):
+        if not line.startswith(b"data: {"):
+            continue
+        try:
+            event = json.loads(line[6:])
+        except json.JSONDecodeError:
+            continue
+        words += [(choice.get("delta") or {}).get("content") or "" for choice in event.get("choices", [])]
+    return "".join(words)
 
 
 async def open_loop(

@@ -251,7 +251,10 @@ def _free(body: Mapping[str, Any], prompt: Sequence[str], limit: int, answering:
     rng = text.request_rng(prompt, answering.seed)
     natural = text.natural_length(answering.mean_output_tokens, rng)
     if (result := _result(body, prompt, answering)) is not None:
-        tokens = [*text.answer_tokens(natural, rng), *text.pieces(result)]
+        ending = text.pieces(result)
+        if body.get("ignore_eos"):  # who fixes the length gets the result within it
+            natural = max(1, limit - len(ending))
+        tokens = [*text.answer_tokens(natural, rng), *ending]
         return tokens[:limit], len(tokens), None
     if body.get("ignore_eos"):
         natural = limit + 1
@@ -260,13 +263,16 @@ def _free(body: Mapping[str, Any], prompt: Sequence[str], limit: int, answering:
 
 
 def _result(body: Mapping[str, Any], prompt: Sequence[str], answering: Answering) -> str | None:
-    """What the answer to an arithmetic prompt ends with; None without a skill, or for another prompt."""
+    """What the answer to an arithmetic prompt, or to a judge's, ends with; None without a skill, or for another
+    prompt."""
     if answering.skill is None:
         return None
     # A generator of its own: how long the answer is must not tell whether it is right. As with sampling, another
     # `seed` of the request may give another answer.
     rng = text.request_rng([*prompt, "result", str(_optional_int(body, "seed") or 0)], answering.seed)
-    return arithmetic.conclusion("".join(prompt), answering.skill, rng)
+    asked = "".join(prompt)
+    judged = arithmetic.judgement(asked, answering.skill, rng)
+    return judged if judged is not None else arithmetic.conclusion(asked, answering.skill, rng)
 
 
 def usage(prompt: int, completion: int, cached: int | None) -> JsonObject:

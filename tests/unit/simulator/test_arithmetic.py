@@ -80,3 +80,16 @@ def test_the_environment_gives_the_skill() -> None:
     assert load_config({}, "m/x").skill is None
     with pytest.raises(ConfigError, match="ANSWERS"):
         load_config({"TIERWISE_SIM_ANSWERS_SKILL": "2", "TIERWISE_SIM_ANSWERS_SLIP": "2"}, "m/x")
+
+
+@pytest.mark.parametrize("limit", [30, 200])
+def test_an_answer_of_a_fixed_length_ends_with_the_result(limit: int) -> None:
+    body = {
+        "messages": [{"role": "user", "content": "What is 3 + 4"}],
+        "max_tokens": limit,
+        "ignore_eos": True,
+    }
+    settings = EngineSettings(model="m", max_model_len=4096)
+    call = api.parse_call(body, True, api.Answering(settings, ("m",), 200, 0, False, skill=Skill(2)))
+    assert len(call.answer) == limit
+    assert "".join(call.answer).endswith("#### 7")

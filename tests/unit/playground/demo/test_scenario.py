@@ -18,10 +18,8 @@ def test_without_data_the_built_in_workload_is_taken_and_the_text_says_so() -> N
     assert load.seconds == pytest.approx(scenario.TRACE_SECONDS / scenario.ARRIVALS_FASTER, rel=0.02)
     expected = scenario.TRACE_SECONDS * scenario.TRACE_RATE * scenario.KEPT
     assert load.requests == pytest.approx(expected, rel=0.1)
-    share = len(load.arrivals["small"]) / load.requests
-    assert share == pytest.approx(scenario.SMALL_SHARE, abs=0.05)
     text = scenario.explanation(load)
-    assert "the others chat-hard, which a rule sends to the large tier" in text
+    assert "A classifier, trained on 400 made labels, chooses the tier by what is asked" in text
     assert "for at most 5 dollars an hour" in text
     for word in ("20 times faster than recorded", "2 times faster than the GPUs", "1 request in 10", "Simulated"):
         assert word in text
@@ -31,10 +29,12 @@ def test_the_route_and_the_tiers_are_what_the_kinds_allow() -> None:
     found = route_object(scenario.route() | {"metadata": {"name": scenario.ROUTE}})
     assert found.spec is not None, found.invalid
     assert [tier.use for tier in found.spec.tiers] == ["Always", "Always", "Overflow"]
-    assert [scenario.asked(tier.name) for tier in scenario.tiers()] == list(found.model_names) == ["chat", "chat-hard"]
     assert found.spec.reference_tier == "large"
-    (rule,) = found.spec.policy.rules
-    assert (rule.match.model, rule.tier) == (scenario.HARD, "large")
+    assert found.spec.policy.type == "Classifier"
+    assert found.spec.policy.classifier is not None
+    assert found.spec.policy.classifier.config_map_name == scenario.CLASSIFIER
+    assert found.spec.quality is not None
+    assert found.spec.quality.judge_tier == scenario.BOUGHT
     bought = tier_object(scenario.bought())
     assert bought.spec is not None, bought.invalid
     assert bought.spec.external is not None
