@@ -172,6 +172,7 @@ OPTIONS = (
         "whose user number routers have: Fixed (65532), or Namespace (the cluster gives one)",
     ),
     Option("router_role", "--router-role", "TIERWISE_ROUTER_ROLE", "ClusterRole that is bound for the routers", "NAME"),
+    Option("ip_family", "--ip-family", "TIERWISE_IP_FAMILY", "what engines and routers listen on: IPv4, IPv6"),
     Option("log_level", "--log-level", "TIERWISE_LOG_LEVEL", ", ".join(LOG_LEVELS)),
     Option("log_format", "--log-format", "TIERWISE_LOG_FORMAT", "text for people, json for machines"),
 )

@@ -21,6 +21,7 @@ from tierwise.types.capabilities import EngineRules
 from tierwise_operator.options import LOG_FORMATS, LOG_LEVELS, OPTIONS, PULL_POLICIES, Option
 
 SECURITY_CONTEXTS = ("Fixed", "Namespace")
+IP_FAMILIES = ("IPv4", "IPv6")
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _HUB_URL = re.compile(r"https?://[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]{1,5})?(/(?!\.)[A-Za-z0-9._~-]+)*/?")
@@ -96,6 +97,9 @@ class Settings:
     router_role: str = "tierwise-router"
     router_security_context: str = "Fixed"
 
+    # What engines and routers listen on; this process has metrics_host.
+    ip_family: str = "IPv4"
+
     log_level: str = "INFO"
     log_format: str = "text"
 
@@ -123,12 +127,14 @@ class Settings:
             self.router_body_memory_mib,
             tuple(env),
             namespace_user=self.router_security_context == "Namespace",
+            ipv6=self.ip_family == "IPv6",
         )
 
     @property
     def engine_rules(self) -> EngineRules:
         """What tiers may ask for here, and what their engines are told."""
-        return EngineRules(self.engine_hub_url, self.hub_offline, self.allow_remote_code, self.host_paths)
+        ipv6 = self.ip_family == "IPv6"
+        return EngineRules(self.engine_hub_url, self.hub_offline, self.allow_remote_code, self.host_paths, ipv6)
 
     @property
     def matchers(self) -> dict[str, str]:
@@ -162,6 +168,8 @@ class Settings:
             raise Invalid("a client certificate for Prometheus needs its key, and a key its certificate")
         if self.prometheus_bearer_file is not None and self.prometheus_username_file is not None:
             raise Invalid("Prometheus is given a bearer token or a user name, not both")
+        if self.ip_family not in IP_FAMILIES:
+            raise Invalid(f"the IP family is one of {', '.join(IP_FAMILIES)}")
         _ = self.router, self.matchers
         if self.log_level not in LOG_LEVELS or self.log_format not in LOG_FORMATS:
             raise Invalid(f"log level is one of {', '.join(LOG_LEVELS)}; log format one of {', '.join(LOG_FORMATS)}")

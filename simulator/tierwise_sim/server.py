@@ -13,6 +13,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -150,7 +151,7 @@ class Process:
             http.application(), access_log=None, handler_cancellation=True, shutdown_timeout=_CLOSE_SECONDS
         )
         await runner.setup()
-        site = web.TCPSite(runner, options.host or "0.0.0.0", options.port)  # noqa: S104 - as vLLM does
+        site = _site(runner, options.host or "0.0.0.0", options.port)  # noqa: S104 - as vLLM does
         await site.start()
         log(
             f"GPU KV cache size: {settings.kv_tokens:,} tokens, Maximum concurrency for "
@@ -172,7 +173,7 @@ class Process:
             return False
         return True
 
-    async def _serve(self, driver: Driver, http: HttpApp, site: web.TCPSite, pump: asyncio.Task[None]) -> None:
+    async def _serve(self, driver: Driver, http: HttpApp, site: web.BaseSite, pump: asyncio.Task[None]) -> None:
         """Until SIGTERM and the end of the drain; a failed pump ends the process with its error."""
         stopping = asyncio.create_task(self._stop.wait())
         await asyncio.wait({stopping, pump}, return_when=asyncio.FIRST_COMPLETED)
@@ -191,6 +192,18 @@ class Process:
             driver.kill()
         # As vLLM's HTTP server does: a client that hears nothing keeps the process until it leaves, or until SIGKILL.
         await http.answered()
+
+
+def _site(runner: web.AppRunner, host: str, port: int) -> web.BaseSite:
+    """Where it listens. On an IPv6 address as vLLM does it (`create_server_socket`): a socket that takes both families
+    where the address is `::`."""
+    if ":" not in host:
+        return web.TCPSite(runner, host, port)
+    listening = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    listening.bind((host, port))
+    return web.SockSite(runner, listening)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -79,6 +79,7 @@ ACCEPTED = (
     Case("other numbers in a pool", served({"pools": [{"name": "l40s"}, {
         "name": "l4", "parallelism": {"tensor": 2}, "quantization": {"method": "fp8_per_tensor"}}]})),
     Case("external", external()),
+    Case("external by an IPv6 address", external(baseURL="http://[fd00::12]:8080/v1")),
     Case("external without a key", {"external": {
         "baseURL": "http://llm.team-b.svc:8080/v1", "model": "m", "prices": {"input": "0", "output": "0"}}}),
     Case("external inside the cluster", external(baseURL="http://llm.team-b.svc:8080/v1", prices={

@@ -46,7 +46,9 @@ class External(Model):
 
     base_url: Annotated[
         str,
-        StringConstraints(pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$", max_length=512),
+        StringConstraints(
+            pattern=r"^https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$", max_length=512
+        ),
     ] = Field(alias="baseURL", description="Base URL up to and including /v1.")
     model: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$", max_length=128)] = Field(
         description="Model name at the provider."

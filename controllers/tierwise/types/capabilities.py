@@ -58,12 +58,13 @@ class EngineRules:
 
     `hub_url` is the hub as engines reach it; empty: the engine's own choice. `offline`: engines ask no hub.
     `remote_code`: whether a checkpoint may bring code that runs. `host_paths`: folders of nodes below which a tier may
-    keep weights."""
+    keep weights. `ipv6`: whether engines listen on IPv6; by itself vLLM does on IPv4 alone."""
 
     hub_url: str = ""
     offline: bool = False
     remote_code: bool = False
     host_paths: tuple[str, ...] = ()
+    ipv6: bool = False
 
 
 @dataclass(frozen=True, slots=True)

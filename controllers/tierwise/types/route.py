@@ -115,6 +115,8 @@ class RouterPod:
     """Further variables of the container, as in a pod."""
     namespace_user: bool = False
     """Whether the cluster gives its pods their user, from the range of their namespace."""
+    ipv6: bool = False
+    """Whether it listens on IPv6."""
 
 
 @dataclass(frozen=True, slots=True)

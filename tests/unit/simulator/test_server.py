@@ -338,3 +338,14 @@ def test_keys_guard_v1_only() -> None:
         assert server.get("/metrics")[0] == 200
         with openai.OpenAI(base_url=f"{server.url}/v1", api_key="secret") as client:
             assert [model.id for model in client.models.list()] == ["chat"]
+
+
+def test_on_ipv6_it_is_reached_by_both_families() -> None:
+    """As `ipFamily: IPv6` of the chart renders it; by itself an engine listens on IPv4 alone."""
+    with vllm("--host=::") as engine:
+        port = int(engine.url.rpartition(":")[2])
+        assert engine.get("/health")[0] == 200
+        with urllib.request.urlopen(f"http://[::1]:{port}/v1/models", timeout=5) as answer:
+            assert json.loads(answer.read())["data"][0]["id"] == "chat"
+    with vllm() as engine, pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(f"http://[::1]:{engine.url.rpartition(':')[2]}/health", timeout=5)

@@ -87,7 +87,7 @@ def _container(spec: ModelTierSpec, model: ModelSource, engine_rules: EngineRule
     release = profile(spec.engine)
     probe = {"httpGet": {"path": release.health_path, "port": release.port, "scheme": "HTTP"}}
     return {
-        "args": list(arguments(spec)),
+        "args": [*arguments(spec), *(["--host=::"] if engine_rules.ipv6 else [])],
         "command": list(release.program),
         "env": _environment(spec, model, engine_rules),
         "image": release.image(spec.engine),

@@ -187,7 +187,7 @@ def _container(
         "args": [
             "router",
             f"--route={route.key}",
-            "--host=0.0.0.0",
+            "--host=::" if pod.ipv6 else "--host=0.0.0.0",
             f"--port={OPENAI_PORT}",
             f"--metrics-port={METRICS_PORT}",
             f"--drain-seconds={spec.drain_seconds}",

@@ -20,6 +20,7 @@ from tierwise.kube.objects import AUTOSCALER_CLASS
 from tierwise.pod_template_hash import fingerprint
 from tierwise.quantity import parse_quantity
 from tierwise.types import TierKey, TierObject
+from tierwise.types.capabilities import EngineRules
 
 MODEL = {"name": "qwen3-8b", "uri": "hf://Qwen/Qwen3-8B"}
 
@@ -136,6 +137,18 @@ def test_a_restart_changes_the_pod_template_and_nothing_else() -> None:
     }
     assert restarted == rendered()
     assert differences(rendered(), render(asked, scaler="external")) == (), "taking it away restarts nothing"
+
+
+def test_engines_listen_on_ipv6_when_told_to() -> None:
+    asked = render(
+        tier("chat", {"model": MODEL, "extraArgs": ["--seed=7"]}),
+        scaler="external",
+        engine_rules=EngineRules(ipv6=True),
+    )
+    plain = rendered(extraArgs=["--seed=7"])
+    (container,) = asked["spec"]["predictor"]["containers"]
+    assert container.pop("args") == [*plain["spec"]["predictor"]["containers"][0].pop("args"), "--host=::"]
+    assert asked == plain
 
 
 def test_rollouts() -> None:

@@ -77,6 +77,12 @@ def test_without_a_user_of_ours_the_cluster_gives_one() -> None:
     assert context == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
 
 
+def test_a_router_listens_on_ipv6_when_told_to() -> None:
+    (plain,), (told,) = pod_of(rendered())["containers"], pod_of(rendered(ipv6=True))["containers"]
+    assert [each for each in told["args"] if each not in plain["args"]] == ["--host=::"]
+    assert "--host=0.0.0.0" in plain["args"]
+
+
 def test_the_selectors_find_the_pods() -> None:
     found = rendered()
     labels = found["deployments"]["spec"]["template"]["metadata"]["labels"]
