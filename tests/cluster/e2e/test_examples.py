@@ -394,6 +394,28 @@ def test_12_two_tiers_share_one_budget_by_priority(
         kubectl("delete", "-f", str(folder / "tiers.yaml"), "-f", str(folder / "pool.yaml"))
 
 
+def test_14_one_tier_runs_in_two_pools_and_moves(new_namespace: Callable[[str], Kubectl]) -> None:
+    kubectl, folder = new_namespace("example-14"), EXAMPLES / "14-two-pools"
+    kubectl("apply", "-f", str(folder / "pools.yaml"), "-f", str(folder / "tier.yaml"))
+    try:
+        ready(kubectl, "chat", 1, START)
+        kubectl("scale", "modeltier", "chat", "--replicas=3")
+        ready(kubectl, "chat", 3, START)
+        head, row = kubectl("get", "mt", "chat", "-o", "wide").splitlines()
+        assert columns(head, row)["POOLS"] == "l4 2/2, h100 1/1"
+        patch = '{"spec": {"pools": [{"name": "h100"}], "replicas": 1}}'
+        kubectl("patch", "modeltier", "chat", "--type=merge", "-p", patch)
+        eventually(
+            lambda: [each["metadata"]["name"] for each in kubectl.find("inferenceservices")],
+            lambda names: names == ["chat-h100"],
+            2 * START,
+            "the old pool's InferenceService is gone",
+        )
+        ready(kubectl, "chat", 1, START)
+    finally:
+        kubectl("delete", "-f", str(folder / "tier.yaml"), "-f", str(folder / "pools.yaml"))
+
+
 def test_every_example_has_a_test_here() -> None:
     numbers = {path.name[:2] for path in EXAMPLES.iterdir() if path.is_dir()}
     tested = {name[5:7] for name in globals() if re.match(r"test_\d\d_", name)}
