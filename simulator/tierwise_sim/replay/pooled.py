@@ -50,7 +50,7 @@ def placed(documents: Sequence[Mapping[str, Any]], tiers: Mapping[str, ModelTier
         if label:
             raise Invalid(f"ModelTier {name} and GPUPool {spec.pools[0].name} select different nodes by {label}")
         product = product_of(pool)
-        specs[name] = in_pool(spec, pool, price(pool, product))
+        specs[name] = in_pool(spec, pool, price(pool, product), spec.pools[0])
         products[name] = product
         used[spec.pools[0].name] = pool
     named = {name: product for name, product in products.items() if product}
