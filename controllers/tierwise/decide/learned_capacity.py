@@ -6,8 +6,8 @@ next power of two. A kind that was not seen before starts from what is known of 
 where lengths lie at a bound. The kinds that were seen last are kept.
 
     rate   requests per second of a full replica (`request_rate`)
-    share  the part of it at which the service level was kept: down at once where it was missed, up where it was kept
-           by replicas that had more to do
+    share  the part of it at which the service level is kept: down where it was missed by replicas that had less to do,
+           up where it was kept by replicas that had more; slowly back to where it began while it is kept
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from tierwise.types import LengthCapacity, TierSignals
 MOST_KINDS = 8  # what the status has room for
 SHARE, LEAST_SHARE, MOST_SHARE = 0.8, 0.3, 0.95
 """Beyond about four fifths the queue of a replica grows faster than its load."""
-_DOWN, _UP = 0.2, 0.1
+# Of the way, per sample. A minute has six of them that tell of the same requests: one burst that just misses moves it
+# by a quarter, and what it has taken comes back within an hour. What misses by far moves it by so many times more.
+_DOWN, _UP, _BACK, _WORST = 0.05, 0.1, 0.005, 4.0
 _BELOW = 0.95  # of the load at which a target was missed
 
 
@@ -62,5 +64,8 @@ def after(
 def _share(known: float, full: float, verdict: Verdict | None) -> float:
     if verdict is None:
         return known
-    change = _DOWN * min(0.0, _BELOW * full - known) if verdict.missed else _UP * max(0.0, full - known)
+    if verdict.missed:
+        change = _DOWN * min(_WORST, verdict.excess) * min(0.0, _BELOW * full - known)
+    else:
+        change = max(_UP * (full - known), _BACK * (SHARE - known), 0.0)
     return round(min(MOST_SHARE, max(LEAST_SHARE, known + change)), 4)

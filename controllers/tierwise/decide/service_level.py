@@ -19,9 +19,11 @@ _FEWEST = 3  # late requests
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether the service level was missed (a sentence says how) or kept; None of it: neither is certain."""
+    """Whether the service level was missed (a sentence says how) or kept. `excess`: how many times the late requests
+    from which on it is missed."""
 
     missed: str = ""
+    excess: float = 0.0
 
 
 def judge(signals: TierSignals, targets: ServiceTargets | None) -> Verdict | None:
@@ -35,9 +37,9 @@ def judge(signals: TierSignals, targets: ServiceTargets | None) -> Verdict | Non
     if targets.inter_token is not None:
         what = f"took more than {targets.inter_token.milliseconds} ms per token"
         found.append(_one(signals.spoken_lately, signals.late_answers, targets.inter_token.allowed, what))
-    missed = next((each for each in found if each is not None and each.missed), None)
-    if missed is not None:
-        return missed
+    missed = [each for each in found if each is not None and each.missed]
+    if missed:
+        return max(missed, key=lambda each: each.excess)
     return Verdict() if found and None not in found else None
 
 
@@ -47,6 +49,8 @@ def _one(counted: Signal, late: Signal, allowed: float, what: str) -> Verdict | 
     expected = counted.value * allowed
     if late.value <= expected:
         return Verdict()
-    if late.value < max(_FEWEST, expected + _DEVIATIONS * math.sqrt(expected)):
+    limit = max(_FEWEST, expected + _DEVIATIONS * math.sqrt(expected))
+    if late.value < limit:
         return None
-    return Verdict(f"{late.value:.0f} of {counted.value:.0f} requests {what}, {allowed:.0%} may")
+    said = f"{late.value:.0f} of {counted.value:.0f} requests {what}, {allowed:.0%} may"
+    return Verdict(said, late.value / limit)

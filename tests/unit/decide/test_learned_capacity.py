@@ -12,7 +12,7 @@ from tierwise.decide.request_rate import Throughput
 from tierwise.decide.service_level import Verdict
 from tierwise.types import MISSING, LengthCapacity, Signal, State, TierSignals
 
-KEPT, MISSED = Verdict(), Verdict("late")
+KEPT, MISSED, FAR = Verdict(), Verdict("late", 1.0), Verdict("very late", 30.0)
 SHORT, LONG = (256, 64), (8192, 64)
 
 
@@ -69,9 +69,18 @@ def test_the_lengths_that_were_seen_last_are_kept() -> None:
 
 def test_a_miss_lowers_the_share_below_the_load_that_missed_and_no_further() -> None:
     known: tuple[LengthCapacity, ...] = (LengthCapacity(*SHORT, 2.0, 0.8),)
-    for _ in range(60):
+    for _ in range(6):
         known = after(known, SHORT, Throughput(1.2, 0.6), MISSED)
-    assert known[0].share == pytest.approx(0.57, abs=0.001)
+    assert 0.7 < known[0].share < 0.75, "the minute of one burst"
+    for _ in range(120):
+        known = after(known, SHORT, Throughput(1.2, 0.6), MISSED)
+    assert known[0].share == pytest.approx(0.57, abs=0.002)
+
+
+def test_a_miss_by_far_counts_up_to_four_times() -> None:
+    known = (LengthCapacity(*SHORT, 2.0, 0.8),)
+    just, far = (after(known, SHORT, Throughput(1.2, 0.6), verdict)[0].share for verdict in (MISSED, FAR))
+    assert 0.8 - far == pytest.approx(4 * (0.8 - just), abs=0.001)
 
 
 def test_a_miss_of_replicas_above_their_share_says_nothing() -> None:
@@ -80,13 +89,24 @@ def test_a_miss_of_replicas_above_their_share_says_nothing() -> None:
 
 
 def test_a_level_that_is_kept_above_the_share_raises_it_and_below_it_says_nothing() -> None:
+    known = (LengthCapacity(*SHORT, 2.0, 0.85),)
+    assert after(known, SHORT, Throughput(1.0, 0.5), KEPT)[0].share == 0.85
     known = (LengthCapacity(*SHORT, 2.0, 0.6),)
-    assert after(known, SHORT, Throughput(1.0, 0.5), KEPT)[0].share == 0.6
     assert 0.6 < after(known, SHORT, Throughput(1.6, 0.8), KEPT)[0].share < 0.8
     assert after(known, SHORT, Throughput(1.6, 0.8), None)[0].share == 0.6
 
 
-@given(st.floats(0.3, 0.95), st.floats(0.01, 100), st.floats(0.01, 1), st.sampled_from([KEPT, MISSED, None]))
+def test_what_one_burst_has_taken_comes_back_slowly_while_the_level_is_kept() -> None:
+    known = (LengthCapacity(*SHORT, 2.0, 0.6),)
+    for _ in range(6):
+        known = after(known, SHORT, Throughput(1.0, 0.5), KEPT)
+    assert 0.6 < known[0].share < 0.61
+    for _ in range(720):
+        known = after(known, SHORT, Throughput(1.0, 0.5), KEPT)
+    assert 0.78 < known[0].share <= SHARE, "within two hours"
+
+
+@given(st.floats(0.3, 0.95), st.floats(0.01, 100), st.floats(0.01, 1), st.sampled_from([KEPT, MISSED, FAR, None]))
 def test_the_share_stays_in_its_bounds_and_the_rate_above_nothing(
     share: float, rate: float, full: float, verdict: Verdict | None
 ) -> None:

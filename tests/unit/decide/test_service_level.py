@@ -60,6 +60,10 @@ def test_one_of_two_targets_is_enough_for_a_miss_and_both_are_needed_to_keep() -
     assert slow is not None
     assert slow.missed == "40 of 100 requests took more than 100 ms per token, 10% may"
     assert doubtful is None
+    worst = judge(signals(100, 10, 100, 99), targets(BOTH))
+    assert worst is not None
+    assert worst.missed.startswith("99 of 100"), "the worse of two"
+    assert worst.excess == pytest.approx(99 / (10 + 2 * 10**0.5))
 
 
 @pytest.mark.parametrize("bad", [MISSING, Signal(State.STALE), Signal(State.INVALID)])
