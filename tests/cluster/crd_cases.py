@@ -91,7 +91,7 @@ ACCEPTED = (
 REFUSED = (
     Case("no model name", {"model": {"uri": HF}}, says="spec.model.name: Required value"),
     Case("no URI", {"model": {"name": "chat"}}, says="spec.model.uri: Required value"),
-    Case("name with a space", served(name="my chat"), says="must be letters, digits, '.', '_', '/' and '-'"),
+    Case("name with a space", served(name="my chat"), says="must be letters, digits, '.', '_', '/', ':' and '-'"),
     Case("name too long", served(name="a" * 129), says="spec.model.name: Too long"),
     Case("unknown scheme", served(uri="ftp://host/model"), says="must be hf://ORG/REPO"),
     Case("a shell in the URI", served(uri="hf://a/b;rm"), says="must be hf://ORG/REPO"),
@@ -129,7 +129,7 @@ REFUSED = (
     Case("above all KV", served({"scaling": {"kvCachePercent": 101}}), says="less than or equal to 100"),
     Case("negative replicas", served({"replicas": -1}), says="greater than or equal to 0"),
     Case("pool named twice", served({"pools": [{"name": "a"}, {"name": "a"}]}), says="Duplicate value"),
-    Case("pool with a dot", served({"pools": [{"name": "a.b"}]}), says="spec.pools[0].name in body should match"),
+    Case("pool with a dot", served({"pools": [{"name": "a.b"}]}), says="must be lower-case letters"),
     Case("nine pools", served({"pools": [{"name": f"p{n}"} for n in range(9)]}), says="at most 8 items"),
     Case("no priority", served({"priority": 0}), says="greater than or equal to 1"),
     Case("price as a number", served({"price": {"gpuHour": 2.49}}), says="must be of type string"),
@@ -180,6 +180,7 @@ RULES: dict[str, Case] = {
         Case("medusa on 0.33", served(drafting("medusa", draftModel="a/b"))),
     "an hf:// URI is hf://ORG/REPO; a branch, tag or commit goes into model.revision":
         Case("revision in the URI", served(uri="hf://Qwen/Qwen3-8B:main")),
+    "a page of the hub holds no weights: write hf://ORG/REPO": Case("page of the hub", served(uri="https://huggingface.co/Qwen/Qwen3-8B")),
     "model.uri must not contain '..'": Case("parent folder", served(uri="pvc://weights/../secrets")),
     "the engine reads the name None as no name: choose another for model.name and model.revision": Case(
         "no name", served(name="None")

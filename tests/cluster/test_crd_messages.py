@@ -21,7 +21,7 @@ from tests.cluster.kubectl import Kubectl, Refused
 from tests.unit.api.structural import is_word, walk
 from tierwise.api.base import API_VERSION
 from tierwise.api.crd import definition
-from tierwise.api.kinds import KINDS, MODEL_ROUTE, MODEL_TIER
+from tierwise.api.kinds import GPU_POOL, KINDS, MODEL_ROUTE, MODEL_TIER
 from tierwise.api.pattern_words import PATTERNS
 
 pytestmark = pytest.mark.cluster
@@ -44,6 +44,10 @@ def tier(path: str, says: str, spec: dict[str, Any]) -> Form:
 
 def route(path: str, says: str, **spec: Any) -> Form:
     return Form({"tiers": [{"name": "small"}], **spec}, f"spec.{path}", says, "ModelRoute")
+
+
+def pool(path: str, says: str, spec: dict[str, Any]) -> Form:
+    return Form(spec, f"spec.{path}", says, "GPUPool")
 
 
 def version(value: str, says: str) -> Form:
@@ -75,14 +79,16 @@ RELEASE = (
     "release that it is made of, and engine.image"
 )
 IMAGE = "must be a container image without a scheme, e.g. registry.example.com/vllm/vllm-openai:v0.33.0"
-URI = "must be hf://ORG/REPO, pvc://CLAIM/PATH, s3://BUCKET/PATH, gs://BUCKET/PATH or oci://IMAGE"
+URI = "must be hf://ORG/REPO, pvc://CLAIM/PATH, s3://BUCKET/PATH, gs://BUCKET/PATH, oci://IMAGE or https://HOST/PATH"
 MONEY = 'must be US dollars in quotes, digits with at most one point, e.g. "2.49"'
 QUANTITY = "must be a quantity: a number with at most one unit of m, k, M, G, T, P, Ki, Mi, Gi, Ti, Pi, e.g. 16Gi"
 FLAG = "must be one flag with its value, --name=value, its name in lower-case letters, digits and dashes"
 NAME = "must be a name of Kubernetes: lower-case letters, digits, '-' and '.', a letter or digit first and last"
 WORD = "must be letters, digits, '.', '_', '/' and '-', a letter or digit first"
+NAMED = "must be letters, digits, '.', '_', '/', ':' and '-', a letter or digit first"
 TIER = "must be lower-case letters, digits and '-', a letter first, a letter or digit last"
 
+ROPE = {"type": "yarn", "factor": "4.0", "originalContextLength": 32768, "theta": "1000000"}
 FORMS = (
     version("latest", RELEASE),
     version("0.31.0", RELEASE),
@@ -90,7 +96,7 @@ FORMS = (
     version("0.33", "a release has three numbers: write 0.33.0"),
     image("docker://vllm/vllm-openai:v0.33.0", "engine.image has no scheme: remove '//' and what stands before it"),
     image("a b:c", IMAGE),
-    uri("https://huggingface.co/Qwen/Qwen3-8B", "this is a web page: write hf://Qwen/Qwen3-8B"),
+    uri("https://huggingface.co/Qwen/Qwen3-8B", "a page of the hub holds no weights: write hf://ORG/REPO"),
     uri("Qwen/Qwen3-8B", "the scheme is missing: write hf://Qwen/Qwen3-8B for a repository of the hub"),
     uri("/models/qwen3", URI),
     argument("bfloat16", "flag and value are one item of the list: write --name=bfloat16 in place of two"),
@@ -112,7 +118,7 @@ FORMS = (
     tier("model.cachePVC", NAME, served(cachePVC="-")),
     tier("model.tokenSecretRef.key", "must be a key of a Secret: letters, digits, '-', '_' and '.'",
          served(tokenSecretRef={"name": "hf", "key": "a b"})),
-    tier("model.name", WORD, served(name="my chat")),
+    tier("model.name", NAMED, served(name="my chat")),
     tier("model.revision", WORD, served(revision="--help")),
     tier("model.architecture.parameters", "write the unit in capitals: 8B", served(architecture={"parameters": "8b"})),
     tier("model.architecture.parameters",
@@ -130,6 +136,27 @@ FORMS = (
          external(baseURL="https://api.example.com/v1?key=1")),
     tier("external.model", "must be letters, digits, '.', '_', ':', '/' and '-', a letter or digit first",
          external(model="big model")),
+    tier("model.adapters[0].uri", "must be hf://ORG/REPO or pvc://CLAIM/PATH",
+         served(adapters=[{"name": "a", "uri": "s3://bucket/a"}])),
+    tier("model.adapters[0].uri", "the scheme is missing: write hf://org/a for a repository of the hub",
+         served(adapters=[{"name": "a", "uri": "org/a"}])),
+    tier("model.overrides.rope.factor", 'must be a number of 1 or more in quotes, e.g. "4.0"',
+         served(overrides={"rope": {**ROPE, "factor": "0.5"}})),
+    tier("model.overrides.rope.theta", 'must be the rope_theta of config.json in quotes, e.g. "1000000"',
+         served(overrides={"rope": {**ROPE, "theta": "1e6"}})),
+    pool("gpu.product", "must be the product as the node label nvidia.com/gpu.product says it, e.g. NVIDIA-L40S",
+         {"gpu": {"product": "NVIDIA L40S"}}),
+    pool("gpu.computeCapability", 'must be a compute capability in quotes, e.g. "8.9"',
+         {"gpu": {"computeCapability": "sm_89"}}),
+    tier("placement.affinity.required[0].matchExpressions[0].key",
+         "must be the name of a label, NAME or DOMAIN/NAME, e.g. nvidia.com/gpu.product",
+         placed(affinity={"required": [{"matchExpressions": [{"key": "a b", "operator": "Exists"}]}]})),
+    tier("env[0].name", "a variable has no dashes: write NCCL_DEBUG",
+         served({"env": [{"name": "NCCL-DEBUG", "value": "INFO"}]})),
+    tier("env[0].name", "must be the name of a variable: letters, digits and '_', no digit first",
+         served({"env": [{"name": "9", "value": "INFO"}]})),
+    tier("modelCache.hostPath", "must be the whole path of a folder, e.g. /mnt/nvme/models",
+         served({"modelCache": {"hostPath": "models"}})),
     route("tiers[0].name", TIER, tiers=[{"name": "Small"}]),
     route("policy.cascade.minMeanLogProbability",
           'must be a logarithm of a probability in quotes, zero or below, e.g. "-0.5"',
@@ -145,9 +172,9 @@ FORMS = (
 
 @pytest.fixture(scope="module")
 def kubectl(playground: Playground) -> Iterator[Kubectl]:
-    """kubectl in a namespace of these tests, on a cluster that has both CRDs."""
+    """kubectl in a namespace of these tests, on a cluster that has the CRDs."""
     admin = Kubectl(playground.binaries / "kubectl", playground.kubeconfig)
-    with installed(admin, MODEL_TIER), installed(admin, MODEL_ROUTE):
+    with installed(admin, MODEL_TIER), installed(admin, MODEL_ROUTE), installed(admin, GPU_POOL):
         admin.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
         yield admin.within(NAMESPACE)
         admin("delete", "namespace", NAMESPACE, "--wait=false")

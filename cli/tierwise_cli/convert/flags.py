@@ -15,12 +15,15 @@ from tierwise.api.modeltier import KVCacheDtype, QuantizationMethod
 from tierwise.engines.denied_args import CLOSED
 from tierwise.engines.extra_args import ALLOWED, REFUSED, TYPED, check_extra
 from tierwise.engines.profiles import Profile
+from tierwise_cli.convert import adapters
 from tierwise_cli.convert.draft import Draft
 from tierwise_cli.convert.words import Flag
 
 EXTRA_ARGUMENTS = 16
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:-]*")
 _UNITS = {"k": 1000, "K": 1024, "m": 10**6, "M": 2**20, "g": 10**9, "G": 2**30}
 _OLD_METHODS = {"awq_marlin": "awq", "gptq_marlin": "gptq", "compressed_tensors": "compressed-tensors"}
+_TEMPLATE = {"--chat-template": "put the template into a ConfigMap and name it in model.chatTemplate"}
 # What KServe's own runtime understands besides the engine's flags.
 _KSERVE = {
     "--backend": "a tier is served by vLLM",
@@ -58,6 +61,8 @@ def carry(flag: Flag, draft: Draft, profile: Profile) -> None:
 
 def refused(name: str, profile: Profile) -> str:
     """Why a flag is no part of a tier, and what to do instead."""
+    if name in _TEMPLATE:
+        return _TEMPLATE[name]
     for table in (_KSERVE, REFUSED, CLOSED, TYPED):
         if name in table:
             return table[name]
@@ -153,11 +158,14 @@ def _names(flag: Flag, draft: Draft) -> str:
     if not names:
         return "no name was given"
     first, *others = names
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]*", first):
-        return "model.name is letters, digits and . _ / -: clients of the new name must be told"
+    if not _NAME.fullmatch(first):
+        return "model.name is letters, digits and . _ / : -: clients must be told of another"
     draft.put("model.name", first, flag.written)
     for other in others:
-        draft.drop(flag.shown, other, "a tier has one name; spec.modelNames of a ModelRoute gives it more")
+        if _NAME.fullmatch(other) and other not in (first, "tierwise", "None"):
+            draft.put("model.aliases", [*draft.get("model.aliases", []), other], flag.shown)
+        else:
+            draft.drop(flag.shown, other, "model.aliases are other names of letters, digits and . _ / : -")
     return ""
 
 
@@ -191,6 +199,12 @@ def _grace(flag: Flag, draft: Draft) -> str:
     return _number("drainSeconds")(flag, draft)
 
 
+def _trusted(flag: Flag, draft: Draft) -> str:
+    if flag.value.lower() == "false" or not draft.put("model.trustRemoteCode", "Enabled", flag.written):
+        return ""
+    return "carried over; the chart value engines.trustRemoteCode must allow it"
+
+
 _FIELDS: dict[str, Callable[[Flag, Draft], str]] = {
     "--disable-prefix-caching": _prefix("Disabled", "Enabled"),
     "--enable-prefix-caching": _prefix("Enabled", "Disabled"),
@@ -213,4 +227,6 @@ _FIELDS: dict[str, Callable[[Flag, Draft], str]] = {
     "--shutdown-timeout": _grace,
     "--speculative-config": _speculation,
     "--tensor-parallel-size": _number("parallelism.tensor"),
+    "--trust-remote-code": _trusted,
+    **adapters.FIELDS,
 }

@@ -31,7 +31,7 @@ _SPEC = {
     "transformer": "a tier serves the model alone",
     "explainer": "a tier serves the model alone",
 }
-_STORES = ("hf://", "pvc://", "s3://", "gs://", "oci://")
+_STORES = ("hf://", "pvc://", "s3://", "gs://", "oci://", "https://")
 
 
 def convert(manifest: Mapping[str, Any], others: Iterable[Mapping[str, Any]] = ()) -> Draft:
@@ -128,7 +128,7 @@ def _engine(
     size = engine if engine.value.get("resources") else base
     pod.resources(size.inside("resources"), draft)
     pod.startup((engine if engine.value.get("startupProbe") else base).inside("startupProbe"), draft)
-    volumes.volumes(below, base, draft)
+    volumes.unused_claims(volumes.volumes(below, base, draft), draft)
     for key in ("supportedModelFormats", "multiModel", "protocolVersions"):
         below.take(key)
     environment.metadata({kind: below.take(kind) for kind in ("labels", "annotations")}, draft, "runtime")

@@ -111,11 +111,14 @@ def command(found: Command, draft: Draft, claims: Claims) -> None:
         why = "a second name without a flag" if number else _model(name, draft, claims)
         if why:
             draft.drop("command", name, why)
-    for flag in found.flags:
+    # Adapters first: other flags say how they are served.
+    for flag in sorted(found.flags, key=lambda flag: flag.name != "--lora-modules"):
         if flag.name == "--model" and not draft.get("model.uri"):
             why = _model(flag.value, draft, claims)
             if why:
                 draft.drop(flag.written, flag.value, why)
+        elif flag.name == "--chat-template" and (file := claims.key(flag.value)) is not None:
+            draft.put("model.chatTemplate", file, flag.written)
         else:
             flags.carry(flag, draft, profile_of(draft))
 

@@ -24,11 +24,10 @@ _FLAGS = {
 _SWITCHES = {"enablePrefixCaching": "--enable-prefix-caching", "enableChunkedPrefill": "--enable-chunked-prefill"}
 _MODEL = {
     "annotations": "the Deployment is KServe's; a pod's annotations are podMetadata",
-    "chatTemplate": "a template from outside the checkpoint runs with every request",
-    "enableLoRA": "adapters are not supported yet",
+    "chatTemplate": "put the template into a ConfigMap and name it in model.chatTemplate",
     "imagePullPolicy": pod.CONTAINER["imagePullPolicy"],
     "initContainer": pod.POD["initContainers"],
-    "keda": "the operator scales; a ScaledObject beside it is refused: scaling",
+    "keda": "its bounds are carried over; remove the ScaledObject: the operator leaves a tier alone that has one",
     "envFromSecret": pod.CONTAINER["envFrom"],
     "nodeName": pod.POD["nodeName"],
     "raySpec": "a replica is one pod",
@@ -50,8 +49,8 @@ _ENGINE = {
 _WHOLE = {
     "routerSpec": "one endpoint over tiers is a ModelRoute (docs/modelroute.md)",
     "cacheserverSpec": "tiers share no cache",
-    "loraController": "adapters are not supported yet",
-    "loraAdapters": "adapters are not supported yet",
+    "loraController": "name the adapters in model.adapters",
+    "loraAdapters": "name the adapters in model.adapters",
     "sharedStorage": "a claim that all replicas share is model.cachePVC",
 }
 
@@ -93,6 +92,8 @@ def _model(model: Reader, engine: Reader, draft: Draft) -> None:
         draft.drop(model.path("modelURL"), url or "unset", why)
     draft.put("model.name", url.strip("/") or draft.name, model.path("modelURL"))
     _config(model.inside("vllmConfig"), draft)
+    if model.take("enableLoRA") and not draft.get("model.adapters"):
+        draft.drop(model.path("enableLoRA"), "true", "name the adapters in model.adapters")
     _tools(model, draft)
     _resources(model, draft)
     _offload(model.inside("lmcacheConfig"), draft)
@@ -160,6 +161,8 @@ def _replicas(model: Reader, draft: Draft) -> None:
 
 
 def _config(config: Reader, draft: Draft) -> None:
+    words = [str(word) for word in config.take("extraArgs", [])]
+    pod.command(read(words), draft, volumes.Claims())
     for key, name in _FLAGS.items():
         value = config.take(key)
         if value is not None and value != "":
@@ -171,8 +174,6 @@ def _config(config: Reader, draft: Draft) -> None:
             flags.carry(Flag(name, (), config.path(key)), draft, pod.profile_of(draft))
     if str(config.take("v0", "")) == "1":
         draft.drop(config.path("v0"), "1", "the engine has one core since 0.11")
-    words = [str(word) for word in config.take("extraArgs", [])]
-    pod.command(read(words), draft, volumes.Claims())
     config.rest()
 
 

@@ -7,14 +7,27 @@ from dataclasses import dataclass
 from tierwise_cli.convert.draft import Draft, Reader
 
 HUB_CACHES = ("/root/.cache/huggingface", "/root/.cache", "/.cache/huggingface")
+_NO_VOLUMES = "a tier has no volumes of its own"
 SHARED_MEMORY, SCRATCH = "/dev/shm", "/tmp"  # noqa: S108 - folders of the pod, not of this machine
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """Where volumes with claims are mounted: mount path → (claim, sub path), longest path first."""
+    """What is mounted where. `mounts`: mount path, claim, sub path, the longest path first; `files`: mount path, name
+    of a ConfigMap, and its volume; `volumes`: all of them, each with why it is no part of a tier."""
 
     mounts: tuple[tuple[str, str, str], ...] = ()
+    files: tuple[tuple[str, str, Reader], ...] = ()
+    volumes: tuple[tuple[Reader, str], ...] = ()
+
+    def key(self, path: str) -> dict[str, str] | None:
+        """ConfigMap and key of a file in the container; its volume then counts as dealt with."""
+        for mount, name, volume in self.files:
+            folder, _, file = path.rpartition("/")
+            if folder == mount.rstrip("/") or path == mount:
+                volume.take("configMap")
+                return {"configMapName": name, "key": file}
+        return None
 
     def uri(self, path: str) -> str | None:
         """pvc://CLAIM/PATH of a folder in the container."""
@@ -29,6 +42,7 @@ def volumes(pod: Reader, container: Reader, draft: Draft) -> Claims:
     """Volumes and where they are mounted; what is left of them is in the list."""
     found = {str(each.take("name")): each for each in pod.each("volumes")}
     mounts: list[tuple[str, str, str]] = []
+    files: list[tuple[str, str, Reader]] = []
     mounted = set()
     for mount in container.each("volumeMounts"):
         name, path = str(mount.take("name", "")), str(mount.take("mountPath", ""))
@@ -39,10 +53,12 @@ def volumes(pod: Reader, container: Reader, draft: Draft) -> Claims:
             draft.drop(mount.where, name, "no volume has this name")
             continue
         mounted.add(name)
+        config = found[name].value.get("configMap") or {}
+        files += [(path, str(config["name"]), found[name])] if config.get("name") else []
         _mounted(found[name], path, below, draft, mounts)
-    for name, volume in found.items():
-        volume.rest(otherwise="a tier has no volumes of its own" if name in mounted else "the engine does not mount it")
-    return Claims(tuple(sorted(mounts, key=lambda each: -len(each[0]))))
+    reasons = {name: _NO_VOLUMES if name in mounted else "the engine does not mount it" for name in found}
+    left = tuple((volume, reasons[name]) for name, volume in found.items())
+    return Claims(tuple(sorted(mounts, key=lambda each: -len(each[0]))), tuple(files), left)
 
 
 def _mounted(volume: Reader, path: str, below: str, draft: Draft, mounts: list[tuple[str, str, str]]) -> None:
@@ -94,7 +110,9 @@ def _ephemeral(claim: Reader, draft: Draft) -> None:
 
 
 def unused_claims(claims: Claims, draft: Draft) -> None:
-    """Claims that are mounted and hold neither the model nor the hub's cache."""
+    """Volumes, and claims that hold neither the model nor the hub's cache: what is left of them, for the list."""
+    for volume, why in claims.volumes:
+        volume.rest(otherwise=why)
     uri = str(draft.get("model.uri", ""))
     for path, claim, _ in claims.mounts:
         if not uri.startswith(f"pvc://{claim}"):

@@ -23,7 +23,8 @@ class PoolGPU(Model):
 
     cel = (
         Rule(
-            expression="!has(self.memory) || quantity(string(self.memory)).isGreaterThan(quantity('0'))",
+            expression="!has(self.memory) || !isQuantity(string(self.memory)) || "
+            "quantity(string(self.memory)).isGreaterThan(quantity('0'))",
             message="gpu.memory must be above zero",
             field_path=".memory",
         ),

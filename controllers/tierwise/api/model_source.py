@@ -174,6 +174,11 @@ class ModelSource(Model):
             field_path=".uri",
         ),
         Rule(
+            expression="!self.uri.matches('^https://(www[.])?(huggingface[.]co|hf[.]co)/')",
+            message="a page of the hub holds no weights: write hf://ORG/REPO",
+            field_path=".uri",
+        ),
+        Rule(
             expression="!self.uri.contains('..')",
             message="model.uri must not contain '..'",
             field_path=".uri",

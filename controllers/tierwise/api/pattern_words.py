@@ -78,18 +78,32 @@ PATTERNS: dict[str, Words] = {
     r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$": Words(
         "must be letters, digits, '.', '_', ':', '/' and '-', a letter or digit first",
     ),
-    r"^(hf|pvc|s3|gs|oci)://[A-Za-z0-9][A-Za-z0-9._/@:-]*$": Words(
-        "must be hf://ORG/REPO, pvc://CLAIM/PATH, s3://BUCKET/PATH, gs://BUCKET/PATH or oci://IMAGE",
+    r"^(hf|pvc|s3|gs|oci|https)://[A-Za-z0-9][A-Za-z0-9._/@:%-]*$": Words(
+        "must be hf://ORG/REPO, pvc://CLAIM/PATH, s3://BUCKET/PATH, gs://BUCKET/PATH, oci://IMAGE or https://HOST/PATH",
         (
-            (
-                r"self.matches(r'^https?://(www[.])?(huggingface[.]co|hf[.]co)/[^/]+/[^/]+/?$')",
-                "'this is a web page: write hf://' + self.split('/')[3] + '/' + self.split('/')[4]",
-            ),
             (
                 r"self.matches(r'^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9._-]+$')",
                 "'the scheme is missing: write hf://' + self + ' for a repository of the hub'",
             ),
         ),
+    ),
+    r"^(hf|pvc)://[A-Za-z0-9][A-Za-z0-9._/-]*$": Words(
+        "must be hf://ORG/REPO or pvc://CLAIM/PATH",
+        (
+            (
+                r"self.matches(r'^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9._-]+$')",
+                "'the scheme is missing: write hf://' + self + ' for a repository of the hub'",
+            ),
+        ),
+    ),
+    r"^[1-9][0-9]{0,2}(\.[0-9]{1,3})?$": Words('must be a number of 1 or more in quotes, e.g. "4.0"'),
+    r"^[1-9][0-9]{0,11}(\.[0-9]{1,3})?$": Words('must be the rope_theta of config.json in quotes, e.g. "1000000"'),
+    r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$": Words(
+        "must be the product as the node label nvidia.com/gpu.product says it, e.g. NVIDIA-L40S",
+    ),
+    r"^[1-9][0-9]?\.[0-9]$": Words('must be a compute capability in quotes, e.g. "8.9"'),
+    r"^[A-Za-z0-9][A-Za-z0-9._/:-]*$": Words(
+        "must be letters, digits, '.', '_', '/', ':' and '-', a letter or digit first",
     ),
     r"^0\.(30|32|33)\.[0-9]{1,3}$": Words(
         "must be a vLLM release of 0.30, 0.32 or 0.33 with three numbers, e.g. 0.33.0; for a build of your own name "
@@ -117,6 +131,19 @@ PATTERNS: dict[str, Words] = {
             ),
         ),
     ),
+    r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$": Words(
+        "must be the name of a label, NAME or DOMAIN/NAME, e.g. nvidia.com/gpu.product",
+    ),
+    r"^[A-Za-z_][A-Za-z0-9_]*$": Words(
+        "must be the name of a variable: letters, digits and '_', no digit first",
+        (
+            (
+                r"self.matches(r'^[A-Za-z_][A-Za-z0-9_-]*$')",
+                "'a variable has no dashes: write ' + self.replace('-', '_')",
+            ),
+        ),
+    ),
+    r"^/[A-Za-z0-9._/-]+$": Words("must be the whole path of a folder, e.g. /mnt/nvme/models"),
     r"^--[a-z0-9][a-z0-9-]*(=[^\n\r]*)?$": Words(
         "must be one flag with its value, --name=value, its name in lower-case letters, digits and dashes",
         (

@@ -42,18 +42,21 @@ class Resources(Model):
         ),
         Rule(
             expression="!has(self.cpuLimit) || "
+            "!isQuantity(string(self.cpuLimit)) || !isQuantity(string(self.cpu)) || "
             "quantity(string(self.cpuLimit)).compareTo(quantity(string(self.cpu))) >= 0",
             message="resources.cpuLimit must not be below resources.cpu",
             field_path=".cpuLimit",
         ),
         Rule(
             expression="!has(self.memoryLimit) || "
+            "!isQuantity(string(self.memoryLimit)) || !isQuantity(string(self.memory)) || "
             "quantity(string(self.memoryLimit)).compareTo(quantity(string(self.memory))) >= 0",
             message="resources.memoryLimit must not be below resources.memory",
             field_path=".memoryLimit",
         ),
         Rule(
             expression="!has(self.ephemeralStorage) || "
+            "!isQuantity(string(self.ephemeralStorage)) || "
             "quantity(string(self.ephemeralStorage)).isGreaterThan(quantity('0'))",
             message="resources.ephemeralStorage must be above zero",
             field_path=".ephemeralStorage",

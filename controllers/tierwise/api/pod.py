@@ -204,7 +204,8 @@ class ModelCache(Model):
             field_path=".hostPath",
         ),
         Rule(
-            expression="!has(self.ephemeral) || quantity(string(self.ephemeral.size)).isGreaterThan(quantity('0'))",
+            expression="!has(self.ephemeral) || !isQuantity(string(self.ephemeral.size)) || "
+            "quantity(string(self.ephemeral.size)).isGreaterThan(quantity('0'))",
             message="modelCache.ephemeral.size must be above zero",
             field_path=".ephemeral.size",
         ),

@@ -245,6 +245,49 @@ def test_where_pods_run_and_what_they_have() -> None:
     assert any("matchFields" in where for where in why)
 
 
+def test_adapters_aliases_and_code_of_the_checkpoint() -> None:
+    made = one(
+        "vllm", "serve", "org/m", "--max-loras", "2", "--served-model-name", "m", "llama:8b", "tierwise",
+        "--enable-lora", "--max-lora-rank=64", "--trust-remote-code",
+        "--lora-modules", "a=org/a", '{"name":"b","path":"org/b","base_model_name":"m"}', "c=/data/c",
+    )  # fmt: skip
+    assert made.manifest["spec"]["model"] == {
+        "uri": "hf://org/m",
+        "name": "m",
+        "aliases": ["llama:8b"],
+        "adapters": [
+            {"name": "a", "uri": "hf://org/a", "rank": 64},
+            {"name": "b", "uri": "hf://org/b", "rank": 64},
+        ],
+        "adapterSlots": 2,
+        "trustRemoteCode": "Enabled",
+    }
+    assert {"--lora-modules", "--served-model-name", "--trust-remote-code"} == set(dropped(made))
+    alone = dropped(one("vllm", "serve", "org/m", "--enable-lora", "--max-loras=4", "--max-lora-rank=8"))
+    assert {"--enable-lora", "--max-loras", "--max-lora-rank"} == set(alone)
+
+
+def test_position_embeddings() -> None:
+    rope = '{"rope_type":"yarn","factor":4.0,"original_max_position_embeddings":32768,"rope_theta":1000000}'
+    made = one("vllm", "serve", "org/m", "--hf-overrides", f'{{"rope_parameters":{rope},"architectures":["X"]}}')
+    assert made.manifest["spec"]["model"]["overrides"] == {
+        "rope": {"type": "yarn", "factor": "4.0", "originalContextLength": 32768, "theta": "1000000"}
+    }
+    assert dropped(made) == {"--hf-overrides architectures": "model.overrides is a closed list"}
+    for text in ('{"rope_scaling":{"rope_type":"yarn","factor":4.0}}', "x", "[]"):
+        assert "--hf-overrides" in dropped(one("vllm", "serve", "org/m", "--hf-overrides", text))
+
+
+def test_a_template_of_a_config_map() -> None:
+    volume = {"name": "t", "configMap": {"name": "templates"}}
+    mount = {"name": "t", "mountPath": "/templates"}
+    engine = {"image": "vllm/vllm-openai:v0.33.0", "args": ["--model=org/m", "--chat-template=/templates/chat.jinja"]}
+    pod = {"volumes": [volume], "containers": [{**engine, "volumeMounts": [mount]}]}
+    (made,) = of_text(json.dumps({"kind": "Pod", "metadata": {"name": "a"}, "spec": pod}))
+    assert made.manifest["spec"]["model"]["chatTemplate"] == {"configMapName": "templates", "key": "chat.jinja"}
+    assert not [each for each in made.dropped if "template" in each.where or "volume" in each.where]
+
+
 def test_a_field_that_this_release_does_not_have_is_in_the_list() -> None:
     draft = Draft("a")
     assert not has_field("model.inventedField")
