@@ -147,7 +147,7 @@ FORMS = (
     pool("gpu.product", "must be the product as the node label nvidia.com/gpu.product says it, e.g. NVIDIA-L40S",
          {"gpu": {"product": "NVIDIA L40S"}}),
     pool("gpu.computeCapability", 'must be a compute capability in quotes, e.g. "8.9"',
-         {"gpu": {"computeCapability": "sm_89"}}),
+         {"gpu": {"computeCapability": "89"}}),
     tier("placement.affinity.required[0].matchExpressions[0].key",
          "must be the name of a label, NAME or DOMAIN/NAME, e.g. nvidia.com/gpu.product",
          placed(affinity={"required": [{"matchExpressions": [{"key": "a b", "operator": "Exists"}]}]})),

@@ -106,7 +106,7 @@ class Adapter(Model):
 
     cel = (
         Rule(
-            expression="self.uri.startsWith('pvc://') || self.uri.matches('^hf://[^/:@]+/[^/:@]+$')",
+            expression="!self.uri.startsWith('hf://') || self.uri.matches('^hf://[^/:@]+/[^/:@]+$')",
             message="the uri of an adapter is hf://ORG/REPO or pvc://CLAIM/PATH; a branch or commit goes into revision",
             field_path=".uri",
         ),
