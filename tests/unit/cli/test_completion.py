@@ -110,14 +110,39 @@ def test_bash_offers_the_same(models: FakeCluster) -> None:
     assert in_bash(["tierwise", "get", "--context", "=", "other", "tier", "t"]) == ["there"]
 
 
-@pytest.mark.parametrize("shell", SHELLS)
-def test_a_script_is_one_that_its_shell_reads(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["completion", shell]) == 0
-    text = capsys.readouterr().out
-    assert "__complete" in text
-    if shutil.which(shell):  # bash is everywhere; the others where they are installed
-        done = subprocess.run([shell, "-n"], input=text, capture_output=True, text=True, timeout=60)
-        assert (done.returncode, done.stderr) == (0, "")
+def in_shell(shell: str, code: str) -> list[str]:
+    """The lines that a shell prints which has read its script."""
+    environment = {**os.environ, "PATH": f"{SCRIPTS}:{os.environ['PATH']}"}
+    done = subprocess.run([shell, "-c", code], capture_output=True, text=True, timeout=120, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+@pytest.mark.skipif(not shutil.which("fish"), reason="fish is not installed on this machine")
+def test_fish_offers_the_same(models: FakeCluster, tmp_path: Path) -> None:
+    (tmp_path / "t.fish").write_text(script("fish"))
+    for typed, offered in (
+        ("restart ch", ["chat\tReady", "chat-large\tFailed"]),
+        ("get --output=js", ["--output=json"]),
+    ):
+        code = f"source {tmp_path}/t.fish; complete --do-complete 'tierwise {typed}'"
+        assert in_shell("fish", code) == offered
+
+
+@pytest.mark.skipif(not shutil.which("zsh"), reason="zsh is not installed on this machine")
+def test_zsh_offers_the_same(models: FakeCluster, tmp_path: Path) -> None:
+    (tmp_path / "t.zsh").write_text(script("zsh"))
+    code = "\n".join(
+        (
+            "compdef() { :; }",
+            "_describe() { print -rl -- ${(P)@[-1]}; }",  # what zsh would show
+            "_files() { print FILES; }",
+            f"source {tmp_path}/t.zsh",
+            "words=(tierwise restart ch) CURRENT=3; _tierwise",
+            "words=(tierwise get --kubeconfig '') CURRENT=4; _tierwise",
+        )
+    )
+    assert in_shell("zsh", code) == ["chat:Ready", "chat-large:Failed", "FILES"]
 
 
 def test_every_shell_has_a_script_in_the_package() -> None:

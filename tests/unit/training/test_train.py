@@ -114,7 +114,7 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path, capsys: pytest.Capture
 def test_without_scikit_learn_the_command_says_what_to_install(written: Path) -> None:
     blocked = (
         "import sys; sys.modules['sklearn'] = None\n"
-        "from tierwise_operator import cli\n"
+        "from tierwise_cli import main as cli\n"
         f"sys.exit(cli.main(['train', {str(written)!r}]))"
     )
     done = subprocess.run([sys.executable, "-c", blocked], capture_output=True, text=True, check=False, timeout=120)
@@ -125,7 +125,7 @@ def test_without_scikit_learn_the_command_says_what_to_install(written: Path) ->
 
 def test_other_commands_do_not_import_what_only_training_needs() -> None:
     script = (
-        "import sys; from tierwise_operator import cli; cli.main(['version'])\n"
+        "import sys; from tierwise_cli import main as cli; cli.main(['version'])\n"
         "print([name for name in ('sklearn', 'scipy', 'tierwise_training.model') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
