@@ -128,7 +128,7 @@ def test_columns_are_those_of_the_design() -> None:
         "MODEL", "READY", "DESIRED", "WAITING", "KV", "$/H", "LIMITED", "STATUS", "AGE",
     ]  # fmt: skip
     assert [name for name, wide in columns if wide] == [
-        "ENGINE", "QUANTIZATION", "PREFIX-HIT", "ACCEPTED", "$/MTOK", "REASON", "URL",
+        "ENGINE", "QUANTIZATION", "POOLS", "PREFIX-HIT", "ACCEPTED", "$/MTOK", "REASON", "URL",
     ]  # fmt: skip
 
 

@@ -40,7 +40,7 @@ def test_what_a_cache_holds_is_not_computed() -> None:
 def test_an_unknown_length_teaches_nothing(bad: Signal) -> None:
     assert kind(TierSignals(prompt_tokens_per_request=bad, tokens_per_request=value(3))) is None
     assert kind(TierSignals(prompt_tokens_per_request=value(3), tokens_per_request=bad)) is None
-    known = (LengthCapacity(256, 64, 2.0, 0.8),)
+    known: tuple[LengthCapacity, ...] = (LengthCapacity(256, 64, 2.0, 0.8),)
     assert after(known, None, Throughput(1.0, 0.5), KEPT) == known
     assert after((), SHORT, None, None) == ()
 
@@ -78,7 +78,7 @@ def test_a_miss_lowers_the_share_below_the_load_that_missed_and_no_further() -> 
 
 
 def test_a_miss_by_far_counts_up_to_four_times() -> None:
-    known = (LengthCapacity(*SHORT, 2.0, 0.8),)
+    known: tuple[LengthCapacity, ...] = (LengthCapacity(*SHORT, 2.0, 0.8),)
     just, far = (after(known, SHORT, Throughput(1.2, 0.6), verdict)[0].share for verdict in (MISSED, FAR))
     assert 0.8 - far == pytest.approx(4 * (0.8 - just), abs=0.001)
 
@@ -89,15 +89,15 @@ def test_a_miss_of_replicas_above_their_share_says_nothing() -> None:
 
 
 def test_a_level_that_is_kept_above_the_share_raises_it_and_below_it_says_nothing() -> None:
-    known = (LengthCapacity(*SHORT, 2.0, 0.85),)
+    known: tuple[LengthCapacity, ...] = (LengthCapacity(*SHORT, 2.0, 0.85),)
     assert after(known, SHORT, Throughput(1.0, 0.5), KEPT)[0].share == 0.85
-    known = (LengthCapacity(*SHORT, 2.0, 0.6),)
+    known: tuple[LengthCapacity, ...] = (LengthCapacity(*SHORT, 2.0, 0.6),)
     assert 0.6 < after(known, SHORT, Throughput(1.6, 0.8), KEPT)[0].share < 0.8
     assert after(known, SHORT, Throughput(1.6, 0.8), None)[0].share == 0.6
 
 
 def test_what_one_burst_has_taken_comes_back_slowly_while_the_level_is_kept() -> None:
-    known = (LengthCapacity(*SHORT, 2.0, 0.6),)
+    known: tuple[LengthCapacity, ...] = (LengthCapacity(*SHORT, 2.0, 0.6),)
     for _ in range(6):
         known = after(known, SHORT, Throughput(1.0, 0.5), KEPT)
     assert 0.6 < known[0].share < 0.61

@@ -212,7 +212,7 @@ def test_everything_that_is_refused_is_said_in_one_sentence() -> None:
     found = plan(view(_refused()))
     assert found.invalid is not None
     assert found.invalid[1] == (
-        "extraArgs: --trust-remote-code is not allowed: it runs code from the checkpoint; "
+        "extraArgs: --trust-remote-code is not allowed: use model.trustRemoteCode; "
         "extraArgs: --port is not allowed: the port is fixed: Service, probes and metrics use it"
     )
 
