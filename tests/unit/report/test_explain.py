@@ -176,10 +176,12 @@ def in_a_pool() -> TierObject:
     )
     price = {"gpuHour": str(LIST.usd)}
     seen = case(spec(pools=[{"name": "h100"}], priority=3, price=price), pods=[pod("a")], decided=held)
-    snapshot = Snapshot(NOW, (seen.view,), seen.metrics, pools=Pools((a_pool(price=LIST),)))
+    (workload,) = seen.view.workloads
+    view = replace(seen.view, workloads=(replace(workload, pool="h100", spec=seen.view.tier.spec),))
+    snapshot = Snapshot(NOW, (view,), seen.metrics, pools=Pools((a_pool(price=LIST),)))
     plan = replace(seen.plan, asked=asked)
-    status = report_tier(snapshot, seen.view, plan, seen.outcome, NOW, ScalingMemory()).status
-    return replace(seen.view.tier, status=status)
+    status = report_tier(snapshot, view, plan, seen.outcome, NOW, ScalingMemory()).status
+    return replace(view.tier, status=status)
 
 
 def test_where_a_tier_runs_what_it_was_granted_and_why() -> None:
