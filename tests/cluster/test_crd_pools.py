@@ -11,13 +11,13 @@ import pytest
 from playground.handle import Playground
 from tests.cluster.crds import installed
 from tests.cluster.kubectl import Kubectl, Refused
-from tests.unit.api.structural import walk
+from tests.unit.api.structural import rules
 from tierwise.api.crd import definition
 from tierwise.api.kinds import GPU_POOL
 
 pytestmark = pytest.mark.cluster
 ROOT = definition(GPU_POOL)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-MESSAGES = {rule["message"] for _, node in walk(ROOT) for rule in node.get("x-kubernetes-validations", ())}
+MESSAGES = {rule["message"] for _, _, rule in rules(ROOT)}
 L40S: dict[str, Any] = {"nodeSelector": {"nvidia.com/gpu.product": "NVIDIA-L40S"}}
 
 # One object for each rule that is about one object, that only this rule refuses.
@@ -36,7 +36,7 @@ CHANGED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "nodeSelector cannot change, since every replica of the pool would restart: create another pool": (L40S, {}),
 }
 REFUSED_BY_SCHEMA: dict[str, dict[str, Any]] = {
-    "in body should match": {"pricePerGPUHour": "$2"},
+    "must be US dollars in quotes": {"pricePerGPUHour": "$2"},
     "must be of type string": {"budget": {"usdPerHour": 20}},
     "greater than or equal to 0": {"budget": {"gpus": -1}},
     "computeCapability in body should match": {"gpu": {"computeCapability": "90"}},
