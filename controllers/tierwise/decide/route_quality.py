@@ -116,18 +116,28 @@ def _moved(measured: QualityStatus, aim: Aim, evidence: Evidence, now: float) ->
     said = shown(found.quality)
     move = QualityMove(at=rfc3339(now), points=found.points, quality=said)
     today = measured.days[-1:] and [QualityDay(day=measured.days[-1].day)]
-    # With a smaller share the cheaper tiers get harder requests, and answer them less well than was usual: by our own
-    # doing, and no fall. What a fall is measured against is learned anew.
-    kept = QualityWatch() if found.points < 0 else measured.watch.model_copy(update={"run_good": 0, "run_bad": 0})
     return measured.model_copy(
         update={
             "added_share_percent": measured.added_share_percent + found.points,
             "moves": [*measured.moves, move][-MOST_MOVES:],
             "since": rfc3339(now),
             "days": today,
-            "watch": kept,
+            "watch": _watched_from(measured.watch, found.points),
         }
     )
+
+
+def _watched_from(before: QualityWatch, points: int) -> QualityWatch:
+    """What the alarm remembers when the share changes by so many points.
+
+    With a smaller share the cheaper tiers get harder requests, and answer them less well than was usual: by our own
+    doing, and no fall. What a fall is measured against is learned anew. With a larger one that holds on, and so does an
+    alarm. Without one the sum begins anew with the days: it is of other requests, and the threshold, which goes by the
+    pace of the days that are known, is low as long as they are hours."""
+    if points < 0:
+        return QualityWatch()
+    begun = {"run_good": 0, "run_bad": 0} | ({} if before.alarm else {"sum": QualityWatch().sum})
+    return before.model_copy(update=begun)
 
 
 def shown(found: Interval) -> str:

@@ -188,3 +188,17 @@ def test_a_few_bad_verdicts_are_no_alarm() -> None:
     assert not found.watch.alarm
     assert found.moves == []
     assert found.days == november(30, good=2117, bad=43, sampled=2160)
+
+
+def test_a_raised_share_without_an_alarm_makes_none_out_of_what_was_summed_up_before() -> None:
+    """The threshold goes by the pace of the days that are known, and those begin anew: it is low for hours."""
+    usual = november(*range(17, 31), good=960, bad=40, sampled=1000, reference=0)
+    suspicion = KNOWN.model_copy(update={"sum": "5.0000", "run_good": 20, "run_bad": 8})
+    aim = Aim(target=0.98, share=30.0)
+    before = known(20, usual, watch=suspicion)
+    raised = measure(before, SPEC, aim, {}, NOW)
+    assert not measure(before, SPEC, Aim(), {}, NOW).watch.alarm
+    assert [move.points > 0 for move in raised.moves] == [True]
+    assert raised.watch == KNOWN.model_copy(update={"sum": "0"}), "what is usual stays"
+    after = measure(raised, SPEC, Aim(), {"router": VerdictCounts(sampled_cheaper=1, cheaper_good=1)}, NOW)
+    assert not after.watch.alarm
