@@ -20,7 +20,7 @@ from tierwise.errors import Invalid
 from tierwise.routing.classifier import MOST_BYTES, MOST_GROUPS, Classifier, quantiles_of, salt_check, threshold_of
 from tierwise.routing.text_features import BUCKETS, SIZES, TextFacts, features_of, group_of
 
-SCORES = Path(__file__).parents[2] / "golden" / "scores" / "scores.json"
+SCORES = Path(__file__).with_name("scores.json")
 PLAIN = TextFacts()
 RANDOM = classifier(seed=1, size_weights=((0.3, -0.2),) * len(SIZES), intercepts=(0.4, 0.9), gain_deviation=0.25)
 
@@ -60,7 +60,7 @@ def test_a_score_of_many_pieces_is_what_the_formula_says() -> None:
 
 @pytest.mark.parametrize(("name", "salt"), [("plain", b""), ("salted", b"salt")])
 def test_a_score_is_what_it_was(name: str, salt: bytes) -> None:
-    """A file of weights means what it did when it was learned, whatever is made faster: `tests/golden/scores`."""
+    """A file of weights means what it did when it was learned, whatever is made faster: scores.json beside this file."""
     kept = [float.fromhex(one) for one in json.loads(SCORES.read_text())[name]]
     assert score_texts.scores(salt) == pytest.approx(kept, rel=1e-12, abs=1e-12)
 
