@@ -86,11 +86,11 @@ DECIDE = Target(
 ROUTING = Target(
     name="routing",
     copied={"controllers/tierwise": "src/tierwise", "tests/unit/routing": "tests/unit/routing"},
-    # Not test_routers_agree.py: whole simulations, for which every mutant would wait.
+    # Not whole simulations, for which every mutant would wait.
     tests=tuple(
         path.relative_to(REPO).as_posix()
         for path in sorted((REPO / "tests/unit/routing").glob("test_*.py"))
-        if path.name != "test_routers_agree.py"
+        if path.name not in ("test_routers_agree.py", "test_pressure_noise.py")
     ),
     least=0.90,
     suffix="-routing",

@@ -60,7 +60,7 @@ def test_a_score_of_many_pieces_is_what_the_formula_says() -> None:
 
 @pytest.mark.parametrize(("name", "salt"), [("plain", b""), ("salted", b"salt")])
 def test_a_score_is_what_it_was(name: str, salt: bytes) -> None:
-    """A file of weights means what it did when it was learned, whatever is made faster: scores.json beside this file."""
+    """A file of weights means what it did when it was learned, whatever is made faster (scores.json)."""
     kept = [float.fromhex(one) for one in json.loads(SCORES.read_text())[name]]
     assert score_texts.scores(salt) == pytest.approx(kept, rel=1e-12, abs=1e-12)
 
