@@ -103,6 +103,7 @@ BOUNDS: dict[tuple[str, str], str] = {
     (ROUTER, "verdict"): _words(shadow_counts.VERDICTS),
     (ROUTER, "purpose"): _words((shadow_counts.ANSWER, shadow_counts.JUDGE)),
     (ROUTER, "which"): "`reference`, `small`; of the squares also `product`",
+    ("tierwise_router_shadow_tokens", "kind"): _words(shadow_counts.KINDS),
     ("tierwise_router_samples_dropped", "reason"): _words(shadow_counts.DROPPED),
     ("tierwise_router_score_shift_points", "part"): "`seen`, `allowed` (by the margin and by chance)",
     ("tierwise_router_shadow_choices", "policy"): "`classifier`, `cascade`",

@@ -15,6 +15,10 @@ from itertools import pairwise
 ELSEWHERE = frozenset({"Spill", "Fallback", "ContextLength"})
 
 
+Tokens = tuple[float, float]
+"""Of prompts, and generated."""
+
+
 @dataclass(frozen=True, slots=True)
 class TierSample:
     """One look at a tier. `at` in seconds, `cost` in US dollars per hour."""
@@ -102,11 +106,11 @@ def account(
     tier: str,
     answers: Sequence[Answer],
     samples: Sequence[TierSample],
-    engine: tuple[float, float],
+    engine: Tokens,
     prices: tuple[float, float] | None = None,
 ) -> TierAccount:
-    """The figures of one tier. `engine`: prompt and generated tokens by the engines' counters; `prices`: of an external
-    API, US dollars per million of each."""
+    """The figures of one tier. `engine`: prompt and generated tokens by the engines' counters, without those of
+    questions in the background; `prices`: of an external API, US dollars per million of each."""
     mine = [answer for answer in answers if answer.tier == tier]
     good = [answer for answer in mine if answer.ok]
     cost, of_most = integral(samples, "cost") / 3600, max((sample.cost for sample in samples), default=0.0)

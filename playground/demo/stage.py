@@ -36,14 +36,14 @@ from playground.handle import Playground
 from playground.release import Release
 
 READY_SECONDS = 120.0
-COMMAND_SECONDS = 120.0
+COMMAND_SECONDS = 300.0
 _RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 ROUTE_LABEL = "tierwise.io/route"
 # Longer than the operator waits before it writes figures again.
 SAVINGS_SECONDS, SAVINGS_LOOKS = 17.0, 4
 SCALING_REASONS = ("ScaledUp", "ScaledDown")
 # Counters outlive their pod in Prometheus: the highest value that was scraped.
-_SERVED = 'sum by (tierwise_io_tier) (max_over_time({}{{namespace="' + NAMESPACE + '"}}[1h]))'
+_SERVED = 'sum by ({}) (max_over_time({}{{namespace="' + NAMESPACE + '"{}}}[1h]))'
 
 Say = Callable[[str], None]
 Object = dict[str, Any]
@@ -94,7 +94,7 @@ class Stage:
             "train", str(labels), "--route", ROUTE, "--out", str(manifest), "--name", CLASSIFIER, "-n", NAMESPACE
         )
         self.playground.kubectl("apply", "--server-side", "-f", str(manifest))
-        return " ".join(said.split("\n\n")[0].split())
+        return " ".join(said.split()).split(". ")[0] + "."
 
     def apply(self, *manifests: Mapping[str, Any]) -> None:
         """`kubectl apply` these manifests."""
@@ -125,8 +125,14 @@ class Stage:
         return events_of(json.loads(listed)["items"])
 
     def served_tokens(self) -> dict[str, tuple[float, float]]:
-        """Prompt and generated tokens per tier by the engines' own counters, as Prometheus last scraped them."""
-        prompt, generated = (self._by_tier(f"vllm:{what}_tokens_total") for what in ("prompt", "generation"))
+        """Prompt and generated tokens of clients' requests per tier: those of the engines' own counters, less what the
+        routers' counters say of questions in the background. As Prometheus last scraped them."""
+        found = []
+        for engines, routers in (("prompt", "prompt"), ("generation", "output")):
+            own = self._by_tier(f"vllm:{engines}_tokens_total", "tierwise_io_tier")
+            ours = self._by_tier("tierwise_router_shadow_tokens_total", "tier", f', kind="{routers}"')
+            found.append({tier: tokens - ours.get(tier, 0.0) for tier, tokens in own.items()})
+        prompt, generated = found
         return {tier: (prompt[tier], generated.get(tier, 0.0)) for tier in prompt}
 
     def operator_restarts(self) -> int:
@@ -169,12 +175,12 @@ class Stage:
             raise PlaygroundError(f"tierwise {arguments[0]} failed", done.stderr.strip())
         return done.stdout
 
-    def _by_tier(self, metric: str) -> dict[str, float]:
+    def _by_tier(self, metric: str, label: str, more: str = "") -> dict[str, float]:
         url = f"{self.playground.prometheus_url}/api/v1/query"
-        answer = requests.get(url, params={"query": _SERVED.format(metric)}, timeout=10).json()
+        answer = requests.get(url, params={"query": _SERVED.format(label, metric, more)}, timeout=10).json()
         if answer["status"] != "success":
             raise PlaygroundError("Prometheus refuses a query", str(answer))
-        return {series["metric"]["tierwise_io_tier"]: float(series["value"][1]) for series in answer["data"]["result"]}
+        return {series["metric"][label]: float(series["value"][1]) for series in answer["data"]["result"]}
 
     def _found(self, kind: str) -> list[Object]:
         return list(json.loads(self.playground.kubectl("get", kind, "-n", NAMESPACE, "-o", "json"))["items"])

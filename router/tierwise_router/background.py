@@ -152,6 +152,7 @@ class Background:
         usage = read_usage(said.get("usage"), said.get("service_tier"))
         text, reason = text_of(said)
         usage = usage or Usage(asked.prompt_tokens, output=len(text) // 4, estimated=True)
+        state.shadows.work(tier.spec.name, usage.prompt, usage.output)
         spent = cost(usage, tier.spec.tariff, seconds)
         if not said:
             raise NoAnswer("the answer is no JSON object", spent)

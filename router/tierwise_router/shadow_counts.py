@@ -25,6 +25,8 @@ GOOD, BAD, UNKNOWN = "good", "bad", "unknown"
 VERDICTS = (GOOD, BAD, UNKNOWN)
 """Whether an answer was at least as good as the reference tier's. Unknown: the judge said nothing that can be read."""
 ANSWER, JUDGE = "answer", "judge"
+KINDS = PROMPT, OUTPUT = "prompt", "output"
+"""Of tokens."""
 DROPPED = ("failed", "full", "not_comparable", "stopped", "too_large")
 
 
@@ -38,6 +40,8 @@ class ShadowCounts:
         """By tier, who answered the client, and verdict."""
         self.cost: dict[tuple[str, str], Decimal] = {}
         """US dollars by tier and purpose."""
+        self.took: Counter[tuple[str, str]] = Counter()
+        """Tokens of questions in the background, by tier and kind."""
         self.dropped: Counter[str] = Counter(dict.fromkeys(DROPPED, 0))
         self.pairs = 0
         self.tokens: Counter[str] = Counter(reference=0, small=0)
@@ -46,6 +50,11 @@ class ShadowCounts:
     def pay(self, tier: str, purpose: str, cost: Decimal) -> None:
         """A question in the background has cost so much."""
         self.cost[tier, purpose] = self.cost.get((tier, purpose), NOTHING) + cost
+
+    def work(self, tier: str, prompt: int, output: int) -> None:
+        """A question in the background has taken so many tokens of a tier."""
+        self.took[tier, PROMPT] += prompt
+        self.took[tier, OUTPUT] += output
 
     def pair(self, reference: int, small: int) -> None:
         """A request that a cheaper tier answered was answered by both: their output tokens."""
@@ -72,6 +81,14 @@ class ShadowCounts:
         )
         for pair in sorted({(tier, purpose) for tier in ladder for purpose in (ANSWER, JUDGE)} | set(self.cost)):
             cost.add_metric(pair, float(self.cost.get(pair, NOTHING)))
+        took = _counter(
+            "shadow_tokens",
+            "Tokens of questions in the background, which those of clients do not contain.",
+            "tier",
+            "kind",
+        )
+        for pair in sorted({(tier, kind) for tier in ladder for kind in KINDS} | set(self.took)):
+            took.add_metric(pair, self.took[pair])
         dropped = _counter("samples_dropped", "Chosen requests that were not compared.", "reason")
         for reason, count in sorted(self.dropped.items()):
             dropped.add_metric([reason], count)
@@ -85,7 +102,7 @@ class ShadowCounts:
             tokens.add_metric([which], total)
         for which, total in sorted(self.squares.items()):
             squares.add_metric([which], total)
-        yield from (sampled, verdicts, cost, dropped, pairs, tokens, squares)
+        yield from (sampled, verdicts, cost, took, dropped, pairs, tokens, squares)
 
 
 def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:

@@ -68,6 +68,21 @@ async def test_what_a_provider_may_bill_is_counted_though_no_answer_came() -> No
         assert place.fullness == 0
 
 
+async def test_the_tokens_of_a_question_are_counted_by_tier() -> None:
+    async with serving() as place:
+        first = await place.ask()
+        await place.ask()
+        took = place.router.state.shadows.took
+        assert first.input_tokens > 0
+        assert first.output_tokens > 0
+        assert took == {("large", "prompt"): 2 * first.input_tokens, ("large", "output"): 2 * first.output_tokens}
+        metrics = place.router.state.shadows.collect(["small", "large"])
+        (shown,) = (metric for metric in metrics if metric.name.endswith("shadow_tokens"))
+        by_label = {(one.labels["tier"], one.labels["kind"]): one.value for one in shown.samples}
+        assert by_label["small", "prompt"] == 0, "it is there from the start"
+        assert by_label["large", "output"] == 2 * first.output_tokens
+
+
 async def test_an_answer_that_cannot_be_read_is_paid_for() -> None:
     nonsense = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 3\r\n\r\n???"
     async with serving([nonsense]) as place:
