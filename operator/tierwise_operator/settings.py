@@ -132,7 +132,9 @@ class Settings:
 
     @property
     def engine_rules(self) -> EngineRules:
-        """What tiers may ask for here, and what their engines are told."""
+        """What tiers may ask for here, and what their engines are told. Raises Invalid for an unknown IP family."""
+        if self.ip_family not in IP_FAMILIES:
+            raise Invalid(f"the IP family is one of {', '.join(IP_FAMILIES)}")
         ipv6 = self.ip_family == "IPv6"
         return EngineRules(self.engine_hub_url, self.hub_offline, self.allow_remote_code, self.host_paths, ipv6)
 
@@ -168,9 +170,7 @@ class Settings:
             raise Invalid("a client certificate for Prometheus needs its key, and a key its certificate")
         if self.prometheus_bearer_file is not None and self.prometheus_username_file is not None:
             raise Invalid("Prometheus is given a bearer token or a user name, not both")
-        if self.ip_family not in IP_FAMILIES:
-            raise Invalid(f"the IP family is one of {', '.join(IP_FAMILIES)}")
-        _ = self.router, self.matchers
+        _ = self.router, self.matchers, self.engine_rules
         if self.log_level not in LOG_LEVELS or self.log_format not in LOG_FORMATS:
             raise Invalid(f"log level is one of {', '.join(LOG_LEVELS)}; log format one of {', '.join(LOG_FORMATS)}")
 

@@ -21,6 +21,7 @@ from tierwise.report.explain_parts import (
     conditions_table,
     duration,
     new_table,
+    outdated_text,
     pairs_table,
     sections,
     state_text,
@@ -77,7 +78,7 @@ def as_text(said: Mapping[str, Any]) -> RenderableType:
     """What `explain` said, as tables for a terminal."""
     parts: list[RenderableType] = [_headline(said)]
     if said["outdated"]:
-        parts.append(Text("The spec has changed since; the operator has not looked at it yet.", style="yellow"))
+        parts.append(outdated_text(seen=bool(said["state"])))
     return sections(
         parts,
         (

@@ -101,3 +101,14 @@ def new_table(*columns: str) -> Table:
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
+
+
+def outdated_text(*, seen: bool) -> Text:
+    """That what is shown is not about the present spec. `seen`: whether an operator has ever looked at the object."""
+    if seen:
+        said = (
+            "The spec has changed since; the operator has not looked at it yet. What follows is about the spec before."
+        )
+        return Text(f"{said} If that lasts, no operator serves this namespace any more.", style="yellow")
+    said = "The operator has not looked at it yet. If that lasts, none runs, or none serves this namespace"
+    return Text(f"{said} (chart value watch.namespaces).", style="yellow")

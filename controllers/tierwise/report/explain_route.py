@@ -19,6 +19,7 @@ from tierwise.report.explain_parts import (
     conditions_said,
     conditions_table,
     new_table,
+    outdated_text,
     pairs_table,
     sections,
     state_text,
@@ -74,7 +75,7 @@ def route_as_text(said: Mapping[str, Any]) -> RenderableType:
     """What `explain_route` said, as tables for a terminal."""
     headline: list[RenderableType] = [_headline(said)]
     if said["outdated"]:
-        headline.append(Text("The spec has changed since; the operator has not looked at it yet.", style="yellow"))
+        headline.append(outdated_text(seen=bool(said["state"])))
     return sections(
         headline,
         (

@@ -118,7 +118,7 @@ def test_a_new_tier_has_little_to_say() -> None:
     new = case().view.tier
     text = picture(explain(new, NOW))
     assert "Not looked at yet: 0 ready of 0 desired" in text
-    assert "the operator has not looked at it yet" in text
+    assert "The operator has not looked at it yet. If that lasts, none runs, or none serves this namespace" in text
     assert "Conditions" not in text
 
 

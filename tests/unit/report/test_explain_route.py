@@ -165,7 +165,7 @@ def test_a_narrow_terminal_loses_no_word() -> None:
 def test_a_route_that_nobody_looked_at_and_one_that_is_not_understood_have_little_to_say() -> None:
     new = explain_route(route(), {}, NOW)
     assert "Not looked at yet" in picture(route_as_text(new))
-    assert "the operator has not looked at it yet" in picture(route_as_text(new))
+    assert "The operator has not looked at it yet. If that lasts, none runs" in picture(route_as_text(new))
     assert ladder_names(told()) == ("small", "large", "bought")
     unread = explain_route(replace(told(), spec=None), TIERS, NOW)
     assert unread["limits"] == {}
