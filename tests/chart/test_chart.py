@@ -282,6 +282,24 @@ def test_a_wrong_value_is_refused_with_its_place(setting: str, message: str) -> 
     assert place in done.stderr
 
 
+def test_users_and_addresses_are_left_to_the_cluster_where_it_says_so() -> None:
+    """On OpenShift no number is named; in a cluster of IPv6 alone everything listens there."""
+    plain, told = (
+        template(*WITH_IMAGE, *values).stdout
+        for values in ((), ("--set", "securityContext=Namespace", "--set", "ipFamily=IPv6"))
+    )
+    numbers = {"runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532}
+    for spec in _pod_specs(plain):
+        assert spec["securityContext"].items() >= numbers.items()
+    for spec in _pod_specs(told):
+        assert not numbers.keys() & spec["securityContext"].keys()
+        assert spec["securityContext"]["runAsNonRoot"] is True
+    environment = _environment(told)
+    assert environment["TIERWISE_ROUTER_SECURITY_CONTEXT"] == "Namespace"
+    assert (environment["TIERWISE_IP_FAMILY"], environment["TIERWISE_METRICS_HOST"]) == ("IPv6", "::")
+    assert not {"TIERWISE_IP_FAMILY", "TIERWISE_METRICS_HOST"} & _environment(plain).keys()
+
+
 def test_two_sources_of_one_token_are_refused() -> None:
     both = ("--set", "prometheus.bearerTokenSecret.name=a", "--set", "prometheus.bearerTokenFile=/b")
     done = template(*WITH_IMAGE, *both)

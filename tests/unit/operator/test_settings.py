@@ -152,3 +152,25 @@ def test_what_no_router_can_run_with_is_refused_at_the_start(variables: dict[str
 def test_a_pull_policy_that_nobody_knows_is_refused() -> None:
     with pytest.raises(Invalid, match="pull policy"):
         resolve({}, {"TIERWISE_ROUTER_PULL_POLICY": "Sometimes"})
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("TIERWISE_ROUTER_SECURITY_CONTEXT", "Mine", "security context is one of Fixed, Namespace"),
+        ("TIERWISE_IP_FAMILY", "ipv6", "the IP family is one of IPv4, IPv6"),
+    ],
+)
+def test_a_word_that_nobody_knows_is_refused_at_the_start(variable: str, value: str, said: str) -> None:
+    with pytest.raises(Invalid, match=said):
+        resolve({}, {"TIERWISE_ROUTER_IMAGE": "r:1", variable: value})
+
+
+def test_engines_and_routers_listen_on_one_family() -> None:
+    plain = resolve({}, {"TIERWISE_ROUTER_IMAGE": "r:1"})
+    assert plain.router is not None
+    assert (plain.engine_rules.ipv6, plain.router.ipv6, plain.router.namespace_user) == (False, False, False)
+    told = {"TIERWISE_IP_FAMILY": "IPv6", "TIERWISE_ROUTER_SECURITY_CONTEXT": "Namespace"}
+    settings = resolve({}, {"TIERWISE_ROUTER_IMAGE": "r:1", **told})
+    assert settings.router is not None
+    assert (settings.engine_rules.ipv6, settings.router.ipv6, settings.router.namespace_user) == (True, True, True)
