@@ -208,8 +208,10 @@ def _claims(spec: ModelTierSpec) -> tuple[str, ...]:
     model = spec.model
     if model is None:
         return ()
-    weights = [model.uri.removeprefix("pvc://").split("/")[0]] if model.uri.startswith("pvc://") else []
-    return (*weights, *([model.cache_pvc] if model.cache_pvc is not None else []))
+    addresses = [model.uri, *(each.uri for each in model.adapters)]
+    weights = [uri.removeprefix("pvc://").split("/")[0] for uri in addresses if uri.startswith("pvc://")]
+    caches = [model.cache_pvc, None if spec.model_cache is None else spec.model_cache.pvc]
+    return tuple(dict.fromkeys([*weights, *(name for name in caches if name is not None)]))
 
 
 def _unscheduled(pod: PodFacts, workload: Workload, spec: ModelTierSpec) -> PodIssue:

@@ -254,7 +254,7 @@ class ModelSource(Model):
         default=None,
         alias="cachePVC",
         description="PersistentVolumeClaim that keeps downloaded hf:// weights across pods. Without it every new "
-        "replica downloads them again.",
+        "replica downloads them again. With more than one replica its access mode must be ReadWriteMany.",
     )
     service_account_name: DNSName | None = Field(
         default=None,

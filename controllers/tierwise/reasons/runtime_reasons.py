@@ -127,14 +127,14 @@ CLAIM_PROBLEM = reason(
     "ClaimProblem",
     (PROVISIONED,),
     "A PersistentVolumeClaim of the tier does not exist, is not bound, or cannot be mounted by one more pod.",
-    "Create the claim that model.cachePVC or a pvc:// address in model.uri names; for several replicas its access mode "
-    "is ReadWriteMany, or ReadOnlyMany.",
+    "Create the claim that model.cachePVC, modelCache.pvc or a pvc:// address names; for several replicas its access "
+    "mode is ReadWriteMany, or ReadOnlyMany.",
 )
 CONTAINER_FAILED = reason(
     "ContainerFailed",
     (PROVISIONED,),
-    "A container beside the engine fails. Tierwise renders none: KServe, a mesh or a policy has added it.",
-    "Look at the log of the container that the message names, and at who adds it.",
+    "A container beside the engine fails: one that fetches an adapter, or that KServe, a mesh or a policy has added.",
+    "Look at the log of the container that the message names; of an adapter, correct its uri in model.adapters.",
 )
 SURGE_NEEDS_GPU = reason(
     "SurgeNeedsGPU",

@@ -62,6 +62,7 @@ def rolled_back(pods: Sequence[PodFacts] = (pod(),)) -> ReportContext:
 
 KILLED: dict[str, Any] = {"last_exit_code": 137, "last_exit_reason": "OOMKilled"}
 CACHED = spec(model={"name": "chat", "uri": "hf://Qwen/Qwen3-8B", "cachePVC": "hub"})
+ON_CLAIM = spec(modelCache={"pvc": "shared"})
 WEIGHTS = spec(model={"name": "chat", "uri": "pvc://weights/qwen3"})
 # the case, the reason, and what the message must hold
 ILL: dict[str, tuple[ReportContext, str, str]] = {
@@ -213,7 +214,7 @@ ILL: dict[str, tuple[ReportContext, str, str]] = {
     "no such claim": (
         case(pods=[pending('0/2 nodes are available: persistentvolumeclaim "hub" not found.')]),
         reasons.CLAIM_PROBLEM,
-        '"hub" not found. Create the claim that model.cachePVC',
+        '"hub" not found. Create the claim that model.cachePVC, modelCache.pvc',
     ),
     "a claim for one pod, and two replicas": (
         case(
@@ -232,6 +233,16 @@ ILL: dict[str, tuple[ReportContext, str, str]] = {
         case(CACHED, pods=[pod(), waiting(reason="ContainerCreating", mounting=True, scheduled_at=NOW - 181)]),
         reasons.CLAIM_PROBLEM,
         "the claim hub may be mounted on another node",
+    ),
+    "a cache on a claim for one node": (
+        case(ON_CLAIM, pods=[waiting(reason="PodInitializing", mounting=True, scheduled_at=NOW - 181)]),
+        reasons.CLAIM_PROBLEM,
+        "the claim shared may be mounted on another node",
+    ),
+    "an adapter that cannot be fetched": (
+        case(pods=[waiting(last_exit_container="adapter-0", last_exit_code=1, last_exit_message="404 Client Error")]),
+        reasons.CONTAINER_FAILED,
+        "the container adapter-0 ended with exit code 1: 404 Client Error",
     ),
     "weights on a claim for one node": (
         case(WEIGHTS, pods=[waiting(reason="PodInitializing", mounting=True, scheduled_at=NOW - 181)]),
