@@ -202,7 +202,8 @@ true
 {{- end -}}
 {{- end -}}
 
-{{/* Other installations of Tierwise that would serve the same namespaces: a line for each; "" without a cluster. */}}
+{{/* Other installations of Tierwise that would serve the same namespaces: a line for each; "" without a cluster. What is
+     looked up, whoever may install this may also read: for named namespaces nothing outside them. */}}
 {{- define "tierwise.others" -}}
 {{- $me := include "tierwise.fullname" . -}}
 {{- $here := .Release.Namespace -}}
@@ -214,9 +215,11 @@ true
 {{- end }}
 {{- end }}
 {{- end }}
+{{- if not .Values.watch.namespaces }}
 {{- range (lookup "apps/v1" "Deployment" "" "").items }}
 {{- if and (eq (dig "metadata" "labels" "tierwise.io/installation" "" .) "cluster") (not (and (eq .metadata.name $me) (eq .metadata.namespace $here))) }}
      {{ .metadata.namespace }}/{{ .metadata.name }} serves all namespaces
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end -}}
