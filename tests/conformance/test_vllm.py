@@ -14,6 +14,7 @@ from tests.conformance.environments import RELEASES, vllm_code, vllm_python
 from tests.render.goldens import specs
 from tierwise.api.modeltier import Engine, ModelSource, ModelTierSpec, QuantizationMethod
 from tierwise.engines import ALIAS, CHAT_TEMPLATE, arguments, check, model_argument, profile, profiles
+from tierwise.engines.adapters import MOST_SLOTS
 from tierwise.engines.closed_lists import WHAT, known_names
 from tierwise.engines.denied_args import CLOSED
 from tierwise.engines.extra_args import ALLOWED, REFUSED, SWITCH, TYPED
@@ -112,7 +113,7 @@ def _of_adapters(model: ModelSource) -> dict[str, object]:
         return {"enable_lora": None, "lora_modules": None}
     return {
         "enable_lora": True,
-        "max_loras": model.adapter_slots or len(model.adapters),
+        "max_loras": min(model.adapter_slots or MOST_SLOTS, len(model.adapters)),
         "max_cpu_loras": len(model.adapters),
     }
 
