@@ -23,7 +23,8 @@ def test_the_kinds_are_those_of_the_api() -> None:
         assert named.plural == kind.plural
         assert named.namespaced == kind.namespaced
         assert {kind.plural, kind.singular, *kind.short_names} <= set(named.words)
-        assert named.path("n", "o") == f"/apis/{kind.api_version}/namespaces/n/{kind.plural}/o"
+        within = "namespaces/n/" if kind.namespaced else ""
+        assert named.path("n", "o") == f"/apis/{kind.api_version}/{within}{kind.plural}/o"
 
 
 def test_no_word_means_two_kinds() -> None:

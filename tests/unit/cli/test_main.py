@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tests.unit.act.api_server import Answer, serving, status
+from tierwise.api.kinds import KINDS
 from tierwise_cli import main as cli
 
 TIER = {
@@ -34,7 +35,7 @@ def kubeconfig(folder: Path, server: str) -> Path:
 def test_the_crds_are_whole_manifests(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["crds"]) == 0
     found = list(yaml.safe_load_all(capsys.readouterr().out))
-    assert [each["kind"] for each in found] == ["CustomResourceDefinition"] * 2
+    assert [each["kind"] for each in found] == ["CustomResourceDefinition"] * len(KINDS)
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
