@@ -62,7 +62,7 @@ def placed(path: Path, spec: Mapping[str, Any]) -> ModelTierSpec:
     files = sorted((REPO / path).parent.glob("*.yaml"))
     found = [each for file in files for each in yaml.safe_load_all(file.read_text(encoding="utf-8")) if each]
     (pool,) = (each for each in found if (each["kind"], each["metadata"]["name"]) == ("GPUPool", parsed.pools[0].name))
-    return in_pool(parsed, GPUPoolSpec.model_validate(pool["spec"]), None)
+    return in_pool(parsed, GPUPoolSpec.model_validate(pool["spec"]), None, parsed.pools[0])
 
 
 def specs() -> dict[str, ModelTierSpec]:
