@@ -239,11 +239,6 @@ ILL: dict[str, tuple[ReportContext, str, str]] = {
         reasons.CLAIM_PROBLEM,
         "the claim shared may be mounted on another node",
     ),
-    "an adapter that cannot be fetched": (
-        case(pods=[waiting(last_exit_container="adapter-0", last_exit_code=1, last_exit_message="404 Client Error")]),
-        reasons.CONTAINER_FAILED,
-        "the container adapter-0 ended with exit code 1: 404 Client Error",
-    ),
     "weights on a claim for one node": (
         case(WEIGHTS, pods=[waiting(reason="PodInitializing", mounting=True, scheduled_at=NOW - 181)]),
         reasons.CLAIM_PROBLEM,
