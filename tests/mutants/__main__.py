@@ -1,8 +1,8 @@
 """Makes mutants of decide/ and routing/, runs the tests against each, and writes down what survived.
 
 `python -m tests.mutants` from the beginning; with `--only routing` those of one package; with `--changed` only the
-files whose code is not what was measured; with `--again` those and what survived the last run and has no word yet,
-against the tests of today. On any machine: what is known of the others is kept.
+files whose code is not what was measured; with `--again` the functions that are not, and what survived the last run and
+has no word yet, against the tests of today. On any machine: what is known of the others is kept.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.isolated import environment
+from tests.mutants.functions import known_functions
 from tests.mutants.page import complaints, words
 from tests.mutants.results import Results, load, merged, read, save, stale
 from tests.mutants.stage import lay_out, remember
@@ -36,7 +37,7 @@ def measure(target: Target, *, again: bool, files: list[str] | None, children: i
         before = load(target)
         least = min((each for each in before.files if each.mutants), key=lambda each: each.mutants)
         _mutmut(target, python, children, [least.name])  # mutmut makes all mutants, whichever are to be tried
-        left = remember(target, _answer(target, python), before, stale(target, before), words(target))
+        left = remember(target, _answer(target, python), before, known_functions(target, before), words(target))
         print(f"mutants: {left} survived the last run without a word or are of files that have changed", flush=True)
     _mutmut(target, python, children, files or ())
     return read(target, _answer(target, python), files)

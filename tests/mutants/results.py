@@ -125,7 +125,12 @@ def stale(target: Target, results: Results) -> list[str]:
 
 def digest(target: Target, name: str) -> str:
     """Of the code of one of its files as it is now."""
-    return hashlib.sha256(code((target.sources / name).read_text(encoding="utf-8")).encode()).hexdigest()
+    return digest_of((target.sources / name).read_text(encoding="utf-8"))
+
+
+def digest_of(text: str) -> str:
+    """Of the code of a text."""
+    return hashlib.sha256(code(text).encode()).hexdigest()
 
 
 def code(text: str) -> str:

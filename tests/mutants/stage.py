@@ -84,13 +84,17 @@ def _files(target: Target) -> Iterator[tuple[Path, str]]:
 
 
 def remember(
-    target: Target, answer: Mapping[str, Any], results: Results, changed: Collection[str], said: Collection[str]
+    target: Target,
+    answer: Mapping[str, Any],
+    results: Results,
+    changed: Mapping[str, Collection[str]],
+    said: Collection[str],
 ) -> int:
-    """Take over what the last run found in files that have not changed since; how many are left to try: what survived
-    and is not among the words that are `said`, by key.
+    """Take over what the last run found in what has not changed since; how many are left to try: what survived and is
+    not among the words that are `said`, by key.
 
-    `answer`: mutmut's, of mutants that were made and not tried. Equal changes in one function are tried all when one of
-    them survived."""
+    `answer`: mutmut's, of mutants that were made and not tried. `changed`: the files that have changed, and the
+    functions of each that have not. Equal changes in one function are tried all when one of them survived."""
     survived = {(each.file, each.function, each.before, each.after) for each in results.survivors}
     explained = {
         (each.file, each.function, each.before, each.after)
@@ -103,9 +107,10 @@ def remember(
         if not key:
             continue
         mutant = (each["file"], *change(key, each["diff"]))
-        if each["file"] not in changed and mutant in explained:
+        measured = each["file"] not in changed or mutant[1] in changed[each["file"]]
+        if measured and mutant in explained:
             known_results[each["file"]][key] = _SURVIVED
-        elif each["file"] in changed or mutant in survived:
+        elif not measured or mutant in survived:
             left += 1
         else:
             known_results[each["file"]][key] = _KILLED

@@ -139,7 +139,7 @@ def _seen_until(view: TierView) -> float:
     """Until when it is known that nobody wanted it: the time of the oldest measurement."""
     times = [signal.at or 0.0 for router in view.routers.routers if router.ready for signal in _times(router)]
     times += [pod.running.at or 0.0 for pod in view.signals.pods if pod.pod in view.ready_endpoints]
-    return min(times)
+    return min(times, default=0.0)  # no router and no replica has said anything: nothing is known
 
 
 def _times(router: RouterSample) -> tuple[Signal, ...]:

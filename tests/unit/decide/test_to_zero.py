@@ -247,3 +247,10 @@ def test_one_that_has_just_become_ready_has_its_idle_time_before_it() -> None:
         since = replace(pod("a"), ready_at=NOW - ago)
         others = (replace(pod("b", ready=False), ready_at=NOW), pod("c"))
         assert decision(starting(since, *others, ready=("a",)), replace(BORED, wanted_at=NOW - 999)).target == target
+
+
+def test_where_nobody_has_said_anything_nothing_ends() -> None:
+    """No router is named, none is missed, and the one replica does not answer yet: found by a property."""
+    silent = replace(seen(), workloads=tuple(replace(each, ready_endpoints=frozenset()) for each in seen().workloads))
+    silent = replace(silent, routers=replace(silent.routers, routers=(), unserved=()))
+    assert step(decision(silent, BORED))[:2] == (1, reasons.WANTED)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.mutants.functions import same
 from tests.mutants.page import complaints, words
 from tests.mutants.results import Results, Survivor, code, load, merged, read, stale
 from tests.mutants.stage import remember
@@ -113,15 +114,16 @@ def test_what_was_killed_is_taken_over_and_survivors_and_changed_files_are_left(
         (metas / f"{name}.py.meta").write_text(json.dumps({"exit_code_by_key": dict.fromkeys(keys), "other": 1}))
     survivor = Survivor("plan.py", "plan", "return 1", "return 2", "survived")
     results = Results("", (), (survivor,))
-    assert remember(target, made, results, ["demand.py"], [survivor.key]) == 1
+    assert remember(target, made, results, {"demand.py": ()}, [survivor.key]) == 1
     assert json.loads((metas / "plan.py.meta").read_text())["exit_code_by_key"] == dict(
         zip(list(made)[1:3], (0, 1), strict=True)
     )
     (metas / "plan.py.meta").write_text(json.dumps({"exit_code_by_key": dict.fromkeys(list(made)[1:3]), "other": 1}))
-    assert remember(target, made, results, ["demand.py"], []) == 2
+    assert remember(target, made, results, {"demand.py": ()}, []) == 2
     plan, demand = (json.loads((metas / f"{name}.py.meta").read_text()) for name in ("plan", "demand"))
     assert plan == {"exit_code_by_key": dict(zip(list(made)[1:3], (None, 1), strict=True)), "other": 1}
     assert list(demand["exit_code_by_key"].values()) == [None]
+    assert remember(target, made, results, {"demand.py": ["demand"]}, []) == 1, "of a function that has not changed"
 
 
 SOURCE = '''"""A module."""
@@ -180,3 +182,45 @@ def test_the_copy_holds_whatever_the_tests_of_mutants_import(target: Target) -> 
     missing = [path for path in reached if not any(path.is_relative_to(folder) for folder in copied)]
     assert sorted(str(path.relative_to(REPO)) for path in missing) == []
     assert all(folder.exists() for folder in copied)
+
+
+BEFORE = '''
+LIMIT = 4
+
+
+def bounded(value):
+    return min(value, LIMIT)
+
+
+def doubled(value):
+    """Twice."""
+    return 2 * value
+
+
+def of_both(value):
+    return bounded(doubled(value))
+
+
+class Box:
+    def size(self):
+        return doubled(1)
+'''
+
+
+@pytest.mark.parametrize(
+    ("edit", "same_still"),
+    [
+        (('"""Twice."""', '"""Two times."""'), {"bounded", "doubled", "of_both", "Box", "Box.size"}),
+        (("LIMIT = 4", "LIMIT = 5"), {"doubled", "of_both", "Box", "Box.size"}),
+        (("2 * value", "3 * value"), {"LIMIT", "bounded"}),
+        (
+            ("return bounded(doubled(value))", "return doubled(value)"),
+            {"LIMIT", "bounded", "doubled", "Box", "Box.size"},
+        ),
+        (("doubled(1)", "doubled(2)"), {"LIMIT", "bounded", "doubled", "of_both"}),
+    ],
+)
+def test_a_function_is_known_while_it_and_what_it_names_are_the_same(
+    edit: tuple[str, str], same_still: set[str]
+) -> None:
+    assert same(BEFORE, BEFORE.replace(*edit)) - {"LIMIT"} == same_still - {"LIMIT"}
