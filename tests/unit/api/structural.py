@@ -10,6 +10,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 Schema = Mapping[str, Any]
+# The one form of rule that says which numbers a field may have.
+_ONE_OF = re.compile(r"self\.(\w+) in \[([0-9, ]+)\]")
 
 
 def errors(schema: Schema, value: Any, path: str = "") -> list[str]:
@@ -44,6 +46,15 @@ def _object(schema: Schema, value: dict[str, Any], path: str) -> Iterator[str]:
     for name, child in value.items():
         if name in schema["properties"]:
             yield from errors(schema["properties"][name], child, f"{path}.{name}")
+    for name, numbers in _listed(schema).items():
+        if name in value and value[name] not in numbers:
+            yield f"{path}.{name}: not one of {numbers}"
+
+
+def _listed(schema: Schema) -> dict[str, list[int]]:
+    """The fields that may have a few numbers only, by a rule, and these."""
+    found = (_ONE_OF.fullmatch(rule["rule"]) for rule in schema.get("x-kubernetes-validations", ()))
+    return {each[1]: [int(number) for number in each[2].split(",")] for each in found if each is not None}
 
 
 def _array(schema: Schema, value: list[Any], path: str) -> Iterator[str]:
@@ -96,6 +107,7 @@ def values(schema: Schema) -> st.SearchStrategy[Any]:
         return st.dictionaries(st.from_regex(r"\A[a-z]{1,9}\Z"), values(schema["additionalProperties"]), max_size=3)
     required = schema.get("required", ())
     properties = {name: values(child) for name, child in schema["properties"].items()}
+    properties |= {name: st.sampled_from(numbers) for name, numbers in _listed(schema).items()}
     return st.fixed_dictionaries(
         {name: properties[name] for name in required},
         optional={name: child for name, child in properties.items() if name not in required},

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.api.structural import walk
+from tests.unit.api.structural import rules, walk
 from tierwise.api.crd import definition
 from tierwise.api.kinds import MODEL_ROUTE
 from tierwise.api.modelroute import ModelRouteSpec
@@ -61,12 +61,11 @@ def test_names_of_the_kind() -> None:
 
 def test_rules_name_a_field_that_exists_and_have_messages_of_their_own() -> None:
     messages = []
-    for _, node in walk(ROOT):
-        for rule in node.get("x-kubernetes-validations", ()):
-            messages.append(rule["message"])
-            schema = node
-            for part in filter(None, rule.get("fieldPath", "").split(".")):
-                schema = schema["properties"][part]
+    for _, node, rule in rules(ROOT):
+        messages.append(rule["message"])
+        schema = node
+        for part in filter(None, rule.get("fieldPath", "").split(".")):
+            schema = schema["properties"][part]
     assert len(messages) == len(set(messages)) == 17
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.render.goldens import cases, manifests
+from tests.render.goldens import manifests, specs
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.api.pod import OPENING_VARIABLES, OWN_VARIABLES
 from tierwise.engines import check
@@ -18,7 +18,7 @@ def said(name: str, value: str = "1") -> list[str]:
 
 
 def test_every_variable_that_is_rendered_is_refused_to_tiers() -> None:
-    theirs = {variable["name"] for spec in cases().values() for variable in spec.get("env", ())}
+    theirs = {variable.name for spec in specs().values() for variable in spec.env}
     ours = {
         variable["name"]
         for manifest in manifests().values()

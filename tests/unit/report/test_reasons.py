@@ -19,7 +19,7 @@ from tests.builders.pools import pool as a_pool
 from tests.builders.pools import unreadable
 from tests.builders.routes import route, snapshot, tier
 from tests.builders.routes import spec as routed
-from tests.unit.decide import make
+from tests.unit.decide import make, test_service_level
 from tests.unit.decide.test_facts import EIGHT, L4, T4, new
 from tests.unit.report import (
     test_classifier_condition,
@@ -130,6 +130,9 @@ BY_DECISION: dict[tuple[str, str], ReportContext] = {
     ("ScalingLimited", reasons.SCALE_DOWN_WINDOW): limited(10, 6, 6),
     ("ScalingLimited", reasons.HEADROOM): limited(75, 5, 4),
     ("ScalingLimited", reasons.PINNED): limited(130, 5, 5, replicas=3),
+    ("ScalingLimited", reasons.TARGET): decided(
+        test_service_level.seen(test_service_level.signals(100, 50)), test_service_level.OLD
+    ),
     ("ScalingLimited", reasons.NO_METRICS): decided(make.view(make.spec(), (), current=5)),
     ("ScalingLimited", reasons.NO_MEMORY): decided(make.view(make.spec(), make.spread(5, 5), current=5), TierState()),
     ("ScalingLimited", reasons.NOT_ROUTED): limited(0, 1, 1, minReplicas=0),
