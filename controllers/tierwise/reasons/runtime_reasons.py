@@ -133,8 +133,8 @@ CLAIM_PROBLEM = reason(
 CONTAINER_FAILED = reason(
     "ContainerFailed",
     (PROVISIONED,),
-    "A container beside the engine fails: one that fetches an adapter, or that KServe, a mesh or a policy has added.",
-    "Look at the log of the container that the message names; of an adapter, correct its uri in model.adapters.",
+    "A container beside the engine fails, which KServe, a mesh or a policy has added to the pod.",
+    "Look at the log of the container that the message names, and at who adds it.",
 )
 SURGE_NEEDS_GPU = reason(
     "SurgeNeedsGPU",
