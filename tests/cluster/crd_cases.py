@@ -141,8 +141,6 @@ REFUSED = (
     Case("argument with a line break", served({"extraArgs": ["--a=b\nc"]}), says="must be one flag with its value"),
     Case("too many arguments", served({"extraArgs": [f"--a{n}" for n in range(17)]}), says="at most 16 items"),
     Case("API without a scheme", external(baseURL="api.example.com/v1"), says="write https://api.example.com/v1"),
-    Case("API without a key", {"external": {k: v for k, v in external()["external"].items() if k != "apiKeySecretRef"}},
-         says="spec.external.apiKeySecretRef: Required value"),
     Case("API without a price", external(prices={"input": "1"}), says="spec.external.prices.output: Required value"),
     Case("parameters in words", served(architecture={"parameters": "8 billion"}), says="must be a number of"),
     Case("parameters as a number", served(architecture={"parameters": 8}), says="must be of type string"),
@@ -164,7 +162,8 @@ RULES: dict[str, Case] = {
         Case("GPU price", external({"price": {"gpuHour": "1"}})),
     "an external tier uses no GPU; remove spec.pools": Case("pools", external({"pools": [{"name": "h100"}]})),
     "a tier in a pool needs a GPU; set resources.gpus or remove spec.pools":
-        Case("pool without GPUs", served({"pools": [{"name": "h100"}], "resources": {"gpus": 0}})),
+        Case("pool without GPUs", served({"pools": [{"name": "h100"}], "resources": {"gpus": 0},
+             "engine": {"image": "a/cpu:v1"}})),
     "in a pool the price is the pool's (pricePerGPUHour); remove spec.price":
         Case("price in a pool", served({"pools": [{"name": "h100"}], "price": {"gpuHour": "2"}})),
     "the provider decides the context length of an external tier; remove spec.contextLength":
