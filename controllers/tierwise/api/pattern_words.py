@@ -122,7 +122,7 @@ PATTERNS: dict[str, Words] = {
     r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$": Words(
         "must be the value of a label: letters, digits, '-', '_' and '.', a letter or digit first and last",
     ),
-    r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$": Words(
+    r"^https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$": Words(
         "must be http:// or https://, a host, and a path without a query, e.g. https://api.example.com/v1",
         (
             (
