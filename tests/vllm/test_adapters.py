@@ -1,7 +1,7 @@
 """Checks that the real engine serves what a tier says of its model: adapters, further names, a chat template.
 
 One tier per release. The model says "abcdefgh" for ever from `<|assistant|>` on; the template of this tier ends with
-"c", from which the model goes on with "defghabc". The adapter makes it say something else, whatever it is asked.
+"c", from which the model goes on with "defghabc". The adapter makes it say "n" nearly always, whatever it is asked.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from tests.vllm.tiers import CLAIM, READY_SECONDS, client, cycle, tier
 
 pytestmark = pytest.mark.vllm
 TOKENS = 24
+FOLLOWS_M = "n"  # the adapter adds the embedding of "m" to whatever stands there
 QUESTIONS = ("What do you say?", "And now something else entirely?")
 TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}<|end|>c"
 
@@ -75,7 +76,6 @@ def test_the_template_decides_where_the_answer_begins_under_every_name_of_the_mo
 def test_the_adapter_says_something_else_and_leaves_the_model_alone(ask: Any, question: str) -> None:
     name, said, _ = ask
     tuned = said("tuned", question)
-    assert tuned
-    assert tuned != cycle(TOKENS + 3)[3:]
+    assert tuned.count(FOLLOWS_M) > TOKENS / 2, tuned
     assert said("tuned", question) == tuned
     assert said(name, question) == cycle(TOKENS + 3)[3:]
