@@ -40,7 +40,7 @@ def _ask(playground: Playground, tier: Object, prompt: str) -> Object:
         "messages": [{"role": "user", "content": prompt}],
         "max_tokens": 32,
     }
-    answer = requests.post(f"{tier['status']['url']}/v1/chat/completions", json=body, proxies=proxies, timeout=60)
+    answer = requests.post(f"{tier['status']['url']}/chat/completions", json=body, proxies=proxies, timeout=60)
     assert answer.status_code == 200, answer.text
     return dict(answer.json())
 
