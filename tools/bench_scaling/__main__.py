@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{error}", file=sys.stderr)
         return 2
     found = work.collected(every, journal)
-    made = results.made(found, given.set, len(every))
+    made = results.made(found, given.set, len(every), _commit())
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     for path in write(results.files(), results.REPO):
@@ -57,6 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for line in made["missed"]:
         print(f"missed: {line}")
     return 1 if made["missed"] else 0
+
+
+def _commit() -> str:
+    said = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=results.REPO, capture_output=True, text=True, check=False
+    )
+    return said.stdout.strip() or "unknown"
 
 
 def _parser() -> argparse.ArgumentParser:

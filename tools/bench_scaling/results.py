@@ -26,13 +26,14 @@ PAGE, PICTURE = Path("docs/scaling.md"), Path("docs/scaling.svg")
 FORMAT = 1
 
 
-def made(found: Found, name: str, of: int) -> dict[str, Any]:
-    """The comparison, as it is written. `name`: of the set of cases; `of`: how many it has."""
+def made(found: Found, name: str, of: int, commit: str) -> dict[str, Any]:
+    """The comparison, as it is written. `name`: of the set of cases; `of`: how many it has; `commit`: of the code."""
     return {
         "format": FORMAT,
         "about": {
             "command": "make bench-scaling" + ("" if name == "short" else f" SET={name}"),
             "tierwise": version("tierwise"),
+            "commit": commit,
             "python": platform.python_version(),
             "set": name,
             "cases": of,

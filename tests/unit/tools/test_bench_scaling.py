@@ -283,7 +283,7 @@ FOUND = {
 
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
-    made = json.loads(json.dumps(results.made(FOUND, "short", 105)))
+    made = json.loads(json.dumps(results.made(FOUND, "short", 105, "abc1234")))
     assert results.found(made) == FOUND
     assert figures(made["cases"][0]["figures"]) == FOUND[OURS_AT]
     assert made["about"]["command"] == "make bench-scaling"
@@ -294,8 +294,9 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
 
 
 def test_the_page_says_what_was_missed_and_how_much_has_run() -> None:
-    text = page.page(results.made(FOUND, "short", 105)["about"], FOUND)
-    assert "6 of the 105" in text
+    text = page.page(results.made(FOUND, "short", 105, "abc1234")["about"], FOUND)
+    assert "commit abc1234, Python" in text
+    assert "6 of the\n105 simulations" in text
     assert "99.0 % at $5.00, 1 of 2 points are better and cheaper" in text
     assert f"**{KEDA_AT.scaler}** | 99.5 %" in text
     assert f"\n| {WVA_AT.scaler} | 95.0 %" in text
