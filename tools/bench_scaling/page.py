@@ -185,7 +185,7 @@ def _setup() -> Iterator[str]:
     yield "- `pair`: small and medium, each with its own requests. `pool`: medium, and large on two NVIDIA-L40S."
     yield (
         f"- Recorded traces: their second half, at the rate with which a mean minute needs {loads.REPLICAS:g} full "
-        f"replicas of the tier. Operator defaults were chosen on generators of other seeds and on first halves."
+        f"replicas of the tier."
     )
     yield f"- Tierwise has its defaults, and in `scaling.targets` these for {shapes.PERCENTILE} % of the requests."
     yield "- Batch sizes by one rule for all: the mean time between tokens stays under four fifths of its target."
