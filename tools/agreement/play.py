@@ -110,7 +110,7 @@ def _drive(playground: Playground, requests: Sequence[Arrival], say: Say, began:
     orders = report.with_suffix(".orders")
     address = ("get", "service", "-n", scene.NAMESPACE, scene.ROUTE, "-o", "jsonpath={.spec.clusterIP}")
     url = f"http://{playground.kubectl(*address)}"
-    drive.write_orders(orders, report, {scene.TIER: (url, scene.ROUTE)}, {scene.TIER: requests})
+    drive.write_orders(orders, report, url, scene.ROUTE, requests)
     sender = playground.start(sys.executable, "-m", "playground.demo.drive", str(orders))
     try:
         while sender.poll() is None:

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,6 +26,21 @@ from tests.unit.simulator.processes import vllm
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("release")]
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 START = 90.0
+
+
+@pytest.fixture
+def new_namespace(admin: Kubectl, restricted: Callable[[str], None]) -> Iterator[Callable[[str], Kubectl]]:
+    """As everywhere, but deleted after each example: what one has left running would take the next one's GPUs."""
+    made: list[str] = []
+
+    def make(name: str) -> Kubectl:
+        restricted(name)
+        made.append(name)
+        return admin.within(name)
+
+    yield make
+    for name in made:
+        admin("delete", "namespace", name, "--wait=false", "--ignore-not-found")
 
 
 def _apply(kubectl: Kubectl, example: str) -> None:
