@@ -91,7 +91,7 @@ def test_a_miss_of_replicas_above_their_share_says_nothing() -> None:
 def test_a_level_that_is_kept_above_the_share_raises_it_and_below_it_says_nothing() -> None:
     known: tuple[LengthCapacity, ...] = (LengthCapacity(*SHORT, 2.0, 0.85),)
     assert after(known, SHORT, Throughput(1.0, 0.5), KEPT)[0].share == 0.85
-    known: tuple[LengthCapacity, ...] = (LengthCapacity(*SHORT, 2.0, 0.6),)
+    known = (LengthCapacity(*SHORT, 2.0, 0.6),)
     assert 0.6 < after(known, SHORT, Throughput(1.6, 0.8), KEPT)[0].share < 0.8
     assert after(known, SHORT, Throughput(1.6, 0.8), None)[0].share == 0.6
 
