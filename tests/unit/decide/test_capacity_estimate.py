@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.decide.make import NOW, SEQUENCES, WAITING, Loop, sample, spec
+from tierwise.api.pod import PodMetadata
 from tierwise.decide.capacity_estimate import learn, learned_for, requests_per_replica
 from tierwise.types import MISSING, PodSample, TierState
 
@@ -142,3 +143,8 @@ def test_the_same_sample_again_leaves_everything_as_it_was() -> None:
     assert (again.requests_per_replica, again.queued, again.sampled_at) == (9.0, memory.queued, NOW)
     fresh = replace(memory, requests_per_replica=None, learned_for="")
     assert learn(spec(), fresh, (sample("a", 5, 30),)).requests_per_replica is None
+
+
+def test_labels_of_the_pods_change_nothing_that_was_learned() -> None:
+    labelled = spec().model_copy(update={"pod_metadata": PodMetadata(labels={"team": "search"})})
+    assert learned_for(labelled) == learned_for(spec())

@@ -13,16 +13,18 @@ from tests.unit.decide.make import plan as planned
 from tierwise import reasons
 from tierwise.api.modeltier_status import (
     CapacityStatus,
+    ClampStatus,
     DecisionStatus,
     ModelTierStatus,
     PeakStatus,
+    RateStatus,
     ScalingMemory,
     ScalingStatus,
 )
 from tierwise.decide import remember
 from tierwise.decide.stabilization import MOST_PEAKS, floor, held, remembered, standing
 from tierwise.decide.state_codec import restore, resume
-from tierwise.types import LengthCapacity, Peak, PodSample, TierState
+from tierwise.types import LengthCapacity, Peak, PodSample, PoolClamp, PoolRate, TierState
 
 
 def status(memory: ScalingMemory) -> ModelTierStatus:
@@ -44,6 +46,22 @@ def test_what_was_learned_of_replicas_survives_the_status_and_never_grows() -> N
     back = restore(status(remember(memory)), NOW)
     assert (back.startup_seconds, back.learned_for) == (98.0, "abc")
     assert back.capacities == (LengthCapacity(2048, 256, 5.67, 0.81), LengthCapacity(256, 16, 0.0123, 0.3))
+
+
+def test_what_was_learned_of_pools_survives_the_status() -> None:
+    rates = (PoolRate("h100", 5123.4, "abc"), PoolRate("l4", 812.0, "def"))
+    clamps = (PoolClamp("h100", 2, NOW - 50, 3), PoolClamp("l4", 0, NOW - 20, 1))
+    back = restore(status(remember(TierState(3, rates=rates, clamps=clamps))), NOW)
+    assert (back.rates, back.clamps) == (rates, clamps)
+
+
+def test_a_rate_or_a_time_that_cannot_be_read_is_none_and_now() -> None:
+    kept = ScalingMemory(
+        rates=[RateStatus(pool="h100", tokens_per_second="many", learned_for="abc")],
+        clamps=[ClampStatus(pool="h100", replicas=2, time="yesterday", tries=1)],
+    )
+    back = restore(status(kept), NOW)
+    assert (back.rates, back.clamps) == ((), (PoolClamp("h100", 2, NOW, 1),))
 
 
 @pytest.mark.parametrize("rate", ["", "many", "nan", "inf", "-3", "0"])
