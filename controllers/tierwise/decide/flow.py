@@ -18,7 +18,7 @@ from tierwise.api.modeltier import ModelTierSpec
 from tierwise.decide.capacity_estimate import SAME_SAMPLE_SECONDS, learned_for, newest_sample, requests_per_replica
 from tierwise.decide.demand import whole
 from tierwise.decide.learned_capacity import LEAST_SHARE, after, kind
-from tierwise.decide.look_ahead import MEMORY_SECONDS, STARTUP_SECONDS, arrivals, bound, kept, startup
+from tierwise.decide.look_ahead import STARTUP_SECONDS, arrivals, bound, kept, startup
 from tierwise.decide.request_rate import WINDOW_SECONDS, throughput
 from tierwise.decide.service_level import judge
 from tierwise.decide.trail import Trail
@@ -28,6 +28,7 @@ from tierwise.types import Flow, TierState, TierView
 def watch(view: TierView, spec: ModelTierSpec, state: TierState, elsewhere: float) -> TierState:
     """The state with what this sample says. `elsewhere`: requests that wait in routers. The same sample again says
     nothing new, and what is counted over a minute says nothing before a replica was measured for so long."""
+    memory = float(spec.scaling.scale_down_window_seconds)  # what came before is not to hold replicas any longer
     state = replace(state, startup_seconds=startup(view, state, spec.startup_timeout_seconds))
     if state.capacities and state.learned_for != learned_for(spec):
         state = replace(state, capacities=())
@@ -43,7 +44,7 @@ def watch(view: TierView, spec: ModelTierSpec, state: TierState, elsewhere: floa
     verdict = judge(view.signals, spec.scaling.targets) if settled else None
     return replace(
         state,
-        flows=kept(state.flows, Flow(now, rate), MEMORY_SECONDS),
+        flows=kept(state.flows, Flow(now, rate), memory),
         backlog=kept(state.backlog, Flow(now, waiting), WINDOW_SECONDS),
         capacities=after(state.capacities, kind(view.signals), seen, verdict),
     )

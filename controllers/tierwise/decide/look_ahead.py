@@ -1,7 +1,7 @@
 """Looks ahead over the start-up time: what may come until a replica that is asked for now answers.
 
 A replica takes minutes to start. Who asks for it when the load is there has been too late all that time. So what comes
-is remembered for some minutes, and a bound is put on what will come while a replica starts:
+is remembered for the scale-down window, and a bound is put on what will come while a replica starts:
 
     bound = level + trend x (start-up + a minute) + spread
 
@@ -20,7 +20,6 @@ from tierwise.decide.request_rate import WINDOW_SECONDS
 from tierwise.decide.router_demand import turned_away
 from tierwise.types import Flow, PodFacts, TierState, TierView
 
-MEMORY_SECONDS = 600.0
 SPACING_SECONDS = 20.0
 STARTUP_SECONDS = 120.0
 """Until one start was measured: 98 to 135 s were seen for a model of 32 billion parameters with weights at hand."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ pytestmark = pytest.mark.cluster
 SECONDS = 90.0
 WATCHED_SECONDS = 20.0
 OWN_LEASE = frozenset({"leases"})
+_NUMBERS = itertools.count(1)
 
 
 def _install(second: Release, values: dict[str, Any], namespaces: list[str]) -> str:
@@ -34,8 +36,8 @@ def _install(second: Release, values: dict[str, Any], namespaces: list[str]) -> 
 
 @pytest.fixture
 def second(release: Release, restricted: Callable[[str], None], admin: Kubectl) -> Iterator[Release]:
-    """A second installation, to be installed by the test."""
-    made = Release(release.playground, "tierwise-two", "second-system")
+    """A second installation, to be installed by the test, in a namespace of its own: the last one's ends slowly."""
+    made = Release(release.playground, "tierwise-two", f"second-system-{next(_NUMBERS)}")
     restricted(made.namespace)
     yield made
     made.uninstall()

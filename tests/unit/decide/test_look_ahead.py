@@ -9,10 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.decide.make import NOW, decision, pod, sample, spec, value, view
+from tests.unit.decide.make import plan as make_plan
 from tierwise import reasons
 from tierwise.decide.capacity_estimate import learned_for
-from tierwise.decide.look_ahead import MEMORY_SECONDS, arrivals, bound, kept, startup
+from tierwise.decide.look_ahead import arrivals, bound, kept, startup
 from tierwise.types import Flow, LengthCapacity, Signal, State, TierSignals, TierState, TierView
+
+WINDOW = 600.0
 
 
 def history(*rates: float, step: float = 20.0) -> tuple[Flow, ...]:
@@ -72,10 +75,10 @@ def test_the_memory_is_bounded(came: list[tuple[float, float]]) -> None:
     at = NOW
     for rate, later in came:
         at += later
-        flows = kept(flows, Flow(at, rate), MEMORY_SECONDS)
+        flows = kept(flows, Flow(at, rate), WINDOW)
         assert len(flows) <= 33
         assert flows[-1].rate >= rate or flows[-1].at == at
-        assert all(at - flow.at <= MEMORY_SECONDS for flow in flows)
+        assert all(at - flow.at <= WINDOW for flow in flows)
 
 
 def seen(begun: float = 120, *, current: int = 2, seconds: float = 30) -> TierView:
@@ -168,3 +171,12 @@ def test_what_is_no_start_is_not_measured() -> None:
     assert startup(started(2000), one, 1800) == 60
     assert startup(started(90), replace(one, measured=None), 1800) == 60, "after a restart of the operator"
     assert startup(started(90), replace(one, measured=(("a", 0.0), ("b", 0.0))), 1800) == 60
+
+
+def test_no_more_is_remembered_than_the_scale_down_window() -> None:
+    """What came before it must not hold replicas for longer than somebody asks for."""
+    begun = {"begun_lately": value(60.0), "first_token_seconds": value(1.0)}
+    for window in (60, 120):
+        tier = view(spec(scaleDownWindowSeconds=window), (sample("a", 1), sample("b", 1)), current=2)
+        found = make_plan(replace(tier, signals=replace(tier.signals, **begun)), KNOWN)
+        assert NOW - found.state.flows[0].at == window
