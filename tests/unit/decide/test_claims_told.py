@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from tests.unit.decide.make import pod, spec
 from tests.unit.decide.test_claims import POOL, planned, pools_of, seen, targets
+from tierwise import reasons
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.decide.claims import claim, granted, share_out
 from tierwise.decide.fleet import Budget, LimitedBy, Place, TierClaim, TierGrant
-from tierwise.types import Snapshot, Step, TierKey, TierPlan, TierView
+from tierwise.types import Plan, Snapshot, Step, TierKey, TierPlan, TierView
 
 
 def of_gpus(gpus: int, **more: Any) -> ModelTierSpec:
@@ -113,3 +116,61 @@ def test_a_tier_that_no_pool_is_named_for_claims_nothing() -> None:
     shared, allocation = share_out(snapshot, plan, POOL, pool_of={TierKey("team", "code"): "gpus"})
     assert [each.tier.name for each in allocation.tiers] == ["code"]
     assert targets(shared)["chat"] == targets(plan)["chat"]
+
+
+def test_a_workload_whose_pool_is_not_known_claims_one_gpu_a_replica() -> None:
+    snapshot, each = one()
+    (here,) = snapshot.tiers[0].workloads
+    unknown = replace(snapshot.tiers[0], workloads=(replace(here, pool="gone", spec=None),))
+    found = claim(each, unknown, snapshot, "gpus")
+    assert found is not None
+    assert found.places == (Place("gone", 1, 1),)
+
+
+def test_what_had_to_give_all_up_gets_what_it_asked_for_when_there_is_room() -> None:
+    """A tier at zero claims nothing, so the claim must be that of the decision before the fleet changed it."""
+    snapshot, each = one("chat", 60)
+    assert each.decision is not None
+    starved = replace(each, decision=replace(each.decision, target=0), asked=each.decision)
+    shared, _ = share_out(snapshot, Plan((starved,)), POOL, pool_of=pools_of(snapshot))
+    assert shared.tiers[0].decision == each.decision
+    assert shared.tiers[0].asked is None
+    less, _ = share_out(snapshot, Plan((starved,)), POOL, pool_of=pools_of(snapshot), budget=Budget(gpus=2))
+    assert targets(less) == {"chat": 2}
+    assert less.tiers[0].asked == each.decision
+
+
+def test_the_last_step_of_the_fleet_has_the_word_of_the_decision_and_the_others_keep_their_own() -> None:
+    snapshot, each = one("chat", 100)
+    made = grant(2, LimitedBy.WINDOW, "reclaim", "pools")
+    found = granted(each, snapshot.tiers[0], made, snapshot).decision
+    assert found is not None
+    assert found.limited_by == reasons.SCALE_DOWN_WINDOW
+    assert [(step.name, step.reason) for step in found.steps[-2:]] == [
+        ("reclaim", "Budget"),
+        ("pools", reasons.SCALE_DOWN_WINDOW),
+    ]
+    met = replace(made, steps=(Step("pools", 2),))
+    found = granted(each, snapshot.tiers[0], met, snapshot).decision
+    assert found is not None
+    assert found.steps[-1] == Step("pools", 2), "a step that changes nothing has no reason"
+
+
+def test_what_a_tier_is_leaving_stays_until_the_others_carry_it() -> None:
+    """Of five it gets two in its pools, and the two that it still has where it is leaving count on top."""
+    snapshot, each = one("chat", 100)
+    (here,) = snapshot.tiers[0].workloads
+    assert here.deployment is not None
+    old = replace(here, name="chat-old", retired=True, deployment=replace(here.deployment, spec_replicas=2))
+    leaving = replace(snapshot.tiers[0], workloads=(here, old))
+    found = granted(each, leaving, grant(2), snapshot).decision
+    assert each.decision is not None
+    assert found is not None
+    assert (each.decision.target, found.target) == (5, 4)
+
+
+def test_a_grant_for_other_places_than_the_tiers_is_a_defect() -> None:
+    snapshot, each = one("chat", 100)
+    made = grant(2)
+    with pytest.raises(ValueError, match="zip"):
+        granted(each, snapshot.tiers[0], replace(made, places=(*made.places, *made.places)), snapshot)

@@ -34,6 +34,12 @@ def test_a_minute_later_one_more_is_tried() -> None:
     assert most(clamp, 100.0 + FIRST_SECONDS) == 3
 
 
+def test_a_try_that_fails_begins_a_longer_wait_from_now() -> None:
+    due = 100.0 + FIRST_SECONDS
+    assert observed(Clamp(2, 100.0), scheduled=2, stuck=1, now=due) == Clamp(2, due, 2)
+    assert observed(Clamp(2, 100.0), scheduled=1, stuck=2, now=due + 5) == Clamp(1, due + 5, 2)
+
+
 def test_a_try_that_was_scheduled_ends_it() -> None:
     assert observed(Clamp(2, 100.0), scheduled=3, stuck=0, now=170.0) is None
 

@@ -93,6 +93,16 @@ def test_the_number_moves_a_part_of_the_way(seen: float, after: float) -> None:
     assert learned(two(busy("a-1", seen)), known) == {"l4": after}
 
 
+def test_what_moves_stays_learned_for_its_spec_to_a_tenth() -> None:
+    known = replace(BEFORE, rates=(rate("l4", 500.0, CHEAP),))
+    assert learn_rates(two(busy("a-1", 1000.1)), known) == (rate("l4", 650.0, CHEAP),)
+
+
+@pytest.mark.parametrize(("seen", "first"), [(900.26, 900.3), (1.0, 1.0), (0.5, 0.5)])
+def test_the_first_number_counts_to_a_tenth_however_slow_the_replica_is(seen: float, first: float) -> None:
+    assert learn_rates(two(busy("a-1", seen)), BEFORE) == (rate("l4", first, CHEAP),)
+
+
 def test_another_spec_starts_again() -> None:
     other = replace(BEFORE, rates=(rate("l4", 500.0, DEAR),))
     assert learned(two(), other) == {}
@@ -116,6 +126,10 @@ def test_what_a_token_costs() -> None:
     dear = usd_per_million_tokens(DEAR, rate("h100", 10_000.0, DEAR))
     assert dear is not None
     assert round(dear, 4) == Decimal("0.2222")
+    for slow in (1.0, 0.5):
+        slowly = usd_per_million_tokens(CHEAP, rate("l4", slow, CHEAP))
+        assert slowly is not None
+        assert round(slowly, 4) == round(Decimal(1_000_000) / 3600 / Decimal(slow), 4)
     assert usd_per_million_tokens(CHEAP, None) is None
     assert usd_per_million_tokens(CHEAP, rate("l4", 0.0, CHEAP)) is None
     assert usd_per_million_tokens(in_pool(None), rate("l4", 1.0, CHEAP)) is None

@@ -210,6 +210,49 @@ def test_what_no_node_takes_is_given_up_remembered_and_tried_again() -> None:
         assert plan.state.clamps == shared.state.clamps
 
 
+def remembered(*states: PoolClamp, age: float = PATIENCE_SECONDS, at: float = NOW) -> tuple[PoolClamp, ...]:
+    """The clamps after a look at a tier with two replicas and a third that is stuck, which had these."""
+    given = snapshot(growing(age), at=at, capacity=8)
+    return share(given, decided(given, TierState(recommended=1, clamps=states))).plan.tiers[0].state.clamps
+
+
+def test_each_try_that_fails_counts_and_the_next_waits_for_all_of_them() -> None:
+    waits = 2 * FIRST_SECONDS
+    assert remembered(PoolClamp("h100", 2, NOW - waits, 2)) == (PoolClamp("h100", 2, NOW, 3),)
+    assert remembered(PoolClamp("h100", 2, NOW - waits + 1, 2)) == (PoolClamp("h100", 2, NOW - waits + 1, 2),)
+    after = placed("a", 60, current=2, pods=(pod("a-0"), pod("a-1")))
+    for seconds, target in ((waits - 1, 2), (waits, 3)):
+        later = snapshot(after, at=NOW + seconds, capacity=8)
+        state = TierState(recommended=1, clamps=(PoolClamp("h100", 2, NOW, 2),))
+        assert targets(share(later, decided(later, state)).plan) == {"a": target}
+
+
+def test_pods_that_end_or_have_ended_are_none_that_a_node_took() -> None:
+    gone = (
+        replace(pod("a-7"), terminating=True),
+        replace(pod("a-8"), phase="Failed"),
+        replace(stuck("a-9", PATIENCE_SECONDS), terminating=True),
+    )
+    made = growing(PATIENCE_SECONDS)
+    pods = (*made.workloads[0].pods, *gone)
+    given = snapshot(replace(made, workloads=(replace(made.workloads[0], pods=pods),)), capacity=8)
+    assert share(given, decided(given)).plan.tiers[0].state.clamps == (PoolClamp("h100", 2, NOW, 1),)
+    ended = snapshot(placed("a", 60, current=3, pods=(pod("a-0"), *gone)), capacity=8)
+    assert share(ended, decided(ended)).plan.tiers[0].state.clamps == ()
+
+
+def test_clamps_are_remembered_in_the_order_of_their_pools() -> None:
+    made = growing(PATIENCE_SECONDS)
+    (here,) = made.workloads
+    given = snapshot(replace(made, workloads=(here, replace(here, name="a-a100", pool="a100"))), capacity=8)
+    pools = tuple(
+        replace(each, pool=replace(each.pool, name=name)) for each in given.pools.views for name in ("a100", "h100")
+    )
+    given = replace(given, pools=Pools(pools))
+    clamps = share(given, decided(given)).plan.tiers[0].state.clamps
+    assert clamps == (PoolClamp("a100", 2, NOW, 1), PoolClamp("h100", 2, NOW, 1))
+
+
 def test_a_young_pod_is_not_given_up_and_one_that_starts_ends_the_clamp() -> None:
     given = snapshot(growing(PATIENCE_SECONDS - 1), capacity=8)
     assert share(given, decided(given)).plan.tiers[0].state.clamps == ()
@@ -257,6 +300,8 @@ def test_a_tier_says_why_it_cannot_run_in_its_pool() -> None:
     assert problem(placed("a"), pools) == ""
     assert problem(placed("a"), Pools(problem="forbidden")) == "PoolsUnknown: forbidden"
     assert problem(placed("a", pool="x"), pools) == "PoolNotFound: there is no GPUPool x; there are h100"
+    two = Pools((replace(a_pool(), pool=replace(a_pool().pool, name="a100")), a_pool()))
+    assert problem(placed("a", pool="x"), two) == "PoolNotFound: there is no GPUPool x; there are a100, h100"
     assert problem(placed("a"), Pools()) == "PoolNotFound: there is no GPUPool h100; there is none"
     assert problem(placed("a"), Pools((unreadable(),))) == "InvalidPool: GPUPool h100: spec.budget: wrong"
 
@@ -274,7 +319,10 @@ def test_no_node_can_be_of_two_kinds() -> None:
 
 def test_the_engines_own_image_is_for_nvidia() -> None:
     amd = Pools((a_pool({"resourceName": "amd.com/gpu"}),))
-    assert problem(placed("a"), amd).startswith("PoolConflict: GPUPool h100 has AMD GPUs")
+    assert problem(placed("a"), amd) == (
+        "PoolConflict: GPUPool h100 has AMD GPUs, and the engine's own image is for NVIDIA's: "
+        "name a ROCm build in engine.image"
+    )
     made = placed("a")
     assert made.tier.spec is not None
     engine = made.tier.spec.engine.model_copy(update={"image": "a/rocm:1"})

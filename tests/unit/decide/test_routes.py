@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.builders.routes import external, route, snapshot, spec, tier
+from tests.builders.routes import EXTERNAL, external, route, snapshot, spec, tier
 from tests.unit.decide.make import pod
 from tests.unit.decide.make import spec as make_spec
 from tests.unit.decide.zero_tiers import last_change
 from tierwise import reasons
 from tierwise.api.modelroute import ModelRouteSpec
-from tierwise.api.modelroute_status import LadderTier
+from tierwise.api.modelroute_status import LadderProvider, LadderTier
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.decide import routes
 from tierwise.decide.routes import plan_routes
@@ -90,6 +90,24 @@ def test_an_external_tier_is_reached_at_its_provider_and_always_answers() -> Non
     assert found.service_tier_prices.flex.output == "5"
     assert plan.ready == ("bought",)
     assert found.capped, "nobody here can make it grow"
+
+
+def test_a_provider_that_asks_for_no_key_is_reached_without_a_secret() -> None:
+    body = {"external": {name: said for name, said in EXTERNAL["external"].items() if name != "apiKeySecretRef"}}
+    open_to_all = tier("bought", ModelTierSpec.model_validate(body), ready=False)
+    plan = only(snapshot([open_to_all], route(given=spec("bought"))))
+    assert plan.failure == ""
+    provider = plan.ladder[0].provider
+    assert provider is not None
+    assert (provider.base_url, provider.secret_name) == ("https://api.example.com/v1", None)
+    assert provider.secret_key == LadderProvider.model_validate({"baseURL": provider.base_url}).secret_key
+
+
+def test_a_tier_that_names_no_model_keeps_its_place_without_adapters() -> None:
+    nothing = make_spec().model_copy(update={"model": None})
+    plan = only(snapshot([tier("small", nothing)], route()))
+    assert plan.failure == ""
+    assert plan.ladder[0].adapters == []
 
 
 def test_a_tier_without_a_price_costs_what_nobody_knows() -> None:
@@ -376,3 +394,11 @@ def test_a_replica_in_several_pools_costs_what_it_costs_on_average(first: int, s
     free = replace(new, spec=new.spec.model_copy(update={"price": None}))
     (found,) = only(snapshot([replace(unpriced, workloads=(old, free))], route())).ladder
     assert found.replica_hour == (usd if second == 0 else None)
+
+
+def test_a_tier_with_one_workload_costs_what_its_own_spec_says() -> None:
+    """Also while nobody can say what its pool makes of it."""
+    view = tier("small", ModelTierSpec.model_validate(PRICED))
+    (here,) = view.workloads
+    unknown = replace(view, workloads=(replace(here, pool="gone", spec=None),))
+    assert only(snapshot([unknown], route())).ladder[0].replica_hour == "4.98"
