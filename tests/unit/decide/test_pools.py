@@ -210,9 +210,9 @@ def test_what_no_node_takes_is_given_up_remembered_and_tried_again() -> None:
         assert plan.state.clamps == shared.state.clamps
 
 
-def remembered(*states: PoolClamp, age: float = PATIENCE_SECONDS, at: float = NOW) -> tuple[PoolClamp, ...]:
+def remembered(*states: PoolClamp) -> tuple[PoolClamp, ...]:
     """The clamps after a look at a tier with two replicas and a third that is stuck, which had these."""
-    given = snapshot(growing(age), at=at, capacity=8)
+    given = snapshot(growing(PATIENCE_SECONDS), capacity=8)
     return share(given, decided(given, TierState(recommended=1, clamps=states))).plan.tiers[0].state.clamps
 
 

@@ -71,6 +71,8 @@ def test_the_adapters_of_a_tier_are_told_to_its_routers() -> None:
     assert only(snapshot([tier("small", made)], route())).ladder[0].adapters == ["legal", "a"]
     assert only(snapshot([tier("small")], route())).ladder[0].adapters == []
     assert only(snapshot([external("bought")], route(given=spec("bought")))).ladder[0].adapters == []
+    nothing = make_spec().model_copy(update={"model": None})
+    assert only(snapshot([tier("small", nothing)], route())).ladder[0].adapters == []
 
 
 def test_an_external_tier_is_reached_at_its_provider_and_always_answers() -> None:
@@ -101,13 +103,6 @@ def test_a_provider_that_asks_for_no_key_is_reached_without_a_secret() -> None:
     assert provider is not None
     assert (provider.base_url, provider.secret_name) == ("https://api.example.com/v1", None)
     assert provider.secret_key == LadderProvider.model_validate({"baseURL": provider.base_url}).secret_key
-
-
-def test_a_tier_that_names_no_model_keeps_its_place_without_adapters() -> None:
-    nothing = make_spec().model_copy(update={"model": None})
-    plan = only(snapshot([tier("small", nothing)], route()))
-    assert plan.failure == ""
-    assert plan.ladder[0].adapters == []
 
 
 def test_a_tier_without_a_price_costs_what_nobody_knows() -> None:
