@@ -36,6 +36,14 @@ def test_what_a_cache_holds_is_not_computed() -> None:
     assert lengths(8000, 100, value(0.9)) == (1024, 128)
 
 
+def test_a_hit_ratio_that_may_not_be_trusted_takes_nothing_off() -> None:
+    assert lengths(8000, 100, Signal(State.STALE, 0.9)) == (8192, 128)
+
+
+def test_lengths_beyond_a_billion_tokens_are_one_kind() -> None:
+    assert lengths(3e9, 1) == lengths(9e9, 1) == (1 << 30, 1)
+
+
 @pytest.mark.parametrize("bad", [MISSING, Signal(State.STALE), Signal(State.INVALID)])
 def test_an_unknown_length_teaches_nothing(bad: Signal) -> None:
     assert kind(TierSignals(prompt_tokens_per_request=bad, tokens_per_request=value(3))) is None
@@ -58,6 +66,11 @@ def test_each_length_learns_by_itself_and_the_present_one_stands_first() -> None
         known = after(known, LONG, Throughput(1.0, 1.0), None)
     known = after(known, SHORT, None, None)
     assert [(each.prompt, round(each.rate, 1)) for each in known] == [(256, 4.0), (8192, 1.0)]
+
+
+def test_a_sample_moves_a_known_rate_by_a_part_of_the_way() -> None:
+    (found,) = after((LengthCapacity(*SHORT, 5.0, 0.8),), SHORT, Throughput(4.0, 1.0), None)
+    assert found == LengthCapacity(*SHORT, 4.9, 0.8)
 
 
 def test_the_lengths_that_were_seen_last_are_kept() -> None:
@@ -92,8 +105,14 @@ def test_a_level_that_is_kept_above_the_share_raises_it_and_below_it_says_nothin
     known: tuple[LengthCapacity, ...] = (LengthCapacity(*SHORT, 2.0, 0.85),)
     assert after(known, SHORT, Throughput(1.0, 0.5), KEPT)[0].share == 0.85
     known = (LengthCapacity(*SHORT, 2.0, 0.6),)
-    assert 0.6 < after(known, SHORT, Throughput(1.6, 0.8), KEPT)[0].share < 0.8
+    assert after(known, SHORT, Throughput(1.6, 0.8), KEPT)[0].share == 0.62, "a tenth of the way"
     assert after(known, SHORT, Throughput(1.6, 0.8), None)[0].share == 0.6
+
+
+def test_a_share_is_kept_to_four_digits() -> None:
+    """It stands in the status, which is to change no more than it must."""
+    known = (LengthCapacity(*SHORT, 2.0, 0.8),)
+    assert after(known, SHORT, Throughput(1.22, 0.61), MISSED)[0].share == 0.789, "not 0.788975"
 
 
 def test_what_one_burst_has_taken_comes_back_slowly_while_the_level_is_kept() -> None:

@@ -12,6 +12,7 @@ from tests.unit.decide.make import NOW, decision, pod, sample, spec, value, view
 from tests.unit.decide.make import plan as make_plan
 from tierwise import reasons
 from tierwise.decide.capacity_estimate import learned_for
+from tierwise.decide.flow import watch
 from tierwise.decide.look_ahead import arrivals, bound, kept, startup
 from tierwise.types import Flow, LengthCapacity, Signal, State, TierSignals, TierState, TierView
 
@@ -79,6 +80,30 @@ def test_the_memory_is_bounded(came: list[tuple[float, float]]) -> None:
         assert len(flows) <= 33
         assert flows[-1].rate >= rate or flows[-1].at == at
         assert all(at - flow.at <= WINDOW for flow in flows)
+
+
+def test_what_is_older_than_the_memory_is_forgotten_and_what_is_as_old_is_kept() -> None:
+    flows = (Flow(NOW - 601, 1.0), Flow(NOW - 600, 2.0))
+    assert kept(flows, Flow(NOW, 3.0), 600) == (Flow(NOW - 600, 2.0), Flow(NOW, 3.0))
+
+
+@pytest.mark.parametrize(("came", "stays"), [(3.0, 3.0), (1.0, 2.0)], ids=["a larger one", "a smaller one"])
+def test_of_values_that_are_close_together_the_largest_stays_at_the_time_of_the_first(
+    came: float, stays: float
+) -> None:
+    flows = (Flow(NOW, 9.0), Flow(NOW + 30, 8.0), Flow(NOW + 60, 7.0), Flow(NOW + 70, 2.0))
+    assert kept(flows, Flow(NOW + 75, came), WINDOW) == (*flows[:3], Flow(NOW + 70, stays))
+    assert kept(flows[2:], Flow(NOW + 75, came), WINDOW) == (flows[2], Flow(NOW + 70, stays))
+
+
+def test_of_two_values_of_one_time_the_larger_stays() -> None:
+    flows = (Flow(NOW, 1.0), Flow(NOW + 10, 5.0))
+    assert kept(flows, Flow(NOW + 10, 3.0), WINDOW) == flows
+
+
+def test_values_that_are_as_far_apart_as_the_spacing_stay_two() -> None:
+    flows = (Flow(NOW, 1.0), Flow(NOW, 1.0))
+    assert kept(flows, Flow(NOW + 20, 2.0), WINDOW) == (*flows, Flow(NOW + 20, 2.0))
 
 
 def seen(begun: float = 120, *, current: int = 2, seconds: float = 30) -> TierView:
@@ -180,3 +205,25 @@ def test_no_more_is_remembered_than_the_scale_down_window() -> None:
         tier = view(spec(scaleDownWindowSeconds=window), (sample("a", 1), sample("b", 1)), current=2)
         found = make_plan(replace(tier, signals=replace(tier.signals, **begun)), KNOWN)
         assert NOW - found.state.flows[0].at == window
+
+
+def sampled(**first: float) -> TierState:
+    """What is remembered after a sample of two replicas that were measured first at these times."""
+    found = seen()
+    lengths = replace(found.signals, prompt_tokens_per_request=value(1000), tokens_per_request=value(1100))
+    state = replace(KNOWN, flows=(), measured=tuple(first.items()))
+    return watch(replace(found, signals=lengths), spec(), state, 0.0)
+
+
+@pytest.mark.parametrize(("since", "counts"), [(60, False), (61, True)])
+def test_a_replica_counts_after_more_than_a_minute(since: float, counts: bool) -> None:
+    found = sampled(a=NOW - since, b=NOW - since)
+    assert found.flows == ((Flow(NOW, 2.0),) if counts else ())
+    assert (found.capacities != KNOWN.capacities) == counts
+
+
+def test_a_replica_that_was_never_measured_before_is_a_young_one() -> None:
+    """What comes to the tier is known by the older one; what a replica can take is not."""
+    found = sampled(a=0.0)
+    assert found.flows == (Flow(NOW, 2.0),)
+    assert found.capacities == KNOWN.capacities

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,12 +70,29 @@ def test_several_replicas_are_one_with_their_mean() -> None:
     assert one == three
 
 
-@pytest.mark.parametrize("bad", [MISSING, Signal(State.STALE), Signal(State.INVALID)])
+def test_a_replica_is_as_full_as_its_seats_or_its_memory_whichever_is_more() -> None:
+    """Prompts keep each of two servers busy half of the time: a queue of 0.75."""
+    two = signals(120, 90)
+    by_memory = throughput(two, (sample("a", 32, kv=0.9), sample("b", 32, kv=0.5)), SEATS)
+    by_seats = throughput(two, (sample("a", 32, kv=0.1), sample("b", 32, kv=0.3)), SEATS)
+    unmeasured = throughput(two, tuple(replace(sample(name, 32), kv_usage=MISSING) for name in ("a", "b")), SEATS)
+    assert by_memory == Throughput(1.0, pytest.approx(1 - 0.5 * (1 - 0.7)))
+    assert by_seats == unmeasured == Throughput(1.0, pytest.approx(1 - 0.5 * (1 - 0.25)))
+
+
+def test_no_replica_is_more_than_full() -> None:
+    assert throughput(signals(60, 45), (sample("a", 2 * SEATS),), SEATS) == Throughput(1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    "bad", [MISSING, Signal(State.STALE), Signal(State.INVALID), Signal(State.STALE, 30.0)], ids=str
+)
 def test_what_is_not_measured_says_nothing(bad: Signal) -> None:
     pods = (sample("a", 3),)
     assert throughput(TierSignals(begun_lately=bad, first_token_seconds=value(3)), pods, SEATS) is None
     assert throughput(TierSignals(begun_lately=value(30), first_token_seconds=bad), pods, SEATS) is None
     assert throughput(signals(30, 3), (), SEATS) is None
+    assert throughput(signals(30, 0), pods, SEATS) is None, "tokens without a time"
 
 
 def test_few_requests_say_nothing() -> None:

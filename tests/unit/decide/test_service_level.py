@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.unit.decide.make import NOW, decision, sample, spec, value, view
 from tierwise import reasons
 from tierwise.api.service_targets import ServiceTargets
-from tierwise.decide.service_level import judge
+from tierwise.decide.service_level import Verdict, judge
 from tierwise.types import MISSING, Decision, Signal, State, TierSignals, TierState, TierView
 
 TTFT = {"ttft": {"percentile": 95, "milliseconds": 2500}}
@@ -64,6 +64,11 @@ def test_one_of_two_targets_is_enough_for_a_miss_and_both_are_needed_to_keep() -
     assert worst is not None
     assert worst.missed.startswith("99 of 100"), "the worse of two"
     assert worst.excess == pytest.approx(99 / (10 + 2 * 10**0.5))
+
+
+def test_one_request_in_time_keeps_it_and_less_than_one_says_nothing() -> None:
+    assert judge(signals(1, 0), targets(TTFT)) == Verdict()
+    assert judge(signals(0.9, 0), targets(TTFT)) is None
 
 
 @pytest.mark.parametrize("bad", [MISSING, Signal(State.STALE), Signal(State.INVALID)])
