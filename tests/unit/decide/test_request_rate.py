@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.unit.decide.make import sample, value
 from tierwise.decide.request_rate import Throughput, busy, learned, throughput
-from tierwise.types import MISSING, Signal, State, TierSignals
+from tierwise.types import MISSING, PodSample, Signal, State, TierSignals
 
 SEATS = 128.0
 
@@ -73,11 +73,17 @@ def test_several_replicas_are_one_with_their_mean() -> None:
 def test_a_replica_is_as_full_as_its_seats_or_its_memory_whichever_is_more() -> None:
     """Prompts keep each of two servers busy half of the time: a queue of 0.75."""
     two = signals(120, 90)
-    by_memory = throughput(two, (sample("a", 32, kv=0.9), sample("b", 32, kv=0.5)), SEATS)
-    by_seats = throughput(two, (sample("a", 32, kv=0.1), sample("b", 32, kv=0.3)), SEATS)
-    unmeasured = throughput(two, tuple(replace(sample(name, 32), kv_usage=MISSING) for name in ("a", "b")), SEATS)
-    assert by_memory == Throughput(1.0, pytest.approx(1 - 0.5 * (1 - 0.7)))
-    assert by_seats == unmeasured == Throughput(1.0, pytest.approx(1 - 0.5 * (1 - 0.25)))
+
+    def full(*pods: PodSample) -> float:
+        seen = throughput(two, pods, SEATS)
+        assert seen is not None
+        assert seen.rate == 1.0
+        return seen.full
+
+    unmeasured = [replace(sample(name, 32), kv_usage=MISSING) for name in ("a", "b")]
+    assert full(sample("a", 32, kv=0.9), sample("b", 32, kv=0.5)) == pytest.approx(1 - 0.5 * (1 - 0.7))
+    assert full(sample("a", 32, kv=0.1), sample("b", 32, kv=0.3)) == pytest.approx(1 - 0.5 * (1 - 0.25))
+    assert full(*unmeasured) == pytest.approx(1 - 0.5 * (1 - 0.25))
 
 
 def test_no_replica_is_more_than_full() -> None:
