@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -200,7 +201,7 @@ def test_what_is_no_start_is_not_measured() -> None:
 
 def test_no_more_is_remembered_than_the_scale_down_window() -> None:
     """What came before it must not hold replicas for longer than somebody asks for."""
-    begun = {"begun_lately": value(60.0), "first_token_seconds": value(1.0)}
+    begun: dict[str, Any] = {"begun_lately": value(60.0), "first_token_seconds": value(1.0)}
     for window in (60, 120):
         tier = view(spec(scaleDownWindowSeconds=window), (sample("a", 1), sample("b", 1)), current=2)
         found = make_plan(replace(tier, signals=replace(tier.signals, **begun)), KNOWN)
