@@ -93,7 +93,7 @@ unit-router: venv ## ... of the router's process, over real sockets
 
 # Cluster tests wait far more than they compute, and the others compute, so they run side by side: the long ones first,
 # the next one as soon as one has ended. A lane that fails stops no other.
-CLUSTER := test-routes test-load test-end-to-end test-parts test-loop
+CLUSTER := test-routes test-fleet test-load test-end-to-end test-parts test-loop
 LANES := $(CLUSTER) $(UNIT) lint verify test-node test-conformance test-chart test-image
 
 .PHONY: test
@@ -127,6 +127,7 @@ test-cluster: binaries ## End to end on the playground
 	@$(MAKE) --jobs=$(words $(CLUSTER)) --keep-going --output-sync=target $(CLUSTER)
 
 ROUTES := $(patsubst %,tests/cluster/e2e/test_%.py,route examples)
+FLEET := $(patsubst %,tests/cluster/e2e/test_%.py,pools two_installations two_pools)
 LOAD := $(patsubst %,tests/cluster/e2e/test_%.py,idle load_step zero)
 LOOP := $(patsubst %,tests/cluster/test_%.py,loop prometheus leader)
 
@@ -134,13 +135,17 @@ LOOP := $(patsubst %,tests/cluster/test_%.py,loop prometheus leader)
 test-routes: binaries ## ... the part in which requests pass a ModelRoute's routers, and the examples
 	@$(PYTEST) -q --durations=5 $(ROUTES)
 
+.PHONY: test-fleet
+test-fleet: binaries ## ... the part about GPU pools and several installations
+	@$(PYTEST) -q --durations=5 $(FLEET)
+
 .PHONY: test-load
 test-load: binaries ## ... the part about tiers without load, with load, and back from zero
 	@$(PYTEST) -q --durations=5 $(LOAD)
 
 .PHONY: test-end-to-end
 test-end-to-end: binaries ## ... the part in which the operator is installed with helm
-	@$(PYTEST) -q --durations=5 tests/cluster/e2e $(addprefix --ignore=,$(ROUTES) $(LOAD))
+	@$(PYTEST) -q --durations=5 tests/cluster/e2e $(addprefix --ignore=,$(ROUTES) $(FLEET) $(LOAD))
 
 .PHONY: test-loop
 test-loop: binaries ## ... the part about the operator's process and what it watches
