@@ -18,7 +18,7 @@ from tierwise.api.modeltier import ModelTierSpec
 from tierwise.decide.capacity_estimate import SAME_SAMPLE_SECONDS, learned_for, newest_sample, requests_per_replica
 from tierwise.decide.demand import whole
 from tierwise.decide.learned_capacity import LEAST_SHARE, after, kind
-from tierwise.decide.look_ahead import STARTUP_SECONDS, arrivals, bound, kept, startup
+from tierwise.decide.look_ahead import STARTUP_SECONDS, arrivals, bound, kept, startup, steady
 from tierwise.decide.request_rate import WINDOW_SECONDS, throughput
 from tierwise.decide.service_level import judge
 from tierwise.decide.trail import Trail
@@ -40,7 +40,8 @@ def watch(view: TierView, spec: ModelTierSpec, state: TierState, elsewhere: floa
     if rate is None or not any(_old(view, state, now)):
         return state
     settled = all(_old(view, state, now))
-    seen = throughput(view.signals, pods, requests_per_replica(spec, state)) if settled else None
+    level = settled and steady(state.flows, Flow(now, rate))
+    seen = throughput(view.signals, pods, requests_per_replica(spec, state)) if level else None
     verdict = judge(view.signals, spec.scaling.targets) if settled else None
     return replace(
         state,

@@ -28,6 +28,7 @@ _DOUBT = 3.0  # standard errors of the trend; rates over a minute, taken every 2
 _FEWEST = 3
 _SEEN_SECONDS = 180.0  # of memory, before which a trend is no trend
 _SLOWER = 0.3
+_LEVEL = 1.5  # the largest rate of a minute by the smallest, of what counts as one level
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,13 @@ def kept(flows: Sequence[Flow], new: Flow, seconds: float) -> tuple[Flow, ...]:
         inside[-1] = Flow(inside[-1].at, max(inside[-1].rate, new.rate))
         return tuple(inside)
     return (*inside, new)
+
+
+def steady(flows: Sequence[Flow], new: Flow) -> bool:
+    """Whether as much came for a minute as comes now. While a load begins, the rate counts the time before it, and the
+    replicas that fill up seem to take a fraction of what they can (0.27 requests per second where 1.0 was true)."""
+    lately = [flow.rate for flow in flows if new.at - flow.at <= WINDOW_SECONDS]
+    return len(lately) >= _FEWEST and max(*lately, new.rate) <= _LEVEL * min(*lately, new.rate)
 
 
 def startup(view: TierView, state: TierState, limit: float) -> float | None:

@@ -14,7 +14,7 @@ from tests.unit.decide.make import plan as make_plan
 from tierwise import reasons
 from tierwise.decide.capacity_estimate import learned_for
 from tierwise.decide.flow import watch
-from tierwise.decide.look_ahead import arrivals, bound, kept, startup
+from tierwise.decide.look_ahead import arrivals, bound, kept, startup, steady
 from tierwise.types import Flow, LengthCapacity, Signal, State, TierSignals, TierState, TierView
 
 WINDOW = 600.0
@@ -208,23 +208,56 @@ def test_no_more_is_remembered_than_the_scale_down_window() -> None:
         assert NOW - found.state.flows[0].at == window
 
 
-def sampled(**first: float) -> TierState:
+LEVEL = tuple(Flow(NOW - at, 2.0) for at in (60, 40, 20))
+
+
+def sampled(flows: tuple[Flow, ...] = LEVEL, **first: float) -> TierState:
     """What is remembered after a sample of two replicas that were measured first at these times."""
     found = seen()
     lengths = replace(found.signals, prompt_tokens_per_request=value(1000), tokens_per_request=value(1100))
-    state = replace(KNOWN, flows=(), measured=tuple(first.items()))
+    state = replace(KNOWN, flows=flows, measured=tuple(first.items()))
     return watch(replace(found, signals=lengths), spec(), state, 0.0)
 
 
 @pytest.mark.parametrize(("since", "counts"), [(60, False), (61, True)])
 def test_a_replica_counts_after_more_than_a_minute(since: float, counts: bool) -> None:
     found = sampled(a=NOW - since, b=NOW - since)
-    assert found.flows == ((Flow(NOW, 2.0),) if counts else ())
+    assert found.flows == ((*LEVEL, Flow(NOW, 2.0)) if counts else LEVEL)
     assert (found.capacities != KNOWN.capacities) == counts
 
 
 def test_a_replica_that_was_never_measured_before_is_a_young_one() -> None:
     """What comes to the tier is known by the older one; what a replica can take is not."""
     found = sampled(a=0.0)
-    assert found.flows == (Flow(NOW, 2.0),)
+    assert found.flows == (*LEVEL, Flow(NOW, 2.0))
     assert found.capacities == KNOWN.capacities
+
+
+@pytest.mark.parametrize(
+    ("rates", "now", "level"),
+    [
+        ((1.0, 1.0, 1.0), 1.0, True),
+        ((1.0, 1.2, 0.9), 1.3, True),
+        ((1.0, 1.0, 1.0), 1.5, True),
+        ((1.0, 1.0, 1.0), 1.51, False),
+        ((1.0, 1.0, 1.51), 1.0, False),
+        ((0.0, 0.5, 1.0), 1.5, False),
+        ((1.0, 1.0), 1.0, False),
+        ((), 1.0, False),
+    ],
+)
+def test_a_level_is_what_came_for_a_minute(rates: tuple[float, ...], now: float, level: bool) -> None:
+    flows = tuple(Flow(NOW - 20 * (len(rates) - number), rate) for number, rate in enumerate(rates))
+    assert steady(flows, Flow(NOW, now)) is level
+
+
+def test_what_came_more_than_a_minute_ago_does_not_count_as_lately() -> None:
+    old = (Flow(NOW - 61, 9.0), *(Flow(NOW - at, 1.0) for at in (60, 40, 20)))
+    assert steady(old, Flow(NOW, 1.0))
+
+
+def test_while_a_load_begins_nothing_is_learned() -> None:
+    """A minute's rate counts the time before the load: replicas that fill up would seem to take a fraction."""
+    begins = tuple(Flow(NOW - at, rate) for at, rate in ((60, 0.0), (40, 0.6), (20, 1.3)))
+    assert sampled(begins, a=0.0, b=0.0).capacities == KNOWN.capacities
+    assert sampled(LEVEL, a=0.0, b=0.0).capacities != KNOWN.capacities
