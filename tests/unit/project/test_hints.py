@@ -34,7 +34,7 @@ _CHART = re.compile(
     r"[Cc]hart values? `?([a-z][A-Za-z]*(?:\.[A-Za-z]+)*)`?(?:(?:,| and| or) `?([a-z][A-Za-z]*(?:\.[A-Za-z]+)+)`?)?"
 )
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]+")
-_FILE = re.compile(r"\.(bin|crt|html|json|key|md|py|yaml)$")
+_FILE = re.compile(r"\.(bin|svg|crt|html|json|key|md|py|yaml)$")
 _MAPS = ("labels", "nodeSelector")  # below these anything may stand
 # Of a route in a file (`tierwise router --file`), which has a few fields beside those of a ModelRoute.
 ROUTE_FILE = frozenset({"clients.keysDirectory", "policy.classifier.file", "tls.certificateFile", "tls.keyFile"})
