@@ -218,7 +218,8 @@ def test_a_nodes_record_says_whether_it_gives() -> None:
 @given(st.recursive(st.none() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3)))
 def test_odd_pools_and_pods_are_no_error(odd: Any) -> None:
     for body in ({"metadata": odd, "spec": odd, "status": odd}, {"spec": {"budget": odd, "nodeSelector": odd}}):
-        pool_object(body)
+        found = pool_object(body)
+        assert (found.spec is None) == bool(found.invalid), "what is not understood says why"
         gpu_pod_record(body)
     gpu_pod_record({"spec": {"nodeName": "a", "containers": odd}})
 

@@ -237,6 +237,7 @@ async def test_a_service_that_is_not_listed_yet_keeps_nobody_from_the_others(tmp
     api.put("endpointslices", slice_of("small-predictor", endpoint("a")))
     async with followed(api, tmp_path) as state:
         await until(lambda: keys_of(state) == {"a": False})
+        assert keys_of(state) == {"a": False}, "the one that is known serves, and is not ending"
 
 
 async def test_a_router_is_there_before_any_replica_is(tmp_path: Path) -> None:
