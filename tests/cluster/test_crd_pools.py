@@ -36,10 +36,10 @@ CHANGED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "nodeSelector cannot change, since every replica of the pool would restart: create another pool": (L40S, {}),
 }
 REFUSED_BY_SCHEMA: dict[str, dict[str, Any]] = {
-    "must be US dollars in quotes": {"pricePerGPUHour": "$2"},
+    "US dollars without a sign": {"pricePerGPUHour": "$2"},
     "must be of type string": {"budget": {"usdPerHour": 20}},
     "greater than or equal to 0": {"budget": {"gpus": -1}},
-    "computeCapability in body should match": {"gpu": {"computeCapability": "90"}},
+    'must be a compute capability in quotes, e.g. "8.9"': {"gpu": {"computeCapability": "90"}},
     'unknown field "spec.capacity"': {"capacity": 8},
 }
 

@@ -21,7 +21,7 @@ from tests.cluster.scraped import OwnPrometheus
 from tests.render.strategies import DNS, NAMES, REPOSITORIES, URIS
 from tierwise.engines import profiles
 from tierwise.observe import queries
-from tierwise.observe.queries import NO_ROOM, ROUTE_LABEL, TIER_LABEL, quote
+from tierwise.observe.queries import BOUND_LABEL, NO_ROOM, ROUTE_LABEL, TIER_LABEL, quote
 from tierwise.observe.route_queries import route_queries
 
 pytestmark = pytest.mark.cluster
@@ -99,10 +99,12 @@ def test_whatever_a_matcher_holds_the_query_is_the_same(parse: Parse, matchers: 
         tree = parse(asked.promql)
         for selector in selectors(tree):
             said = [(each["name"], each["type"], each["value"]) for each in selector["matchers"]]
-            own, users = said[: len(said) - len(matchers)], said[len(said) - len(matchers) :]
+            own = [each for each in said if each[0] not in matchers]
+            users = [each for each in said if each[0] in matchers]
             assert own[0][:2] == ("__name__", "=")
             assert own[1] in ((TIER_LABEL, "!=", ""), (ROUTE_LABEL, "!=", ""))
-            assert set(own[2:]) <= {("tier", "!=", ""), ("reason", "=~", NO_ROOM)}
+            others = {each for each in own[2:] if each[:2] != (BOUND_LABEL, "=~")}
+            assert others <= {("tier", "!=", ""), ("reason", "=~", NO_ROOM)}
             assert users == [(name, "=", value) for name, value in sorted(matchers.items())]
         assert _marked(tree, set(matchers)) == _marked(parse(harmless.promql), set(matchers))
 
@@ -127,4 +129,4 @@ def test_nothing_of_a_tier_or_route_is_asked_for_by_name(parse: Parse) -> None:
     for query in (*queries(METRICS), *route_queries()):
         for selector in selectors(parse(query.promql)):
             named = {each["name"] for each in selector["matchers"] if each["value"]}
-            assert named <= {"__name__", "reason", "part", "purpose", "why"}
+            assert named <= {"__name__", "reason", "part", "purpose", "why", BOUND_LABEL}

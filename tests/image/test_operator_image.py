@@ -56,7 +56,7 @@ def test_the_image_knows_its_version(image: Path) -> None:
 
 def test_the_crds_come_out_of_the_wheel(image: Path) -> None:
     names = [crd["metadata"]["name"] for crd in yaml.safe_load_all(_as_image(image, "crds"))]
-    assert names == ["modeltiers.tierwise.io", "modelroutes.tierwise.io"]
+    assert names == ["modeltiers.tierwise.io", "modelroutes.tierwise.io", "gpupools.tierwise.io"]
 
 
 def test_every_module_of_the_wheel_imports_without_the_development_packages(image: Path) -> None:

@@ -52,7 +52,8 @@ def arrivals(view: TierView, state: TierState, waiting: float, now: float) -> fl
 
 
 def kept(flows: Sequence[Flow], new: Flow, seconds: float) -> tuple[Flow, ...]:
-    """The memory with one more value. Values that are closer together than the spacing become one, their largest."""
+    """The memory with one more value. What comes within the spacing of the last value but one is joined to the last, as
+    the larger of both: the newest value stands in the memory at once, and it holds two per spacing at most."""
     inside = [flow for flow in flows if new.at - seconds <= flow.at <= new.at]
     if len(inside) > 1 and new.at - inside[-2].at < SPACING_SECONDS:
         inside[-1] = Flow(inside[-1].at, max(inside[-1].rate, new.rate))

@@ -187,8 +187,12 @@ def _transient(access: Access, error: Exception) -> Transient:
         return Transient(f"{at} {_refusal(str(error), settings)}")
     if isinstance(error, requests.exceptions.SSLError | requests.exceptions.ConnectionError) and _asks_who(error):
         return Transient(f"{at} does not accept our certificate, or asks for one: check {settings.certificate}")
-    if isinstance(error, requests.exceptions.SSLError):
+    if isinstance(error, requests.exceptions.SSLError) and "certificate_verify_failed" in str(error).lower():
         return Transient(f"{at}: its certificate is not trusted: check {settings.ca_file}")
+    if _hangs_up(error, access.url):
+        # A server that does not want our certificate may hang up before its alert arrives (one handshake in ten).
+        advice = f"check {settings.url} and {settings.certificate}"
+        return Transient(f"{at} ends the TLS handshake: {_cause(error)}; {advice}")
     if isinstance(error, requests.exceptions.Timeout):
         return Transient(f"{at} did not answer within {access.timeout_seconds:g} s")
     if isinstance(error, requests.exceptions.TooManyRedirects):
@@ -211,6 +215,14 @@ def _asks_who(error: Exception) -> bool:
     return any(f"alert {alert}" in said for alert in alerts)
 
 
+def _hangs_up(error: Exception, url: str) -> bool:
+    """Whether the server has ended the handshake without a word."""
+    if isinstance(error, requests.exceptions.SSLError):
+        return True
+    reset = isinstance(error, requests.exceptions.ConnectionError) and isinstance(_root(error), ConnectionError)
+    return reset and not isinstance(_root(error), ConnectionRefusedError) and url.startswith("https:")
+
+
 def _refusal(text: str, settings: SettingNames) -> str:
     """The HTTP status, Prometheus' own words, and what to check."""
     status = (_STATUS.match(text) or ("", "?"))[1]
@@ -229,9 +241,14 @@ def _words(text: str) -> str:
 
 def _cause(error: BaseException) -> str:
     """The innermost cause, e.g. `Connection refused`: the outer ones repeat the URL with its query."""
-    seen: BaseException = error
-    while (inner := seen.__cause__ or seen.__context__) is not None:
-        seen = inner
+    seen = _root(error)
     if isinstance(seen, OSError) and seen.strerror:
         return seen.strerror
     return type(seen).__name__
+
+
+def _root(error: BaseException) -> BaseException:
+    seen = error
+    while (inner := seen.__cause__ or seen.__context__) is not None:
+        seen = inner
+    return seen

@@ -169,13 +169,20 @@ def test_every_servable_spec_renders_to_clean_options(written: dict[str, Any]) -
         return
     rendered = arguments(tier)
     assert tier.model is not None
-    assert rendered[:4] == (model_argument(tier.model), "--served-model-name", tier.model.name, "tierwise")
+    names = ("--served-model-name", tier.model.name, "tierwise", *tier.model.aliases)
+    options = 1 + len(names)
+    assert rendered[:options] == (model_argument(tier.model), *names)
     assert not rendered[0].startswith("-")
-    assert all(argument.startswith("--") for argument in rendered[4:])
+    rest = list(rendered[options:])
+    if tier.model.adapters:  # one option with a word for each of them
+        first = rest.index("--lora-modules") + 1
+        adapters = [rest.pop(first) for _ in tier.model.adapters]
+        assert [each.partition("=")[0] for each in adapters] == [each.name for each in tier.model.adapters]
+    assert all(argument.startswith("--") for argument in rest)
     assert not any(character in argument for argument in rendered for character in "\0\n\r")
     assert not any("$(" in argument for argument in rendered)
-    names = [argument.partition("=")[0] for argument in rendered[4:]]
-    assert len(names) == len(set(names))
+    written_options = [argument.partition("=")[0] for argument in rest]
+    assert len(written_options) == len(set(written_options))
     again = ModelTierSpec.model_validate_json(json.dumps(written))
     assert arguments(again) == rendered
 

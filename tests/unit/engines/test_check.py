@@ -118,8 +118,8 @@ def test_fatal_findings_come_first() -> None:
 @pytest.mark.parametrize(
     ("argument", "complaint"),
     [
-        ("--trust-remote-code", "--trust-remote-code is not allowed: it runs code from the checkpoint"),
-        ("--chat-template=/etc/passwd", "--chat-template is not allowed: a template from outside"),
+        ("--trust-remote-code", "--trust-remote-code is not allowed: use model.trustRemoteCode"),
+        ("--chat-template=/etc/passwd", "--chat-template is not allowed: use model.chatTemplate"),
         ("--middleware=os.system", "--middleware is not allowed: it names Python objects to run"),
         ("--api-key=secret", "--api-key is not allowed: arguments are readable"),
         ("--config=/tmp/x.yaml", "--config is not allowed: a file could set every refused argument"),

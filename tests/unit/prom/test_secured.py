@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from tests.unit.prom.test_client import Web, failure
 from tests.unit.router.tls import pair
-from tierwise.prom.client import Access, PrometheusMetrics
+from tierwise.prom.client import Access, PrometheusMetrics, _transient
 
 Start = Callable[..., Web]
 
@@ -79,7 +80,26 @@ async def test_a_server_that_asks_for_a_certificate_gets_ours(start: Start, tmp_
     assert await works(Access(server.url, ca_file=authority, certificate_files=ours))
     for wrong in (None, other):
         said = await failure(Access(server.url, ca_file=authority, certificate_files=wrong))
-        assert "check the chart value prometheus.clientCertificateSecret" in said
+        assert "the chart value prometheus.clientCertificateSecret" in said
+
+
+def test_a_connection_that_is_reset_in_a_handshake_may_be_about_the_certificate() -> None:
+    error = requests.exceptions.ConnectionError("x")
+    error.__cause__ = ConnectionResetError(104, "Connection reset by peer")
+    said = str(_transient(Access("https://prometheus"), error))
+    assert "ends the TLS handshake: Connection reset by peer" in said
+    assert "check the chart value prometheus.clientCertificateSecret" not in str(_transient(Access("http://p"), error))
+
+
+@pytest.mark.parametrize("text", ["EOF occurred in violation of protocol", "[SSL: WRONG_VERSION_NUMBER] wrong version"])
+def test_a_handshake_that_ends_is_not_said_to_be_about_trust(text: str) -> None:
+    error = requests.exceptions.SSLError(text)
+    error.__cause__ = ssl.SSLEOFError(8, text)
+    said = str(_transient(Access("https://prometheus"), error))
+    assert said == (
+        f"Prometheus at https://prometheus ends the TLS handshake: {text}; "
+        "check the chart value prometheus.url and the chart value prometheus.clientCertificateSecret"
+    )
 
 
 async def test_name_and_password_are_read_before_every_query(start: Start, tmp_path: Path) -> None:
