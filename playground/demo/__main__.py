@@ -25,7 +25,8 @@ from playground.release import Release
 from tierwise_sim.workloads import TraceError
 
 LOOK_SECONDS = 2.0
-SHRINK_SECONDS = 60.0
+SHRINK_SECONDS = 150.0
+"""After the last answer: a minute over which arrivals are counted, the scale-down window, the drain, and some cycles."""
 ANSWER_SECONDS = 60.0
 SHOWN_EVENTS = 4
 

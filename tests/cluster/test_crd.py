@@ -120,7 +120,8 @@ def kind_without(number: int) -> str:
 
 
 def without(message: str, kind: str) -> dict[str, Any]:
-    """The CRD under another kind, without the rule of this message."""
+    """The CRD under another kind, without the rule of this message. Nor has it what these tests do not ask about, the
+    descriptions and the sentences of patterns: 84 copies with them took the API server 3.5 GiB and minutes."""
     crd = copy.deepcopy(definition(MODEL_TIER))
     plural = f"{kind.lower()}s"
     crd["metadata"]["name"] = f"{plural}.{COPIES}"
@@ -129,9 +130,10 @@ def without(message: str, kind: str) -> dict[str, Any]:
     taken = 0
     for _, found in walk(crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]):
         node = cast(dict[str, Any], found)
-        rules = node.get("x-kubernetes-validations", [])
-        kept = [rule for rule in rules if rule["message"] != message]
-        taken += len(rules) - len(kept)
+        node.pop("description", None)
+        known = [rule for rule in node.get("x-kubernetes-validations", []) if rule["message"] in MESSAGES]
+        kept = [rule for rule in known if rule["message"] != message]
+        taken += len(known) - len(kept)
         if kept:
             node["x-kubernetes-validations"] = kept
         else:
@@ -151,7 +153,7 @@ def relaxed(kubectl: Kubectl) -> Iterator[Kubectl]:
         established(kubectl, *names)
         yield kubectl
     finally:
-        kubectl("delete", "crd", *names, "--ignore-not-found", "--wait=false")
+        kubectl("delete", "crd", *names, "--ignore-not-found", "--wait=false", timeout=300)
 
 
 @pytest.mark.parametrize("number", range(len(MESSAGES)), ids=MESSAGES)
@@ -211,6 +213,7 @@ STATUS = {
     "state": "Scaling",
     "engine": "vllm-0.33.0",
     "quantization": "none",
+    "placed": "l40s:2",
     "prefixHitPercent": 55,
     "acceptedPercent": 0,
     "costPerMillionTokens": "0.31",

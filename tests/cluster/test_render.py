@@ -96,11 +96,12 @@ def test_the_deployment_of_every_golden_is_known_by_the_fingerprint_of_what_was_
     items = {"apiVersion": "v1", "kind": "List", "items": list(rendered.values())}
     playground.kubectl("-n", NAMESPACE, "apply", "--server-side", "-f", "-", stdin=json.dumps(items))
     found = {
-        name: _deployment(playground, f"{manifest['metadata']['name']}-predictor")["spec"]["template"]["spec"]
+        name: _deployment(playground, f"{manifest['metadata']['name']}-predictor")["spec"]["template"]
         for name, manifest in rendered.items()
     }
     wanted = {name: fingerprint(manifest["spec"]["predictor"]) for name, manifest in rendered.items()}
-    assert {name: fingerprint(pod) for name, pod in found.items()} == wanted
+    reached = {name: {**each["spec"], "annotations": each["metadata"]["annotations"]} for name, each in found.items()}
+    assert {name: fingerprint(pod) for name, pod in reached.items()} == wanted
     playground.kubectl("-n", NAMESPACE, "delete", "isvc", "--all", "--wait=false")
 
 

@@ -18,7 +18,7 @@ from tests.cluster.e2e.tiers import cheap, external, route
 from tests.cluster.kubectl import Kubectl, Object, conditions, eventually, has, ready
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("release")]
-START, AWAY_SECONDS = 90.0, 15.0
+START, AWAY_SECONDS = 180.0, 15.0
 TOOLS = {"name": "tools", "match": {"tools": True}, "tier": "large"}
 TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
 CHILDREN = (
@@ -111,7 +111,7 @@ def test_a_replica_is_killed_and_no_request_that_had_no_byte_fails(
 ) -> None:
     order = {"model": "small", "streams": [], "users": 6, "new_tokens": 4}
     clients = Streams(playground, kubectl, tmp_path, order)
-    time.sleep(3)
+    eventually(clients.seen, bool, START, "the users are answered")
     kubectl(
         "delete", "pod", kubectl.pods("small")[0]["metadata"]["name"], "--grace-period=0", "--force", "--wait=false"
     )

@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.decide import make
-from tests.unit.decide.make import NOW
+from tests.unit.decide.make import HEALTHY, NOW, SETTLED
 from tierwise import reasons
 from tierwise.api.modeltier import ModelTierSpec
+from tierwise.decide import decide
 from tierwise.decide.former import former_replicas
 from tierwise.pod_diagnosis import diagnose, left_over
-from tierwise.types import DeploymentFacts, PodFacts, ReplicaSetFacts, ReplicaSetPlan, TierView, Workload
+from tierwise.types import DeploymentFacts, PodFacts, ReplicaSetFacts, ReplicaSetPlan, Snapshot, TierView, Workload
 
 SURGE = ModelTierSpec.model_validate({"model": {"name": "m", "uri": "hf://org/m"}, "resources": {"gpus": 8}})
 REPLACE = SURGE.model_copy(update={"rollout": "Replace"})
@@ -124,6 +125,30 @@ def test_nothing_ends_of_an_inference_service_that_is_not_ours(change: dict[str,
     work = replace(work, inference_service=replace(work.inference_service, **change))
     assert former_replicas(replace(view, workloads=(work,)), SURGE, NOW) == ()
     assert former_replicas(replace(view, workloads=(replace(work, inference_service=None),)), SURGE, NOW) == ()
+
+
+def test_the_plan_ends_what_is_left_over_only_while_kserve_is_there() -> None:
+    view = seen(pod("o", "old", **WAYS["its engine ended"]), PENDING, sets=SETS)
+    for present, former in ((True, (END_OLD,)), (False, ())):
+        (found,) = decide(Snapshot(NOW, (view,), HEALTHY, kserve_present=present), {view.tier.key: SETTLED}).tiers
+        assert found.former == former
+
+
+def test_the_plan_judges_by_the_present_time_and_spec_what_is_late() -> None:
+    """Of the spec that replicas are made from it is how long a start may take."""
+    for scheduled, former in ((NOW - 1900, (END_OLD,)), (NOW - 60, ())):
+        view = seen(pod("o", "old", scheduled_at=scheduled), pod("n", "new"), sets=SETS)
+        (found,) = decide(Snapshot(NOW, (view,), HEALTHY), {view.tier.key: SETTLED}).tiers
+        assert found.former == former
+
+
+def test_the_plan_ends_what_is_left_over_in_every_pool_once() -> None:
+    view = seen(pod("o", "old", **WAYS["its engine ended"]), PENDING, sets=SETS)
+    (work,) = view.workloads
+    second = replace(work, name="chat-b", pool="b", spec=SURGE)
+    view = replace(view, workloads=(replace(work, pool="a", spec=SURGE), second))
+    (found,) = decide(Snapshot(NOW, (view,), HEALTHY), {view.tier.key: SETTLED}).tiers
+    assert found.former == (END_OLD, replace(END_OLD, workload="chat-b"))
 
 
 PODS = st.lists(

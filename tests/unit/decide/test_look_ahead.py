@@ -187,6 +187,8 @@ def started(took: float, *, restarts: int = 0) -> TierView:
 def test_the_time_of_a_start_is_measured() -> None:
     one = TierState(measured=(("a", 0.0),))
     assert startup(started(90), one, 1800) == 90
+    assert startup(started(1), one, 1800) == 1
+    assert startup(started(1800), one, 1800) == 1800, "as long as it may take"
     assert startup(started(90), replace(one, startup_seconds=60.0), 1800) == 90, "it rises at once"
     assert startup(started(90), replace(one, startup_seconds=190.0), 1800) == 160, "it falls slowly"
 

@@ -25,6 +25,9 @@ def test_an_autoscaler_on_the_tier_itself_is_told_of_while_it_cannot_read_the_re
     seen = replace(make.view(make.spec()), tier_scalers=HPA)
     (told,) = [each for each in make.plan(seen).advice if each.reason == reasons.SCALER_ON_TIER]
     assert "HorizontalPodAutoscaler/mine scales the ModelTier chat" in told.message
+    both = replace(seen, tier_scalers=(*HPA, "ScaledObject/other"))
+    (told,) = [each for each in make.plan(both).advice if each.reason == reasons.SCALER_ON_TIER]
+    assert told.message.startswith("HorizontalPodAutoscaler/mine, ScaledObject/other scales")
     pinned = replace(make.view(make.spec(replicas=2)), tier_scalers=HPA)
     assert reasons.SCALER_ON_TIER not in _reasons(make.plan(pinned)), "it moves the number"
     assert reasons.SCALER_ON_TIER not in _reasons(make.plan(make.view(make.spec())))

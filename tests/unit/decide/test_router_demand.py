@@ -59,6 +59,16 @@ def step(found: TierView, name: str, memory: TierState = STEADY) -> Step:
     return next(each for each in decision(found, memory).steps if each.name == name)
 
 
+@pytest.mark.parametrize(("finished", "more"), [(0.5, 16), (0.0, 16), (80, 8)])
+def test_those_who_were_turned_away_count_by_their_share_of_those_who_were_answered(
+    finished: float, more: float
+) -> None:
+    found = router_demand(seen(20, finished=value(finished), rejected=value(40)), STEADY)
+    assert found.refused == more
+    few = router_demand(seen(20, finished=value(finished / 100), rejected=value(0.2)), STEADY)
+    assert few.refused == (16 if finished <= 0.5 else 4)
+
+
 def test_a_full_router_in_front_of_a_full_engine_is_no_calm_tier() -> None:
     """The engine has all it is given, and says that one replica is filled; sixty more wait in the routers."""
     full = seen(20, said=heard(router("a", waiting=40), router("b", waiting=20)))

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.decide.make import HEALTHY, KEY, NOW, SETTLED, view
+from tierwise import reasons
 from tierwise.api.gpupool import GPUPoolSpec, GPUPoolStatus
-from tierwise.api.modeltier import ModelTierSpec
+from tierwise.api.modeltier import ModelTierSpec, Quantization
 from tierwise.decide.capacity_estimate import learned_for
 from tierwise.decide.plan import decide
 from tierwise.decide.pools import share
@@ -108,6 +109,69 @@ def test_replicas_that_were_asked_for_a_moment_ago_hold_their_gpus() -> None:
     plan = decide(snapshot, {KEY: SETTLED})
     (found,) = share(snapshot, plan, {WorkloadKey(KEY, "chat-b"): 2}).plan.tiers
     assert found.granted == (("chat", 1), ("chat-b", 2))
+
+
+def test_a_place_of_which_nothing_was_asked_a_moment_ago_holds_no_gpu() -> None:
+    """One replica, where a GPU is cheapest: had something been asked for in the dear pool, it would stand there."""
+    snapshot = Snapshot(NOW, (tier(1),), HEALTHY, pools=Pools((pool("a", "1", 4), pool("b", "4", 4))))
+    (found,) = share(snapshot, decide(snapshot, {KEY: SETTLED}), {}).plan.tiers
+    assert found.granted == (("chat", 1), ("chat-b", 0))
+
+
+def test_the_plan_has_the_rollout_of_each_pool_and_of_the_first_for_the_tier() -> None:
+    snapshot = Snapshot(NOW, (tier(2),), HEALTHY, pools=Pools((pool("a", "1", 4), pool("b", "4", 4))))
+    (found,) = decide(snapshot, {KEY: SETTLED}).tiers
+    assert [name for name, _ in found.rollouts] == ["chat", "chat-b"]
+    for workload in tier(2).workloads:
+        rollout = found.rollout_of(workload)
+        assert rollout is not None
+        assert rollout.spec == workload.spec
+    poolless = view(made("1", replicas=2).model_copy(update={"pools": []}))
+    (alone,) = decide(Snapshot(NOW, (poolless,), HEALTHY), {KEY: SETTLED}).tiers
+    assert alone.rollouts == ()
+    assert alone.rollout is not None
+
+
+def test_what_is_doubtful_in_any_pool_is_told() -> None:
+    """A finding of the first pool is not forgotten for those of the second."""
+    seen = tier(1)
+    one, other = seen.workloads
+    assert one.spec is not None
+    doubtful = one.spec.model_copy(update={"quantization": Quantization(kv_cache_dtype="fp8")})
+    for workloads in ((replace(one, spec=doubtful), other), (one, replace(other, spec=doubtful))):
+        snapshot = Snapshot(
+            NOW, (replace(seen, workloads=workloads),), HEALTHY, pools=Pools((pool("a", "1", 4), pool("b", "4", 4)))
+        )
+        (found,) = decide(snapshot, {KEY: SETTLED}).tiers
+        assert [each.reason for each in found.advice] == [reasons.UNCALIBRATED]
+
+
+def test_what_cannot_be_served_names_its_pool_only_where_there_are_several() -> None:
+    refused = made("1").model_copy(update={"extra_args": ["--api-key=x"]})
+    pools = Pools((pool("a", "1", 4), pool("b", "4", 4)))
+    seen = tier(1)
+    one, other = seen.workloads
+    for workloads, begins in (
+        ((one, replace(other, spec=refused)), "in pool b: "),
+        ((replace(one, spec=refused),), "extraArgs: "),
+    ):
+        snapshot = Snapshot(NOW, (replace(seen, workloads=workloads),), HEALTHY, pools=pools)
+        (found,) = decide(snapshot, {KEY: SETTLED}).tiers
+        assert found.invalid is not None
+        assert found.invalid[1].startswith(begins)
+
+
+def test_the_longest_name_of_a_workload_counts_and_not_the_last_in_the_alphabet() -> None:
+    seen = tier(1)
+    one, other = seen.workloads
+    long = replace(other, name="a" + "b" * 60)
+    snapshot = Snapshot(
+        NOW, (replace(seen, workloads=(one, long)),), HEALTHY, pools=Pools((pool("a", "1", 4), pool("b", "4", 4)))
+    )
+    (found,) = decide(snapshot, {KEY: SETTLED}).tiers
+    assert found.invalid is not None
+    assert found.invalid[0] == reasons.NAME_TOO_LONG
+    assert "a" + "b" * 60 in found.invalid[1]
 
 
 def test_a_plan_that_is_shared_out_alike_is_the_same_object() -> None:

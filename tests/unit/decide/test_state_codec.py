@@ -15,9 +15,12 @@ from tierwise.api.modeltier_status import (
     CapacityStatus,
     ClampStatus,
     DecisionStatus,
+    InferenceServiceRef,
     ModelTierStatus,
     PeakStatus,
     RateStatus,
+    RenderedStatus,
+    RolloutStatus,
     ScalingMemory,
     ScalingStatus,
 )
@@ -62,6 +65,17 @@ def test_a_rate_or_a_time_that_cannot_be_read_is_none_and_now() -> None:
     )
     back = restore(status(kept), NOW)
     assert (back.rates, back.clamps) == ((), (PoolClamp("h100", 2, NOW, 1),))
+
+
+def test_the_progress_of_a_change_is_known_in_each_pool_that_has_one() -> None:
+    moving = RolloutStatus(rendered=RenderedStatus(hash="abc", template="def"))
+    services = [
+        InferenceServiceRef(name="chat-a", pool="a", rollout=moving),
+        InferenceServiceRef(name="chat-b", pool="b"),
+    ]
+    written = ModelTierStatus(inference_services=services)
+    assert restore(written, NOW).rollouts == (("chat-a", moving),)
+    assert resume(TierState(), written, NOW).rollouts == (("chat-a", moving),)
 
 
 @pytest.mark.parametrize("rate", ["", "many", "nan", "inf", "-3", "0"])
