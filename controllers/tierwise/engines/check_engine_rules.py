@@ -6,8 +6,11 @@ again, and nothing is refused where nobody has said anything.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from tierwise.api.modeltier import ModelSource, ModelTierSpec
 from tierwise.engines.finding import Finding
+from tierwise.engines.speculation import NEEDS_DRAFT_MODEL
 from tierwise.reasons import HOST_PATH_NOT_ALLOWED, HUB_OFFLINE, REMOTE_CODE_NOT_ALLOWED
 from tierwise.types.capabilities import EngineRules
 
@@ -27,10 +30,23 @@ def check_engine_rules(spec: ModelTierSpec, model: ModelSource, engine_rules: En
     if model.trust_remote_code == "Enabled" and not engine_rules.remote_code:
         message = "model.trustRemoteCode: the chart value engines.trustRemoteCode does not allow code of checkpoints"
         found.append(Finding(REMOTE_CODE_NOT_ALLOWED, message))
-    if engine_rules.offline and model.uri.startswith(_HUB) and not _kept(spec, model):
-        message = f"model.uri: engines ask no hub here (chart value hub.offline), and {model.uri} is kept nowhere"
-        found.append(Finding(HUB_OFFLINE, f"{message}: set modelCache.pvc to a claim that has it, or use pvc://"))
+    if engine_rules.offline and not _kept(spec, model):
+        for field, uri in _from_hub(spec, model):
+            message = f"{field}: engines ask no hub here (chart value hub.offline), and {uri} is kept nowhere"
+            found.append(Finding(HUB_OFFLINE, f"{message}: set modelCache.pvc to a claim that has it, or use pvc://"))
     return found
+
+
+def _from_hub(spec: ModelTierSpec, model: ModelSource) -> Iterator[tuple[str, str]]:
+    """What a pod would download, by the field that names it."""
+    if model.uri.startswith(_HUB):
+        yield "model.uri", model.uri
+    for adapter in model.adapters:
+        if adapter.uri.startswith(_HUB):
+            yield f"model.adapters {adapter.name}", adapter.uri
+    drafting = spec.speculation
+    if drafting.mode != "Disabled" and drafting.method in NEEDS_DRAFT_MODEL and drafting.draft_model is not None:
+        yield "speculation.draftModel", drafting.draft_model
 
 
 def _below(path: str, folders: tuple[str, ...]) -> bool:

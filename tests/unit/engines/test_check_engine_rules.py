@@ -63,3 +63,17 @@ def test_offline_weights_must_be_kept_somewhere(fields: dict[str, Any], refused:
     offline = EngineRules(offline=True, host_paths=("/mnt",))
     assert [reason for reason, _ in found(offline, **fields)] == ([reasons.HUB_OFFLINE] if refused else [])
     assert found(EngineRules(host_paths=("/mnt",)), **fields) == []
+
+
+def test_offline_adapters_and_a_draft_model_must_be_kept_too() -> None:
+    offline = EngineRules(offline=True)
+    adapters = [{"name": "sql", "uri": "hf://org/sql"}, {"name": "kept", "uri": "pvc://weights/kept"}]
+    speculation = {"mode": "Enabled", "method": "draft_model", "draftModel": "Qwen/Qwen3-0.6B"}
+    model = {"uri": "pvc://weights/qwen", "adapters": adapters}
+    said = found(offline, model=model, speculation=speculation)
+    assert [(reason, message.partition(":")[0]) for reason, message in said] == [
+        (reasons.HUB_OFFLINE, "model.adapters sql"),
+        (reasons.HUB_OFFLINE, "speculation.draftModel"),
+    ]
+    assert found(offline, model={"adapters": adapters, "cachePVC": "hub"}, speculation=speculation) == []
+    assert found(offline, model={**model, "adapters": adapters[1:]}) == []
