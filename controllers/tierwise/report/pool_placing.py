@@ -11,7 +11,10 @@ from decimal import Decimal
 from tierwise.api.modeltier_status import TierPoolStatus
 from tierwise.report.costs import assumed, holds_gpus, money, per_hour, per_million_tokens, replica_gpus
 from tierwise.report.report_context import ReportContext
+from tierwise.text_sanitize import truncate
 from tierwise.types import Signal, State, Workload
+
+_PLACED = 512  # the CRD's maxLength
 
 
 def cost_per_hour(case: ReportContext) -> Decimal | None:
@@ -87,4 +90,4 @@ def placed(case: ReportContext) -> str:
         granted = 0 if workload.retired else _granted(case, workload)
         if workload.pool and not (workload.retired and not workload.pods):
             said.append(f"{workload.pool} {len(workload.ready_endpoints)}/{granted}")
-    return ", ".join(said)
+    return truncate(", ".join(said), _PLACED)

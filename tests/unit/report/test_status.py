@@ -30,6 +30,7 @@ from tests.unit.report.cases import (
 from tierwise import reasons
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.api.modeltier_status import ModelTierStatus, ScalingMemory
+from tierwise.report.pool_placing import placed
 from tierwise.report.report_context import ReportContext
 from tierwise.report.status import build, figure
 from tierwise.times import rfc3339
@@ -242,3 +243,12 @@ def test_the_last_five_changes_newest_first() -> None:
 def test_a_report_covers_every_tier_that_was_planned() -> None:
     found = told(case())
     assert (found.key, found.uid, found.status.state) == (KEY, "uid-t", "Ready")
+
+
+def test_where_a_tier_runs_fits_its_field_however_many_pools_it_is_leaving() -> None:
+    names = [f"pool-{number:035d}" for number in range(16)]
+    many = tuple(workload(name=f"chat-{name}", pool=name, retired=number > 7) for number, name in enumerate(names))
+    seen = case()
+    said = placed(replace(seen, view=replace(seen.view, workloads=many)))
+    assert said.startswith(f"{names[0]} ")
+    assert len(said) == 512
