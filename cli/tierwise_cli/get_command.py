@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tierwise.errors import Gone, TierwiseError
+from tierwise.errors import Gone, Invalid, TierwiseError
 from tierwise.kube.user_client import JSON, TABLE, UserClient
 from tierwise_cli import cluster_options
 from tierwise_cli.kinds import KINDS, TIERS, Kind, asked
@@ -53,8 +53,12 @@ class Listing:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Print what there is; the exit code. Raises TierwiseError."""
+    """Print what there is; the exit code. Raises TierwiseError (Invalid for options that exclude each other)."""
     kinds, objects = asked(given.what)
+    if objects and given.selector:
+        raise Invalid("-l chooses among all objects of a kind: leave out either -l or the names")
+    if given.all_namespaces and any(kind.namespaced for kind, _ in objects):
+        raise Invalid("a name is looked for in one namespace: give it with -n in place of -A")
     with cluster_options.client(given) as client:
         namespace = cluster_options.namespace(given, client)
         if given.output in ("json", "yaml", "name"):

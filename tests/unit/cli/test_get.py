@@ -140,3 +140,12 @@ def test_one_acts_as_another(cluster: FakeCluster, capsys: pytest.CaptureFixture
     assert cluster.asked[0].headers["Authorization"] == "Bearer secret"
     assert capsys.readouterr().out == "chat   chat    Ready\n"
     assert main(["get", "--as-group", "ops"]) == 2
+
+
+@pytest.mark.parametrize("words", [["tier", "chat", "-A"], ["tier/chat", "-l", "team=x"]])
+def test_options_that_a_name_excludes_are_refused(
+    words: list[str], cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["get", *words]) == 2
+    assert words[-1 if words[-1] == "-A" else -2] in capsys.readouterr().err
+    assert cluster.asked == []
