@@ -18,7 +18,7 @@ import yaml
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-GREEN, RED, YELLOW, DIM, BOLD = "32", "31", "33", "2", "1"
+GREEN, RED, YELLOW, DIM = "32", "31", "33", "2"
 _UNFOLDED = 10_000  # columns, more than any line of ours has
 _STATES = {"Ready": GREEN, "Serving": GREEN, "Failed": RED, "Rejected": RED, "Missing": RED}
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)

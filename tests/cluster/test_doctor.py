@@ -135,7 +135,7 @@ def test_two_installations_and_one_that_does_not_watch_this_namespace(kubectl: K
     with existing(kubectl, operator("one", "a,b"), operator("two", "b,c")):
         said = [text for _, text in trouble(found(kubectl, "Operator"))]
     assert f"no replica of {NAMESPACE}/one is ready" in said
-    assert f"{NAMESPACE}/one and {NAMESPACE}/two watch the same namespaces: each undoes what the other does" in said
+    assert f"{NAMESPACE}/one and {NAMESPACE}/two watch the same namespaces: only the older one acts there" in said
     assert f"nobody watches namespace {NAMESPACE}: a tier there stays as it is" in said
 
 

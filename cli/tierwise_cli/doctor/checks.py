@@ -131,8 +131,9 @@ def _operator(facts: Facts) -> Iterator[Finding]:
     for each in seen:
         yield _one_operator(each)
     for one, other in combinations(seen, 2):
-        if not one.watched or not other.watched or one.watched & other.watched:
-            said = f"{one} and {other} watch the same namespaces: each undoes what the other does"
+        # One for named namespaces goes before one for all: these two do not meet.
+        if bool(one.watched) == bool(other.watched) and (not one.watched or one.watched & other.watched):
+            said = f"{one} and {other} watch the same namespaces: only the older one acts there"
             yield Finding(
                 "Operator",
                 "problem",

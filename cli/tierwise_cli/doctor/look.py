@@ -113,11 +113,7 @@ class Look:
         )
 
     def _managers(self) -> tuple[Manager, ...]:
-        found = self._client.items(
-            "list deployments",
-            path_of(APPS, "deployments"),
-            {"labelSelector": "control-plane=kserve-controller-manager"},
-        )
+        found = self._client.items("list deployments", path_of(APPS, "deployments"), {"labelSelector": KSERVE})
         return tuple(_manager(each) for each in found)
 
     def _webhook(self) -> Call | Unread:

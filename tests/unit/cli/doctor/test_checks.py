@@ -100,11 +100,12 @@ def installed(name: str, *watched: str) -> Installation:
             "has not renewed its Lease for 300 s",
         ),
         (
-            {"installations": (installed("a", "models"), installed("b"))},
+            {"installations": (installed("a", "models"), installed("b", "models", "other"))},
             "Operator",
             "problem",
-            "watch the same namespaces",
+            "watch the same namespaces: only the older one acts there",
         ),
+        ({"installations": (installed("a"), installed("b"))}, "Operator", "problem", "watch the same namespaces"),
         ({"installations": (installed("a", "other"),)}, "Operator", "problem", "nobody watches namespace models"),
         (
             {"prometheus": Probe("http://p", False, "refused")},
@@ -154,3 +155,7 @@ def test_installations_that_share_nothing_are_no_trouble() -> None:
 def test_a_selector_that_cannot_be_told_counts_as_fitting() -> None:
     assert bad(monitors=Monitors(({},), (None,))) == []
     assert bad(monitors=Monitors(({},))) == []
+
+
+def test_an_installation_for_one_namespace_beside_one_for_all_is_no_trouble() -> None:
+    assert bad(installations=(installed("a", "models"), installed("b"))) == []
