@@ -48,10 +48,7 @@ def run(given: argparse.Namespace) -> int:
     """Convert; the exit code. Raises Invalid, OSError."""
     if (given.filename is None) == (not given.words):
         raise Invalid("give either -f FILE, or the command line of an engine after --")
-    if given.words:
-        made = [of_command(given.words)]
-    else:
-        made = of_text(sys.stdin.read() if str(given.filename) == "-" else given.filename.read_text(encoding="utf-8"))
+    made = [of_command(given.words)] if given.words else of_text(_text(given.filename))
     for each in made:
         metadata = each.manifest["metadata"]
         metadata |= {"namespace": given.namespace} if given.namespace else {}
@@ -66,6 +63,13 @@ def run(given: argparse.Namespace) -> int:
         print("---\n".join(as_yaml(each) for each in made), end="")
         _tell(made)
     return INCOMPLETE if given.strict and any(each.dropped for each in made) else 0
+
+
+def _text(file: Path) -> str:
+    try:
+        return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise Invalid(f"{file} is no text: {error.reason} at byte {error.start}") from error
 
 
 def as_yaml(made: Conversion) -> str:

@@ -6,6 +6,7 @@ would be a silent loss of another kind.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,11 +18,15 @@ from tierwise.api.modeltier import ModelTierSpec
 from tierwise.engines.check import check
 from tierwise.errors import Invalid
 from tierwise_cli.convert import kserve, pod, production_stack, workload
-from tierwise_cli.convert.draft import Conversion, Draft, Dropped, tier_name
+from tierwise_cli.convert.draft import Conversion, Draft, Dropped, said, tier_name
 from tierwise_cli.convert.volumes import Claims
 from tierwise_cli.convert.words import read
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# A command line, which may hold JSON and is then no YAML: after comments and variables, the engine's program.
+_COMMAND = re.compile(
+    r"(\s*#.*\n)*\s*((exec|env|export)\s+|[A-Za-z_]\w*=\S*\s+)*(\S*/)?(vllm\s+serve|python[0-9.]*\s+-m\s+vllm)\b"
+)
 _BESIDE = {
     "Service": "a tier has a Service of its own; one endpoint over tiers is a ModelRoute",
     "PersistentVolumeClaim": "keep it: the tier names it in model.cachePVC or model.uri",
@@ -43,6 +48,8 @@ _BESIDE = {
 
 def of_text(text: str) -> list[Conversion]:
     """Every tier of a file: YAML documents, or a command line. Raises Invalid where there is none."""
+    if _COMMAND.match(text):
+        return [of_command([text])]
     try:
         documents = [each for each in yaml.load_all(text, Loader=_Loader) if each is not None]
     except yaml.YAMLError as error:
@@ -119,7 +126,9 @@ def _complaints(spec: Mapping[str, Any]) -> Iterable[Dropped]:
     except ValidationError as error:
         for each in error.errors():
             where = ".".join(map(str, each["loc"]))
-            yield Dropped(f"correct {where}", str(each.get("input", ""))[:80], str(each["msg"]))
+            # Variables may hold secrets, and a value of several lines would end the comment that it stands in.
+            value = "(not shown)" if where.startswith("env") else said(each.get("input", ""))
+            yield Dropped(f"correct {where}", value, str(each["msg"]))
         return
     if found.model is None:
         yield Dropped("correct model", "", "the input names no model: write model.uri")

@@ -9,6 +9,7 @@ from typing import Any
 from tierwise.api.pod import OPENING_VARIABLES, OWN_VARIABLES, RESERVED_DOMAINS, RESERVED_KEYS
 from tierwise_cli.convert.draft import Draft, Reader
 
+KUBECTL, KUBECTL_REASON = "kubectl.kubernetes.io/", "kubectl wrote it for the object that was converted: leave it out"
 MOST_VARIABLES, MOST_LABELS = 32, 16
 _TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_TOKEN")
 _OWN = "Tierwise sets this variable itself"
@@ -86,6 +87,8 @@ def metadata(found: Mapping[str, Any], draft: Draft, where: str) -> None:
             place, before = f"{where}.{kind}.{key}".lstrip("."), draft.get(f"podMetadata.{kind}", {})
             if key in RESERVED_KEYS or re.match(RESERVED_DOMAINS, str(key)):
                 draft.drop(place, value, "Tierwise and KServe tell pods by labels and annotations of their own")
+            elif str(key).startswith(KUBECTL):
+                draft.drop(place, value, KUBECTL_REASON)
             elif str(key).startswith("prometheus.io/"):
                 draft.drop(place, value, "the chart's PodMonitor scrapes every tier")
             elif len(before) >= MOST_LABELS:

@@ -65,6 +65,8 @@ def convert(manifest: Mapping[str, Any], others: Iterable[Mapping[str, Any]] = (
 def _annotation(key: str) -> str:
     if "deploymentMode" in key or "autoscalerClass" in key:
         return "Tierwise sets it: KServe's Standard mode, scaled by the operator"
+    if key.startswith(environment.KUBECTL):
+        return environment.KUBECTL_REASON
     if key.startswith("prometheus.io/"):
         return "the chart's PodMonitor scrapes every tier"
     return "write it on the ModelTier; a pod's annotations are podMetadata"

@@ -19,6 +19,8 @@ from tierwise_cli.convert.environment import literal
 from tierwise_cli.convert.volumes import Claims
 from tierwise_cli.convert.words import Command
 
+# Words of a command that a secret may follow.
+_CREDENTIALS = re.compile(r"(?i)key|token|secret|password|authorization|bearer|\bhf_")
 OWN_REPOSITORY = "vllm/vllm-openai"
 GPU_DOMAINS = re.compile(r"^(nvidia\.com/(gpu|mig-.*)|amd\.com/gpu|gpu\.intel\.com/.*|habana\.ai/gaudi)$")
 CONTAINER = {
@@ -106,7 +108,8 @@ def command(found: Command, draft: Draft, claims: Claims) -> None:
     for name, value in found.variables:
         literal(name, value, draft)
     for each in found.around:
-        draft.drop("command", each, "no shell runs in a tier: build it into engine.image")
+        shown = f"{each.split()[0]} (the rest is not shown)" if _CREDENTIALS.search(each) else each
+        draft.drop("command", shown, "no shell runs in a tier: build it into engine.image")
     for number, name in enumerate(found.positional):
         why = "a second name without a flag" if number else _model(name, draft, claims)
         if why:
@@ -141,6 +144,9 @@ def resources(reader: Reader, draft: Draft) -> None:
         requests.take(name)
         if draft.get("resources.gpus"):
             draft.drop(limits.path(name), count, "a tier has one kind of GPU")
+            continue
+        if not str(count).isdigit():
+            draft.drop(limits.path(name), count, "resources.gpus is a whole number: write one")
             continue
         draft.put("resources.gpus", int(str(count)), limits.path(name))
         if name != "nvidia.com/gpu":

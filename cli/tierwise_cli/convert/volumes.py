@@ -14,19 +14,21 @@ SHARED_MEMORY, SCRATCH = "/dev/shm", "/tmp"  # noqa: S108 - folders of the pod, 
 @dataclass(frozen=True, slots=True)
 class Claims:
     """What is mounted where. `mounts`: mount path, claim, sub path, the longest path first; `files`: mount path, name
-    of a ConfigMap, and its volume; `volumes`: all of them, each with why it is no part of a tier."""
+    of a ConfigMap, sub path, and its volume; `volumes`: all of them, each with why it is no part of a tier."""
 
     mounts: tuple[tuple[str, str, str], ...] = ()
-    files: tuple[tuple[str, str, Reader], ...] = ()
+    files: tuple[tuple[str, str, str, Reader], ...] = ()
     volumes: tuple[tuple[Reader, str], ...] = ()
 
     def key(self, path: str) -> dict[str, str] | None:
         """ConfigMap and key of a file in the container; its volume then counts as dealt with."""
-        for mount, name, volume in self.files:
+        for mount, name, below, volume in self.files:
             folder, _, file = path.rpartition("/")
             if folder == mount.rstrip("/") or path == mount:
-                volume.take("configMap")
-                return {"configMapName": name, "key": file}
+                file = below.strip("/") if path == mount and below else file
+                projected = volume.take("configMap").get("items") or ()
+                key = next((each["key"] for each in projected if each.get("path") == file), file)
+                return {"configMapName": name, "key": str(key)}
         return None
 
     def uri(self, path: str) -> str | None:
@@ -42,7 +44,7 @@ def volumes(pod: Reader, container: Reader, draft: Draft) -> Claims:
     """Volumes and where they are mounted; what is left of them is in the list."""
     found = {str(each.take("name")): each for each in pod.each("volumes")}
     mounts: list[tuple[str, str, str]] = []
-    files: list[tuple[str, str, Reader]] = []
+    files: list[tuple[str, str, str, Reader]] = []
     mounted = set()
     for mount in container.each("volumeMounts"):
         name, path = str(mount.take("name", "")), str(mount.take("mountPath", ""))
@@ -54,7 +56,7 @@ def volumes(pod: Reader, container: Reader, draft: Draft) -> Claims:
             continue
         mounted.add(name)
         config = found[name].value.get("configMap") or {}
-        files += [(path, str(config["name"]), found[name])] if config.get("name") else []
+        files += [(path, str(config["name"]), below, found[name])] if config.get("name") else []
         _mounted(found[name], path, below, draft, mounts)
     reasons = {name: _NO_VOLUMES if name in mounted else "the engine does not mount it" for name in found}
     left = tuple((volume, reasons[name]) for name, volume in found.items())
@@ -72,6 +74,8 @@ def _mounted(volume: Reader, path: str, below: str, draft: Draft, mounts: list[t
         inside.rest()
         if cache:
             draft.put("model.cachePVC", name, volume.where)
+            if below:
+                draft.drop(f"subPath of {path}", below, "model.cachePVC is a whole claim: move the folder to its root")
         else:
             mounts.append((path, name, below))
     elif kinds.get("emptyDir") is not None and (cache or path in (SHARED_MEMORY, SCRATCH)):
@@ -115,6 +119,6 @@ def unused_claims(claims: Claims, draft: Draft) -> None:
         volume.rest(otherwise=why)
     uri = str(draft.get("model.uri", ""))
     for path, claim, _ in claims.mounts:
-        if not uri.startswith(f"pvc://{claim}"):
+        if uri != f"pvc://{claim}" and not uri.startswith(f"pvc://{claim}/"):
             where = "model.cachePVC" if uri.startswith("hf://") else "model.uri"
             draft.drop(f"volume {claim}", f"claim at {path}", f"if it holds the model's files, name it in {where}")

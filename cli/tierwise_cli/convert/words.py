@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tierwise.engines.extra_args import ALLOWED, SWITCH
+from tierwise.errors import Invalid
 
 SHORT = {
     "-tp": "--tensor-parallel-size",
@@ -73,7 +74,8 @@ class Command:
 
 
 def read(words: Sequence[str]) -> Command:
-    """The command among `words`: program and arguments, or arguments alone."""
+    """The command among `words`: program and arguments, or arguments alone. Raises Invalid for a script that is cut
+    off inside quotes."""
     words, others = _without_shell(list(words))
     variables = [part for other in others if other[0] == "export" for part in other[1:]]
     around = [shlex.join(other) for other in others if other[0] != "export"]
@@ -115,7 +117,7 @@ def _without_shell(words: list[str]) -> tuple[list[str], list[list[str]]]:
     lexer = shlex.shlex(script, posix=True, punctuation_chars=";&|\n")
     lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t\r", True, "#"
     commands: list[list[str]] = [[]]
-    for word in lexer:
+    for word in _words(lexer):
         if re.fullmatch(r"[;&|\n]+", word):
             commands.append([])
         else:
@@ -123,6 +125,13 @@ def _without_shell(words: list[str]) -> tuple[list[str], list[list[str]]]:
     commands = [command for command in commands if command]
     engine = next((command for command in commands if _starts_engine(command)), commands[-1] if commands else [])
     return engine, [command for command in commands if command is not engine]
+
+
+def _words(lexer: shlex.shlex) -> Iterator[str]:
+    try:
+        yield from lexer
+    except ValueError as error:
+        raise Invalid(f"the command cannot be read as a shell reads it: {error}") from error
 
 
 def _starts_engine(command: Sequence[str]) -> bool:
