@@ -27,6 +27,7 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _COMMAND = re.compile(
     r"(\s*#.*\n)*\s*((exec|env|export)\s+|[A-Za-z_]\w*=\S*\s+)*(\S*/)?(vllm\s+serve|python[0-9.]*\s+-m\s+vllm)\b"
 )
+_OF_HUB = ("model.revision", "model.tokenSecretRef", "model.cachePVC", "modelCache")
 _BESIDE = {
     "Service": "a tier has a Service of its own; one endpoint over tiers is a ModelRoute",
     "PersistentVolumeClaim": "keep it: the tier names it in model.cachePVC or model.uri",
@@ -106,9 +107,20 @@ def finished(draft: Draft) -> Conversion:
         draft.put("model.name", uri.removeprefix("hf://") if uri.startswith("hf://") else draft.name, "model.uri")
     if draft.get("scaling.minReplicas", 1) > draft.get("scaling.maxReplicas", 1):
         draft.put("scaling.maxReplicas", draft.get("scaling.minReplicas"), "scaling")
+    if uri and not uri.startswith("hf://"):
+        _without_hub(draft)
     _without_refused(draft)
     made = draft.finished()
     return replace(made, dropped=(*made.dropped, *_complaints(made.manifest["spec"])))
+
+
+def _without_hub(draft: Draft) -> None:
+    """Leave out what the API refuses beside weights that are not of the hub."""
+    for path in _OF_HUB:
+        parent, _, last = path.rpartition(".")
+        within = draft.get(parent) if parent else draft.spec
+        if last in within:
+            draft.drop(path, within.pop(last), "it has an effect only with weights of the hub, hf://")
 
 
 def _without_refused(draft: Draft) -> None:

@@ -434,10 +434,11 @@ def test_parts_of_volumes_are_not_lost_and_secrets_are_not_shown() -> None:
     (made,) = of_text(MOUNTED)
     said = {each.where: each.value for each in made.dropped}
     assert made.manifest["spec"]["model"] == {
-        "name": "chat", "uri": "pvc://models-2/qwen", "cachePVC": "hub",
+        "name": "chat", "uri": "pvc://models-2/qwen",
         "chatTemplate": {"configMapName": "templates", "key": "qwen.jinja"},
     }  # fmt: skip
     assert said["volume models"] == "claim at /a", "models-2 is another claim"
+    assert said["model.cachePVC"] == "hub", "the API refuses it beside pvc://"
     assert said["subPath of /root/.cache/huggingface"] == "team"
     assert "podMetadata" not in made.manifest["spec"], "what kubectl wrote is not for the pods"
     assert said["command"] == "hf (the rest is not shown)"
@@ -450,3 +451,9 @@ def test_a_key_of_a_config_map_that_is_mounted_under_another_name() -> None:
     text = MOUNTED.replace("configMap: {name: templates}", items).replace(", subPath: qwen.jinja", "")
     (made,) = of_text(text.replace("mountPath: /etc/chat.jinja", "mountPath: /etc"))
     assert made.manifest["spec"]["model"]["chatTemplate"] == {"configMapName": "templates", "key": "qwen"}
+
+
+def test_what_only_weights_of_the_hub_have_is_left_out_beside_others() -> None:
+    (made,) = of_text(MOUNTED.replace("vllm serve /b/qwen", "vllm serve s3://models/qwen --revision main"))
+    assert set(made.manifest["spec"]["model"]) == {"name", "uri", "chatTemplate"}
+    assert {"model.revision", "model.cachePVC"} <= {each.where for each in made.dropped}
