@@ -15,7 +15,7 @@ from tierwise.observe.gpu_inventory import GPUInventory
 from tierwise.observe.pool_records import GPUPodRecord
 from tierwise.observe.pools import Place, PoolNodes, declared, with_pods
 from tierwise.pool_spec import in_pool
-from tierwise.types import GPU, PoolObject, PoolPrice, Pools, PoolView, TierKey, TierObject, TierView
+from tierwise.types import GPU, PoolObject, PoolPrice, Pools, PoolView, TierKey, TierObject, TierView, Workload
 
 
 class _Made(NamedTuple):
@@ -76,7 +76,7 @@ class PooledTiers:
         ours: dict[str, set[Place]] = {}
         for view in tiers:
             for pool in view.tier.spec.pools if view.tier.spec is not None else ():
-                names = (workload.name + PREDICTOR_SUFFIX for workload in view.workloads)
+                names = (each.name + PREDICTOR_SUFFIX for each in view.workloads if not _strange(each))
                 ours.setdefault(pool.name, set()).update((view.tier.key.namespace, name) for name in names)
         by_node = self._by_node(pods)
         return Pools(
@@ -121,6 +121,12 @@ class PooledTiers:
             made = _Made(tier, pools, replace(tier, spec=specs[named[0].name]), specs)
         self._made[tier.key] = made
         return made.made
+
+
+def _strange(workload: Workload) -> bool:
+    """Whether what has the name of a tier's workload is somebody else's: no tier claims what it holds."""
+    service = workload.inference_service
+    return service is not None and not service.owned and not workload.pods
 
 
 def kinds_in_pool(found: tuple[GPU, ...], pool: PoolView | None) -> tuple[GPU, ...]:

@@ -263,6 +263,14 @@ def test_its_own_pods_are_not_others() -> None:
     assert found.others == 1, "a tier of no pool holds its GPUs as anybody does"
 
 
+def test_what_only_has_the_name_of_a_tiers_workload_is_somebody_elses() -> None:
+    service = bodies.inference_service(owner_uid="a stranger's")
+    seen = a_world(tiers=[pooled()], inference_services=[service], deployments=[], pods=[])
+    pods = (holding("gpu-0", 3, "chat-predictor", "team"),)
+    (found,) = observe(with_pool(seen, pool(), gpu_pods=pods), Samples(), 1.0).pools.views
+    assert figures(found) == (4, 3, 1, 1)
+
+
 def test_what_has_not_changed_is_not_made_again() -> None:
     observer, seen = Observer(), with_pool(a_world(tiers=[pooled()]), pool())
 
