@@ -26,7 +26,7 @@ from tierwise_sim.workloads import TraceError
 
 LOOK_SECONDS = 2.0
 SHRINK_SECONDS = 150.0
-"""After the last answer: a minute over which arrivals are counted, the scale-down window, the drain, and some cycles."""
+"""After the last answer: the minute over which arrivals are counted, the scale-down window, the drain, some cycles."""
 ANSWER_SECONDS = 60.0
 SHOWN_EVENTS = 4
 

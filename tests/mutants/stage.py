@@ -3,8 +3,8 @@
 mutmut wants the packages under `src` and finds a mutant by the module's own name; here they lie in controllers/ and
 simulator/. The copy has the layout that mutmut wants, the tests of one package and nothing else of the suite, and a
 conftest that makes Hypothesis quick and repeatable: the same examples for every mutant, few of them, no shrinking (a
-killed mutant needs no smallest example), and puts the quick tests first. What the last run killed in files that have not changed since can be taken
-over, on any machine: its results say which mutants survived.
+killed mutant needs no smallest example), and puts the quick tests first. What the last run killed in files that have
+not changed since can be taken over, on any machine: its results say which mutants survived.
 """
 
 from __future__ import annotations
