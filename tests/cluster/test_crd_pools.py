@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from playground.handle import Playground
+from tests.cluster.api_server import ApiServer
 from tests.cluster.crds import installed
 from tests.cluster.kubectl import Kubectl, Refused
 from tests.unit.api.structural import rules
@@ -57,13 +58,12 @@ def pool(name: str, spec: dict[str, Any]) -> dict[str, Any]:
     return {"apiVersion": GPU_POOL.api_version, "kind": GPU_POOL.name, "metadata": {"name": name}, "spec": spec}
 
 
-def send(kubectl: Kubectl, body: dict[str, Any]) -> str:
-    """What the API server says of an object that it only looks at; empty: it accepts it."""
-    try:
-        kubectl("create", "--dry-run=server", "--validate=strict", "-f", "-", stdin=json.dumps(body))
-    except Refused as refused:
-        return str(refused)
-    return ""
+@pytest.fixture(scope="module")
+def server(playground: Playground, kubectl: Kubectl) -> Iterator[ApiServer]:
+    """The API server, once it has the CRD."""
+    found = ApiServer(playground.kubeconfig)
+    yield found
+    found.close()
 
 
 def test_every_rule_has_a_case() -> None:
@@ -71,13 +71,13 @@ def test_every_rule_has_a_case() -> None:
 
 
 @pytest.mark.parametrize("message", sorted(REFUSED))
-def test_refused_by_its_rule(kubectl: Kubectl, message: str) -> None:
-    assert message in send(kubectl, pool(*REFUSED[message]))
+def test_refused_by_its_rule(server: ApiServer, message: str) -> None:
+    assert message in server.refuses(pool(*REFUSED[message]))
 
 
 @pytest.mark.parametrize("says", sorted(REFUSED_BY_SCHEMA))
-def test_refused_by_the_schema(kubectl: Kubectl, says: str) -> None:
-    assert says in send(kubectl, pool("l40s", REFUSED_BY_SCHEMA[says]))
+def test_refused_by_the_schema(server: ApiServer, says: str) -> None:
+    assert says in server.refuses(pool("l40s", REFUSED_BY_SCHEMA[says]))
 
 
 @pytest.mark.parametrize("message", sorted(CHANGED))
@@ -93,14 +93,14 @@ def test_what_cannot_change(kubectl: Kubectl, message: str) -> None:
         kubectl("delete", GPU_POOL.plural, "crd-changed")
 
 
-def test_accepted_in_full_and_shown(kubectl: Kubectl) -> None:
+def test_accepted_in_full_and_shown(kubectl: Kubectl, server: ApiServer) -> None:
     full = {
         **L40S,
         "gpu": {"product": "NVIDIA-L40S", "memory": "45Gi", "computeCapability": "8.9"},
         "pricePerGPUHour": "1.86",
         "budget": {"gpus": 6, "usdPerHour": "11.5"},
     }
-    assert send(kubectl, pool("full", full)) == ""
+    assert server.refuses(pool("full", full)) == ""
     kubectl.apply(pool("crd-shown", {}))
     try:
         header, line, *_ = kubectl("get", "gpool", "crd-shown").splitlines()
