@@ -67,6 +67,41 @@ def test_what_was_learned_of_another_spec_is_forgotten_and_nothing_else() -> Non
     assert (other.flows, other.startup_seconds) == (kept.flows, 120.0)
 
 
+LEVEL = tuple(Flow(NOW - at, 2.0) for at in (60, 40, 20))
+
+
+def watched(state: TierState = STATE, *, late: float = 50, elsewhere: float = 0.0, **scaling: Any) -> TierState:
+    """The state after a sample of replicas with five waiting requests in all, whose requests have a known length."""
+    given = seen(late=late, **scaling)
+    pods = (sample("a", 10, 2), sample("b", 10, 3))
+    signals = replace(given.signals, pods=pods, prompt_tokens_per_request=value(1000), tokens_per_request=value(1100))
+    return watch(replace(given, signals=signals), spec(**scaling), replace(state, flows=LEVEL), elsewhere)
+
+
+@pytest.mark.parametrize(("before", "new"), [(0.0, False), (0.4, False), (-0.4, False), (0.6, True), (NOW, True)])
+def test_the_same_sample_again_says_nothing_new(before: float, new: bool) -> None:
+    found = watched(replace(STATE, sampled_at=NOW - before))
+    assert (found.flows != LEVEL) == new
+
+
+def test_who_waits_is_remembered_for_a_minute_with_those_in_the_routers() -> None:
+    """Of those who wait now only those count who did not a minute ago."""
+    old, kept_ = Flow(NOW - 61, 9.0), Flow(NOW - 60, 3.0)
+    found = watched(replace(STATE, backlog=(old, kept_)), elsewhere=4.0)
+    assert found.backlog == (kept_, Flow(NOW, 9.0))
+    assert found.flows[-1] == Flow(NOW, 2.0 + 6.0 / 60)
+
+
+def test_what_a_replica_is_to_have_follows_the_level_of_service() -> None:
+    def share(late: float, state: TierState = STATE, **scaling: Any) -> float:
+        return watched(state, late=late, **scaling).capacities[0].share
+
+    assert share(50, targets=TARGETS) < share(0, targets=TARGETS)
+    assert share(50) == 0.8, "nobody asks for a level"
+    young = replace(STATE, measured=(("a", 0.0), ("b", NOW - 30)))
+    assert share(50, young, targets=TARGETS) == 0.8, "what a young replica has missed is no verdict"
+
+
 @pytest.mark.parametrize(("before", "comes"), [(0.0, 3.0), (30.0, 2.5), (60.0, 2.0), (90.0, 2.0)])
 def test_of_those_who_wait_only_those_who_came_in_the_minute_count(before: float, comes: float) -> None:
     state = replace(STATE, backlog=(Flow(NOW - 60, before), Flow(NOW, 60.0)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from dataclasses import replace
 from typing import Any
 
@@ -62,6 +64,51 @@ def test_a_longer_start_sees_more_of_a_rise() -> None:
 def test_too_little_says_nothing() -> None:
     assert bound((), 120) is None
     assert bound(history(1.0, 2.0), 120) is None
+
+
+def reckoned(flows: tuple[Flow, ...], seconds: float) -> float:
+    """The bound once more, from docs/service-levels.md and the textbook's regression."""
+    times, rates = [flow.at - NOW for flow in flows], [flow.rate for flow in flows]
+    slope, start = statistics.linear_regression(times, rates)
+    squares = sum((rate - (start + slope * at)) ** 2 for at, rate in zip(times, rates, strict=True))
+    spread = math.sqrt(squares / max(1, len(rates) - 2))
+    doubt = spread / math.sqrt(sum((at - statistics.mean(times)) ** 2 for at in times))
+    rising = max(0.0, slope - 3 * doubt) * (seconds + 60) if times[-1] - times[0] >= 180 else 0.0
+    last = start + slope * times[-1]
+    now = max(last, statistics.mean(rates)) if slope > 0 else last
+    return max(rates[-1], now + rising + 1.5 * spread)
+
+
+@pytest.mark.parametrize("step", [20.0, 60.0, 90.0])
+@pytest.mark.parametrize(
+    "rates",
+    [
+        (1.0, 3.0, 2.0),
+        (1.0, 2.0, 4.0, 3.5),
+        (1.0, 1.3, 1.5, 1.9, 2.2),
+        (4.0, 2.0, 3.0, 1.0, 1.5),
+        tuple(1.0 + 0.2 * number + 0.1 * (number % 3) for number in range(12)),
+    ],
+)
+def test_the_bound_is_a_line_its_trend_beyond_doubt_and_a_spread(rates: tuple[float, ...], step: float) -> None:
+    flows = history(*rates, step=step)
+    for seconds in (0.0, 120.0):
+        found = bound(flows, seconds)
+        assert found is not None
+        assert found.most == pytest.approx(reckoned(flows, seconds), rel=1e-9)
+
+
+@pytest.mark.parametrize(("span", "counts"), [(180.0, True), (179.0, False)])
+def test_a_trend_counts_once_it_was_seen_for_three_minutes(span: float, counts: bool) -> None:
+    found = bound(history(1.0, 2.0, 3.0, 4.0, step=span / 3), 120.0)
+    assert found is not None
+    assert (found.most > 4.1) == counts
+
+
+def test_values_of_one_moment_have_no_trend() -> None:
+    found = bound(tuple(Flow(NOW, rate) for rate in (1.0, 3.0, 2.0)), 120.0)
+    assert found is not None
+    assert found.most == pytest.approx(2.0 + 1.5 * math.sqrt(2.0))
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=3, max_size=40), st.floats(0, 3600))

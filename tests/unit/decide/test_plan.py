@@ -11,9 +11,10 @@ from tests.unit.decide.make import HEALTHY, KEY, NOW, SETTLED, plan, pod, sample
 from tierwise import reasons
 from tierwise.api.conditions import Condition
 from tierwise.api.modeltier import ModelTierSpec
-from tierwise.api.modeltier_status import DecisionStatus, ModelTierStatus, ScalingStatus
+from tierwise.api.modeltier_status import DecisionStatus, ModelTierStatus, RenderedStatus, RolloutStatus, ScalingStatus
 from tierwise.decide import decide
 from tierwise.decide.plan import runs_as_accepted
+from tierwise.decide.spec_hash import canonical_spec, fingerprint
 from tierwise.times import rfc3339
 from tierwise.types import Snapshot, TierKey, TierState, TierView
 
@@ -221,6 +222,15 @@ def test_everything_that_is_refused_is_said_in_one_sentence() -> None:
 def test_a_deployment_that_shall_have_a_replica_runs_before_there_is_a_pod(current: int | None, runs: bool) -> None:
     seen = view(spec(), (), current=current)
     assert runs_as_accepted(seen, TierState(accepted=(1, True))) is runs
+
+
+def test_replicas_that_are_not_there_yet_and_pods_that_still_are_must_be_of_this_spec() -> None:
+    """Nothing is known of this generation yet: what was rendered tells, as long as anything of it runs or shall."""
+    for seen in (view(spec(), (), current=2), view(spec(), spread(5, 1), current=0)):
+        assert not runs_as_accepted(seen, TierState())
+        text = canonical_spec(spec())
+        rendered = RenderedStatus(hash=fingerprint(text), template="t")
+        assert runs_as_accepted(seen, TierState(rollout=RolloutStatus(rendered=rendered)))
 
 
 def test_only_the_state_is_remembered_whatever_the_status_says() -> None:

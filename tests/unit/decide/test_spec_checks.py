@@ -40,6 +40,22 @@ def test_it_is_asked_once(asked: list[Facts]) -> None:
     assert asked == [L4, UNKNOWN]
 
 
+def test_a_tier_without_pools_is_asked_about_the_pool_without_a_name(asked: list[Facts]) -> None:
+    checks, of = SpecChecks(), tier()
+    assert checks.findings(of, L4) is checks.findings(of, L4, None, "")
+    assert checks.findings(of, L4, None, "b") != checks.findings(of, L4)
+
+
+def test_the_answers_about_four_sets_of_facts_are_kept_in_each_pool(asked: list[Facts]) -> None:
+    checks, of = SpecChecks(), tier()
+    some = [Facts(gpus=(GPU(f"kind-{number}"),)) for number in range(4)]
+    for _ in range(3):
+        for pool in ("", "b"):
+            for facts in some:
+                checks.findings(of, facts, None, pool)
+    assert len(asked) == 8
+
+
 @pytest.mark.parametrize("change", [{"generation": 2}, {"uid": "another"}])
 def test_another_spec_is_checked(asked: list[Facts], change: dict[str, object]) -> None:
     checks, of = SpecChecks(), tier()
