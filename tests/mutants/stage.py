@@ -91,7 +91,8 @@ def _files(target: Target) -> Iterator[tuple[Path, str]]:
     yield Path("pyproject.toml"), _SETTINGS % {"mutated": target.mutated, "tests": json.dumps(target.tests)}
     yield Path("tests/conftest.py"), _CONFTEST
     for origin, goal in target.copied.items():
-        for path in sorted((REPO / origin).rglob("*.py")):
+        found = [*(REPO / origin).rglob("*.py"), *(REPO / origin).rglob("*.json")]
+        for path in sorted(found):
             yield Path(goal) / path.relative_to(REPO / origin), path.read_text(encoding="utf-8")
 
 

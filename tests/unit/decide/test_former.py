@@ -127,6 +127,14 @@ def test_nothing_ends_of_an_inference_service_that_is_not_ours(change: dict[str,
     assert former_replicas(replace(view, workloads=(replace(work, inference_service=None),)), SURGE, NOW) == ()
 
 
+def test_no_more_end_than_were_made() -> None:
+    """One of two was refused; a second pod that the cluster still shows is none of its replicas."""
+    sets = (replica_set("new", 2), replica_set("old", 1, replicas=2, made=1))
+    broken = WAYS["its engine ended"]
+    found = former_replicas(seen(pod("x", "old", **broken), pod("y", "old", **broken), PENDING, sets=sets), SURGE, NOW)
+    assert found == (replace(END_OLD, replicas=0, ended=1, refused=1),)
+
+
 def test_the_plan_ends_what_is_left_over_only_while_kserve_is_there() -> None:
     view = seen(pod("o", "old", **WAYS["its engine ended"]), PENDING, sets=SETS)
     for present, former in ((True, (END_OLD,)), (False, ())):

@@ -7,11 +7,12 @@ from decimal import Decimal
 
 import pytest
 
-from tests.unit.decide.make import NOW, pod, sample, value, view
+from tests.unit.decide.make import HEALTHY, KEY, NOW, pod, sample, value, view
 from tierwise.api.modeltier import ModelTierSpec
+from tierwise.decide import decide
 from tierwise.decide.capacity_estimate import learned_for
 from tierwise.decide.pool_rates import learn_rates, usd_per_million_tokens
-from tierwise.types import MISSING, PodSample, PoolRate, Signal, State, TierState, TierView
+from tierwise.types import MISSING, PodSample, PoolRate, Signal, Snapshot, State, TierState, TierView
 
 
 def in_pool(usd: str | None, gpus: int = 1) -> ModelTierSpec:
@@ -63,6 +64,19 @@ BEFORE = TierState(queued=QUEUED, sampled_at=NOW - 10)
 def test_each_pool_learns_from_its_own_replicas_and_the_lower_of_two_counts() -> None:
     seen = two(busy("a-1", 900), busy("a-2", 1000), busy("b-1", 4000.04))
     assert learn_rates(seen, BEFORE) == (rate("h100", 4000.0, DEAR), rate("l4", 900.0, CHEAP))
+
+
+def test_a_pool_of_which_nothing_is_made_yet_does_not_keep_the_others_from_learning() -> None:
+    seen = two(busy("a-1", 900), busy("b-1", 4000.0))
+    first, second = seen.workloads
+    unmade = replace(seen, workloads=(replace(first, spec=None), second))
+    assert learned(unmade, BEFORE) == {"h100": 4000.0}
+
+
+def test_the_decision_remembers_what_was_learned() -> None:
+    seen = two(busy("a-1", 900), busy("a-2", 1000), busy("b-1", 4000.0))
+    (found,) = decide(Snapshot(NOW, (seen,), HEALTHY), {KEY: BEFORE}).tiers
+    assert {each.pool: each.tokens_per_second for each in found.state.rates} == {"h100": 4000.0, "l4": 900.0}
 
 
 @pytest.mark.parametrize(

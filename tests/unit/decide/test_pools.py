@@ -294,6 +294,17 @@ def problem(view: TierView, pools: Pools) -> str:
     return "" if found is None else ": ".join(found)
 
 
+def test_a_pool_is_judged_by_what_the_tier_runs_there() -> None:
+    amd = Pools((a_pool({"resourceName": "amd.com/gpu"}),))
+    plain = placed("a")
+    assert problem(plain, amd).startswith("PoolConflict: GPUPool h100 has AMD GPUs")
+    (work,) = plain.workloads
+    assert work.spec is not None
+    image = work.spec.engine.model_copy(update={"image": "rocm/vllm:v0.33.0"})
+    there = replace(work, spec=work.spec.model_copy(update={"engine": image}))
+    assert problem(replace(plain, workloads=(there,)), amd) == ""
+
+
 def test_a_tier_says_why_it_cannot_run_in_its_pool() -> None:
     pools = Pools((a_pool(),))
     assert problem(seen("free"), Pools(problem="forbidden")) == ""

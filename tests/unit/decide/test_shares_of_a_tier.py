@@ -29,6 +29,7 @@ from tierwise.types import (
     TierView,
     WorkloadKey,
 )
+from tierwise.types.capabilities import GPU
 
 
 def made(usd: str, gpus: int = 1, replicas: int = 1) -> ModelTierSpec:
@@ -151,14 +152,22 @@ def test_what_cannot_be_served_names_its_pool_only_where_there_are_several() -> 
     pools = Pools((pool("a", "1", 4), pool("b", "4", 4)))
     seen = tier(1)
     one, other = seen.workloads
+    gpus = (("a", (GPU("NVIDIA-L4", (8, 9), 23034),)), ("b", (GPU("NVIDIA-L4", (8, 9), 23034),)))
+    running = replace(SETTLED, accepted=(seen.tier.generation, True))
     for workloads, begins in (
         ((one, replace(other, spec=refused)), "in pool b: "),
         ((replace(one, spec=refused),), "extraArgs: "),
     ):
-        snapshot = Snapshot(NOW, (replace(seen, workloads=workloads),), HEALTHY, pools=pools)
-        (found,) = decide(snapshot, {KEY: SETTLED}).tiers
-        assert found.invalid is not None
-        assert found.invalid[1].startswith(begins)
+        for state, current in ((SETTLED, 0), (running, 1)):
+            there = tuple(
+                replace(each, deployment=replace(each.deployment, spec_replicas=current))
+                for each in workloads
+                if each.deployment is not None
+            )
+            snapshot = Snapshot(NOW, (replace(seen, workloads=there, gpus=gpus),), HEALTHY, pools=pools)
+            (found,) = decide(snapshot, {KEY: state}).tiers
+            assert found.invalid is not None
+            assert found.invalid[1].startswith(begins)
 
 
 def test_the_longest_name_of_a_workload_counts_and_not_the_last_in_the_alphabet() -> None:

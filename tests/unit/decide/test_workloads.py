@@ -103,6 +103,21 @@ def test_those_who_answer_and_those_who_stay_are_never_fewer_than_the_target(
     assert answering + left >= min(target, answering + retired)
 
 
+def test_what_is_retired_in_two_pools_ends_together_as_others_answer() -> None:
+    """One answers of four: three are still needed of the four that are left, in the order of the workloads."""
+    seen = moving(4, 1, "b-1")
+    new, old = seen.workloads
+    assert old.deployment is not None
+    older = replace(old, name="chat-t4", deployment=replace(old.deployment, uid="d3", spec_replicas=3))
+    plans = workload_plans(replace(seen, workloads=(new, old, older)), spec(), Decision(4, 4, "Load", ""), SETTLED)
+    assert [(each.name, each.scale_to) for each in plans] == [("chat-t4", 2)]
+
+
+def test_a_workload_to_which_nothing_was_granted_by_name_keeps_what_it_has() -> None:
+    plans = workload_plans(two(2, 1), spec(), Decision(3, 2, "Load", ""), SETTLED, {"chat": 1})
+    assert [(each.name, each.scale_to) for each in plans] == [("chat", 1)]
+
+
 def test_granted_replicas_are_written_where_they_are_granted() -> None:
     plans = workload_plans(two(2, 1), spec(), Decision(3, 4, "Load", ""), SETTLED, {"chat": 1, "chat-l4": 3})
     assert [(each.name, each.current, each.scale_to) for each in plans] == [("chat", 2, 1), ("chat-l4", 1, 3)]
