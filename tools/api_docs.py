@@ -60,7 +60,7 @@ _STATES = (
     ("External", "Requests go to an external API."),
     ("Full", "A pool in which no GPU is free, or of whose budget nothing is left. What runs keeps running."),
     ("OverBudget", "The tiers of a pool use more than its budget, and give it back as far as they can."),
-    ("Empty", "A pool without a Ready node."),
+    ("Empty", "A pool without a GPU: no node, none that is Ready, or none that lends one. REASON says which."),
     ("Unknown", "What a pool has is not known, so nothing grows there. REASON says why."),
 )
 

@@ -54,6 +54,19 @@ NO_NODES = reason(
     "No node has the labels and the resource of the pool.",
     "Compare nodeSelector and resourceName with `kubectl get nodes --show-labels`.",
 )
+NODES_NOT_READY = reason(
+    "NodesNotReady",
+    (CAPACITY_KNOWN, POOL_READY),
+    "The pool has nodes, and none of them is Ready, so it has no GPU.",
+    "See `kubectl get nodes` and `kubectl describe node` for what keeps them from being Ready.",
+)
+NODES_LEND_NOTHING = reason(
+    "NodesLendNothing",
+    (CAPACITY_KNOWN, POOL_READY),
+    "Nodes of the pool are Ready, and none has a GPU for a pod: they are cordoned, or their kubelets lend none.",
+    "Uncordon the nodes; where `kubectl describe node` shows none of the resource as allocatable, look at the device "
+    "plugin.",
+)
 NODES_UNKNOWN = reason(
     "NodesUnknown",
     (CAPACITY_KNOWN,),

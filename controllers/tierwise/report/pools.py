@@ -100,8 +100,20 @@ def _counted(view: PoolView) -> ConditionUpdate:
         return _say(reasons.CAPACITY_KNOWN, "False", reason, said)
     if view.nodes == 0:
         return _say(reasons.CAPACITY_KNOWN, "True", reasons.NO_NODES)
-    said = f"{view.ready_nodes} of {view.nodes} nodes are Ready"
-    return _say(reasons.CAPACITY_KNOWN, "True", reasons.COUNTED, said)
+    return _say(reasons.CAPACITY_KNOWN, "True", _empty(view) or reasons.COUNTED, _ready_nodes(view))
+
+
+def _ready_nodes(view: PoolView) -> str:
+    return f"{view.ready_nodes} of {view.nodes} nodes are Ready"
+
+
+def _empty(view: PoolView) -> str:
+    """Why a pool has no GPU at all; empty where it has some, or where that is not known."""
+    if view.capacity != 0:
+        return ""
+    if view.nodes == 0:
+        return reasons.NO_NODES
+    return reasons.NODES_LEND_NOTHING if view.ready_nodes else reasons.NODES_NOT_READY
 
 
 def _priced(price: PoolPrice | None) -> ConditionUpdate:
@@ -123,8 +135,8 @@ def _within_budget(view: PoolView, use: PoolUse) -> ConditionUpdate:
 def _ready(view: PoolView, use: PoolUse) -> ConditionUpdate:
     if view.capacity is None or view.others is None:
         return _say(reasons.POOL_READY, "Unknown", reasons.POOL_UNKNOWN)
-    if view.capacity == 0 and view.nodes == 0:
-        return _say(reasons.POOL_READY, "False", reasons.NO_NODES)
+    if empty := _empty(view):
+        return _say(reasons.POOL_READY, "False", empty, _ready_nodes(view) if view.nodes else "")
     if not _free(view, use) or _room(view, use) <= 0:
         return _say(reasons.POOL_READY, "True", reasons.POOL_FULL)
     return _say(reasons.POOL_READY, "True", reasons.POOL_FREE)
@@ -138,8 +150,8 @@ def _state(view: PoolView, use: PoolUse, said: dict[str, ConditionUpdate]) -> tu
         return "Rejected", reasons.INVALID_POOL
     if ready.status == "Unknown":
         return "Unknown", said[reasons.CAPACITY_KNOWN].reason
-    if view.capacity == 0:
-        return "Empty", reasons.NO_NODES
+    if empty := _empty(view):
+        return "Empty", empty
     if budget.status == "False":
         return "OverBudget", budget.reason
     if ready.reason == reasons.POOL_FULL:

@@ -77,6 +77,23 @@ def test_conditions_say_what_to_do() -> None:
     assert "old, older" in overlapping["Accepted"].message
 
 
+@pytest.mark.parametrize(
+    ("name", "reason", "said"),
+    [
+        ("no node", reasons.NO_NODES, "No node has the labels"),
+        ("no node is Ready", reasons.NODES_NOT_READY, "0 of 2 nodes are Ready"),
+        ("all nodes are cordoned", reasons.NODES_LEND_NOTHING, "2 of 2 nodes are Ready"),
+    ],
+)
+def test_a_pool_without_a_gpu_is_not_ready_and_says_why(name: str, reason: str, said: str) -> None:
+    view, held, _ = CASES[name]
+    conditions = {each.type: each for each in told(view, held).status.conditions}
+    ready, known = conditions["Ready"], conditions["CapacityKnown"]
+    assert (ready.status, ready.reason, known.status, known.reason) == ("False", reason, "True", reason)
+    assert said in ready.message
+    assert said in known.message
+
+
 def test_events_tell_what_changed_and_nothing_else() -> None:
     first = told(pool(), use(3))
     assert first.events == ()
