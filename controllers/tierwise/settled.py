@@ -88,4 +88,5 @@ def _shared(snapshot: Snapshot, *, writing: bool) -> tuple[object, ...]:
     """What all tiers share, but for the time."""
     health = snapshot.metrics
     beside = snapshot.installations
-    return health.ok, health.problem, health.interval_seconds, snapshot.kserve_present, beside, writing
+    said = health.ok, health.problem, health.latency_problem, health.interval_seconds
+    return *said, snapshot.kserve_present, beside, writing

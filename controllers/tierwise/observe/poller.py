@@ -2,8 +2,8 @@
 
 It is a task of its own. Every tick it sends the fixed set of queries (the one about an hour only in every third) and
 replaces the last answers. The loop reads those with their ages and never awaits Prometheus. A query that fails keeps
-its old answer, which grows old and then stale, and the failure is remembered for the condition. No failure ends the
-task.
+its old answer, which grows old and then stale, and the failure is remembered for the condition: of all tiers, or of
+those with a service level if it is the question about that. No failure ends the task.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from tierwise.errors import TierwiseError
 from tierwise.observe import signals as kinds
 from tierwise.observe.content_queries import CONTENT, content_of
-from tierwise.observe.queries import BOUND_LABEL, CAPACITY_LABEL, SERIES, TIER_LABEL, Query
+from tierwise.observe.queries import BOUND_LABEL, CAPACITY_LABEL, LATENCY, SERIES, TIER_LABEL, Query
 from tierwise.observe.route_queries import ROUTE_QUERIES, TRAFFIC, WALLETS, traffic_of, wallets_of
 from tierwise.observe.route_readings import RouteReadings
 from tierwise.observe.signals import PodKey, PodReadings, Samples
@@ -77,8 +77,9 @@ class Poller:
         # Kept in monotonic time and told in wall time, so that a wall clock that is set changes no age.
         self._answers: dict[str, Answer] = {}
         self._routes = RouteReadings()
-        self._complaint = ""
+        self._complaints: dict[str, str] = {}  # what is not known, and why
         self._answered_at: float | None = None
+        self._latency_at: float | None = None
         self._rounds = 0
         # One answer is read at a time: the turns of several would add up to one long one.
         self._reading = asyncio.Lock()
@@ -93,17 +94,18 @@ class Poller:
         offset = self._clock.now() - self._clock.monotonic()
         if abs(offset - self._offset) >= _DRIFT_SECONDS:
             self._offset = offset
-            at_once(self._tell_in_turns(self._told.problem))
+            at_once(self._tell_in_turns(self._told.problem, self._told.latency_problem))
         return self._told
 
-    def _tell_in_turns(self, problem: str) -> Generator[None, None, None]:
+    def _tell_in_turns(self, problem: str, latency: str) -> Generator[None, None, None]:
         """Tell the answers in wall time, in steps."""
         offset = self._offset
         yield from let_go(self._old)
         pods = yield from _merged_in_turns(self._answers.values(), offset)
         answered = None if self._answered_at is None else self._answered_at + offset
         self._old.extend(self._told.pods.values())
-        self._told = Samples(pods, answered, problem, self._pace.interval_seconds, self._routes.moved(offset))
+        routes = self._routes.moved(offset)
+        self._told = Samples(pods, answered, problem, self._pace.interval_seconds, routes, latency)
 
     async def run(self) -> None:
         """A round every tick, for ever. A round that takes longer than a tick delays the next one."""
@@ -124,23 +126,28 @@ class Poller:
         self._rounds += 1
         said = await asyncio.gather(*(self._ask(query, gate) for query in queries))
         failed = [(query.name, each) for query, each in zip(queries, said, strict=True) if each]
-        # No tier's replicas depend on what is asked about routes.
-        problem = next((each for name, each in failed if name not in ROUTE_QUERIES), "")
+        # No tier's replicas depend on what is asked about routes, and on service levels only those of tiers with one.
+        problem = next((each for name, each in failed if name not in ROUTE_QUERIES and name != LATENCY), "")
         unknown = next((each for name, each in failed if name in ROUTE_QUERIES), "")
         if unknown or len(queries) == len(needed):
-            self._complain(unknown)
+            self._complain("what routes spend and serve", unknown)
+        unjudged = next((each for name, each in failed if name == LATENCY), "")
+        self._complain("whether service levels are kept", unjudged)
+        if not unjudged:
+            self._latency_at = None if LATENCY in unneeded else started
+        lasting = self._latency_at is None or started - self._latency_at > self._told.stale_after
         if not problem:
             self._answered_at = started
         offset = None
         while offset != self._offset:  # the wall clock may be set meanwhile
             offset = self._offset
-            await in_turns(self._tell_in_turns(problem))
+            await in_turns(self._tell_in_turns(problem, unjudged if lasting else ""))
         self._on_round()
 
-    def _complain(self, problem: str) -> None:
-        if problem and problem != self._complaint:
-            logger.warning("what routes spend and serve is not known: %s", problem)
-        self._complaint = problem
+    def _complain(self, what: str, problem: str) -> None:
+        if problem and problem != self._complaints.get(what):
+            logger.warning("%s is not known: %s", what, problem)
+        self._complaints[what] = problem
 
     async def _ask(self, query: Query, gate: asyncio.Semaphore) -> str:
         """Ask one question; what went wrong, or nothing."""

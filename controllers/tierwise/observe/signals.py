@@ -63,13 +63,15 @@ class PodReadings(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Samples:
     """The last answers. `answered_at` is when all questions were answered last; `problem` why they are not now;
-    `interval_seconds` how often a value can be new: the longer of the scrape interval and the sampler's tick."""
+    `interval_seconds` how often a value can be new: the longer of the scrape interval and the sampler's tick.
+    `latency_problem`: why it is not known any more whether service levels are kept, which concerns no other tier."""
 
     pods: Mapping[PodKey, PodReadings] = field(default_factory=dict)
     answered_at: float | None = None
     problem: str = ""
     interval_seconds: float = 10.0
     routes: RouteReadings = field(default_factory=RouteReadings)
+    latency_problem: str = ""
 
     @property
     def stale_after(self) -> float:
@@ -84,7 +86,8 @@ def health(samples: Samples, now: float) -> MetricsHealth:
     """Whether Prometheus answers. One failed round is not an outage: the last answers are still fresh."""
     answered = samples.answered_at
     if answered is not None and now - answered <= samples.stale_after:
-        return MetricsHealth(ok=True, at=answered, interval_seconds=samples.interval_seconds)
+        unjudged = samples.latency_problem
+        return MetricsHealth(True, at=answered, interval_seconds=samples.interval_seconds, latency_problem=unjudged)
     problem = samples.problem
     if not problem and answered is not None:
         problem = "Prometheus was not asked in time: the operator is overloaded or its sampler hangs"

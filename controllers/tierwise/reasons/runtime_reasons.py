@@ -205,6 +205,13 @@ METRICS_PARTIAL = reason(
     "Some ready replicas have no fresh series; until they do, the target cannot fall.",
     "Look at the replicas that the message names.",
 )
+LATENCY_UNKNOWN = reason(
+    "LatencyUnknown",
+    (METRICS_AVAILABLE,),
+    "Prometheus does not say how soon answers begin and come, so it is not known whether scaling.targets are kept. "
+    "Replicas follow the load meanwhile.",
+    "If the message is about time, raise the chart value prometheus.queryTimeoutSeconds; else see Prometheus' own log.",
+)
 METRICS_INVALID = reason(
     "MetricsInvalid",
     (METRICS_AVAILABLE,),

@@ -31,6 +31,8 @@ def metrics_available(case: ReportContext) -> ConditionUpdate:
         return _verdict("Unknown", reasons.METRICS_NOT_NEEDED)
     states = {pod: _state(_sample(case, pod)) for pod in sorted(case.view.ready_endpoints)}
     if all(state is State.VALUE for state in states.values()):
+        if case.metrics.latency_problem and case.spec is not None and case.spec.scaling.targets is not None:
+            return _verdict("False", reasons.LATENCY_UNKNOWN, case.metrics.latency_problem)
         return _verdict("True", reasons.METRICS_OK)
     return _incomplete(case, states)
 

@@ -152,12 +152,14 @@ _UNSAMPLED = SampleTimes()
 @dataclass(frozen=True, slots=True)
 class MetricsHealth:
     """Whether Prometheus answers. `problem` is fit for a condition; `at` is when it last answered in full;
-    `interval_seconds` how often a value can be new (the longer of scrape interval and tick)."""
+    `interval_seconds` how often a value can be new (the longer of scrape interval and tick). `latency_problem`: why it
+    is not known whether service levels are kept, where the rest is; fit for a condition too."""
 
     ok: bool
     problem: str = ""
     at: float | None = None
     interval_seconds: float = 10.0
+    latency_problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)

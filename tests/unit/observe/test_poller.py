@@ -13,8 +13,10 @@ from tierwise.errors import Transient
 from tierwise.observe import Query
 from tierwise.observe import signals as kinds
 from tierwise.observe.poller import PollConfig, Poller, readings
+from tierwise.observe.queries import LATENCY
 from tierwise.observe.signals import PodKey, PodReadings, health
 from tierwise.ports import Series
+from tierwise.types import MetricsHealth
 
 KEY = PodKey("n", "t", "a")
 LABELS = {"namespace": "n", "tierwise_io_tier": "t", "pod": "a"}
@@ -171,6 +173,34 @@ async def test_a_failed_question_keeps_its_old_answer_and_the_problem(failure: E
     await task.round()
     assert task.samples.problem == ""
     assert task.samples.pods == {}
+
+
+async def test_service_levels_that_are_not_known_make_no_other_signal_old(caplog: pytest.LogCaptureFixture) -> None:
+    asked = (*QUERIES, Query(LATENCY, "three"))
+    answers, clock = Answers({"one": [series(kinds.RUNNING, 4)], "three": [series(kinds.SPOKEN_LATELY, 9)]}), Hands()
+    unneeded: set[str] = set()
+    task = Poller(answers, clock, asked, PollConfig(0.01, 10.0, 5.0), unneeded=lambda: frozenset(unneeded))
+    await task.round()
+    answers.by_query = {"one": [series(kinds.RUNNING, 5)], "three": Transient("too many samples")}
+    for _ in range(4):
+        assert task.samples.latency_problem == ""
+        clock.pass_(10)
+        await task.round()
+    assert health(task.samples, clock.now()) == MetricsHealth(ok=True, at=1040.0, latency_problem="too many samples")
+    assert task.samples.problem == ""
+    assert task.samples.pods[KEY] == PodReadings(
+        {kinds.RUNNING: 5, kinds.SPOKEN_LATELY: 9}, {kinds.RUNNING: 1040.0, kinds.SPOKEN_LATELY: 1000.0}
+    )
+    assert caplog.text.count("whether service levels are kept is not known: too many samples") == 1
+    unneeded.add(LATENCY)
+    await task.round()
+    assert task.samples.latency_problem == ""
+    unneeded.clear()
+    await task.round()
+    assert task.samples.latency_problem == "too many samples", "nothing is known that could be old"
+    answers.by_query = {}
+    await task.round()
+    assert task.samples.latency_problem == ""
 
 
 async def test_a_question_without_an_answer_ends_in_time() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.report.cases import EXTERNAL, NOW, case, pod, sample, value
+from tests.unit.report.cases import EXTERNAL, NOW, case, pod, sample, spec, value
 from tierwise import reasons
 from tierwise.api.conditions import Condition
 from tierwise.api.modeltier import ModelTierSpec
@@ -18,6 +18,9 @@ from tierwise.types import MISSING, MetricsHealth, PodSample, Signal, State, Tie
 
 STALE, INVALID = Signal(State.STALE, 1, NOW - 60), Signal(State.INVALID, at=NOW)
 PODS = (pod("a"), pod("b"))
+TARGETS = spec(
+    scaling={"minReplicas": 1, "maxReplicas": 3, "targets": {"ttft": {"percentile": 99, "milliseconds": 1000}}}
+)
 
 
 def measured(*samples: PodSample, up: int = 2, down: int = 0) -> ReportContext:
@@ -75,6 +78,18 @@ CASES: dict[str, tuple[ReportContext, Truth, str, str]] = {
         "no fresh metrics from b",
     ),
     "one missing": (measured(sample("b")), "False", reasons.METRICS_PARTIAL, "no fresh metrics from a"),
+    "a service level that nobody measures": (
+        case(TARGETS, metrics=MetricsHealth(ok=True, latency_problem="query timed out")),
+        "False",
+        reasons.LATENCY_UNKNOWN,
+        "query timed out",
+    ),
+    "no service level to be measured": (
+        case(metrics=MetricsHealth(ok=True, latency_problem="query timed out")),
+        "True",
+        reasons.METRICS_OK,
+        "",
+    ),
     "not a number": (
         measured(sample("a", kv_usage=INVALID), sample("b", running=STALE)),
         "False",
