@@ -78,6 +78,7 @@ NODES = WatchedKind("nodes", "v1", "nodes", gpu_inventory.node_record)
 POOLS = WatchedKind("pools", GPU_POOL.api_version, GPU_POOL.plural, pool_records.pool_object)
 # All pods of all namespaces, and only where there is a pool: of those without GPUs nothing is kept.
 GPU_PODS = WatchedKind("gpu_pods", "v1", "pods", pool_records.gpu_pod_record)
+NO_NODES_HERE = "the chart value watch.nodes is false"
 NO_POOLS_HERE = "GPUPools are not served here: the chart value watch.pools is false"
 
 
@@ -211,12 +212,12 @@ class Watches:
             routes=_all(self._routes) if known else (),
             routes_known=known,
             route_children=(*_all(self._route_children), *routers) if known else (),
-            nodes_known=bool(self._nodes) and all(each.present is True for each in self._nodes),
+            nodes_problem=next((each.unknown for each in self._nodes), NO_NODES_HERE),
             pools=tuple(self._pools.records.values()),
             pools_known=self._pools.present is not None,
             pools_problem=self._pools.refused if self._watch_pools else NO_POOLS_HERE,
             gpu_pods=tuple(self._gpu_pods.records.values()),
-            gpu_pods_problem="" if self._gpu_pods.present else self._gpu_pods.refused or "they are being listed",
+            gpu_pods_problem=self._gpu_pods.unknown,
             engine_rules=self._engine_rules,
             installations=others,
         )

@@ -86,6 +86,11 @@ class Reflector(Generic[Record]):
         """What exists, by UID."""
         return self._records
 
+    @property
+    def unknown(self) -> str:
+        """Why it is not known what exists; empty when it is."""
+        return "" if self.present else self.refused or self._trouble or "they are being listed"
+
     async def run(self) -> None:
         """Follow the kind for ever."""
         now, pauses = asyncio.get_running_loop().time, delays()

@@ -19,10 +19,7 @@ from tierwise.observe.pool_records import GPUPodRecord
 from tierwise.quantity import parse_quantity
 from tierwise.types import GPU, PoolObject, PoolPrice, PoolView
 
-_NODES = (
-    reasons.NODES_UNKNOWN,
-    "the operator may not list Nodes, so the GPUs of the pool are not known and nothing grows",
-)
+_NO_NODES = "the Nodes are not known, so the GPUs of the pool are not, and nothing grows"
 _NO_PODS = "the Pods of all namespaces are not known, so what others hold is not, and nothing grows"
 Place = tuple[str, str]  # namespace and Deployment
 
@@ -35,17 +32,19 @@ class PoolNodes:
     nodes: Mapping[str, NodeRecord]
 
 
-def with_nodes(pools: Collection[PoolObject], nodes: Collection[NodeRecord], *, known: bool) -> tuple[PoolNodes, ...]:
-    """The pools by name, each with its nodes. `known`: whether the nodes are."""
+def with_nodes(
+    pools: Collection[PoolObject], nodes: Collection[NodeRecord], problem: str = ""
+) -> tuple[PoolNodes, ...]:
+    """The pools by name, each with its nodes. `problem`: why the nodes are not known."""
     taken: dict[tuple[str, str], str] = {}  # whose a node's resource is
     found: dict[str, PoolNodes] = {}
     for pool in sorted(pools, key=lambda pool: (pool.created_at, pool.name)):
-        found[pool.name] = _with_nodes(pool, nodes, taken, known=known)
+        found[pool.name] = _with_nodes(pool, nodes, taken, problem)
     return tuple(found[name] for name in sorted(found))
 
 
 def _with_nodes(
-    pool: PoolObject, nodes: Collection[NodeRecord], taken: dict[tuple[str, str], str], *, known: bool
+    pool: PoolObject, nodes: Collection[NodeRecord], taken: dict[tuple[str, str], str], problem: str
 ) -> PoolNodes:
     spec = pool.spec
     if spec is None:
@@ -61,7 +60,7 @@ def _with_nodes(
         ready_nodes=sum(1 for node in mine.values() if node.ready),
         gpu=gpu,
         price=price(spec, gpu.product),
-        unknown=None if known else _NODES,
+        unknown=(reasons.NODES_UNKNOWN, f"{_NO_NODES}: {problem}") if problem else None,
         overlaps=tuple(overlaps),
     )
     return PoolNodes(view, mine)

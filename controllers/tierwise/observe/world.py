@@ -71,8 +71,8 @@ from tierwise.types.model_metadata import NOTHING, ModelMetadataSet, repositorie
 @dataclass(frozen=True, slots=True)
 class World:
     """What the informer holds at one moment: records by kind, in any order. `kserve_present`: whether the cluster has
-    the kind InferenceService. `nodes`: those with GPUs; none unless `nodes_known`, as when the operator may not see
-    them. `routes_known`: whether the kinds of routes have answered; without them there are none in `routes`.
+    the kind InferenceService. `nodes`: those with GPUs; none while `nodes_problem` says why they are not known.
+    `routes_known`: whether the kinds of routes have answered; without them there are none in `routes`.
     `pools_known`: whether the cluster has said which GPUPools there are, `pools_problem`: why it will not; `gpu_pods`:
     all pods that hold GPUs, and `gpu_pods_problem` why they are not known.
     `engine_rules`: what was said to the operator when it started."""
@@ -90,7 +90,7 @@ class World:
     routes: Collection[RouteObject] = ()
     routes_known: bool = True
     route_children: Collection[RouteChildRecord] = ()
-    nodes_known: bool = True
+    nodes_problem: str = ""
     pools: Collection[PoolObject] = ()
     pools_known: bool = True
     pools_problem: str = ""
@@ -250,7 +250,7 @@ class _Joins:
 
     def take(self, world: World) -> Generator[None, None, None]:
         """The world as it is now, in steps."""
-        nodes = self._again("pools", (*world.pools, world.nodes_known, *world.nodes), lambda: _with_nodes(world))
+        nodes = self._again("pools", (*world.pools, world.nodes_problem, *world.nodes), lambda: _with_nodes(world))
         tiers = self.pooled.take(nodes, world.tiers)
         yield
         self.tiers, specs, labels = self._again("tiers", tiers, lambda: _sorted(tiers, self.pooled.all_specs))
@@ -325,7 +325,7 @@ class _Joins:
 
 
 def _with_nodes(world: World) -> tuple[PoolNodes, ...]:
-    return with_nodes(world.pools, world.nodes, known=world.nodes_known)
+    return with_nodes(world.pools, world.nodes, world.nodes_problem)
 
 
 def _sorted(

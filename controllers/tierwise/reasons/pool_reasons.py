@@ -70,14 +70,14 @@ NODES_LEND_NOTHING = reason(
 NODES_UNKNOWN = reason(
     "NodesUnknown",
     (CAPACITY_KNOWN,),
-    "The operator may not see Nodes. Nothing grows in the pool, and nothing is taken there.",
-    "Set the chart value watch.nodes to true.",
+    "The operator does not see the Nodes. Nothing grows in the pool, and nothing is taken there.",
+    "Where the operator may not see them, set the chart value watch.nodes to true.",
 )
 PODS_UNKNOWN = reason(
     "PodsUnknown",
     (CAPACITY_KNOWN,),
-    "The operator may not see the Pods of all namespaces. Nothing grows in the pool, and nothing is taken there.",
-    "Set the chart value watch.pools to true.",
+    "The operator does not see the Pods of all namespaces. Nothing grows in the pool, and nothing is taken there.",
+    "Where the operator may not see them, set the chart value watch.pools to true.",
 )
 
 # Priced

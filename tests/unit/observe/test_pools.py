@@ -44,7 +44,7 @@ def holding(node: str, gpus: int, deployment: str = "", namespace: str = "elsewh
 
 
 def counted(*nodes: NodeRecord, pods: Any = (), ours: Any = frozenset(), **spec: Any) -> PoolView:
-    (made,) = with_nodes([pool(**spec)], nodes, known=True)
+    (made,) = with_nodes([pool(**spec)], nodes)
     return with_pods(made, pods, ours)
 
 
@@ -84,7 +84,7 @@ def test_a_node_counts_to_the_oldest_pool_that_selects_it_for_the_same_resource(
     both = node(
         "a", resources=(Resource("a.b/npu", 2, GPU()), Resource(GPUS, 4, L40S)), lent=(("a.b/npu", 2), (GPUS, 4))
     )
-    found = {each.view.name: with_pods(each, (), frozenset()) for each in with_nodes(pools, [both], known=True)}
+    found = {each.view.name: with_pods(each, (), frozenset()) for each in with_nodes(pools, [both])}
     assert {name: view.capacity for name, view in found.items()} == {"new": 0, "old": 4, "npu": 2}
     assert {name: view.overlaps for name, view in found.items()} == {"new": ("old",), "old": (), "npu": ()}
 
@@ -93,18 +93,19 @@ def test_a_node_counts_to_the_oldest_pool_that_selects_it_for_the_same_resource(
 def test_the_order_of_pools_and_nodes_does_not_matter(names: list[str], order: list[int]) -> None:
     pools = [pool(name, created=float(ord(name))) for name in names]
     nodes = [node(f"node-{number}") for number in order]
-    found = with_nodes(pools, nodes, known=True)
+    found = with_nodes(pools, nodes)
     assert [each.view.name for each in found] == ["a", "b", "c"]
     assert [sorted(each.nodes) for each in found] == [["node-0", "node-1", "node-2"], [], []]
 
 
 def test_what_is_not_known_is_not_zero() -> None:
-    (made,) = with_nodes([pool()], (), known=False)
+    (made,) = with_nodes([pool()], (), "list nodes: forbidden")
     seen = with_pods(made, (), frozenset())
     assert (seen.capacity, seen.others) == (None, None)
     assert seen.unknown is not None
     assert seen.unknown[0] == reasons.NODES_UNKNOWN
-    (made,) = with_nodes([pool()], [node("a")], known=True)
+    assert seen.unknown[1].endswith("nothing grows: list nodes: forbidden")
+    (made,) = with_nodes([pool()], [node("a")])
     seen = with_pods(made, (), frozenset(), "list pods: forbidden")
     assert (seen.capacity, seen.others) == (None, None)
     assert seen.unknown is not None
@@ -113,7 +114,7 @@ def test_what_is_not_known_is_not_zero() -> None:
 
 
 def test_a_pool_whose_spec_cannot_be_read_says_so() -> None:
-    (made,) = with_nodes([pool(budget={"gpus": -1})], [node("a")], known=True)
+    (made,) = with_nodes([pool(budget={"gpus": -1})], [node("a")])
     assert made.view.pool.spec is None
     assert made.view.unknown is not None
     assert made.view.unknown[0] == reasons.INVALID_POOL
@@ -156,8 +157,8 @@ def test_a_price_is_declared_or_a_list_price_that_says_whose() -> None:
 
 
 def test_the_kinds_of_a_tier_are_what_its_pool_says() -> None:
-    (plain,) = with_nodes([pool()], (), known=True)
-    (said,) = with_nodes([pool(gpu={"memory": "10Gi"})], (), known=True)
+    (plain,) = with_nodes([pool()], ())
+    (said,) = with_nodes([pool(gpu={"memory": "10Gi"})], ())
     assert kinds_in_pool((L40S,), None) == (L40S,)
     assert kinds_in_pool((L40S,), plain.view) == (L40S,)
     assert kinds_in_pool((L40S,), said.view) == (replace(L40S, memory_mib=10240),)

@@ -164,7 +164,7 @@ async def test_pools_and_the_pods_that_hold_gpus_are_known(monkeypatch: pytest.M
     assert world is not None
     assert ([pool.name for pool in world.pools], world.pools_known, world.pools_problem) == (["l40s"], True, "")
     assert [(pod.node, pod.number("nvidia.com/gpu")) for pod in world.gpu_pods] == [("gpu-0", 2)]
-    assert (world.gpu_pods_problem, world.nodes_known) == ("", True)
+    assert (world.gpu_pods_problem, world.nodes_problem) == ("", "")
 
 
 async def test_without_the_kind_there_are_no_pools_and_nobody_looks_at_all_pods(
@@ -188,7 +188,16 @@ async def test_what_may_not_be_listed_is_said(monkeypatch: pytest.MonkeyPatch) -
     world = await seen(monkeypatch, _Api(refused=("pods", "nodes")), watch_nodes=True)
     assert world is not None
     assert (len(world.pools), world.gpu_pods_problem) == (1, "list pods (all): forbidden")
-    assert world.nodes_known is False
+    assert world.nodes_problem == "list nodes (all): forbidden"
+
+
+async def test_why_the_nodes_are_not_known_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await seen(monkeypatch, _Api(), watch_nodes=False)
+    assert world is not None
+    assert world.nodes_problem == "the chart value watch.nodes is false"
+    world = await seen(monkeypatch, _Api(silent=("pods", "nodes")), watch_nodes=True)
+    assert world is not None
+    assert (world.nodes_problem, world.gpu_pods_problem) == ("nobody answers", "nobody answers")
 
 
 async def test_pools_that_are_not_served_here_are_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,7 +86,7 @@ async def test_what_others_hold_is_not_given_away() -> None:
 @pytest.mark.parametrize(
     ("unknown", "reason"),
     [
-        ({"nodes_known": False, "nodes": ()}, reasons.NODES_UNKNOWN),
+        ({"nodes_problem": "list nodes: forbidden", "nodes": ()}, reasons.NODES_UNKNOWN),
         ({"gpu_pods_problem": "list pods: forbidden"}, reasons.PODS_UNKNOWN),
     ],
 )
