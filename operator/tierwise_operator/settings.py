@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import re
 import socket
@@ -140,12 +141,15 @@ class Settings:
 
     @property
     def matchers(self) -> dict[str, str]:
-        """The labels of `prometheus_matchers`. Raises Invalid for what is not LABEL=VALUE."""
-        found = {}
+        """The labels of `prometheus_matchers`. Raises Invalid for what is not LABEL=VALUE, and for a label that has
+        two values."""
+        found: dict[str, str] = {}
         for text in self.prometheus_matchers:
             label, equals, value = text.partition("=")
             if not equals or not _LABEL.fullmatch(label):
                 raise Invalid(f"a Prometheus matcher is LABEL=VALUE, such as cluster=eu-1, not {text!r}")
+            if label in found:
+                raise Invalid(f"a Prometheus matcher has one value: {label} is given as {found[label]!r} and {value!r}")
             found[label] = value
         return found
 
@@ -154,8 +158,8 @@ class Settings:
             raise Invalid("lease: retry must be shorter than the renew deadline, and that shorter than the duration")
         if not 0 < self.coalesce_seconds <= self.coalesce_limit_seconds < self.tick_seconds:
             raise Invalid("coalescing must be shorter than the tick: events would otherwise be slower than waiting")
-        if self.scrape_seconds <= 0 or self.query_timeout_seconds <= 0:
-            raise Invalid("the scrape interval and the query timeout must be above 0")
+        if not all(0 < each < math.inf for each in (self.scrape_seconds, self.query_timeout_seconds)):
+            raise Invalid("the scrape interval and the query timeout must be above 0, and finite")
         for url in filter(None, (self.hub_url, self.engine_hub_url)):
             if _HUB_URL.fullmatch(url):
                 continue
@@ -216,7 +220,10 @@ def _parsed(option: Option, text: str) -> object:
         if kind.startswith("Path"):
             return Path(text)
         if kind == "float":
-            return float(text)
+            number = float(text)
+            if not math.isfinite(number):
+                raise ValueError(text)
+            return number
         if kind == "int":
             return int(text)
         if option.field == "hub_url" and text.lower() == "none":

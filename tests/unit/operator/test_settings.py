@@ -78,6 +78,10 @@ def test_matchers_are_labels_with_values() -> None:
         ({"lease_seconds": "9"}, "renew deadline"),
         ({"tick_seconds": "1"}, "coalescing"),
         ({"scrape_seconds": "0"}, "scrape interval"),
+        ({"scrape_seconds": "nan"}, "--scrape-seconds .*'nan' is not a number"),
+        ({"query_timeout_seconds": "inf"}, "--query-timeout-seconds .*'inf' is not a number"),
+        ({"tick_seconds": "inf"}, "--tick-seconds .*'inf' is not a number"),
+        ({"lease_seconds": "Infinity"}, "'Infinity' is not a number"),
         ({"log_format": "xml"}, "log format"),
         ({"log_level": "loud"}, "log level"),
         ({"watch_nodes": "maybe"}, "--watch-nodes .*neither true nor false"),
@@ -97,11 +101,19 @@ def test_matchers_are_labels_with_values() -> None:
         ),
         ({"prometheus_matchers": "cluster"}, "LABEL=VALUE"),
         ({"prometheus_matchers": "a-b=c"}, "LABEL=VALUE"),
+        ({"prometheus_matchers": "cluster=eu-1,cluster=eu-2"}, "cluster is given as 'eu-1' and 'eu-2'"),
     ],
 )
 def test_nonsense_is_refused_by_name(flags: dict[str, str], message: str) -> None:
     with pytest.raises(Invalid, match=message):
         resolve(flags, {})
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -1.0])
+def test_times_about_prometheus_are_finite(seconds: float) -> None:
+    for name in ("scrape_seconds", "query_timeout_seconds"):
+        with pytest.raises(Invalid, match="finite"):
+            Settings(**{name: seconds})  # type: ignore[arg-type]
 
 
 def test_the_help_names_variables_and_defaults() -> None:
