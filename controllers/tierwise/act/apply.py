@@ -18,6 +18,7 @@ from dataclasses import replace
 from tierwise import reasons
 from tierwise.act.context import ApplyContext, Target, WriteResult
 from tierwise.act.former import end_former_replicas
+from tierwise.act.guarded_client import GuardedClient
 from tierwise.act.inference_service import reconcile_inference_service
 from tierwise.act.replicas import LATE, PARALLEL, write_replicas
 from tierwise.act.retired import retire_inference_service
@@ -81,8 +82,9 @@ async def act(
     targets.sort(key=lambda target: write_state.failed_at.get(target.key, 0.0))
 
     async def replicas(target: Target) -> WriteResult:
-        former = await end_former_replicas(target, context)
-        scaled = await write_replicas(target, context, limit_seconds * REPLICAS_SHARE * COSTS_SHARE)
+        guarded = GuardedClient(target.tier, cluster)
+        former = await end_former_replicas(target, guarded)
+        scaled = await write_replicas(target, context, guarded, limit_seconds * REPLICAS_SHARE * COSTS_SHARE)
         return replace(scaled, freed=former.freed, error=scaled.error or former.error)
 
     def service(target: Target) -> Awaitable[WriteResult]:

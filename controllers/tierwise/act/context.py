@@ -66,4 +66,4 @@ class WriteResult:
     detail: str = ""
     error: ActionError | None = None
     scaled_to: int | None = None
-    freed: str = ""  # which ReplicaSet of a former spec was scaled
+    freed: str = ""  # which ReplicaSets of former specs were scaled

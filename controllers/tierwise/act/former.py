@@ -6,7 +6,7 @@ began to answer since is not ended (Conflict, and the next cycle decides again).
 
 from __future__ import annotations
 
-from tierwise.act.context import ApplyContext, Target, WriteResult
+from tierwise.act.context import Target, WriteResult
 from tierwise.act.error_mapping import to_action_error
 from tierwise.act.guarded_client import GuardedClient
 from tierwise.errors import Conflict, Gone, TierwiseError
@@ -14,9 +14,9 @@ from tierwise.kube.objects import APPS_API, REPLICA_SETS
 from tierwise.ports import ObjectRef
 
 
-async def end_former_replicas(target: Target, context: ApplyContext) -> WriteResult:
+async def end_former_replicas(target: Target, cluster: GuardedClient) -> WriteResult:
     """End what the plan says of this workload. Raises nothing that is a TierwiseError."""
-    cluster, said = GuardedClient(target.tier, context.cluster), ""
+    said: list[str] = []
     for each in target.plan.former:
         if each.workload != target.workload.name:
             continue
@@ -26,6 +26,6 @@ async def end_former_replicas(target: Target, context: ApplyContext) -> WriteRes
         except (Conflict, Gone):
             continue
         except TierwiseError as failed:
-            return WriteResult(freed=said, error=to_action_error(failed))
-        said = f"ReplicaSet {each.replica_set} {each.replicas + each.ended + each.refused} → {each.replicas}"
-    return WriteResult(freed=said)
+            return WriteResult(freed="; ".join(said), error=to_action_error(failed))
+        said.append(f"ReplicaSet {each.replica_set} {each.replicas + each.ended + each.refused} → {each.replicas}")
+    return WriteResult(freed="; ".join(said))

@@ -25,7 +25,7 @@ LATE = ActionError(
 )
 
 
-async def write_replicas(target: Target, context: ApplyContext, seconds: float) -> WriteResult:
+async def write_replicas(target: Target, context: ApplyContext, cluster: GuardedClient, seconds: float) -> WriteResult:
     """Write the replicas, if they have to be; `seconds` are for the deletion costs before that."""
     facts, deployment, plan = target.workload.inference_service, target.workload.deployment, target.replicas
     decision = target.plan.decision
@@ -37,7 +37,6 @@ async def write_replicas(target: Target, context: ApplyContext, seconds: float) 
         return WriteResult()
     if plan.scale_to == deployment.spec_replicas:
         return WriteResult()
-    cluster = GuardedClient(target.tier, context.cluster)
     error = await _deletion_costs(target, plan, cluster, seconds) if plan.scale_to < deployment.spec_replicas else None
     ref = ObjectRef(APPS_API, DEPLOYMENTS, target.tier.key.namespace, deployment.name)
     pending = PendingScale(

@@ -50,7 +50,7 @@ class WorkloadOutcome:
     scaled_from: int = 0
     scaled_to: int | None = None
     template: str = ""  # fingerprint of the pod template that the InferenceService says; empty when that is not known
-    freed: str = ""  # which ReplicaSet of a former spec was scaled, from what to what
+    freed: str = ""  # which ReplicaSets of former specs were scaled, from what to what
     error: ActionError | None = None
 
 

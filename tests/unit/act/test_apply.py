@@ -387,6 +387,17 @@ async def test_replicas_of_former_specs_are_ended_on_the_version_that_was_decide
     assert (only(outcome).freed, outcome.error) == ("ReplicaSet chat-2 1 → 0", None)
 
 
+async def test_all_former_replica_sets_are_told_and_the_tier_is_read_once_for_all_replicas() -> None:
+    store, memo = Store(), WriteState()
+    await settled(store, memo)
+    ends = (_former(store, "chat-1"), _former(store, "chat-2", 3))
+    store.reads.clear()
+    outcome = await run(store, memo, look(store, known()), plan(scale_to=2, former=ends))
+    assert store.writes == [("scale to 0", "chat-1"), ("scale to 2", "chat-2"), ("scale to 2", "chat-predictor")]
+    assert store.reads.count("modeltiers/chat") == 1
+    assert only(outcome).freed == "ReplicaSet chat-1 1 → 0; ReplicaSet chat-2 3 → 2"
+
+
 async def test_a_right_that_is_missing_to_end_replicas_is_told() -> None:
     store, memo = Store(), WriteState()
     await settled(store, memo)
