@@ -47,6 +47,8 @@ def unique(values: list[str]) -> list[str]:
 Money = Annotated[str, StringConstraints(pattern=MONEY_PATTERN, max_length=19)]
 DNSLabel = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 DNSName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
+# A key of a Secret or ConfigMap.
+DataKey = Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)]
 SwitchState = Literal["Enabled", "Disabled"]
 
 

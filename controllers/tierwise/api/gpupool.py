@@ -12,7 +12,7 @@ from pydantic import Field, StringConstraints
 
 from tierwise.api.base import NAME_LENGTH, NAME_PATTERN, Model, Money, Quantity, Rule
 from tierwise.api.conditions import Condition
-from tierwise.api.placement import LabelKey, LabelValue, ResourceName
+from tierwise.api.placement import LabelKey, LabelValue, ResourceName, label_names
 
 Product = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", max_length=63)]
 ComputeCapability = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]?\.[0-9]$", max_length=4)]
@@ -66,8 +66,7 @@ class GPUPoolSpec(Model):
             field_path=".nodeSelector",
         ),
         Rule(
-            expression="!has(self.nodeSelector) || self.nodeSelector.all(k, k.size() <= 317 && "
-            "k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$'))",
+            expression=label_names("nodeSelector"),
             message="nodeSelector has a key that is not a label name, e.g. nvidia.com/gpu.product",
             field_path=".nodeSelector",
         ),

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from tierwise.api.base import DNSName, Model, Rule, SwitchState, unique
+from tierwise.api.base import DataKey, DNSName, Model, Rule, SwitchState, unique
 
 PARAMETERS_PATTERN = r"^[0-9]{1,15}(\.[0-9]{1,6})?[KMBT]?$"
 
@@ -20,9 +20,7 @@ class SecretKeyRef(Model):
     """One key of a Secret in the tier's own namespace. The operator never reads it: the pod does."""
 
     name: DNSName = Field(description="Name of the Secret, in the namespace of the tier.")
-    key: Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)] = Field(
-        default="token", description="Key in the Secret."
-    )
+    key: DataKey = Field(default="token", description="Key in the Secret.")
 
 
 ParameterCount = Annotated[str, StringConstraints(pattern=PARAMETERS_PATTERN, max_length=20)]
@@ -96,9 +94,7 @@ class ChatTemplate(Model):
     """A Jinja template that makes one text of the messages of a chat; in a ConfigMap of the tier's namespace."""
 
     config_map_name: DNSName = Field(description="Name of the ConfigMap.")
-    key: Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)] = Field(
-        default="template.jinja", description="Key with the template."
-    )
+    key: DataKey = Field(default="template.jinja", description="Key with the template.")
 
 
 class Adapter(Model):

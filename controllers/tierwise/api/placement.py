@@ -127,6 +127,11 @@ LabelValue = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9]([-A-Za-z0-
 LABEL_NAME_PATTERN = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 
 
+def label_names(field: str) -> str:
+    """The CEL expression of a rule that the keys of this field are names of labels."""
+    return f"!has(self.{field}) || self.{field}.all(k, k.size() <= 317 && k.matches('{LABEL_NAME_PATTERN}'))"
+
+
 def _comparisons(kind: str) -> tuple[Rule, ...]:
     """The rules of a requirement; each message tells its kind, so that a person finds the place."""
     return (
@@ -224,8 +229,7 @@ class Placement(Model):
 
     cel = (
         Rule(
-            expression="!has(self.nodeSelector) || self.nodeSelector.all(k, k.size() <= 317 && "
-            "k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$'))",
+            expression=label_names("nodeSelector"),
             message="placement.nodeSelector has a key that is not a label name",
             field_path=".nodeSelector",
         ),

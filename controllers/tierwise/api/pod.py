@@ -10,8 +10,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from tierwise.api.base import DNSName, Model, Quantity, Rule
-from tierwise.api.placement import LabelKey, LabelValue
+from tierwise.api.base import DataKey, DNSName, Model, Quantity, Rule
+from tierwise.api.placement import LabelKey, LabelValue, label_names
 
 # Labels and annotations by which Tierwise, KServe or Kubernetes know the pods; whole domains, and single keys.
 RESERVED_DOMAINS = r"^([-a-z0-9.]*[.])?(tierwise|kserve)[.]io/"
@@ -56,7 +56,6 @@ OPENING_VARIABLES = (
     "VLLM_PORT",
     "VLLM_SERVER_DEV_MODE",
 )
-_LABEL_NAME = "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 
 
 def _names(names: tuple[str, ...]) -> str:
@@ -68,10 +67,6 @@ def _free(field: str) -> str:
     return f"!has(self.{field}) || self.{field}.all(k, !({reserved}))"
 
 
-def _named(field: str) -> str:
-    return f"!has(self.{field}) || self.{field}.all(k, k.size() <= 317 && k.matches('{_LABEL_NAME}'))"
-
-
 AnnotationValue = Annotated[str, StringConstraints(max_length=4096)]
 
 
@@ -80,12 +75,12 @@ class PodMetadata(Model):
 
     cel = (
         Rule(
-            expression=_named("labels"),
+            expression=label_names("labels"),
             message="podMetadata.labels has a key that is not a label name",
             field_path=".labels",
         ),
         Rule(
-            expression=_named("annotations"),
+            expression=label_names("annotations"),
             message="podMetadata.annotations has a key that is not the name of an annotation",
             field_path=".annotations",
         ),
@@ -120,9 +115,7 @@ class KeyRef(Model):
     """One key of a Secret or ConfigMap in the tier's own namespace. The operator never reads it: the pod does."""
 
     name: DNSName = Field(description="Name of the object, in the namespace of the tier.")
-    key: Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)] = Field(
-        description="Key in the object."
-    )
+    key: DataKey = Field(description="Key in the object.")
 
 
 class Variable(Model):
@@ -233,7 +226,7 @@ class Certificates(Model):
     """Certificates of the authorities that the engine trusts when it downloads; a ConfigMap in the tier's namespace."""
 
     config_map_name: DNSName = Field(description="Name of the ConfigMap.")
-    key: Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)] = Field(
+    key: DataKey = Field(
         default="ca.crt",
         description="Key with the certificates in PEM form. They are trusted instead of the image's own: add the "
         "public ones where public hosts are needed.",
