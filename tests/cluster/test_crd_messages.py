@@ -117,7 +117,7 @@ FORMS = (
     tier("model.tokenSecretRef.name", "names of Kubernetes have no capitals and no underscores: write hf-token",
          served(tokenSecretRef={"name": "HF_Token"})),
     tier("model.cachePVC", NAME, served(cachePVC="-")),
-    tier("model.tokenSecretRef.key", "must be a key of a Secret: letters, digits, '-', '_' and '.'",
+    tier("model.tokenSecretRef.key", "must be a key of a Secret or ConfigMap: letters, digits, '-', '_' and '.'",
          served(tokenSecretRef={"name": "hf", "key": "a b"})),
     tier("model.name", NAMED, served(name="my chat")),
     tier("model.revision", WORD, served(revision="--help")),

@@ -67,7 +67,7 @@ PATTERNS: dict[str, Words] = {
     r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$": _QUANTITY,
     r"^[0-9]{1,9}(\.[0-9]{1,9})?$": _MONEY,
     r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$": _NAME,
-    r"^[-._a-zA-Z0-9]+$": Words("must be a key of a Secret: letters, digits, '-', '_' and '.'"),
+    r"^[-._a-zA-Z0-9]+$": Words("must be a key of a Secret or ConfigMap: letters, digits, '-', '_' and '.'"),
     r"^[0-9]{1,15}(\.[0-9]{1,6})?[KMBT]?$": Words(
         'must be a number of parameters, in quotes, with at most one unit of K, M, B, T, e.g. "8B"',
         ((r"self.matches(r'^[0-9.]+ ?[kmbt]$')", "'write the unit in capitals: ' + self.upperAscii()"),),

@@ -122,6 +122,13 @@ def test_rules_have_a_message_of_their_own_and_name_a_field_that_exists() -> Non
             schema = schema["properties"][part]
 
 
+def test_a_key_is_of_a_secret_or_a_config_map() -> None:
+    said = [(path, rule["message"]) for path, node in NODES for rule in node.get("x-kubernetes-validations", ())]
+    found = [(path, message) for path, message in said if "must be a key of" in message]
+    assert {path for path, _ in found} > {".spec.certificates.key", ".spec.model.tokenSecretRef.key"}
+    assert {message.partition(":")[0] for _, message in found} == {"must be a key of a Secret or ConfigMap"}
+
+
 def test_columns_are_those_of_the_design() -> None:
     columns = [(column["name"].upper(), column.get("priority", 0)) for column in VERSION["additionalPrinterColumns"]]
     assert [name for name, wide in columns if not wide] == [
