@@ -25,6 +25,7 @@ from tierwise.act.guarded_client import GuardedClient
 from tierwise.act.managed_fields import describe_edit
 from tierwise.act.render import Scaler, differences, render
 from tierwise.act.write_state import WriteKey
+from tierwise.api.modeltier_status import MOST_SERVICES
 from tierwise.errors import TierwiseError
 from tierwise.kube.objects import APPS_API, AUTOSCALER_CLASS, DEPLOYMENTS, FIELD_MANAGER, INFERENCE_SERVICES, KSERVE_API
 from tierwise.pod_template_hash import fingerprint
@@ -62,6 +63,8 @@ async def reconcile_inference_service(target: Target, context: ApplyContext) -> 
         state.contested.pop(key, None)
         state.went_well(key)
         return WriteResult()
+    if facts is None and not _recorded(target, target.workload.name) and len(target.view.workloads) > MOST_SERVICES:
+        return WriteResult(error=_too_many(target))
     mark = WriteKey(target.tier.uid, target.tier.generation, _digest(wanted))
     refusal = state.refused.get(key)
     if refusal is not None and refusal.stands(mark, context.at):
@@ -163,8 +166,7 @@ async def _deployment_made(target: Target, found: Mapping[str, Any], cluster: Cl
 def _event(target: Target, found: Mapping[str, Any] | None, wanted: Mapping[str, Any], *, changed: bool) -> str:
     """What a person should hear of this write. `changed`: the tier's spec has, since the last write."""
     if found is None:
-        known = any(child.name == wanted["metadata"]["name"] for child in target.tier.status.inference_services)
-        return reasons.HEALED if known else reasons.CREATED
+        return reasons.HEALED if _recorded(target, wanted["metadata"]["name"]) else reasons.CREATED
     if _hands_over(found, wanted):
         return ""  # a step of the creation that was told already
     rendered = target.rendered
@@ -182,6 +184,20 @@ def _detail(event: str, found: Mapping[str, Any] | None, wanted: Mapping[str, An
 def _controlled(found: Mapping[str, Any], uid: str) -> bool:
     owners = found["metadata"].get("ownerReferences") or ()
     return any(owner.get("controller") and owner.get("uid") == uid for owner in owners)
+
+
+def _recorded(target: Target, name: str) -> bool:
+    return any(child.name == name for child in target.tier.status.inference_services)
+
+
+def _too_many(target: Target) -> ActionError:
+    """Of what is made a status has to tell, and has room for so many."""
+    left = sum(1 for each in target.view.workloads if each.retired)
+    return ActionError(
+        reasons.TOO_MANY_SERVICES,
+        f"{left} InferenceServices of pools that the tier does not name any more have not ended, so none is made in "
+        f"the pool {target.workload.pool}",
+    )
 
 
 def _not_ours(name: str) -> ActionError:

@@ -18,6 +18,10 @@ from tierwise.api.modeltier import ModelTierSpec
 
 # Characters of a kept spec. A usual one takes 300; with every list and text at its bound it is below 32,000.
 SPEC_LENGTH = 32768
+# With more InferenceServices than these, of pools that it names and of pools that it left, a tier gets no further one.
+MOST_SERVICES = 24
+# One for each pool that it names, which may be there though no status has told it yet.
+_UNTOLD_SERVICES = 8
 
 
 class StepStatus(Model):
@@ -302,7 +306,7 @@ class ModelTierStatus(Model):
     )
     inference_services: list[InferenceServiceRef] = Field(
         default_factory=list,
-        max_length=16,
+        max_length=MOST_SERVICES + _UNTOLD_SERVICES,
         description="The InferenceServices of this tier: one for each pool, and those that end.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )

@@ -49,6 +49,13 @@ NOT_OURS = reason(
     "A child object of this name exists and belongs to somebody else.",
     "Rename the tier or route, or delete that object.",
 )
+TOO_MANY_SERVICES = reason(
+    "TooManyServices",
+    (PROVISIONED,),
+    "InferenceServices of pools that the tier left have not ended, and with those of the pools that it names now they "
+    "would be more than 24. None is made in another pool.",
+    "Name a pool that the tier still runs in (status.inferenceServices), until what it left has ended.",
+)
 FORBIDDEN = reason(
     "Forbidden",
     (PROVISIONED, SCALING_ACTIVE),

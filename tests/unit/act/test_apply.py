@@ -31,7 +31,7 @@ from tierwise.errors import Forbidden, Transient
 from tierwise.kube.objects import DELETION_COST
 from tierwise.outbox import Outbox
 from tierwise.ports import ObjectRef
-from tierwise.types import ActionError, Plan, ReplicaSetPlan, WorkloadKey
+from tierwise.types import ActionError, Plan, ReplicaSetPlan, Workload, WorkloadKey
 
 
 async def settled(store: Store, memo: WriteState) -> None:
@@ -185,6 +185,22 @@ async def test_what_the_cluster_changes_back_is_applied_once_and_then_reported()
     edit(store, {"spec": {"predictor": {"minReplicas": 0}}})
     assert (await run(store, memo, look(store, known()), plan(scale_to=0))).error is None
     assert memo.contested == {}
+
+
+@pytest.mark.parametrize(("left", "made"), [(23, True), (24, False)])
+async def test_no_more_services_are_made_than_a_status_can_tell(left: int, made: bool) -> None:
+    store, memo = Store(), WriteState()
+    view = look(store, tier())
+    former = tuple(Workload(f"chat-{number}", pool=f"p{number}", retired=True) for number in range(left))
+    outcome = await run(store, memo, replace(view, workloads=(*view.workloads, *former)), plan())
+    assert [name for _, name in store.writes] == (["chat"] if made else [])
+    assert (outcome.error is None) == made
+    if outcome.error is not None:
+        assert outcome.error.reason == reasons.TOO_MANY_SERVICES
+        assert "24 InferenceServices" in outcome.error.message
+        healed = look(store, known())
+        outcome = await run(store, memo, replace(healed, workloads=(*healed.workloads, *former)), plan())
+        assert outcome.workloads[0].event == reasons.HEALED, "one that the status tells of is made again"
 
 
 async def test_a_strangers_object_is_left_alone() -> None:

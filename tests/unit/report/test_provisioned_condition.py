@@ -78,6 +78,11 @@ ILL: dict[str, tuple[ReportContext, str, str]] = {
         reasons.APPLY_REFUSED,
         "spec.predictor: invalid",
     ),
+    "too many pools were left": (
+        case(outcome=failed(reasons.TOO_MANY_SERVICES, "20 InferenceServices of pools have not ended")),
+        reasons.TOO_MANY_SERVICES,
+        "20 InferenceServices of pools have not ended",
+    ),
     "a verb is missing": (
         case(outcome=failed(reasons.FORBIDDEN, "cannot patch inferenceservices")),
         reasons.FORBIDDEN,
