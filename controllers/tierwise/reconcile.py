@@ -27,7 +27,17 @@ from tierwise.report import PoolReport, Report, TierReport, report_tier
 from tierwise.reservations import Reservations
 from tierwise.runtime.turns import in_turns
 from tierwise.settled import Settled, SettledTiers
-from tierwise.types import Outcome, Plan, Snapshot, TierKey, TierObject, TierOutcome, TierPlan, TierState
+from tierwise.types import (
+    NO_POOLS,
+    Outcome,
+    Plan,
+    Snapshot,
+    TierKey,
+    TierObject,
+    TierOutcome,
+    TierPlan,
+    TierState,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +137,8 @@ async def run(
     routes: route_cycle.RouteCycle | None = None
     pools: tuple[PoolReport, ...] | None = None
     if writing:
-        pools = await pool_cycle.run(snapshot, allocation, cluster, clock, state.pools, limit_seconds=limit_seconds)
+        seen = replace(snapshot, pools=NO_POOLS) if snapshot.installations.nowhere else snapshot
+        pools = await pool_cycle.run(seen, allocation, cluster, clock, state.pools, limit_seconds=limit_seconds)
         ours = replace(snapshot, routes=tuple(each for each in snapshot.routes if acts(each.route.key.namespace)))
         routes = await route_cycle.run(ours, cluster, clock, state.routes, limit_seconds=limit_seconds)
     await asyncio.sleep(0)

@@ -170,7 +170,7 @@ class Watches:
         """Why this installation serves nobody; empty where it serves somebody."""
         if others.everywhere is not None:
             return f"the installation {others.everywhere} serves all namespaces, so this one writes nothing: {_REMEDY}"
-        if self._watched and all(namespace in others.instead for namespace in self._watched):
+        if others.nowhere:
             who = ", ".join(sorted({str(each) for each in others.instead.values()}))
             return f"the installation {who} serves the same namespaces, so this one writes nothing: {_REMEDY}"
         return ""

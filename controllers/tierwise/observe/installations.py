@@ -9,6 +9,9 @@ can be seen by what its chart makes, all of it with the label `tierwise.io/insta
 Of two of one sort the older one serves; of two of the same age, the first by namespace and name. A Deployment without
 replicas serves nobody. Nothing has to be written or asked for, and every installation comes to the same answer from the
 same objects. A process that no chart made (`tierwise run` beside a cluster) is not among them, and gives way to nobody.
+
+GPUPools are in no namespace: whoever acts in any tells of them. Two that act in different ones both do, since one for
+named namespaces cannot see who acts elsewhere.
 """
 
 from __future__ import annotations
@@ -72,9 +75,9 @@ def installations(
         ours = {namespace: named.get(namespace, []) for namespace in watched}
         instead = {namespace: who[0] for namespace, who in ours.items() if who and who[0] != own}
         beside = {namespace: who[1] for namespace, who in ours.items() if len(who) > 1 and who[0] == own}
-        return Installations(instead=instead, beside=beside)
+        return Installations(instead=instead, beside=beside, nowhere=all(each in instead for each in watched))
     first = everywhere[0] if everywhere else own
     instead = {namespace: who[0] for namespace, who in named.items()}
     if first != own:
-        return Installations(instead=instead, everywhere=first)
+        return Installations(instead=instead, everywhere=first, nowhere=True)
     return Installations(instead=instead, beside={"": everywhere[1]} if len(everywhere) > 1 else {})

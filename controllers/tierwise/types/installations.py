@@ -25,11 +25,13 @@ class Installations:
     """Other installations of Tierwise in the cluster, as far as they meet this one.
 
     `everywhere` serves all namespaces instead of this one, those in `instead` the namespaces of their keys. Those in
-    `beside` keep still where this one acts; their key is a namespace, or empty: everywhere."""
+    `beside` keep still where this one acts; their key is a namespace, or empty: everywhere. `nowhere`: whether others
+    serve all that this one would, so that it writes nothing, not even what belongs to no namespace."""
 
     everywhere: Installation | None = None
     instead: Mapping[str, Installation] = field(default_factory=dict)
     beside: Mapping[str, Installation] = field(default_factory=dict)
+    nowhere: bool = False
 
     def acts(self, namespace: str) -> bool:
         """Whether this installation is the one that acts in a namespace."""

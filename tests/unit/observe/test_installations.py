@@ -33,7 +33,8 @@ def test_of_two_for_all_namespaces_the_older_acts() -> None:
     first, second = installations(OURS, (), traces), installations(OTHER, (), traces)
     assert first.acts("a")
     assert first.still("a") == OTHER
-    assert second == Installations(everywhere=OURS)
+    assert second == Installations(everywhere=OURS, nowhere=True)
+    assert not first.nowhere
     assert not second.acts("a")
 
 
@@ -52,6 +53,8 @@ def test_of_two_for_the_same_namespace_the_older_acts() -> None:
     assert [ours.still(each) for each in "abc"] == [OTHER, None, None]
     theirs = installations(OTHER, ("a", "b"), traces)
     assert [theirs.acts(each) for each in "ab"] == [False, True]
+    assert (ours.nowhere, theirs.nowhere) == (False, False)
+    assert installations(OTHER, ("a",), traces).nowhere, "others serve all that it would"
 
 
 def test_a_process_that_no_chart_made_gives_way_to_nobody() -> None:

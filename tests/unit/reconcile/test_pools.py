@@ -11,6 +11,7 @@ from tests.unit.act.worlds import service_ref
 from tests.unit.reconcile.pool_scenes import PoolScene, node, pool_ref
 from tierwise import reasons
 from tierwise.observe.pool_records import GPUPodRecord
+from tierwise.types import Installation, Installations
 
 
 async def scene(*tiers: tuple[str, int], **pool: Any) -> PoolScene:
@@ -71,6 +72,18 @@ async def test_a_lower_price_buys_more_of_a_budget_in_dollars() -> None:
     made.pool(pricePerGPUHour="1.5", budget={"usdPerHour": "4.5"})
     await made.settle()
     assert made.replicas("a") == 3
+
+
+async def test_an_installation_that_acts_nowhere_tells_of_no_pool() -> None:
+    made = await scene(("a", 3))
+    made.installations = Installations(everywhere=Installation("platform", "tw"), nowhere=True)
+    made.nodes = [node("node-0", 8)]
+    done = await made.cycle()
+    assert (made.store.writes, done.pools) == ([], ())
+    assert made.pool_status().capacity == 4
+    made.installations = Installations()
+    await made.cycle()
+    assert made.pool_status().capacity == 8
 
 
 async def test_what_others_hold_is_not_given_away() -> None:
