@@ -294,6 +294,14 @@ def problem(view: TierView, pools: Pools) -> str:
     return "" if found is None else ": ".join(found)
 
 
+def test_nothing_is_held_for_a_tier_that_has_asked_for_nothing() -> None:
+    """A tier that shall have no replica holds no GPU, unless one was asked for a moment ago."""
+    given = snapshot(placed("busy", 60), placed("idle", current=0, replicas=0), capacity=3)
+    plan = decided(given)
+    assert targets(share(given, plan).plan) == {"busy": 3, "idle": 0}
+    assert targets(share(given, plan, {WorkloadKey(TierKey("team", "idle"), "chat"): 1}).plan)["busy"] == 2
+
+
 def test_a_pool_is_judged_by_what_the_tier_runs_there() -> None:
     amd = Pools((a_pool({"resourceName": "amd.com/gpu"}),))
     plain = placed("a")
