@@ -1,7 +1,7 @@
 """Tells what kind of input a document is, and converts all of them.
 
-What the operator itself would refuse of a result is said with it: a tier that applies cleanly and is then not accepted
-would be a silent loss of another kind.
+What the API server and the operator would refuse of a result is said with it: a tier that applies cleanly and is then
+not accepted would be a silent loss of another kind.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from tierwise.api.modeltier import ModelTierSpec
 from tierwise.engines.check import check
 from tierwise.errors import Invalid
 from tierwise_cli.convert import kserve, pod, production_stack, workload
+from tierwise_cli.convert.api_rules import refused
 from tierwise_cli.convert.draft import Conversion, Draft, Dropped, said, tier_name
 from tierwise_cli.convert.volumes import Claims
 from tierwise_cli.convert.words import read
@@ -145,6 +146,9 @@ def _complaints(spec: Mapping[str, Any]) -> Iterable[Dropped]:
     if found.model is None:
         yield Dropped("correct model", "", "the input names no model: write model.uri")
         return
+    for where, value, message in refused(found):
+        shown = "(not shown)" if where.startswith("env") else "unset" if value is None else said(value)
+        yield Dropped(f"correct {where}".strip(), shown, message)
     for problem in check(found):
         if problem.fatal:
             yield Dropped("correct", problem.reason, problem.message)

@@ -346,7 +346,8 @@ def test_a_model_on_a_claim_and_what_stands_around_it() -> None:
     ],
 )
 def test_images(image: str, engine: dict[str, str] | None, reason: str) -> None:
-    pod = {"containers": [{"image": image, "args": ["--model=org/m"]}]}
+    gpu = {"limits": {"nvidia.com/gpu": 1}}
+    pod = {"containers": [{"image": image, "args": ["--model=org/m"], "resources": gpu}]}
     (made,) = of_text(json.dumps({"kind": "Pod", "metadata": {"name": "a"}, "spec": pod}))
     assert made.manifest["spec"].get("engine") == engine
     assert [each.reason for each in made.dropped if "image" in each.where and reason not in each.reason] == []
