@@ -189,17 +189,20 @@ def _monitors(facts: Facts) -> Iterator[Finding]:
         remedy = "chart value podMonitor.enabled: true, once the Prometheus operator is installed"
         yield Finding("PodMonitor", "problem", "Tierwise has no PodMonitor: its engines are not measured", remedy)
         return
-    fits = any(
-        selector is None or all(labels.get(key) == value for key, value in selector.items())
-        for selector in seen.selectors
-        for labels in seen.labels
-    )
-    if seen.selectors and not fits:
-        wanted = " or ".join(_pairs(selector) for selector in seen.selectors if selector)
+    given = [selector for selector in seen.selectors if selector is not None]
+    fits = {selector.fits(labels) for selector in given for labels in seen.labels}
+    if not seen.selectors or True in fits:
+        yield Finding("PodMonitor", "ok", f"{len(seen.labels)} of Tierwise")
+    elif None in fits:
+        said = "whether a Prometheus selects it is not known: its podMonitorSelector has matchExpressions"
+        yield Finding("PodMonitor", "unknown", said)
+    elif not given:
+        said = "no Prometheus selects it: none has a podMonitorSelector, and without one no PodMonitor is selected"
+        yield Finding("PodMonitor", "problem", said, "set podMonitorSelector: {} in the Prometheus object")
+    else:
+        wanted = " or ".join(_pairs(selector.labels) for selector in given)
         said = f"no Prometheus selects it: they want PodMonitors with {wanted}"
         yield Finding("PodMonitor", "problem", said, f"chart value podMonitor.labels: {wanted}")
-    else:
-        yield Finding("PodMonitor", "ok", f"{len(seen.labels)} of Tierwise")
 
 
 def _pairs(labels: Mapping[str, str]) -> str:

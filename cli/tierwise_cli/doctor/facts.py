@@ -86,12 +86,26 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class Selector:
+    """What a Prometheus object selects PodMonitors by: their labels; empty for all. `more`: by expressions, too."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    more: bool = False
+
+    def fits(self, labels: Mapping[str, str]) -> bool | None:
+        """Whether it selects what has these labels; None where that cannot be told."""
+        if any(labels.get(key) != value for key, value in self.labels.items()):
+            return False
+        return None if self.more else True
+
+
+@dataclass(frozen=True, slots=True)
 class Monitors:
-    """PodMonitors of Tierwise, by their labels, and what the Prometheus objects of the cluster select PodMonitors by
-    (matchLabels; None: by more than that)."""
+    """PodMonitors of Tierwise, by their labels, and what each Prometheus object of the cluster selects PodMonitors by
+    (None: it has no selector, and selects nothing)."""
 
     labels: tuple[Mapping[str, str], ...]
-    selectors: tuple[Mapping[str, str] | None, ...] = ()
+    selectors: tuple[Selector | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,16 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from tierwise.errors import Forbidden, Gone, TierwiseError
 from tierwise.kube.user_client import UserClient, path_of
+from tierwise.quantity import parse_quantity
 from tierwise_cli.doctor.facts import (
     Call,
     Definition,
@@ -28,6 +30,7 @@ from tierwise_cli.doctor.facts import (
     Manager,
     Monitors,
     Probe,
+    Selector,
     TierState,
     Unread,
 )
@@ -39,6 +42,11 @@ KSERVE_CRD = "inferenceservices.serving.kserve.io"
 KSERVE = "control-plane=kserve-controller-manager"
 OURS = "app.kubernetes.io/part-of=tierwise"
 PROBE_SECONDS = 5.0
+OPERATOR_CONTAINER = "operator"  # its name in the chart
+LOGIN = "it wants a login ({0}), which the operator may have and this command has not"
+CERTIFICATE = "it shows or wants a certificate of an authority that is not known here ({0})"
+# Go's words for a certificate that one side of a connection does not take, as the API server repeats them.
+_CERTIFICATE_WORDS = re.compile(r"x509: |tls: .*certificate")
 _GPU = re.compile(r"^(nvidia\.com/(gpu|mig-.+)|amd\.com/gpu|gpu\.intel\.com/.+|habana\.ai/gaudi)$")
 _RIGHTS = tuple(
     (verb, resource) for resource in ("modeltiers", "modelroutes") for verb in ("list", "create", "patch", "delete")
@@ -176,9 +184,15 @@ class Look:
         )
         try:
             self._client.get(f"ask services {namespace}/{service}", path)
-        except Forbidden:
+        except Forbidden as error:
+            if not error.reason:  # the API server says why it refuses; what stands behind it does not
+                return Probe(url, None, LOGIN.format(403))
             return Probe(url, None, f"you may not use services/proxy in namespace {namespace}")
         except TierwiseError as error:
+            if "(401)" in error.message:  # of Prometheus: the API server has taken our credentials before
+                return Probe(url, None, LOGIN.format(401))
+            if found := _CERTIFICATE_WORDS.search(error.message):
+                return Probe(url, None, CERTIFICATE.format(error.message[found.start() :]))
             return Probe(url, False, error.message)
         return Probe(url, True)
 
@@ -215,7 +229,8 @@ class Look:
         found = []
         for node in self._client.items("list nodes", path_of("v1", "nodes")):
             status = node.get("status") or {}
-            gpus = sum(int(count) for key, count in (status.get("allocatable") or {}).items() if _GPU.match(key))
+            allocatable = (status.get("allocatable") or {}).items()
+            gpus = int(sum(parse_quantity(count) or 0 for key, count in allocatable if _GPU.match(key)))
             if gpus:
                 ready = any(
                     each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions") or ()
@@ -256,7 +271,8 @@ def _true(status: Mapping[str, Any], condition: str) -> bool:
 def _operator(deployment: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The container of the operator, None for a Deployment of something else, such as a router."""
     containers = deployment["spec"]["template"]["spec"]["containers"]
-    found: Mapping[str, Any] | None = next((each for each in containers if each.get("args") == ["run"]), None)
+    named = (each for each in containers if each.get("name") == OPERATOR_CONTAINER)
+    found: Mapping[str, Any] | None = next(named, None)
     return found
 
 
@@ -268,15 +284,23 @@ def _manager(deployment: Mapping[str, Any]) -> Manager:
     return Manager(deployment["metadata"]["namespace"], tag if re.search(r"\d+\.\d+", tag) else "", ready)
 
 
-def _selector(selector: Mapping[str, Any] | None) -> Mapping[str, str] | None:
-    if selector is None or selector.get("matchExpressions"):
+def _selector(selector: Mapping[str, Any] | None) -> Selector | None:
+    if selector is None:
         return None
-    return dict(selector.get("matchLabels") or {})
+    return Selector(dict(selector.get("matchLabels") or {}), more=bool(selector.get("matchExpressions")))
 
 
 def _direct(url: str) -> Probe:
     try:
         with urlopen(f"{url.rstrip('/')}/-/ready", timeout=PROBE_SECONDS) as answer:  # noqa: S310 - the operator's own URL
             return Probe(url, answer.status == 200, f"HTTP {answer.status}")
+    except HTTPError as error:
+        if error.code in (401, 403):
+            return Probe(url, None, LOGIN.format(error.code))
+        return Probe(url, False, str(error.reason))
     except (URLError, OSError, ValueError) as error:
-        return Probe(url, False, str(getattr(error, "reason", error)))
+        reason = getattr(error, "reason", error)
+        tls = reason if isinstance(reason, ssl.SSLError) else error
+        if isinstance(tls, ssl.SSLError) and "CERTIFICATE" in str(tls.reason):
+            return Probe(url, None, CERTIFICATE.format(getattr(tls, "verify_message", "") or tls.reason))
+        return Probe(url, False, str(reason))

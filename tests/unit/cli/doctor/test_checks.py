@@ -18,6 +18,7 @@ from tierwise_cli.doctor.facts import (
     Manager,
     Monitors,
     Probe,
+    Selector,
     TierState,
     Unread,
 )
@@ -34,7 +35,7 @@ GOOD = Facts(
     webhook=Call(0.1),
     installations=(OPERATOR,),
     prometheus=Probe("http://prometheus:9090", True),
-    monitors=Monitors(({"release": "x"},), ({"release": "x"},)),
+    monitors=Monitors(({"release": "x"},), (Selector({"release": "x"}),)),
     missing_rights=(),
     gpus=(GPUNode("a", 8, True),),
     tiers=(TierState("chat", "Ready", "Serving"),),
@@ -117,7 +118,25 @@ def installed(name: str, *watched: str) -> Installation:
         ({"monitors": None}, "PodMonitor", "warning", "the cluster has no PodMonitors"),
         ({"monitors": Monitors(())}, "PodMonitor", "problem", "Tierwise has no PodMonitor"),
         (
-            {"monitors": Monitors(({},), ({"release": "x"},))},
+            {"monitors": Monitors(({},), (None, Selector({"release": "x"})))},
+            "PodMonitor",
+            "problem",
+            "they want PodMonitors with release: x",
+        ),
+        (
+            {"monitors": Monitors(({},), (None,))},
+            "PodMonitor",
+            "problem",
+            "none has a podMonitorSelector, and without one no PodMonitor is selected",
+        ),
+        (
+            {"monitors": Monitors(({},), (Selector(more=True), Selector({"release": "x"})))},
+            "PodMonitor",
+            "unknown",
+            "its podMonitorSelector has matchExpressions",
+        ),
+        (
+            {"monitors": Monitors(({},), (Selector({"release": "x"}, more=True),))},
             "PodMonitor",
             "problem",
             "they want PodMonitors with release: x",
@@ -152,9 +171,9 @@ def test_installations_that_share_nothing_are_no_trouble() -> None:
     assert bad(installations=divided) == []
 
 
-def test_a_selector_that_cannot_be_told_counts_as_fitting() -> None:
-    assert bad(monitors=Monitors(({},), (None,))) == []
-    assert bad(monitors=Monitors(({},))) == []
+def test_an_empty_selector_selects_all_podmonitors() -> None:
+    assert bad(monitors=Monitors(({},), (None, Selector()))) == []
+    assert bad(monitors=Monitors(({},))) == [], "no Prometheus object may be seen"
 
 
 def test_an_installation_for_one_namespace_beside_one_for_all_is_no_trouble() -> None:
