@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import yaml
 
+from tierwise_cli.states import Class, class_of
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 GREEN, RED, YELLOW, DIM = "32", "31", "33", "2"
 _UNFOLDED = 10_000  # columns, more than any line of ours has
-_STATES = {"Ready": GREEN, "Serving": GREEN, "Failed": RED, "Rejected": RED, "Missing": RED}
+_COLOURS: dict[Class, str] = {"good": GREEN, "moving": YELLOW, "doubtful": YELLOW, "bad": RED}
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
@@ -38,7 +40,7 @@ def state_colour(header: str, cell: str) -> str:
     """The colour of a cell; empty for none."""
     if header.upper() != "STATUS" or cell in ("", "-"):
         return ""
-    return _STATES.get(cell, YELLOW)
+    return _COLOURS[class_of(cell)]
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations
 
 from tierwise_cli.doctor.facts import Facts, Finding, Installation, Level, Unread
+from tierwise_cli.states import class_of
 
 LEAST_KUBERNETES = (1, 31)
 LEAST_KSERVE = (0, 17)
@@ -245,7 +246,7 @@ def _tiers(facts: Facts) -> Iterator[Finding]:
     if isinstance(seen, Unread):
         yield _unknown("Tiers", seen)
         return
-    good = [each for each in seen if each.state in ("Ready", "Serving", "External", "Idle", "Stopped", "Scaling")]
+    good = [each for each in seen if class_of(each.state) in ("good", "moving")]
     for each in seen:
         if each not in good:
             said = f"{each.name} is {each.state or 'not looked at yet'}{f' ({each.reason})' if each.reason else ''}"
