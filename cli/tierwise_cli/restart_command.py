@@ -10,10 +10,10 @@ import argparse
 from datetime import UTC, datetime
 
 from tierwise.errors import Gone, Invalid
+from tierwise.kube.objects import RESTARTED_AT
 from tierwise_cli import cluster_options
 from tierwise_cli.kinds import TIERS, kind_of
 
-ANNOTATION = "kubectl.kubernetes.io/restartedAt"
 EXAMPLES = """\
 examples:
   tierwise restart chat
@@ -31,8 +31,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Restart; the exit code. Raises TierwiseError."""
     names = [_name(word) for word in given.tiers]
-    stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    body = {"metadata": {"annotations": {ANNOTATION: stamp}}}
+    # With its fraction: the same value again would restart nothing.
+    stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    body = {"metadata": {"annotations": {RESTARTED_AT: stamp}}}
     with cluster_options.client(given) as client:
         namespace = cluster_options.namespace(given, client)
         for name in names:

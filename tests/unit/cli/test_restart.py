@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.unit.cli.clusters import API, FakeCluster, tier
+from tierwise.kube.objects import RESTARTED_AT
+from tierwise.observe.tier_object import tier_object
 from tierwise_cli.main import main
 
 CHAT = f"{API}/namespaces/models/modeltiers/chat"
@@ -24,6 +26,15 @@ def test_the_annotation_of_kubectl_is_written_on_the_tier(
     (stamp,) = write.body["metadata"]["annotations"].values()
     assert list(write.body["metadata"]["annotations"]) == ["kubectl.kubernetes.io/restartedAt"]
     assert datetime.now(UTC) - datetime.fromisoformat(stamp) < timedelta(minutes=1)
+
+
+def test_each_restart_is_another_one(cluster: FakeCluster) -> None:
+    cluster.objects = {CHAT: tier("chat")}
+    assert main(["restart", "chat"]) == main(["restart", "chat"]) == 0
+    stamps = [each.body["metadata"]["annotations"][RESTARTED_AT] for each in cluster.asked if each.method == "PATCH"]
+    assert len(set(stamps)) == 2
+    metadata = {"name": "chat", "namespace": "models", "annotations": {RESTARTED_AT: stamps[0]}}
+    assert tier_object({"metadata": metadata, "spec": tier("chat")["spec"]}).restarted_at == stamps[0]
 
 
 def test_a_dry_run_asks_and_writes_nothing(cluster: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:
