@@ -112,9 +112,12 @@ def _tables(
         if listing.rows:
             listings.append(listing)
     if not listings:
-        where = f"in namespace {namespace}" if namespace else "in any namespace"
-        wanted_kinds = " and ".join(f"{kind.name}s" for kind in (kinds or (TIERS,)) if kind.namespaced or given.what)
-        print(f"tierwise: there are no {wanted_kinds} {where}", file=sys.stderr)
+        where = f" in namespace {namespace}" if namespace else " in any namespace"
+        wanted = [kind for kind in (kinds or (TIERS,)) if kind.namespaced or given.what]
+        within = " and ".join(f"{kind.name}s" for kind in wanted if kind.namespaced)
+        said = [f"{within}{where}"] if within else []
+        said += [f"{kind.name}s" for kind in wanted if not kind.namespaced]
+        print(f"tierwise: there are no {' and no '.join(said)}", file=sys.stderr)
     for number, listing in enumerate(listings):
         print(("\n" if number else "") + _text(listing, given, spaces=not namespace))
     return 0

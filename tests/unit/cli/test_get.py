@@ -102,6 +102,14 @@ def test_nothing_is_said_on_stderr(cluster: FakeCluster, capsys: pytest.CaptureF
     assert (said.out, said.err) == ("", "tierwise: there are no ModelTiers and ModelRoutes in namespace models\n")
 
 
+def test_pools_are_in_no_namespace(cluster: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:
+    cluster.objects = {f"{API}/namespaces/x/modeltiers": [], f"{API}/gpupools": []}
+    assert main(["get", "pools", "-n", "x"]) == 0
+    assert capsys.readouterr().err == "tierwise: there are no GPUPools\n"
+    assert main(["get", "tiers,pools", "-n", "x"]) == 0
+    assert capsys.readouterr().err == "tierwise: there are no ModelTiers in namespace x and no GPUPools\n"
+
+
 def test_a_cluster_without_the_crds_is_told_how_to_get_them(
     cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
