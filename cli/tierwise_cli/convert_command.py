@@ -16,7 +16,7 @@ import yaml
 
 from tierwise.errors import Invalid
 from tierwise_cli.convert.documents import of_command, of_text
-from tierwise_cli.convert.draft import Conversion
+from tierwise_cli.convert.draft import TIER_NAME, Conversion, tier_name
 from tierwise_cli.output import write_data
 
 INCOMPLETE = 3
@@ -48,6 +48,8 @@ def run(given: argparse.Namespace) -> int:
     """Convert; the exit code. Raises Invalid, OSError."""
     if (given.filename is None) == (not given.words):
         raise Invalid("give either -f FILE, or the command line of an engine after --")
+    if given.name and tier_name(given.name) != given.name:
+        raise Invalid(f"--name {given.name}: {TIER_NAME}: {tier_name(given.name)}, say")
     made = [of_command(given.words)] if given.words else of_text(_text(given.filename))
     for each in made:
         metadata = each.manifest["metadata"]

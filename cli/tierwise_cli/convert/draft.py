@@ -17,6 +17,7 @@ from tierwise.api.base import API_VERSION, NAME_LENGTH
 from tierwise.api.modeltier import ModelTierSpec
 
 NO_FIELD = "a ModelTier has no field for it"
+TIER_NAME = f"a tier's name is [a-z][-a-z0-9]*, {NAME_LENGTH} at most"
 VALUE_LENGTH = 120
 # Names of what nobody should read in a list.
 _SECRET = re.compile(r"(?i)(api[-_]?key|token|secret|password)(=|$)")
@@ -105,9 +106,7 @@ class Draft:
         """The manifest, its fields in the order of the CRD."""
         name = tier_name(self.name)
         if name != self.name:
-            self.drop(
-                "metadata.name", self.name, f"a tier's name is [a-z][-a-z0-9]*, {NAME_LENGTH} at most: now {name}"
-            )
+            self.drop("metadata.name", self.name, f"{TIER_NAME}: now {name}")
         metadata = {"name": name, **({"namespace": self.namespace} if self.namespace else {})}
         order = [one.alias or key for key, one in ModelTierSpec.model_fields.items()]
         spec = {key: self.spec[key] for key in order if key in self.spec}

@@ -112,11 +112,7 @@ FLAGS = st.from_regex(r"\A--[a-z][a-z0-9_-]{0,12}(=[a-z0-9/]{0,6})?\Z")
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    st.lists(
-        st.from_regex(r"\A--[a-z][a-z0-9_-]{0,12}(=[a-z0-9/]{0,6})?\Z"), max_size=6, unique_by=lambda w: w.split("=")[0]
-    )
-)
+@given(st.lists(FLAGS, max_size=6, unique_by=lambda w: w.split("=")[0]))
 def test_every_flag_is_carried_over_or_in_the_list(words: list[str]) -> None:
     made = one("vllm", "serve", "org/model", *words)
     text = json.dumps(made.manifest)
@@ -381,6 +377,8 @@ def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     assert main(["convert", "-o", "json", *words]) == 0
     (found,) = json.loads(capsys.readouterr().out)
     assert found["notCarriedOver"][0]["where"] == "--port"
+    assert main(["convert", "--name", "My_Chat", *words]) == 2
+    assert "--name My_Chat: a tier's name is [a-z][-a-z0-9]*, 40 at most: my-chat, say" in capsys.readouterr().err
     monkeypatch.setattr("sys.stdin", io.StringIO((INPUTS / "production-stack.yaml").read_text()))
     assert main(["convert", "-f", "-", "--name", "x"]) == 2
     assert "--name names one tier, and the file has 2" in capsys.readouterr().err
