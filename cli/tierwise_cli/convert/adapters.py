@@ -68,9 +68,13 @@ def _overrides(flag: Flag, draft: Draft) -> str:
         return ""
     rope["rope_type"] = rope.get("rope_type") or rope.pop("type", None)
     values = {field: rope.pop(key, None) for key, field in _ROPE.items()}
+    try:
+        theta = None if theta is None else float(theta)
+    except (TypeError, ValueError):
+        return "the rope_theta is no number"
     if None in values.values() or theta is None:
         return "model.overrides.rope needs its type, factor, original context length, and the rope_theta of config.json"
-    values["factor"], values["theta"] = str(values["factor"]), f"{float(theta):.3f}".rstrip("0").rstrip(".")
+    values["factor"], values["theta"] = str(values["factor"]), f"{theta:.3f}".rstrip("0").rstrip(".")
     draft.put("model.overrides.rope", values, flag.written)
     for key, value in rope.items():
         draft.drop(f"{flag.shown} {key}", value, "model.overrides is a closed list")

@@ -58,7 +58,7 @@ def of_text(text: str) -> list[Conversion]:
         raise Invalid(f"the file is no YAML: {error}") from error
     if documents and all(isinstance(each, str) for each in documents):
         return [of_command([text])]
-    objects = [one for each in documents if isinstance(each, Mapping) for one in _listed(each)]
+    objects = [_whole(one) for each in documents if isinstance(each, Mapping) for one in _listed(each)]
     drafts: list[Draft] = []
     beside: list[Mapping[str, Any]] = []
     for each in objects:
@@ -87,6 +87,14 @@ def _listed(document: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
     if document.get("kind") == "List":
         return [each for each in document.get("items") or () if isinstance(each, Mapping)]
     return [document]
+
+
+def _whole(found: Mapping[str, Any]) -> Mapping[str, Any]:
+    for key in ("metadata", "spec"):
+        if not isinstance(found.get(key) or {}, Mapping):
+            kind = found.get("kind") or "a document"
+            raise Invalid(f"{key} of {kind} is no mapping ({said(found[key])}): a template is to be rendered first")
+    return found
 
 
 def of_command(words: Sequence[str]) -> Conversion:
@@ -135,7 +143,7 @@ def _without_refused(draft: Draft) -> None:
 
 def _complaints(spec: Mapping[str, Any]) -> Iterable[Dropped]:
     try:
-        found = ModelTierSpec.model_validate(spec)
+        found = ModelTierSpec.model_validate(spec, strict=True)  # the API server takes no text for a number
     except ValidationError as error:
         for each in error.errors():
             where = ".".join(map(str, each["loc"]))

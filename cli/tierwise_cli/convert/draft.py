@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel
 
@@ -19,6 +19,8 @@ from tierwise.api.modeltier import ModelTierSpec
 NO_FIELD = "a ModelTier has no field for it"
 TIER_NAME = f"a tier's name is [a-z][-a-z0-9]*, {NAME_LENGTH} at most"
 VALUE_LENGTH = 120
+Default = TypeVar("Default")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,15}")
 # Names of what nobody should read in a list.
 _SECRET = re.compile(r"(?i)(api[-_]?key|token|secret|password)(=|$)")
 
@@ -146,8 +148,41 @@ class Reader:
 
     def each(self, key: str) -> Iterator[Reader]:
         """The mappings of a list below a key."""
-        for number, item in enumerate(self.take(key, [])):
-            yield Reader(item if isinstance(item, Mapping) else {}, f"{self.path(key)}[{number}]", self.draft)
+        for number, item in enumerate(self.items(key)):
+            where = f"{self.path(key)}[{number}]"
+            if isinstance(item, Mapping):
+                yield Reader(item, where, self.draft)
+            elif item is not None:
+                self.draft.drop(where, item, "a mapping was expected here")
+
+    def words(self, key: str) -> list[str]:
+        """The words of a list below a key."""
+        return [str(word) for word in self.items(key)]
+
+    def items(self, key: str) -> list[Any]:
+        """The list below a key."""
+        found = self.take(key, [])
+        if isinstance(found, list):
+            return found
+        self.draft.drop(self.path(key), found, "a list was expected here")
+        return []
+
+    def number(self, key: str, default: Default) -> int | Default:
+        """The whole number below a key, `default` where there is none; a word, or a template that nobody has rendered,
+        goes into the list."""
+        found = self.take(key)
+        if found is None or found == "":
+            return default
+        if isinstance(found, float) and found.is_integer():
+            return int(found)
+        if isinstance(found, bool) or not _WHOLE.fullmatch(str(found)):
+            self.draft.drop(self.path(key), found, "a whole number was expected here: write it into the tier")
+            return default
+        return int(found)
+
+    def skip(self, defaults: Mapping[str, Any]) -> None:
+        """Count what equals Kubernetes' defaults as dealt with: the API server fills them in, and nobody chose them."""
+        self.taken |= {key for key, value in defaults.items() if self.value.get(key) == value}
 
     def path(self, key: str) -> str:
         """Where a key stands."""

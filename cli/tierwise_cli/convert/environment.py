@@ -10,6 +10,8 @@ from tierwise.api.pod import OPENING_VARIABLES, OWN_VARIABLES, RESERVED_DOMAINS,
 from tierwise_cli.convert.draft import Draft, Reader
 
 KUBECTL, KUBECTL_REASON = "kubectl.kubernetes.io/", "kubectl wrote it for the object that was converted: leave it out"
+# About the object that was read, and nothing that a tier could have: no loss.
+BOOKKEEPING = (f"{KUBECTL}last-applied-configuration", f"{KUBECTL}restartedAt")
 MOST_VARIABLES, MOST_LABELS = 32, 16
 _TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_TOKEN")
 _OWN = "Tierwise sets this variable itself"
@@ -23,9 +25,10 @@ _VARIABLES = {
 }
 
 
-def literals(variables: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+def literals(variables: Iterable[Reader]) -> dict[str, str]:
     """The variables whose value stands there."""
-    return {str(each.get("name")): str(each["value"]) for each in variables if each.get("value") is not None}
+    given = (each.value for each in variables)
+    return {str(each.get("name")): str(each["value"]) for each in given if each.get("value") is not None}
 
 
 def environment(readers: Iterable[Reader], draft: Draft, used: Collection[str] = ()) -> None:
@@ -83,8 +86,14 @@ def _set(name: str, value: Mapping[str, Any], draft: Draft) -> None:
 def metadata(found: Mapping[str, Any], draft: Draft, where: str) -> None:
     """Labels and annotations of the pods."""
     for kind in ("labels", "annotations"):
-        for key, value in (found.get(kind) or {}).items():
+        given = found.get(kind) or {}
+        if not isinstance(given, Mapping):
+            draft.drop(f"{where}.{kind}".lstrip("."), given, "a mapping was expected here")
+            continue
+        for key, value in given.items():
             place, before = f"{where}.{kind}.{key}".lstrip("."), draft.get(f"podMetadata.{kind}", {})
+            if key in BOOKKEEPING:
+                continue
             if key in RESERVED_KEYS or re.match(RESERVED_DOMAINS, str(key)):
                 draft.drop(place, value, "Tierwise and KServe tell pods by labels and annotations of their own")
             elif str(key).startswith(KUBECTL):

@@ -128,10 +128,9 @@ def _prefix(state: str, otherwise: str) -> Callable[[Flag, Draft], str]:
 
 
 def _offload(flag: Flag, draft: Draft) -> str:
-    try:
-        size = float(flag.value)
-    except ValueError:
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]*)?", flag.value):
         return "caching.kvOffloadGiB is a number of GiB: write one"
+    size = float(flag.value)
     draft.put("caching.kvOffloadGiB", round(size), flag.written)
     return "" if size == round(size) else f"rounded to {round(size)} GiB"
 

@@ -38,9 +38,11 @@ def convert(manifest: Mapping[str, Any], others: Iterable[Mapping[str, Any]] = (
     """The tier of an InferenceService, with its list. `others`: the objects beside it, with its runtime perhaps."""
     metadata = manifest.get("metadata") or {}
     draft = Draft(str(metadata.get("name") or "model"), str(metadata.get("namespace") or ""))
-    for key, value in (metadata.get("annotations") or {}).items():
-        draft.drop(f"metadata.annotations.{key}", value, _annotation(str(key)))
-    for key, value in (metadata.get("labels") or {}).items():
+    told = Reader(metadata, "metadata", draft)
+    for key, value in told.inside("annotations").value.items():
+        if key not in environment.BOOKKEEPING:
+            draft.drop(f"metadata.annotations.{key}", value, _annotation(str(key)))
+    for key, value in told.inside("labels").value.items():
         draft.drop(f"metadata.labels.{key}", value, "write it on the ModelTier; a pod's labels are podMetadata")
     spec = Reader(manifest.get("spec") or {}, "spec", draft)
     predictor = spec.inside("predictor")
@@ -119,10 +121,9 @@ def _engine(
     image = engine.take("image", base.take("image"))
     if image:
         pod.image(str(image), draft, "image")
-    words = [str(word) for word in (*base.take("command", []), *base.take("args", []))]
-    words += [str(word) for word in (*engine.take("command", []), *engine.take("args", []))]
+    words = [*base.words("command"), *base.words("args"), *engine.words("command"), *engine.words("args")]
     given = {str(each.value.get("name")): each for each in (*base.each("env"), *engine.each("env"))}
-    words, used = expanded(words, environment.literals(each.value for each in given.values()))
+    words, used = expanded(words, environment.literals(given.values()))
     environment.environment(given.values(), draft, used)
     # KServe fills in its own names: {{.Name}} is the InferenceService's.
     pod.command(read([word.replace("{{.Name}}", draft.name) for word in words]), draft, claims)
@@ -140,13 +141,13 @@ def _engine(
 
 
 def _replicas(predictor: Reader, draft: Draft) -> None:
-    least, most = predictor.take("minReplicas"), predictor.take("maxReplicas")
+    least, most = predictor.number("minReplicas", None), predictor.number("maxReplicas", None)
     if least is not None:
-        draft.put("scaling.minReplicas", int(least), predictor.path("minReplicas"))
+        draft.put("scaling.minReplicas", least, predictor.path("minReplicas"))
         if not least:
             reason = "carried over; at zero a tier waits for a request in a ModelRoute that names it: make one"
             draft.drop(predictor.path("minReplicas"), 0, reason)
     if most:
-        draft.put("scaling.maxReplicas", int(most), predictor.path("maxReplicas"))
-    elif least and int(least) > 1:
-        draft.put("scaling.maxReplicas", int(least), predictor.path("minReplicas"))
+        draft.put("scaling.maxReplicas", most, predictor.path("maxReplicas"))
+    elif least and least > 1:
+        draft.put("scaling.maxReplicas", least, predictor.path("minReplicas"))

@@ -22,16 +22,16 @@ def place(pod: Reader, draft: Draft) -> None:
         found = pod.take(key)
         if found:
             draft.put(path, found, pod.path(key))
-    secrets = [str(each.get("name")) for each in pod.take("imagePullSecrets", [])]
+    secrets = [str(each.take("name")) for each in pod.each("imagePullSecrets") if each.value.get("name")]
     if secrets:
         draft.put("placement.imagePullSecrets", secrets, pod.path("imagePullSecrets"))
     account = pod.take("serviceAccountName", pod.take("serviceAccount"))
     pod.take("serviceAccount")
     if account and account != "default":
         draft.put("model.serviceAccountName", account, pod.path("serviceAccountName"))
-    grace = pod.take("terminationGracePeriodSeconds")
+    grace = pod.number("terminationGracePeriodSeconds", None)
     if grace is not None:
-        draft.put("drainSeconds", min(3600, int(grace)), pod.path("terminationGracePeriodSeconds"))
+        draft.put("drainSeconds", min(3600, grace), pod.path("terminationGracePeriodSeconds"))
     affinity(pod.inside("affinity"), draft)
     for each in pod.each("topologySpreadConstraints"):
         _spread(each, draft)
@@ -44,7 +44,7 @@ def affinity(found: Reader, draft: Draft) -> None:
     terms(required.each("nodeSelectorTerms"), draft)
     required.rest()
     for each in node.each("preferredDuringSchedulingIgnoredDuringExecution"):
-        weight, preference = each.take("weight", 1), each.inside("preference")
+        weight, preference = each.number("weight", 1), each.inside("preference")
         expressions = _expressions(preference)
         if expressions:
             before = draft.get("placement.affinity.preferred", [])
@@ -69,7 +69,7 @@ def _expressions(term: Reader) -> list[Mapping[str, Any]]:
     found: list[Mapping[str, Any]] = []
     for each in term.each("matchExpressions"):
         one = {key: each.take(key) for key in ("key", "operator")}
-        values = [str(value) for value in each.take("values", [])]
+        values = each.words("values")
         found.append({**one, **({"values": values} if values else {})})
         each.rest()
     term.rest(otherwise="nodes are told by their labels: matchExpressions")
@@ -82,7 +82,7 @@ def _spread(found: Reader, draft: Draft) -> None:
         found.drop("topologyKey", f"placement.spread knows {' and '.join(_OVER.values())}: {', '.join(_OVER)}")
     else:
         mode = "Required" if found.value.get("whenUnsatisfiable", "DoNotSchedule") == "DoNotSchedule" else "Preferred"
-        one = {"over": over, "mode": mode, "maxSkew": found.value.get("maxSkew", 1)}
+        one = {"over": over, "mode": mode, "maxSkew": found.number("maxSkew", 1)}
         before = [each for each in draft.get("placement.spread", []) if each["over"] != over]
         draft.put("placement.spread", [*before, one], found.where)
     for key in ("topologyKey", "whenUnsatisfiable", "maxSkew"):

@@ -183,8 +183,8 @@ def startup(probe: Reader, draft: Draft) -> None:
     """How long a replica may take to start; the rest of the probe is the engine's profile's."""
     if not probe.value:
         return
-    period, failures = int(probe.take("periodSeconds", 10)), int(probe.take("failureThreshold", 3))
-    seconds = int(probe.take("initialDelaySeconds", 0)) + period * failures
+    period, failures = probe.number("periodSeconds", 10), probe.number("failureThreshold", 3)
+    seconds = probe.number("initialDelaySeconds", 0) + period * failures
     draft.put("startupTimeoutSeconds", min(14400, max(30, seconds)), probe.where)
     for key in ("httpGet", "tcpSocket", "exec", "timeoutSeconds", "successThreshold", "grpc"):
         probe.take(key)

@@ -62,9 +62,11 @@ def is_values(document: Mapping[str, Any]) -> bool:
 
 def convert(document: Mapping[str, Any]) -> list[Draft]:
     """The tiers, each with its list; what stands for all of them is in the first one's."""
-    models = list((document["servingEngineSpec"] or {}).get("modelSpec") or ())
-    drafts = [Draft(str(each.get("name") or "model")) for each in models if isinstance(each, Mapping)]
-    for number, (draft, body) in enumerate(zip(drafts, models, strict=False)):
+    given = document["servingEngineSpec"].get("modelSpec") or []
+    found = list(enumerate(given if isinstance(given, list) else []))
+    models = [(number, each) for number, each in found if isinstance(each, Mapping)]
+    drafts = [Draft(str(each.get("name") or "model")) for _, each in models]
+    for first, (draft, (number, body)) in enumerate(zip(drafts, models, strict=True)):
         whole = Reader(document, "", draft)
         engine = whole.inside("servingEngineSpec")
         engine.take("modelSpec")
@@ -76,8 +78,11 @@ def convert(document: Mapping[str, Any]) -> list[Draft]:
         pod.startup(engine.inside("startupProbe"), draft)
         _shared(engine, draft)
         engine.rest(_ENGINE)
-        if not number:
+        if not first:
             whole.rest(_WHOLE)
+            for place, each in found:
+                if each is not None and not isinstance(each, Mapping):
+                    draft.drop(f"modelSpec[{place}]", each, "a mapping was expected here")
     return drafts
 
 
@@ -107,8 +112,8 @@ def _model(model: Reader, engine: Reader, draft: Draft) -> None:
         model.drop(key, _STORAGE)
     environment.metadata({"annotations": model.take("podAnnotations")}, draft, model.where)
     policy = model.take("tolerationsPolicy", "append")
-    common = [] if policy == "override" else list(engine.value.get("tolerations") or ())
-    tolerations = [*common, *(model.take("tolerations") or ())]
+    common = [] if policy == "override" else engine.items("tolerations")
+    tolerations = [*common, *model.items("tolerations")]
     if tolerations:
         draft.put("placement.tolerations", tolerations, model.path("tolerations"))
     for each in ("extraVolumes", "extraVolumeMounts"):
@@ -129,8 +134,11 @@ def _tools(model: Reader, draft: Draft) -> None:
 def _offload(cache: Reader, draft: Draft) -> None:
     size, enabled = cache.take("cpuOffloadingBufferSize"), cache.take("enabled")
     if enabled and size:
-        draft.put("caching.kvOffloadGiB", round(float(size)), cache.path("cpuOffloadingBufferSize"))
-        draft.drop(cache.where, f"{size} GiB", "carried over as the engine's own offload: replicas share nothing of it")
+        flag = Flag("--kv-offloading-size", (str(size),), cache.path("cpuOffloadingBufferSize"))
+        flags.carry(flag, draft, pod.profile_of(draft))
+        if draft.get("caching.kvOffloadGiB"):
+            reason = "carried over as the engine's own offload: replicas share nothing of it"
+            draft.drop(cache.where, f"{size} GiB", reason)
     elif enabled:
         draft.drop(cache.where, "enabled", "the engine's own offload is caching.kvOffloadGiB")
     cache.rest(otherwise="the engine's own offload needs it not")
@@ -148,21 +156,19 @@ def _token(model: Reader, draft: Draft) -> None:
 
 
 def _replicas(model: Reader, draft: Draft) -> None:
-    replicas = int(model.take("replicaCount", 1))
-    keda = model.value.get("keda") or {}
+    replicas = model.number("replicaCount", 1)
     least, most = (replicas, replicas) if replicas > 1 else (None, None)
-    if keda.get("enabled"):
-        least, most = int(keda.get("minReplicaCount", 1)), max(1, int(keda.get("maxReplicaCount", 1)))
-    else:
-        model.take("keda")
+    scaler = model.inside("keda")
+    if scaler.value.get("enabled"):
+        least, most = scaler.number("minReplicaCount", 1), max(1, scaler.number("maxReplicaCount", 1))
+        model.drop("keda", _MODEL["keda"])
     if least is not None:
         draft.put("scaling.minReplicas", least, model.path("replicaCount"))
         draft.put("scaling.maxReplicas", most, model.path("replicaCount"))
 
 
 def _config(config: Reader, draft: Draft) -> None:
-    words = [str(word) for word in config.take("extraArgs", [])]
-    pod.command(read(words), draft, volumes.Claims())
+    pod.command(read(config.words("extraArgs")), draft, volumes.Claims())
     for key, name in _FLAGS.items():
         value = config.take(key)
         if value is not None and value != "":

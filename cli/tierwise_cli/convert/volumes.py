@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tierwise_cli.convert.draft import Draft, Reader
@@ -55,8 +56,9 @@ def volumes(pod: Reader, container: Reader, draft: Draft) -> Claims:
             draft.drop(mount.where, name, "no volume has this name")
             continue
         mounted.add(name)
-        config = found[name].value.get("configMap") or {}
-        files += [(path, str(config["name"]), below, found[name])] if config.get("name") else []
+        config = found[name].value.get("configMap")
+        if isinstance(config, Mapping) and config.get("name"):
+            files.append((path, str(config["name"]), below, found[name]))
         _mounted(found[name], path, below, draft, mounts)
     reasons = {name: _NO_VOLUMES if name in mounted else "the engine does not mount it" for name in found}
     left = tuple((volume, reasons[name]) for name, volume in found.items())
@@ -67,8 +69,10 @@ def _mounted(volume: Reader, path: str, below: str, draft: Draft, mounts: list[t
     """Take from a volume what the tier has for it; the rest of it is for the list."""
     cache = path.rstrip("/") in HUB_CACHES
     kinds = volume.value
-    if (kinds.get("persistentVolumeClaim") or {}).get("claimName"):
+    if kinds.get("persistentVolumeClaim"):
         inside = volume.inside("persistentVolumeClaim")
+        if not inside.value.get("claimName"):
+            return
         name = str(inside.take("claimName"))
         inside.take("readOnly")
         inside.rest()

@@ -40,7 +40,7 @@ def convert(manifest: Mapping[str, Any]) -> Draft:
         template = spec.inside("template")
         labels = template.inside("metadata")
         pod_reader = template.inside("spec")
-        replicas = spec.take("replicas", 1)
+        replicas = spec.number("replicas", 1)
         if replicas == 0:
             draft.put("replicas", 0, "spec.replicas")
         elif replicas != 1:
@@ -65,8 +65,8 @@ def convert(manifest: Mapping[str, Any]) -> Draft:
 
 
 def _is_engine(container: Mapping[str, Any]) -> bool:
-    words = [str(word) for word in (*(container.get("command") or ()), *(container.get("args") or ()))]
-    return "vllm" in str(container.get("image", "")) or any("vllm" in word for word in words)
+    said = (str(container.get(key, "")) for key in ("image", "command", "args"))
+    return any("vllm" in text for text in said)
 
 
 def container(engine: Reader, pod_reader: Reader, draft: Draft) -> None:
@@ -75,9 +75,10 @@ def container(engine: Reader, pod_reader: Reader, draft: Draft) -> None:
     if engine.value.get("image"):
         pod.image(str(engine.take("image")), draft, engine.path("image"))
     claims = volumes.volumes(pod_reader, engine, draft)
-    words = [str(word) for word in (*engine.take("command", []), *engine.take("args", []))]
-    words, used = expanded(words, environment.literals(engine.value.get("env") or ()))
-    environment.environment(engine.each("env"), draft, used)
+    words = [*engine.words("command"), *engine.words("args")]
+    variables = list(engine.each("env"))
+    words, used = expanded(words, environment.literals(variables))
+    environment.environment(variables, draft, used)
     pod.command(read(words), draft, claims)
     volumes.unused_claims(claims, draft)
     pod.resources(engine.inside("resources"), draft)
