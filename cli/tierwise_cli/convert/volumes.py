@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 from tierwise_cli.convert.draft import Draft, Reader
 
-HUB_CACHES = ("/root/.cache/huggingface", "/root/.cache", "/.cache/huggingface")
+# Below the engine's home. A tier's claim is what `huggingface` is, whole: above and below it the files lie elsewhere.
+_HUB, _ABOVE, _BELOW = "/.cache/huggingface", "/.cache", "/.cache/huggingface/hub"
+_MOVED = {
+    _ABOVE: "the hub's cache is its folder huggingface: move what is in there to the root of the claim, and name the "
+    "claim in model.cachePVC",
+    _BELOW: "it is the folder hub of the hub's cache: move what it holds into a folder hub of the claim, and name the "
+    "claim in model.cachePVC",
+}
+_PROJECTED = "kube-api-access-"  # admission mounts the token of the account so
 _NO_VOLUMES = "a tier has no volumes of its own"
 SHARED_MEMORY, SCRATCH = "/dev/shm", "/tmp"  # noqa: S108 - folders of the pod, not of this machine
 
@@ -43,12 +51,15 @@ class Claims:
 
 def volumes(pod: Reader, container: Reader, draft: Draft) -> Claims:
     """Volumes and where they are mounted; what is left of them is in the list."""
-    found = {str(each.take("name")): each for each in pod.each("volumes")}
+    given = {str(each.take("name")): each for each in pod.each("volumes")}
+    found = {name: each for name, each in given.items() if not name.startswith(_PROJECTED)}
     mounts: list[tuple[str, str, str]] = []
     files: list[tuple[str, str, str, Reader]] = []
     mounted = set()
     for mount in container.each("volumeMounts"):
         name, path = str(mount.take("name", "")), str(mount.take("mountPath", ""))
+        if name.startswith(_PROJECTED):
+            continue
         below = str(mount.take("subPath", ""))
         mount.take("readOnly")
         mount.rest()
@@ -67,7 +78,7 @@ def volumes(pod: Reader, container: Reader, draft: Draft) -> Claims:
 
 def _mounted(volume: Reader, path: str, below: str, draft: Draft, mounts: list[tuple[str, str, str]]) -> None:
     """Take from a volume what the tier has for it; the rest of it is for the list."""
-    cache = path.rstrip("/") in HUB_CACHES
+    end = next((each for each in (_BELOW, _HUB, _ABOVE) if path.rstrip("/").endswith(each)), "")
     kinds = volume.value
     if kinds.get("persistentVolumeClaim"):
         inside = volume.inside("persistentVolumeClaim")
@@ -76,22 +87,21 @@ def _mounted(volume: Reader, path: str, below: str, draft: Draft, mounts: list[t
         name = str(inside.take("claimName"))
         inside.take("readOnly")
         inside.rest()
-        if cache:
+        if end == _HUB:
             draft.put("model.cachePVC", name, volume.where)
             if below:
                 draft.drop(f"subPath of {path}", below, "model.cachePVC is a whole claim: move the folder to its root")
         else:
             mounts.append((path, name, below))
-    elif kinds.get("emptyDir") is not None and (cache or path in (SHARED_MEMORY, SCRATCH)):
+    elif kinds.get("emptyDir") is not None and (end or path in (SHARED_MEMORY, SCRATCH)):
         _scratch(volume.inside("emptyDir"), path, draft)
-    elif cache and kinds.get("hostPath"):
+    elif end in (_HUB, _ABOVE) and kinds.get("hostPath"):
         inside = volume.inside("hostPath")
-        draft.put(
-            "modelCache.hostPath", "/".join((str(inside.take("path")).rstrip("/"), below)).rstrip("/"), volume.where
-        )
+        parts = (str(inside.take("path")).rstrip("/"), below.strip("/"), "huggingface" if end == _ABOVE else "")
+        draft.put("modelCache.hostPath", "/".join(part for part in parts if part), volume.where)
         inside.take("type")
         inside.rest()
-    elif cache and kinds.get("ephemeral"):
+    elif end and kinds.get("ephemeral"):
         _ephemeral(volume.inside("ephemeral").inside("volumeClaimTemplate").inside("spec"), draft)
 
 
@@ -125,4 +135,6 @@ def unused_claims(claims: Claims, draft: Draft) -> None:
     for path, claim, _ in claims.mounts:
         if uri != f"pvc://{claim}" and not uri.startswith(f"pvc://{claim}/"):
             where = "model.cachePVC" if uri.startswith("hf://") else "model.uri"
-            draft.drop(f"volume {claim}", f"claim at {path}", f"if it holds the model's files, name it in {where}")
+            why = f"if it holds the model's files, name it in {where}"
+            moved = next((_MOVED[end] for end in _MOVED if path.rstrip("/").endswith(end)), why)
+            draft.drop(f"volume {claim}", f"claim at {path}", moved)
