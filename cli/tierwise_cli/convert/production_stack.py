@@ -111,14 +111,13 @@ def _model(model: Reader, engine: Reader, draft: Draft) -> None:
     for key in ("pvcStorage", "pvcAccessMode", "storageClass", "pvcMatchLabels", "pvcLabels", "pvcAnnotations"):
         model.drop(key, _STORAGE)
     environment.metadata({"annotations": model.take("podAnnotations")}, draft, model.where)
-    policy = model.take("tolerationsPolicy", "append")
-    common = [] if policy == "override" else engine.items("tolerations")
-    tolerations = [*common, *model.items("tolerations")]
-    if tolerations:
-        draft.put("placement.tolerations", tolerations, model.path("tolerations"))
     for each in ("extraVolumes", "extraVolumeMounts"):
         model.drop(each, "a tier has no volumes of its own")
     placement.place(model, draft)
+    common = [] if model.take("tolerationsPolicy", "append") == "override" else engine.items("tolerations")
+    if common:
+        tolerations = [*common, *draft.get("placement.tolerations", [])]
+        draft.put("placement.tolerations", tolerations, model.path("tolerations"))
     placement.terms(model.each("nodeSelectorTerms"), draft)
     model.rest(_MODEL)
 
