@@ -119,6 +119,7 @@ def _engine(
     (base,) = list(below.each("containers"))[:1] or [Reader({}, "runtime", draft)]
     base.take("name")
     image = engine.take("image", base.take("image"))
+    pod.filled_in(engine, str(image or ""))
     if image:
         pod.image(str(image), draft, "image")
     words = [*base.words("command"), *base.words("args"), *engine.words("command"), *engine.words("args")]

@@ -6,22 +6,31 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tierwise_cli.convert.draft import Draft, Reader
+from tierwise_cli.convert.pod import POD_DEFAULTS
 
+# Admission adds these to every pod.
+_ADDED = [
+    {"key": f"node.kubernetes.io/{taint}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
+    for taint in ("not-ready", "unreachable")
+]
 _OVER = {"kubernetes.io/hostname": "Hosts", "topology.kubernetes.io/zone": "Zones"}
 
 
 def place(pod: Reader, draft: Draft) -> None:
-    """Where the pods may run, and as whom."""
+    """Where the pods may run, and as whom. What the API server fills in says nothing of it."""
+    pod.skip(POD_DEFAULTS)
     for key, path in (
         ("nodeSelector", "placement.nodeSelector"),
-        ("tolerations", "placement.tolerations"),
         ("runtimeClassName", "placement.runtimeClassName"),
         ("priorityClassName", "placement.priorityClassName"),
         ("schedulerName", "placement.schedulerName"),
     ):
         found = pod.take(key)
-        if found:
+        if found and found != POD_DEFAULTS.get(key):
             draft.put(path, found, pod.path(key))
+    tolerations = [each for each in pod.items("tolerations") if each not in _ADDED]
+    if tolerations:
+        draft.put("placement.tolerations", tolerations, pod.path("tolerations"))
     secrets = [str(each.take("name")) for each in pod.each("imagePullSecrets") if each.value.get("name")]
     if secrets:
         draft.put("placement.imagePullSecrets", secrets, pod.path("imagePullSecrets"))
@@ -30,7 +39,7 @@ def place(pod: Reader, draft: Draft) -> None:
     if account and account != "default":
         draft.put("model.serviceAccountName", account, pod.path("serviceAccountName"))
     grace = pod.number("terminationGracePeriodSeconds", None)
-    if grace is not None:
+    if grace is not None and grace != POD_DEFAULTS["terminationGracePeriodSeconds"]:
         draft.put("drainSeconds", min(3600, grace), pod.path("terminationGracePeriodSeconds"))
     affinity(pod.inside("affinity"), draft)
     for each in pod.each("topologySpreadConstraints"):

@@ -56,6 +56,24 @@ POD = {
     "shareProcessNamespace": "a pod has one container",
 }
 
+# What the API server fills in: nobody chose it, so nothing is lost.
+POD_DEFAULTS = {
+    "dnsPolicy": "ClusterFirst",
+    "enableServiceLinks": True,
+    "preemptionPolicy": "PreemptLowerPriority",
+    "priority": 0,
+    "restartPolicy": "Always",
+    "schedulerName": "default-scheduler",
+    "terminationGracePeriodSeconds": 30,
+}
+_CONTAINER_DEFAULTS = {"terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File"}
+
+
+def filled_in(container: Reader, image_: str) -> None:
+    """Count what the API server fills in of a container as dealt with."""
+    tag = _tagged(image_)[1]
+    container.skip({**_CONTAINER_DEFAULTS, "imagePullPolicy": "Always" if tag in ("", "latest") else "IfNotPresent"})
+
 
 def image(written: str, draft: Draft, where: str) -> None:
     """engine.image and engine.version of an image."""

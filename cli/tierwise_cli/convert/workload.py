@@ -26,6 +26,19 @@ _SPEC = {
     "podManagementPolicy": "replicas start side by side",
 }
 
+_DEFAULTS = {
+    "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Retain"},
+    "podManagementPolicy": "OrderedReady",
+    "progressDeadlineSeconds": 600,
+    "revisionHistoryLimit": 10,
+    "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}},
+    "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}},
+}
+_OF_SERVER = (
+    "name", "namespace", "uid", "resourceVersion", "creationTimestamp", "managedFields", "generation", "generateName",
+    "ownerReferences", "selfLink",
+)  # fmt: skip
+
 
 def convert(manifest: Mapping[str, Any]) -> Draft:
     """The tier of a workload, with its list."""
@@ -34,9 +47,10 @@ def convert(manifest: Mapping[str, Any]) -> Draft:
     spec = Reader(manifest.get("spec") or {}, "spec", draft)
     if manifest.get("kind") == "Pod":
         pod_reader, labels = spec, Reader(metadata, "metadata", draft)
-        for key in ("name", "namespace", "uid", "resourceVersion", "creationTimestamp", "managedFields", "generation"):
+        for key in _OF_SERVER:
             labels.take(key)
     else:
+        spec.skip(_DEFAULTS)
         template = spec.inside("template")
         labels = template.inside("metadata")
         pod_reader = template.inside("spec")
@@ -72,6 +86,7 @@ def _is_engine(container: Mapping[str, Any]) -> bool:
 def container(engine: Reader, pod_reader: Reader, draft: Draft) -> None:
     """The engine's container."""
     engine.take("name")
+    pod.filled_in(engine, str(engine.value.get("image") or ""))
     if engine.value.get("image"):
         pod.image(str(engine.take("image")), draft, engine.path("image"))
     claims = volumes.volumes(pod_reader, engine, draft)
