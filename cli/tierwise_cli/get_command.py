@@ -113,10 +113,10 @@ def _tables(
             listings.append(listing)
     if not listings:
         where = f" in namespace {namespace}" if namespace else " in any namespace"
-        wanted = [kind for kind in (kinds or (TIERS,)) if kind.namespaced or given.what]
-        within = " and ".join(f"{kind.name}s" for kind in wanted if kind.namespaced)
+        asked_for = [kind for kind in (kinds or (TIERS,)) if kind.namespaced or given.what]
+        within = " and ".join(f"{kind.name}s" for kind in asked_for if kind.namespaced)
         said = [f"{within}{where}"] if within else []
-        said += [f"{kind.name}s" for kind in wanted if not kind.namespaced]
+        said += [f"{kind.name}s" for kind in asked_for if not kind.namespaced]
         print(f"tierwise: there are no {' and no '.join(said)}", file=sys.stderr)
     for number, listing in enumerate(listings):
         print(("\n" if number else "") + _text(listing, given, spaces=not namespace))

@@ -129,7 +129,7 @@ def test_a_prometheus_that_speaks_no_tls_is_no_matter_of_certificates(client: Us
     assert found.answered is False
 
 
-CONTAINERS = [{"name": "proxy"}, {"name": "operator", "args": ["run", "--verbose"], "env": []}]
+CONTAINERS: list[dict[str, Any]] = [{"name": "proxy"}, {"name": "operator", "args": ["run", "--verbose"], "env": []}]
 
 
 def deployment(name: str, containers: list[dict[str, Any]]) -> dict[str, Any]:
