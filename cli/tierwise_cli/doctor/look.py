@@ -271,8 +271,10 @@ def _true(status: Mapping[str, Any], condition: str) -> bool:
 def _operator(deployment: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The container of the operator, None for a Deployment of something else, such as a router."""
     containers = deployment["spec"]["template"]["spec"]["containers"]
+    # By its name, since arguments are patched; by its arguments in a Deployment that is not the chart's.
     named = (each for each in containers if each.get("name") == OPERATOR_CONTAINER)
-    found: Mapping[str, Any] | None = next(named, None)
+    running = (each for each in containers if (each.get("args") or [])[:1] == ["run"])
+    found: Mapping[str, Any] | None = next(named, next(running, None))
     return found
 
 

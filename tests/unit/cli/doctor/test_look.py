@@ -129,7 +129,8 @@ def test_a_prometheus_that_speaks_no_tls_is_no_matter_of_certificates(client: Us
     assert found.answered is False
 
 
-CONTAINERS: list[dict[str, Any]] = [{"name": "proxy"}, {"name": "operator", "args": ["run", "--verbose"], "env": []}]
+CONTAINERS: list[dict[str, Any]] = [{"name": "proxy"}, {"name": "operator", "args": ["--verbose", "run"], "env": []}]
+OTHERS: list[dict[str, Any]] = [{"name": "main", "args": ["run", "--verbose"]}]
 
 
 def deployment(name: str, containers: list[dict[str, Any]]) -> dict[str, Any]:
@@ -140,8 +141,9 @@ def deployment(name: str, containers: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def test_the_operator_is_known_by_the_name_of_its_container(client: UserClient, cluster: FakeCluster) -> None:
-    cluster.objects = {DEPLOYMENTS: [deployment("chat-router", [{"name": "router"}]), deployment("op", CONTAINERS)]}
-    assert [str(each) for each in look(client)._installations()] == ["tierwise-system/op"]
+    router = deployment("chat-router", [{"name": "router", "args": ["router"]}])
+    cluster.objects = {DEPLOYMENTS: [router, deployment("one", CONTAINERS), deployment("two", OTHERS)]}
+    assert [each.name for each in look(client)._installations()] == ["one", "two"]
 
 
 def test_gpus_are_quantities(client: UserClient, cluster: FakeCluster) -> None:
