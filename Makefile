@@ -53,7 +53,7 @@ lint: venv ## ruff, mypy strict (tests too) and the import contracts
 	$(VENV)/bin/lint-imports
 	$(PY) -m tools.locks
 
-UNIT := unit-programs unit-api unit-rooms unit-router
+UNIT := unit-training unit-programs unit-api unit-rooms unit-router
 
 .PHONY: unit
 unit: venv ## Tests that need no cluster, with branch coverage of controllers/ (at least 95 %); about a minute
@@ -69,6 +69,7 @@ coverage: venv ## ... what the traced lanes have covered together
 # Tracing makes a run half as fast again, so it is done where the library itself is tested.
 UNTRACED := tests/unit/cli tests/unit/faults tests/unit/versions tests/unit/operator tests/unit/playground tests/unit/project tests/unit/properties \
   tests/unit/simulator tests/unit/test_pod_template_hash.py $(patsubst %,tests/unit/engines/test_%.py,check_properties injection shape)
+TRAINING := tests/unit/training tests/unit/tools tests/unit/policies
 API := tests/unit/api tests/unit/decide
 ROUTER_UNIT := tests/unit/router
 TRACED = COVERAGE_FILE=.coverage.$@ $(PYTEST) -q --cov --cov-branch --cov-report=
@@ -77,13 +78,17 @@ TRACED = COVERAGE_FILE=.coverage.$@ $(PYTEST) -q --cov --cov-branch --cov-report
 unit-programs: venv ## ... of the operator's process, the playground, the simulator; the properties of decisions
 	@$(PYTEST) -q $(UNTRACED)
 
+.PHONY: unit-training
+unit-training: venv ## ... of training, of the simulated autoscalers of others and of the tools that measure
+	@$(PYTEST) -q $(TRAINING)
+
 .PHONY: unit-api
 unit-api: venv ## ... of the API types and of deciding
 	@$(TRACED) $(API)
 
 .PHONY: unit-rooms
 unit-rooms: venv ## ... of the other rooms, and whatever is new
-	@$(TRACED) tests/unit $(UNTRACED:%=--ignore=%) $(API:%=--ignore=%) --ignore=$(ROUTER_UNIT)
+	@$(TRACED) tests/unit $(UNTRACED:%=--ignore=%) $(TRAINING:%=--ignore=%) $(API:%=--ignore=%) --ignore=$(ROUTER_UNIT)
 
 .PHONY: unit-router
 unit-router: venv ## ... of the router's process, over real sockets

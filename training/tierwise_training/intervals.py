@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist, fmean, stdev
 
 CONFIDENCE = 0.95
@@ -33,6 +34,7 @@ class Interval:
 UNKNOWN = Interval(math.nan, 0.0, 1.0, 0)
 
 
+@lru_cache(maxsize=4096)
 def clopper_pearson(hits: int, n: int, confidence: float = CONFIDENCE) -> Interval:
     """The exact interval of a share. Raises ValueError for more hits than there are."""
     _check(hits, n)

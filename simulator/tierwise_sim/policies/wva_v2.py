@@ -144,9 +144,11 @@ class WvaV2:
         required = demand / self._up - seen.desired * capacity
         spare = seen.ready * capacity - demand / self._down
         if required > 0:
-            return bounded(seen.desired + math.ceil(required / capacity - _ROUNDING), seen)
+            more = min(required / capacity, float(seen.maximum))  # of replicas that take next to nothing: no more
+            return bounded(seen.desired + math.ceil(more - _ROUNDING), seen)
         if spare > 0:
-            return bounded(max(1, seen.desired - math.floor(spare / capacity + _ROUNDING)), seen)
+            fewer = min(spare / capacity, float(seen.desired))
+            return bounded(max(1, seen.desired - math.floor(fewer + _ROUNDING)), seen)
         return seen.desired
 
     def _emit(self, seen: TierObservation, why: str) -> Wish:

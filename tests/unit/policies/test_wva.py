@@ -139,6 +139,12 @@ def test_v2_reads_gaps_as_zero_and_fixed_uses_the_last_minute() -> None:
     assert v2(fixed=True)(dead).replicas == 4
 
 
+def test_replicas_that_take_next_to_nothing_are_wanted_up_to_the_most_and_no_overflow() -> None:
+    seen = tier(pods(1))
+    assert v2()._target(seen, 1.0, 1.8e-313) == seen.maximum
+    assert v2()._target(seen, 0.0, 1.8e-313) >= 1
+
+
 @pytest.mark.parametrize("make", [v1, v2])
 def test_silence_keeps_the_last_target(make: type[WvaV1] | type[WvaV2]) -> None:
     """Prometheus away, or no series of any replica."""
