@@ -1,4 +1,4 @@
-"""Talks to the playground as a user does: with the real kubectl.
+"""Talks to the playground as a user does: with the real kubectl; objects are looked at over a kept connection.
 
 Everything waits with a deadline and says, when it passes, what it last saw.
 """
@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+
+from tests.cluster.api_reads import Unread, plural_of, reads
 
 Object = dict[str, Any]
 T = TypeVar("T")
@@ -48,12 +50,22 @@ class Kubectl:
         self("apply", "--server-side", "-f", "-", stdin=json.dumps(items))
 
     def get(self, kind: str, name: str) -> Object | None:
-        """One object, or None."""
+        """One object, or None. Raises Refused."""
+        if plural := plural_of(kind):
+            try:
+                return reads(self.kubeconfig).get(plural, name, self.namespace)
+            except Unread as unread:
+                raise Refused(str(unread)) from unread
         text = self("get", kind, name, "--ignore-not-found", "-o", "json")
         return json.loads(text) if text.strip() else None
 
     def find(self, kind: str, selector: str = "") -> list[Object]:
-        """All objects of a kind in the namespace."""
+        """All objects of a kind in the namespace. Raises Refused."""
+        if plural := plural_of(kind):
+            try:
+                return reads(self.kubeconfig).find(plural, selector, self.namespace)
+            except Unread as unread:
+                raise Refused(str(unread)) from unread
         arguments = ("-l", selector) if selector else ()
         return list(json.loads(self("get", kind, *arguments, "-o", "json"))["items"])
 
