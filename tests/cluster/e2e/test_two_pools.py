@@ -85,6 +85,11 @@ def test_a_tier_grows_in_the_cheaper_pool_and_then_in_the_dearer(kubectl: Kubect
     eventually(lambda: kubectl.pods("chat"), lambda pods: not pods, START, "its GPUs are free")
 
 
+def services(tier: Object) -> list[tuple[str, str]]:
+    """The InferenceServices that the status tells of, and their pools."""
+    return [(each["name"], each["pool"]) for each in tier["status"].get("inferenceServices", [])]
+
+
 def test_a_pool_that_is_not_named_any_more_drains_and_no_stream_is_cut(
     playground: Playground, kubectl: Kubectl, tmp_path: Path
 ) -> None:
@@ -101,8 +106,13 @@ def test_a_pool_that_is_not_named_any_more_drains_and_no_stream_is_cut(
     assert Counter(each.kind for each in seen)["stream"] == 6
     assert len(seen) > 20, "new requests were answered all the time"
     eventually(lambda: kubectl.get("inferenceservice", "moved"), lambda found: found is None, DRAIN, "the old one ends")
-    after = ready(kubectl, "moved", 1, START)
-    assert [(each["name"], each["pool"]) for each in after["status"]["inferenceServices"]] == [("moved-dear", "dear")]
+    ready(kubectl, "moved", 1, START)
+    after = eventually(
+        lambda: kubectl.tier("moved"),
+        lambda tier: services(tier) == [("moved-dear", "dear")],
+        START,
+        "the status tells of the new one alone",
+    )
     assert after["status"]["scaling"]["decisions"][0]["to"] == 1, "a move is no change of the number"
     (rung,) = served(kubectl, "move")["status"]["ladder"]
     assert (rung["service"], rung.get("moreServices", [])) == ("moved-dear-predictor", [])
