@@ -65,7 +65,8 @@ async def test_late_requests_are_counted_over_the_engines_of_a_replica(scene: Sc
     found = await look(scene)
     begun, ended = found.begun_lately, found.spoken_lately
     assert begun.value == pytest.approx(100, rel=0.5), "Prometheus extrapolates to the whole minute"
-    assert found.late_first_tokens.value / begun.value == pytest.approx(0.1, rel=0.01)
+    # What is late is asked in another query, a moment before or after: the minute that it extrapolates to is another.
+    assert found.late_first_tokens.value / begun.value == pytest.approx(0.1, rel=0.1)
     assert found.first_token_seconds.value / begun.value == pytest.approx(0.4, rel=0.01)
     assert found.late_answers.value / ended.value == pytest.approx(0.2, rel=0.01)
 
