@@ -1,4 +1,4 @@
-"""Reads objects from the API server over kept connections.
+"""Reads objects from the API server without a kubectl.
 
 Tests look at objects twice a second while they wait. A kubectl for each look takes a quarter of a second of a core to
 start: six parts that waited side by side were kept busy by their own looking. What changes something goes through the
@@ -11,7 +11,6 @@ import base64
 import http.client
 import json
 import ssl
-import threading
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -65,7 +64,7 @@ def reads(kubeconfig: Path) -> Reads:
 
 
 class Reads:
-    """Reads with the token of a kubeconfig; a connection for each thread."""
+    """Reads with the token of a kubeconfig. A connection for each question: a kept one would be whose thread's?"""
 
     def __init__(self, kubeconfig: Path) -> None:
         document = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
@@ -76,7 +75,6 @@ class Reads:
         authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
         self._tls = ssl.create_default_context(cadata=authority)
         self._headers = {"Authorization": f"Bearer {user['token']}", "Accept": "application/json"}
-        self._kept = threading.local()
 
     def get(self, plural: str, name: str, namespace: str) -> Object | None:
         """One object, or None. Raises Unread."""
@@ -93,25 +91,15 @@ class Reads:
         return [{**head, **each} for each in found["items"]]
 
     def _ask(self, path: str) -> tuple[int, str]:
-        """A connection that the API server has closed meanwhile is opened once more."""
-        for again in (True, False):
-            try:
-                connection = self._connection()
-                connection.request("GET", path, headers=self._headers)
-                response = connection.getresponse()
-                return response.status, response.read().decode()
-            except (http.client.HTTPException, OSError) as error:
-                self._kept.connection = None
-                if not again:
-                    raise Unread(f"Unable to connect to the server: {error}") from error
-        raise AssertionError("unreachable")
-
-    def _connection(self) -> http.client.HTTPSConnection:
-        found: http.client.HTTPSConnection | None = getattr(self._kept, "connection", None)
-        if found is None:
-            found = http.client.HTTPSConnection(*self._address, timeout=SECONDS, context=self._tls)
-            self._kept.connection = found
-        return found
+        connection = http.client.HTTPSConnection(*self._address, timeout=SECONDS, context=self._tls)
+        try:
+            connection.request("GET", path, headers=self._headers)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        except (http.client.HTTPException, OSError) as error:
+            raise Unread(f"Unable to connect to the server: {error}") from error
+        finally:
+            connection.close()
 
 
 def _folder(plural: str, namespace: str) -> str:

@@ -1,4 +1,4 @@
-"""Talks to the playground as a user does: with the real kubectl; objects are looked at over a kept connection.
+"""Talks to the playground as a user does: with the real kubectl; objects are looked at without one.
 
 Everything waits with a deadline and says, when it passes, what it last saw.
 """

@@ -104,13 +104,16 @@ class Room:
         return eventually(look, done, seconds, f"{name}: {reason}")
 
     def fetch(self, host: str, path: str = "/") -> tuple[int, str]:
-        """GET from a Service, by its short name, through the playground's proxy; status and body."""
+        """GET from a Service, by its short name, through the playground's proxy; status and body. 0 and the error where
+        the connection ends without an answer, as while a container begins."""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({"http": self.playground.proxy_url}))
         try:
             with opener.open(f"http://{host}.{self.kubectl.namespace}.svc{path}", timeout=10) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
+        except ConnectionError as error:
+            return 0, str(error)
 
     def from_pod(self, name: str, url: str) -> tuple[int, str]:
         """GET a URL from inside an echo pod that has a Service of its own name."""
