@@ -102,7 +102,7 @@ CLUSTER := test-routes test-fleet test-load test-end-to-end test-parts test-loop
 LANES := $(CLUSTER) $(UNIT) lint verify test-node test-conformance test-chart test-image
 
 .PHONY: test
-test: binaries ## Everything, in lanes side by side, each printed when it has ended; a quarter of an hour with built binaries
+test: binaries ## Everything, in lanes side by side, each printed when it has ended; about 20 minutes on two idle cores with built binaries
 	@rm -f .coverage .coverage.*
 	@echo "$(words $(LANES)) lanes, seven side by side; each is printed when it has ended: $(LANES)"
 	@$(MAKE) --jobs=7 --keep-going --output-sync=target PREPARED=yes $(LANES)
