@@ -57,7 +57,7 @@ rules:
       - group: serving.kserve.io
         resources: [inferenceservices]
       - group: apps
-        resources: [deployments, deployments/scale]
+        resources: [deployments, deployments/scale, replicasets/scale]
       - group: coordination.k8s.io
         resources: [leases]
   - level: RequestResponse
