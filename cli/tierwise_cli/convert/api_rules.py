@@ -132,11 +132,11 @@ def _called(node: ast.Call, names: Mapping[str, Any]) -> Any:
     match node:
         case ast.Call(func=ast.Name(id="has"), args=[ast.Attribute() as field]):
             return field.attr in _value(field.value, names)
-        case ast.Call(func=ast.Name(id=name), args=[argument]):
+        case ast.Call(func=ast.Name(id=name), args=[argument]) if name in _FUNCTIONS:
             return _FUNCTIONS[name](_value(argument, names))
         case ast.Call(func=ast.Attribute(attr=name) as method, args=[ast.Name(id=each), body]) if name in _MACROS:
             items = list(_value(method.value, names))
             return _MACROS[name](items, [_value(body, {**names, each: item}) for item in items])
-        case ast.Call(func=ast.Attribute(attr=name) as method, args=arguments):
+        case ast.Call(func=ast.Attribute(attr=name) as method, args=arguments) if name in _METHODS:
             return _METHODS[name](_value(method.value, names), *(_value(each, names) for each in arguments))
     raise NotImplementedError(f"a rule of the CRD says {ast.unparse(node)}, which is not understood here")

@@ -119,3 +119,9 @@ def test_a_small_batch_is_told_of_from_a_command_line() -> None:
     assert "maxBatchedTokens must not be below" in {each.where: each.reason for each in made.dropped}[
         "correct batching.maxBatchedTokens"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("expression", ["self.a.unheard()", "unheard(self.a)", "self.a.unheard('b')"])
+def test_a_rule_that_asks_for_more_is_told_by_what_it_asks(expression: str) -> None:
+    with pytest.raises(NotImplementedError, match="unheard"):
+        api_rules.holds(Rule(expression=expression, message="a sentence"), {"a": "b"})
