@@ -138,8 +138,9 @@ async def test_nobody_there_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> Non
 
 async def test_requests_keep_the_rate() -> None:
     async with serving(lambda _: OK) as served, router(served, rate=50) as asked:
+        begun = time.monotonic()  # not the first arrival: a busy machine makes that one late, and the span short
         await asyncio.gather(*(asked.ask(QUESTION) for _ in range(16)))
-    assert max(served.at) - min(served.at) >= 15 / 50 - 0.05
+    assert max(served.at) - begun >= 15 / 50
 
 
 async def test_no_more_requests_are_open_than_wanted() -> None:
