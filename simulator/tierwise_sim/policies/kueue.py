@@ -57,8 +57,9 @@ class KueueFloors:
                 return False
             for tier in victims:
                 self._remove(tier, 1)
+                if held[tier] <= by_tier[tier].current:  # what was admitted in this round has not begun
+                    preempted[tier] += 1
                 held[tier] -= 1
-                preempted[tier] += 1
         held[ask.tier] += 1
         return True
 

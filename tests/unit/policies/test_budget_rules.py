@@ -135,6 +135,17 @@ def test_kueue_preempts_nothing_when_that_would_not_be_enough() -> None:
     assert (grants.replicas, grants.preempted) == ({"a": 0, "b": 4}, {})
 
 
+def test_kueue_does_not_preempt_what_has_not_begun() -> None:
+    """b is admitted, and in the next round of the same pass gives its GPUs back to the floor of c: nothing of it ran."""
+    asks = [
+        Ask("a", wish=0, current=1, gpus=2),
+        Ask("b", wish=1, current=0, gpus=4),
+        Ask("c", wish=2, current=0, floor=2),
+    ]
+    grants = KueueFloors()(asks, 7)
+    assert (grants.replicas, grants.preempted) == ({"a": 0, "b": 0, "c": 2}, {})
+
+
 def test_kueue_takes_turns_so_that_the_first_tier_does_not_take_all() -> None:
     """No floors, 5 GPUs: one each in turn, so 3 and 2; with priority the higher is first in every round."""
     low, high = Ask("low", wish=5, current=0), Ask("high", wish=5, current=0, priority=2)
