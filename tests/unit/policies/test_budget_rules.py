@@ -136,7 +136,7 @@ def test_kueue_preempts_nothing_when_that_would_not_be_enough() -> None:
 
 
 def test_kueue_does_not_preempt_what_has_not_begun() -> None:
-    """b is admitted, and in the next round of the same pass gives its GPUs back to the floor of c: nothing of it ran."""
+    """b is admitted, and gives its GPUs back to the floor of c in the next round of one pass: nothing of it ran."""
     asks = [
         Ask("a", wish=0, current=1, gpus=2),
         Ask("b", wish=1, current=0, gpus=4),
