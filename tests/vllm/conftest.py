@@ -85,7 +85,8 @@ def serve(release: Release, models: Path) -> Iterator[Callable[..., Kubectl]]:
         claims = playground.state / "pvc" / name
         claims.mkdir(parents=True)
         (claims / CLAIM).symlink_to(models)
-        kubectl.apply(*tiers)
+        if tiers:
+            kubectl.apply(*tiers)
         for tier in (each["metadata"]["name"] for each in tiers):
             with told(f"waiting for tier {tier}"):
                 ready(kubectl, tier, 1, READY_SECONDS)

@@ -26,10 +26,10 @@ CHATS: dict[str, dict[str, Any]] = {
     "shorter than what is held": {"max_tokens": 3},
     "tools, none of them called": {"max_tokens": 12, "tools": TOOLS},
 }
-# The tiny model is sure of what it says greedily; hot, it says what it thinks improbable.
+# The tiny model is sure of what it says; pushed to one token, it says what it thinks improbable.
 DECISIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "Cascade": ("-99", "released", {"temperature": 0}),
-    "Escalated": ("-0.5", "escalated", {"temperature": 50, "seed": 7}),
+    "Escalated": ("-0.5", "escalated", {"temperature": 0, "logit_bias": {"5": 100}}),
 }
 
 
@@ -63,6 +63,8 @@ def ask(url: str, path: str, body: dict[str, Any]) -> requests.Response:
 
 def without_what_is_new(answer: bytes) -> bytes:
     known = re.sub(rb'"id":\s*"(?:chatcmpl|cmpl)-[^"]+"', b'"id":"ID"', answer)
+    # vLLM says it in the event with usage where that was asked for, and the router asks always (docs/routing.md).
+    known = re.sub(rb',"system_fingerprint":"[^"]+"\}(?=\n\n)', b"}", known)
     return re.sub(rb'"created":\s*\d+', b'"created":0', known)
 
 
