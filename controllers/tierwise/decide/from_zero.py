@@ -61,7 +61,7 @@ def look(view: TierView, state: TierState, metrics: MetricsHealth, now: float) -
         return replace(state, wants=wants, wanted_at=None, heard_at=None, called=False), wanted
     wanted_at, heard_at = state.wanted_at, state.heard_at
     complete = metrics.ok and not doubts(view)
-    if wanted or wanted_at is None:
+    if wanted or wanted_at is None or (complete and heard_at is None):  # nobody has watched what was before
         wanted_at = now
     elif complete and heard_at is not None:
         wanted_at += max(0.0, now - heard_at - _GAP_INTERVALS * metrics.interval_seconds)

@@ -222,9 +222,25 @@ def test_three_intervals_without_a_measurement_count_as_watched() -> None:
     for gap, moved in ((30.0, 0.0), (31.0, 1.0)):
         state = make_plan(seen(), replace(memory, heard_at=NOW - gap)).state
         assert (state.wanted_at, state.heard_at) == (NOW - 50 + moved, NOW)
-    assert make_plan(seen(), replace(memory, heard_at=None)).state.wanted_at == NOW - 50
     deaf = make_plan(seen(), replace(memory, heard_at=NOW - 99), metrics=DEAF).state
     assert (deaf.wanted_at, deaf.heard_at) == (NOW - 50, NOW - 99)
+
+
+def test_time_before_the_first_complete_measurement_is_no_idle_time() -> None:
+    """Operator and Prometheus begin together; that one answers after an hour, in which somebody may have asked."""
+    unread = view(zero(), (), ready=("a",))
+    unread = replace(unread, routers=heard(replace(quiet(), wanted=MISSING, waiting=MISSING, in_flight=MISSING)))
+    for metrics in (DEAF, HEALTHY):
+        state = make_plan(unread, TierState(recommended=1), metrics=metrics).state
+        assert (state.wanted_at, state.heard_at) == (NOW, None)
+        later = NOW + 3600
+        for passed in range(0, IDLE + 1, 10):
+            at = later + passed
+            read = replace(view(zero(), spread(0.0, 1, at=at)), routers=heard(quiet(at, wanted=999.0)))
+            plan = make_plan(read, state, now=at)
+            assert plan.decision is not None
+            assert (plan.decision.target, plan.state.wanted_at) == (0 if passed == IDLE else 1, later)
+            state = plan.state
 
 
 # --- while it starts ------------------------------------------------------------------------------------------------
