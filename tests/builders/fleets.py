@@ -46,7 +46,12 @@ def written(claims: Iterable[TierClaim], found: Allocation, *, drained: bool) ->
             ended = max(0, place.replicas - (0 if claim.failing else unscheduled) - granted.replicas)
             terminating = 0 if drained else place.terminating + ended
             pending = place.pending if claim.failing else 0
-            places.append(replace(place, replicas=granted.replicas, pending=pending, terminating=terminating))
+            # What starts ends before what answers; what is granted starts.
+            more = granted.replicas - place.replicas
+            starting = max(0, place.starting + more)
+            places.append(
+                replace(place, replicas=granted.replicas, pending=pending, terminating=terminating, starting=starting)
+            )
         after.append(replace(claim, places=tuple(places)))
     return tuple(after)
 

@@ -141,6 +141,7 @@ def _gpus(plan: TierPlan, view: TierView, workload: Workload) -> int:
 def _place(workload: Workload, gpus: int, pool: str, known: Standing) -> Place:
     living = [pod for pod in workload.pods if not pod.terminating and pod.phase not in FINISHED]
     bound = sum(1 for pod in living if pod.scheduled)
+    answering = sum(1 for pod in living if pod.name in workload.ready_endpoints)
     # On a node that is lost a pod ends only when the node comes back, and its GPUs count to no capacity until then.
     going = (pod for pod in workload.pods if pod.terminating and pod.scheduled and not pod.node_lost)
     ending = sum(1 for pod in going if pod.phase not in FINISHED)
@@ -155,6 +156,7 @@ def _place(workload: Workload, gpus: int, pool: str, known: Standing) -> Place:
         terminating=ending + beyond,
         usd_per_mtok=known.usd_per_mtok,
         clamp=known.clamp,
+        starting=max(0, asked - answering),
     )
 
 

@@ -43,6 +43,15 @@ def test_a_replica_above_the_budget_ends_and_says_so() -> None:
     ]
 
 
+def test_for_another_tier_what_does_not_answer_yet_is_taken_first() -> None:
+    prices = [pool("a", 4, gpu_hour=Decimal(1)), pool("b", 4, gpu_hour=Decimal(4))]
+    rich = tier("x", 4, Place("a", 1, 2, starting=1), Place("b", 1, 2))
+    poor = tier("y", 1, Place("b"), floor=1)
+    (found, other) = allocate([rich, poor], prices, Budget(gpus=4)).tiers
+    assert [place.replicas for place in found.places] == [1, 2]
+    assert other.waiting == 1
+
+
 def test_a_pool_without_gpus_gives_none() -> None:
     assert numbers(allocate([tier("x", 1)], [pool("a", 0)])) == {"x": 0}
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.decide.make import HEALTHY, KEY, NOW, SETTLED, view
+from tests.unit.decide.make import pod as make_pod
 from tierwise import reasons
 from tierwise.api.gpupool import GPUPoolSpec, GPUPoolStatus
 from tierwise.api.modeltier import ModelTierSpec, Quantization
@@ -97,6 +98,30 @@ def test_it_grows_where_a_token_costs_least(state: TierState, granted: tuple[tup
 @pytest.mark.parametrize(("state", "left"), [(SETTLED, (2, 0)), (rates(100, 500), (0, 2))])
 def test_it_shrinks_where_a_token_costs_most(state: TierState, left: tuple[int, int]) -> None:
     assert tuple(count for _, count in shared(tier(2, (2, 2)), state=state).granted) == left
+
+
+@pytest.mark.parametrize(
+    ("wanted", "answering", "left"),
+    [
+        (2, (0, 2), (0, 2)),  # the cheap ones load their weights: what serves stays, or nothing does for minutes
+        (1, (0, 2), (0, 1)),
+        (2, (1, 2), (1, 1)),  # of those that answer the dear ones end
+        (3, (2, 1), (2, 1)),
+        (2, (2, 0), (2, 0)),
+        (2, (0, 0), (2, 0)),
+    ],
+)
+def test_what_does_not_answer_yet_ends_before_what_does(
+    wanted: int, answering: tuple[int, int], left: tuple[int, int]
+) -> None:
+    seen = tier(wanted, (2, 2))
+    workloads = []
+    for workload, count in zip(seen.workloads, answering, strict=True):
+        pods = tuple(make_pod(f"{workload.pool}-{index}", ready=index < count) for index in range(2))
+        ready = frozenset(each.name for each in pods if each.ready)
+        workloads.append(replace(workload, pods=pods, ready_endpoints=ready))
+    found = shared(replace(seen, workloads=tuple(workloads)))
+    assert tuple(count for _, count in found.granted) == left
 
 
 def test_a_place_whose_name_another_tier_has_gets_nothing() -> None:

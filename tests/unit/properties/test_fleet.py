@@ -44,12 +44,14 @@ def tiers(draw: st.DrawFn, name: str) -> TierClaim:
     places = []
     for each in draw(st.lists(st.sampled_from(POOLS), min_size=1, unique=True)):
         replicas = draw(st.integers(0, 4))
+        pending = draw(st.integers(0, replicas))
         places.append(
             Place(
                 each,
                 gpus,
                 replicas,
-                pending=draw(st.integers(0, replicas)),
+                pending=pending,
+                starting=draw(st.integers(pending, replicas)),
                 terminating=draw(st.sampled_from([0, 0, 0, 1, 2])),
                 usd_per_mtok=draw(money),
                 clamp=draw(st.one_of(st.none(), st.none(), st.integers(0, 4))),

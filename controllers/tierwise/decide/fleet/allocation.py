@@ -1,6 +1,6 @@
 """Divides the GPUs of all pools, under their budgets, over the tiers that claim them.
 
-    1  what nothing asks for any more is given back, the dearest first
+    1  what nothing asks for any more is given back: what does not answer yet, then the dearest first
     2  what stays, starts or terminates is counted; so are the GPUs of others
     3  what a budget does not allow any more is taken back, down to the floors
     4  the rest is filled: floors, then priority x demand (see `standing` for the rank, `fill` for the order)

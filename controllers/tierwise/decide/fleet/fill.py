@@ -104,13 +104,9 @@ class Fill:
             heappush(self._givers.setdefault(limit, []), (-phase, -level, -index, tier.version))
 
     def _places_to_give(self, tier: Standing) -> list[int]:
-        """Where it has replicas that may be taken, the dearest first."""
+        """Where it has replicas that may be taken, in the order in which they end."""
         places = tier.claim.places
-        return [
-            place
-            for place in reversed(tier.cheapest_first)
-            if tier.have[place] and places[place].pool not in self._fixed
-        ]
+        return [place for place in tier.places_to_give() if places[place].pool not in self._fixed]
 
     def _giver(self, limit: Limit, above: Rank) -> _Place | None:
         """The tier that can give best under a limit, and from which place: the one whose last replica ranks highest,

@@ -62,16 +62,29 @@ class Standing:
         return self.total + self.waiting < self.target and not self.claim.failing
 
     def give_back(self) -> None:
-        """End what nothing asks for any more, the dearest first."""
+        """End what nothing asks for any more."""
         claim = self.claim
         kept = claim.present if claim.doubtful else claim.kept
         if claim.most is not None:
             kept = min(kept, claim.most)
         surplus = self.total - max(self.target, kept)
-        for place in reversed(self.cheapest_first):
-            ended = min(max(0, surplus), self.have[place])
+        while surplus > 0 and (giving := self.places_to_give()):
+            place = giving[0]
+            ended = min(surplus, self.starting(place) or self.have[place])
             self.count(place, -ended)
             surplus -= ended
+
+    def places_to_give(self) -> list[int]:
+        """Where it has replicas, in the order in which they end: the dearest first, but one that does not answer yet
+        before any that does. Else a tier whose cheap replicas load their weights would end the dear ones that serve."""
+        held = [place for place in reversed(self.cheapest_first) if self.have[place]]
+        return sorted(held, key=lambda place: not self.starting(place))
+
+    def starting(self, place: int) -> int:
+        """How many of its replicas in one place do not answer yet, when those that end are gone."""
+        claimed = self.claim.places[place]
+        ended = max(0, claimed.replicas - self.have[place])
+        return max(0, min(claimed.starting, claimed.replicas) - ended)
 
     def hold(self) -> None:
         """Count all that the tier holds under its limits: what stays, and what holds its GPUs until it is gone."""

@@ -55,9 +55,10 @@ class PoolState:
 class Place:
     """One tier in one pool. Each replica holds `gpus`, from when it is asked for until its pod is gone.
 
-    `replicas`: asked for now; `pending`: those of them that no node runs yet; `terminating`: pods beyond them that
-    still hold their GPUs. `usd_per_mtok`: what a million tokens cost here, as measured; None: not measured.
-    `clamp`: the most replicas that could be scheduled lately (see `clamp`); None: nothing speaks against more."""
+    `replicas`: asked for now; `pending`: those of them that no node runs yet; `starting`: those that do not answer yet,
+    the pending ones included; `terminating`: pods beyond them that still hold their GPUs. `usd_per_mtok`: what a
+    million tokens cost here, as measured; None: not measured. `clamp`: the most replicas that could be scheduled lately
+    (see `clamp`); None: nothing speaks against more."""
 
     pool: str
     gpus: int = 1
@@ -66,6 +67,7 @@ class Place:
     terminating: int = 0
     usd_per_mtok: Decimal | None = None
     clamp: int | None = None
+    starting: int = 0
 
 
 @dataclass(frozen=True, slots=True)
