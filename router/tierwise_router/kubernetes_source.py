@@ -125,9 +125,9 @@ class KubernetesSource:
 
     def _find_replicas(self, tier: Tier) -> None:
         """Give a tier the replicas of all its Services, once they are known. While a Service that has come to others
-        is not listed yet, those of the others count."""
+        is not listed yet, those of the others count. One that has no Service any more has no replica."""
         listed = [service for service in tier.spec.services if self._slices[service][0].present]
-        if not listed:
+        if not listed and (tier.spec.services or tier.spec.external):
             return
         known = {one.key: (one.url, one.draining) for one in tier.replicas}
         slices = [part for service in listed for part in self._slices[service][0].records.values()]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from tierwise import reasons
@@ -110,7 +110,9 @@ def _ladder_tier(ref: RouteTierRef, view: TierView | None, before: LadderTier | 
     spec = view.tier.spec if view is not None else None
     if view is None or spec is None:
         # As it was, or as it will be made: the Service of a new tier has this name.
-        return before.model_copy(update={"use": ref.use}) if before is not None else _served(ref, ref.name, Batching())
+        if before is not None:
+            return before.model_copy(update={"use": ref.use})
+        return _served(ref, [ref.name + PREDICTOR_SUFFIX], Batching())
     if spec.external is not None:
         key = spec.external.api_key_secret_ref
         return LadderTier(
@@ -127,11 +129,10 @@ def _ladder_tier(ref: RouteTierRef, view: TierView | None, before: LadderTier | 
             service_tier_prices=spec.external.service_tier_prices,
             capped=True,
         )
-    made = _served(ref, view.workloads[0].name, spec.batching)
+    made = _served(ref, _services(view), spec.batching)
     return made.model_copy(
         update={
             "adapters": [each.name for each in spec.model.adapters] if spec.model is not None else [],
-            "more_services": _more_services(view),
             "replica_hour": _replica_hour(view, spec),
             "context_length": _context_length(view, spec, made, before),
             "startup_seconds": _startup_seconds(view, spec, made, before),
@@ -140,12 +141,13 @@ def _ladder_tier(ref: RouteTierRef, view: TierView | None, before: LadderTier | 
     )
 
 
-def _served(ref: RouteTierRef, workload: str, batching: Batching) -> LadderTier:
+def _served(ref: RouteTierRef, services: Sequence[str], batching: Batching) -> LadderTier:
     return LadderTier(
         name=ref.name,
         use=ref.use,
         model=ALIAS,
-        service=workload + PREDICTOR_SUFFIX,
+        service=next(iter(services), None),
+        more_services=list(services[1:]),
         concurrency=_concurrency(batching),
         keep_alive_seconds=ENGINE_KEEP_ALIVE_SECONDS,
     )
@@ -160,10 +162,14 @@ def _concurrency(batching: Batching) -> int:
     return batching.max_sequences + (batching.max_sequences if most is None else min(most, batching.max_sequences))
 
 
-def _more_services(view: TierView) -> list[str]:
-    """The Services of further pools, and of those that end: of none that belongs to another tier."""
-    mine = (each for each in view.workloads[1:] if each.inference_service is not None and each.inference_service.owned)
-    return [each.name + PREDICTOR_SUFFIX for each in mine]
+def _services(view: TierView) -> list[str]:
+    """The Services of all pools, and of those that end: of none that belongs to another tier, whose engines answer
+    under the same alias. The first one's is named before it is made, too."""
+    first, *further = view.workloads
+    service = first.inference_service
+    taken = service is not None and service.is_of_another(view.tier.key.name)
+    mine = [each for each in further if each.inference_service is not None and each.inference_service.owned]
+    return [each.name + PREDICTOR_SUFFIX for each in (mine if taken else [first, *mine])]
 
 
 def _replica_hour(view: TierView, spec: ModelTierSpec) -> str | None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tierwise.kube.objects import AUTOSCALER_CLASS, DELETION_COST, REVISION
+from tierwise.kube.objects import AUTOSCALER_CLASS, DELETION_COST, REVISION, TIER_LABEL
 from tierwise.observe.object_fields import condition, controller, items, mapping, number, optional_number, text, time
 from tierwise.pod_template_hash import fingerprint
 from tierwise.types import DeploymentFacts, InferenceServiceFacts, PodFacts, ReplicaSetFacts
@@ -266,6 +266,7 @@ def inference_service_record(body: Mapping[str, Any]) -> InferenceServiceRecord:
         owned=False,
         deleting=bool(metadata.get("deletionTimestamp")),
         problem=_kserve_problem(body),
+        tier=text(mapping(metadata, "labels"), TIER_LABEL),
     )
     return InferenceServiceRecord(text(metadata, "namespace"), text(controller(metadata), "uid"), facts)
 

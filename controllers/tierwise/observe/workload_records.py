@@ -39,8 +39,9 @@ def workload(tier: TierObject, found: Found, specs: Mapping[str, ModelTierSpec])
     """The workload that these records show; of records that belong to somebody else, nothing. `specs`: what replicas
     are made from, by pool."""
     service, (name, pool, retired) = _ours(found.service, tier), found.name
-    if service is not None and not service.owned and name != tier.key.name:
-        # What another tier calls like this tier's place in a pool serves another model.
+    strange = service is not None and not service.owned
+    if service is not None and strange and (name != tier.key.name or service.is_of_another(tier.key.name)):
+        # What another tier calls like this tier, or like its place in a pool, serves another model.
         return Workload(name, service, pool=pool, retired=retired, spec=specs.get(pool))
     deployment = _child_of(found.service, name, found.deployment)
     return Workload(

@@ -113,7 +113,9 @@ def _tier(route: RouteObject, rung: LadderTier, tier: TierObject | None) -> dict
 
 
 def _services(rung: LadderTier) -> str:
-    return f"Service{'s' if rung.more_services else ''} {', '.join([str(rung.service), *rung.more_services])}"
+    if rung.service is None:
+        return "no Service: its name is another tier's"
+    return f"Service{'s' if rung.more_services else ''} {', '.join([rung.service, *rung.more_services])}"
 
 
 def _price(rung: LadderTier) -> dict[str, Any]:

@@ -251,6 +251,11 @@ class InferenceServiceFacts:
     owned: bool  # its controller reference names our tier's UID
     deleting: bool = False
     problem: str = ""  # KServe's own complaint, e.g. an unsupported storage URI
+    tier: str = ""  # the tier that it was made for, by its label; empty: none
+
+    def is_of_another(self, tier: str) -> bool:
+        """Whether another tier's model is served under this name: it answers to the alias of all models, too."""
+        return not self.owned and self.tier not in ("", tier)
 
 
 @dataclass(frozen=True, slots=True)

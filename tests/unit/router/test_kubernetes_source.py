@@ -220,6 +220,8 @@ async def test_the_replicas_of_a_tier_are_those_of_all_its_services(tmp_path: Pa
         await until(lambda: keys_of(state) == {"a": True, "b": False})
         api.put("modelroutes", model_route({**SERVED, "service": "small-l4-predictor"}))
         await until(lambda: keys_of(state) == {"b": False})
+        api.put("modelroutes", model_route({**SERVED, "service": None}))
+        await until(lambda: keys_of(state) == {})
 
 
 async def test_a_service_that_is_not_listed_yet_keeps_nobody_from_the_others(tmp_path: Path) -> None:
