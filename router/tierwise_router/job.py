@@ -45,7 +45,8 @@ class Job:
 
     def estimate(self, tier: RouteTier) -> Decimal:
         """US dollars that it may cost there."""
-        return estimate(self.shape.prompt_tokens, self.shape.max_tokens, tier.tariff, self.billed_as)
+        shape = self.shape
+        return estimate(shape.prompt_tokens, shape.max_tokens, tier.tariff, self.billed_as, shape.answers)
 
     def wish(self, *, only: str = "") -> Wish:
         """What it wants of a tier."""

@@ -26,6 +26,7 @@ MOST_PARTS = 100_000
 BYTES_PER_TOKEN = 4
 MOST_MODEL_CHARACTERS = 256  # it stands in logs and errors, where nothing else of a body may
 IMAGE_TOKENS = 1_000  # of an image, roughly; only rules and estimates use it
+MOST_ANSWERS = 128  # to one request: more is asked of no API, and a mistake must not look like all of the money
 _USAGE = b'"stream_options":{"include_usage":true},'
 _WANTED = ("model", "stream_options")
 
@@ -159,6 +160,7 @@ class Shape:
     images: bool
     response_format: str
     blocks: tuple[int, ...]
+    answers: int = 1
 
 
 def shape(values: dict[str, Any]) -> Shape:
@@ -193,6 +195,7 @@ def shape(values: dict[str, Any]) -> Shape:
         images=images > 0,
         response_format=_format(values),
         blocks=block_hashes(prompt, seed),
+        answers=_answers(values),
     )
 
 
@@ -223,6 +226,15 @@ def _token_ids(prompt: object) -> int:
     if isinstance(prompt[0], list):
         return sum(len(one) for one in prompt if isinstance(one, list))
     return len(prompt) if isinstance(prompt[0], int) else 0
+
+
+def _answers(values: dict[str, Any]) -> int:
+    """How many answers are asked for, each of which costs: so many to every prompt."""
+    prompts = values.get("prompt")
+    several = len(prompts) if isinstance(prompts, list) and prompts and not isinstance(prompts[0], int) else 1
+    counts = [values.get(name) for name in ("n", "best_of")]
+    each = max([1, *(count for count in counts if isinstance(count, int) and not isinstance(count, bool))])
+    return min(MOST_ANSWERS, several * each)
 
 
 def _limit(values: dict[str, Any]) -> int | None:

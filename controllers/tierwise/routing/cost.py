@@ -93,14 +93,17 @@ def cost(usage: Usage, tariff: Tariff, replica_seconds: float) -> Decimal:
     return NOTHING
 
 
-def estimate(prompt_tokens: int, max_tokens: int | None, tariff: Tariff, service_tier: str = "") -> Decimal:
+def estimate(
+    prompt_tokens: int, max_tokens: int | None, tariff: Tariff, service_tier: str = "", answers: int = 1
+) -> Decimal:
     """What a request may cost, before it is sent: its prompt uncached, and its answer at full length, at most 4,096
-    tokens, since almost no answer fills a larger allowance and a budget must not stand still for it.
+    tokens, since almost no answer fills a larger allowance and a budget must not stand still for it. `answers`: how
+    many are asked for; each of them has that length.
 
     `service_tier` is what the client asks for. A provider may bill it as an ordinary one, so the dearer one counts."""
     if tariff.rates is None:
         return NOTHING
-    answer = min(max_tokens if max_tokens is not None else 1_024, 4_096)
+    answer = answers * min(max_tokens if max_tokens is not None else 1_024, 4_096)
     return max(
         (prompt_tokens * max(rates.input, rates.cache_write) + answer * rates.output) / MILLION
         for rates in (tariff.rates, tariff.rates_for(service_tier) or tariff.rates)

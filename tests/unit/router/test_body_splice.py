@@ -20,7 +20,7 @@ from tests.unit.router.scripted_upstream import COMPLETION, upstream
 from tierwise.runtime.garbage import GarbageCollection
 from tierwise_router.json_scan import MOST_KEYS, members
 from tierwise_router.openai_error import ClientError
-from tierwise_router.request_body import MOST_COMMAS, MOST_CONTAINERS, MOST_QUOTES, Body, read, shape
+from tierwise_router.request_body import MOST_ANSWERS, MOST_COMMAS, MOST_CONTAINERS, MOST_QUOTES, Body, read, shape
 
 SEEDS = st.integers(0, 2**32)
 NAMES = st.sampled_from(["auto", "model", '"model"', "é", "a/b"])
@@ -160,6 +160,27 @@ def test_the_facts_of_a_body_are_found_whatever_stands_where(values: dict[str, A
     facts = shape(values)
     assert facts.prompt_tokens >= 1
     assert facts.max_tokens is None or facts.max_tokens > 0
+    assert 1 <= facts.answers <= MOST_ANSWERS
+
+
+@pytest.mark.parametrize(
+    ("values", "answers"),
+    [
+        ({}, 1),
+        ({"n": 5}, 5),
+        ({"n": 2, "best_of": 4}, 4),
+        ({"n": True, "best_of": "8"}, 1),
+        ({"n": -3}, 1),
+        ({"n": 10**12}, MOST_ANSWERS),
+        ({"prompt": ["a", "b", "c"], "n": 2}, 6),
+        ({"prompt": [[1, 2], [3]]}, 2),
+        ({"prompt": [1, 2, 3]}, 1),
+        ({"prompt": []}, 1),
+        ({"input": ["a", "b"]}, 1),
+    ],
+)
+def test_how_many_answers_a_request_asks_for(values: dict[str, Any], answers: int) -> None:
+    assert shape(values).answers == answers
 
 
 def test_a_prompt_of_token_ids_has_as_many_tokens() -> None:

@@ -206,6 +206,10 @@ def test_a_request_is_expected_to_be_uncached_and_as_long_as_it_may_be_up_to_409
     assert estimate(prompt, answer, METERED) == Decimal(price)
 
 
+def test_each_of_several_answers_is_expected_to_be_as_long_as_it_may_be() -> None:
+    assert estimate(1000, 100, METERED, answers=128) == estimate(1000, 0, METERED) + 128 * Decimal("0.001")
+
+
 def test_where_writing_to_the_cache_is_cheap_the_input_counts() -> None:
     free = TokenRates(Decimal(3), Decimal(1), Decimal(0), Decimal(0))
     assert estimate(1_000_000, None, Tariff(free)) == 3
