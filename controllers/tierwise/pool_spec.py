@@ -11,7 +11,7 @@ from tierwise.api.gpupool import GPUPoolSpec
 from tierwise.api.modeltier import ModelTierSpec, TierPool
 from tierwise.types.pool import PoolPrice
 
-AMD = "amd.com/gpu"
+NVIDIA = "nvidia.com/"  # the resources that the engine's own image is for
 
 
 def in_pool(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tierwise import reasons
 from tierwise.api.modeltier import ModelTierSpec
-from tierwise.pool_spec import AMD, conflict
+from tierwise.pool_spec import NVIDIA, conflict
 from tierwise.types import Pools, TierObject, TierView
 
 
@@ -36,9 +36,10 @@ def _problem(spec: ModelTierSpec, name: str, pools: Pools) -> tuple[str, str] | 
             f"placement.nodeSelector wants {label}: {spec.placement.node_selector[label]!r}, "
             f"GPUPool {name} wants {pool.pool.spec.node_selector[label]!r}"
         )
-    if pool.pool.spec.resource_name == AMD and spec.engine.image is None:
+    resource = pool.pool.spec.resource_name
+    if not resource.startswith(NVIDIA) and spec.engine.image is None:
         return reasons.POOL_CONFLICT, (
-            f"GPUPool {name} has AMD GPUs, and the engine's own image is for NVIDIA's: "
-            "name a ROCm build in engine.image"
+            f"GPUPool {name} lends {resource}, and the engine's own image is for NVIDIA GPUs: "
+            "name a build for it in engine.image"
         )
     return None

@@ -305,7 +305,7 @@ def test_nothing_is_held_for_a_tier_that_has_asked_for_nothing() -> None:
 def test_a_pool_is_judged_by_what_the_tier_runs_there() -> None:
     amd = Pools((a_pool({"resourceName": "amd.com/gpu"}),))
     plain = placed("a")
-    assert problem(plain, amd).startswith("PoolConflict: GPUPool h100 has AMD GPUs")
+    assert problem(plain, amd).startswith("PoolConflict: GPUPool h100 lends amd.com/gpu")
     (work,) = plain.workloads
     assert work.spec is not None
     image = work.spec.engine.model_copy(update={"image": "rocm/vllm:v0.33.0"})
@@ -336,17 +336,19 @@ def test_no_node_can_be_of_two_kinds() -> None:
     assert problem(made, Pools((a_pool({"nodeSelector": {"zone": "a"}}),))) == said
 
 
-def test_the_engines_own_image_is_for_nvidia() -> None:
-    amd = Pools((a_pool({"resourceName": "amd.com/gpu"}),))
-    assert problem(placed("a"), amd) == (
-        "PoolConflict: GPUPool h100 has AMD GPUs, and the engine's own image is for NVIDIA's: "
-        "name a ROCm build in engine.image"
+@pytest.mark.parametrize("resource", ["amd.com/gpu", "habana.ai/gaudi", "gpu.intel.com/i915", "google.com/tpu"])
+def test_the_engines_own_image_is_for_nvidia(resource: str) -> None:
+    other = Pools((a_pool({"resourceName": resource}),))
+    assert problem(placed("a"), other) == (
+        f"PoolConflict: GPUPool h100 lends {resource}, and the engine's own image is for NVIDIA GPUs: "
+        "name a build for it in engine.image"
     )
     made = placed("a")
     assert made.tier.spec is not None
     engine = made.tier.spec.engine.model_copy(update={"image": "a/rocm:1"})
     spec = made.tier.spec.model_copy(update={"engine": engine, "resources": Resources()})
-    assert problem(with_spec(made, spec), amd) == ""
+    assert problem(with_spec(made, spec), other) == ""
+    assert problem(placed("a"), Pools((a_pool({"resourceName": "nvidia.com/mig-1g.10gb"}),))) == ""
 
 
 def test_who_names_a_pool_waits_until_pools_are_known() -> None:
