@@ -89,7 +89,7 @@ def request_bytes(
     """A request as it goes upstream. No compression: a compressed stream of events has no usage that could be read."""
     lines = [
         b"%b %b HTTP/1.1\r\nhost: %b\r\naccept-encoding: identity\r\nx-request-id: %b\r\n"
-        % (method.encode(), (server.prefix + path).encode(), server.authority.encode(), request_id.encode())
+        % (method.encode(), server.target(path).encode(), server.authority.encode(), request_id.encode())
     ]
     if body is not None:
         lines.append(b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body))

@@ -46,7 +46,7 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 class FileProvider(Model):
     """An external OpenAI-compatible API."""
 
-    base_url: Url = Field(alias="baseURL", description="Up to and including /v1.")
+    base_url: Url = Field(alias="baseURL", description="As a client of the API takes it, with /v1.")
     api_key_file: str | None = Field(default=None, description="File that holds the key; read again when it changes.")
 
 

@@ -142,7 +142,7 @@ class Tier:
                 self._replicas[key] = Replica(key, url, since)
                 if (old := self._pools.pop(key, None)) is not None:
                     old.close()
-                self._pools[key] = Pool(url, self.spec.keep_alive_seconds, self._tls)
+                self._pools[key] = Pool(url, self.spec.keep_alive_seconds, self._tls, provider=self.spec.external)
             if key in draining and not self._replicas[key].draining:
                 self._replicas[key].draining = True
                 self._pools[key].close()
@@ -165,7 +165,7 @@ class Tier:
 
     def pool(self, replica: Replica) -> Pool:
         """Its connections; a pool of its own, used once, for one that is gone."""
-        return self._pools.get(replica.key) or Pool(replica.url, 0.0, self._tls)
+        return self._pools.get(replica.key) or Pool(replica.url, 0.0, self._tls, provider=self.spec.external)
 
     def resting(self, now: float) -> bool:
         """Whether it is a provider that has asked for a pause, or fails."""

@@ -22,6 +22,7 @@ from tierwise_router.http_response import ProtocolError, ResponseParser, Respons
 
 CONNECT_SECONDS = 5.0
 MOST_IDLE = 256  # per server
+VERSION = "/v1"  # below which the paths of the API are here
 
 
 class UpstreamError(Exception):
@@ -48,16 +49,26 @@ class Server:
     port: int
     tls: bool
     prefix: str
-    """The path before /v1/..., without a slash at its end."""
+    """The path before the API's, without a slash at its end."""
+    version: str = VERSION
+    """What stands there in the place of our /v1; a provider may call it otherwise."""
 
     @classmethod
-    def of(cls, url: str) -> Server:
-        """Of its base URL; a path that ends with /v1 is what OpenAI's clients call the base URL. Raises ValueError."""
+    def of(cls, url: str, *, provider: bool = False) -> Server:
+        """Of its base URL; a path that ends with /v1 is what OpenAI's clients call the base URL. Raises ValueError.
+
+        Any other path is a folder of a server of ours, below which is /v1; of a provider it is the base URL as well,
+        such as /v1beta/openai or /api/paas/v4."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"{url!r} is no http or https URL")
-        tls = parts.scheme == "https"
-        return cls(parts.hostname, parts.port or (443 if tls else 80), tls, parts.path.rstrip("/").removesuffix("/v1"))
+        tls, path = parts.scheme == "https", parts.path.rstrip("/")
+        version = "" if provider and path and not path.endswith(VERSION) else VERSION
+        return cls(parts.hostname, parts.port or (443 if tls else 80), tls, path.removesuffix(VERSION), version)
+
+    def target(self, path: str) -> str:
+        """Where it has what is at this path of ours, which begins with /v1."""
+        return self.prefix + self.version + path.removeprefix(VERSION)
 
     @property
     def authority(self) -> str:
@@ -193,8 +204,10 @@ class Connection(asyncio.Protocol):
 class Pool:
     """The connections to one server."""
 
-    def __init__(self, url: str, keep_seconds: float, tls: ssl.SSLContext | None = None) -> None:
-        self.server = Server.of(url)
+    def __init__(
+        self, url: str, keep_seconds: float, tls: ssl.SSLContext | None = None, *, provider: bool = False
+    ) -> None:
+        self.server = Server.of(url, provider=provider)
         self._keep = keep_seconds
         self._tls = tls or (default_tls() if self.server.tls else None)
         self._idle: list[Connection] = []

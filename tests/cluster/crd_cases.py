@@ -79,6 +79,7 @@ ACCEPTED = (
     Case("other numbers in a pool", served({"pools": [{"name": "l40s"}, {
         "name": "l4", "parallelism": {"tensor": 2}, "quantization": {"method": "fp8_per_tensor"}}]})),
     Case("external", external()),
+    Case("external with a version of its own", external(baseURL="https://api.example.com:65535/v1beta/openai")),
     Case("external by an IPv6 address", external(baseURL="http://[fd00::12]:8080/v1")),
     Case("external without a key", {"external": {
         "baseURL": "http://llm.team-b.svc:8080/v1", "model": "m", "prices": {"input": "0", "output": "0"}}}),
@@ -196,6 +197,9 @@ RULES: dict[str, Case] = {
     "model.cachePVC has an effect only with an hf:// URI; remove it":
         Case("cache for a claim", served(uri=PVC, cachePVC="hub")),
     "external.baseURL must not end with a slash: write https://HOST/v1": Case("slash", external(baseURL="https://api.example.com/v1/")),
+    "external.baseURL ends where the path of a request begins: write https://HOST/v1":
+        Case("endpoint", external(baseURL="https://api.example.com/v1/chat/completions")),
+    "the port in external.baseURL is from 1 to 65535": Case("port", external(baseURL="http://llm.team-b:65536/v1")),
     "engine.image must end in a tag or a sha256 digest, so that every replica runs the same engine":
         Case("no tag", served({"engine": {"image": "registry.example.com:5000/vllm"}})),
     "engine.image has no scheme: remove '//' and what stands before it":

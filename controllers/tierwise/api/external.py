@@ -42,6 +42,17 @@ class External(Model):
             message="external.baseURL must not end with a slash: write https://HOST/v1",
             field_path=".baseURL",
         ),
+        Rule(
+            expression="!self.baseURL.matches('/(chat/completions|completions|embeddings|responses|v1/models)$')",
+            message="external.baseURL ends where the path of a request begins: write https://HOST/v1",
+            field_path=".baseURL",
+        ),
+        Rule(
+            expression="!self.baseURL.matches(':(0+|6553[6-9]|655[4-9][0-9]|65[6-9][0-9]{2}|6[6-9][0-9]{3}|"
+            "[7-9][0-9]{4})(/|$)')",
+            message="the port in external.baseURL is from 1 to 65535",
+            field_path=".baseURL",
+        ),
     )
 
     base_url: Annotated[
@@ -49,7 +60,11 @@ class External(Model):
         StringConstraints(
             pattern=r"^https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$", max_length=512
         ),
-    ] = Field(alias="baseURL", description="Base URL up to and including /v1.")
+    ] = Field(
+        alias="baseURL",
+        description="Base URL as a client of the API takes it, e.g. https://api.example.com/v1. "
+        "Where a provider calls its version otherwise, its path: /v1beta/openai. Without a path /v1 is added.",
+    )
     model: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$", max_length=128)] = Field(
         description="Model name at the provider."
     )

@@ -23,7 +23,7 @@ MOST_LEASES = 64
 class LadderProvider(Model):
     """The external API that serves a tier, and where its key is."""
 
-    base_url: str = Field(alias="baseURL", max_length=512, description="Base URL up to and including /v1.")
+    base_url: str = Field(alias="baseURL", max_length=512, description="Base URL as a client of the API takes it.")
     secret_name: str | None = Field(
         default=None, max_length=253, description="Secret that holds the key; absent where none is sent."
     )

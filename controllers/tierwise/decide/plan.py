@@ -191,7 +191,7 @@ def _no_path(external: External) -> tuple[Advice, ...]:
     """That the address of an API has no path at all, which is hardly ever meant."""
     if urlsplit(external.base_url).path:
         return ()
-    said = f"external.baseURL {external.base_url} has no path: requests go to {external.base_url}/chat/completions"
+    said = f"external.baseURL {external.base_url} has no path: requests go to {external.base_url}/v1/chat/completions"
     return (Advice(reasons.NO_API_PATH, said),)
 
 

@@ -182,7 +182,7 @@ NAME_UNKNOWN = reason(
 NO_API_PATH = reason(
     "NoAPIPath",
     ("Advice",),
-    "external.baseURL has no path, so requests go to /chat/completions; nearly every server answers under /v1.",
+    "external.baseURL has no path, so /v1 is added to it: nearly every server answers there.",
     "Write the whole base URL, as a client of that server would: https://HOST/v1.",
 )
 SCALER_ON_TIER = reason(

@@ -55,7 +55,7 @@ class Tariff:
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """An external OpenAI-compatible API: its base URL up to and including /v1, and the file that holds its key."""
+    """An external OpenAI-compatible API: its base URL, as its clients take it, and the file that holds its key."""
 
     base_url: str
     api_key_file: str | None = None

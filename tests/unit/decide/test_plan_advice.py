@@ -60,7 +60,7 @@ def _external(url: str, **api: Any) -> Any:
 def test_an_address_without_a_path_is_told_of(url: str, told: bool) -> None:
     plan = _external(url)
     assert _reasons(plan) == ([reasons.NO_API_PATH] if told else [])
-    assert all(f"{url}/chat/completions" in each.message for each in plan.advice)
+    assert all(f"{url}/v1/chat/completions" in each.message for each in plan.advice)
 
 
 def test_another_installation_is_told_of_where_it_keeps_still() -> None:

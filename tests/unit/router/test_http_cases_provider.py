@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import email.utils
 import time
+from dataclasses import replace
 
 import orjson
 import pytest
 
 from tests.unit.router.running_router import Answered, chat, post, route, running, tier
 from tests.unit.router.scripted_upstream import COMPLETION, answer, upstream
+from tierwise.routing.route import Provider
 
 
 def _limited(code: str, headers: str = "", kind: str = "insufficient_quota") -> bytes:
@@ -88,3 +90,14 @@ async def test_case_26_a_long_pause_is_kept_and_bounded_and_nonsense_is_none(
     assert (got.status, asked) == (429, 1)
     assert 1 <= int(got.headers["retry-after"]) <= 120
     assert least <= rests <= most
+
+
+@pytest.mark.parametrize("path", ["", "/v1", "/openai/v1", "/v1beta/openai", "/api/paas/v4"])
+async def test_a_provider_is_asked_where_its_own_clients_ask(path: str) -> None:
+    """Below its base URL; without a path below /v1."""
+    async with upstream(default=[COMPLETION]) as up:
+        bought = tier("p", up, provider=True)
+        bought = replace(bought, provider=Provider(up.url + path, "key"))
+        async with running(route(bought)) as router:
+            assert (await router.ask(post(chat()))).status == 200
+        assert [seen.target for seen in up.seen] == [f"{path or '/v1'}/chat/completions"]

@@ -80,6 +80,24 @@ def test_a_base_url_says_where_a_server_is(url: str, server: Server) -> None:
     assert Server.of(url) == server
 
 
+@pytest.mark.parametrize(
+    ("url", "target"),
+    [
+        ("https://h", "/v1/chat/completions"),
+        ("https://h/v1", "/v1/chat/completions"),
+        ("https://h/openai/v1", "/openai/v1/chat/completions"),
+        ("https://h/v1beta/openai", "/v1beta/openai/chat/completions"),
+        ("https://h/api/paas/v4/", "/api/paas/v4/chat/completions"),
+    ],
+)
+def test_a_provider_is_asked_below_its_base_url_as_its_own_clients_do(url: str, target: str) -> None:
+    assert Server.of(url, provider=True).target("/v1/chat/completions") == target
+
+
+def test_a_server_of_ours_has_its_api_below_its_folder() -> None:
+    assert Server.of("http://gateway/team-a").target("/v1/embeddings") == "/team-a/v1/embeddings"
+
+
 def test_the_authority_leaves_out_the_usual_port() -> None:
     assert [Server.of(url).authority for url in ("http://h:80", "https://h:80", "http://[::1]:81")] == [
         "h",

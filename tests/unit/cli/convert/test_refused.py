@@ -54,6 +54,27 @@ MODEL = {"name": "m", "uri": "hf://org/m"}
 
 
 @pytest.mark.parametrize(
+    ("url", "taken"),
+    [
+        ("https://api.example.com/v1", True),
+        ("https://api.example.com/v1beta/openai", True),
+        ("http://llm.team.svc:65535", True),
+        ("https://example.services.com/models", True),
+        ("https://api.example.com/v1/", False),
+        ("https://api.example.com/v1/chat/completions", False),
+        ("https://api.example.com/v1/embeddings", False),
+        ("https://api.example.com/v1/models", False),
+        ("http://llm.team.svc:65536/v1", False),
+        ("http://llm.team.svc:99999", False),
+        ("http://llm.team.svc:0/v1", False),
+    ],
+)
+def test_what_is_the_base_url_of_an_api(url: str, taken: bool) -> None:
+    api = {"baseURL": url, "model": "m", "prices": {"input": "1", "output": "1"}}
+    assert rejected({"external": api}) == ([] if taken else ["external.baseURL"])
+
+
+@pytest.mark.parametrize(
     ("spec", "fields"),
     [
         ({"model": MODEL}, []),
