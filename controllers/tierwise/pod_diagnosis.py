@@ -10,7 +10,7 @@ Two rooms need it: one reports it, the other decides whether a spec cannot start
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from tierwise import reasons
@@ -46,8 +46,13 @@ RESTARTS = 2
 _TAINT = re.compile(r"untolerated taint \{([^:}]+)")
 _UNNAMED = "untolerated taint(s)"
 _NOT_OURS = ("node.kubernetes.io/", "node-role.kubernetes.io/", "node.cloudprovider.kubernetes.io/")
+# Of a scheduler that finds the pod's volumes elsewhere than on the nodes that it might run on.
+_VOLUMES = ("volume node affinity", "persistentvolume's node affinity", "persistent volumes to bind")
 # A volume of a cloud that is detached from one node and attached to another takes a minute or two.
 MOUNT_SECONDS = 180.0
+# A ConfigMap and a folder of the node are there at once, or they are missing.
+FILES_SECONDS = 60.0
+HELD = "the replica before the change may hold it: with rollout: Replace that one ends first"
 # A node with GPUs: 3 to 8 minutes until it is there and its driver is.
 NODE_SECONDS = 600.0
 # The gravest first. What a person must change stands before what may pass by itself.
@@ -84,10 +89,23 @@ def diagnose(workload: Workload, spec: ModelTierSpec, at: float) -> PodIssue | N
     those, only the ones that have answered before are judged at all: the others are about to end (`left_over`)."""
     present = workload.present_set
     if not present:
-        return _gravest(workload, workload.pods, spec, at)
+        return _gravest(workload, workload.pods, spec, at) or _evicted(workload.pods, spec, at)
     of_present = [pod for pod in workload.pods if pod.replica_set == present]
     others = [pod for pod in workload.pods if pod.replica_set != present and pod.was_ready]
-    return _gravest(workload, of_present, spec, at) or _gravest(workload, others, spec, at)
+    found = _gravest(workload, of_present, spec, at) or _gravest(workload, others, spec, at)
+    return found or _evicted(of_present, spec, at)
+
+
+def _evicted(pods: Collection[PodFacts], spec: ModelTierSpec, at: float) -> PodIssue | None:
+    """That a kubelet has just ended a start: another pod takes its place at once, and comes to the same end.
+
+    Once one answers, the others are past; so are those that a start since would have outlived."""
+    if any(pod.ready for pod in pods):
+        return None
+    ended = [pod for pod in pods if pod.evicted and not pod.was_ready]
+    ended = [pod for pod in ended if at - pod.created_at <= spec.startup_timeout_seconds]
+    last = max(ended, key=lambda pod: (pod.created_at, pod.name), default=None)
+    return None if last is None else PodIssue(reasons.EVICTED, f"pod {last.name}: {last.evicted}")
 
 
 def waits_for_nodes(workload: Workload, at: float) -> bool:
@@ -189,11 +207,8 @@ def _examine(pod: PodFacts, workload: Workload, spec: ModelTierSpec, at: float) 
         return PodIssue(reasons.SECRET_MISSING, pod.waiting_message or "a Secret or ConfigMap is missing")
     if pod.waiting_reason in _CREATE:
         return PodIssue(reasons.ENGINE_CRASHED, f"the engine cannot be started: {sanitize(pod.waiting_message)}")
-    claims = _claims(spec)
-    if pod.mounting and claims and at - _scheduled_at(pod) > MOUNT_SECONDS:
-        which = " or ".join(claims)
-        said = f"it has had no volumes for {MOUNT_SECONDS:.0f} s; the claim {which} may be mounted on another node"
-        return PodIssue(reasons.CLAIM_PROBLEM, said)
+    if pod.mounting and (unmounted := _unmounted(spec, at - _scheduled_at(pod))) is not None:
+        return unmounted
     late = _late(pod, spec, at)
     killed = pod.last_exit_code in _KILLED and pod.last_exit_reason != "OOMKilled"
     if pod.last_exit_code is not None and not (killed and late):
@@ -203,6 +218,27 @@ def _examine(pod: PodFacts, workload: Workload, spec: ModelTierSpec, at: float) 
     return None
 
 
+def _unmounted(spec: ModelTierSpec, waited: float) -> PodIssue | None:
+    """Which volume a pod may wait for. Only its kubelet knows, in an Event, and the operator reads none."""
+    claims, files = _claims(spec), " and ".join(_files(spec))
+    if claims and waited > MOUNT_SECONDS:
+        said = f"the claim {' or '.join(claims)} may be mounted on another node"
+        said += f", or not all of this exists: {files}" if files else ""
+        return PodIssue(reasons.CLAIM_PROBLEM, f"it has had no volumes for {MOUNT_SECONDS:.0f} s; {said}")
+    if files and not claims and waited > FILES_SECONDS:
+        return PodIssue(reasons.SECRET_MISSING, f"it gets no volumes. Not all of this exists: {files}")
+    return None
+
+
+def _files(spec: ModelTierSpec) -> list[str]:
+    """What a pod of this spec mounts besides claims, as a person would look for it."""
+    template = None if spec.model is None else spec.model.chat_template
+    maps = [each for each in (spec.certificates, template) if each is not None]
+    found = [f"ConfigMap {each.config_map_name} (key {each.key})" for each in maps]
+    folder = None if spec.model_cache is None else spec.model_cache.host_path
+    return found if folder is None else [*found, f"the folder {folder} on the node"]
+
+
 def _claims(spec: ModelTierSpec) -> tuple[str, ...]:
     """The claims that a pod of this spec mounts."""
     model = spec.model
@@ -210,7 +246,9 @@ def _claims(spec: ModelTierSpec) -> tuple[str, ...]:
         return ()
     addresses = [model.uri, *(each.uri for each in model.adapters)]
     weights = [uri.removeprefix("pvc://").split("/")[0] for uri in addresses if uri.startswith("pvc://")]
-    caches = [model.cache_pvc, None if spec.model_cache is None else spec.model_cache.pvc]
+    cache = spec.model_cache
+    own = None if cache is None or cache.ephemeral is None else "of modelCache.ephemeral"
+    caches = [model.cache_pvc, None if cache is None else cache.pvc, own]
     return tuple(dict.fromkeys([*weights, *(name for name in caches if name is not None)]))
 
 
@@ -220,12 +258,16 @@ def _unscheduled(pod: PodFacts, workload: Workload, spec: ModelTierSpec) -> PodI
         return PodIssue(reasons.CLAIM_PROBLEM, message)
     tainted = _tainted(message)
     lacks_gpu = f"Insufficient {spec.resources.resource_name}" in message
+    surges = spec.rollout == "Surge" and _rolling(workload)
+    if "Insufficient" not in message and any(words in message.lower() for words in _VOLUMES):
+        return PodIssue(reasons.CLAIM_PROBLEM, message)
     wrong_node = "node affinity/selector" in message and "Insufficient" not in message
     if tainted and (tainted != _UNNAMED or not lacks_gpu):
         return PodIssue(reasons.UNTOLERATED_TAINT, message)
     if spec.resources.gpus == 0 or not (lacks_gpu or wrong_node):
-        return PodIssue(reasons.UNSCHEDULABLE, message)
-    if lacks_gpu and spec.rollout == "Surge" and _rolling(workload):
+        held = surges and "Insufficient" in message
+        return PodIssue(reasons.UNSCHEDULABLE, f"{message.rstrip('. ')}; {HELD}" if held else message)
+    if lacks_gpu and surges:
         return PodIssue(reasons.SURGE_NEEDS_GPU, message)
     return PodIssue(reasons.INSUFFICIENT_GPU, message)
 
@@ -255,7 +297,8 @@ def _ended(pod: PodFacts) -> PodIssue:
         return PodIssue(reasons.STORAGE_PROBLEM, f"the storage initializer failed: {words or 'it left no message'}")
     if pod.last_exit_container.startswith(_ADAPTER):
         place = f"model.adapters[{pod.last_exit_container.removeprefix(_ADAPTER)}]"
-        return PodIssue(reasons.STORAGE_PROBLEM, f"{place} could not be fetched: {words or 'it left no message'}")
+        why = "its container was killed for its memory; from a claim (pvc://) nothing is fetched" if killed else words
+        return PodIssue(reasons.STORAGE_PROBLEM, f"{place} could not be fetched: {why or 'it left no message'}")
     if pod.last_exit_container not in ("", CONTAINER):
         how = "was killed for its memory" if killed else f"ended with exit code {pod.last_exit_code}"
         said = f"the container {pod.last_exit_container} {how}: {words or 'it left no message'}"

@@ -17,6 +17,7 @@ from tierwise.pod_template_hash import fingerprint
 from tierwise.types import DeploymentFacts, InferenceServiceFacts, PodFacts, ReplicaSetFacts
 
 SERVICE_LABEL = "kubernetes.io/service-name"
+_EVICTED = "Evicted"
 HEADLESS_LABEL = "service.kubernetes.io/headless"  # of every slice of a Service without an address of its own
 # A kubelet writes a pod's first conditions together with its start time; no engine answers, and ends, so soon after.
 _FIRST_SECONDS = 5.0
@@ -118,10 +119,16 @@ def pod_record(body: Mapping[str, Any]) -> PodRecord:
         deletion_cost=optional_number(mapping(metadata, "annotations").get(DELETION_COST)),
         replica_set=replica_set,
         mounting=condition(body, "PodReadyToStartContainers").get("status") == "False",
+        evicted=_evicted(status),
         # The node controller takes back Ready alone; the kubelet, which could say why, is not there.
         node_lost=not is_ready and condition(body, "ContainersReady").get("status") == "True",
     )
     return PodRecord(text(metadata, "namespace"), replica_set.rpartition("-")[0], facts)
+
+
+def _evicted(status: Mapping[str, Any]) -> str:
+    """What the kubelet said when it ended the whole pod; empty: it has not."""
+    return text(status, "message") or _EVICTED if text(status, "reason") == _EVICTED else ""
 
 
 def _was_ready(ready: Mapping[str, Any], started: float | None) -> bool:

@@ -96,7 +96,7 @@ IMAGE_PULL = reason(
 SECRET_MISSING = reason(
     "ConfigMissing",
     (PROVISIONED,),
-    "A Secret, key or ConfigMap that the pod needs does not exist.",
+    "A Secret, key or ConfigMap that the pod needs does not exist, or a folder of the node.",
     "Create what the message names.",
 )
 ENGINE_CRASHED = reason(
@@ -133,9 +133,16 @@ STORAGE_OUT_OF_MEMORY = reason(
 CLAIM_PROBLEM = reason(
     "ClaimProblem",
     (PROVISIONED,),
-    "A PersistentVolumeClaim of the tier does not exist, is not bound, or cannot be mounted by one more pod.",
+    "A PersistentVolumeClaim of the tier does not exist, is not bound, is elsewhere than the tier's nodes, or cannot "
+    "be mounted by one more pod.",
     "Create the claim that model.cachePVC, modelCache.pvc or a pvc:// address names; for several replicas its access "
-    "mode is ReadWriteMany, or ReadOnlyMany.",
+    "mode is ReadWriteMany, or ReadOnlyMany; for one, rollout: Replace ends the old replica before a change.",
+)
+EVICTED = reason(
+    "Evicted",
+    (PROVISIONED,),
+    "A node ends replicas while they start: they fill its disk, or its memory.",
+    "Ask for the room that a start takes: resources.ephemeralStorage, or modelCache on a volume; resources.memory.",
 )
 CONTAINER_FAILED = reason(
     "ContainerFailed",

@@ -6,11 +6,11 @@ The first finding wins. They are ordered from those that make all others meaning
 from __future__ import annotations
 
 from tierwise import reasons
-from tierwise.pod_diagnosis import diagnose
+from tierwise.pod_diagnosis import HELD, diagnose
 from tierwise.report.conditions import ConditionUpdate, condition_update
 from tierwise.report.report_context import ReportContext
 from tierwise.text_sanitize import sanitize
-from tierwise.types import Workload
+from tierwise.types import DeploymentFacts, Workload
 
 _STORAGE_WORDS = ("storage", "pvc", "persistentvolumeclaim")
 # Containers that KServe adds, in 0.19 without a security context of their own, and what helps
@@ -94,13 +94,18 @@ def _pods(case: ReportContext) -> ConditionUpdate | None:
         if deployment.failed_create:
             text = sanitize(deployment.failed_create)
             silent = "failed calling webhook" in text and "kserve" in text
-            return _no(reasons.KSERVE_NOT_ANSWERING if silent else reasons.POD_REFUSED, _advised(text))
+            advised = _advised(text, case, deployment)
+            return _no(reasons.KSERVE_NOT_ANSWERING if silent else reasons.POD_REFUSED, advised)
     found = next((issue for issue in map(case.diagnosed, case.workloads) if issue is not None), None)
     return None if found is None else _no(found.reason, found.detail)
 
 
-def _advised(text: str) -> str:
-    """Why a pod was refused, and what to do when the container that was refused is none of ours."""
+def _advised(text: str, case: ReportContext, deployment: DeploymentFacts) -> str:
+    """Why a pod was refused, and what to do when the container that was refused is none of ours, or a change asks for
+    more than a quota has while the replica before it runs."""
+    changes = deployment.updated_replicas < deployment.replicas
+    if "exceeded quota" in text and changes and case.serving is not None and case.serving.rollout == "Surge":
+        return f"{text}; {HELD}"
     if "violates PodSecurity" not in text:
         return text
     return next((f"{text}: {said}" for container, said in _NOT_RESTRICTED.items() if container in text), text)

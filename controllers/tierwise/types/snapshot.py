@@ -205,6 +205,7 @@ class PodFacts:
     deletion_cost: int | None = None
     replica_set: str = ""  # that made it: one for each pod template of the Deployment
     mounting: bool = False  # its kubelet says that it has no volumes or no network yet
+    evicted: str = ""  # what its kubelet said when it ended the whole pod, for its disk say
     node_lost: bool = False  # its kubelet last said that it is ready, and Kubernetes has taken that back
 
 

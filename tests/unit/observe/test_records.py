@@ -136,6 +136,19 @@ def test_a_pod_that_crashes() -> None:
     assert (facts.last_exit_code, facts.last_exit_reason, facts.last_exit_message) == (1, "Error", "ValueError: no")
 
 
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        ({"phase": "Failed", "reason": "Evicted", "message": "low on disk"}, "low on disk"),
+        ({"phase": "Failed", "reason": "Evicted"}, "Evicted"),
+        ({"phase": "Failed", "reason": "NodeShutdown", "message": "the node goes"}, ""),
+        ({"phase": "Running"}, ""),
+    ],
+)
+def test_what_a_kubelet_says_that_ends_a_pod(status: dict[str, Any], said: str) -> None:
+    assert records.pod_record(bodies.pod("a", status=status)).facts.evicted == said
+
+
 FAILED = {"terminated": {"exitCode": 1, "reason": "Error", "message": "no route to host"}}
 DONE = {"terminated": {"exitCode": 0, "reason": "Completed", "finishedAt": NOON}}
 RUNS = {"running": {"startedAt": NOON}}

@@ -61,6 +61,13 @@ def rolled_back(pods: Sequence[PodFacts] = (pod(),)) -> ReportContext:
 
 
 KILLED: dict[str, Any] = {"last_exit_code": 137, "last_exit_reason": "OOMKilled"}
+TEMPLATE = {"configMapName": "templates", "key": "llama.jinja"}
+ON_NODE = spec(modelCache={"hostPath": "/mnt/nvme"}, certificates={"configMapName": "company-ca"})
+TEMPLATED = spec(model={"name": "chat", "uri": "hf://Qwen/Qwen3-8B", "chatTemplate": TEMPLATE})
+BOTH = spec(modelCache={"pvc": "shared"}, certificates={"configMapName": "company-ca"})
+OF_ITS_OWN = spec(modelCache={"ephemeral": {"size": "200Gi", "storageClassName": "nobody"}})
+QUOTA = 'pods "chat-x" is forbidden: exceeded quota: gpus'
+FILLED = "Pod ephemeral local storage usage exceeds the total limit of containers 50Gi."
 CACHED = spec(model={"name": "chat", "uri": "hf://Qwen/Qwen3-8B", "cachePVC": "hub"})
 ON_CLAIM = spec(modelCache={"pvc": "shared"})
 WEIGHTS = spec(model={"name": "chat", "uri": "pvc://weights/qwen3"})
@@ -249,6 +256,83 @@ ILL: dict[str, tuple[ReportContext, str, str]] = {
         reasons.CLAIM_PROBLEM,
         "the claim weights may be mounted on another node",
     ),
+    "a claim on other nodes": (
+        case(CACHED, pods=[pending("0/3 nodes are available: 3 node(s) had volume node affinity conflict.")]),
+        reasons.CLAIM_PROBLEM,
+        "volume node affinity conflict. Create the claim",
+    ),
+    "a claim whose volume is not found": (
+        case(
+            CACHED,
+            pods=[pending("0/3 nodes are available: 3 node(s) didn't find available persistent volumes to bind.")],
+        ),
+        reasons.CLAIM_PROBLEM,
+        "persistent volumes to bind",
+    ),
+    "a claim on other nodes, and no GPU on its own": (
+        case(
+            CACHED,
+            pods=[
+                pending(
+                    "0/3 nodes are available: 1 Insufficient nvidia.com/gpu, "
+                    "2 node(s) had volume node affinity conflict."
+                )
+            ],
+        ),
+        reasons.INSUFFICIENT_GPU,
+        "volume node affinity conflict",
+    ),
+    "a claim of its own that nobody makes": (
+        case(OF_ITS_OWN, pods=[waiting(reason="PodInitializing", mounting=True, scheduled_at=NOW - 181)]),
+        reasons.CLAIM_PROBLEM,
+        "the claim of modelCache.ephemeral may be mounted on another node",
+    ),
+    "a chat template whose ConfigMap is missing": (
+        case(TEMPLATED, pods=[waiting(reason="ContainerCreating", mounting=True, scheduled_at=NOW - 61)]),
+        reasons.SECRET_MISSING,
+        "Not all of this exists: ConfigMap templates (key llama.jinja). Create what the message names",
+    ),
+    "certificates and a folder of the node, of which something is missing": (
+        case(ON_NODE, pods=[waiting(reason="ContainerCreating", mounting=True, scheduled_at=NOW - 61)]),
+        reasons.SECRET_MISSING,
+        "ConfigMap company-ca (key ca.crt) and the folder /mnt/nvme on the node",
+    ),
+    "certificates and a claim, of which something is missing": (
+        case(BOTH, pods=[waiting(reason="ContainerCreating", mounting=True, scheduled_at=NOW - 181)]),
+        reasons.CLAIM_PROBLEM,
+        "the claim shared may be mounted on another node, or not all of this exists: ConfigMap company-ca (key ca.crt)",
+    ),
+    "a change needs the claim that the replica before it holds": (
+        case(
+            CACHED,
+            work=rolling(
+                "0/2 nodes are available: 1 node has pod using PersistentVolumeClaim with the same name and "
+                "ReadWriteOncePod access mode."
+            ),
+        ),
+        reasons.CLAIM_PROBLEM,
+        "rollout: Replace ends the old replica before a change",
+    ),
+    "a change needs spare memory": (
+        case(work=rolling("0/1 nodes are available: 1 Insufficient memory.")),
+        reasons.UNSCHEDULABLE,
+        "1 Insufficient memory; the replica before the change may hold it: with rollout: Replace that one ends first",
+    ),
+    "a change of a tier without GPUs needs a spare CPU": (
+        case(spec(resources={"gpus": 0}), work=rolling("0/1 nodes are available: 1 Insufficient cpu.")),
+        reasons.UNSCHEDULABLE,
+        "with rollout: Replace that one ends first",
+    ),
+    "a change needs more than its quota": (
+        case(work=workload([pod()], deployment=deployment(1, updated_replicas=0, failed_create=QUOTA))),
+        reasons.POD_REFUSED,
+        "exceeded quota: gpus; the replica before the change may hold it: with rollout: Replace that one ends first",
+    ),
+    "one that starts fills its disk": (
+        case(pods=[waiting("chat-0", phase="Failed", evicted=FILLED), waiting(reason="ContainerCreating")]),
+        reasons.EVICTED,
+        "pod chat-0: Pod ephemeral local storage usage exceeds the total limit of containers 50Gi. Ask for the room",
+    ),
     "an image that cannot be pulled": (
         case(pods=[waiting(reason="ErrImagePull", message="vllm:v9: not found")]),
         reasons.IMAGE_PULL,
@@ -349,6 +433,11 @@ ILL: dict[str, tuple[ReportContext, str, str]] = {
         reasons.STORAGE_PROBLEM,
         "model.adapters[2] could not be fetched: Error: Revision not found in 'org/lora'.",
     ),
+    "an adapter whose fetching is killed for its memory": (
+        case(pods=[waiting(last_exit_container="adapter-0", **KILLED)]),
+        reasons.STORAGE_PROBLEM,
+        "model.adapters[0] could not be fetched: its container was killed for its memory; from a claim (pvc://)",
+    ),
     "a start that takes too long": (
         case(pods=[waiting(phase="Running", created_at=NOW - 9000, scheduled_at=NOW - 1801)]),
         reasons.START_TIMEOUT,
@@ -382,6 +471,24 @@ def test_every_illness_has_its_reason_and_says_what_to_do(ill: ReportContext, re
 
 WELL: dict[str, ReportContext] = {
     "serving": case(),
+    "one that got no room, and serves now": case(
+        pods=[waiting("chat-0", phase="Failed", evicted=FILLED), pod("chat-2")]
+    ),
+    "one that has served, and whose node was short of disk": case(
+        pods=[waiting("chat-0", phase="Failed", evicted=FILLED, was_ready=True), waiting(reason="ContainerCreating")]
+    ),
+    "one that got no room long ago": case(
+        pods=[
+            waiting("chat-0", phase="Failed", evicted=FILLED, created_at=NOW - 1801),
+            waiting(reason="ContainerCreating"),
+        ]
+    ),
+    "waiting for files for a while": case(
+        TEMPLATED, pods=[waiting(reason="ContainerCreating", mounting=True, scheduled_at=NOW - 59)]
+    ),
+    "waiting for nothing that was named": case(
+        pods=[waiting(reason="ContainerCreating", mounting=True, scheduled_at=NOW - 1000)]
+    ),
     "starting": case(pods=[pod(), waiting(reason="ContainerCreating")]),
     "loading for a long time, in time": case(pods=[waiting(phase="Running", scheduled_at=NOW - 1799)]),
     "not looked at by the scheduler yet": case(pods=[pending("")]),
@@ -399,6 +506,19 @@ WELL: dict[str, ReportContext] = {
 def test_what_is_no_illness(well: ReportContext) -> None:
     found = provisioned(well)
     assert (found.status, found.reason) == ("True", reasons.PROVISIONED_OK)
+
+
+@pytest.mark.parametrize(
+    ("the_spec", "work"),
+    [
+        (spec(rollout="Replace"), workload([pod()], deployment=deployment(1, updated_replicas=0, failed_create=QUOTA))),
+        (spec(), workload([pod()], deployment=deployment(1, failed_create=QUOTA))),
+        (spec(rollout="Replace"), rolling("0/1 nodes are available: 1 Insufficient memory.")),
+        (spec(), workload([pending("0/1 nodes are available: 1 Insufficient memory.")])),
+    ],
+)
+def test_where_no_replica_is_in_the_way_of_a_change_none_is_blamed(the_spec: ModelTierSpec, work: Workload) -> None:
+    assert "rollout" not in provisioned(case(the_spec, work=work)).message
 
 
 def test_one_crash_among_healthy_replicas_is_named() -> None:
