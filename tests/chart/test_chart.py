@@ -366,6 +366,25 @@ def test_the_chart_is_rendered_as_part_of_another(case: str, tmp_path: Path) -> 
     assert deployments == (["release-tierwise"] if there else [])
 
 
+def test_under_another_name_and_beside_the_crds_the_chart_is_a_part_as_well(tmp_path: Path) -> None:
+    """An alias changes the name of the values and of the objects; each part has a switch of its own."""
+    dependencies = [
+        {"name": "tierwise", "version": ">=0.0.0-0", "alias": "llm", "condition": "llm.enabled"},
+        {"name": "tierwise-crds", "version": ">=0.0.0-0", "condition": "tierwise-crds.enabled"},
+    ]
+    parent = {"apiVersion": "v2", "name": "platform", "version": "1.0.0", "dependencies": dependencies}
+    (tmp_path / "Chart.yaml").write_text(yaml.safe_dump(parent))
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump({"llm": {"image": {"repository": "a/tierwise/operator"}}}))
+    for chart in ("tierwise", "tierwise-crds"):
+        shutil.copytree(CHART.parent / chart, tmp_path / "charts" / chart)
+    for operator, crds in ((True, True), (True, False), (False, True)):
+        switches = (f"llm.enabled={str(operator).lower()}", f"tierwise-crds.enabled={str(crds).lower()}")
+        done = helm("template", "release", tmp_path, *(part for each in switches for part in ("--set", each)))
+        assert done.returncode == 0, done.stderr
+        assert [each["metadata"]["name"] for each in _of("Deployment", done.stdout)] == ["release-llm"] * operator
+        assert bool(_of("CustomResourceDefinition", done.stdout)) is crds
+
+
 def test_lint_is_content() -> None:
     done = helm("lint", CHART, "--strict", *WITH_IMAGE)
     assert done.returncode == 0, done.stdout + done.stderr
