@@ -21,6 +21,7 @@ from tierwise.reasons import ARGUMENT_NOT_ALLOWED, INVALID_SPEC
 SWITCH = "switch"  # takes no value
 JSON = "json"  # takes a JSON object
 _INTEGER = r"[0-9]{1,9}"
+_ABOVE_ZERO = r"[1-9][0-9]{0,8}"  # the engine ends at 0
 _WORD = r"[A-Za-z][A-Za-z0-9_.-]{0,63}"
 
 
@@ -38,7 +39,7 @@ ALLOWED: dict[str, Allowed] = {
     "--allowed-media-domains": Allowed(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", "images.example.com"),
     "--async-scheduling": Allowed(SWITCH),
     "--attention-backend": Allowed(r"[A-Z][A-Z0-9_]{0,63}", "FLASH_ATTN"),
-    "--block-size": Allowed(_INTEGER, "32"),
+    "--block-size": Allowed(_ABOVE_ZERO, "32"),
     "--config-format": Allowed(r"auto|hf|mistral", "hf"),
     "--custom-histogram-buckets": Allowed(JSON, '{"request_latency":[0.5,1,2]}', since=(0, 32)),
     "--default-chat-template-kwargs": Allowed(JSON, '{"enable_thinking":false}'),
@@ -66,9 +67,9 @@ ALLOWED: dict[str, Allowed] = {
     "--long-prefill-token-threshold": Allowed(_INTEGER, "2048"),
     "--max-cudagraph-capture-size": Allowed(_INTEGER, "64"),
     "--max-logprobs": Allowed(_INTEGER, "5"),
-    "--max-num-active-seqs": Allowed(_INTEGER, "64", since=(0, 32)),
+    "--max-num-active-seqs": Allowed(_ABOVE_ZERO, "64", since=(0, 32)),
     "--max-num-queued-tokens": Allowed(_INTEGER, "100000"),
-    "--max-num-scheduled-tokens": Allowed(_INTEGER, "4096"),
+    "--max-num-scheduled-tokens": Allowed(_ABOVE_ZERO, "4096"),
     "--moe-backend": Allowed(_WORD, "auto"),
     "--no-async-scheduling": Allowed(SWITCH),
     "--no-enable-chunked-prefill": Allowed(SWITCH),
@@ -80,7 +81,7 @@ ALLOWED: dict[str, Allowed] = {
     "--safetensors-load-strategy": Allowed(r"lazy|eager|prefetch", "eager"),
     "--scheduling-policy": Allowed(r"fcfs|priority", "priority"),
     "--seed": Allowed(_INTEGER, "7"),
-    "--stream-interval": Allowed(_INTEGER, "2"),
+    "--stream-interval": Allowed(_ABOVE_ZERO, "2"),
     "--tokenizer-mode": Allowed(r"auto|hf|slow|mistral", "auto"),
     "--tool-call-parser": Allowed(_WORD, "hermes"),
     "--uvicorn-log-level": Allowed(r"critical|error|warning|info", "warning"),

@@ -89,6 +89,15 @@ def test_no_other_spelling_gets_in(written: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "option", ["--block-size", "--max-num-active-seqs", "--max-num-scheduled-tokens", "--stream-interval"]
+)
+def test_nothing_is_no_size_where_the_engine_ends_at_it(option: str) -> None:
+    (problem,) = check(spec(extraArgs=[f"{option}=0"]))
+    assert (problem.fatal, problem.message) == (True, f"extraArgs: {option}: '0' is not an accepted value")
+    assert check(spec(extraArgs=[f"{option}=10", "--max-num-queued-tokens=0"])) == ()
+
+
+@pytest.mark.parametrize(
     "unpickled", ["pt", "npcache", "sharded_state", "tensorizer", "gguf", "bitsandbytes", "my.plugin"]
 )
 def test_weights_are_not_loaded_in_a_format_that_runs_code_or_reads_plugins(unpickled: str) -> None:
