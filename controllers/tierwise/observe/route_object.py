@@ -16,7 +16,7 @@ from tierwise.api.modelroute import ModelRouteSpec
 from tierwise.api.modelroute_status import BudgetStatus, ModelRouteStatus
 from tierwise.kube.objects import ROUTER_SUFFIX
 from tierwise.observe.object_fields import condition, controller, mapping, number, text, time
-from tierwise.observe.records import PodRecord
+from tierwise.observe.records import PodRecord, ScalerRecord
 from tierwise.observe.tier_object import sentence
 from tierwise.types import PodFacts, RouteChild, RouteKey, RouteObject, RouteView, TierKey
 
@@ -113,7 +113,10 @@ def child_record(plural: str, body: Mapping[str, Any]) -> RouteChildRecord:
 
 
 def route_views(
-    routes: Collection[RouteObject], children: Collection[RouteChildRecord], pods: Collection[PodRecord]
+    routes: Collection[RouteObject],
+    children: Collection[RouteChildRecord],
+    pods: Collection[PodRecord],
+    scalers: Collection[ScalerRecord] = (),
 ) -> tuple[RouteView, ...]:
     """The routes by key, each with what it controls: the UID says so, since a name may be a stranger's."""
     mine: dict[str, list[RouteChild]] = {}
@@ -122,11 +125,16 @@ def route_views(
     running: dict[tuple[str, str], list[PodFacts]] = {}
     for pod in pods:
         running.setdefault((pod.namespace, pod.deployment), []).append(pod.facts)
+    scaling: dict[tuple[str, str], list[str]] = {}
+    for each in scalers:
+        if each.target_kind == "Deployment":
+            scaling.setdefault((each.namespace, each.target_name), []).append(f"{each.kind}/{each.name}")
     return tuple(
         RouteView(
             route,
             tuple(sorted(mine.get(route.uid or "?", ()), key=lambda child: (child.plural, child.name))),
             tuple(sorted(running.get(_deployment(route.key), ()), key=lambda pod: pod.name)),
+            scalers=tuple(sorted(scaling.get(_deployment(route.key), ()))),
         )
         for route in sorted(routes, key=lambda route: route.key)
     )

@@ -137,7 +137,7 @@ class Observer:
             )
             yield
         self._seen = seen
-        routes = route_views(world.routes, world.route_children, world.pods) if world.routes else ()
+        routes = route_views(world.routes, world.route_children, world.pods, world.scalers) if world.routes else ()
         routes = tuple(_measured(view, samples, now) for view in routes)
         pools = joins.pooled.views(views, world.gpu_pods, problem=world.gpu_pods_problem)
         pools = replace(pools, known=world.pools_known, problem=world.pools_problem)

@@ -37,6 +37,12 @@ ROUTER_STUCK = reason(
     "A router does not start; those that run serve on.",
     "Look at the pod that the message names: its image, the nodes, its last line.",
 )
+ROUTERS_SCALED = reason(
+    "RoutersScaled",
+    (PROVISIONED,),
+    "A HorizontalPodAutoscaler or ScaledObject scales the Deployment of the routers; the operator sets it back.",
+    "Delete it, and set spec.replicas of the route.",
+)
 ROUTER_STARTING = reason(
     "RouterStarting",
     (READY,),

@@ -146,6 +146,9 @@ def _provisioned(view: RouteView, plan: RoutePlan, outcome: RouteOutcome, now: f
     problem = router_problem(view, plan, now)
     if problem is not None:
         return _not_provisioned(*problem)
+    if view.scalers:
+        said = f"{', '.join(view.scalers)} scales the routers, and the operator sets their number back"
+        return _not_provisioned(reasons.ROUTERS_SCALED, said)
     return condition_update(reasons.PROVISIONED, "True", reasons.ROUTER_EXISTS)
 
 

@@ -71,6 +71,7 @@ class RouteView:
     children: tuple[RouteChild, ...] = ()
     pods: tuple[PodFacts, ...] = ()
     signals: RouteSignals = field(default_factory=RouteSignals)
+    scalers: tuple[str, ...] = ()  # who scales the Deployment of its routers, e.g. ("HorizontalPodAutoscaler/chat",)
 
     def child(self, plural: str, name: str = "") -> RouteChild | None:
         """The child of this kind, and of this name where one is given. Only of RoleBindings a route may have several:

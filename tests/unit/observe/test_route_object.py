@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.unit.observe import bodies
 from tierwise.observe import Samples, World, observe
-from tierwise.observe.records import pod_record
+from tierwise.observe.records import ScalerRecord, pod_record
 from tierwise.observe.route_object import child_record, route_object, route_views
 
 
@@ -108,6 +108,20 @@ def test_children_are_those_whose_controller_has_the_uid() -> None:
     assert "status" not in found.manifest
     assert "managedFields" not in found.manifest["metadata"]
     assert view.child("services") is None
+
+
+def test_who_scales_the_routers() -> None:
+    def scaler(name: str, target: str, kind: str = "Deployment", namespace: str = "team") -> ScalerRecord:
+        return ScalerRecord(namespace, "HorizontalPodAutoscaler", name, kind, target)
+
+    theirs = [scaler("b", "chat-router"), scaler("a", "chat-router")]
+    others = [
+        scaler("of-a-tier", "chat-predictor"),
+        scaler("elsewhere", "chat-router", namespace="b"),
+        scaler("of-another-kind", "chat-router", "StatefulSet"),
+    ]
+    (view,) = route_views([route_object(body())], [], [], [*others, *theirs])
+    assert view.scalers == ("HorizontalPodAutoscaler/a", "HorizontalPodAutoscaler/b")
 
 
 def test_an_object_of_a_route_without_uid_is_nobodys() -> None:

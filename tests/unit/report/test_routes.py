@@ -126,6 +126,10 @@ CASES: dict[str, tuple[Case, tuple[str, str]]] = {
         ("Failed", reasons.ROUTER_STUCK),
     ),
     "a Secret is missing": (Case(view=seen(route=keyed(), pods=(MOUNTING,))), ("Degraded", reasons.SECRET_MISSING)),
+    "somebody scales its routers": (
+        Case(view=replace(seen(), scalers=("HorizontalPodAutoscaler/theirs",))),
+        ("Degraded", reasons.ROUTERS_SCALED),
+    ),
     "the budget is spent": (Case(view=seen(route=poor())), ("Degraded", reasons.BUDGET_SPENT)),
     "what the routers spend is not known": (
         Case(view=unmeasured(budget=True)),
