@@ -85,6 +85,18 @@ async def test_everything_is_made_in_one_cycle_and_then_nothing_is_asked_or_writ
     assert (outcome.error, outcome.written, scene.store.writes, scene.store.reads) == (None, (), [], [])
 
 
+async def test_a_restart_of_the_routers_by_kubectl_is_left_to_be() -> None:
+    """`kubectl rollout restart` of their Deployment: what it adds to the template is not taken back."""
+    scene = Scene(status=COMPLETE)
+    await scene.cycle()
+    restarted = scene.store.seen(ref("deployments"))
+    metadata = restarted["spec"]["template"]["metadata"]
+    metadata["annotations"]["kubectl.kubernetes.io/restartedAt"] = "2026-11-30T09:00:00Z"
+    scene.store.put(ref("deployments"), restarted)
+    outcome = await scene.cycle()
+    assert (outcome.error, outcome.written, scene.store.writes) == (None, (), [])
+
+
 async def test_without_an_image_nothing_is_made() -> None:
     scene = Scene()
     outcome = await scene.cycle(None)

@@ -21,7 +21,7 @@ from tierwise.observe import Samples, World
 from tierwise.observe.route_object import child_record, route_object
 from tierwise.ports import ObjectRef
 from tierwise.route_cycle import RouteState
-from tierwise.types import RouteObject
+from tierwise.types import ALONE, Installation, Installations, RouteObject
 
 REF = ObjectRef.of(MODEL_ROUTE, "team", "chat")
 
@@ -48,7 +48,9 @@ class Scene:
     def heard(self) -> RouteObject:
         return route_object(self.store.seen(REF))
 
-    async def cycle(self, heard: RouteObject | None = None, *, writing: bool = True) -> Any:
+    async def cycle(
+        self, heard: RouteObject | None = None, *, writing: bool = True, installations: Installations = ALONE
+    ) -> Any:
         self.store.writes.clear()
         self.clock.seconds += 10
         children = []
@@ -57,7 +59,7 @@ class Scene:
             body = self.store._objects.get(ObjectRef(api_version, plural, "team", name))
             if body is not None:
                 children.append(child_record(plural, body))
-        world = World(routes=[heard or self.heard()], route_children=children)
+        world = World(routes=[heard or self.heard()], route_children=children, installations=installations)
         return await reconcile.run(world, Samples(), self.store, self.clock, self.kept, writing=writing)
 
     @property
@@ -75,6 +77,17 @@ async def test_a_route_is_made_told_and_then_left_in_peace() -> None:
     await scene.cycle()
     assert scene.store.writes == []
     assert len([event for event in scene.store.events if event.reason == "Created"]) == 1
+
+
+async def test_where_another_installation_acts_a_route_is_neither_made_nor_told_of() -> None:
+    scene = Scene()
+    other = Installations(instead={"team": Installation("platform", "tw")})
+    for _ in range(3):
+        await scene.cycle(installations=other)
+        assert scene.store.writes == []
+    assert scene.status == {}
+    await scene.cycle()
+    assert ("status", "chat") in scene.store.writes, "the other is gone"
 
 
 async def test_a_standby_writes_nothing() -> None:

@@ -128,6 +128,25 @@ def test_without_a_user_of_ours_the_cluster_gives_one() -> None:
     assert fingerprint(predictor()) != fingerprint(predictor(securityContext="Namespace"))
 
 
+def test_nobody_in_the_pod_has_a_user_of_ours_then() -> None:
+    """Nor do the containers that fetch adapters."""
+    lora = {"name": "a", "uri": "hf://org/lora", "revision": "b" * 40}
+    free = predictor(securityContext="Namespace", model=MODEL | {"adapters": [lora]})
+    assert [each["name"] for each in free["initContainers"]] == ["adapter-0"]
+    everybody = [free, *free["initContainers"], *free["containers"]]
+    assert not [each for each in everybody if {"runAsUser", "runAsGroup", "fsGroup"} & each["securityContext"].keys()]
+
+
+def test_a_restart_reaches_the_replicas_in_every_pool() -> None:
+    asked = replace(tier("chat", {"model": MODEL}), restarted_at="2026-11-30T09:00:00Z")
+    for name in ("chat", "chat-h100"):
+        found = render(asked, scaler="external", name=name)
+        assert (found["metadata"]["name"], list(found["spec"]["predictor"]["annotations"])) == (
+            name,
+            ["kubectl.kubernetes.io/restartedAt"],
+        )
+
+
 def test_a_restart_changes_the_pod_template_and_nothing_else() -> None:
     asked = replace(tier("chat", {"model": MODEL}), restarted_at="2026-11-30T09:00:00Z")
     restarted = render(asked, scaler="external")
