@@ -7,7 +7,7 @@ where lengths lie at a bound. The kinds that were seen last are kept.
 
     rate   requests per second of a full replica (`request_rate`)
     share  the part of it at which the service level is kept: down where it was missed by replicas that had less to do,
-           up where it was kept by replicas that had more; slowly back to where it began while it is kept
+           up where it was kept by replicas that had nearly as much; slowly back to where it began while it is kept
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ SHARE, LEAST_SHARE, MOST_SHARE = 0.8, 0.3, 0.95
 # by a quarter, and what it has taken comes back within an hour. What misses by far moves it by so many times more.
 _DOWN, _UP, _BACK, _WORST = 0.05, 0.1, 0.005, 4.0
 _BELOW = 0.95  # of the load at which a target was missed
+_NEARLY = 0.8  # of the share: rounded up to whole replicas and held for a window, a fleet is rarely fuller than that
 
 
 def kind(signals: TierSignals) -> tuple[int, int] | None:
@@ -67,5 +68,6 @@ def _share(known: float, full: float, verdict: Verdict | None) -> float:
     if verdict.missed:
         change = _DOWN * min(_WORST, verdict.excess) * min(0.0, _BELOW * full - known)
     else:
-        change = max(_UP * (full - known), _BACK * (SHARE - known), 0.0)
+        more = _UP * (MOST_SHARE - known) if known >= SHARE and full >= _NEARLY * known else 0.0
+        change = max(more, _UP * (full - known), _BACK * (SHARE - known), 0.0)
     return round(min(MOST_SHARE, max(LEAST_SHARE, known + change)), 4)

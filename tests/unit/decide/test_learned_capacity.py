@@ -109,6 +109,20 @@ def test_a_level_that_is_kept_above_the_share_raises_it_and_below_it_says_nothin
     assert after(known, SHORT, Throughput(1.6, 0.8), None)[0].share == 0.6
 
 
+def test_a_level_that_is_kept_by_replicas_that_are_nearly_as_full_as_they_may_be_gives_them_more() -> None:
+    """Rounded up to whole replicas nobody is as full as its share, and nothing would ever be learned above it. What was
+    missed before comes back slowly: else it would be missed again with every scale-down window."""
+    known: tuple[LengthCapacity, ...] = (LengthCapacity(*SHORT, 2.0, SHARE),)
+    assert after(known, SHORT, Throughput(1.3, 0.65), KEPT)[0].share == 0.815, "a tenth of the way to the most"
+    assert after(known, SHORT, Throughput(1.26, 0.63), KEPT)[0].share == SHARE, "not nearly as full"
+    assert after(known, SHORT, Throughput(1.3, 0.65), None)[0].share == SHARE, "nobody knows whether it was kept"
+    for _ in range(100):
+        known = after(known, SHORT, Throughput(1.8, 0.9), KEPT)
+    assert known[0].share == pytest.approx(MOST_SHARE, abs=0.001)
+    missed = (LengthCapacity(*SHORT, 2.0, 0.7),)
+    assert after(missed, SHORT, Throughput(1.2, 0.6), KEPT)[0].share == 0.7005
+
+
 def test_a_share_is_kept_to_four_digits() -> None:
     """It stands in the status, which is to change no more than it must."""
     known = (LengthCapacity(*SHORT, 2.0, 0.8),)
