@@ -22,6 +22,7 @@ from tests.builders.routes import spec as routed
 from tests.unit.decide import make, test_service_level
 from tests.unit.decide.test_facts import EIGHT, L4, T4, new
 from tests.unit.report import (
+    ill_tiers,
     test_classifier_condition,
     test_metrics_condition,
     test_provisioned_condition,
@@ -58,7 +59,7 @@ from tierwise.types.capabilities import GPU, UNKNOWN, EngineRules, Facts, ModelS
 ALL_TYPES = (*CONDITION_TYPES, *ROUTE_CONDITION_TYPES, *POOL_CONDITION_TYPES)
 WHERE = {reason.word: reason.where for reason in table()}
 CASES: list[ReportContext] = [
-    *(given[0] for given in test_provisioned_condition.ILL.values()),
+    *(given[0] for given in ill_tiers.ILL.values()),
     *test_provisioned_condition.WELL.values(),
     *(given[0] for given in test_metrics_condition.CASES.values()),
     *(given[0] for given in test_scaling_conditions.ACTIVE.values()),
