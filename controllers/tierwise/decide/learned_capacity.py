@@ -69,5 +69,5 @@ def _share(known: float, full: float, verdict: Verdict | None) -> float:
         change = _DOWN * min(_WORST, verdict.excess) * min(0.0, _BELOW * full - known)
     else:
         more = _UP * (MOST_SHARE - known) if known >= SHARE and full >= _NEARLY * known else 0.0
-        change = max(more, _UP * (full - known), _BACK * (SHARE - known), 0.0)
+        change = max(more, _UP * (full - known), _BACK * (SHARE - known))
     return round(min(MOST_SHARE, max(LEAST_SHARE, known + change)), 4)

@@ -9,6 +9,8 @@ import numpy as np
 from tierwise.routing.classifier import FILE_VERSION, Classifier, CurvePoint, Header, salt_check
 from tierwise.routing.text_features import BUCKETS, SIZES, VERSION
 
+WORDS = " ".join(f"word{number * 7919 % 3001}" for number in range(6_000)).encode()
+
 
 def header(**changes: Any) -> Header:
     """A header of one that knows nothing but the length: its scores are half the standardized length."""

@@ -6,7 +6,6 @@ import json
 import math
 import struct
 from pathlib import Path
-from time import process_time
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.routing import score_texts
-from tests.unit.routing.classifiers import classifier, header
+from tests.unit.routing.classifiers import WORDS, classifier, header
 from tierwise.errors import Invalid
 from tierwise.routing.classifier import MOST_BYTES, MOST_GROUPS, Classifier, quantiles_of, salt_check, threshold_of
 from tierwise.routing.text_features import BUCKETS, SIZES, TextFacts, features_of, group_of
@@ -246,29 +245,3 @@ def test_one_that_would_be_too_large_is_not_written() -> None:
 def test_a_header_does_not_change() -> None:
     with pytest.raises(ValueError, match="frozen"):
         header().route = "other"
-
-
-# --- speed -----------------------------------------------------------------------------------------------------------
-
-WORDS = " ".join(f"word{number * 7919 % 3001}" for number in range(6_000)).encode()
-
-
-def milliseconds(one: Classifier, text: bytes) -> float:
-    """Processor time of a score; the best of some rounds, since other programs share the machine."""
-    rounds = []
-    for _ in range(7):
-        began = process_time()
-        for _ in range(50):
-            one.score(text, PLAIN)
-        rounds.append((process_time() - began) / 50 * 1000)
-    return min(rounds)
-
-
-def test_a_score_takes_a_tenth_of_a_millisecond(capsys: pytest.CaptureFixture[str]) -> None:
-    """Wanted: 0.1 ms at 2 KB and 0.2 ms at 40 KB. The test itself allows twice as much: it must not fail because of the
-    machine that it runs on."""
-    took = {size: milliseconds(RANDOM, WORDS[:size]) for size in (200, 2_048, 40_960)}
-    with capsys.disabled():
-        print("\nscore: " + ", ".join(f"{size:,} bytes {each:.3f} ms" for size, each in took.items()))
-    assert took[2_048] < 0.2
-    assert took[40_960] < 0.4
