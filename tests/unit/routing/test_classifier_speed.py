@@ -10,7 +10,6 @@ from tests.unit.routing.classifiers import WORDS, classifier
 from tierwise.routing.classifier import Classifier
 from tierwise.routing.text_features import SIZES, TextFacts
 
-
 LIMITS = {200: 0.2, 2_048: 0.2, 40_960: 0.4}
 """Milliseconds by size. Wanted are 0.1 at 2 KB and 0.2 at 40 KB: a test must not fail because of the machine."""
 MOST_ROUNDS = 200
