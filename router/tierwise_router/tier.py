@@ -64,8 +64,11 @@ class Wish:
 
 @dataclass(slots=True, eq=False)
 class _Waiter:
+    """`bound`: not every replica will do for it, so that those that will not are for whoever is behind it."""
+
     future: asyncio.Future[Slot]
     wish: Wish
+    bound: bool
 
 
 @dataclass(slots=True)
@@ -176,9 +179,10 @@ class Tier:
         return min((one.breaker.seconds_left(now) for one in self._replicas.values()), default=0.0)
 
     def fullness(self) -> float:
-        """1.0 is full (`tierwise.routing.saturation`); so is a tier at which anybody waits."""
+        """1.0 is full (`tierwise.routing.saturation`); so is a tier at which anybody waits whom any replica may
+        answer."""
         found = saturation(list(self._replicas.values()), self.spec.concurrency)
-        return max(1.0, found) if self.waiting else found
+        return max(1.0, found) if self.waiting > self._bound else found
 
     # --- places -----------------------------------------------------------------------------------------------------
 
@@ -194,10 +198,10 @@ class Tier:
 
     def try_take(self, wish: Wish) -> Slot | None:
         """A place on the best replica that is free now. Who waits comes first."""
-        if not wish.only and self.waiting:
+        if self.waiting > self._bound and not self._is_bound(wish):
             ahead = [self._queues[Priority.INTERACTIVE]]
             ahead += [self._queues[Priority.BATCH]] if wish.priority is Priority.BATCH else []
-            if any(not waiter.wish.only for queue in ahead for waiter in queue):
+            if any(not waiter.bound for queue in ahead for waiter in queue):
                 return None
         return self._take(wish)
 
@@ -213,13 +217,13 @@ class Tier:
             self.counts.refuse("queue_full")
             raise QueueFull
         allowed = limits.timeout_seconds if self.ready else limits.startup_timeout_seconds
-        waiter = _Waiter(asyncio.get_running_loop().create_future(), wish)
+        waiter = _Waiter(asyncio.get_running_loop().create_future(), wish, self._is_bound(wish))
         queue = self._queues[wish.priority]
         if again:
             queue.appendleft(waiter)
         else:
             queue.append(waiter)
-        self._bound += bool(wish.only)
+        self._bound += waiter.bound
         try:
             async with asyncio.timeout_at(min(until, self._monotonic() + allowed)):
                 return await waiter.future
@@ -244,7 +248,7 @@ class Tier:
         return used
 
     def wake(self) -> None:
-        """Give the free places to those who wait. One that waits for a single replica holds nobody up."""
+        """Give the free places to those who wait. One that waits for some replicas only holds nobody up."""
         if not self.waiting:
             return
         for priority in (Priority.INTERACTIVE, Priority.BATCH):
@@ -259,18 +263,22 @@ class Tier:
                 elif wish.only and wish.only not in self._replicas:
                     self._forget(queue, waiter)
                     waiter.future.set_exception(QueueTimeout(self.ready))
-                elif (wish.only or not blocked) and (slot := self._take(wish)) is not None:
+                elif (waiter.bound or not blocked) and (slot := self._take(wish)) is not None:
                     self._forget(queue, waiter)
                     waiter.future.set_result(slot)
                 else:
-                    blocked = blocked or not wish.only
+                    blocked = blocked or not waiter.bound
             if blocked:
                 return
 
     def _forget(self, queue: deque[_Waiter], waiter: _Waiter) -> None:
         if waiter in queue:
             queue.remove(waiter)
-            self._bound -= bool(waiter.wish.only)
+            self._bound -= waiter.bound
+
+    def _is_bound(self, wish: Wish) -> bool:
+        """Whether only some of the replicas can answer it: the one that it needs, or those that have not failed it."""
+        return bool(wish.only) or any(one in self._replicas.values() for one in wish.without)
 
     def retry_after_seconds(self) -> int:
         """When it may be worth to ask again: what waits, times how long one takes, 1 to 60; while no replica is ready,

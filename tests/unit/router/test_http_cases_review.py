@@ -11,6 +11,7 @@ from tests.unit.router.scripted_upstream import (
     ROLE,
     STREAM_HEAD,
     Do,
+    answer,
     chunk,
     upstream,
     word,
@@ -45,6 +46,21 @@ async def test_a_failed_request_waits_for_the_other_replica_instead_of_failing()
         asked = [asyncio.create_task(router.ask(post(chat()))) for _ in range(2)]
         await until(lambda: busy.seen)
         await asyncio.sleep(0.05)
+        going.set()
+        assert [(await one).status for one in asked] == [200, 200]
+
+
+async def test_a_failed_request_that_waits_for_the_other_replica_holds_nobody_up() -> None:
+    going = asyncio.Event()
+    async with (
+        upstream(default=[going, COMPLETION]) as busy,
+        upstream([busy.asked, answer(b"{}", 503)], default=[COMPLETION]) as free,
+        running(route(tier("a", busy, free, concurrency=1), queue=QueueLimits(10, 5.0, 5.0))) as router,
+    ):
+        asked = [asyncio.create_task(router.ask(post(chat()))) for _ in range(2)]
+        await until(lambda: busy.seen and router.state.tiers["a"].waiting)
+        async with asyncio.timeout(2):
+            assert (await router.ask(post(chat()))).status == 200
         going.set()
         assert [(await one).status for one in asked] == [200, 200]
 

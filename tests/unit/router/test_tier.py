@@ -59,6 +59,26 @@ async def test_who_waits_for_one_replica_holds_nobody_up() -> None:
     assert (await bound).pick.replica.key == "http://a"
 
 
+async def test_who_has_failed_at_one_replica_and_waits_for_the_others_holds_nobody_up() -> None:
+    found = tier("http://a", "http://b")
+    one, two = found.try_take(Wish()), found.try_take(Wish())
+    assert one is not None
+    assert two is not None
+    retried = await started(found, Wish(without=(one.pick.replica,)), again=True)
+    next_one = await started(found, Wish())
+    found.release(one)
+    assert (await next_one).pick.replica is one.pick.replica
+    found.release(next_one.result())
+    assert found.try_take(Wish()) is not None
+    behind = await started(found, Wish())
+    found.release(two)
+    assert (await retried).pick.replica is two.pick.replica
+    assert not behind.done()
+    found.release(retried.result())
+    assert (await behind).pick.replica is two.pick.replica
+    assert found.waiting == 0
+
+
 async def test_who_waits_for_a_replica_that_goes_is_told_at_once() -> None:
     found = tier("http://a", "http://b")
     assert found.try_take(Wish(only="http://a")) is not None
@@ -136,16 +156,18 @@ async def test_a_batch_request_whose_client_goes_as_it_is_displaced_harms_nobody
     assert found.waiting == 0
 
 
-async def test_a_tier_at_which_anybody_waits_is_full() -> None:
+async def test_a_tier_at_which_anybody_waits_is_full_unless_another_replica_is_free() -> None:
     found = tier("http://a", concurrency=4)
-    found.set_replicas({"http://a": "http://a", "http://b": "http://b"})
+    found.set_replicas({"http://b": "http://b"})  # new, so that it gets one request at a time
+    assert found.try_take(Wish()) is not None
     assert found.fullness() < 1
-    held = [found.try_take(Wish(only="http://b"))]
-    waiting = await started(found, Wish(only="http://b"))
-    assert held[0] is not None
+    waiting = [await started(found, Wish(only="http://b"))]
+    assert found.fullness() < 1
+    waiting.append(await started(found, Wish()))
     assert found.fullness() >= 1
-    waiting.cancel()
-    await asyncio.gather(waiting, return_exceptions=True)
+    for one in waiting:
+        one.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
 
 
 def test_what_is_spent_in_a_new_period_is_written_down_as_well(tmp_path: Path) -> None:
