@@ -70,12 +70,12 @@ class TierAttempts:
         if not free and not state.retry_allowed(now):
             return None
         replica = slot.pick.replica
-        if verdict.next is Next.SAME:
+        if verdict.next is Next.SAME and not replica.draining:
             if job.tried.count(replica) > 1:
                 return None
             await asyncio.sleep(verdict.wait_seconds)
             wish = Wish(job.priority, job.shape.blocks, (), replica.key, streamed=job.body.stream)
-        elif verdict.next is Next.REPLICA and not job.kept_by:
+        elif verdict.next in (Next.SAME, Next.REPLICA) and not job.kept_by:
             wish = job.wish()
             if not any(not one.draining and one not in wish.without for one in tier.replicas):
                 return None

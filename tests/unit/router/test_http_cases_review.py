@@ -65,6 +65,23 @@ async def test_a_failed_request_that_waits_for_the_other_replica_holds_nobody_up
         assert [(await one).status for one in asked] == [200, 200]
 
 
+async def test_a_request_whose_kept_connection_a_draining_replica_closes_goes_to_another_replica() -> None:
+    going = asyncio.Event()
+    async with (
+        upstream([COMPLETION], [going, Do.CLOSE]) as old,
+        upstream(default=[COMPLETION]) as new,
+        running(route(tier("a", old), queue=QueueLimits(10, 5.0, 5.0))) as router,
+    ):
+        assert (await router.ask(post(chat()))).status == 200
+        asked = asyncio.create_task(router.ask(post(chat())))
+        await until(lambda: len(old.seen) == 2)
+        router.state.tiers["a"].set_replicas({old.url: old.url, new.url: new.url}, draining={old.url}, started=True)
+        going.set()
+        async with asyncio.timeout(2):
+            assert (await asked).status == 200
+        assert len(new.seen) == 1
+
+
 async def test_no_client_takes_a_provider_away_from_the_others_by_asking_for_what_it_has_not() -> None:
     async with (
         upstream(*[[NOT_FOUND]] * 4, default=[COMPLETION]) as up,
