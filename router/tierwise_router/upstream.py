@@ -22,6 +22,9 @@ from tierwise_router.http_response import ProtocolError, ResponseParser, Respons
 
 CONNECT_SECONDS = 5.0
 MOST_IDLE = 256  # per server
+STALE_SECONDS = 2.0
+"""A kept connection that the other side has closed says so within a round trip of a request. One that ends later was
+open, and its request may have been worked on."""
 VERSION = "/v1"  # below which the paths of the API are here
 
 
@@ -96,6 +99,7 @@ class Connection(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._received = False
         self._used = False
+        self._sent_at = 0.0
         self._paused = False
         self._aborted = False
         self.idle_since = 0.0
@@ -151,6 +155,7 @@ class Connection(asyncio.Protocol):
         """Send a request; its answer is told to `exchange`."""
         self._exchange = exchange
         self._received = False
+        self._sent_at = asyncio.get_running_loop().time()
         self._parser.expect(exchange)
         if self.open and self._transport is not None and not self._transport.is_closing():
             self._transport.write(request)
@@ -192,7 +197,9 @@ class Connection(asyncio.Protocol):
         self.close()
 
     def _fail_ended(self) -> None:
-        failure = Failure.RESET_IDLE if self._used and not self._received else Failure.RESET
+        waited = asyncio.get_running_loop().time() - self._sent_at
+        stale = self._used and not self._received and waited < STALE_SECONDS
+        failure = Failure.RESET_IDLE if stale else Failure.RESET
         self._fail(failure, "upstream closed the connection before its answer was complete")
 
     def _fail(self, failure: Failure, message: str) -> None:

@@ -199,6 +199,21 @@ async def test_case_07_the_retry_goes_to_a_new_connection_even_of_another_replic
         assert len([number for number in resets if number in kept]) <= 1
 
 
+async def test_case_07_a_kept_connection_that_ends_while_it_is_answered_was_no_idle_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tierwise_router.upstream, "STALE_SECONDS", 0.1)
+    async with (
+        upstream([COMPLETION], [0.2, Do.RESET], default=[COMPLETION]) as up,
+        running(route(tier("a", up, provider=True))) as router,
+    ):
+        assert (await router.ask(post(chat()))).status == 200
+        got = await router.ask(post(chat()))
+        assert (got.status, got.code) == (502, "upstream_reset")
+        assert len(up.seen) == 2  # the provider may have worked on it, and is not asked for it a second time
+        assert [charge.usage.estimated for charge in router.records[1].charges] == [True]
+
+
 @pytest.mark.parametrize("end", [Do.RESET, Do.CLOSE])
 async def test_case_07_after_the_first_byte_nothing_is_retried_on_the_same_replica(end: Do) -> None:
     async with (
