@@ -11,6 +11,7 @@ import asyncio
 from tierwise.routing.cost import NOTHING, Usage, cost
 from tierwise.routing.failover import Failure, Next, Verdict, after_answer, after_failure
 from tierwise.routing.replica import Replica
+from tierwise.routing.route import RouteTier
 from tierwise_router import cascading, response_ids
 from tierwise_router.attempt import Attempt, End, Result
 from tierwise_router.headers import own, request_bytes, to_upstream
@@ -93,12 +94,14 @@ class TierAttempts:
         attempt: Attempt | None = None
         result: Result | None = None
         pool = tier.pool(replica)
+        # Before anything is waited for: a route that changes meanwhile has other prices, and a key of another server.
+        spec, key = tier.spec, state.key_of(tier.spec)
         try:
             try:
                 connection = (None if job.stale or replica in job.tried else pool.take(started)) or await pool.connect()
-                attempt = self._prepared(job, connection, tier, slot)
+                attempt = self._prepared(job, connection, tier, slot, key)
                 with state.watched(attempt, job.until):
-                    attempt.send(self._request_bytes(job, tier, replica, pool.server))
+                    attempt.send(self._request_bytes(job, tier, replica, pool.server, spec, key))
                     result = await attempt.done
                 self._give_back(pool, connection, attempt)
             except UpstreamError as error:
@@ -111,8 +114,8 @@ class TierAttempts:
                 replica.breaker.given_up()
                 partial = Result(End.FAILED, Failure.CONNECT) if attempt is None else attempt.abandon()
                 record.first_content_at = partial.first_content_at
-                self._charge(job, tier, partial, used)
-        self._charge(job, tier, result, used)
+                self._charge(job, spec, partial, used)
+        self._charge(job, spec, result, used)
         if result.end is not End.DROPPED:  # it has not failed: it may be asked again
             job.tried.append(replica)
         job.stale = job.stale or result.failure is Failure.RESET_IDLE
@@ -129,7 +132,7 @@ class TierAttempts:
         else:
             connection.close()
 
-    def _prepared(self, job: Job, connection: Connection, tier: Tier, slot: Slot) -> Attempt:
+    def _prepared(self, job: Job, connection: Connection, tier: Tier, slot: Slot, key: str | None) -> Attempt:
         replica = slot.pick.replica
 
         def begun() -> None:
@@ -143,23 +146,25 @@ class TierAttempts:
             begun,
             stream=job.body.stream,
             drop_usage=self._forces_usage(job),
-            secret=self._state.key_of(tier.spec),
+            secret=key,
         )
         attempt.holding = cascading.holding(self._state, job, tier)
         return attempt
 
-    def _request_bytes(self, job: Job, tier: Tier, replica: Replica, server: Server) -> bytes:
-        headers = to_upstream(job.request.headers, private=self._state.private_headers, external=tier.spec.external)
+    def _request_bytes(
+        self, job: Job, tier: Tier, replica: Replica, server: Server, spec: RouteTier, key: str | None
+    ) -> bytes:
+        headers = to_upstream(job.request.headers, private=self._state.private_headers, external=spec.external)
         name = None
-        if job.request.path == RESPONSES and not tier.spec.external:
-            name = response_ids.name(tier.spec.name, replica.key, job.record.tenant, self._state.clocks.chance())
-        model = tier.spec.upstream_model(job.body.model)
+        if job.request.path == RESPONSES and not spec.external:
+            name = response_ids.name(spec.name, replica.key, job.record.tenant, self._state.clocks.chance())
+        model = spec.upstream_model(job.body.model)
         body = job.body.upstream(model, self._forces_usage(job), name, cascading.asked(job, tier))
         if job.record.trace is not None:
-            spec, of = tier.spec, job.shape.max_tokens
+            of = job.shape.max_tokens
             asked = Asked(spec.name, model, job.request.path, server.host, server.port, job.body.stream, of)
             headers = job.record.trace.attempting(headers, asked)
-        return request_bytes(server, job.request.path, headers, body, job.record.id, self._state.key_of(tier.spec))
+        return request_bytes(server, job.request.path, headers, body, job.record.id, key)
 
     @staticmethod
     def _forces_usage(job: Job) -> bool:
@@ -167,23 +172,23 @@ class TierAttempts:
 
     # --- what came of it --------------------------------------------------------------------------------------------
 
-    def _charge(self, job: Job, tier: Tier, result: Result, replica_seconds: float) -> None:
+    def _charge(self, job: Job, spec: RouteTier, result: Result, replica_seconds: float) -> None:
         usage = result.usage
         if usage is None:
             # What reached a provider may be on its bill, answered or not.
             worked = result.end in (End.ANSWERED, End.BROKEN, End.DROPPED) or result.dropped_tokens > 0
-            worked = worked or (tier.spec.external and result.failure in _MAYBE_BILLED)
+            worked = worked or (spec.external and result.failure in _MAYBE_BILLED)
             usage = Usage(job.shape.prompt_tokens, output=result.output_events, estimated=True) if worked else Usage()
         # What was not reached has not worked.
-        money = cost(usage, tier.spec.tariff, 0.0 if result.failure is Failure.CONNECT else replica_seconds)
+        money = cost(usage, spec.tariff, 0.0 if result.failure is Failure.CONNECT else replica_seconds)
         if job.record.trace is not None:
             failure = "" if result.failure is None else result.failure.value
             job.record.trace.attempted(result.status, failure, usage, result.first_content_seconds)
         if result.dropped_tokens:
-            self._state.ledger.discarded[tier.spec.name] += result.dropped_tokens
+            self._state.ledger.discarded[spec.name] += result.dropped_tokens
         if money or usage.prompt or usage.output:
             discarded = result.end is End.DROPPED or result.dropped_tokens > 0
-            job.record.charges.append(Charge(tier.spec.name, usage, money, discarded))
+            job.record.charges.append(Charge(spec.name, usage, money, discarded))
 
     def _learn(self, job: Job, tier: Tier, slot: Slot, result: Result) -> None:
         replica = slot.pick.replica

@@ -1,11 +1,14 @@
-"""A provider that repeats our key in its error: no client sees it, in one piece or within a stream."""
+"""Our key goes to the provider that it belongs to, and no client sees it where the provider repeats it in an error."""
 
 from __future__ import annotations
+
+import asyncio
 
 import pytest
 
 from tests.unit.router.running_router import chat, post, route, running, tier
-from tests.unit.router.scripted_upstream import STREAM_HEAD, Do, Step, answer, chunk, upstream, word
+from tests.unit.router.scripted_upstream import COMPLETION, STREAM_HEAD, Do, Step, answer, chunk, upstream, word
+from tierwise_router.upstream import Connection
 
 ECHO = b'{"error":{"message":"you sent authorization: Bearer sk-ours","code":"bad"}}'
 HARMLESS = b'{"error":{"message":"temperature must be positive","code":"bad"}}'
@@ -34,3 +37,34 @@ async def test_nor_is_one_within_a_stream(said: bytes, shown: bool, ending: Step
         assert b"sk-ours" not in answered.body
         assert b'"error"' in answered.body
         assert router.records[0].outcome == "broken"
+
+
+async def test_a_provider_that_is_replaced_while_it_is_connected_to_is_not_told_the_key_of_the_next_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connecting, replaced = asyncio.Event(), asyncio.Event()
+    async with (
+        upstream(default=[COMPLETION]) as one,
+        upstream(default=[COMPLETION]) as two,
+        running(route(tier("p", one, provider=True)), keys={"key": "sk-of-one"}) as router,
+    ):
+        pool = router.state.tiers["p"].pool(router.state.tiers["p"].replicas[0])
+        connect = pool.connect
+
+        async def slowly() -> Connection:
+            connecting.set()
+            await replaced.wait()
+            return await connect()
+
+        monkeypatch.setattr(pool, "connect", slowly)
+        asked = asyncio.create_task(router.ask(post(chat())))
+        await connecting.wait()
+        router.state.replace(route(tier("p", two, provider=True, model="next")), {"key": "sk-of-two"})
+        replaced.set()
+        assert (await asked).status == 200
+        assert (await router.ask(post(chat()))).status == 200
+        assert [seen.headers["authorization"] for seen in (*one.seen, *two.seen)] == [
+            "Bearer sk-of-one",
+            "Bearer sk-of-two",
+        ]
+        assert b"p-model" in one.seen[0].body
