@@ -10,6 +10,7 @@ Almost every event of a stream is the one before with another text. Such an even
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from typing import Any
 
@@ -25,6 +26,9 @@ _RESPONSE_ENDS = frozenset({"response.completed", "response.incomplete", "respon
 _RESPONSE_IDLE = (".created", ".in_progress", ".queued", ".added", ".done")  # they frame the deltas, or repeat them
 BYTES_PER_TOKEN = 4
 _TEXTS = (b'"content":"', b'"text":"', b'"reasoning_content":"', b'"reasoning":"')
+_VECTOR = b'"embedding"'
+_VECTOR_BEGINS = re.compile(_VECTOR + rb"[ \t\r\n]*+:[ \t\r\n]*+\[")
+_MUCH = 65_536
 _NO_EVENT = b"\n"
 """Begins no event: an empty line ends one."""
 
@@ -272,14 +276,32 @@ def _is_json(data: bytes) -> bool:
 
 
 def read_whole(body: bytes) -> tuple[Usage | None, dict[str, Any]]:
-    """The usage of an answer that came as one JSON object, and its values ({} where it is none)."""
+    """The usage of an answer that came as one JSON object, and its values ({} where it is none), vectors left out."""
     try:
-        values = orjson.loads(body.removeprefix(BOM))
+        values = orjson.loads(_without_vectors(body.removeprefix(BOM)))
     except orjson.JSONDecodeError:
         return None, {}
     if not isinstance(values, dict):
         return None, {}
     return read_usage(values.get("usage"), values.get("service_tier")), values
+
+
+def _without_vectors(body: bytes) -> bytes:
+    """The same JSON with the vectors of embeddings emptied. Nobody here reads them, and a thousand of them would keep
+    all other requests waiting for half a second."""
+    if len(body) < _MUCH:
+        return body
+    parts, at, found = [], 0, body.find(_VECTOR)
+    while found >= 0:
+        begins = _VECTOR_BEGINS.match(body, found)
+        start = found + len(_VECTOR) if begins is None else begins.end()
+        end = -1 if begins is None else body.find(b"]", start)
+        # Anything but numbers is not known here, and stays.
+        if end >= 0 and body.find(b"[", start, end) < 0 and body.find(b'"', start, end) < 0:
+            parts.append(body[at:start])
+            at = start = end
+        found = body.find(_VECTOR, start)
+    return b"".join([*parts, body[at:]]) if parts else body
 
 
 def output_tokens(values: dict[str, Any]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import orjson
@@ -144,3 +145,46 @@ def test_an_answer_without_usage_is_guessed_by_its_texts() -> None:
     assert output_tokens({"choices": [{"message": message}]}) == 5
     assert output_tokens({"choices": [{"text": "1234"}, {"text": "5"}]}) == 2
     assert output_tokens({"data": [{"embedding": [0.1]}]}) == 0
+
+
+VECTORS = [
+    b'"embedding":[' + b"-0.012345678901234567," * 1024 + b"0.1]",
+    b'"embedding" :\n [\n' + b"  -0.012345678901234567,\n" * 1024 + b"  1e-9\n]",
+]
+
+
+@pytest.mark.parametrize("vector", VECTORS)
+def test_many_vectors_keep_nobody_waiting(vector: bytes) -> None:
+    one = b'{"object":"embedding","index":0,' + vector + b"}"
+    body = b'{"object":"list","data":[' + b",".join([one] * 2048) + b'],"usage":{"prompt_tokens":7,"total_tokens":7}}'
+    began = time.process_time()
+    usage, values = read_whole(body)
+    # 5 to 50 ms; with every number read 800.
+    assert time.process_time() - began < 0.25
+    assert usage == Usage(7)
+    assert len(values["data"]) == 2048
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        b'"embedding":[[0.5,0.25],[1]]',
+        b'"embedding":["a]b",1]',
+        b'"embedding":"AAAA"',
+        b'"embedding":{"values":[1]}',
+        b'"text":"say \\"embedding\\":[1,2]"',
+        b'"embedding":[]',
+        b'"embedding"',
+        b'"embedding":[1,2',
+    ],
+)
+def test_what_is_no_vector_of_numbers_is_read_as_it_is(other: bytes) -> None:
+    body = (
+        b'{"data":[{' + other + b'},{"object":"embedding"}],"usage":{"prompt_tokens":7},"x":"' + b"y" * 70_000 + b'"}'
+    )
+    try:
+        values = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        assert read_whole(body) == (None, {})
+    else:
+        assert read_whole(body) == (Usage(7), values)
