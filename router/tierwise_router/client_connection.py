@@ -20,6 +20,7 @@ from typing import Any, cast
 
 from tierwise_router.bodies import Bodies
 from tierwise_router.http_request import MOST_BODY_BYTES, Request, RequestParser
+from tierwise_router.keep_alive import keep_alive
 from tierwise_router.openai_error import ClientError
 from tierwise_router.reply import Reply as Reply
 from tierwise_router.unsent import unsent
@@ -112,6 +113,7 @@ class ClientConnection(asyncio.Protocol):
         sock = transport.get_extra_info("socket")
         if sock is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+            keep_alive(sock)
 
     def data_received(self, data: bytes) -> None:
         """The client has sent something."""

@@ -8,7 +8,6 @@ Connections belong to a replica, not to an address: addresses of pods are used a
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from tierwise.errors import Invalid
 from tierwise.routing.failover import Failure
 from tierwise.routing.route import RouteTier
 from tierwise_router.http_response import ProtocolError, ResponseParser, ResponseSink
+from tierwise_router.keep_alive import keep_alive
 
 CONNECT_SECONDS = 5.0
 MOST_IDLE = 256  # per server
@@ -113,7 +113,7 @@ class Connection(asyncio.Protocol):
         self.open = True
         sock = transport.get_extra_info("socket")
         if sock is not None:
-            _keep_alive(sock)
+            keep_alive(sock)
 
     def data_received(self, data: bytes) -> None:
         """Upstream has sent something."""
@@ -272,14 +272,3 @@ def default_tls() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     return context
-
-
-def _keep_alive(sock: socket.socket) -> None:
-    """So that a peer that has vanished is noticed in a minute and a half."""
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
-            if hasattr(socket, name):
-                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-    except OSError:
-        return  # a pair of local sockets has no such option

@@ -304,3 +304,25 @@ async def test_an_error_may_carry_headers_and_keep_the_connection() -> None:
         for _ in range(2):
             got = await one.ask(GET)
             assert (got.status, got.code, got.headers["retry-after"], got.headers["x-a"]) == (429, "c", "3", "b")
+
+
+async def test_the_kernel_looks_after_clients_that_vanish_while_an_answer_is_made() -> None:
+    going = asyncio.Event()
+
+    async def slow(request: Request, reply: Reply) -> None:
+        await going.wait()
+        reply.whole(200, [], b"")
+
+    async with serving(slow) as (server, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(GET)
+        await until(lambda: any(one.answering for one in server.connections))
+        (connection,) = server.connections
+        assert connection._transport is not None
+        sock = connection._transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) <= 60
+        going.set()
+        assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+        writer.close()
+        await writer.wait_closed()
