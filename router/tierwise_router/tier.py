@@ -114,6 +114,8 @@ class Tier:
     def respecify(self, spec: RouteTier) -> None:
         """The route says something else of this tier."""
         self.spec = spec
+        for pool in self._pools.values():
+            pool.keep_seconds = spec.keep_alive_seconds
         if spec.provider is not None:
             self.set_replicas({spec.provider.base_url: spec.provider.base_url}, started=True)
         elif spec.urls:

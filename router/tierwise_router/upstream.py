@@ -215,7 +215,8 @@ class Pool:
         self, url: str, keep_seconds: float, tls: ssl.SSLContext | None = None, *, provider: bool = False
     ) -> None:
         self.server = Server.of(url, provider=provider)
-        self._keep = keep_seconds
+        self.keep_seconds = keep_seconds
+        """So long a connection is kept while it is idle."""
         self._tls = tls or (default_tls() if self.server.tls else None)
         self._idle: list[Connection] = []
         self._closed = False
@@ -224,7 +225,7 @@ class Pool:
         """An idle connection that is surely still open on the other side."""
         while self._idle:
             connection = self._idle.pop()
-            if connection.usable and now - connection.idle_since < self._keep:
+            if connection.usable and now - connection.idle_since < self.keep_seconds:
                 return connection
             connection.close()
         return None
@@ -249,7 +250,7 @@ class Pool:
 
     def give_back(self, connection: Connection, now: float) -> None:
         """Keep it for the next request."""
-        if not connection.usable or self._closed or self._keep <= 0 or len(self._idle) >= MOST_IDLE:
+        if not connection.usable or self._closed or self.keep_seconds <= 0 or len(self._idle) >= MOST_IDLE:
             connection.close()
             return
         connection.idle_since = now
@@ -257,7 +258,7 @@ class Pool:
 
     def sweep(self, now: float) -> None:
         """Close what has been idle for too long. The oldest come first."""
-        while self._idle and (now - self._idle[0].idle_since >= self._keep or not self._idle[0].usable):
+        while self._idle and (now - self._idle[0].idle_since >= self.keep_seconds or not self._idle[0].usable):
             self._idle.pop(0).close()
 
     def close(self) -> None:

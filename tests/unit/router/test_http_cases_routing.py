@@ -245,6 +245,16 @@ async def test_case_40_keys_change_under_load_and_no_request_fails_and_none_is_w
             assert "secret" not in "".join(router.lines)
 
 
+async def test_a_change_of_how_long_connections_are_kept_counts_for_those_that_there_are() -> None:
+    async with upstream(default=[COMPLETION]) as up, running(route(tier("a", up))) as router:
+        for _ in range(2):
+            assert (await router.ask(post(chat()))).status == 200
+        router.state.replace(route(tier("a", up, keep_alive_seconds=0.0)), {})
+        for _ in range(2):
+            assert (await router.ask(post(chat()))).status == 200
+        assert [seen.connection for seen in up.seen] == [0, 0, 1, 2]
+
+
 async def test_a_tier_that_goes_while_another_is_tried_is_no_fault() -> None:
     going = asyncio.Event()
     async with upstream(default=[going, Do.RESET]) as up, upstream(default=[COMPLETION]) as other:
