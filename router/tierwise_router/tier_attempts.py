@@ -25,6 +25,8 @@ from tierwise_router.upstream import Connection, Pool, Server, UpstreamError
 
 _FORCED = frozenset({"/v1/chat/completions", "/v1/completions"})
 _MAYBE_BILLED = frozenset({Failure.DEADLINE, Failure.ENDING, Failure.TIMEOUT, Failure.RESET})
+_IN_BACKGROUND = ("queued", "in_progress")
+"""What /v1/responses says of an answer that it goes on making."""
 
 
 class TierAttempts:
@@ -181,6 +183,9 @@ class TierAttempts:
             usage = Usage(job.shape.prompt_tokens, output=result.output_events, estimated=True) if worked else Usage()
         # What was not reached has not worked.
         money = cost(usage, spec.tariff, 0.0 if result.failure is Failure.CONNECT else replica_seconds)
+        if usage.estimated and result.values.get("status") in _IN_BACKGROUND:
+            # It says its usage when it has ended, to whoever asks for it then: until then it may cost so much.
+            money = max(money, job.estimate(spec))
         if job.record.trace is not None:
             failure = "" if result.failure is None else result.failure.value
             job.record.trace.attempted(result.status, failure, usage, result.first_content_seconds)

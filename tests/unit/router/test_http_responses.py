@@ -333,3 +333,16 @@ def test_a_mark_tells_tier_replica_and_tenant_apart_and_nothing_of_them() -> Non
     assert response_ids.find(response_ids.mark_of(made) or "", "red", there) is None
     for foreign in ("resp_abc", "resp_tw1", "resp_tw1" + "g" * 48, made + "\n", "x" + made, made.upper()):
         assert response_ids.mark_of(foreign) is None
+
+
+@pytest.mark.parametrize("status", ["queued", "in_progress"])
+async def test_an_answer_that_is_made_in_the_background_costs_what_was_set_aside_for_it(status: str) -> None:
+    """A thousand tokens of output at two millionths of a dollar, and one of the prompt."""
+    begun = answer(orjson.dumps({"id": "r", "object": "response", "status": status, "output": [], "usage": None}))
+    asked = {"model": "auto", "input": "hi", "background": True, "max_output_tokens": 1000}
+    async with upstream(default=[begun]) as up:
+        served = route(tier("p", up, provider=True), budget=Budget(Decimal("0.003")))
+        async with running(served) as router:
+            assert (await router.ask(post(asked, RESPONSES))).status == 200
+            assert router.records[0].cost == Decimal("0.002001")
+            assert (await router.ask(post(asked, RESPONSES))).code == "budget_spent"
