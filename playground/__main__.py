@@ -34,6 +34,9 @@ examples:
   python -m playground exec -- curl -s http://10.200.0.1:9090/-/ready
   python -m playground control pause kube-apiserver"""
 
+# Each simulated engine has the GPU of the node on which it runs.
+ENGINE = {"gpu": "node"}
+
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
@@ -101,7 +104,7 @@ def up(state: Path | None, scrape_interval: float, *, images: Path | None = None
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)
         rows = further_images(images) if images else ()
-        with start(state, scrape_interval=scrape_interval, images=rows, progress=say) as playground:
+        with start(state, scrape_interval=scrape_interval, engine=ENGINE, images=rows, progress=say) as playground:
             point_to(playground.state)
             if tierwise:
                 install(playground, scrape_interval)

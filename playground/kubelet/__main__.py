@@ -62,7 +62,7 @@ class Kubelet:
             sources=Sources(client),
             events=EventRecorder(client, spec.name),
             services=self._services,
-            devices=Devices(spec.gpu_count),
+            devices=Devices(spec.gpu_count, spec.gpu.product if spec.gpu else ""),
             allocatable=spec.capacity(),
             folder=self._state / "pods",
             claims=self._state / "pvc",

@@ -1,7 +1,8 @@
 """Assigns the numbers of GPUs to pods.
 
 None exists, but a program that asks gets an answer: as the NVIDIA device plugin does, each container with a
-GPU limit gets the numbers of free GPUs of its node in NVIDIA_VISIBLE_DEVICES.
+GPU limit gets the numbers of free GPUs of its node in NVIDIA_VISIBLE_DEVICES. What no driver can tell it, their
+product, is in PLAYGROUND_GPU.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from playground.nodes import GPU_RESOURCE
 class Devices:
     """The GPUs of one node."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, product: str = "") -> None:
         """Start with all of them free."""
+        self._product = product
         self._free = set(range(count))
         self._taken: dict[str, dict[str, tuple[int, ...]]] = {}
 
@@ -38,6 +40,9 @@ class Devices:
         for chosen in self._taken.pop(uid, {}).values():
             self._free.update(chosen)
 
-    def visible(self, uid: str) -> dict[str, str]:
-        """Return NVIDIA_VISIBLE_DEVICES by container name, for those with GPUs."""
-        return {name: ",".join(map(str, chosen)) for name, chosen in self._taken.get(uid, {}).items()}
+    def variables(self, uid: str) -> dict[str, dict[str, str]]:
+        """Return the variables that tell of GPUs, by container name, for those with GPUs."""
+        return {
+            name: {"NVIDIA_VISIBLE_DEVICES": ",".join(map(str, chosen)), "PLAYGROUND_GPU": self._product}
+            for name, chosen in self._taken.get(uid, {}).items()
+        }

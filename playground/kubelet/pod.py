@@ -181,7 +181,7 @@ class PodWorker:
             images=around.images,
             events=around.events,
             services=service_environment(around.services.values(), namespace, links),
-            devices=around.devices.visible(self.uid),
+            devices=around.devices.variables(self.uid),
             etc=etc_files(self._folder, self.pod, self._pod_ip, resolver),
             changed=self._publisher.changed,
         )

@@ -45,7 +45,7 @@ class PodContext:
     images: ImageTable
     events: EventRecorder
     services: Mapping[str, str]
-    devices: Mapping[str, str]
+    devices: Mapping[str, Mapping[str, str]]
     etc: Sequence[Mount]
     changed: Callable[[], None]
 
@@ -65,8 +65,7 @@ async def environment(context: PodContext, container: Json, image: ImageEntry) -
     """Return the container's environment. Raises ConfigError, ApiError, AWAY."""
     contents = await context.sources.contents(context.namespace, references(container))
     own = dict(image.environment())
-    if container["name"] in context.devices:
-        own["NVIDIA_VISIBLE_DEVICES"] = context.devices[container["name"]]
+    own |= context.devices.get(container["name"], {})
     around = Surroundings(context.volumes.facts, contents, context.services, own)
     return build_environment(container, around)
 

@@ -27,6 +27,10 @@ from tierwise_sim.stats import Buckets, parse_buckets
 PREFIX = "TIERWISE_SIM_"
 DEFAULT_VERSION = "0.33.0"
 DEFAULT_MAX_MODEL_LEN = 32768
+DEFAULT_GPU = "NVIDIA-L4"
+# The GPU of the node, by its product label, as the playground's kubelet tells every container that has one.
+OF_THE_NODE = "node"
+NODE_GPU = "PLAYGROUND_GPU"
 
 OUT_OF_MEMORY = (
     "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of "
@@ -42,6 +46,7 @@ class ConfigError(ValueError):
 class SimConfig:
     """The simulated surroundings of one engine; every field is a variable `TIERWISE_SIM_<NAME>`.
 
+    `gpu`: a product label, or `node` for that of the node.
     `load_seconds`: wall seconds from start to listening (default: the model's, divided by `speed`).
     `speed`: how many times faster than the GPU everything runs. `params_b`: billions of parameters instead of
     those in the model's name. `acceptance`: per drafted token. `output_tokens`: mean answer length when the
@@ -56,7 +61,7 @@ class SimConfig:
     """
 
     version: str = DEFAULT_VERSION
-    gpu: str = "NVIDIA-L4"
+    gpu: str = DEFAULT_GPU
     load_seconds: float | None = None
     speed: float = 1.0
     params_b: float | None = None
@@ -155,6 +160,8 @@ def load_config(environment: Mapping[str, str], model: str) -> SimConfig:
     for pattern, overrides in patterns.items():
         if fnmatchcase(model, pattern):
             merged.update(overrides)
+    if merged.get("gpu") == OF_THE_NODE:
+        merged["gpu"] = environment.get(NODE_GPU) or DEFAULT_GPU
     if unknown := sorted(set(merged) - known):
         raise ConfigError(f"unknown {PREFIX} settings: {', '.join(unknown)}; known: {', '.join(sorted(known))}")
     return SimConfig(**{name: _convert(name, value) for name, value in merged.items()})  # type: ignore[arg-type]

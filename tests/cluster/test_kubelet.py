@@ -51,6 +51,7 @@ def test_the_environment_comes_from_the_pod_alone(room: Room) -> None:
     assert environment.pop("IP") == status["status"]["podIP"]
     assert environment.pop("NODE") == status["spec"]["nodeName"]
     assert environment.pop("NVIDIA_VISIBLE_DEVICES").count(",") == 1
+    assert environment.pop("PLAYGROUND_GPU").startswith("NVIDIA-")
     for name in [name for name in environment if name.startswith("KUBERNETES_")]:
         del environment[name]
     path = environment.pop("PATH")

@@ -225,6 +225,14 @@ def test_settings_that_mean_nothing_are_refused(variable: str, value: str, messa
         load_config({variable: value}, "m")
 
 
+def test_the_gpu_of_the_node_is_the_one_that_the_kubelet_tells() -> None:
+    environment = {"TIERWISE_SIM_CONFIG": '{"gpu": "node"}', "PLAYGROUND_GPU": "NVIDIA-H100-80GB-HBM3"}
+    assert load_config(environment, "m").gpu == "NVIDIA-H100-80GB-HBM3"
+    del environment["PLAYGROUND_GPU"]
+    assert load_config(environment, "m").gpu == "NVIDIA-L4"
+    assert load_config({"PLAYGROUND_GPU": "NVIDIA-H100-80GB-HBM3"}, "m").gpu == "NVIDIA-L4"
+
+
 def test_an_unknown_gpu_does_not_start() -> None:
     with pytest.raises(StartupError, match="no facts of GPU 'TPU'"):
         settings_of(["serve", "m/x"], SimConfig(gpu="TPU"))

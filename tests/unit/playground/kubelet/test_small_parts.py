@@ -41,16 +41,19 @@ def spec(*gpus: int) -> dict[str, Any]:
 
 
 def test_gpus_are_given_once_and_come_back() -> None:
-    devices = Devices(4)
+    def numbers(uid: str) -> dict[str, str]:
+        return {name: each["NVIDIA_VISIBLE_DEVICES"] for name, each in devices.variables(uid).items()}
+
+    devices = Devices(4, "NVIDIA-L4")
     devices.claim("a", spec(1, 2))
     devices.claim("a", spec(1, 2))
     devices.claim("b", spec(1, 0))
-    assert devices.visible("a") == {"c0": "0", "c1": "1,2"}
-    assert devices.visible("b") == {"c0": "3"}
+    assert numbers("a") == {"c0": "0", "c1": "1,2"}
+    assert devices.variables("b") == {"c0": {"NVIDIA_VISIBLE_DEVICES": "3", "PLAYGROUND_GPU": "NVIDIA-L4"}}
     devices.release("a")
     devices.claim("c", spec(2))
-    assert devices.visible("c") == {"c0": "0,1"}
-    assert devices.visible("unknown") == {}
+    assert numbers("c") == {"c0": "0,1"}
+    assert devices.variables("unknown") == {}
 
 
 async def test_a_deadline_can_come_sooner_and_never_later_by_that() -> None:
