@@ -45,6 +45,10 @@ PROBE_SECONDS = 5.0
 OPERATOR_CONTAINER = "operator"  # its name in the chart
 LOGIN = "it wants a login ({0}), which the operator may have and this command has not"
 CERTIFICATE = "it shows or wants a certificate of an authority that is not known here ({0})"
+WITHOUT_PODS = (
+    "Service {0} selects no pods, and the API server passes requests on to pods only; "
+    "the condition MetricsAvailable of a tier says whether the operator reaches it"
+)
 # Go's words for a certificate that one side of a connection does not take, as the API server repeats them.
 _CERTIFICATE_WORDS = re.compile(r"x509: |tls: .*certificate")
 _GPU = re.compile(r"^(nvidia\.com/(gpu|mig-.+)|amd\.com/gpu|gpu\.intel\.com/.+|habana\.ai/gaudi)$")
@@ -193,8 +197,19 @@ class Look:
                 return Probe(url, None, LOGIN.format(401))
             if found := _CERTIFICATE_WORDS.search(error.message):
                 return Probe(url, None, CERTIFICATE.format(error.message[found.start() :]))
+            if self._without_pods(service, namespace):
+                return Probe(url, None, WITHOUT_PODS.format(f"{namespace}/{service}"))
             return Probe(url, False, error.message)
         return Probe(url, True)
+
+    def _without_pods(self, service: str, namespace: str) -> bool:
+        """Whether a Service selects no pods: it leads elsewhere, and the API server passes nothing on to it."""
+        seen = read(
+            lambda: self._client.get(
+                f"get services {namespace}/{service}", path_of("v1", "services", namespace, service)
+            )
+        )
+        return not isinstance(seen, Unread) and not (seen.body.get("spec") or {}).get("selector")
 
     def _monitors(self) -> Monitors | None:
         try:

@@ -22,6 +22,7 @@ from tierwise_cli.doctor.look import Look
 DEPLOYMENTS, NODES = "/apis/apps/v1/deployments", "/api/v1/nodes"
 MONITORING = "/apis/monitoring.coreos.com/v1"
 PROMETHEUS = "http://prometheus.monitoring.svc:9090"
+SERVICE = "/api/v1/namespaces/monitoring/services/prometheus"
 PROXY = "/api/v1/namespaces/monitoring/services/prometheus%3A9090/proxy/-/ready"
 
 
@@ -61,6 +62,8 @@ def test_a_prometheus_behind_a_service(
     client: UserClient, monkeypatch: pytest.MonkeyPatch, code: int, said: Any, answered: bool | None, says: str
 ) -> None:
     def answer(_: FakeCluster, asked: Asked) -> tuple[int, Any]:
+        if asked.path == SERVICE:
+            return 200, {"kind": "Service", "spec": {"selector": {"app": "prometheus"}}}
         assert asked.path == PROXY
         return code, said
 
@@ -69,6 +72,26 @@ def test_a_prometheus_behind_a_service(
     assert isinstance(found, Probe)
     assert found.answered is answered
     assert says in found.said
+
+
+@pytest.mark.parametrize(
+    ("service", "answered", "says"),
+    [
+        ((200, {"kind": "Service", "spec": {"ports": []}}), None, "monitoring/prometheus selects no pods"),
+        ((404, {"kind": "Status", "message": 'services "prometheus" not found'}), False, "no endpoints available"),
+        ((403, {"kind": "Status", "reason": "Forbidden", "message": "m"}), False, "no endpoints available"),
+    ],
+)
+def test_a_service_that_leads_elsewhere_is_no_fault_of_prometheus(
+    client: UserClient, monkeypatch: pytest.MonkeyPatch, service: tuple[int, Any], answered: bool | None, says: str
+) -> None:
+    def answer(_: FakeCluster, asked: Asked) -> tuple[int, Any]:
+        return service if asked.path == SERVICE else (503, {"kind": "Status", "message": "no endpoints available"})
+
+    monkeypatch.setattr("tests.unit.cli.clusters._answer", answer)
+    found = look(client)._prometheus(())
+    assert isinstance(found, Probe)
+    assert (found.answered, says in found.said) == (answered, True)
 
 
 @contextmanager
