@@ -40,7 +40,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   "image.repository is required: there is no public image of the operator yet."
   "  1. make image                      # builds it (or: docker build -f runtime-images/operator/Dockerfile .)"
   "  2. push it to a registry that your nodes can pull from"
-  "  3. helm upgrade --install tierwise charts/tierwise --set image.repository=REGISTRY/tierwise/operator"
+  "  3. helm upgrade --install tierwise charts/tierwise --namespace tierwise-system --create-namespace --set image.repository=REGISTRY/tierwise/operator"
 )) .Values.image.repository -}}
 {{- if .Values.image.digest -}}
 {{- printf "%s@%s" $repository .Values.image.digest -}}
