@@ -16,11 +16,15 @@ MOST_VARIABLES, MOST_LABELS = 32, 16
 _TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_TOKEN")
 _OWN = "Tierwise sets this variable itself"
 _OPENING = "it moves the engine, asks for a key that no router knows, or opens what no request may reach"
+_DEVICES = "the device plugin chooses the GPUs, and they are numbered from 0 in the pod; resources.gpus says how many"
 _VARIABLES = {
     **dict.fromkeys(OWN_VARIABLES, _OWN),
     **dict.fromkeys(OPENING_VARIABLES, _OPENING),
     "HF_ENDPOINT": "the mirror of the hub is the chart value hub.url, for all tiers",
     "HF_HOME": "the cache has a fixed place in the pod; what lies there is modelCache",
+    **dict.fromkeys(
+        ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"), _DEVICES
+    ),
     "VLLM_USE_V1": "the engine has one core since 0.11",
 }
 

@@ -222,6 +222,12 @@ spec:
 """
 
 
+def test_which_gpus_a_machine_gave_says_nothing_about_a_pod() -> None:
+    made = one("CUDA_VISIBLE_DEVICES=2,3", "vllm", "serve", "org/m", "-tp", "2")
+    assert "env CUDA_VISIBLE_DEVICES" in dropped(made)
+    assert "env" not in made.manifest["spec"]
+
+
 def test_where_pods_run_and_what_they_have() -> None:
     (made,) = of_text(PLACED)
     found, why = made.manifest["spec"], dropped(made)
