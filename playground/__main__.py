@@ -154,7 +154,7 @@ def how_to_use(playground: Playground) -> str:
 The playground is ready after {playground.seconds_to_start:.1f} s. It ends with Ctrl-C here.
 
   export KUBECONFIG={playground.kubeconfig}
-  kubectl get nodes          (no kubectl of your own? python -m playground kubectl get nodes)
+  kubectl get nodes          (no kubectl of your own? {sys.executable} -m playground kubectl get nodes)
 
   Prometheus   {playground.prometheus_url}
   Services     curl --proxy {playground.proxy_url} http://NAME.NAMESPACE.svc/...
@@ -182,7 +182,7 @@ def _current() -> Path:
         state = Path("/nonexistent")
     # The files of one that has ended may lie there still, with a process id that is somebody else's by now.
     if not alive(state):
-        raise PlaygroundError("no playground is running", "Start one with: python -m playground up")
+        raise PlaygroundError("no playground is running", f"Start one with: {sys.executable} -m playground up")
     return state
 
 

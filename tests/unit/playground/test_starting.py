@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -147,7 +148,7 @@ def test_errors_end_with_code_1_and_the_way_out(
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     for line in (["kubectl", "get", "nodes"], ["control", "status"], ["exec", "id"]):
         assert terminal.main(line) == 1
-        assert "no playground is running\nStart one with: python -m playground up" in capsys.readouterr().err
+        assert f"no playground is running\nStart one with: {sys.executable} -m playground up" in capsys.readouterr().err
     assert terminal.main(["up", "--scrape-interval", "0"]) == 1
     assert "must be positive" in capsys.readouterr().err
     assert terminal.main(["control"]) == 1
