@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tierwise.errors import Invalid
 
-TRAINING_EXTRA = "pip install 'tierwise[training]'"
+TRAINING_EXTRA = "pip install '.[training]' in Tierwise's source"
 
 
 @dataclass(frozen=True, slots=True)

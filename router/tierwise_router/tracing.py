@@ -54,7 +54,9 @@ def tracing(environ: Mapping[str, str]) -> Tracing | None:
     if spoken != "http/protobuf":
         raise Invalid(f"{PROTOCOLS[1]} is {spoken!r}; the router sends spans by http/protobuf only")
     if importlib.util.find_spec("opentelemetry") is None:
-        raise Invalid(f"{ENDPOINTS[1]} is set, but OpenTelemetry is not installed; pip install 'tierwise[tracing]'")
+        raise Invalid(
+            f"{ENDPOINTS[1]} is set, but OpenTelemetry is not installed; pip install '.[tracing]' in Tierwise's source"
+        )
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider

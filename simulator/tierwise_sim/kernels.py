@@ -21,7 +21,7 @@ from tierwise_sim.roofline import Roofline
 from tierwise_sim.settings import EngineSettings
 from tierwise_sim.step_time import Batch
 
-EXTRA = "pip install 'tierwise[kernels]' (Python 3.11 to 3.13)"
+EXTRA = "pip install '.[kernels]' in Tierwise's source (Python 3.11 to 3.13)"
 # A KV cache's length is asked for in steps of this many tokens per sequence: the answers are all but linear in it.
 _CONTEXT_STEP = 32
 # Sizes that a step may be padded to. vLLM's CUDA graphs have such sizes (compilation config, cudagraph_capture_sizes).

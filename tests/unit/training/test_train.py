@@ -119,7 +119,7 @@ def test_without_scikit_learn_the_command_says_what_to_install(written: Path) ->
     )
     done = subprocess.run([sys.executable, "-c", blocked], capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 2
-    assert "pip install 'tierwise[training]'" in done.stderr
+    assert "pip install '.[training]' in Tierwise's source" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
