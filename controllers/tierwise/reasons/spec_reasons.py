@@ -46,7 +46,7 @@ UNSUPPORTED = reason(
     "Unsupported",
     (ACCEPTED,),
     "This engine version does not have what the spec asks for.",
-    "Change the method or engine.version.",
+    "Change what the message names, or engine.version.",
 )
 ARGUMENT_NOT_ALLOWED = reason(
     "ArgumentNotAllowed",
