@@ -20,7 +20,7 @@ from tools.settled_cluster import TIER_API, Clock, SettledCluster, node
 
 LABEL = "example.com/pool"
 RESOURCE = "nvidia.com/gpu"
-SHORT = 60  # GPUs of a budget that is too small for fifty tiers
+SHORT = 2.4  # GPUs per tier of a budget that is too small: a replica of two GPUs for each of them, and few more
 
 
 class PooledCluster(SettledCluster):
@@ -33,7 +33,7 @@ class PooledCluster(SettledCluster):
         self._others = tuple(GPUPodRecord("batch", "", f"node-{each:04d}", ((RESOURCE, 1),)) for each in range(nodes))
         self._gpu_pods: dict[ObjectRef, GPUPodRecord] = {}
         for number in range(pools):
-            budget = {"gpus": SHORT} if number % 2 else {}
+            budget = {"gpus": round(SHORT * tiers / pools)} if number % 2 else {}
             spec = {"nodeSelector": {LABEL: f"pool-{number}"}, "pricePerGPUHour": "2.49", "budget": budget}
             self._put(
                 ObjectRef(TIER_API, "gpupools", "", f"pool-{number}"), {"metadata": {"generation": 1}, "spec": spec}
