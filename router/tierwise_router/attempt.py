@@ -80,7 +80,7 @@ class Attempt:
         connection: Connection,
         reply: Reply,
         own_headers: Callable[[], list[tuple[str, str]]],
-        on_commit: Callable[[], None],
+        on_begun: Callable[[], None],
         *,
         stream: bool,
         drop_usage: bool,
@@ -89,7 +89,7 @@ class Attempt:
         self._connection = connection
         self._reply = reply
         self._own_headers = own_headers
-        self._on_commit = on_commit
+        self._on_begun = on_begun
         self._stream = stream
         self._secret = secret
         self._drop_usage = drop_usage
@@ -108,6 +108,8 @@ class Attempt:
         self.reusable = False
         self.holding: Holding | None = None
         """What keeps the beginning of the answer back, if anything does."""
+        self.on_commit: Callable[[], None] = lambda: None
+        """Is told when the client gets the first of it: from then on nothing is asked for again."""
         self.done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
 
     @property
@@ -332,12 +334,13 @@ class Attempt:
     def _commit(self) -> bool:
         self._first_content_at = self._last_token_at = time.monotonic()
         self._tell_begun()
+        self.on_commit()
         return not self._reply.started
 
     def _tell_begun(self) -> None:
         if not self._begun:
             self._begun = True
-            self._on_commit()
+            self._on_begun()
 
     def _passed_on(self) -> list[tuple[str, str]]:
         return [(name, self._headers[name]) for name in PASSED_ON if name in self._headers] + self._own_headers()

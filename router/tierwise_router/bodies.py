@@ -1,9 +1,10 @@
-"""Bounds the memory that the bodies of all requests take together.
+"""Bounds the memory that the bodies of all requests take together, each until its answer begins.
 
 A bound on each body alone bounds nothing: a few dozen clients with large ones would take all the memory that the
 process may have. What no longer fits is refused with 503 and not read on more slowly, since a connection that is not
 read from does not show that its client has gone. A quarter is kept for small bodies, so that a few large ones do not
-shut everybody else out.
+shut everybody else out. Nothing is asked for again once its client has got some of the answer, so the body goes then:
+thousands of streams may be open, and last for minutes.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Bodies:
         request.held += size
 
     def give_back(self, request: Request) -> None:
-        """The request has ended, or its body will not be read; may be said twice."""
+        """Its answer has begun, the request has ended, or its body will not be read; may be said more than once."""
         self.used -= request.held
         request.held = 0
 

@@ -208,6 +208,10 @@ class ClientConnection(asyncio.Protocol):
             self._mark()
             self._transport.close()
 
+    def let_go(self, request: Request) -> None:
+        """The memory of its body is free."""
+        self._shared.bodies.give_back(request)
+
     def abort(self) -> None:
         """End it at once."""
         if self._transport is not None:

@@ -42,11 +42,21 @@ class Job:
     """The replica that keeps the response which this one continues: no other can."""
     turn: Turn | None = None
     """Of a conversation whose tier is remembered."""
+    copied: bool = False
+    """The sample of it has a copy of the body until it ends."""
 
     def estimate(self, tier: RouteTier) -> Decimal:
         """US dollars that it may cost there."""
         shape = self.shape
         return estimate(shape.prompt_tokens, shape.max_tokens, tier.tariff, self.billed_as, shape.answers)
+
+    def let_go(self) -> None:
+        """The client gets its answer, so nothing is asked for again: the body's memory is for other requests. A copy
+        of a sample takes as much of it as the body did."""
+        self.body.let_go()
+        self.shape.response_format = ""  # it is the client's word, of any length
+        if not self.copied:
+            self.reply.let_go()
 
     def wish(self, *, only: str = "") -> Wish:
         """What it wants of a tier."""

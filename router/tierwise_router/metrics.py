@@ -136,7 +136,7 @@ class RouterCollector(Collector):
             blocks.add_metric([name], len(tier.index))
         streams = _gauge("streams", "Attempts under way.")
         streams.add_metric([], len(self._state.attempts))
-        held = _gauge("body_bytes", "Bytes of the bodies of all requests that are in memory.")
+        held = _gauge("body_bytes", "Bytes of the bodies in memory; a body is held until its answer begins.")
         held.add_metric([], self._bodies.used)
         yield from (waiting, in_flight, replicas, blocks, streams, held)
 

@@ -29,6 +29,7 @@ from tierwise_router.tier_attempts import TierAttempts
 
 _PRIORITIES = {one.value: one for one in Priority}
 _BATCH_SERVICE_TIERS = frozenset({"flex", "batch"})
+MOST_SERVICE_TIER_CHARACTERS = 64  # it is kept for as long as the answer takes, when the body is not
 
 
 class Relay:
@@ -47,7 +48,7 @@ class Relay:
         state.retries.request()
         try:
             record.tenant = self._identify(request) if request.tenant is None else request.tenant
-            await self._answer(request, reply, record)
+            await self._answer(request, reply, record, copied=sample is not None and bool(sample.body))
         except ClientError as error:
             record.status = error.status
             record.outcome = record.outcome or ("client_error" if error.status in (400, 401, 404, 413) else "refused")
@@ -64,19 +65,16 @@ class Relay:
             if sample is not None:
                 state.sampler.end(sample, record)
 
-    async def _answer(self, request: Request, reply: Reply, record: Record) -> None:
+    async def _answer(self, request: Request, reply: Reply, record: Record, *, copied: bool) -> None:
         state = self._state
-        raw = bytes(request.body)
-        request.body.clear()  # once in memory is enough
-        body = read(raw)
+        body = read(_taken(request))
         facts_of = shape(body.values)
         record.model, record.stream = body.model, body.stream
         priority = self._priority(request, body)
         record.priority = priority.value
         until = record.began_at + state.route.deadlines.request_seconds
-        job = Job(request, reply, record, body, facts_of, priority, until)
-        asked = body.values.get("service_tier")
-        job.billed_as = asked if isinstance(asked, str) else ""
+        job = Job(request, reply, record, body, facts_of, priority, until, copied=copied)
+        job.billed_as = _service_tier(body)
         job.cascade, candidates = state.cascades.begin(
             state.route, self._candidates(job), request.path, body, state.monotonic()
         )
@@ -137,3 +135,16 @@ class Relay:
             return _PRIORITIES[said]
         batch = body.values.get("service_tier") in _BATCH_SERVICE_TIERS
         return Priority.BATCH if batch else Priority.INTERACTIVE
+
+
+def _taken(request: Request) -> bytes:
+    """The body. Once in memory is enough, and no variable may keep it when the job has let it go."""
+    raw = bytes(request.body)
+    request.body.clear()
+    return raw
+
+
+def _service_tier(body: Body) -> str:
+    """What the client asks for; "" for what is too long to be the name of one."""
+    asked = body.values.get("service_tier")
+    return asked if isinstance(asked, str) and len(asked) <= MOST_SERVICE_TIER_CHARACTERS else ""

@@ -38,6 +38,10 @@ class Wire(Protocol):
         """End it when what is written has gone out."""
         ...
 
+    def let_go(self, request: Request) -> None:
+        """The memory of its body is free."""
+        ...
+
 
 class Reply:
     """The answer to one request."""
@@ -128,6 +132,10 @@ class Reply:
         self.request.keep_alive = False
         self.ended = True
         self._connection.end()
+
+    def let_go(self) -> None:
+        """Nobody needs the body of the request any more."""
+        self._connection.let_go(self.request)
 
     def on_pause(self, told: Callable[[bool], None] | None) -> None:
         """`told(True)` when the client reads more slowly than it is written to, `told(False)` when it caught up."""

@@ -79,6 +79,10 @@ class Body:
             changes[self._opening] = opening
         return splice(self.raw, changes) if changes else self.raw
 
+    def let_go(self) -> None:
+        """It will not be sent any more: forget all that may be long."""
+        self.raw = self.options = b""
+
     @property
     def _opening(self) -> Span:
         opening = self.raw.index(b"{") + 1

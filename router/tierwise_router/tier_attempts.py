@@ -151,6 +151,7 @@ class TierAttempts:
             secret=key,
         )
         attempt.holding = cascading.holding(self._state, job, tier)
+        attempt.on_commit = job.let_go
         return attempt
 
     def _request_bytes(
