@@ -133,7 +133,7 @@ class Relay:
         said = request.header(self._state.route.clients.priority_header.encode()) or ""
         if said in _PRIORITIES:
             return _PRIORITIES[said]
-        batch = body.values.get("service_tier") in _BATCH_SERVICE_TIERS
+        batch = _service_tier(body) in _BATCH_SERVICE_TIERS
         return Priority.BATCH if batch else Priority.INTERACTIVE
 
 
