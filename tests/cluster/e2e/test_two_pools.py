@@ -90,6 +90,11 @@ def services(tier: Object) -> list[tuple[str, str]]:
     return [(each["name"], each["pool"]) for each in tier["status"].get("inferenceServices", [])]
 
 
+def services_asked(kubectl: Kubectl, name: str) -> list[tuple[str, list[str]]]:
+    """Of each tier of a route the Services that its routers ask. The route is written after its tiers."""
+    return [(rung["service"], rung.get("moreServices", [])) for rung in served(kubectl, name)["status"]["ladder"]]
+
+
 def test_a_pool_that_is_not_named_any_more_drains_and_no_stream_is_cut(
     playground: Playground, kubectl: Kubectl, tmp_path: Path
 ) -> None:
@@ -114,8 +119,12 @@ def test_a_pool_that_is_not_named_any_more_drains_and_no_stream_is_cut(
         "the status tells of the new one alone",
     )
     assert after["status"]["scaling"]["decisions"][0]["to"] == 1, "a move is no change of the number"
-    (rung,) = served(kubectl, "move")["status"]["ladder"]
-    assert (rung["service"], rung.get("moreServices", [])) == ("moved-dear-predictor", [])
+    eventually(
+        lambda: services_asked(kubectl, "move"),
+        lambda asked: asked == [("moved-dear-predictor", [])],
+        START,
+        "the routers are told of the new one alone",
+    )
 
 
 def test_a_place_in_a_pool_that_another_tier_has_the_name_of_is_a_condition(kubectl: Kubectl) -> None:
