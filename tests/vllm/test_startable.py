@@ -179,7 +179,9 @@ def test_what_the_engine_serves_is_not_refused_here(models: Path, row: Row) -> N
 
 @pytest.mark.parametrize("row", FAILS, ids=TITLE)
 def test_what_the_engine_refuses_is_refused_here(models: Path, row: Row) -> None:
-    assert any(problem.fatal for problem in check(_on_a_gpu(row), _facts(row, models)))
+    asked = _on_a_gpu(row)  # by the release's own image: what another one knows by name is not ours to refuse
+    asked = asked.model_copy(update={"engine": asked.engine.model_copy(update={"image": None})})
+    assert any(problem.fatal for problem in check(asked, _facts(row, models)))
 
 
 ENTRY = {"name": "a", "releases": ["0.32"], "model": "plain"}
