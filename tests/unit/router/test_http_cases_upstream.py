@@ -90,7 +90,8 @@ async def test_case_05_a_client_that_goes_away_while_it_is_connected_for_leaves_
         client.vanish()
         await until(lambda: router.records)
         await client_context.__aexit__(None, None, None)
-        assert not router.records[0].charges or up.seen
+        # What has gone out may be billed, though a busy upstream has not read it yet.
+        assert not router.records[0].charges or up.connections
 
 
 BIG = b'data: {"choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n' % (b"x" * 60_000)

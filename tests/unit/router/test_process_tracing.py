@@ -226,5 +226,5 @@ def test_a_protocol_that_is_not_spoken_is_refused() -> None:
 
 def test_spans_without_the_package_are_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(Invalid, match=r"pip install 'tierwise\[tracing\]'"):
+    with pytest.raises(Invalid, match=r"pip install '\.\[tracing\]'"):
         tracing({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c"})
