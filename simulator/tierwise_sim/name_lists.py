@@ -1,7 +1,10 @@
 """Refuses names of parsers and backends that the simulated release does not have, in vLLM's own words.
 
-As vLLM does it: the parsers before anything is loaded (`validate_api_server_args`), an attention backend when its
-configuration is built, and the backends of layers by argparse. The lists are Tierwise's own, so both refuse the same.
+As vLLM does it, and in its order: the backends of layers by argparse, a tool parser before anything is loaded
+(`validate_api_server_args`), an attention backend when its configuration is built, and a reasoning parser at the end of
+that (`ReasoningConfig.initialize_token_ids`): `validate_api_server_args` knows it only from a JSON of
+`--structured-outputs-config` (vLLM 0.30 and 0.32, started with such a name: tests/vllm/startable.yaml). The lists are
+Tierwise's own, so both refuse the same.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ def refuse_unknown_names(options: argparse.Namespace, version: str) -> None:
     from tierwise.engines.closed_lists import known_name, known_names
 
     major, minor = (int(part) for part in version.split(".")[:2])
-    for name in ("moe_backend", "linear_backend", "tool_call_parser", "reasoning_parser", "attention_backend"):
+    for name in ("moe_backend", "linear_backend", "tool_call_parser", "attention_backend", "reasoning_parser"):
         option, value = "--" + name.replace("_", "-"), given.get(name)
         if value is not None and not known_name(option, (major, minor), value):
             _refuse(option, value, known_names(option, (major, minor)))
@@ -41,5 +44,7 @@ def _refuse(option: str, value: str, names: tuple[str, ...]) -> None:
         word, known = value.lower().replace("-", "_"), ", ".join(repr(name) for name in names)
         said = f"argument {option}: invalid choice: {word!r} (choose from {known})"
         raise StartupError(f"vllm serve: error: {said}", exit_code=2)
-    what = "tool call parser" if option == "--tool-call-parser" else "reasoning parser"
-    raise StartupError(f"KeyError: 'invalid {what}: {value} (chose from {{ {','.join(names)} }})'")
+    if option == "--tool-call-parser":
+        raise StartupError(f"KeyError: 'invalid tool call parser: {value} (chose from {{ {','.join(names)} }})'")
+    said = f"Reasoning parser {value!r} not found. Available parsers: {', '.join(names)}"
+    raise StartupError(f'KeyError: "{said}"')

@@ -1,11 +1,18 @@
-"""The simulated engine serves adapters as models, and wants the file of its chat template, as vLLM does."""
+"""The simulated engine takes names as vLLM does: adapters are models, a template is a file, others are refused."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.unit.simulator.processes import vllm
+from tests.vllm.rows import FAILS, Row
+from tierwise_sim.server import main
+
+# Names that the engine looks up in a list of its own. The other rows are refused by what is in the model's files.
+BY_NAME = [row for row in FAILS if set(row.spec) == {"extraArgs"}]
 
 
 def test_adapters_are_models_and_answer_in_both_forms(tmp_path: Path) -> None:
@@ -28,3 +35,17 @@ def test_a_template_that_is_not_there_ends_the_start(tmp_path: Path) -> None:
         assert server.process.stderr is not None
         last = server.process.stderr.read().strip().splitlines()[-1]
     assert last == f"ValueError: The supplied chat template string ({missing}) appears path-like, but doesn't exist!"
+
+
+@pytest.mark.parametrize("row", BY_NAME, ids=[row.title for row in BY_NAME])
+def test_a_name_of_no_release_is_refused_in_the_words_of_the_real_engine(
+    row: Row, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The words are those that tests/vllm/test_startable.py finds in the real engine's log."""
+    monkeypatch.setenv("TIERWISE_SIM_VERSION", f"{row.release}.0")
+    try:
+        ended = main(["serve", "Qwen/Qwen3-8B-FP8", *row.spec["extraArgs"]])
+    except SystemExit as error:
+        ended = int(str(error.code))
+    assert ended != 0
+    assert row.error in capsys.readouterr().err.splitlines()[-1]
