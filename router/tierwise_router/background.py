@@ -18,6 +18,7 @@ import orjson
 from tierwise.routing.cost import NOTHING, Usage, cost, estimate, read_usage
 from tierwise.routing.failover import DEFAULT_REST_SECONDS, LONGEST_REST_SECONDS, Failure, after_answer
 from tierwise.routing.route import Budget, Overflow, Priority, Sampling
+from tierwise.routing.saturation import PLACES_FULL
 from tierwise_router.headers import request_bytes
 from tierwise_router.page import Refusal, fetch
 from tierwise_router.purse import Hold, Purse
@@ -28,7 +29,7 @@ from tierwise_router.sampler import CHAT
 from tierwise_router.tier import Slot, Tier, Wish
 from tierwise_router.upstream import UpstreamError
 
-FREE = 0.7
+FREE = 0.7 * PLACES_FULL
 LEAST = Decimal("0.00001")
 """Set aside for a question whose cost nobody knows before: a budget that is spent stops those as well."""
 ANSWER_SECONDS = 300.0

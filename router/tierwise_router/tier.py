@@ -1,16 +1,15 @@
 """Holds one tier while the router runs: its replicas, their connections, and the requests that wait for one.
 
-Requests wait here and not in an engine: here the first free replica takes the first request, interactive ones before
-batch, and refusing costs nothing. A batch request is given to a replica only while that is a quarter full: measured
-elsewhere, such a cap protects the time to first token of the others where an order of priority does not
-(llm-d-batch-gateway #491: 95 ms against 337 ms).
+Requests wait here and not in an engine: here the first free replica takes the next request, interactive ones before
+batch, and refusing costs nothing (who is next: `tierwise.routing.waiting_line`). A batch request is given to a replica
+only while that is a quarter full: measured elsewhere, such a cap protects the time to first token of the others where
+an order of priority does not (llm-d-batch-gateway #491: 95 ms against 337 ms).
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
@@ -18,6 +17,7 @@ from tierwise.routing.prefix import PrefixIndex
 from tierwise.routing.replica import Mark, Pick, Replica, open_replicas, pick, work
 from tierwise.routing.route import Priority, QueueLimits, RouteTier
 from tierwise.routing.saturation import saturation
+from tierwise.routing.waiting_line import WaitingLine, most_waiting
 from tierwise_router.upstream import Pool
 
 BATCH_SHARE = 4
@@ -101,7 +101,10 @@ class Tier:
         self._tls = tls
         self._replicas: dict[str, Replica] = {}
         self._pools: dict[str, Pool] = {}
-        self._queues: dict[Priority, deque[_Waiter]] = {Priority.INTERACTIVE: deque(), Priority.BATCH: deque()}
+        self._queues: dict[Priority, WaitingLine[_Waiter]] = {
+            Priority.INTERACTIVE: WaitingLine(),
+            Priority.BATCH: WaitingLine(first_in_first_out=True),
+        }
         self._turn = 0
         self._bound = 0
         self._retired = False
@@ -162,8 +165,7 @@ class Tier:
         self._retired = True
         self.set_replicas({})
         for queue in self._queues.values():
-            while queue:
-                waiter = queue[0]
+            for waiter in list(queue):
                 self._forget(queue, waiter)
                 if not waiter.future.done():
                     waiter.future.set_exception(QueueTimeout(self.ready))
@@ -181,10 +183,8 @@ class Tier:
         return min((one.breaker.seconds_left(now) for one in self._replicas.values()), default=0.0)
 
     def fullness(self) -> float:
-        """1.0 is full (`tierwise.routing.saturation`); so is a tier at which anybody waits whom any replica may
-        answer."""
-        found = saturation(list(self._replicas.values()), self.spec.concurrency)
-        return max(1.0, found) if self.waiting > self._bound else found
+        """1.0 is full (`tierwise.routing.saturation`). Who waits for some replicas only says nothing of the others."""
+        return saturation(list(self._replicas.values()), self.spec, self.waiting - self._bound)
 
     # --- places -----------------------------------------------------------------------------------------------------
 
@@ -193,6 +193,11 @@ class Tier:
         """Requests that wait for a replica."""
         interactive, batch = self._queues.values()
         return len(interactive) + len(batch)
+
+    @property
+    def places(self) -> int:
+        """Requests that its replicas work on at a time."""
+        return self.spec.concurrency * sum(not one.draining for one in self._replicas.values())
 
     def waiting_of(self, priority: Priority) -> int:
         """Those of one class."""
@@ -215,16 +220,13 @@ class Tier:
             return slot
         if self._retired:
             raise QueueTimeout(self.ready)
-        if self.waiting >= limits.max_requests and not again and not self._displace(wish.priority):
+        if self.waiting >= most_waiting(limits, self.places) and not again and not self._displace(wish.priority):
             self.counts.refuse("queue_full")
             raise QueueFull
         allowed = limits.timeout_seconds if self.ready else limits.startup_timeout_seconds
         waiter = _Waiter(asyncio.get_running_loop().create_future(), wish, self._is_bound(wish))
         queue = self._queues[wish.priority]
-        if again:
-            queue.appendleft(waiter)
-        else:
-            queue.append(waiter)
+        queue.add(waiter, self._monotonic(), again=again)
         self._bound += waiter.bound
         try:
             async with asyncio.timeout_at(min(until, self._monotonic() + allowed)):
@@ -256,7 +258,7 @@ class Tier:
         for priority in (Priority.INTERACTIVE, Priority.BATCH):
             queue = self._queues[priority]
             blocked = False
-            for waiter in list(queue):
+            for waiter in list(queue.in_turn(self._monotonic())):
                 if blocked and not self._bound:
                     break
                 wish = waiter.wish
@@ -273,7 +275,7 @@ class Tier:
             if blocked:
                 return
 
-    def _forget(self, queue: deque[_Waiter], waiter: _Waiter) -> None:
+    def _forget(self, queue: WaitingLine[_Waiter], waiter: _Waiter) -> None:
         if waiter in queue:
             queue.remove(waiter)
             self._bound -= waiter.bound
@@ -303,10 +305,8 @@ class Tier:
 
     def _take(self, wish: Wish) -> Slot | None:
         now = self._monotonic()
-        concurrency = self.spec.concurrency
-        if wish.priority is Priority.BATCH:
-            concurrency = max(1, concurrency // BATCH_SHARE)
-        candidates = open_replicas(list(self._replicas.values()), concurrency, now, wish.without, self.spec.external)
+        part = BATCH_SHARE if wish.priority is Priority.BATCH else 1
+        candidates = open_replicas(list(self._replicas.values()), self.spec, now, wish.without, part)
         if wish.only:
             candidates = [one for one in candidates if one.key == wish.only]
         self._turn += 1
@@ -323,8 +323,7 @@ class Tier:
         queue = self._queues[Priority.BATCH]
         if priority is Priority.BATCH or not queue:
             return False
-        while queue:
-            gone = queue[-1]
+        while (gone := queue.youngest()) is not None:
             self._forget(queue, gone)
             if not gone.future.done():  # its client may have gone in this very moment
                 self.counts.refuse("displaced")

@@ -18,6 +18,7 @@ from typing import Protocol
 
 from tierwise.routing.prefix import PrefixIndex
 from tierwise.routing.replica import PREFIX_WEIGHT, WORK_WEIGHT, Mark, Pick, Replica, open_replicas, pick, work
+from tierwise.routing.route import RouteTier
 from tierwise_sim.engine import Engine
 from tierwise_sim.sequence import Sequence as Running
 from tools.bench_prefix.workload import Asked
@@ -130,7 +131,8 @@ class Ours:
 
     def __init__(self, engines: Sequence[Engine], routers: int, concurrency: int | None = None) -> None:
         self._engines = engines
-        self._concurrency = concurrency or 2 * engines[0].settings.max_num_seqs  # what the operator gives a router
+        concurrency = concurrency or engines[0].settings.max_num_seqs  # what the operator gives a router
+        self._tier = RouteTier("chat", "chat", concurrency=concurrency, routers=routers)
         keys = [f"replica-{place}" for place in range(len(engines))]
         self._places = {key: place for place, key in enumerate(keys)}
         self._routers = [_Router([Replica(key, "") for key in keys]) for _ in range(routers)]
@@ -143,8 +145,8 @@ class Ours:
         """What one of the routers picks."""
         router = self._chance.choice(self._routers)
         router.turn += 1
-        candidates = open_replicas(router.replicas, self._concurrency, now)
-        found = pick(candidates, router.index, asked.blocks, self._concurrency, router.turn, len(self._routers))
+        candidates = open_replicas(router.replicas, self._tier, now)
+        found = pick(candidates, router.index, asked.blocks, self._tier.concurrency, router.turn, self._tier.routers)
         if found is None:
             return None
         router.index.add(found.replica.key, asked.blocks)

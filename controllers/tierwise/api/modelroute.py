@@ -113,7 +113,13 @@ class RouteOverflow(Model):
 class Queue(Model):
     """Requests that wait for a replica."""
 
-    max_requests: int = Field(default=100, ge=0, le=100_000, description="At most so many per tier; more get 429.")
+    max_requests: int | None = Field(
+        default=None,
+        ge=0,
+        le=100_000,
+        description="At most so many per tier; more get 429. Unset: as many as its replicas work on at a time, but "
+        "at least 100.",
+    )
     timeout_seconds: int = Field(default=30, ge=1, le=3600, description="A request waits for at most so long.")
     startup_timeout_seconds: int = Field(
         default=300, ge=1, le=7200, description="... and so long while no replica of the tier is ready."

@@ -148,18 +148,9 @@ def _served(ref: RouteTierRef, services: Sequence[str], batching: Batching) -> L
         model=ALIAS,
         service=next(iter(services), None),
         more_services=list(services[1:]),
-        concurrency=_concurrency(batching),
+        concurrency=batching.max_sequences,
         keep_alive_seconds=ENGINE_KEEP_ALIVE_SECONDS,
     )
-
-
-def _concurrency(batching: Batching) -> int:
-    """Requests that a router gives one replica at a time: those that it decodes together, and as many that wait.
-
-    So an engine is never without work while a router hears of an end. For the tier's target less would do, since what
-    waits in routers counts as well (`decide.router_demand`)."""
-    most = batching.max_queued_requests
-    return batching.max_sequences + (batching.max_sequences if most is None else min(most, batching.max_sequences))
 
 
 def _services(view: TierView) -> list[str]:

@@ -27,6 +27,7 @@ from statistics import median_low
 
 from tierwise.routing.breaker import Breaker
 from tierwise.routing.prefix import BLOCK_TOKENS, PrefixIndex, home
+from tierwise.routing.route import RouteTier
 
 PREFIX_WEIGHT = 3.0
 QUEUE_WEIGHT = 2.0
@@ -42,6 +43,7 @@ SLOW_FACTOR = 3.0
 SLOW_SHARE = 4
 """...and is given at most this fraction (a quarter) of the requests at a time that others are."""
 SLOW_SAMPLES = 5
+MARGIN_PART = 8
 AVERAGE_WEIGHT = 0.2
 AVERAGE_WORK_WEIGHT = 0.05  # few long prompts make most of the work: the average is one of many
 FORKS_PER_REPLICA = 4
@@ -169,12 +171,17 @@ class Pick:
     reason: str
 
 
-def limit(replica: Replica, concurrency: int, slow_above: float, now: float) -> int:
-    """How many requests at a time a replica is given: fewer at first, and while it is slower than others."""
+def limit(replica: Replica, places: int, routers: int, slow_above: float, now: float) -> int:
+    """How many requests at a time this router gives a replica: fewer at first, and while it is slower than others.
+
+    Of its places, a router has what others leave free, as far as the engine's last word tells, and at least its own
+    part. So a router that is alone with the load uses all of them, and none that comes later is kept out. That word is
+    up to a second old: an eighth is left free beside others, or two busy routers would always be a few beyond."""
     age = now - replica.since
-    allowed = concurrency
+    margin = max(1, places // MARGIN_PART) if replica.others else 0
+    allowed = max(-(-places // routers), places - replica.others - margin)
     if age < SLOW_START_SECONDS:
-        allowed = max(1, int(concurrency * max(0.0, age) / SLOW_START_SECONDS))
+        allowed = max(1, int(allowed * max(0.0, age) / SLOW_START_SECONDS))
     if replica.first_token_samples >= SLOW_SAMPLES and replica.first_token_average > slow_above:
         return max(1, allowed // SLOW_SHARE)
     return allowed
@@ -187,16 +194,18 @@ def slow_above(replicas: Iterable[Replica]) -> float:
 
 
 def open_replicas(
-    replicas: Sequence[Replica], concurrency: int, now: float, without: Collection[Replica] = (), external: bool = False
+    replicas: Sequence[Replica], tier: RouteTier, now: float, without: Collection[Replica] = (), part: int = 1
 ) -> list[Replica]:
-    """Those that may be given a request now. When the breakers of more than half of the tier are open, they are not
-    believed: it is then more likely that something else is broken. A provider's is: another tier can answer."""
+    """Those that may be given a request now; `part`: one for which only this part of the places is (4: a quarter).
+
+    When the breakers of more than half of the tier are open, they are not believed: it is then more likely that
+    something else is broken. A provider's is: another tier can answer."""
     alive = [one for one in replicas if not one.draining]
     closed = [one for one in alive if one.breaker.allows(now)]
-    if 2 * len(closed) < len(alive) and not external:
+    if 2 * len(closed) < len(alive) and not tier.external:
         closed = alive
-    slow = slow_above(closed)
-    return [one for one in closed if one not in without and one.in_flight < limit(one, concurrency, slow, now)]
+    slow, places = slow_above(closed), max(1, tier.concurrency // part)
+    return [one for one in closed if one not in without and one.in_flight < limit(one, places, tier.routers, slow, now)]
 
 
 def work(pick: Pick, blocks: tuple[int, ...]) -> int:

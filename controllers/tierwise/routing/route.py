@@ -67,7 +67,7 @@ class RouteTier:
 
     Exactly one of `provider`, `urls` (fixed servers) and `service` (a Kubernetes Service whose endpoints are watched)
     says where it is; `more_services` are those of its further GPU pools. `concurrency` is how many requests one replica
-    is given at a time; more wait in the router."""
+    is given at a time, by all routers together; more wait in the routers."""
 
     name: str
     model: str
@@ -136,9 +136,10 @@ class Overflow:
 
 @dataclass(frozen=True, slots=True)
 class QueueLimits:
-    """How many requests may wait for one tier, how long, and how long while no replica of it is ready."""
+    """How many requests may wait for one tier (None: as `waiting_line.most_waiting` says), how long, and how long while
+    no replica of it is ready."""
 
-    max_requests: int = 100
+    max_requests: int | None = None
     timeout_seconds: float = 30.0
     startup_timeout_seconds: float = 300.0
 

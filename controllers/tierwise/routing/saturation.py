@@ -9,19 +9,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tierwise.routing.replica import Replica
-from tierwise.routing.route import Overflow
+from tierwise.routing.route import Overflow, RouteTier
 
-WAITING_FULL = 5.0  # requests waiting in an engine at which it is full, as llm-d counts
+WAITING_FULL = 5.0
+"""Requests that wait for a replica, in it and in routers, at which it is full, as llm-d counts in the engine."""
 KV_FULL = 0.95
+PLACES_FULL = 0.5
+"""So full is a tier whose places are all used while nobody waits."""
 
 
-def saturation(replicas: Sequence[Replica], concurrency: int) -> float:
-    """How full a tier is: 1.0 is full. A tier without a replica is full."""
+def saturation(replicas: Sequence[Replica], tier: RouteTier, waiting: int = 0) -> float:
+    """How full a tier is: 1.0 is full. A tier without a replica is full. `waiting`: requests in this router."""
     ready = [one for one in replicas if not one.draining]
     if not ready:
         return float("inf")
+    queued = waiting * tier.routers / len(ready)
     total = sum(
-        max(one.in_flight / concurrency, one.waiting / WAITING_FULL, one.kv_usage / KV_FULL if one.waiting else 0.0)
+        max(
+            PLACES_FULL * min(1.0, (one.in_flight + one.others) / tier.concurrency),
+            (one.waiting + queued) / WAITING_FULL,
+            one.kv_usage / KV_FULL if one.waiting else 0.0,
+        )
         for one in ready
     )
     return total / len(ready)

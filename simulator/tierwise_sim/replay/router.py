@@ -19,6 +19,7 @@ from tierwise.routing.request import RequestFacts
 from tierwise.routing.route import Route
 from tierwise.routing.saturation import Spill
 from tierwise.routing.tier_choice import CLASSIFIED, DIRECT, FALLBACK, SPILL, Candidate, ContentChoice, choose_tiers
+from tierwise.routing.waiting_line import most_waiting
 from tierwise_sim.replay.live import Job
 from tierwise_sim.replay.router_tier import RouterTier
 
@@ -142,14 +143,11 @@ class SimRouter:
             if not (tier.others(job) and self.retries.take(now)):
                 return False
         limits = self.route.queue
-        if tier.waiting >= limits.max_requests and not again:
+        if tier.waiting >= most_waiting(limits, tier.places) and not again:
             tier.refuse("queue_full")
             job.why = "queue_full"
             return False
-        if again:
-            tier.queue.appendleft(job)
-        else:
-            tier.queue.append(job)
+        tier.queue.add(job, now, again=again)
         job.waiting = True
         job.waits += 1
         allowed = limits.timeout_seconds if tier.ready else limits.startup_timeout_seconds
@@ -168,11 +166,10 @@ class SimRouter:
 
     def wake(self, tier: RouterTier, now: float) -> None:
         """Give the free places to those who wait."""
-        while tier.queue:
-            job = tier.queue[0]
+        while (job := tier.queue.next(now)) is not None:
             if tier.take(job, now) is None:
                 return
-            tier.queue.popleft()
+            tier.queue.remove(job)
             job.waiting = False
             if not self._network.send(job, tier, now):
                 self.give_back(job, now)

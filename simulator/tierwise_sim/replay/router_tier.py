@@ -6,13 +6,13 @@ decided by the same pure code (`tierwise.routing.replica`).
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Collection
 
 from tierwise.routing.prefix import PrefixIndex
 from tierwise.routing.replica import Pick, Replica, open_replicas, pick, work
 from tierwise.routing.route import RouteTier
 from tierwise.routing.saturation import saturation
+from tierwise.routing.waiting_line import WaitingLine
 from tierwise_sim.replay.live import Job
 
 NO_ROOM = ("queue_full", "queue_timeout", "displaced", "spilled")
@@ -26,7 +26,7 @@ class RouterTier:
         self.spec = spec
         self.index = PrefixIndex()
         self.replicas: dict[str, Replica] = {}
-        self.queue: deque[Job] = deque()
+        self.queue: WaitingLine[Job] = WaitingLine()
         self.wanted = 0
         self.completed = 0
         self.refused: dict[str, int] = {}
@@ -61,9 +61,13 @@ class RouterTier:
         return self.spec.external and not any(one.breaker.allows(now) for one in self.replicas.values())
 
     def fullness(self) -> float:
-        """1.0 is full; so is a tier at which anybody waits."""
-        found = saturation(list(self.replicas.values()), self.spec.concurrency)
-        return max(1.0, found) if self.queue else found
+        """1.0 is full (`tierwise.routing.saturation`)."""
+        return saturation(list(self.replicas.values()), self.spec, self.waiting)
+
+    @property
+    def places(self) -> int:
+        """Requests that its replicas work on at a time."""
+        return self.spec.concurrency * sum(not one.draining for one in self.replicas.values())
 
     # --- replicas ---------------------------------------------------------------------------------------------------
 
@@ -85,7 +89,7 @@ class RouterTier:
         """A place on the best replica that is free now."""
         without: Collection[Replica] = job.tried
         spec = self.spec
-        candidates = open_replicas(list(self.replicas.values()), spec.concurrency, now, without, spec.external)
+        candidates = open_replicas(list(self.replicas.values()), spec, now, without)
         self._turn += 1
         picked = pick(candidates, self.index, job.blocks, spec.concurrency, self._turn, spec.routers)
         if picked is None:

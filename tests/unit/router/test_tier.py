@@ -17,6 +17,7 @@ from tierwise_router.router_state import Clocks, RouterState
 from tierwise_router.tier import REFUSALS, STARTUP_SECONDS, QueueFull, QueueTimeout, Slot, Tier, Wish
 
 LIMITS = QueueLimits(max_requests=2, timeout_seconds=1.0, startup_timeout_seconds=1.0)
+PATIENT = QueueLimits(timeout_seconds=99.0)
 
 
 def tier(*urls: str, concurrency: int = 1) -> Tier:
@@ -156,18 +157,74 @@ async def test_a_batch_request_whose_client_goes_as_it_is_displaced_harms_nobody
     assert found.waiting == 0
 
 
-async def test_a_tier_at_which_anybody_waits_is_full_unless_another_replica_is_free() -> None:
+async def test_a_tier_is_full_when_five_wait_for_each_replica_whom_any_replica_may_answer() -> None:
     found = tier("http://a", concurrency=4)
     found.set_replicas({"http://b": "http://b"})  # new, so that it gets one request at a time
     assert found.try_take(Wish()) is not None
-    assert found.fullness() < 1
-    waiting = [await started(found, Wish(only="http://b"))]
-    assert found.fullness() < 1
-    waiting.append(await started(found, Wish()))
-    assert found.fullness() >= 1
+    waiting = [await started(found, Wish(only="http://b"), PATIENT)]
+    assert found.fullness() == 0.5 / 4
+    waiting += [await started(found, Wish(), PATIENT) for _ in range(4)]
+    assert found.fullness() == 0.8
+    waiting.append(await started(found, Wish(), PATIENT))
+    assert found.fullness() == 1.0
     for one in waiting:
         one.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_the_first_is_answered_first_until_somebody_has_waited_for_long_then_the_last() -> None:
+    loop, found, later = asyncio.get_running_loop(), tier("http://a"), 0.0
+    found._monotonic = lambda: loop.time() + later
+    held = found.try_take(Wish())
+    assert held is not None
+    waiting = []
+    for _ in range(4):
+        waiting.append(await started(found, Wish(), PATIENT))
+        later += 0.1
+    found.release(held)
+    held = await waiting[0]
+    later += 1
+    found.release(held)
+    held = await waiting[3]
+    assert [one.done() for one in waiting] == [True, False, False, True]
+    found.release(held)
+    found.release(await waiting[2])
+    await waiting[1]
+
+
+async def test_batch_requests_are_answered_in_the_order_of_their_arrival_whatever_they_wait() -> None:
+    loop, found, later = asyncio.get_running_loop(), tier("http://a"), 0.0
+    found._monotonic = lambda: loop.time() + later
+    held = found.try_take(Wish())
+    assert held is not None
+    waiting = []
+    for _ in range(2):
+        waiting.append(await started(found, Wish(Priority.BATCH), PATIENT))
+        later += 0.9
+    found.release(held)
+    found.release(await waiting[0])
+    await waiting[1]
+
+
+async def test_as_many_may_wait_as_the_replicas_work_on_where_the_route_does_not_say() -> None:
+    found = tier("http://a", "http://b", concurrency=60)
+    assert found.places == 120
+    for _ in range(120):
+        assert found.try_take(Wish()) is not None
+    waiting = [await started(found, Wish(), QueueLimits()) for _ in range(120)]
+    with pytest.raises(QueueFull):
+        await found.take(Wish(), QueueLimits(), until())
+    for one in waiting:
+        one.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_a_batch_request_has_a_quarter_of_the_places() -> None:
+    found = tier("http://a", concurrency=8)
+    assert found.try_take(Wish(Priority.BATCH)) is not None
+    assert found.try_take(Wish()) is not None
+    assert found.try_take(Wish(Priority.BATCH)) is None
+    assert found.try_take(Wish()) is not None
 
 
 def test_what_is_spent_in_a_new_period_is_written_down_as_well(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tierwise.routing.prefix import PrefixIndex
 from tierwise.routing.replica import Replica
+from tierwise.routing.route import Provider, RouteTier
 
 
 def replica(
@@ -20,17 +21,26 @@ def replica(
     first_token: float | None = None,
     broken: bool = False,
     work: int = 0,
+    others: int = 0,
 ) -> Replica:
     """One with so much load; `first_token` is the average of five answers, `work` one prompt that is not computed."""
     made = Replica(key, f"http://{key}:8000", waiting=waiting, kv_usage=kv, draining=draining)
     if work:
         made.begin(0.0, work)
-    made.in_flight = in_flight
+    made.in_flight, made.others = in_flight, others
     for _ in range(5 if first_token is not None else 0):
         made.first_token_after(first_token or 0.0)
     for _ in range(3 if broken else 0):
         made.breaker.failed(0.0)
     return made
+
+
+def served(concurrency: int, routers: int = 1) -> RouteTier:
+    return RouteTier("small", "small", concurrency=concurrency, routers=routers)
+
+
+def bought(concurrency: int) -> RouteTier:
+    return RouteTier("large", "large", provider=Provider("https://api.example/v1"), concurrency=concurrency)
 
 
 def several(count: int, load: Callable[[int], int] = lambda place: 0) -> list[Replica]:
@@ -54,5 +64,6 @@ replicas = st.builds(
     first_token=st.none() | st.floats(0.1, 9),
     broken=st.booleans(),
     work=st.integers(0, 20_000),
+    others=st.integers(0, 9),
 )
 """Any of key a, at a moment when broken breakers are open (before 5 s)."""

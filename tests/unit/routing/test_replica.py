@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.routing.make import replica, replicas
+from tests.unit.routing.make import bought, replica, replicas, served
 from tierwise.routing.replica import Mark, Replica, limit, open_replicas, slow_above
 
 INFINITE = float("inf")
@@ -181,33 +181,75 @@ def test_as_long_as_something_is_on_it_the_probe_may_be_that() -> None:
 def test_a_new_replica_is_given_more_and_more(age: float, allowed: int) -> None:
     one = replica()
     one.since = 1000.0
-    assert limit(one, 100, INFINITE, 1000.0 + age) == allowed
+    assert limit(one, 100, 1, INFINITE, 1000.0 + age) == allowed
+
+
+@pytest.mark.parametrize(
+    ("places", "routers", "others", "allowed"),
+    [
+        (8, 1, 0, 8),
+        (8, 2, 0, 8),
+        (8, 2, 1, 6),
+        (8, 2, 3, 4),
+        (8, 2, 8, 4),
+        (8, 3, 99, 3),
+        (64, 4, 3, 53),
+        (7, 7, 1, 5),
+        (1, 4, 1, 1),
+        (8, 1, 5, 8),
+    ],
+)
+def test_a_router_has_the_places_that_others_leave_and_at_least_its_part(
+    places: int, routers: int, others: int, allowed: int
+) -> None:
+    assert limit(replica(others=others), places, routers, INFINITE, 0.0) == allowed
+
+
+@given(st.integers(1, 64), st.lists(st.integers(0, 64), min_size=1, max_size=6))
+def test_routers_that_hear_of_each_other_do_not_give_a_replica_more_than_it_has_places(
+    places: int, wanted: list[int]
+) -> None:
+    """Each takes as many as it may, one after the other, with the engine's word of what is there: what exceeds the
+    places are at most the parts of those that come late."""
+    routers, there = len(wanted), 0
+    for each in wanted:
+        took = min(each, limit(replica(others=there), places, routers, INFINITE, 0.0))
+        assert took == each or there + took >= places - max(1, places // 8)
+        there += took
+    assert there <= places + (routers - 1) * -(-places // routers)
+
+
+def test_a_batch_has_a_part_of_the_places() -> None:
+    tier = [replica("a", in_flight=1), replica("b", in_flight=2), replica("c", in_flight=7)]
+    assert open_replicas(tier, served(8), 0.0, part=4) == tier[:1]
+    assert open_replicas(tier, served(8), 0.0) == tier
+    assert open_replicas([replica(in_flight=0)], served(2), 0.0, part=4) != []
 
 
 def test_a_replica_is_not_new_unless_somebody_says_so() -> None:
-    assert limit(replica(), 100, INFINITE, 0.0) == 100
+    assert limit(replica(), 100, 1, INFINITE, 0.0) == 100
 
 
 @pytest.mark.parametrize(
     ("average", "concurrency", "allowed"), [(3.0, 100, 100), (3.1, 100, 25), (3.1, 7, 1), (3.1, 3, 1), (3.1, 1, 1)]
 )
 def test_a_slow_replica_is_given_a_quarter(average: float, concurrency: int, allowed: int) -> None:
-    assert limit(replica(first_token=average), concurrency, 3.0, 0.0) == allowed
+    assert limit(replica(first_token=average), concurrency, 1, 3.0, 0.0) == allowed
 
 
 def test_a_new_and_slow_replica_is_given_a_quarter_of_what_a_new_one_is() -> None:
     one = replica(first_token=9.0)
     one.since = 0.0
-    assert limit(one, 100, 3.0, 15.0) == 12
+    assert limit(one, 100, 1, 3.0, 15.0) == 12
 
 
 def test_four_answers_do_not_make_a_replica_slow() -> None:
     one = replica()
     for _ in range(4):
         one.first_token_after(9.0)
-    assert limit(one, 100, 3.0, 0.0) == 100
+    assert limit(one, 100, 1, 3.0, 0.0) == 100
     one.first_token_after(9.0)
-    assert limit(one, 100, 3.0, 0.0) == 25
+    assert limit(one, 100, 1, 3.0, 0.0) == 25
 
 
 @given(st.integers(1, 1000), st.floats(-10, 100), st.floats(-10, 100), st.floats(0, 50), st.floats(0, 50))
@@ -216,9 +258,9 @@ def test_a_live_replica_is_never_given_nothing_and_never_too_much(
 ) -> None:
     one = replica(first_token=average)
     one.since = 0.0
-    allowed = limit(one, concurrency, bound, age)
+    allowed = limit(one, concurrency, 1, bound, age)
     assert 1 <= allowed <= concurrency
-    assert limit(one, concurrency, bound, max(age, older)) >= allowed
+    assert limit(one, concurrency, 1, bound, max(age, older)) >= allowed
 
 
 @pytest.mark.parametrize(
@@ -243,20 +285,20 @@ def test_slow_is_three_times_the_lower_median_of_those_that_are_known(
 def test_never_are_all_replicas_slow(averages: list[float]) -> None:
     known = [replica(first_token=one) for one in averages]
     bound = slow_above(known)
-    assert any(limit(one, 100, bound, 0.0) == 100 for one in known)
+    assert any(limit(one, 100, 1, bound, 0.0) == 100 for one in known)
 
 
 def test_who_drains_was_tried_or_is_full_is_not_asked() -> None:
     free, full, drains, tried = replica("a", in_flight=3), replica("b", in_flight=4), replica("c"), replica("d")
     drains.draining = True
-    assert open_replicas([free, full, drains, tried], 4, 0.0, [tried]) == [free]
+    assert open_replicas([free, full, drains, tried], served(4), 0.0, [tried]) == [free]
 
 
 def test_a_slow_replica_is_full_earlier() -> None:
     slow, other = replica("a", in_flight=25, first_token=4.0), replica("b", in_flight=99, first_token=1.0)
-    assert open_replicas([slow, other], 100, 0.0) == [other]
+    assert open_replicas([slow, other], served(100), 0.0) == [other]
     slow.in_flight = 24
-    assert open_replicas([slow, other], 100, 0.0) == [slow, other]
+    assert open_replicas([slow, other], served(100), 0.0) == [slow, other]
 
 
 @pytest.mark.parametrize(
@@ -264,28 +306,28 @@ def test_a_slow_replica_is_full_earlier() -> None:
 )
 def test_breakers_are_believed_unless_more_than_half_are_open(broken: int, of: int, asked: int) -> None:
     tier = [replica("abcd"[place], broken=place < broken) for place in range(of)]
-    assert len(open_replicas(tier, 9, 1.0)) == asked
-    assert len(open_replicas(tier, 9, 1.0, external=True)) == of - broken
-    assert len(open_replicas(tier, 9, 5.0, external=True)) == of
+    assert len(open_replicas(tier, served(9), 1.0)) == asked
+    assert len(open_replicas(tier, bought(9), 1.0)) == of - broken
+    assert len(open_replicas(tier, bought(9), 5.0)) == of
 
 
 def test_what_was_tried_and_drains_does_not_make_the_rest_unbelievable() -> None:
     tier = [replica("a"), replica("b"), replica("c", broken=True), replica("d", broken=True)]
-    assert open_replicas(tier, 9, 1.0, tier[:2]) == []
-    assert open_replicas([replica("e", draining=True), *tier[1:3]], 9, 1.0) == [tier[1]]
-    assert open_replicas([replica("e", draining=True), *tier[1:]], 9, 1.0) == tier[1:]
+    assert open_replicas(tier, served(9), 1.0, tier[:2]) == []
+    assert open_replicas([replica("e", draining=True), *tier[1:3]], served(9), 1.0) == [tier[1]]
+    assert open_replicas([replica("e", draining=True), *tier[1:]], served(9), 1.0) == tier[1:]
 
 
 def test_nobody_is_slow_compared_with_what_is_broken() -> None:
     broken = replica("a", first_token=0.1, broken=True)
     others = [replica("b", in_flight=50, first_token=1.0), replica("c", in_flight=50, first_token=1.0)]
-    assert open_replicas([broken, *others], 100, 1.0) == others
+    assert open_replicas([broken, *others], served(100), 1.0) == others
 
 
 @given(st.lists(replicas, max_size=7), st.integers(1, 9), st.sets(st.integers(0, 6)), st.booleans())
 def test_whoever_is_asked_may_be(tier: list[Replica], concurrency: int, tried: set[int], external: bool) -> None:
     without = [one for place, one in enumerate(tier) if place in tried]
-    for one in open_replicas(tier, concurrency, 1.0, without, external):
+    for one in open_replicas(tier, bought(concurrency) if external else served(concurrency), 1.0, without):
         assert not one.draining
         assert one not in without
         assert one.in_flight < concurrency

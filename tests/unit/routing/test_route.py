@@ -61,7 +61,7 @@ def test_what_nobody_says_is_as_documented() -> None:
     assert Budget(Decimal(5)) == Budget(Decimal(5), "Month", "UTC", WhenSpent.REFUSE)
     assert Provider("https://api.example.com/v1").api_key_file is None
     assert Overflow() == Overflow(100, 70, None)
-    assert QueueLimits() == QueueLimits(100, 30.0, 300.0)
+    assert QueueLimits() == QueueLimits(None, 30.0, 300.0)
     assert Deadlines() == Deadlines(600.0, 120.0, 60.0)
     route = Route("r", ("r",), (tier,), "a")
     assert route.direct_access

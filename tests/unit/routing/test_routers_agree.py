@@ -16,6 +16,7 @@ import pytest
 
 from tierwise.routing.prefix import BLOCK_TOKENS, PrefixIndex, block_hashes
 from tierwise.routing.replica import Mark, Pick, Replica, open_replicas, pick, work
+from tierwise.routing.route import RouteTier
 
 REPLICAS = 4
 CONCURRENCY = 256
@@ -102,7 +103,7 @@ class Router:
 
     def pick(self, now: float, blocks: tuple[int, ...]) -> Pick:
         self.turn += 1
-        candidates = open_replicas(self.replicas, CONCURRENCY, now)
+        candidates = open_replicas(self.replicas, RouteTier("chat", "chat", concurrency=CONCURRENCY), now)
         found = pick(candidates, self.index, blocks, CONCURRENCY, self.turn, self.routers)
         assert found is not None
         self.index.add(found.replica.key, blocks)

@@ -58,7 +58,7 @@ def test_without_the_fault_it_would_have_gone_down() -> None:
 def test_where_another_autoscaler_reads_no_number_as_no_load_the_operator_keeps_what_it_has() -> None:
     """KEDA's Prometheus scaler makes 0 of an empty or NaN result, and its HPA believes it."""
     of = scenario(even(5.0, 1200.0), tier(), faults=[Fault(BEGIN, FaultKind.NAN, 500.0)], startup=30.0)
-    theirs = Simulation(of, make("keda-waiting-running:running=16", of))
+    theirs = Simulation(of, make("keda-waiting-running:running=4", of))
     for _ in theirs.run():
         pass
     assert downs(summary(theirs, "keda"), BEGIN, BEGIN + 500.0) > 0
