@@ -101,7 +101,13 @@ class RouteOverflow(Model):
         ),
     )
 
-    start_percent: int = Field(default=100, ge=10, le=1000, description="A tier is left at this saturation.")
+    start_percent: int = Field(
+        default=100,
+        ge=10,
+        le=1000,
+        description="A tier is left at this saturation. 50: all places are used, nobody waits. 100: five requests wait "
+        "for each replica, in it or in routers.",
+    )
     stop_percent: int = Field(default=70, ge=1, le=1000, description="It is used again below this saturation.")
     max_cost_per_hour: Money | None = Field(
         default=None,

@@ -42,11 +42,12 @@ def held_back(seen: TierObservation, strict: bool) -> float | None:
     """Requests that wait for a replica: those in the router, and those that it would have held.
 
     The endpoint picker's flow control dispatches only while a pod has room. A router that sends everything on at once
-    shows the same requests as waiting in the engines; without them this trigger would be silent by accident.
+    shows the same requests as waiting in the engines; without them this trigger would be silent by accident. What the
+    router holds counts as waiting in the pods as well (`replay.rivals`): it is not counted twice.
     """
     if not known(seen.router_queue):
         return seen.router_queue
-    return seen.router_queue + sum(pod.waiting for pod in seen.pods if pod.exists and known(pod.waiting))
+    return max(seen.router_queue, sum(pod.waiting for pod in seen.pods if pod.exists and known(pod.waiting)))
 
 
 def dispatched(seen: TierObservation, strict: bool) -> float | None:

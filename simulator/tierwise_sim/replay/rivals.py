@@ -14,6 +14,7 @@ from tierwise_sim.capacity import Workload, at_running, max_running
 from tierwise_sim.policies.budget import Ask, BudgetRule, Grants
 from tierwise_sim.policies.observation import PodObservation, TierObservation
 from tierwise_sim.policies.registry import Choice, Facts
+from tierwise_sim.policies.signals import known
 from tierwise_sim.replay.fleet import TierFleet
 from tierwise_sim.replay.live import Phase, SimReplica
 from tierwise_sim.replay.prometheus import Scrape
@@ -148,14 +149,15 @@ def observe(world: World, name: str, now: float) -> TierObservation:
     seen = [router.tiers[name] for router in world.routers]
     lengths = recent.mean_lengths(now)
     targets = world.scenario.targets
+    queue = float(sum(one.waiting for one in seen))
     return TierObservation(
         at=now,
         desired=fleet.desired,
         minimum=spec.scaling.min_replicas,
         maximum=spec.scaling.max_replicas,
-        pods=_pods(world, fleet, now),
+        pods=_with_queue(_pods(world, fleet, now), queue),
         prometheus_up=not world.prometheus.away,
-        router_queue=float(sum(one.waiting for one in seen)),
+        router_queue=queue,
         in_flight=float(sum(one.waiting + one.in_flight for one in seen)),
         queued_tokens=float(_queued_tokens(seen, fleet)),
         arrivals=recent.take_arrivals(),
@@ -171,6 +173,22 @@ def observe(world: World, name: str, now: float) -> TierObservation:
         last_success_at=recent.last_success_at,
         gpus_per_replica=tier.gpus,
         cost_per_replica_hour=float(tier.gpu_hour or 1) * tier.gpus,
+    )
+
+
+def _with_queue(pods: tuple[PodObservation, ...], queue: float) -> tuple[PodObservation, ...]:
+    """The pods, with what waits in the routers as waiting in them: where it would wait behind a plain Service.
+
+    Our routers keep it, and most of these autoscalers would not know of it by accident."""
+    there = [pod for pod in pods if pod.exists and pod.ready and not pod.terminating and known(pod.waiting)]
+    if not there or not queue:
+        return pods
+    each = queue / len(there)
+    return tuple(
+        replace(pod, waiting=(pod.waiting or 0.0) + each, waiting_max_1m=(pod.waiting_max_1m or 0.0) + each)
+        if pod in there
+        else pod
+        for pod in pods
     )
 
 

@@ -61,6 +61,9 @@ def test_a_queue_in_the_router_is_seen_there_and_in_tokens() -> None:
     assert last.router_queue > 500
     assert last.queued_tokens is not None
     assert last.queued_tokens >= 400 * last.router_queue
+    (only,) = last.pods
+    assert last.router_queue <= (only.waiting or 0.0) <= last.router_queue + 5, "it waits in front of it"
+    assert (only.waiting_max_1m or 0.0) >= (only.waiting or 0.0)
 
 
 @pytest.mark.parametrize(
