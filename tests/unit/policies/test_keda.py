@@ -82,8 +82,8 @@ def test_a_failed_trigger_forbids_removing_and_not_adding() -> None:
 
 
 def test_the_blueprint_counts_what_waits_anywhere_against_one_and_what_runs_against_sixteen() -> None:
-    """5 that wait in front of the pods, 3 of them in the router, ask for 5; 71 dispatched ask for ceil(71 / 16) = 5 (70 are
-    within 10 % of 4 * 16), 100 for 7, of which 100 % growth lets 4 through."""
+    """5 that wait in front of the pods, 3 of them in the router, ask for 5; 71 dispatched ask for ceil(71 / 16) = 5 (70
+    are within 10 % of 4 * 16), 100 for 7, of which 100 % growth lets 4 through."""
     epp = "keda-epp"
     assert new(epp)(tier(pods(4, waiting=1.25), router_queue=3.0, in_flight=5.0)).replicas == 5
     assert [new(epp)(tier(pods(4), in_flight=many)).replicas for many in (70.0, 71.0)] == [4, 5]
