@@ -77,7 +77,7 @@ def _text(file: Path) -> str:
 def as_yaml(made: Conversion) -> str:
     """The manifest, with its list in comments before it."""
     lines = [f"# {line}" for line in _lines(made)]
-    head = [f"# Not carried over into {made.manifest['metadata']['name']}:", *lines] if lines else []
+    head = [f"# Not carried over as it was into {made.manifest['metadata']['name']}:", *lines] if lines else []
     return "\n".join([*head, yaml.safe_dump(made.manifest, sort_keys=False, width=110, allow_unicode=True)])
 
 
@@ -90,4 +90,4 @@ def _tell(made: Sequence[Conversion]) -> None:
         return
     for each in made:
         for line in _lines(each):
-            print(f"tierwise: {each.manifest['metadata']['name']}: not carried over: {line}", file=sys.stderr)
+            print(f"tierwise: {each.manifest['metadata']['name']}: not carried over as it was: {line}", file=sys.stderr)

@@ -376,7 +376,7 @@ def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     assert main(["convert", "-n", "models", "--name", "chat", *words]) == 0
     said = capsys.readouterr()
     assert yaml.safe_load(said.out)["metadata"] == {"name": "chat", "namespace": "models"}
-    assert "not carried over: --port (80)" in said.err
+    assert "not carried over as it was: --port (80)" in said.err
     assert main(["convert", "--strict", *words]) == 3
     capsys.readouterr()
     assert main(["convert", "-o", "json", *words]) == 0
