@@ -190,6 +190,7 @@ def test_a_new_replica_is_given_more_and_more(age: float, allowed: int) -> None:
         (8, 1, 0, 8),
         (8, 2, 0, 8),
         (8, 2, 1, 6),
+        (9, 2, 1, 7),
         (8, 2, 3, 4),
         (8, 2, 8, 4),
         (8, 3, 99, 3),
@@ -223,7 +224,9 @@ def test_a_batch_has_a_part_of_the_places() -> None:
     tier = [replica("a", in_flight=1), replica("b", in_flight=2), replica("c", in_flight=7)]
     assert open_replicas(tier, served(8), 0.0, part=4) == tier[:1]
     assert open_replicas(tier, served(8), 0.0) == tier
+    assert open_replicas([replica(in_flight=2)], served(11), 0.0, part=4) == []
     assert open_replicas([replica(in_flight=0)], served(2), 0.0, part=4) != []
+    assert open_replicas([replica(in_flight=1)], served(2), 0.0, part=4) == []
 
 
 def test_a_replica_is_not_new_unless_somebody_says_so() -> None:

@@ -52,6 +52,7 @@ def test_who_has_had_a_place_and_waits_does_not_turn_the_others_round() -> None:
     waiting.add("a", 8.9)
     waiting.add("b", 9.0)
     assert list(waiting.in_turn(9.0)) == ["x", "a", "b"]
+    assert list(waiting.in_turn(9.5)) == ["x", "b", "a"]
 
 
 def test_work_that_nobody_waits_in_front_of_keeps_the_order_of_its_arrival() -> None:
