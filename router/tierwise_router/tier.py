@@ -258,20 +258,23 @@ class Tier:
         for priority in (Priority.INTERACTIVE, Priority.BATCH):
             queue = self._queues[priority]
             blocked = False
-            for waiter in list(queue.in_turn(self._monotonic())):
+            gone = []  # the line must not change under the loop, and is too long to be copied at every end of an answer
+            for waiter in queue.in_turn(self._monotonic()):
                 if blocked and not self._bound:
                     break
                 wish = waiter.wish
                 if waiter.future.done():
-                    self._forget(queue, waiter)
+                    gone.append(waiter)
                 elif wish.only and wish.only not in self._replicas:
-                    self._forget(queue, waiter)
+                    gone.append(waiter)
                     waiter.future.set_exception(QueueTimeout(self.ready))
                 elif (waiter.bound or not blocked) and (slot := self._take(wish)) is not None:
-                    self._forget(queue, waiter)
+                    gone.append(waiter)
                     waiter.future.set_result(slot)
                 else:
                     blocked = blocked or not waiter.bound
+            for waiter in gone:
+                self._forget(queue, waiter)
             if blocked:
                 return
 
