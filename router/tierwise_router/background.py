@@ -1,8 +1,8 @@
 """Asks a tier in the background: with capacity that nobody else needs, and for money that is set aside for it.
 
-A question of ours waits as long as a client could notice it: while anybody waits at the tier, or it is 70 % full. It is
-a batch request there, so that it gets a quarter of a replica at most. A tier that answers 429 or 503 is busy as well,
-and gets no question of ours for as long as it says: whoever dropped the sample would measure quiet hours.
+A question of ours waits as long as a client could notice it: while anybody waits at the tier, or 70 % of its places are
+used. It is a batch request there, so that it gets a quarter of a replica at most. A tier that answers 429 or 503 is
+busy as well, and gets no question of ours for as long as it says: whoever dropped the sample would measure quiet hours.
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ class Background:
         now = self._state.monotonic()
         if now < self._not_before.get(tier.spec.name, now):
             return False
-        return tier.ready and not tier.waiting and not tier.resting(now) and tier.fullness() < FREE
+        if not tier.ready or tier.waiting or tier.resting(now):
+            return False
+        return tier.fullness(self._state.route.queue) < FREE
 
     async def ask(self, tier: Tier, values: dict[str, Any], purpose: str) -> Answer:
         """The answer of a tier to a body of chat completions. Raises NotNow and NoAnswer."""

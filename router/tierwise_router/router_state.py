@@ -169,7 +169,7 @@ class RouterState:
         full = {}
         for name, tier in self.tiers.items():
             spill = self._spills.setdefault(name, Spill())
-            full[name] = tier.resting(now) or spill.update(tier.fullness(), self.route.overflow)
+            full[name] = tier.resting(now) or spill.update(tier.fullness(self.route.queue), self.route.overflow)
         self._saturated, self._saturated_at = full, now
         return full
 

@@ -182,9 +182,14 @@ class Tier:
         """For how long it rests still, as far as that is known."""
         return min((one.breaker.seconds_left(now) for one in self._replicas.values()), default=0.0)
 
-    def fullness(self) -> float:
-        """1.0 is full (`tierwise.routing.saturation`). Who waits for some replicas only says nothing of the others."""
-        return saturation(list(self._replicas.values()), self.spec, self.waiting - self._bound)
+    def fullness(self, limits: QueueLimits) -> float:
+        """1.0 is full (`tierwise.routing.saturation`). Who waits for some replicas only says nothing of the others.
+        Where nobody else may have a place or wait it is infinite, however few may wait."""
+        replicas = list(self._replicas.values())
+        crowded = self.waiting >= most_waiting(limits, self.places)
+        if crowded and not open_replicas(replicas, self.spec, self._monotonic()):
+            return float("inf")
+        return saturation(replicas, self.spec, self.waiting - self._bound)
 
     # --- places -----------------------------------------------------------------------------------------------------
 

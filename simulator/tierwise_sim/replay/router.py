@@ -238,9 +238,9 @@ class SimRouter:
     def saturated(self, now: float) -> dict[str, bool]:
         """By tier: whether it is left now."""
         if now - self._saturated_at >= SATURATION_SECONDS:
-            overflow = self.route.overflow
+            overflow, limits = self.route.overflow, self.route.queue
             self._saturated = {
-                name: tier.resting(now) or self._spills[name].update(tier.fullness(), overflow)
+                name: tier.resting(now) or self._spills[name].update(tier.fullness(limits, now), overflow)
                 for name, tier in self.tiers.items()
             }
             self._saturated_at = now

@@ -10,9 +10,9 @@ from collections.abc import Collection
 
 from tierwise.routing.prefix import PrefixIndex
 from tierwise.routing.replica import Pick, Replica, open_replicas, pick, work
-from tierwise.routing.route import RouteTier
+from tierwise.routing.route import QueueLimits, RouteTier
 from tierwise.routing.saturation import saturation
-from tierwise.routing.waiting_line import WaitingLine
+from tierwise.routing.waiting_line import WaitingLine, most_waiting
 from tierwise_sim.replay.live import Job
 
 NO_ROOM = ("queue_full", "queue_timeout", "displaced", "spilled")
@@ -60,9 +60,12 @@ class RouterTier:
         """Whether it is a provider that fails."""
         return self.spec.external and not any(one.breaker.allows(now) for one in self.replicas.values())
 
-    def fullness(self) -> float:
-        """1.0 is full (`tierwise.routing.saturation`)."""
-        return saturation(list(self.replicas.values()), self.spec, self.waiting)
+    def fullness(self, limits: QueueLimits, now: float) -> float:
+        """1.0 is full (`tierwise.routing.saturation`); infinite where nobody else may have a place or wait."""
+        replicas = list(self.replicas.values())
+        if self.waiting >= most_waiting(limits, self.places) and not open_replicas(replicas, self.spec, now):
+            return float("inf")
+        return saturation(replicas, self.spec, self.waiting)
 
     @property
     def places(self) -> int:

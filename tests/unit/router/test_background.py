@@ -35,7 +35,7 @@ class Place:
 
     @property
     def fullness(self) -> float:
-        return self.router.state.tiers["large"].fullness()
+        return self.router.state.tiers["large"].fullness(self.router.state.route.queue)
 
 
 @asynccontextmanager

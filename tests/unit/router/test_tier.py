@@ -13,7 +13,7 @@ import pytest
 from tierwise.routing.prefix import home
 from tierwise.routing.route import Budget, Overflow, Priority, Provider, QueueLimits, Route, RouteTier
 from tierwise_router.purse import Purse
-from tierwise_router.router_state import Clocks, RouterState
+from tierwise_router.router_state import SATURATION_SECONDS, Clocks, RouterState
 from tierwise_router.tier import REFUSALS, STARTUP_SECONDS, QueueFull, QueueTimeout, Slot, Tier, Wish
 
 LIMITS = QueueLimits(max_requests=2, timeout_seconds=1.0, startup_timeout_seconds=1.0)
@@ -162,11 +162,29 @@ async def test_a_tier_is_full_when_five_wait_for_each_replica_whom_any_replica_m
     found.set_replicas({"http://b": "http://b"})  # new, so that it gets one request at a time
     assert found.try_take(Wish()) is not None
     waiting = [await started(found, Wish(only="http://b"), PATIENT)]
-    assert found.fullness() == 0.5 / 4
+    assert found.fullness(PATIENT) == 0.5 / 4
     waiting += [await started(found, Wish(), PATIENT) for _ in range(4)]
-    assert found.fullness() == 0.8
+    assert found.fullness(PATIENT) == 0.8
     waiting.append(await started(found, Wish(), PATIENT))
-    assert found.fullness() == 1.0
+    assert found.fullness(PATIENT) == 1.0
+    for one in waiting:
+        one.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+@pytest.mark.parametrize("most", [0, 3])
+async def test_a_tier_is_full_when_nobody_else_may_wait_however_few_may(most: int) -> None:
+    state = running_state(replace(tier_spec("small"), urls=("http://a",), concurrency=4), tier_spec("large"))
+    few = QueueLimits(max_requests=most, timeout_seconds=99.0)
+    state.replace(replace(state.route, queue=few), {})
+    small = state.tiers["small"]
+    for _ in range(4):
+        assert not state.saturated()["small"]
+        assert small.try_take(Wish()) is not None
+        await asyncio.sleep(2 * SATURATION_SECONDS)
+    waiting = [await started(small, Wish(), few) for _ in range(most)]
+    await asyncio.sleep(2 * SATURATION_SECONDS)
+    assert state.saturated()["small"]
     for one in waiting:
         one.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
