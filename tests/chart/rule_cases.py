@@ -62,6 +62,7 @@ TARGETS = tuple(f"up{{{ROUTE}, {pod}}}" for pod in PODS)
 OK, FAILED, CUT = _requests("ok", 200), _requests("refused", 503), _requests("broken", 200)
 CLIENTS_OWN, BUSY, FAULT = _requests("client_error", 400), _requests("refused", 429), _requests("internal_error", 500)
 READY = tuple(_router("replicas", 'tier="small", state="ready"', pod) for pod in PODS)
+QUEUED = {name: _router("waiting", f'tier="small", priority="{name}"') for name in ("interactive", "batch")}
 WANTED = _router("wanted_total", 'tier="small"')
 BUDGET, SPENT = _of_route("budget_usd"), _of_route("spent_usd")
 ESTIMATED = _router("usage_estimated_total", 'tier="small"')
@@ -74,6 +75,9 @@ FIRES: dict[str, Case] = {
     "a tier that is not measured": Case("TierwiseMetricsUnavailable", "15m", {_condition("MetricsAvailable"): "1x60"}),
     "a tier that wants more than its maximum": Case("TierwiseTierAtMaximum", "40m", {MAXIMUM: "0+6x60"}),
     "a queue at the maximum": Case("TierwiseTierAtLimitWithQueue", "20m", {MAXIMUM: "0+6x60", WAITING: "3x60"}),
+    "a queue in a router at the maximum": Case(
+        "TierwiseTierAtLimitWithQueue", "20m", {MAXIMUM: "0+6x60", WAITING: "0x60", QUEUED["interactive"]: "3x60"}
+    ),
     "a tier that goes up and down": Case(
         "TierwiseTierThrashing", "65m", {UP: "0+1x10 10x60", DOWN: "0+0x10 1+1x10 11x60"}
     ),
@@ -116,6 +120,9 @@ SILENT: dict[str, Case] = {
     "a tier that is measured": Case("TierwiseMetricsUnavailable", "30m", {_condition("MetricsAvailable"): "0x60"}),
     "a tier that once touched its maximum": Case("TierwiseTierAtMaximum", "59m", {MAXIMUM: "0+6x10 60x50"}),
     "a maximum without a queue": Case("TierwiseTierAtLimitWithQueue", "40m", {MAXIMUM: "0+6x60", WAITING: "0x60"}),
+    "a queue in which nobody is kept waiting": Case(
+        "TierwiseTierAtLimitWithQueue", "40m", {MAXIMUM: "0+6x60", QUEUED["batch"]: "3x60"}
+    ),
     "a queue below the maximum": Case("TierwiseTierAtLimitWithQueue", "40m", {MAXIMUM: "9x60", WAITING: "3x60"}),
     "a queue of another tier": Case(
         "TierwiseTierAtLimitWithQueue", "40m", {MAXIMUM: "0+6x60", WAITING.replace("small", "large"): "3x60"}
