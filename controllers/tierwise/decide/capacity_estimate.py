@@ -26,6 +26,7 @@ from tierwise.types import PodSample, TierState
 
 _STEP = 0.3
 _DEAD_BAND = 0.05
+_NEARLY = 0.8  # routers leave an eighth free for each other, and hear of an end a little late
 # Two decisions between two scrapes see the same sample, told with a slightly different age.
 SAME_SAMPLE_SECONDS = 0.5
 
@@ -52,17 +53,33 @@ def requests_per_replica(spec: ModelTierSpec, memory: TierState) -> float:
     return min(limit, max(1.0, memory.requests_per_replica))
 
 
-def learn(spec: ModelTierSpec, memory: TierState, pods: tuple[PodSample, ...]) -> CapacityEstimate:
-    """What these samples teach. The same samples again teach nothing."""
+def has_queue(spec: ModelTierSpec, memory: TierState, pod: PodSample, elsewhere: float) -> bool:
+    """Whether a replica has all that it can do: more wait in it than is acceptable, or some of those `elsewhere`, in
+    routers, wait for it, since it runs nearly as many as they give it."""
+    if not (pod.running.has_value and pod.waiting.has_value):
+        return False
+    nearly = _NEARLY * requests_per_replica(spec, memory)
+    return _waits_in(pod, spec) or (elsewhere > 0 and pod.running.value >= nearly)
+
+
+def _waits_in(pod: PodSample, spec: ModelTierSpec) -> bool:
+    return pod.waiting.value > spec.scaling.waiting_per_replica
+
+
+def learn(
+    spec: ModelTierSpec, memory: TierState, pods: tuple[PodSample, ...], elsewhere: float = 0.0
+) -> CapacityEstimate:
+    """What these samples teach. The same samples again teach nothing. `elsewhere`: requests that wait in routers; they
+    make a queue, but say nothing of how many a replica runs, which is what the routers give it."""
     limit, known = float(spec.batching.max_sequences), requests_per_replica(spec, memory)
     measured = [pod for pod in pods if pod.running.has_value and pod.waiting.has_value]
     newest = newest_sample(pods)
     if newest is None or (memory.sampled_at is not None and abs(newest - memory.sampled_at) < SAME_SAMPLE_SECONDS):
         return CapacityEstimate(None if known >= limit else known, memory.queued, memory.sampled_at)
     before = dict(memory.queued)
-    fine = spec.scaling.waiting_per_replica
-    queued = [(pod.pod, pod.running.value) for pod in measured if pod.waiting.value > fine]
-    observed = median(before[name] for name, running in queued if running <= before.get(name, -1.0))
+    queued = [(pod.pod, pod.running.value) for pod in measured if has_queue(spec, memory, pod, elsewhere)]
+    limited = [(pod.pod, pod.running.value) for pod in measured if _waits_in(pod, spec)]
+    observed = median(before[name] for name, running in limited if running <= before.get(name, -1.0))
     if observed is not None and observed < known * (1 - _DEAD_BAND):
         known += _STEP * (observed - known)
     known = max([known, 1.0, *(pod.running.value for pod in measured)])

@@ -1,9 +1,10 @@
 """Learns how many tokens per second one replica of a tier makes in each pool when it has enough to do.
 
-What a token costs in a pool is what a replica costs there, divided by this. It is learned while a queue stands, as only
-then a replica shows what it can do: at half load the dearest GPU makes as many tokens as the cheapest. A queue must
-stand in two samples in a row, and the number moves a part of the way to what is seen, as the rate is one of a minute.
-What was learned belongs to what the replicas are made from: another quantization, or other GPUs, start again.
+What a token costs in a pool is what a replica costs there, divided by this. It is learned while a queue stands, in the
+replica or in routers (`capacity_estimate.has_queue`), as only then a replica shows what it can do: at half load the
+dearest GPU makes as many tokens as the cheapest. A queue must stand in two samples in a row, and the number moves a
+part of the way to what is seen, as the rate is one of a minute. What was learned belongs to what the replicas are made
+from: another quantization, or other GPUs, start again.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from tierwise.api.modeltier import ModelTierSpec
-from tierwise.decide.capacity_estimate import SAME_SAMPLE_SECONDS, learned_for, newest_sample
+from tierwise.decide.capacity_estimate import SAME_SAMPLE_SECONDS, has_queue, learned_for, newest_sample
 from tierwise.decide.demand import median
+from tierwise.decide.router_demand import router_demand
 from tierwise.types import PoolRate, TierState, TierView, Workload
 
 _STEP = 0.3
@@ -44,9 +46,9 @@ def learn_rates(view: TierView, state: TierState) -> tuple[PoolRate, ...]:
 
 def _busy(workload: Workload, view: TierView, state: TierState, spec: ModelTierSpec) -> Iterator[float]:
     """The rates of the replicas that have had a queue since the last sample."""
-    queued = dict(state.queued)
+    queued, elsewhere = dict(state.queued), router_demand(view, state).waiting
     for pod in view.signals.pods:
-        full = pod.waiting.has_value and pod.waiting.value > spec.scaling.waiting_per_replica
+        full = has_queue(spec, state, pod, elsewhere)
         if pod.pod in workload.ready_endpoints and pod.pod in queued and full and pod.tokens_per_second.has_value:
             yield pod.tokens_per_second.value
 

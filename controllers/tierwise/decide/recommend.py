@@ -64,7 +64,7 @@ def recommend(view: TierView, spec: ModelTierSpec, metrics: MetricsHealth, state
     state = watch(view, spec, state, elsewhere.waiting)
     ask_ahead(trail, view, state)
     ask_for_targets(trail, view, spec, state)
-    estimate = learn(spec, state, pods)
+    estimate = learn(spec, state, pods, elsewhere.waiting)
     state = replace(
         state,
         requests_per_replica=estimate.requests_per_replica,

@@ -43,6 +43,15 @@ def test_a_replica_that_queues_below_it_lowers_it_slowly_and_stops_within_five_p
     assert len(set(seen[-10:])) == 1, "it comes to rest"
 
 
+def test_what_waits_in_routers_says_nothing_of_how_many_a_replica_runs() -> None:
+    memory = TierState()
+    for number in range(10):
+        lesson = learn(spec(), memory, (sample("a", 13, 1, at=NOW + 10 * number),), 50.0)
+        assert lesson.requests_per_replica is None
+        assert lesson.queued == (("a", 13),)
+        memory = replace(memory, queued=lesson.queued, sampled_at=lesson.sampled_at)
+
+
 def test_a_queue_that_comes_and_goes_teaches_nothing() -> None:
     memory = TierState()
     for number in range(10):

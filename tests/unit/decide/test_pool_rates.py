@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from tests.unit.decide.make import HEALTHY, KEY, NOW, pod, sample, value, view
+from tests.unit.decide.make import HEALTHY, KEY, NOW, heard, pod, router, sample, value, view
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.decide import decide
 from tierwise.decide.capacity_estimate import learned_for
@@ -64,6 +64,21 @@ BEFORE = TierState(queued=QUEUED, sampled_at=NOW - 10)
 def test_each_pool_learns_from_its_own_replicas_and_the_lower_of_two_counts() -> None:
     seen = two(busy("a-1", 900), busy("a-2", 1000), busy("b-1", 4000.04))
     assert learn_rates(seen, BEFORE) == (rate("h100", 4000.0, DEAR), rate("l4", 900.0, CHEAP))
+
+
+@pytest.mark.parametrize(("running", "waiting", "found"), [(103, 1, {"l4": 900.0}), (102, 99, {}), (128, 0, {})])
+def test_behind_routers_who_runs_nearly_all_that_they_give_it_has_the_queue_that_waits_in_them(
+    running: float, waiting: float, found: dict[str, float]
+) -> None:
+    def seen(at: float) -> TierView:
+        full = replace(sample("a-1", running, at=at), tokens_per_second=value(900, at))
+        return replace(two(full), routers=heard(router(waiting=waiting, at=at)))
+
+    memory = replace(BEFORE, queued=(), sampled_at=NOW - 20)
+    (before,) = decide(Snapshot(NOW - 10, (seen(NOW - 10),), HEALTHY), {KEY: memory}).tiers
+    assert before.state.rates == (), "one sample teaches nothing"
+    (after,) = decide(Snapshot(NOW, (seen(NOW),), HEALTHY), {KEY: before.state}).tiers
+    assert {each.pool: each.tokens_per_second for each in after.state.rates} == found
 
 
 def test_a_pool_of_which_nothing_is_made_yet_does_not_keep_the_others_from_learning() -> None:
