@@ -47,12 +47,18 @@ def watch(view: TierView, spec: ModelTierSpec, state: TierState, elsewhere: floa
     level = settled and steady(state.flows, Flow(now, rate))
     seen = throughput(view.signals, pods, requests_per_replica(spec, state)) if level else None
     verdict = judge(view.signals, spec.scaling.targets) if settled else None
+    if verdict is not None and not verdict.missed and elsewhere and _promises_first_tokens(spec):
+        verdict = None  # the time that they wait in routers is in no engine's: nothing says that the level is kept
     return replace(
         state,
         flows=kept(state.flows, Flow(now, rate), memory),
         backlog=kept(state.backlog, Flow(now, waiting), WINDOW_SECONDS),
         capacities=after(state.capacities, kind(view.signals), seen, verdict),
     )
+
+
+def _promises_first_tokens(spec: ModelTierSpec) -> bool:
+    return spec.scaling.targets is not None and spec.scaling.targets.ttft is not None
 
 
 def _old(view: TierView, state: TierState, now: float) -> list[bool]:

@@ -102,6 +102,26 @@ def test_what_a_replica_is_to_have_follows_the_level_of_service() -> None:
     assert share(50, young, targets=TARGETS) == 0.8, "what a young replica has missed is no verdict"
 
 
+@pytest.mark.parametrize(
+    ("kind", "running", "late", "elsewhere", "moves"),
+    [("ttft", 16, 0, 0, 1), ("ttft", 16, 0, 1, 0), ("ttft", 2, 50, 1, -1), ("interToken", 16, 0, 1, 1)],
+)
+def test_nothing_says_that_first_tokens_are_in_time_while_requests_wait_in_routers(
+    kind: str, running: float, late: float, elsewhere: float, moves: int
+) -> None:
+    targets, state = {kind: {"percentile": 95, "milliseconds": 500}}, replace(STATE, flows=LEVEL)
+    given = seen(running, late=late, targets=targets)
+    signals = replace(
+        given.signals,
+        prompt_tokens_per_request=value(1000),
+        tokens_per_request=value(1100),
+        spoken_lately=value(120),
+        late_answers=value(late),
+    )
+    share = watch(replace(given, signals=signals), spec(targets=targets), state, elsewhere).capacities[0].share
+    assert (share > 0.8) - (share < 0.8) == moves
+
+
 @pytest.mark.parametrize(("before", "comes"), [(0.0, 3.0), (30.0, 2.5), (60.0, 2.0), (90.0, 2.0)])
 def test_of_those_who_wait_only_those_who_came_in_the_minute_count(before: float, comes: float) -> None:
     state = replace(STATE, backlog=(Flow(NOW - 60, before), Flow(NOW, 60.0)))
