@@ -52,7 +52,8 @@ class Pressing:
         replicas = sum(not one.draining for one in tier.replicas)
         self._arrivals.add(decided - before[2], seconds)
         self._fixed.add(wanted - to_reference - before[3], seconds)
-        self._capacity.look(completed - before[4], seconds, queued, replicas)
+        left = state.saturated().get(tier.spec.name, False) and not tier.resting(now)
+        self._capacity.look(completed - before[4], seconds, queued, replicas, left=left)
         content.load = None
         if tier.spec.capped and (queued > 0 or content.pressure is not None):
             capacity = self._capacity.per_second(replicas)

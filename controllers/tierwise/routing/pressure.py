@@ -162,16 +162,17 @@ class Capacity:
     """Learns how many requests a second one replica completes while the tier is full.
 
     Only seconds count in which somebody waited from beginning to end: without a queue a tier completes what it is
-    given. What was seen is forgotten within a minute of such seconds, since requests change."""
+    given. A tier that is left has one, however few wait: what else would wait goes to another tier. What was seen is forgotten within a minute of such seconds, since requests change."""
 
     def __init__(self) -> None:
         self._completed = 0.0
         self._seconds = 0.0
         self._full_before = False
 
-    def look(self, completed: float, seconds: float, queued: float, replicas: int) -> None:
-        """In the last `seconds` so many were completed by so many replicas; so many wait now."""
-        full = queued > QUEUE_GOAL and replicas > 0
+    def look(self, completed: float, seconds: float, queued: float, replicas: int, *, left: bool = False) -> None:
+        """In the last `seconds` so many were completed by so many replicas; so many wait now. `left`: requests go to
+        another tier since this one is full."""
+        full = (left or queued > QUEUE_GOAL) and replicas > 0
         if full and self._full_before and seconds > 0:
             kept = math.exp(-seconds / FORGET_SECONDS)
             self._completed = kept * self._completed + completed / replicas

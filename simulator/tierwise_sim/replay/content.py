@@ -68,7 +68,8 @@ class SimClassifier:
         replicas = len(tier.replicas)
         self._arrivals.add(counted[1] - before[1], seconds)
         self._fixed.add(counted[2] - before[2], seconds)
-        self._capacity.look(counted[3] - before[3], seconds, queued, replicas)
+        left = router.saturated(now).get(tier.spec.name, False) and not tier.resting(now)
+        self._capacity.look(counted[3] - before[3], seconds, queued, replicas, left=left)
         load = None
         if tier.spec.capped and (queued > 0 or self.pressure is not None):
             rates = self._arrivals.per_second, self._fixed.per_second

@@ -77,6 +77,23 @@ def test_a_full_tier_gets_what_it_can_take_and_the_old_share_comes_back() -> Non
     assert world.state.content.load is None
 
 
+def test_a_tier_from_which_requests_spill_shows_what_it_takes_though_few_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(RouterState, "saturated", lambda _: {"small": False, "large": True})
+    world = World(served())
+    world.queue = 5.0
+    large = world.state.tiers["large"]
+    for _ in range(100):
+        for number in range(90):
+            world.state.content.count(to_reference=number < 36)
+        large.counts.wanted += 36
+        large.completed += round(CAPACITY)
+        world.now += 1
+        world.pressing.look()
+    assert world.state.content.pressure == pytest.approx(100 * 0.95 * CAPACITY / 90, abs=1)
+
+
 def test_requests_that_no_share_moves_take_their_part_of_the_capacity() -> None:
     world = World(served())
     pressed = world.run(300, arrivals=90, fixed=10)
