@@ -106,7 +106,7 @@ class RouteOverflow(Model):
         ge=10,
         le=1000,
         description="A tier is left at this saturation. 50: all places are used, nobody waits. 100: five requests wait "
-        "for each replica, in it or in routers.",
+        "for each replica, in it or in routers, or as many as it works on, if that is fewer.",
     )
     stop_percent: int = Field(default=70, ge=1, le=1000, description="It is used again below this saturation.")
     max_cost_per_hour: Money | None = Field(

@@ -162,7 +162,8 @@ class Capacity:
     """Learns how many requests a second one replica completes while the tier is full.
 
     Only seconds count in which somebody waited from beginning to end: without a queue a tier completes what it is
-    given. A tier that is left has one, however few wait: what else would wait goes to another tier. What was seen is forgotten within a minute of such seconds, since requests change."""
+    given. A tier that is left has one, however few wait: what else would wait goes to another tier. What was seen is
+    forgotten within a minute of such seconds, since requests change."""
 
     def __init__(self) -> None:
         self._completed = 0.0

@@ -12,7 +12,8 @@ from tierwise.routing.replica import Replica
 from tierwise.routing.route import Overflow, RouteTier
 
 WAITING_FULL = 5.0
-"""Requests that wait for a replica, in it and in routers, at which it is full, as llm-d counts in the engine."""
+"""Requests that wait for a replica, in it and in routers, at which it is full, as llm-d counts in the engine. Of one
+that works on fewer, as many as it works on: who waits longer than an answer takes is better answered elsewhere."""
 KV_FULL = 0.95
 PLACES_FULL = 0.5
 """So full is a tier whose places are all used while nobody waits."""
@@ -23,11 +24,11 @@ def saturation(replicas: Sequence[Replica], tier: RouteTier, waiting: int = 0) -
     ready = [one for one in replicas if not one.draining]
     if not ready:
         return float("inf")
-    queued = waiting * tier.routers / len(ready)
+    queued, full = waiting * tier.routers / len(ready), min(WAITING_FULL, tier.concurrency)
     total = sum(
         max(
             PLACES_FULL * min(1.0, (one.in_flight + one.others) / tier.concurrency),
-            (one.waiting + queued) / WAITING_FULL,
+            (one.waiting + queued) / full,
             one.kv_usage / KV_FULL if one.waiting else 0.0,
         )
         for one in ready

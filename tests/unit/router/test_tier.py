@@ -158,11 +158,11 @@ async def test_a_batch_request_whose_client_goes_as_it_is_displaced_harms_nobody
 
 
 async def test_a_tier_is_full_when_five_wait_for_each_replica_whom_any_replica_may_answer() -> None:
-    found = tier("http://a", concurrency=4)
+    found = tier("http://a", concurrency=8)
     found.set_replicas({"http://b": "http://b"})  # new, so that it gets one request at a time
     assert found.try_take(Wish()) is not None
     waiting = [await started(found, Wish(only="http://b"), PATIENT)]
-    assert found.fullness(PATIENT) == 0.5 / 4
+    assert found.fullness(PATIENT) == 0.5 / 8
     waiting += [await started(found, Wish(), PATIENT) for _ in range(4)]
     assert found.fullness(PATIENT) == 0.8
     waiting.append(await started(found, Wish(), PATIENT))

@@ -42,6 +42,12 @@ def test_a_tier_is_as_full_as_its_replicas_on_average() -> None:
     assert saturation(three, served(10), 3) == pytest.approx((0.5 + 0.2 + 0.8) / 3)
 
 
+@pytest.mark.parametrize(("concurrency", "waiting", "fullness"), [(1, 1, 1.0), (2, 1, 0.5), (4, 4, 1.0), (6, 4, 0.8)])
+def test_a_replica_that_works_on_few_is_full_when_as_many_wait(concurrency: int, waiting: int, fullness: float) -> None:
+    one = replica(in_flight=concurrency)
+    assert saturation([one], served(concurrency), waiting) == pytest.approx(fullness)
+
+
 def test_what_waits_in_one_of_several_routers_waits_in_the_others_too() -> None:
     assert saturation([replica(), replica()], served(10, routers=2), 3) == pytest.approx(0.6)
 
