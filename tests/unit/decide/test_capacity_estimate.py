@@ -48,7 +48,7 @@ def test_what_waits_in_routers_says_nothing_of_how_many_a_replica_runs() -> None
     for number in range(10):
         lesson = learn(spec(), memory, (sample("a", 13, 1, at=NOW + 10 * number),), 50.0)
         assert lesson.requests_per_replica is None
-        assert lesson.queued == (("a", 13),)
+        assert lesson.queued == (("a", 13.0),)
         memory = replace(memory, queued=lesson.queued, sampled_at=lesson.sampled_at)
 
 
