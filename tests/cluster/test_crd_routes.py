@@ -158,7 +158,8 @@ def test_what_is_right_is_accepted(kubectl: Kubectl, case: str) -> None:
 def test_defaults_are_filled_in(kubectl: Kubectl) -> None:
     spec = _send(kubectl, "chat", {"tiers": [SMALL]})["spec"]
     assert spec["tiers"] == [{"name": "small", "use": "Always"}]
-    assert (spec["directAccess"], spec["drainSeconds"], spec["queue"]["maxRequests"]) == (True, 300, 100)
+    assert (spec["directAccess"], spec["drainSeconds"]) == (True, 300)
+    assert spec["queue"] == {"timeoutSeconds": 30, "startupTimeoutSeconds": 300}
     assert "budget" not in spec
 
 
