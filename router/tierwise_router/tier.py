@@ -17,13 +17,12 @@ from tierwise.routing.prefix import PrefixIndex
 from tierwise.routing.replica import Mark, Pick, Replica, open_replicas, pick, work
 from tierwise.routing.route import Priority, QueueLimits, RouteTier
 from tierwise.routing.saturation import saturation
-from tierwise.routing.waiting_line import WaitingLine, most_waiting
+from tierwise.routing.waiting_line import Pace, WaitingLine, most_waiting
 from tierwise_router.upstream import Pool
 
 BATCH_SHARE = 4
 # Told to a client that finds no replica, where no start was measured.
 STARTUP_SECONDS = 30
-RATE_WEIGHT = 0.1
 
 
 # Why a tier does not take a request: the first four for want of room, which the operator counts as demand.
@@ -108,10 +107,9 @@ class Tier:
         self._turn = 0
         self._bound = 0
         self._retired = False
-        self._last_end: float | None = None
+        self._pace = Pace()
         self.completed = 0
         """Requests that have ended at it, well or badly."""
-        self._seconds_per_request = 1.0
         self.respecify(spec)
 
     def respecify(self, spec: RouteTier) -> None:
@@ -250,9 +248,7 @@ class Tier:
         now = self._monotonic()
         self.completed += 1
         used = slot.pick.replica.end(now, slot.mark)
-        if self._last_end is not None:
-            self._seconds_per_request += RATE_WEIGHT * (min(60.0, now - self._last_end) - self._seconds_per_request)
-        self._last_end = now
+        self._pace.freed(now, waiting=self.waiting > 0)
         self.wake()
         return used
 
@@ -264,7 +260,7 @@ class Tier:
             queue = self._queues[priority]
             blocked = False
             gone = []  # the line must not change under the loop, and is too long to be copied at every end of an answer
-            for waiter in queue.in_turn(self._monotonic()):
+            for waiter in queue.in_turn(self._monotonic(), self._pace):
                 if blocked and not self._bound:
                     break
                 wish = waiter.wish
@@ -293,11 +289,11 @@ class Tier:
         return bool(wish.only) or any(one in self._replicas.values() for one in wish.without)
 
     def retry_after_seconds(self) -> int:
-        """When it may be worth to ask again: what waits, times how long one takes, 1 to 60; while no replica is ready,
-        how long one takes to start."""
+        """When it may be worth to ask again, 1 to 60: what waits, times the time between two places. While no replica is
+        ready: how long one takes to start."""
         if not self.ready:
             return self.spec.startup_seconds or STARTUP_SECONDS
-        return max(1, min(60, round(self.waiting * self._seconds_per_request)))
+        return max(1, min(60, round(self.waiting * self._pace.seconds)))
 
     def sweep(self, now: float) -> None:
         """Close what is idle for too long, and look again: breakers and slow starts end by time alone."""

@@ -170,6 +170,7 @@ def test_defaults_are_filled_in(kubectl: Kubectl) -> None:
         "waitingPerReplica": 5,
         "kvCachePercent": 80,
         "tolerancePercent": 10,
+        "scaleDownWindowSeconds": 300,
         "idleSeconds": 300,
     }
     assert spec["engine"] == {"name": "vllm", "version": "0.33.0"}

@@ -9,11 +9,6 @@ from pydantic import Field
 from tierwise.api.base import Model, Rule
 from tierwise.api.service_targets import ServiceTargets
 
-LONGEST_WINDOW = 300.0
-"""Seconds, where the spec names no window: that of a HorizontalPodAutoscaler."""
-SHORTEST_WINDOW = 60.0
-STARTS_PER_WINDOW = 1.5
-
 
 class Scaling(Model):
     """How replicas follow the load."""
@@ -51,12 +46,11 @@ class Scaling(Model):
         le=50,
         description="Overload that causes no change, in percent of the present replicas' capacity.",
     )
-    scale_down_window_seconds: int | None = Field(
-        default=None,
+    scale_down_window_seconds: int = Field(
+        default=300,
         ge=0,
         le=3600,
-        description="Replicas fall only to the highest number recommended in this window. Unset: one and a half times "
-        "what a replica was seen to take to start, from 60 to 300; 300 while that is not known.",
+        description="Replicas fall only to the highest number recommended in this window.",
     )
     idle_seconds: int = Field(
         default=300,
@@ -70,16 +64,3 @@ class Scaling(Model):
         description="The service level that replicas are to keep. Replicas are added while it is missed, and the load "
         "per replica at which it is kept is learned.",
     )
-
-    def window(self, startup_seconds: float | None) -> float:
-        """Seconds for which a recommendation holds a target up. `startup_seconds`: what a replica takes to start, None
-        while that was not seen.
-
-        To keep an idle replica for as long as a new one takes to start costs at most twice what it costs somebody who
-        knows the future (Karlin et al., "Competitive snoopy caching", 1988); half as long again, since requests wait
-        meanwhile. docs/design/0022-scale-down-window.md has what was measured."""
-        if self.scale_down_window_seconds is not None:
-            return float(self.scale_down_window_seconds)
-        if startup_seconds is None:
-            return LONGEST_WINDOW
-        return min(LONGEST_WINDOW, max(SHORTEST_WINDOW, STARTS_PER_WINDOW * startup_seconds))

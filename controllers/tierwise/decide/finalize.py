@@ -37,7 +37,7 @@ class _Tier:
     @property
     def window(self) -> float:
         """Seconds for which a recommendation counts."""
-        return self.spec.scaling.window(self.state.startup_seconds)
+        return float(self.spec.scaling.scale_down_window_seconds)
 
 
 def finalize(

@@ -24,15 +24,11 @@ from tierwise.decide.service_level import judge
 from tierwise.decide.trail import Trail
 from tierwise.types import Flow, TierState, TierView
 
-MEMORY_SECONDS = 200.0
-"""Of what came, where the spec names no window: a little more than a trend needs. A longer memory sees a rise later."""
-
 
 def watch(view: TierView, spec: ModelTierSpec, state: TierState, elsewhere: float) -> TierState:
     """The state with what this sample says. `elsewhere`: requests that wait in routers. The same sample again says
     nothing new, and what is counted over a minute says nothing before a replica was measured for so long."""
-    window = spec.scaling.scale_down_window_seconds  # what came before is not to hold replicas any longer
-    memory = MEMORY_SECONDS if window is None else float(window)
+    memory = float(spec.scaling.scale_down_window_seconds)  # what came before is not to hold replicas any longer
     state = replace(state, startup_seconds=startup(view, state, spec.startup_timeout_seconds))
     if state.capacities and state.learned_for != learned_for(spec):
         state = replace(state, capacities=())

@@ -122,7 +122,7 @@ def _limits(tier: TierObject) -> dict[str, Any]:
         "waitingPerReplica": scaling.waiting_per_replica,
         "kvCachePercent": scaling.kv_cache_percent,
         "tolerancePercent": scaling.tolerance_percent,
-        "scaleDownWindowSeconds": round(scaling.window(tier.status.scaling.memory.startup_seconds)),
+        "scaleDownWindowSeconds": scaling.scale_down_window_seconds,
         **({} if scaling.min_replicas else {"idleSeconds": scaling.idle_seconds}),
     }
 

@@ -166,7 +166,7 @@ class SimRouter:
 
     def wake(self, tier: RouterTier, now: float) -> None:
         """Give the free places to those who wait."""
-        while (job := tier.queue.next(now)) is not None:
+        while (job := tier.queue.next(now, tier.pace)) is not None:
             if tier.take(job, now) is None:
                 return
             tier.queue.remove(job)
@@ -212,6 +212,7 @@ class SimRouter:
             return 0.0
         tier, replica = self.tiers[job.tier], job.pick.replica
         tier.completed += 1
+        tier.pace.freed(now, waiting=bool(tier.queue))
         used = replica.end(now, job.mark)
         job.tried.append(replica)
         job.mark = None

@@ -12,7 +12,7 @@ from tierwise.routing.prefix import PrefixIndex
 from tierwise.routing.replica import Pick, Replica, open_replicas, pick, work
 from tierwise.routing.route import QueueLimits, RouteTier
 from tierwise.routing.saturation import saturation
-from tierwise.routing.waiting_line import WaitingLine, most_waiting
+from tierwise.routing.waiting_line import Pace, WaitingLine, most_waiting
 from tierwise_sim.replay.live import Job
 
 NO_ROOM = ("queue_full", "queue_timeout", "displaced", "spilled")
@@ -27,6 +27,7 @@ class RouterTier:
         self.index = PrefixIndex()
         self.replicas: dict[str, Replica] = {}
         self.queue: WaitingLine[Job] = WaitingLine()
+        self.pace = Pace()
         self.wanted = 0
         self.completed = 0
         self.refused: dict[str, int] = {}

@@ -192,23 +192,6 @@ def test_a_window_of_zero_seconds_holds_nothing() -> None:
     assert decision(view(spec(scaleDownWindowSeconds=0), spread(0, 8), current=8), TierState(recommended=8)).target == 1
 
 
-@pytest.mark.parametrize(
-    ("startup", "held"),
-    [(None, 300), (0.0, 60), (40.0, 60), (41.0, 62), (120.0, 180), (200.0, 300), (900.0, 300)],
-)
-def test_without_a_window_in_the_spec_it_is_one_and_a_half_starts(startup: float | None, held: int) -> None:
-    tier = view(spec(), spread(0, 8), current=8)
-    memory = TierState(recommended=1, peaks=(Peak(8, NOW - held),), startup_seconds=startup, observed_at=NOW)
-    assert decision(tier, memory).target == 1
-    kept = decision(tier, replace(memory, peaks=(Peak(8, NOW - held + 1),)))
-    assert (kept.target, kept.limited_by) == (8, reasons.SCALE_DOWN_WINDOW)
-    assert f", {held} s count" in next(step.message for step in kept.steps if step.name == "window")
-
-
-def test_a_window_in_the_spec_is_kept_whatever_a_start_takes() -> None:
-    assert [spec(scaleDownWindowSeconds=5).scaling.window(startup) for startup in (None, 120.0)] == [5.0, 5.0]
-
-
 def test_down_leaves_headroom() -> None:
     found = decision(view(spec(), spread(75, 5), current=5), TierState(recommended=4))
     assert (found.target, found.limited_by) == (5, reasons.HEADROOM)
