@@ -289,8 +289,8 @@ class Tier:
         return bool(wish.only) or any(one in self._replicas.values() for one in wish.without)
 
     def retry_after_seconds(self) -> int:
-        """When it may be worth to ask again, 1 to 60: what waits, times the time between two places. While no replica is
-        ready: how long one takes to start."""
+        """When it may be worth to ask again, 1 to 60: what waits, times the time between two places. While none is
+        ready: how long a replica takes to start."""
         if not self.ready:
             return self.spec.startup_seconds or STARTUP_SECONDS
         return max(1, min(60, round(self.waiting * self._pace.seconds)))
