@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.decide.make import NOW, SEQUENCES, WAITING, Loop, sample, spec
 from tierwise.api.pod import PodMetadata
-from tierwise.decide.capacity_estimate import learn, learned_for, requests_per_replica
+from tierwise.decide.capacity_estimate import has_queue, learn, learned_for, requests_per_replica
 from tierwise.types import MISSING, PodSample, TierState
 
 
@@ -50,6 +50,25 @@ def test_what_waits_in_routers_says_nothing_of_how_many_a_replica_runs() -> None
         assert lesson.requests_per_replica is None
         assert lesson.queued == (("a", 13.0),)
         memory = replace(memory, queued=lesson.queued, sampled_at=lesson.sampled_at)
+
+
+def test_who_has_a_queue_of_its_own_or_runs_nearly_all_while_some_wait_in_routers() -> None:
+    nearly = 0.8 * SEQUENCES
+
+    def queues(running: float, waiting: float, elsewhere: float) -> bool:
+        return has_queue(spec(), TierState(), sample("a", running, waiting), elsewhere)
+
+    assert queues(0, WAITING + 1, 0)
+    assert not queues(SEQUENCES, WAITING, 0)
+    assert [queues(nearly, 0, elsewhere) for elsewhere in (0, 1)] == [False, True]
+    assert not queues(nearly - 1, WAITING, 99)
+    whole = sample("a", SEQUENCES, WAITING + 1)
+    for part in (replace(whole, running=MISSING), replace(whole, waiting=MISSING)):
+        assert not has_queue(spec(), TierState(), part, 99)
+
+
+def test_without_a_word_of_routers_nobody_waits_in_them() -> None:
+    assert learn(spec(), TierState(), (sample("a", SEQUENCES, 1),)).queued == ()
 
 
 def test_a_queue_that_comes_and_goes_teaches_nothing() -> None:

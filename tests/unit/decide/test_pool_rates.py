@@ -72,7 +72,7 @@ def test_behind_routers_who_runs_nearly_all_that_they_give_it_has_the_queue_that
 ) -> None:
     def seen(at: float) -> TierView:
         full = replace(sample("a-1", running, at=at), tokens_per_second=value(900, at))
-        return replace(two(full), routers=heard(router(waiting=waiting, at=at)))
+        return replace(two(full), routers=heard(router(waiting=waiting, refused=3, at=at)))
 
     memory = replace(BEFORE, queued=(), sampled_at=NOW - 20)
     (before,) = decide(Snapshot(NOW - 10, (seen(NOW - 10),), HEALTHY), {KEY: memory}).tiers
