@@ -177,12 +177,15 @@ def _happen(life: Life, what: str, name: str) -> None:
         if name not in life.unmeasured:
             life.asked_at = life.now
     elif what == "begin" and name in life.counts:
+        # That it is back at its old number by the next look, 0 among them, is not seen, and not looked for here.
+        life.tick()
         life.counts[name] = 0.0
-        life.tick()  # that it comes back to its old number within one look is not seen, and not looked for here
+        life.tick()
     elif what == "come":
         life.counts.setdefault(name, 0.0)
-    elif what == "go":
-        life.counts.pop(name, None)
+    elif what == "go" and name in life.counts:
+        life.tick()  # what it counts between the last look and its end, nobody sees
+        life.counts.pop(name)
     elif what == "lose":
         life.unmeasured |= {name}
     elif what == "find":
