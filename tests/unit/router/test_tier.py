@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -190,39 +190,48 @@ async def test_a_tier_is_full_when_nobody_else_may_wait_however_few_may(most: in
     await asyncio.gather(*waiting, return_exceptions=True)
 
 
-async def test_the_first_is_answered_first_until_a_long_line_has_stood_for_long_then_the_last() -> None:
-    loop, found, later = asyncio.get_running_loop(), tier("http://a"), 0.0
-    found._monotonic = lambda: loop.time() + later
-    held = found.try_take(Wish())
+@dataclass
+class Watch:
+    """The loop's clock, put forward by so many seconds."""
+
+    ahead: float = 0.0
+
+    def __call__(self) -> float:
+        return asyncio.get_running_loop().time() + self.ahead
+
+
+async def four_in_line(wish: Wish, apart: float) -> tuple[Tier, Watch, Slot, list[asyncio.Task[Slot]]]:
+    """A tier with one place, which is held, and four that have come one after the other and wait for it."""
+    found, watch = tier("http://a"), Watch()
+    found._monotonic = watch
+    held = found.try_take(wish)
     assert held is not None
     waiting = []
     for _ in range(4):
-        waiting.append(await started(found, Wish(), PATIENT))
-        later += 0.1
+        waiting.append(await started(found, wish, PATIENT))
+        watch.ahead += apart
+    return found, watch, held, waiting
+
+
+async def test_the_first_is_answered_first_until_a_long_line_has_stood_for_long_then_the_last() -> None:
+    found, watch, held, waiting = await four_in_line(Wish(), 0.1)
     found.release(held)
     held = await waiting[0]
-    later += 1
+    watch.ahead += 1
     found.release(held)
     held = await waiting[3]
     assert [one.done() for one in waiting] == [True, False, False, True]
-    later += 0.1
+    watch.ahead += 0.1
     found.release(held)
     found.release(await waiting[1])
     await waiting[2]
 
 
 async def test_batch_requests_are_answered_in_the_order_of_their_arrival_whatever_they_wait() -> None:
-    loop, found, later = asyncio.get_running_loop(), tier("http://a"), 0.0
-    found._monotonic = lambda: loop.time() + later
-    held = found.try_take(Wish())
-    assert held is not None
-    waiting = []
-    for _ in range(2):
-        waiting.append(await started(found, Wish(Priority.BATCH), PATIENT))
-        later += 0.9
-    found.release(held)
-    found.release(await waiting[0])
-    await waiting[1]
+    found, _, held, waiting = await four_in_line(Wish(Priority.BATCH), 0.9)
+    for one in waiting:
+        found.release(held)
+        held = await asyncio.wait_for(one, 1)
 
 
 async def test_as_many_may_wait_as_the_replicas_work_on_where_the_route_does_not_say() -> None:
