@@ -135,18 +135,22 @@ def _installed(admin: Kubectl) -> list[tuple[str, str]]:
     return [(each["metadata"]["name"], each["metadata"]["namespace"]) for each in json.loads(text)["items"]]
 
 
+def class_of(found: Object) -> str | None:
+    """Who scales it, by KServe's annotation."""
+    annotations: dict[str, str] = found["metadata"].get("annotations", {})
+    return annotations.get("serving.kserve.io/autoscalerClass")
+
+
 def service(kubectl: Kubectl, name: str) -> Object:
-    """The InferenceService once it is settled: class external, with a Deployment."""
+    """The InferenceService once it is settled: class external, also in its Deployment, which KServe changes later."""
 
     def look() -> Object | None:
-        found = kubectl.get("inferenceservice", name)
-        return found if kubectl.get("deployment", f"{name}-predictor") else None
+        made = kubectl.get("deployment", f"{name}-predictor")
+        told = made is not None and class_of(made["spec"]["template"]) == "external"
+        return kubectl.get("inferenceservice", name) if told else None
 
     def done(found: Object | None) -> bool:
-        if found is None:
-            return False
-        annotations: dict[str, str] = found["metadata"]["annotations"]
-        return annotations["serving.kserve.io/autoscalerClass"] == "external"
+        return found is not None and class_of(found) == "external"
 
     found = eventually(look, done, READY_SECONDS, f"InferenceService {name} of class external")
     assert found is not None

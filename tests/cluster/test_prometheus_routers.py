@@ -49,7 +49,7 @@ async def test_what_each_router_says_of_each_tier_is_found_under_that_tier(scene
     scene.prometheus.targets({("team", "chat", "x"): stranger}, routers)
 
     async def said(tier: str) -> dict[str, tuple[float, float, float]]:
-        found = router_samples(await scene.samples(), "team", tier, {"r1": True, "r2": True, "x": True}, time.time())
+        found = router_samples(await scene.samples(), "team", tier, {"r1": 0.0, "r2": 0.0, "x": 0.0}, time.time())
         return {
             each.router: (each.wanted.value, each.waiting.value, each.in_flight.value)
             for each in found
@@ -82,7 +82,7 @@ async def test_refusals_of_the_last_minute_are_a_rate_of_their_own(scene: Scene)
 
     async def seen() -> tuple[float, float, float]:
         samples = await scene.samples()
-        (said,) = router_samples(samples, "team", "chat", {"r1": True}, time.time())
+        (said,) = router_samples(samples, "team", "chat", {"r1": 0.0}, time.time())
         signals = tier_signals(samples, "team", "chat", ["a"], frozenset({"a"}), time.time())
         return said.refused.value, signals.rejected_lately.value, signals.finished_lately.value
 

@@ -6,12 +6,14 @@ not measured the clock stands, and after a restart of the operator it begins ane
 
 One is enough: the counter of any router that has grown, or a request that waits in one, starts a replica. Counters are
 compared with those of the last look, so nothing is lost between two scrapes. A counter that fell was reset, and what it
-shows now came after. (One that is back at its old number by the next look is missed, unless a request is still there.)
+shows now came after. (One that is back at its old number by the next look wakes nothing, unless a request is still
+there.)
 After a restart the first look only learns the counters: a tier that we have put to zero stays there (else every upgrade
 of the operator would start all of them), unless a request waits.
 
 A replica that starts has not been of use to anybody yet: its idle time begins when it is ready, and while none is ready
-the time that a start may take comes on top.
+the time that a start may take comes on top. It also begins anew with every router that becomes ready, begins anew or
+goes: what that one counted since the last look, nobody knows.
 """
 
 from __future__ import annotations
@@ -61,9 +63,10 @@ def look(view: TierView, state: TierState, metrics: MetricsHealth, now: float) -
         return replace(state, wants=wants, wanted_at=None, heard_at=None, called=False), wanted
     wanted_at, heard_at = state.wanted_at, state.heard_at
     complete = metrics.ok and not doubts(view)
-    if wanted or wanted_at is None or (complete and heard_at is None):  # nobody has watched what was before
+    unwatched = wanted_at is None or (complete and heard_at is None)  # nobody has watched what was before
+    if wanted or unwatched or _gone(view, state):
         wanted_at = now
-    elif complete and heard_at is not None:
+    elif complete and heard_at is not None and wanted_at is not None:
         wanted_at += max(0.0, now - heard_at - _GAP_INTERVALS * metrics.interval_seconds)
     heard_at = now if complete else heard_at
     return replace(state, wants=wants, wanted_at=wanted_at, heard_at=heard_at, called=False), wanted
@@ -79,6 +82,14 @@ def _counted(view: TierView, state: TierState) -> tuple[tuple[tuple[str, float],
     kept = {each.router: before[each.router] for each in routers if each.router in before}
     grown = state.wants is not None and any(0 < count != before.get(name, 0.0) for name, count in counts.items())
     return tuple(sorted({**kept, **counts}.items())), grown
+
+
+def _gone(view: TierView, state: TierState) -> bool:
+    """Whether a router that has counted is there no more."""
+    if not view.routers.known:
+        return False
+    there = {each.router for each in view.routers.routers}
+    return any(name not in there for name, _ in state.wants or ())
 
 
 def doubts(view: TierView) -> tuple[str, ...]:
@@ -106,7 +117,7 @@ def judge(view: TierView, spec: ModelTierSpec, state: TierState, wanted: bool, m
     if why:
         return Verdict(1, reasons.NO_ROUTER_METRICS, named(why))
     if _seen_until(view) - _idle_since(view, spec, state) < idle:
-        return Verdict(1, reasons.WANTED, f"it was wanted within {idle} s, or has just started")
+        return Verdict(1, reasons.WANTED, f"it was wanted within {idle} s, or it or a router has just started")
     return Verdict(0, reasons.IDLE, f"no request wanted it for {idle} s")
 
 
@@ -128,7 +139,8 @@ def _some(signal: Signal) -> bool:
 
 
 def _idle_since(view: TierView, spec: ModelTierSpec, state: TierState) -> float:
-    since = state.wanted_at or 0.0
+    begun = [router.ready_at for router in view.routers.routers if router.ready_at is not None]
+    since = max([state.wanted_at or 0.0, *begun])
     if not view.ready_endpoints:
         return since + spec.startup_timeout_seconds
     ready = [pod.ready_at for pod in view.pods if pod.name in view.ready_endpoints and pod.ready_at is not None]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 from tierwise import reasons
@@ -32,6 +33,7 @@ from tierwise.types import RouteObject, RoutePlan, RouteView, Snapshot, TierKey,
 ENGINE_KEEP_ALIVE_SECONDS = 2 * KEEP_ALIVE_SECONDS // 3
 PROVIDER_KEEP_ALIVE_SECONDS = 4
 # So coarse, that two starts that take about as long write nothing.
+_ON_THE_WAY = frozenset({"", "Starting"})  # the words of a tier of which nothing is wrong, and that does not answer yet
 _STARTUP_STEP_SECONDS = 5
 # A provider limits requests by rules of its own, and says so.
 PROVIDER_CONCURRENCY = 256
@@ -74,14 +76,16 @@ def _plan(view: RouteView, tiers: Mapping[TierKey, TierView], claims: Claims) ->
     ladder = tuple(_ladder_tier(ref, found[ref.name], before.get(ref.name)) for ref in spec.tiers)
     ready = tuple(ref.name for ref in spec.tiers if _answers(found[ref.name]))
     asleep = tuple(ref.name for ref in spec.tiers if _sleeps(found[ref.name]))
+    starting = tuple(ref.name for ref in spec.tiers if _starts(found[ref.name]))
+    plan = RoutePlan(route.key, ladder, ready=ready, asleep=asleep, starting=starting)
     if route.deleting:
-        return RoutePlan(route.key, ladder, ready=ready)
+        return plan
     taken = _taken(route, claims)
     if taken is not None:
-        return RoutePlan(route.key, ladder, invalid=(reasons.MODEL_NAME_TAKEN, taken), ready=ready, asleep=asleep)
+        return replace(plan, invalid=(reasons.MODEL_NAME_TAKEN, taken))
     missing = [name for name, tier in found.items() if tier is None]
     invalid = (reasons.TIER_NOT_FOUND, _missing(missing)) if missing else None
-    return RoutePlan(route.key, ladder, serve=True, invalid=invalid, ready=ready, asleep=asleep)
+    return replace(plan, serve=True, invalid=invalid)
 
 
 def _taken(route: RouteObject, claims: Claims) -> str | None:
@@ -104,6 +108,13 @@ def _answers(view: TierView | None) -> bool:
 
 def _sleeps(view: TierView | None) -> bool:
     return view is not None and view.tier.spec is not None and not view.tier.deleting and sleeps(view, view.tier.spec)
+
+
+def _starts(view: TierView | None) -> bool:
+    """Whether no replica answers and nothing is known to keep one from it: so its status says, or has yet to say."""
+    if view is None or view.tier.spec is None or view.tier.deleting or _answers(view) or _sleeps(view):
+        return False
+    return view.tier.status.state in _ON_THE_WAY
 
 
 def _ladder_tier(ref: RouteTierRef, view: TierView | None, before: LadderTier | None) -> LadderTier:

@@ -166,15 +166,16 @@ def _late(
 
 
 def router_samples(
-    samples: Samples, namespace: str, tier: str, routers: Mapping[str, bool], now: float
+    samples: Samples, namespace: str, tier: str, routers: Mapping[str, float | None], now: float
 ) -> tuple[RouterSample, ...]:
-    """What these routers say of a tier, sorted. `routers`: the names of their pods, and whether each is ready."""
+    """What these routers say of a tier, sorted. `routers`: the names of their pods, and since when each is ready, in
+    seconds since 1970; None: it is not."""
     judge = _SignalEvaluator(now, samples.stale_after)
     found = tier_readings(samples, namespace, tier, sorted(routers))
     return tuple(
         RouterSample(
             router=name,
-            ready=routers[name],
+            ready_at=routers[name],
             wanted=judge.signal(said, WANTED),
             waiting=judge.signal(said, QUEUED),
             in_flight=judge.signal(said, IN_FLIGHT),

@@ -299,7 +299,7 @@ class _Joins:
         if routes is None:
             return NO_ROUTERS
         pods = {route: self._pods.get((tier.namespace, route + ROUTER_SUFFIX), ()) for route in routes}
-        ready = {each.facts.name: each.facts.ready for route in routes for each in pods[route]}
+        ready = {each.facts.name: _ready_since(each) for route in routes for each in pods[route]}
         return RouterSignals(
             routes=routes,
             unserved=tuple(route for route in routes if not any(each.facts.ready for each in pods[route])),
@@ -322,6 +322,10 @@ class _Joins:
             self._slices.get(predictor, ()),
             self._scalers.get(predictor, ()),
         )
+
+
+def _ready_since(pod: PodRecord) -> float | None:
+    return (pod.facts.ready_at or 0.0) if pod.facts.ready else None
 
 
 def _with_nodes(world: World) -> tuple[PoolNodes, ...]:

@@ -49,6 +49,12 @@ ROUTER_STARTING = reason(
     "No router is ready yet.",
     "If it lasts, look at the condition Provisioned and at the pods of the route.",
 )
+TIERS_STARTING = reason(
+    "TiersStarting",
+    (READY,),
+    "The routers answer, and no tier of the route does yet: replicas start.",
+    "If it lasts, look at its ModelTiers.",
+)
 NO_TIER_READY = reason(
     "NoTierReady", (READY,), "The routers answer, and no tier of the route does.", "Look at its ModelTiers."
 )

@@ -28,7 +28,8 @@ from tierwise.types import RouteKey, RouteOutcome, RoutePlan, RouteView
 
 KIND = "ModelRoute"
 _NAMES = 2112  # as in the CRD
-_PASSING = frozenset({reasons.CREATING, reasons.DELETING, reasons.ROUTER_STARTING, reasons.NOT_ACCEPTED})
+_STARTS = frozenset({reasons.ROUTER_STARTING, reasons.TIERS_STARTING})
+_PASSING = frozenset({reasons.CREATING, reasons.DELETING, reasons.NOT_ACCEPTED}) | _STARTS
 _CONDITIONS = (
     reasons.ACCEPTED,
     reasons.PROVISIONED,
@@ -99,7 +100,7 @@ def route_state(view: RouteView, verdicts: Mapping[str, ConditionUpdate]) -> tup
     if provisioned.status == "False" and provisioned.reason != reasons.CREATING:
         return ("Degraded" if ready.status == "True" else "Failed"), provisioned.reason
     if ready.status == "False":
-        return ("Starting" if ready.reason == reasons.ROUTER_STARTING else "Failed"), ready.reason
+        return ("Starting" if ready.reason in _STARTS else "Failed"), ready.reason
     if accepted.status == "False":
         return "Degraded", accepted.reason
     if ready.reason != reasons.ROUTE_READY:
@@ -161,6 +162,9 @@ def _ready(view: RouteView, plan: RoutePlan) -> ConditionUpdate:
     if deployment is None or deployment.ready_replicas == 0:
         return condition_update(reasons.READY, "False", reasons.ROUTER_STARTING, _waits(view))
     if not (plan.ready or plan.asleep):
+        if plan.starting:
+            said = f"no replica answers yet of: {', '.join(plan.starting)}"
+            return condition_update(reasons.READY, "False", reasons.TIERS_STARTING, said)
         return condition_update(reasons.READY, "False", reasons.NO_TIER_READY)
     silent = [tier.name for tier in plan.ladder if tier.name not in (*plan.ready, *plan.asleep)]
     if silent:

@@ -85,9 +85,10 @@ class RoutePlan:
 
     `serve`: its children shall exist as rendered; otherwise they are left as they are. `invalid` (a reason and a
     message) says why the spec is not accepted. `ready` are the names of the tiers that answer, `asleep` of those that
-    are at zero until somebody wants them. `failure`: the traceback of a defect that this route met; it then keeps what
-    it has, and nothing is told of it. `budget` is what is spent and leased; None without a budget. `quality` is what
-    judges say, None where it is not measured; `pressure` how far the share is moved, None where it is not."""
+    are at zero until somebody wants them, `starting` of those whose first replica is on its way. `failure`: the
+    traceback of a defect that this route met; it then keeps what it has, and nothing is told of it. `budget` is what is
+    spent and leased; None without a budget. `quality` is what judges say, None where it is not measured; `pressure` how
+    far the share is moved, None where it is not."""
 
     key: RouteKey
     ladder: tuple[LadderTier, ...]
@@ -95,6 +96,7 @@ class RoutePlan:
     invalid: tuple[str, str] | None = None
     ready: tuple[str, ...] = ()
     asleep: tuple[str, ...] = ()
+    starting: tuple[str, ...] = ()
     failure: str = ""
     budget: BudgetStatus | None = None
     quality: QualityStatus | None = None

@@ -97,14 +97,20 @@ class RouterSample:
     """What one router says of a tier. `router` is its pod.
 
     `wanted` counts requests whose first choice the tier was, since the router started; `waiting` and `in_flight` are
-    requests now; `refused` those that were not taken in a minute for want of room."""
+    requests now; `refused` those that were not taken in a minute for want of room. `ready_at`: since when it is ready,
+    seconds since 1970; None: it is not."""
 
     router: str
-    ready: bool
+    ready_at: float | None = None
     wanted: Signal = MISSING
     waiting: Signal = MISSING
     in_flight: Signal = MISSING
     refused: Signal = MISSING
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests reach it."""
+        return self.ready_at is not None
 
     @property
     def signals(self) -> tuple[Signal, ...]:

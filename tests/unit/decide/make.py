@@ -76,7 +76,9 @@ def router(
     at: float = NOW,
 ) -> RouterSample:
     """A measured router."""
-    return RouterSample(name, ready, *(value(number, at) for number in (wanted, waiting, in_flight, refused)))
+    return RouterSample(
+        name, 0.0 if ready else None, *(value(number, at) for number in (wanted, waiting, in_flight, refused))
+    )
 
 
 def measured_as(router: RouterSample, kind: str, signal: Signal) -> RouterSample:

@@ -83,7 +83,7 @@ def test_whoever_wants_it_starts_one(wanting: RouterSample) -> None:
 
 
 def test_one_measured_router_is_enough_to_start_one() -> None:
-    unheard = RouterSample("router-1", ready=True)
+    unheard = RouterSample("router-1", ready_at=0.0)
     assert decision(asleep(quiet(wanted=8.0), unheard), AT_ZERO).target == 1
     dead = heard(quiet(wanted=8.0), routes=("chat", "dead"), unserved=("dead",))
     assert decision(asleep(said=dead), AT_ZERO).target == 1

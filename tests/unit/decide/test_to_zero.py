@@ -51,7 +51,7 @@ def test_the_last_replica_ends_when_nobody_wanted_it_for_the_idle_time() -> None
 
 def test_not_a_second_earlier() -> None:
     found = decision(seen(), replace(BORED, wanted_at=NOW - IDLE + 1))
-    assert step(found) == (1, reasons.WANTED, "it was wanted within 60 s, or has just started")
+    assert step(found) == (1, reasons.WANTED, "it was wanted within 60 s, or it or a router has just started")
     assert (found.target, found.limited_by) == (1, "")
 
 
@@ -180,7 +180,7 @@ DOUBTS: dict[str, tuple[TierView, str]] = {
         "pod-000: missing",
     ),
     "four doubts": (
-        seen(said=heard(*(RouterSample(f"router-{number}", True) for number in range(4)))),
+        seen(said=heard(*(RouterSample(f"router-{number}", 0.0) for number in range(4)))),
         "router-0: missing, router-1: missing, router-2: missing and 1 more",
     ),
 }
@@ -205,7 +205,10 @@ def test_a_router_that_is_not_ready_need_not_be_measured() -> None:
     assert decision(seen(quiet(), old), replace(BORED, wants=(("router-0", 7.0), ("router-1", 7.0)))).target == 0
 
 
-@pytest.mark.parametrize("doubtful", [each for each, _ in DOUBTS.values()], ids=DOUBTS)
+STANDS = {name: each for name, (each, _) in DOUBTS.items() if name != "no router at all"}  # one that went, is below
+
+
+@pytest.mark.parametrize("doubtful", STANDS.values(), ids=STANDS)
 def test_the_clock_stands_while_anything_is_doubtful(doubtful: TierView) -> None:
     """It was wanted long ago; then nothing was known for an hour. What is known counts on from where it stood."""
     memory = replace(BORED, wanted_at=NOW - 50, heard_at=NOW - 10)
@@ -213,8 +216,31 @@ def test_the_clock_stands_while_anything_is_doubtful(doubtful: TierView) -> None
     assert (state.wanted_at, state.heard_at) == (NOW - 50, NOW - 10)
     later = NOW + 3600
     gap = later - (NOW - 10) - 3 * HEALTHY.interval_seconds
-    plan = make_plan(seen(quiet(later), requests=0), state, now=later)
+    known = (quiet(later, name=name, wanted=count) for name, count in state.wants or ())
+    plan = make_plan(seen(*known, requests=0), state, now=later)
     assert (plan.state.wanted_at, plan.state.heard_at) == (NOW - 50 + gap, later)
+
+
+def test_with_a_router_that_goes_the_idle_time_begins_anew() -> None:
+    """What it counted since the last look, nobody knows."""
+    two = replace(BORED, wants=(("router-0", 7.0), ("router-1", 3.0)))
+    assert step(decision(seen(quiet(), quiet(name="router-1", wanted=3.0)), two))[:2] == (0, reasons.IDLE)
+    plan = make_plan(seen(quiet()), two)
+    assert plan.state.wanted_at == NOW
+    assert plan.decision is not None
+    assert step(plan.decision)[:2] == (1, reasons.WANTED)
+    assert make_plan(seen(quiet()), plan.state).state.wants == (("router-0", 7.0),), "and only once"
+
+
+def test_with_a_router_that_begins_anew_so_it_does() -> None:
+    """Its counter may show what it showed before."""
+    for since, target in ((NOW - IDLE + 1, 1), (NOW - IDLE, 0)):
+        assert decision(seen(replace(quiet(), ready_at=since)), BORED).target == target
+
+
+def test_at_zero_a_router_that_goes_wakes_nothing() -> None:
+    two = replace(AT_ZERO, wants=(("router-0", 7.0), ("router-1", 3.0)))
+    assert decision(asleep(), two).target == 0
 
 
 def test_three_intervals_without_a_measurement_count_as_watched() -> None:

@@ -24,7 +24,15 @@ NAMES = ("router-0", "router-1", "router-2")
 number = st.sampled_from([0.0, 1.0, 7.0, 1e308])
 broken = st.sampled_from([State.MISSING, State.STALE, State.INVALID]).map(Signal)
 signal = st.one_of(st.builds(Signal, st.just(State.VALUE), number, st.floats(NOW - 29, NOW)), broken)
-samples = st.builds(RouterSample, st.sampled_from(NAMES), st.booleans(), signal, signal, signal, signal)
+samples = st.builds(
+    RouterSample,
+    st.sampled_from(NAMES),
+    st.one_of(st.none(), st.floats(NOW - 900, NOW)),
+    signal,
+    signal,
+    signal,
+    signal,
+)
 
 
 @st.composite
@@ -100,12 +108,14 @@ def test_what_routers_say_never_lowers_a_target(
 
 @dataclass
 class Life:
-    """One tier, its routers and its operator. `asked_at`: when the last request came."""
+    """One tier, its routers and its operator. `asked_at`: when the last request came; `begun`: since when each router
+    is ready."""
 
     now: float = NOW
     replicas: int = 0
     memory: TierState = field(default_factory=TierState)
     counts: dict[str, float] = field(default_factory=lambda: {"router-0": 0.0})
+    begun: dict[str, float] = field(default_factory=lambda: {"router-0": NOW})
     unmeasured: frozenset[str] = frozenset()
     last: int | None = None
     asked_at: float = NOW
@@ -113,7 +123,8 @@ class Life:
     def view(self) -> TierView:
         """As it is observed: the replicas are ready, and idle, since requests are short."""
         routers = (router(name, wanted=count, at=self.now) for name, count in self.counts.items())
-        told = (RouterSample(each.router, ready=True) if each.router in self.unmeasured else each for each in routers)
+        since = (replace(each, ready_at=self.begun[each.router]) for each in routers)
+        told = (RouterSample(each.router, each.ready_at) if each.router in self.unmeasured else each for each in since)
         pods = tuple(pod(each.pod) for each in spread(0, self.replicas))
         found = view(
             spec(minReplicas=0, idleSeconds=IDLE, scaleDownWindowSeconds=0),
@@ -177,15 +188,15 @@ def _happen(life: Life, what: str, name: str) -> None:
         if name not in life.unmeasured:
             life.asked_at = life.now
     elif what == "begin" and name in life.counts:
-        # That it is back at its old number by the next look, 0 among them, is not seen, and not looked for here.
-        life.tick()
-        life.counts[name] = 0.0
-        life.tick()
-    elif what == "come":
-        life.counts.setdefault(name, 0.0)
-    elif what == "go" and name in life.counts:
-        life.tick()  # what it counts between the last look and its end, nobody sees
-        life.counts.pop(name)
+        if life.replicas == 0:  # back at its old number by the next look it wakes nothing: not looked for here
+            life.tick()
+        life.counts[name], life.begun[name] = 0.0, life.now
+        if life.replicas == 0:
+            life.tick()
+    elif what == "come" and name not in life.counts:
+        life.counts[name], life.begun[name] = 0.0, life.now
+    elif what == "go":
+        life.counts.pop(name, None)
     elif what == "lose":
         life.unmeasured |= {name}
     elif what == "find":

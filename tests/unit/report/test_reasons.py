@@ -120,7 +120,7 @@ def misplaced(pools: Pools) -> ReportContext:
 def unheard() -> TierView:
     """A tier under a route whose router is not measured."""
     seen = make.view(make.spec(minReplicas=0), make.spread(0, 1))
-    return replace(seen, routers=RouterSignals(("chat",), routers=(RouterSample("router-0", ready=True),)))
+    return replace(seen, routers=RouterSignals(("chat",), routers=(RouterSample("router-0", ready_at=0.0),)))
 
 
 OLD = GPU("NVIDIA-GeForce-RTX-4090", (8, 9), 24564, 570)

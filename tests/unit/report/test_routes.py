@@ -72,7 +72,16 @@ def asleep(name: str) -> TierView:
 
 
 WAITING = pod("chat-router-1", ready=False, waiting_reason="ImagePullBackOff", waiting_message="no such image")
-SILENT = (tier("small", ready=False), tier("large", ready=False))
+NEW = (tier("small", ready=False), tier("large", ready=False))
+
+
+def said(found: TierView, word: str) -> TierView:
+    """The tier whose status has this word."""
+    status = found.tier.status.model_copy(update={"state": word})
+    return replace(found, tier=replace(found.tier, status=status))
+
+
+SILENT = (said(NEW[0], "Failed"), said(NEW[1], "Ready"))
 MOUNTING = waiting("chat-router-9", "ContainerCreating", mounting=True)
 
 
@@ -103,6 +112,10 @@ CASES: dict[str, tuple[Case, tuple[str, str]]] = {
     "one tier is at zero": (Case(tiers=(TIERS[0], asleep("large"))), ("Ready", reasons.ROUTE_READY)),
     "all tiers are at zero": (Case(tiers=(asleep("small"), asleep("large"))), ("Ready", reasons.ROUTE_READY)),
     "one is at zero and one silent": (Case(tiers=(SILENT[0], asleep("large"))), ("Degraded", reasons.SOME_TIERS_READY)),
+    "no tier has said anything yet": (Case(tiers=NEW), ("Starting", reasons.TIERS_STARTING)),
+    "all tiers start": (Case(tiers=(said(NEW[0], "Starting"), NEW[1])), ("Starting", reasons.TIERS_STARTING)),
+    "one tier starts, and one cannot": (Case(tiers=(NEW[0], SILENT[1])), ("Starting", reasons.TIERS_STARTING)),
+    "one tier answers, and one starts": (Case(tiers=(TIERS[0], NEW[1])), ("Degraded", reasons.SOME_TIERS_READY)),
     "all tiers are silent": (Case(tiers=SILENT), ("Failed", reasons.NO_TIER_READY)),
     "starting": (Case(view=seen(children=(deployment(0),))), ("Starting", reasons.ROUTER_STARTING)),
     "no children yet": (Case(view=seen(children=())), ("Starting", reasons.ROUTER_STARTING)),

@@ -198,13 +198,16 @@ async def test_a_client_that_does_not_read_is_ended_over_tls_too(tmp_path: Path)
     async with secure(tmp_path, [big + b"x" * (20 << 20)]) as here, here.router.client(here.trust) as client:
         client.read_nothing()
         client.say(post(chat()))
-        await until(lambda: here.router.records and not here.router.only.answering, 5.0)
-        await asyncio.sleep(0.1)  # until the kernels have taken all that they will
+        await until(lambda: here.router.records and not here.router.only.answering)
+        await asyncio.sleep(0.1)  # until the kernels have taken what they will; on a busy machine they take more later
         here.router.later(31.0)
         assert here.router.server.connections, "within the time for reading it is kept"
-        here.router.later(63.0)
-        await until(lambda: not here.router.server.connections)
-        assert not here.router.server.connections
+        turns = 2
+        while here.router.server.connections and turns < 10:
+            here.router.later(31.5 * turns)
+            await asyncio.sleep(0.05)
+            turns += 1
+        assert not here.router.server.connections, "after a turn in which the kernels took nothing"
 
 
 async def test_a_client_that_reads_slowly_is_not_ended_over_tls_either(tmp_path: Path) -> None:
@@ -213,7 +216,7 @@ async def test_a_client_that_reads_slowly_is_not_ended_over_tls_either(tmp_path:
     async with secure(tmp_path, [big + b"x" * size]) as here, here.router.client(here.trust) as client:
         client.read_nothing()
         client.say(post(chat()))
-        await until(lambda: here.router.records and not here.router.only.answering, 5.0)
+        await until(lambda: here.router.records and not here.router.only.answering)
         connection, began, left = here.router.only, asyncio.get_running_loop().time(), size
         client.read_again()
         await client.reader.readuntil(b"\r\n\r\n")
