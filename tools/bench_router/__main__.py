@@ -153,8 +153,6 @@ def _measure_requests(
         measure.requests(target, 8, 2, folder)  # warm
     for number in range(given.rounds):
         for name, target in targets.items():
-            if target.others:
-                continue  # wrk asks one address
             taken[name].one.append(measure.requests(target, 1, given.seconds, folder))
             taken[name].many.append(measure.requests(target, 32, given.seconds, folder))
         _tell(f"requests: round {number + 1} of {given.rounds} is measured")

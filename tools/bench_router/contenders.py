@@ -122,7 +122,7 @@ def ours() -> Contender:
 
 
 def two_of_ours() -> Contender:
-    """Two processes of this router, as a route has two: where one may not open as many files as the streams need."""
+    """Two processes of this router, as a route has by default; also for more streams than one may open files for."""
     return replace(ours(), name="tierwise, 2 routers", processes=2)
 
 
