@@ -61,7 +61,7 @@ def tables(result: Mapping[str, Any]) -> str:
                 f"Wanted: p50 and requests/s not worse than vllm-router's cache_aware, {TIMES_LITELLM} times LiteLLM's "
                 f"requests/s, at most {MOST_EVENT_US} us per event, no stream cut. {_sentence(missed(rows))} "
                 "One of our routers is one process on one core, vllm-router has a thread for each core; a route has "
-                "two routers unless it says otherwise (`spec.replicas`), which share the 32 connections in the row of two."
+                "two routers unless it says otherwise (`spec.replicas`), which share the 32 connections here."
             ),
         ]
     )

@@ -12,7 +12,7 @@ from tierwise.api.base import NAME_LENGTH, Model
 
 MOST_PARTS = 16
 MOST_NOTES = 8
-LEAST_PERCENT = -1_000_000
+LEAST_PERCENT = -999  # more digits would say no more: it cost ten times as much, or more
 """Where a reference tier would have cost next to nothing; the amounts stand beside it."""
 
 
@@ -46,10 +46,14 @@ class SavingsStatus(Model):
         description="US dollars that were paid: answers, attempts without one, judges and shadows.",
     )
     saved_percent: int | None = Field(
-        default=None, ge=LEAST_PERCENT, description="Percent of the baseline; negative: it cost more."
+        default=None,
+        ge=LEAST_PERCENT,
+        description="Percent of the baseline; negative: it cost more (-999: ten times as much or more).",
     )
     lower_bound_percent: int | None = Field(
-        default=None, ge=LEAST_PERCENT, description="Percent of the lower baseline that was saved."
+        default=None,
+        ge=LEAST_PERCENT,
+        description="Percent of the lower baseline that was saved; -999 stands for all below.",
     )
     pairs: int = Field(default=0, ge=0, description="Requests of the last day that both tiers answered.")
     length_ratio: str = Field(

@@ -42,7 +42,10 @@ def verdict(savings: SavingsStatus) -> str:
     said = f"{word} {abs(saved):f} US dollars in {duration(savings.window_seconds)}: {_percent(savings.saved_percent)}"
     if savings.lower_bound_percent is None:
         return said + "."
-    return f"{said}; {_percent(savings.lower_bound_percent)} if everything favours {savings.reference_tier}."
+    name = savings.reference_tier
+    if savings.lower_bound_percent < 0:
+        return f"{said}; nothing if everything favours {name}, which would then have cost {savings.lower_baseline}."
+    return f"{said}; {_percent(savings.lower_bound_percent)} if everything favours {name}."
 
 
 def _percent(value: int) -> str:

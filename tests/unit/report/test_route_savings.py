@@ -23,7 +23,7 @@ from tierwise.report.route_columns import columns
 from tierwise.report.route_savings import route_savings, savings_status
 from tierwise.report.savings_metrics import SavingsMetrics
 from tierwise.report.savings_page import savings_as_page
-from tierwise.report.savings_text import savings_as_text, savings_said, steps
+from tierwise.report.savings_text import savings_as_text, savings_said, steps, verdict
 from tierwise.report.waterfall import TITLES
 from tierwise.routing.length_ratio import LengthRatio
 from tierwise.routing.savings import TACTICS, Part, Savings
@@ -89,6 +89,23 @@ def test_the_column_shows_the_percent() -> None:
 def test_money_that_was_lost_is_shown_as_such() -> None:
     shown = columns(view(referenceTier="small"), plan())
     assert shown["saved"].startswith("-")
+
+
+@pytest.mark.parametrize(
+    ("lower", "shown", "words"),
+    [
+        ("8", 0, "0\N{NO-BREAK SPACE}% if everything favours large."),
+        ("7.99", -1, "nothing if everything favours large, which would then have cost 7.99."),
+        ("0.02", -999, "nothing if everything favours large, which would then have cost 0.02."),
+    ],
+)
+def test_a_bound_below_nothing_is_said_in_words(lower: str, shown: int, words: str) -> None:
+    """A percentage of next to nothing has many digits and tells nobody anything: -39900 here."""
+    routing = (Part(TACTICS[0], Decimal(2)),)
+    found = Savings("large", 3600, Decimal(10), Decimal(10), Decimal(lower), Decimal(8), routing, LengthRatio())
+    status = savings_status(found)
+    assert status.lower_bound_percent == shown
+    assert verdict(status).endswith(words)
 
 
 def test_where_nothing_can_be_said_the_reason_stands_in_the_status() -> None:
