@@ -172,6 +172,7 @@ def ladder_tier(tier: LadderTier, use: values.Use, api_key_file: str | None = No
         startup_seconds=tier.startup_seconds,
         capped=tier.capped,
         adapters=tuple(tier.adapters),
+        routers_of_all=tier.routers,
     )
 
 

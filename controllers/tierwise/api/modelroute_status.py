@@ -49,6 +49,11 @@ class LadderTier(Model):
     )
     provider: LadderProvider | None = Field(default=None, description="The external API, if one serves the tier.")
     concurrency: int = Field(ge=1, description="Requests that one replica is given at a time.")
+    routers: int | None = Field(
+        default=None,
+        ge=1,
+        description="How many routers share those, where other routes name the tier, too; absent: this route's alone.",
+    )
     context_length: int | None = Field(
         default=None, ge=1, description="Longest prompt plus answer in tokens, where it is known."
     )

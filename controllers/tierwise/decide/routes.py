@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import traceback
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -32,8 +33,8 @@ from tierwise.types import RouteObject, RoutePlan, RouteView, Snapshot, TierKey,
 # keep one (90 s); servers of others keep one for 5 s, as far as is known.
 ENGINE_KEEP_ALIVE_SECONDS = 2 * KEEP_ALIVE_SECONDS // 3
 PROVIDER_KEEP_ALIVE_SECONDS = 4
-# So coarse, that two starts that take about as long write nothing.
 _ON_THE_WAY = frozenset({"", "Starting"})  # the words of a tier of which nothing is wrong, and that does not answer yet
+# So coarse, that two starts that take about as long write nothing.
 _STARTUP_STEP_SECONDS = 5
 # A provider limits requests by rules of its own, and says so.
 PROVIDER_CONCURRENCY = 256
@@ -47,7 +48,31 @@ def plan_routes(snapshot: Snapshot) -> tuple[RoutePlan, ...]:
     tiers = {view.tier.key: view for view in snapshot.tiers}
     claims = _claims(view.route for view in snapshot.routes)
     views = sorted(snapshot.routes, key=lambda view: view.route.key)
-    return tuple(_isolated(view, tiers, claims, snapshot.at) for view in views)
+    routers = _routers(view.route for view in views)
+    plans = (_isolated(view, tiers, claims, snapshot.at) for view in views)
+    return tuple(_shared(plan, view.route, routers) for view, plan in zip(views, plans, strict=True))
+
+
+def _routers(routes: Iterable[RouteObject]) -> Counter[TierKey]:
+    """How many routers each tier has, of all routes that name it."""
+    found: Counter[TierKey] = Counter()
+    for route in routes:
+        if route.spec is not None and not route.deleting:
+            found.update({TierKey(route.key.namespace, ref.name): route.spec.replicas for ref in route.spec.tiers})
+    return found
+
+
+def _shared(plan: RoutePlan, route: RouteObject, routers: Mapping[TierKey, int]) -> RoutePlan:
+    """The plan in which each tier that other routes name, too, has the number of all their routers; what a defect met
+    stays as it is."""
+    if plan.failure:
+        return plan
+    own = 0 if route.spec is None else route.spec.replicas
+    told = []
+    for rung in plan.ladder:
+        number = routers.get(TierKey(route.key.namespace, rung.name), 0)
+        told.append(rung.model_copy(update={"routers": number if number > own else None}))
+    return replace(plan, ladder=tuple(told))
 
 
 def _isolated(view: RouteView, tiers: Mapping[TierKey, TierView], claims: Claims, at: float) -> RoutePlan:

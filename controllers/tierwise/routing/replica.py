@@ -173,6 +173,7 @@ class Pick:
 
 def limit(replica: Replica, places: int, routers: int, slow_above: float, now: float) -> int:
     """How many requests at a time this router gives a replica: fewer at first, and while it is slower than others.
+    `routers` share it, those of other routes included.
 
     Of its places, a router has what others leave free, as far as the engine's last word tells, and at least its own
     part. So a router that is alone with the load uses all of them, and none that comes later is kept out. That word is
@@ -205,7 +206,7 @@ def open_replicas(
     if 2 * len(closed) < len(alive) and not tier.external:
         closed = alive
     slow, places = slow_above(closed), max(1, tier.concurrency // part)
-    return [one for one in closed if one not in without and one.in_flight < limit(one, places, tier.routers, slow, now)]
+    return [one for one in closed if one not in without and one.in_flight < limit(one, places, tier.sharing, slow, now)]
 
 
 def work(pick: Pick, blocks: tuple[int, ...]) -> int:

@@ -84,6 +84,8 @@ class RouteTier:
     """How long a replica takes to start, where that was measured."""
     routers: int = 1
     """How many routers share its requests without talking to each other."""
+    routers_of_all: int | None = None
+    """How many routers all routes that name it have together; None: no other does."""
     capped: bool = True
     """Whether it has as many replicas as it can get."""
     adapters: tuple[str, ...] = ()
@@ -94,6 +96,11 @@ class RouteTier:
     def services(self) -> tuple[str, ...]:
         """The Services whose endpoints are its replicas."""
         return () if self.service is None else (self.service, *self.more_services)
+
+    @property
+    def sharing(self) -> int:
+        """How many routers share what its replicas take at a time."""
+        return max(self.routers, self.routers_of_all or 0)
 
     def upstream_model(self, asked: str) -> str:
         """What upstream is asked for when a client asks for `asked`: an adapter keeps its name."""

@@ -35,8 +35,8 @@ def replica(
     return made
 
 
-def served(concurrency: int, routers: int = 1) -> RouteTier:
-    return RouteTier("small", "small", concurrency=concurrency, routers=routers)
+def served(concurrency: int, routers: int = 1, of_all: int | None = None) -> RouteTier:
+    return RouteTier("small", "small", concurrency=concurrency, routers=routers, routers_of_all=of_all)
 
 
 def bought(concurrency: int) -> RouteTier:

@@ -220,6 +220,13 @@ def test_routers_that_hear_of_each_other_do_not_give_a_replica_more_than_it_has_
     assert there <= places + (routers - 1) * -(-places // routers)
 
 
+def test_routers_of_other_routes_have_their_part_too() -> None:
+    busy = [replica(in_flight=4, others=8)]
+    assert open_replicas(busy, served(10, routers=2), 0.0) == busy
+    assert open_replicas(busy, served(10, routers=2, of_all=3), 0.0) == []
+    assert open_replicas(busy, served(10, routers=2, of_all=1), 0.0) == busy, "one that has just come counts"
+
+
 def test_a_batch_has_a_part_of_the_places() -> None:
     tier = [replica("a", in_flight=1), replica("b", in_flight=2), replica("c", in_flight=7)]
     assert open_replicas(tier, served(8), 0.0, part=4) == tier[:1]
