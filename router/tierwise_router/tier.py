@@ -105,7 +105,7 @@ class Tier:
             Priority.BATCH: WaitingLine(first_in_first_out=True),
         }
         self._turn = 0
-        self._bound = 0
+        self._bound = dict.fromkeys(Priority, 0)
         self._retired = False
         self._pace = Pace()
         self.completed = 0
@@ -181,13 +181,14 @@ class Tier:
         return min((one.breaker.seconds_left(now) for one in self._replicas.values()), default=0.0)
 
     def fullness(self, limits: QueueLimits) -> float:
-        """1.0 is full (`tierwise.routing.saturation`). Who waits for some replicas only says nothing of the others.
-        Where nobody else may have a place or wait it is infinite, however few may wait."""
-        replicas = list(self._replicas.values())
-        crowded = self.waiting >= most_waiting(limits, self.places)
+        """1.0 is full (`tierwise.routing.saturation`). Who waits for some replicas only says nothing of the others, and
+        a batch request, for which a quarter of the places is, nothing of the rest. Where nobody else may have a place
+        or wait it is infinite, however few may wait."""
+        replicas, waiting = list(self._replicas.values()), self.waiting_of(Priority.INTERACTIVE)
+        crowded = waiting >= most_waiting(limits, self.places)
         if crowded and not open_replicas(replicas, self.spec, self._monotonic()):
             return float("inf")
-        return saturation(replicas, self.spec, self.waiting - self._bound)
+        return saturation(replicas, self.spec, waiting - self._bound[Priority.INTERACTIVE])
 
     # --- places -----------------------------------------------------------------------------------------------------
 
@@ -208,7 +209,7 @@ class Tier:
 
     def try_take(self, wish: Wish) -> Slot | None:
         """A place on the best replica that is free now. Who waits comes first."""
-        if self.waiting > self._bound and not self._is_bound(wish):
+        if self.waiting > sum(self._bound.values()) and not self._is_bound(wish):
             ahead = [self._queues[Priority.INTERACTIVE]]
             ahead += [self._queues[Priority.BATCH]] if wish.priority is Priority.BATCH else []
             if any(not waiter.bound for queue in ahead for waiter in queue):
@@ -230,7 +231,7 @@ class Tier:
         waiter = _Waiter(asyncio.get_running_loop().create_future(), wish, self._is_bound(wish))
         queue = self._queues[wish.priority]
         queue.add(waiter, self._monotonic(), again=again)
-        self._bound += waiter.bound
+        self._bound[wish.priority] += waiter.bound
         try:
             async with asyncio.timeout_at(min(until, self._monotonic() + allowed)):
                 return await waiter.future
@@ -261,7 +262,7 @@ class Tier:
             blocked = False
             gone = []  # the line must not change under the loop, and is too long to be copied at every end of an answer
             for waiter in queue.in_turn(self._monotonic(), self._pace):
-                if blocked and not self._bound:
+                if blocked and not self._bound[priority]:
                     break
                 wish = waiter.wish
                 if waiter.future.done():
@@ -282,7 +283,7 @@ class Tier:
     def _forget(self, queue: WaitingLine[_Waiter], waiter: _Waiter) -> None:
         if waiter in queue:
             queue.remove(waiter)
-            self._bound -= waiter.bound
+            self._bound[waiter.wish.priority] -= waiter.bound
 
     def _is_bound(self, wish: Wish) -> bool:
         """Whether only some of the replicas can answer it: the one that it needs, or those that have not failed it."""

@@ -151,7 +151,7 @@ def test_no_gpu_is_free_for_another_replica(scene: Scene, faults: Sheet, small: 
                 assert took < NOTICED_SECONDS
                 assert "Insufficient nvidia.com/gpu" in message
                 status = scene.kubectl.tier(small)["status"]
-                assert (status["ready"], status["state"]) == (f"1/{WANTED}", "Degraded")
+                assert (status["ready"], status["state"]) == (f"1/{WANTED}", "Scaling")
                 time.sleep(3 * TICK)  # waiting replicas count: nothing more is asked for
                 assert set(served.items()) <= set(scene.identities(small).items())
                 freed = time.monotonic()

@@ -6,15 +6,14 @@ The questions and the comparison are those of the Python client; one process of 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.node.environment import HERE, modules, node
+from tests.node.client import Client, asked_of_both
+from tests.node.environment import HERE
 from tests.same_answers import (
     CHAT,
     COMPLETIONS,
@@ -32,36 +31,6 @@ from tests.unit.simulator.processes import Vllm, vllm
 
 RUNNING = 'vllm:num_requests_running{model_name="chat",engine="0"}'
 LONG: dict[str, Any] = {"messages": USER, "max_tokens": 30_000, "ignore_eos": True}
-
-
-class Client:
-    """A process of Node that asks one server, line by line."""
-
-    def __init__(self, url: str) -> None:
-        variables = {"PATH": os.environ["PATH"], "BASE_URL": f"{url}/v1", "CLIENT": str(modules())}
-        self._process = subprocess.Popen(
-            [node(), str(HERE / "ask.cjs")],
-            env=variables,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def ask(self, method: str, body: dict[str, Any] | None = None, **how: Any) -> dict[str, Any]:
-        """What the client made of the answer: `answer`, `chunks` or `error`."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        plain = {**(body or {}), **(body or {}).get("extra_body", {})}
-        plain.pop("extra_body", None)
-        self._process.stdin.write(json.dumps({"method": method, "body": plain, **how}) + "\n")
-        self._process.stdin.flush()
-        found: dict[str, Any] = json.loads(self._process.stdout.readline())
-        return found
-
-    def close(self) -> None:
-        """End it."""
-        self._process.kill()
-        self._process.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -103,12 +72,7 @@ def routed(route: RouterProcess) -> Iterator[Client]:
 
 def both(direct: Client, routed: Client, method: str, body: dict[str, Any], **how: Any) -> tuple[Any, Any]:
     """What the engine says, and what the router says; no error."""
-    plain, through = (
-        client.ask(method, {**body, "model": model}, **how) for client, model in ((direct, "chat"), (routed, "mixed"))
-    )
-    assert "error" not in plain, plain
-    assert "error" not in through, through
-    return plain, through
+    return asked_of_both((direct, "chat"), (routed, "mixed"), method, body, **how)
 
 
 def test_the_lock_names_a_hash_for_every_package_and_no_registry() -> None:

@@ -12,7 +12,7 @@ from tierwise.api.base import NAME_LENGTH, Model
 
 MOST_PARTS = 16
 MOST_NOTES = 8
-LEAST_PERCENT = -999  # more digits would say no more: it cost ten times as much, or more
+LEAST_PERCENT = -1_000_000
 """Where a reference tier would have cost next to nothing; the amounts stand beside it."""
 
 
@@ -48,7 +48,7 @@ class SavingsStatus(Model):
     saved_percent: int | None = Field(
         default=None,
         ge=LEAST_PERCENT,
-        description="Percent of the baseline; negative: it cost more (-999: ten times as much or more).",
+        description="Percent of the baseline; negative: it cost more. -999 stands for all below.",
     )
     lower_bound_percent: int | None = Field(
         default=None,

@@ -26,6 +26,7 @@ from tierwise.types import PodSample, TierState
 
 _STEP = 0.3
 _DEAD_BAND = 0.05
+_ELSEWHERE = -1.0  # what a replica ran whose queue was in the routers: it says nothing of what it can run
 _NEARLY = 0.8  # routers leave an eighth free for each other, and hear of an end a little late
 # Two decisions between two scrapes see the same sample, told with a slightly different age.
 SAME_SAMPLE_SECONDS = 0.5
@@ -77,9 +78,11 @@ def learn(
     if newest is None or (memory.sampled_at is not None and abs(newest - memory.sampled_at) < SAME_SAMPLE_SECONDS):
         return CapacityEstimate(None if known >= limit else known, memory.queued, memory.sampled_at)
     before = dict(memory.queued)
-    queued = [(pod.pod, pod.running.value) for pod in measured if has_queue(spec, memory, pod, elsewhere)]
-    limited = [(pod.pod, pod.running.value) for pod in measured if _waits_in(pod, spec)]
-    observed = median(before[name] for name, running in limited if running <= before.get(name, -1.0))
+    limited = {pod.pod: pod.running.value for pod in measured if _waits_in(pod, spec)}
+    queued = [
+        (pod.pod, limited.get(pod.pod, _ELSEWHERE)) for pod in measured if has_queue(spec, memory, pod, elsewhere)
+    ]
+    observed = median(before[name] for name, running in limited.items() if running <= before.get(name, _ELSEWHERE))
     if observed is not None and observed < known * (1 - _DEAD_BAND):
         known += _STEP * (observed - known)
     known = max([known, 1.0, *(pod.running.value for pod in measured)])

@@ -26,7 +26,7 @@ from tierwise.decide.from_zero import sleeps
 from tierwise.decide.measured_route import with_quality
 from tierwise.decide.route_money import with_leases
 from tierwise.engines import ALIAS, KEEP_ALIVE_SECONDS
-from tierwise.kube.objects import PREDICTOR_SUFFIX
+from tierwise.kube.objects import DEPLOYMENTS, PREDICTOR_SUFFIX
 from tierwise.types import RouteObject, RoutePlan, RouteView, Snapshot, TierKey, TierView
 
 # A server closes a connection that was idle for too long, and a router must do so before. An engine is told how long to
@@ -48,30 +48,33 @@ def plan_routes(snapshot: Snapshot) -> tuple[RoutePlan, ...]:
     tiers = {view.tier.key: view for view in snapshot.tiers}
     claims = _claims(view.route for view in snapshot.routes)
     views = sorted(snapshot.routes, key=lambda view: view.route.key)
-    routers = _routers(view.route for view in views)
-    plans = (_isolated(view, tiers, claims, snapshot.at) for view in views)
-    return tuple(_shared(plan, view.route, routers) for view, plan in zip(views, plans, strict=True))
+    plans = [_isolated(view, tiers, claims, snapshot.at) for view in views]
+    routers = [_routers(view, plan) for view, plan in zip(views, plans, strict=True)]
+    of_all: Counter[TierKey] = Counter()
+    for plan, number in zip(plans, routers, strict=True):
+        of_all.update({TierKey(plan.key.namespace, rung.name): number for rung in plan.ladder})
+    return tuple(_shared(plan, number, of_all) for plan, number in zip(plans, routers, strict=True))
 
 
-def _routers(routes: Iterable[RouteObject]) -> Counter[TierKey]:
-    """How many routers each tier has, of all routes that name it."""
-    found: Counter[TierKey] = Counter()
-    for route in routes:
-        if route.spec is not None and not route.deleting:
-            found.update({TierKey(route.key.namespace, ref.name): route.spec.replicas for ref in route.spec.tiers})
-    return found
+def _routers(view: RouteView, plan: RoutePlan) -> int:
+    """How many routers a route has, or will have; one that is not served has those that it had before."""
+    if view.route.deleting:
+        return 0
+    if plan.serve and view.route.spec is not None:
+        return view.route.spec.replicas
+    deployment = view.child(DEPLOYMENTS)
+    return 0 if deployment is None else deployment.replicas
 
 
-def _shared(plan: RoutePlan, route: RouteObject, routers: Mapping[TierKey, int]) -> RoutePlan:
+def _shared(plan: RoutePlan, own: int, of_all: Mapping[TierKey, int]) -> RoutePlan:
     """The plan in which each tier that other routes name, too, has the number of all their routers; what a defect met
     stays as it is."""
     if plan.failure:
         return plan
-    own = 0 if route.spec is None else route.spec.replicas
     told = []
     for rung in plan.ladder:
-        number = routers.get(TierKey(route.key.namespace, rung.name), 0)
-        told.append(rung.model_copy(update={"routers": number if number > own else None}))
+        there = of_all[TierKey(plan.key.namespace, rung.name)]
+        told.append(rung.model_copy(update={"routers": there if there > own else None}))
     return replace(plan, ladder=tuple(told))
 
 
@@ -136,8 +139,12 @@ def _sleeps(view: TierView | None) -> bool:
 
 
 def _starts(view: TierView | None) -> bool:
-    """Whether no replica answers and nothing is known to keep one from it: so its status says, or has yet to say."""
+    """Whether its first replica is on its way: nothing is known to keep it, so its status says, or has yet to say.
+    Where we may write none it is not, and one that has answered and does so no more is no start."""
     if view is None or view.tier.spec is None or view.tier.deleting or _answers(view) or _sleeps(view):
+        return False
+    others_write = view.tier.spec.scaling.mode == "Advisory" or bool(view.foreign_scalers)
+    if (others_write and view.replicas == 0) or any(pod.was_ready for pod in view.pods):
         return False
     return view.tier.status.state in _ON_THE_WAY
 

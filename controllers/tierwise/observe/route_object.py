@@ -106,6 +106,7 @@ def child_record(plural: str, body: Mapping[str, Any]) -> RouteChildRecord:
         name=text(metadata, "name"),
         manifest=manifest,
         deleting=bool(metadata.get("deletionTimestamp")),
+        replicas=number(mapping(body, "spec"), "replicas"),
         ready_replicas=number(status, "readyReplicas"),
         failed_create=text(failure, "message") if failure.get("status") == "True" else "",
     )
@@ -142,6 +143,11 @@ def route_views(
 
 def _deployment(key: RouteKey) -> tuple[str, str]:
     return key.namespace, key.name + ROUTER_SUFFIX
+
+
+def refused(route: RouteObject) -> bool:
+    """Whether it was not accepted, as its status says: it is served no more, or never was."""
+    return route.status.state == "Rejected"
 
 
 def routes_by_tier(routes: Collection[RouteObject]) -> Mapping[TierKey, tuple[str, ...]]:

@@ -30,7 +30,7 @@ from tierwise.observe.records import (
     ReplicaSetRecord,
     ScalerRecord,
 )
-from tierwise.observe.route_object import RouteChildRecord, route_views, routes_by_tier
+from tierwise.observe.route_object import RouteChildRecord, refused, route_views, routes_by_tier
 from tierwise.observe.route_queries import route_signals
 from tierwise.observe.signals import (
     PodReadings,
@@ -54,6 +54,7 @@ from tierwise.types import (
     Installations,
     PoolObject,
     PoolView,
+    RouteKey,
     RouteObject,
     RouterSignals,
     RouteView,
@@ -272,6 +273,7 @@ class _Joins:
         self._tier_scalers = self._again("of tiers", world.scalers, lambda: _by_target(world.scalers, of_tiers))
         yield
         self._routes = self._again("routes", world.routes, lambda: routes_by_tier(world.routes))
+        self._refused = {each.key for each in world.routes if refused(each)}
         self._routes_known = world.routes_known
         self.inventory = self._again("nodes", (labels, *world.nodes), lambda: GPUInventory(world.nodes, specs))
         if world.publications != self.publications:
@@ -295,10 +297,12 @@ class _Joins:
         """What the routers of the routes over a tier say of it."""
         if not self._routes_known:
             return UNKNOWN_ROUTERS
-        routes = self._routes.get(tier)
-        if routes is None:
+        named = self._routes.get(tier, ())
+        pods = {route: self._pods.get((tier.namespace, route + ROUTER_SUFFIX), ()) for route in named}
+        # One that was refused before it had a router will ask for nothing; one that had some serves on.
+        routes = tuple(one for one in named if pods[one] or RouteKey(tier.namespace, one) not in self._refused)
+        if not routes:
             return NO_ROUTERS
-        pods = {route: self._pods.get((tier.namespace, route + ROUTER_SUFFIX), ()) for route in routes}
         ready = {each.facts.name: _ready_since(each) for route in routes for each in pods[route]}
         return RouterSignals(
             routes=routes,

@@ -12,7 +12,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 from tierwise.api.external import TokenPrices
 from tierwise.api.modelroute_status import LadderTier
-from tierwise.api.savings_status import LEAST_PERCENT, MOST_NOTES, SavedPart, SavingsStatus
+from tierwise.api.savings_status import MOST_NOTES, SavedPart, SavingsStatus
 from tierwise.routing.route import Tariff, TokenRates
 from tierwise.routing.savings import NoSavings, PricedTier, Savings, savings
 from tierwise.text_sanitize import truncate
@@ -20,6 +20,7 @@ from tierwise.types import RoutePlan, RouteView
 
 DIGITS = 4
 _NOTE = 256
+_LEAST_PERCENT = -999  # more digits would say no more: ten times as much was paid, or more
 
 
 def route_savings(view: RouteView, plan: RoutePlan) -> SavingsStatus | None:
@@ -99,4 +100,4 @@ def _text(amount: Decimal) -> str:
 
 def _whole(percent: Decimal | None) -> int | None:
     """Towards less: what is shown is never more than what was saved."""
-    return None if percent is None else max(LEAST_PERCENT, math.floor(percent))
+    return None if percent is None else max(_LEAST_PERCENT, math.floor(percent))

@@ -43,6 +43,8 @@ def verdict(savings: SavingsStatus) -> str:
     if savings.lower_bound_percent is None:
         return said + "."
     name = savings.reference_tier
+    if savings.lower_bound_percent < 0 and saved < 0:
+        return f"{said}; more if everything favours {name}, which would then have cost {savings.lower_baseline}."
     if savings.lower_bound_percent < 0:
         return f"{said}; nothing if everything favours {name}, which would then have cost {savings.lower_baseline}."
     return f"{said}; {_percent(savings.lower_bound_percent)} if everything favours {name}."

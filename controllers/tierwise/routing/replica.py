@@ -171,16 +171,28 @@ class Pick:
     reason: str
 
 
-def limit(replica: Replica, places: int, routers: int, slow_above: float, now: float) -> int:
-    """How many requests at a time this router gives a replica: fewer at first, and while it is slower than others.
-    `routers` share it, those of other routes included.
+def sure_part(replica: Replica, tier: RouteTier) -> int:
+    """The places that are this router's, whoever has the others: as many as each router of its route has. Where all are
+    used, and other routes name the tier, too, as many as each router of all of them has.
 
-    Of its places, a router has what others leave free, as far as the engine's last word tells, and at least its own
-    part. So a router that is alone with the load uses all of them, and none that comes later is kept out. That word is
-    up to a second old: an eighth is left free beside others, or two busy routers would always be a few beyond."""
+    Not always those of all: the routers of the other route may be idle, and whoever of two busy ones came first would
+    keep what they leave."""
+    full = replica.in_flight + replica.others >= tier.concurrency
+    return -(-tier.concurrency // (tier.sharing if full else tier.routers))
+
+
+def limit(replica: Replica, places: int, sure: int, slow_above: float, now: float) -> int:
+    """How many requests at a time this router gives a replica: fewer at first, and while it is slower than others.
+
+    Of its places, a router has what others leave free, as far as the engine's last word tells, and at least those that
+    are `sure`. So a router that is alone with the load uses all of them, and none that comes later is kept out. That
+    word is up to a second old: an eighth is left free beside others, or two busy routers would always be a few beyond.
+    """
     age = now - replica.since
     margin = max(1, places // MARGIN_PART) if replica.others else 0
-    allowed = max(-(-places // routers), places - replica.others - margin)
+    allowed = max(sure, places - replica.others - margin)
+    if allowed <= 0:
+        return 0
     if age < SLOW_START_SECONDS:
         allowed = max(1, int(allowed * max(0.0, age) / SLOW_START_SECONDS))
     if replica.first_token_samples >= SLOW_SAMPLES and replica.first_token_average > slow_above:
@@ -197,7 +209,8 @@ def slow_above(replicas: Iterable[Replica]) -> float:
 def open_replicas(
     replicas: Sequence[Replica], tier: RouteTier, now: float, without: Collection[Replica] = (), part: int = 1
 ) -> list[Replica]:
-    """Those that may be given a request now; `part`: one for which only this part of the places is (4: a quarter).
+    """Those that may be given a request now; `part`: one for which only this part of the places is (4: a quarter), and
+    of that only what others leave free.
 
     When the breakers of more than half of the tier are open, they are not believed: it is then more likely that
     something else is broken. A provider's is: another tier can answer."""
@@ -206,7 +219,12 @@ def open_replicas(
     if 2 * len(closed) < len(alive) and not tier.external:
         closed = alive
     slow, places = slow_above(closed), max(1, tier.concurrency // part)
-    return [one for one in closed if one not in without and one.in_flight < limit(one, places, tier.sharing, slow, now)]
+    return [
+        one
+        for one in closed
+        if one not in without
+        and one.in_flight < limit(one, places, sure_part(one, tier) if part == 1 else 0, slow, now)
+    ]
 
 
 def work(pick: Pick, blocks: tuple[int, ...]) -> int:

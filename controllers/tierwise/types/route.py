@@ -52,12 +52,13 @@ class RouteObject:
 @dataclass(frozen=True, slots=True)
 class RouteChild:
     """One object that was made for a route: of which kind (its plural), its manifest as read, and of a Deployment how
-    many replicas are ready and why it could not make one (empty: it could)."""
+    many replicas it asks for, how many are ready and why it could not make one (empty: it could)."""
 
     plural: str
     name: str
     manifest: Mapping[str, Any]
     deleting: bool = False
+    replicas: int = 0
     ready_replicas: int = 0
     failed_create: str = ""
 

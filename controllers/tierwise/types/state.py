@@ -72,7 +72,8 @@ class TierState:
     requests_per_replica: float | None = None
     learned_for: str = ""
     resumed: bool = False  # right after a restart: what the old process saw last is not known
-    queued: tuple[tuple[str, float], ...] = ()  # replicas with a queue in the last sample, and what they ran
+    # Replicas with a queue in the last sample, and what they ran (-1: it waited in routers).
+    queued: tuple[tuple[str, float], ...] = ()
     measured: tuple[tuple[str, float], ...] | None = None  # replicas, and when each was first sampled; None: not known
     flows: tuple[Flow, ...] = ()  # what came in the last minutes, oldest first
     backlog: tuple[Flow, ...] = ()  # requests that waited in the last minute, oldest first

@@ -48,8 +48,17 @@ def test_what_waits_in_routers_says_nothing_of_how_many_a_replica_runs() -> None
     for number in range(10):
         lesson = learn(spec(), memory, (sample("a", 13, 1, at=NOW + 10 * number),), 50.0)
         assert lesson.requests_per_replica is None
-        assert lesson.queued == (("a", 13.0),)
+        assert lesson.queued == (("a", -1.0),)
         memory = replace(memory, queued=lesson.queued, sampled_at=lesson.sampled_at)
+
+
+def test_one_sample_with_a_queue_of_its_own_after_one_with_a_queue_in_routers_teaches_nothing() -> None:
+    memory = TierState()
+    for number, waiting in enumerate((0, WAITING + 1)):
+        lesson = learn(spec(), memory, (sample("a", 13, waiting, at=NOW + 10 * number),), 3.0)
+        assert lesson.requests_per_replica is None
+        memory = replace(memory, queued=lesson.queued, sampled_at=lesson.sampled_at)
+    assert memory.queued == (("a", 13.0),), "the next one does"
 
 
 def test_who_has_a_queue_of_its_own_or_runs_nearly_all_while_some_wait_in_routers() -> None:

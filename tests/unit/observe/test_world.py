@@ -11,10 +11,9 @@ import pytest
 from tests.unit.observe import bodies
 from tierwise.observe import Samples, World, observe, records
 from tierwise.observe import signals as kinds
-from tierwise.observe.route_object import route_object
 from tierwise.observe.signals import PodKey, PodReadings, health, tier_signals
 from tierwise.observe.tier_object import tier_object
-from tierwise.types import MISSING, NO_ROUTERS, UNKNOWN_ROUTERS, RouterSignals, Signal, State, TierView
+from tierwise.types import MISSING, Signal, State, TierView
 
 NOW = 1_000_000.0
 TIER = "chat"
@@ -284,91 +283,6 @@ def test_one_failed_round_is_no_outage() -> None:
     assert "not asked in time" in late.problem
     fresh = health(Samples(), NOW)
     assert (fresh.ok, fresh.problem, fresh.at) == (False, "", None)
-
-
-# --- what routers say of a tier -------------------------------------------------------------------------------------
-
-
-def routed(*names: str, deleting: bool = False, spec: Any = None, status: Any = None) -> Any:
-    """A ModelRoute over these tiers."""
-    metadata = {"name": "chat-route", "namespace": "team", "uid": "r", "generation": 1, "resourceVersion": "1"}
-    gone = {"deletionTimestamp": "2026-01-01T00:00:00Z"} if deleting else {}
-    return route_object(
-        {
-            "metadata": {**metadata, **gone},
-            "spec": spec or {"tiers": [{"name": name} for name in names]},
-            "status": status or {},
-        }
-    )
-
-
-def router_pod(name: str, *, ready: bool = True) -> Any:
-    owner = bodies.controller("ReplicaSet", "chat-route-router-6d4cf56db")
-    found = records.pod_record(bodies.pod(name, ownerReferences=[owner]))
-    return replace(found, facts=replace(found.facts, ready=ready))
-
-
-def said_by(*routers: str, tier: str = TIER, at: float = NOW - 1) -> Samples:
-    values = {kinds.WANTED: 3.0, kinds.QUEUED: 2.0, kinds.IN_FLIGHT: 1.0, kinds.REFUSED: 0.5}
-    found = PodReadings(values, dict.fromkeys(values, at))
-    return Samples(pods={PodKey("team", tier, name): found for name in routers}, answered_at=NOW)
-
-
-def heard(world_: World, samples: Samples) -> RouterSignals:
-    return only(world_, samples).routers
-
-
-def test_a_tier_hears_the_routers_of_the_routes_over_it() -> None:
-    pods = [router_pod("r-b"), router_pod("r-a", ready=False)]
-    seen = replace(world(pods=[]), routes=[routed(TIER)], pods=pods)
-    found = heard(seen, said_by("r-a", "r-b", "stranger"))
-    assert (found.known, found.routes, found.unserved) == (True, ("chat-route",), ())
-    assert [(each.router, each.ready) for each in found.routers] == [("r-a", False), ("r-b", True)]
-    first = found.routers[0]
-    assert [each.value for each in first.signals] == [3.0, 2.0, 1.0, 0.5]
-    assert {each.at for each in first.signals} == {NOW - 1}
-    stale = heard(seen, said_by("r-a", at=NOW - 31))
-    assert [each.wanted.state for each in stale.routers] == [State.STALE, State.MISSING]
-    other = heard(seen, said_by("r-a", "r-b", tier="other"))
-    assert {each.wanted.state for each in other.routers} == {State.MISSING}
-
-
-@pytest.mark.parametrize("pods", [[], [router_pod("r-a", ready=False)]], ids=["none", "one that is not ready"])
-def test_a_route_without_a_ready_router_is_unserved(pods: Any) -> None:
-    found = heard(replace(world(pods=[]), routes=[routed(TIER)], pods=pods), Samples())
-    assert found.unserved == ("chat-route",)
-
-
-@pytest.mark.parametrize(
-    "routes",
-    [[], [routed("other")], [routed(TIER, deleting=True)], [routed(spec={"tiers": 1})]],
-    ids=["none", "over another", "deleted", "not understood"],
-)
-def test_a_tier_without_a_route_hears_nobody(routes: Any) -> None:
-    assert heard(replace(world(), routes=routes, pods=[router_pod("r-a")]), said_by("r-a")) == NO_ROUTERS
-
-
-def test_the_routers_of_a_route_that_is_not_understood_any_more_serve_on_and_are_heard() -> None:
-    ladder = [{"name": TIER, "use": "Always", "model": "m", "service": "s", "concurrency": 1, "keepAliveSeconds": 1}]
-    route = routed(spec={"tiers": 1}, status={"ladder": ladder})
-    assert (route.spec, len(route.status.ladder)) == (None, 1)
-    found = heard(replace(world(pods=[]), routes=[route], pods=[router_pod("r-a")]), said_by("r-a"))
-    assert [(each.router, each.wanted.value) for each in found.routers] == [("r-a", 3.0)]
-
-
-def test_while_the_routes_are_not_known_nothing_is_known_of_routers() -> None:
-    assert heard(replace(world(), routes_known=False), said_by("r-a")) == UNKNOWN_ROUTERS
-
-
-def test_what_routers_say_is_the_same_whatever_its_times() -> None:
-    seen = replace(world(pods=[]), routes=[routed(TIER)], pods=[router_pod("r-a")])
-    early, late = heard(seen, said_by("r-a", at=NOW - 9)), heard(seen, said_by("r-a"))
-    assert early != late
-    assert early.says_the_same(late)
-    assert early.says_the_same(early)
-    assert not early.says_the_same(heard(seen, Samples()))
-    for other in (replace(early, routes=("x",)), replace(early, unserved=("x",)), replace(early, known=False)):
-        assert not early.says_the_same(other)
 
 
 def test_a_workload_knows_the_replica_sets_of_its_own_deployment_that_matter() -> None:

@@ -108,6 +108,14 @@ def test_a_bound_below_nothing_is_said_in_words(lower: str, shown: int, words: s
     assert verdict(status).endswith(words)
 
 
+def test_a_loss_is_no_smaller_if_everything_favours_the_reference() -> None:
+    routing = (Part(TACTICS[0], Decimal(-5)),)
+    found = Savings("large", 3600, Decimal(10), Decimal(10), Decimal(8), Decimal(15), routing, LengthRatio())
+    assert verdict(savings_status(found)).endswith(
+        "\N{MINUS SIGN}50\N{NO-BREAK SPACE}%; more if everything favours large, which would then have cost 8.00."
+    )
+
+
 def test_where_nothing_can_be_said_the_reason_stands_in_the_status() -> None:
     status = said(RouteWork(3600))
     assert (status.baseline, status.saved_percent) == ("", None)

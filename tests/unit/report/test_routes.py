@@ -81,6 +81,24 @@ def said(found: TierView, word: str) -> TierView:
     return replace(found, tier=replace(found.tier, status=status))
 
 
+def ill(found: TierView) -> TierView:
+    """The tier with a replica that has answered and does so no more."""
+    pods = (pod("small-1", ready=False, was_ready=True),)
+    return replace(found, workloads=(replace(found.workloads[0], pods=pods),))
+
+
+def advisory(name: str) -> TierView:
+    """A tier at zero whose replicas we may not write."""
+    found = tier(name, make_spec(mode="Advisory"), ready=False)
+    down = replace(found.workloads[0], pods=(), deployment=replace(found.deployments[0], spec_replicas=0))
+    return replace(found, workloads=(down,))
+
+
+def ending(found: TierView) -> TierView:
+    """The tier, which is being deleted."""
+    return replace(found, tier=replace(found.tier, deleting=True))
+
+
 SILENT = (said(NEW[0], "Failed"), said(NEW[1], "Ready"))
 MOUNTING = waiting("chat-router-9", "ContainerCreating", mounting=True)
 
@@ -115,6 +133,9 @@ CASES: dict[str, tuple[Case, tuple[str, str]]] = {
     "no tier has said anything yet": (Case(tiers=NEW), ("Starting", reasons.TIERS_STARTING)),
     "all tiers start": (Case(tiers=(said(NEW[0], "Starting"), NEW[1])), ("Starting", reasons.TIERS_STARTING)),
     "one tier starts, and one cannot": (Case(tiers=(NEW[0], SILENT[1])), ("Starting", reasons.TIERS_STARTING)),
+    "the only replica that answered is ill": (Case(tiers=(ill(NEW[0]), SILENT[1])), ("Failed", reasons.NO_TIER_READY)),
+    "nobody starts it": (Case(tiers=(advisory("small"), SILENT[1])), ("Failed", reasons.NO_TIER_READY)),
+    "it ends": (Case(tiers=(ending(NEW[0]), SILENT[1])), ("Failed", reasons.NO_TIER_READY)),
     "one tier answers, and one starts": (Case(tiers=(TIERS[0], NEW[1])), ("Degraded", reasons.SOME_TIERS_READY)),
     "all tiers are silent": (Case(tiers=SILENT), ("Failed", reasons.NO_TIER_READY)),
     "starting": (Case(view=seen(children=(deployment(0),))), ("Starting", reasons.ROUTER_STARTING)),

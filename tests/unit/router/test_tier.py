@@ -172,6 +172,21 @@ async def test_a_tier_is_full_when_five_wait_for_each_replica_whom_any_replica_m
     await asyncio.gather(*waiting, return_exceptions=True)
 
 
+async def test_batch_requests_in_line_make_no_tier_full_whose_places_are_free() -> None:
+    """A quarter of the places is for them: a client that sends `flex` must not send everybody to a dearer tier."""
+    found = tier("http://a", concurrency=96)
+    on_it = [found.try_take(Wish(Priority.BATCH)) for _ in range(24)]
+    assert None not in on_it
+    waiting = [await started(found, Wish(Priority.BATCH), PATIENT) for _ in range(10)]
+    assert found.fullness(PATIENT) == 0.5 * 24 / 96
+    few = QueueLimits(max_requests=10, timeout_seconds=99.0)
+    assert found.fullness(few) == 0.5 * 24 / 96, "an interactive request takes the place in line of one"
+    assert found.try_take(Wish()) is not None
+    for one in waiting:
+        one.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
 @pytest.mark.parametrize("most", [0, 3])
 async def test_a_tier_is_full_when_nobody_else_may_wait_however_few_may(most: int) -> None:
     state = running_state(replace(tier_spec("small"), urls=("http://a",), concurrency=4), tier_spec("large"))

@@ -181,7 +181,7 @@ def test_as_long_as_something_is_on_it_the_probe_may_be_that() -> None:
 def test_a_new_replica_is_given_more_and_more(age: float, allowed: int) -> None:
     one = replica()
     one.since = 1000.0
-    assert limit(one, 100, 1, INFINITE, 1000.0 + age) == allowed
+    assert limit(one, 100, 100, INFINITE, 1000.0 + age) == allowed
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_a_new_replica_is_given_more_and_more(age: float, allowed: int) -> None:
 def test_a_router_has_the_places_that_others_leave_and_at_least_its_part(
     places: int, routers: int, others: int, allowed: int
 ) -> None:
-    assert limit(replica(others=others), places, routers, INFINITE, 0.0) == allowed
+    assert limit(replica(others=others), places, -(-places // routers), INFINITE, 0.0) == allowed
 
 
 @given(st.integers(1, 64), st.lists(st.integers(0, 64), min_size=1, max_size=6))
@@ -214,17 +214,10 @@ def test_routers_that_hear_of_each_other_do_not_give_a_replica_more_than_it_has_
     places are at most the parts of those that come late."""
     routers, there = len(wanted), 0
     for each in wanted:
-        took = min(each, limit(replica(others=there), places, routers, INFINITE, 0.0))
+        took = min(each, limit(replica(others=there), places, -(-places // routers), INFINITE, 0.0))
         assert took == each or there + took >= places - max(1, places // 8)
         there += took
     assert there <= places + (routers - 1) * -(-places // routers)
-
-
-def test_routers_of_other_routes_have_their_part_too() -> None:
-    busy = [replica(in_flight=4, others=8)]
-    assert open_replicas(busy, served(10, routers=2), 0.0) == busy
-    assert open_replicas(busy, served(10, routers=2, of_all=3), 0.0) == []
-    assert open_replicas(busy, served(10, routers=2, of_all=1), 0.0) == busy, "one that has just come counts"
 
 
 def test_a_batch_has_a_part_of_the_places() -> None:
@@ -236,30 +229,40 @@ def test_a_batch_has_a_part_of_the_places() -> None:
     assert open_replicas([replica(in_flight=1)], served(2), 0.0, part=4) == []
 
 
+@pytest.mark.parametrize(("others", "given"), [(0, 3), (2, 0), (8, 0), (80, 0)])
+def test_a_batch_has_only_what_others_leave_of_it(others: int, given: int) -> None:
+    """Else each of several routers would fill a quarter of a replica that others have filled already."""
+    tier = served(12, routers=2)
+    free = [
+        number for number in range(12) if open_replicas([replica(in_flight=number, others=others)], tier, 0.0, part=4)
+    ]
+    assert len(free) == given
+
+
 def test_a_replica_is_not_new_unless_somebody_says_so() -> None:
-    assert limit(replica(), 100, 1, INFINITE, 0.0) == 100
+    assert limit(replica(), 100, 100, INFINITE, 0.0) == 100
 
 
 @pytest.mark.parametrize(
     ("average", "concurrency", "allowed"), [(3.0, 100, 100), (3.1, 100, 25), (3.1, 7, 1), (3.1, 3, 1), (3.1, 1, 1)]
 )
 def test_a_slow_replica_is_given_a_quarter(average: float, concurrency: int, allowed: int) -> None:
-    assert limit(replica(first_token=average), concurrency, 1, 3.0, 0.0) == allowed
+    assert limit(replica(first_token=average), concurrency, concurrency, 3.0, 0.0) == allowed
 
 
 def test_a_new_and_slow_replica_is_given_a_quarter_of_what_a_new_one_is() -> None:
     one = replica(first_token=9.0)
     one.since = 0.0
-    assert limit(one, 100, 1, 3.0, 15.0) == 12
+    assert limit(one, 100, 100, 3.0, 15.0) == 12
 
 
 def test_four_answers_do_not_make_a_replica_slow() -> None:
     one = replica()
     for _ in range(4):
         one.first_token_after(9.0)
-    assert limit(one, 100, 1, 3.0, 0.0) == 100
+    assert limit(one, 100, 100, 3.0, 0.0) == 100
     one.first_token_after(9.0)
-    assert limit(one, 100, 1, 3.0, 0.0) == 25
+    assert limit(one, 100, 100, 3.0, 0.0) == 25
 
 
 @given(st.integers(1, 1000), st.floats(-10, 100), st.floats(-10, 100), st.floats(0, 50), st.floats(0, 50))
@@ -268,9 +271,9 @@ def test_a_live_replica_is_never_given_nothing_and_never_too_much(
 ) -> None:
     one = replica(first_token=average)
     one.since = 0.0
-    allowed = limit(one, concurrency, 1, bound, age)
+    allowed = limit(one, concurrency, concurrency, bound, age)
     assert 1 <= allowed <= concurrency
-    assert limit(one, concurrency, 1, bound, max(age, older)) >= allowed
+    assert limit(one, concurrency, concurrency, bound, max(age, older)) >= allowed
 
 
 @pytest.mark.parametrize(
@@ -295,7 +298,7 @@ def test_slow_is_three_times_the_lower_median_of_those_that_are_known(
 def test_never_are_all_replicas_slow(averages: list[float]) -> None:
     known = [replica(first_token=one) for one in averages]
     bound = slow_above(known)
-    assert any(limit(one, 100, 1, bound, 0.0) == 100 for one in known)
+    assert any(limit(one, 100, 100, bound, 0.0) == 100 for one in known)
 
 
 def test_who_drains_was_tried_or_is_full_is_not_asked() -> None:
