@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
+from urllib.parse import parse_qs
 
 import aiohttp
 from aiohttp import web
@@ -48,6 +49,12 @@ class Request:
     query: str
     body: bytes
     at: float = 0.0  # monotonic
+
+    @property
+    def watched(self) -> str:
+        """The resource and the labels that are asked for: of one resource there may be two watches."""
+        (selector,) = parse_qs(self.query).get("labelSelector", [""])
+        return f"{self.resource} {selector}".strip()
 
 
 def understand(method: str, path: str, query: str, body: bytes = b"", at: float = 0.0) -> Request:

@@ -101,7 +101,7 @@ def test_a_server_that_asks_to_wait_is_not_asked_before(stage: Stage, operator: 
         time.sleep(max(0.0, began + REFUSED_SECONDS - time.monotonic()))
         asked: dict[tuple[str, str, str], list[float]] = {}
         for hit in rule.hits:
-            asked.setdefault((hit.verb, hit.resource, hit.path), []).append(hit.at)
+            asked.setdefault((hit.verb, hit.watched, hit.path), []).append(hit.at)
     ended = time.monotonic()
     assert len(asked) >= 5, "the watches and the Lease were tried"
     gaps = {kind: min((b - a for a, b in pairwise(times)), default=RETRY_AFTER) for kind, times in asked.items()}
