@@ -23,7 +23,11 @@ def block(bill: Bill) -> str:
     """README's part."""
     picture = "![US dollars an hour, one tactic after another](docs/bill.svg)"
     more = "[docs/bill.md](docs/bill.md) has what each row applied, what was chosen on what, and where it does not pay."
-    return "\n".join([*_table(_rows(bill, "rows")), "", picture, "", _sentence(bill), "", _basis(bill), more])
+    lead = (
+        "Simulated on a published trace; no GPU ran. Each row adds one tactic to the row above; prices are list "
+        "prices. The last rows are variants of all."
+    )
+    return "\n".join([lead, "", *_table(_rows(bill, "rows")), "", picture, "", _sentence(bill), "", _basis(bill), more])
 
 
 def page(bill: Bill) -> str:
@@ -119,7 +123,7 @@ def _sentence(bill: Bill) -> str:
     missed = bill["missed"]
     if not missed:
         return f"{said} Wanted were more than 75 % and 60 %, at 99 %: reached."
-    return f"{said} Missed: {'; '.join(missed)}."
+    return f"{said} Goals that were not reached: {'; '.join(missed)}."
 
 
 def _basis(bill: Bill) -> str:

@@ -126,7 +126,10 @@ def _operator(facts: Facts) -> Iterator[Finding]:
         yield _unknown("Operator", seen)
         return
     if not seen:
-        remedy = "helm upgrade --install tierwise charts/tierwise -n tierwise-system --create-namespace"
+        remedy = (
+            "build and push its image (README, Install), then: helm upgrade --install tierwise charts/tierwise "
+            "-n tierwise-system --create-namespace --set image.repository=REGISTRY/tierwise/operator"
+        )
         yield Finding("Operator", "problem", "no Deployment of Tierwise exists", remedy)
         return
     for each in seen:

@@ -1,9 +1,10 @@
 """Holds the one table of reasons: the words for what happened, and what to do about each.
 
 A condition, an Event, a metric label and `tierwise explain` use the same constant. docs/conditions.md is generated from
-this table, and a test refuses a reason that is not in it. The reasons are in five files: about a spec before anything
+this table, and a test refuses a reason that is not in it. The reasons are in six files: about a spec before anything
 runs (`spec_reasons`), about what runs (`runtime_reasons`), about routes (`route_reasons`), about choosing a tier by
-content (`content_reasons`), and about measured quality (`quality_reasons`). Import them from here.
+content (`content_reasons`), about measured quality (`quality_reasons`), and about pools (`pool_reasons`). Import them
+from here.
 """
 
 from __future__ import annotations
