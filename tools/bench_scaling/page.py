@@ -57,8 +57,8 @@ def _bars(found: Found) -> Iterator[str]:
     yield ""
     yield "The first two are about one tier: no other autoscaler at any setting that was tried is both better (more"
     yield "requests met both targets) and cheaper; and the operator reaches the quality of the most generous one"
-    yield "(KEDA+EPP at its best) at the cost of the thriftiest (WVA). Names like `keda-epp:running=8` are an autoscaler"
-    yield "and its settings ([baselines](baselines.md))."
+    yield "(KEDA+EPP at its best) at the cost of the thriftiest (WVA). Names like `keda-epp:running=8` are an"
+    yield "autoscaler and its settings ([baselines](baselines.md))."
     yield ""
     yield from table(
         ("promise", "kept in", "missed in", "not compared"),

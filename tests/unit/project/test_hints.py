@@ -41,7 +41,7 @@ ROUTE_FILE = frozenset({"clients.keysDirectory", "policy.classifier.file", "tls.
 # Of kubectl, helm, the hub's client and other autoscalers; and beginnings that a text completes.
 OTHERS = frozenset(
     {"--clusterrole", "--create-namespace", "--install", "--local-dir", "--max-total-gpus", "--no", "--server-side"}
-    | {"--show-labels", "--user"}
+    | {"--set", "--show-labels", "--user"}
 )
 # Reads the options of other programs.
 FOREIGN = "cli/tierwise_cli/convert/"

@@ -59,10 +59,11 @@ BILL: dict[str, Any] = {
 def test_each_line_of_the_table_is_a_row_of_the_json() -> None:
     lines = page.block(BILL).splitlines()
     assert len([line for line in lines if line.startswith("|")]) == 2 + len(ROWS)
-    assert lines[2] == "| static | 400.00 | 16.0 | 99.5 % | 100.0 % |  |  |"
-    assert lines[4] == "| **+ autoscaling** | 90.50 | 16.0 | 99.5 % | 95.1 % | 77.4 % | 69.8 % |"
-    assert lines[5] == "| + spill | 420.00 | 16.0 | 99.5 % | not known | −5.0 % | −40.0 % |"
-    assert "Missed: a bar." in page.block(BILL)
+    assert lines[0].startswith("Simulated"), "before any figure"
+    assert lines[4] == "| static | 400.00 | 16.0 | 99.5 % | 100.0 % |  |  |"
+    assert lines[6] == "| **+ autoscaling** | 90.50 | 16.0 | 99.5 % | 95.1 % | 77.4 % | 69.8 % |"
+    assert lines[7] == "| + spill | 420.00 | 16.0 | 99.5 % | not known | −5.0 % | −40.0 % |"
+    assert "Goals that were not reached: a bar." in page.block(BILL)
     assert "reached" in page.block(BILL | {"missed": []})
 
 
