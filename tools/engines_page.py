@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tierwise.engines.closed_lists import WHAT, known_names
+from tierwise.engines.closed_variables import choices_of
 from tierwise.engines.denied_args import CLOSED
 from tierwise.engines.extra_args import ALLOWED, REFUSED, SWITCH, TYPED, Allowed
 from tierwise.engines.profiles import Profile, profiles
@@ -53,6 +54,21 @@ def _lines() -> Iterator[str]:
     yield from ("", "And for the rest, so that every option of these releases has been looked at:", "")
     for reason in sorted(set(CLOSED.values())):
         yield f"- {reason}: {_words(name for name, why in CLOSED.items() if why == reason)}"
+    yield from _variables()
+
+
+def _variables() -> Iterator[str]:
+    """The variables that take a value from a list."""
+    yield from ("", "## env", "")
+    yield "Of the engine's variables these take a value from a list. With its own image another value is refused; with"
+    yield "another image the tier is served, with advice. A value from a Secret or a ConfigMap is not read."
+    yield from ("", "| variable | values | releases |", "|---|---|---|")
+    releases = {each.release: choices_of(each.minor) for each in profiles()}
+    for name in sorted(set().union(*releases.values())):
+        known = next(choices[name] for choices in releases.values() if name in choices)
+        read = ", ".join(release for release, choices in releases.items() if name in choices)
+        said = ", ".join(f"`{value}`" for value in known.values) + ("" if known.case_sensitive else ", in any case")
+        yield f"| `{name}` | {'some of ' if known.several else ''}{said} | {read} |"
 
 
 def _names() -> Iterator[str]:

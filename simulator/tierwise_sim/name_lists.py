@@ -1,4 +1,4 @@
-"""Refuses names of parsers and backends that the simulated release does not have, in vLLM's own words.
+"""Refuses names and values of variables that the simulated release does not have, in vLLM's own words.
 
 As vLLM does it, and in its order: the backends of layers by argparse, a tool parser before anything is loaded
 (`validate_api_server_args`), an attention backend when its configuration is built, and a reasoning parser at the end of
@@ -10,10 +10,39 @@ Tierwise's own, so both refuse the same.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 
 from tierwise_sim.settings import StartupError
 
 _OPTIONS = ("attention_backend", "linear_backend", "moe_backend", "reasoning_parser", "tool_call_parser")
+
+
+# Of every engine, and none of them takes a value from a list.
+_USUAL = frozenset(
+    {
+        "VLLM_ENABLE_RESPONSES_API_STORE",
+        "VLLM_ENGINE_READY_TIMEOUT_S",
+        "VLLM_HTTP_TIMEOUT_KEEP_ALIVE",
+        "VLLM_MEDIA_URL_ALLOW_REDIRECTS",
+        "VLLM_NO_USAGE_STATS",
+    }
+)
+
+
+def refuse_unknown_values(environment: Mapping[str, str], version: str) -> None:
+    """Raise StartupError for the first variable whose value this release (such as "0.32.0") does not take: vLLM reads
+    all of them while it starts."""
+    given = {name for name in environment if name.startswith("VLLM_") or name == "CMAKE_BUILD_TYPE"} - _USUAL
+    if not given:
+        return
+    from tierwise.engines.closed_variables import choices_of
+
+    major, minor = (int(part) for part in version.split(".")[:2])
+    for name, known in choices_of((major, minor)).items():
+        value = environment.get(name)
+        if value is not None and not known.takes(value):
+            options = list(known.values)
+            raise StartupError(f"ValueError: Invalid value '{value}' for {name}. Valid options: {options}.")
 
 
 def refuse_unknown_names(options: argparse.Namespace, version: str) -> None:

@@ -39,7 +39,7 @@ from tierwise_sim.driver import Driver
 from tierwise_sim.engine import Engine
 from tierwise_sim.exposition import MetricsPage
 from tierwise_sim.http_app import HttpApp
-from tierwise_sim.name_lists import refuse_unknown_names
+from tierwise_sim.name_lists import refuse_unknown_names, refuse_unknown_values
 from tierwise_sim.openai_api import Answering
 from tierwise_sim.settings import EngineSettings, StartupError
 from tierwise_sim.step_source import step_source
@@ -213,6 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = flags.parse(given, version)
     try:
         refuse_unknown_names(options, version)
+        refuse_unknown_values(os.environ, version)
         config = load_config(os.environ, options.model)
         _check_environment(os.environ)
         settings = build_settings(options, config)

@@ -3,6 +3,7 @@ the typed fields say. The profiles say of a release what its own tables say."""
 
 from __future__ import annotations
 
+import ast
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
@@ -11,15 +12,18 @@ import pytest
 
 from tests.conformance.asking import ask
 from tests.conformance.environments import RELEASES, vllm_code, vllm_python
+from tests.conformance.sources import Source
 from tests.render.goldens import specs
 from tierwise.api.modeltier import Engine, ModelSource, ModelTierSpec, QuantizationMethod
 from tierwise.engines import ALIAS, CHAT_TEMPLATE, arguments, check, model_argument, profile, profiles
 from tierwise.engines.adapters import MOST_SLOTS
 from tierwise.engines.closed_lists import WHAT, known_names
+from tierwise.engines.closed_variables import choices_of
 from tierwise.engines.denied_args import CLOSED
 from tierwise.engines.extra_args import ALLOWED, REFUSED, SWITCH, TYPED
 
 pytestmark = pytest.mark.conformance
+COMPARED = ("env_with_choices", "env_list_with_choices", "env_set_with_choices")
 _TEMPLATE = str(Path(__file__).with_name("template.jinja"))
 
 
@@ -229,6 +233,23 @@ def test_the_names_are_those_of_the_release(release: str, answers: dict[str, Any
     assert {option: list(known_names(option, profile(_engine(release)).minor)) for option in WHAT} == {
         option: theirs[option] for option in WHAT
     }
+
+
+def test_the_values_of_the_variables_are_those_of_the_release(release: str) -> None:
+    """Of all that its envs.py compares with a list."""
+    theirs = {}
+    for call in ast.walk(Source(vllm_code(release), "envs.py").tree):
+        kind = call.func.id if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) else ""
+        if not isinstance(call, ast.Call) or kind not in COMPARED or not isinstance(call.args[0], ast.Constant):
+            continue  # where one of these functions calls another, the name is none yet
+        literals = [ast.literal_eval(each) for each in call.args]
+        given = dict(zip(("name", "default", "choices", "case_sensitive"), literals, strict=False))
+        given |= {str(each.arg): ast.literal_eval(each.value) for each in call.keywords}
+        several = kind != "env_with_choices"
+        theirs[given["name"]] = (tuple(given["choices"]), given.get("case_sensitive", True), several)
+    ours = choices_of(profile(_engine(release)).minor)
+    assert {name: (each.values, each.case_sensitive, each.several) for name, each in ours.items()} == theirs
+    assert len(theirs) > 10
 
 
 def test_the_alternatives_of_an_argument_are_values_of_the_release(release: str, answers: dict[str, Any]) -> None:

@@ -61,7 +61,8 @@ def _start(row: Row, engine: Installed, folder: Path, log: Path) -> tuple[subpro
     home = folder.parent / "home"
     home.mkdir(exist_ok=True)
     command = [str(Path(engine.path[0]) / "vllm"), "serve", *arguments(row.tier), "--host=127.0.0.1", f"--port={port}"]
-    environment = {**engine.surroundings(home), "TIERWISE_CPU_KV_CACHE": row.kv_cache, "HF_HUB_OFFLINE": "1"}
+    given = {each.name: each.value or "" for each in row.tier.env}
+    environment = {**engine.surroundings(home), **given, "TIERWISE_CPU_KV_CACHE": row.kv_cache, "HF_HUB_OFFLINE": "1"}
     with log.open("wb") as out:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=out, stderr=out, start_new_session=True)
     return process, f"http://127.0.0.1:{port}"

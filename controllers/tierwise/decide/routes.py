@@ -48,12 +48,12 @@ def plan_routes(snapshot: Snapshot) -> tuple[RoutePlan, ...]:
     tiers = {view.tier.key: view for view in snapshot.tiers}
     claims = _claims(view.route for view in snapshot.routes)
     views = sorted(snapshot.routes, key=lambda view: view.route.key)
-    plans = [_isolated(view, tiers, claims, snapshot.at) for view in views]
-    routers = [_routers(view, plan) for view, plan in zip(views, plans, strict=True)]
+    pairs = [(view, _isolated(view, tiers, claims, snapshot.at)) for view in views]
+    counted = [(plan, _routers(view, plan)) for view, plan in pairs]
     of_all: Counter[TierKey] = Counter()
-    for plan, number in zip(plans, routers, strict=True):
+    for plan, number in counted:
         of_all.update({TierKey(plan.key.namespace, rung.name): number for rung in plan.ladder})
-    return tuple(_shared(plan, number, of_all) for plan, number in zip(plans, routers, strict=True))
+    return tuple(_shared(plan, number, of_all) for plan, number in counted)
 
 
 def _routers(view: RouteView, plan: RoutePlan) -> int:

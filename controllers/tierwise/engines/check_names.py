@@ -1,4 +1,4 @@
-"""Checks the names in extra arguments that the engine looks up in a list of its own: parsers and backends.
+"""Checks what the engine looks up in a list of its own: parsers and backends in extra arguments, values of variables.
 
 A name that the release does not have ends the engine at its start. With the engine's own image that is certain; another
 image may have been built with more, so there it is advice.
@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from tierwise.api.modeltier import ModelTierSpec
 from tierwise.engines import arg_values
 from tierwise.engines.closed_lists import WHAT, known_name, known_names
+from tierwise.engines.closed_variables import choices_of
 from tierwise.engines.finding import Finding
 from tierwise.engines.profiles import Profile
 from tierwise.reasons import NAME_UNKNOWN, UNSUPPORTED
@@ -20,7 +21,30 @@ _NEAR, _ALIKE = 3, 0.5
 
 
 def check_names(spec: ModelTierSpec, release: Profile) -> list[Finding]:
-    """What is wrong with the names in `extraArgs`: one finding for each unknown one, by option."""
+    """What is wrong with the names in `extraArgs` and the values in `env`: one finding for each unknown one, by option
+    and by variable."""
+    return [*_arguments(spec, release), *_variables(spec, release)]
+
+
+def _variables(spec: ModelTierSpec, release: Profile) -> list[Finding]:
+    """Only values that stand in the spec: what a Secret or a ConfigMap holds is not read."""
+    choices, found = choices_of(release.minor), []
+    for variable in sorted(spec.env, key=lambda each: each.name):
+        known = choices.get(variable.name)
+        if known is None or variable.value is None or known.takes(variable.value):
+            continue
+        said = (
+            f"env: {variable.name}={variable.value}: {release.engine} {release.release} takes "
+            f"{'some of' if known.several else 'one of'} {', '.join(known.values)}"
+        )
+        if spec.engine.image is None:
+            found.append(Finding(UNSUPPORTED, said))
+        else:
+            found.append(Finding(NAME_UNKNOWN, f"{said}; {spec.engine.image} must take it", fatal=False))
+    return found
+
+
+def _arguments(spec: ModelTierSpec, release: Profile) -> list[Finding]:
     found = []
     for option in sorted(WHAT):
         name = arg_values.value(spec.extra_args, option)

@@ -45,6 +45,43 @@ def test_a_name_that_the_release_does_not_have(extra: list[str], nearest: str) -
     assert f"{OTHER} must have it" in told.message
 
 
+def of_variables(*env: tuple[str, str], version: str = "0.33.0", image: str | None = None) -> list[Finding]:
+    given = [{"name": name, "value": value} for name, value in env]
+    fields: dict[str, Any] = {"env": given, "engine": {"version": version, "image": image}}
+    return list(check(spec(**fields)))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "takes"),
+    [
+        ("VLLM_WORKER_MULTIPROC_METHOD", "nope", "one of spawn, fork"),
+        ("VLLM_DEEP_GEMM_WARMUP", "", "one of skip, full, relax"),
+        ("VLLM_KV_CACHE_LAYOUT", "hnd", "one of LBNHC, LBHNC, LHBNC, NHD, HND, BLHNC, BLNHC, BHLNC"),
+        ("VLLM_GPT_OSS_SYSTEM_TOOL_MCP_LABELS", "container,shell", "some of container, code_interpreter, "),
+    ],
+)
+def test_a_value_that_a_variable_does_not_take(name: str, value: str, takes: str) -> None:
+    (refused,) = of_variables(("SEED", "nope"), (name, value))
+    assert (refused.reason, refused.fatal) == (reasons.UNSUPPORTED, True)
+    assert refused.message.startswith(f"env: {name}={value}: vllm 0.33 takes {takes}")
+    (told,) = of_variables((name, value), image=OTHER)
+    assert (told.reason, told.fatal) == (reasons.NAME_UNKNOWN, False)
+    assert told.message.endswith(f"{OTHER} must take it")
+
+
+def test_a_value_that_it_takes_and_one_that_the_spec_does_not_show() -> None:
+    well = (("VLLM_FLOAT32_MATMUL_PRECISION", "High"), ("VLLM_KV_CACHE_LAYOUT", "HND"))
+    assert of_variables(*well, ("VLLM_GPT_OSS_SYSTEM_TOOL_MCP_LABELS", "container, code_interpreter,")) == []
+    hidden = {"name": "VLLM_KV_CACHE_LAYOUT", "secretKeyRef": {"name": "s", "key": "k"}}
+    assert list(check(spec(env=[hidden]))) == []
+
+
+def test_of_a_variable_that_the_release_does_not_read_nothing_is_said() -> None:
+    name = "VLLM_ROCM_AITER_MLA_DCP_VERIFY"
+    for version, many in (("0.30.0", 0), ("0.32.0", 1), ("0.33.0", 0)):
+        assert len(of_variables((name, "nope"), version=version)) == many
+
+
 @pytest.mark.parametrize(
     "extra",
     [

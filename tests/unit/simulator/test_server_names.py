@@ -11,8 +11,8 @@ from tests.unit.simulator.processes import vllm
 from tests.vllm.rows import FAILS, Row
 from tierwise_sim.server import main
 
-# Names that the engine looks up in a list of its own. The other rows are refused by what is in the model's files.
-BY_NAME = [row for row in FAILS if set(row.spec) == {"extraArgs"}]
+# What the engine looks up in a list of its own. The other rows are refused by what is in the model's files.
+BY_NAME = [row for row in FAILS if row.spec.keys() and row.spec.keys() <= {"extraArgs", "env"}]
 
 
 def test_adapters_are_models_and_answer_in_both_forms(tmp_path: Path) -> None:
@@ -43,8 +43,10 @@ def test_a_name_of_no_release_is_refused_in_the_words_of_the_real_engine(
 ) -> None:
     """The words are those that tests/vllm/test_startable.py finds in the real engine's log."""
     monkeypatch.setenv("TIERWISE_SIM_VERSION", f"{row.release}.0")
+    for variable in row.spec.get("env", []):
+        monkeypatch.setenv(variable["name"], variable["value"])
     try:
-        ended = main(["serve", "Qwen/Qwen3-8B-FP8", *row.spec["extraArgs"]])
+        ended = main(["serve", "Qwen/Qwen3-8B-FP8", *row.spec.get("extraArgs", [])])
     except SystemExit as error:
         ended = int(str(error.code))
     assert ended != 0
