@@ -28,6 +28,8 @@ def check_names(spec: ModelTierSpec, release: Profile) -> list[Finding]:
 
 def _variables(spec: ModelTierSpec, release: Profile) -> list[Finding]:
     """Only values that stand in the spec: what a Secret or a ConfigMap holds is not read."""
+    if not spec.env:  # as of most tiers, each of which is checked in turn
+        return []
     choices, found = choices_of(release.minor), []
     for variable in sorted(spec.env, key=lambda each: each.name):
         known = choices.get(variable.name)
