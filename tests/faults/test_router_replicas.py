@@ -24,9 +24,9 @@ from tests.faults.routes import START, Routes, kill, restarted, routed, since, t
 pytestmark = pytest.mark.cluster
 FIRST_TOKEN_SECONDS, GAP_SECONDS, REQUEST_SECONDS = 10, 10, 60
 HANG_SECONDS, SLOW_SECONDS, FULL_SECONDS = 75.0, 45.0, 30.0
-QUEUE = 5
+QUEUE = 12  # in each router; all users fit into one when a replica is lost
 FAILURES = "tierwise_router_attempt_failures_total{"
-USERS, FULL_USERS = 16, 150  # all replicas and queues of both routers hold 84
+USERS, FULL_USERS = 16, 150  # all replicas and queues of both routers hold 36
 
 
 @pytest.fixture(scope="module")
