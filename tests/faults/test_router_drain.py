@@ -202,6 +202,11 @@ def _draining(routes: Routes, node: str) -> Iterator[Callable[[], None]]:
         kubectl("uncordon", node)
 
 
+def _node_of(pod: Object) -> str:
+    """Where it is; "" while it has no node."""
+    return str(pod["spec"].get("nodeName", ""))
+
+
 def _gathered(routes: Routes) -> str:
     """The node on which all replicas and all routers are, once they are: the worst that a drain can find."""
     kubectl = routes.kubectl
@@ -209,16 +214,16 @@ def _gathered(routes: Routes) -> str:
     def all_of_it() -> list[Object]:
         return [*routes.replicas("small"), *routes.routers()]
 
-    counts = Counter(str(pod["spec"]["nodeName"]) for pod in routes.replicas("small"))
-    node = max(sorted(set(counts) - {STUB_NODE}), key=lambda name: counts[name])
+    counts = Counter(map(_node_of, routes.replicas("small")))
+    node = max(sorted(set(counts) - {STUB_NODE, ""}), key=lambda name: counts[name])
     others = [name for each in kubectl.find("nodes") if (name := str(each["metadata"]["name"])) != node]
     kubectl("cordon", *others)
     try:
-        away = [str(pod["metadata"]["name"]) for pod in all_of_it() if pod["spec"]["nodeName"] != node]
+        away = [str(pod["metadata"]["name"]) for pod in all_of_it() if _node_of(pod) != node]
         if away:
             kubectl("delete", "pod", "--wait=false", *away)
         eventually(
-            lambda: ([str(pod["spec"]["nodeName"]) for pod in all_of_it()], len(_leaving(routes))),
+            lambda: ([_node_of(pod) for pod in all_of_it()], len(_leaving(routes))),
             lambda seen: seen == ([node] * 5, 0),
             2 * START,
             f"all replicas and routers are on {node}",
