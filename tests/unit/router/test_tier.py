@@ -244,9 +244,10 @@ async def test_the_first_is_answered_first_until_a_long_line_has_stood_for_long_
 
 async def test_batch_requests_are_answered_in_the_order_of_their_arrival_whatever_they_wait() -> None:
     found, _, held, waiting = await four_in_line(Wish(Priority.BATCH), 0.9)
-    for one in waiting:
+    for place, one in enumerate(waiting):
         found.release(held)
         held = await asyncio.wait_for(one, 1)
+        assert [each.done() for each in waiting] == [other <= place for other in range(len(waiting))]
 
 
 async def test_as_many_may_wait_as_the_replicas_work_on_where_the_route_does_not_say() -> None:
