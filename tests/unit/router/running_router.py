@@ -64,9 +64,9 @@ class Router:
     stopping: bool = False
 
     @contextlib.asynccontextmanager
-    async def client(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[Client]:
-        """A connection, closed at the end."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 24, ssl=tls)
+    async def client(self, tls: ssl.SSLContext | None = None, ahead: int = 1 << 24) -> AsyncIterator[Client]:
+        """A connection, closed at the end; it takes at most twice `ahead` bytes that nobody has asked for yet."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=ahead, ssl=tls)
         client = Client(reader, writer)
         try:
             yield client
