@@ -40,6 +40,9 @@ NAMESPACE = "chat"
 BOUGHT, PROVIDER = "bought", "provider"
 PRICES = (2.50, 10.00)  # of the stub, US dollars per million tokens of prompt and answer
 SPILL_DOLLARS = "5"  # an hour, at most
+# 5 s of waiting before an answer is bought, which costs four times as much as one of the large tier here. 100, the
+# default, is 2 s: load that rises twenty times faster than recorded outruns replicas for longer than that.
+PATIENCE = 250
 JUDGE_DOLLARS = "5"
 JUDGE_TOKENS = 60  # of a verdict with its reasons
 SCRAPE_SECONDS = 2
@@ -166,7 +169,7 @@ def route() -> dict[str, Any]:
                 "classifier": {"configMapName": CLASSIFIER, "qualityPercent": QUALITY_PERCENT},
             },
             "quality": {"samplePercent": SAMPLE_PERCENT, "judgeTier": BOUGHT, "budgetUSDPerDay": JUDGE_DOLLARS},
-            "overflow": {"maxCostPerHour": SPILL_DOLLARS},
+            "overflow": {"startPercent": PATIENCE, "stopPercent": PATIENCE - 100, "maxCostPerHour": SPILL_DOLLARS},
             "queue": {"maxRequests": 1000, "timeoutSeconds": 120},
             "drainSeconds": 20,
         },

@@ -185,10 +185,11 @@ class Tier:
         a batch request, for which a quarter of the places is, nothing of the rest. Where nobody else may have a place
         or wait it is infinite, however few may wait."""
         replicas, waiting = list(self._replicas.values()), self.waiting_of(Priority.INTERACTIVE)
-        crowded = waiting >= most_waiting(limits, self.places)
-        if crowded and not open_replicas(replicas, self.spec, self._monotonic()):
+        now = self._monotonic()
+        if waiting >= most_waiting(limits, self.places) and not open_replicas(replicas, self.spec, now):
             return float("inf")
-        return saturation(replicas, self.spec, waiting - self._bound[Priority.INTERACTIVE])
+        ahead = waiting - self._bound[Priority.INTERACTIVE]
+        return saturation(replicas, self.spec, self._pace.wait_seconds(ahead, now))
 
     # --- places -----------------------------------------------------------------------------------------------------
 

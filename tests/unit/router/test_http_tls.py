@@ -213,7 +213,7 @@ async def test_a_client_that_does_not_read_is_ended_over_tls_too(tmp_path: Path)
 async def test_a_client_that_reads_slowly_is_not_ended_over_tls_either(tmp_path: Path) -> None:
     size = 40 << 20  # more than the kernel's buffers take: a client that has all of it is idle, not slow
     big = b"HTTP/1.1 200 X\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % size
-    # It must not take much ahead: what it has in hand already would be a turn in which it takes nothing from the router.
+    # It takes little ahead: what it has in hand already would be a turn in which it takes nothing from the router.
     async with secure(tmp_path, [big + b"x" * size]) as here, here.router.client(here.trust, 1 << 16) as client:
         client.read_nothing()
         client.say(post(chat()))

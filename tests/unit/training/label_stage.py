@@ -1,5 +1,5 @@
-"""The stage for `tierwise label`: real simulated engines that know arithmetic, a real router before them, real
-commands."""
+"""The stage for `tierwise label` and `train`: engines, a real router before them, real commands; by default the
+engines are simulated ones that know arithmetic."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from random import Random
 from typing import Any
+
+import requests
+import yaml
 
 from tests.unit.router.router_process import RouterProcess, router
 from tests.unit.simulator.processes import vllm
@@ -63,6 +67,15 @@ def _reading(text: str) -> Iterator[None]:
         sys.stdin = before
 
 
+@dataclass(frozen=True)
+class Said:
+    """One answer: the tier that gave it and why, and its text."""
+
+    tier: str
+    reason: str
+    text: str
+
+
 @dataclass
 class Stage:
     """A running route `chat` over the tiers small and large."""
@@ -107,6 +120,38 @@ class Stage:
             before, lines = len(lines), self.router.log()
         return Counter(line["tier"] for line in lines if line["path"] == "/v1/chat/completions")
 
+    def train(self, labels: str = "labels.jsonl", code: int = 0) -> tuple[Path, dict[str, Any]]:
+        """Train on labels that were made here: the classifier's file, and what the command says of it."""
+        made, out = self.folder / "classifier.bin", StringIO()
+        with redirect_stdout(out):
+            found = cli.main(["train", str(self.folder / labels), "--out", str(made), "-o", "json"])
+        assert found == code, out.getvalue()
+        return made, json.loads(out.getvalue())
+
+    def serve_with(self, classifier: Path, quality_percent: int) -> None:
+        """Let the running router choose by this classifier."""
+        route = yaml.safe_load((self.folder / "route.yaml").read_text())
+        chooses = {"file": str(classifier), "qualityPercent": quality_percent}
+        route["policy"] = {"type": "Classifier", "classifier": chooses}
+        self.router.rewrite(route)
+        until = time.monotonic() + 60
+        while self.ask("chat", {"prompt": "What is 1 + 1?", "request": {"max_tokens": 1}}).reason != "Classified":
+            assert time.monotonic() < until, (self.folder / "errors.log").read_text()
+            time.sleep(0.2)
+
+    def ask(self, model: str, line: Mapping[str, Any]) -> Said:
+        """What one line of a file of prompts is answered, by the route or by one of its tiers."""
+        body = {"model": model, "messages": [{"role": "user", "content": line["prompt"]}], **line.get("request", {})}
+        answer = requests.post(f"{self.router.url}/v1/chat/completions", json=body, timeout=60)
+        answer.raise_for_status()
+        text = answer.json()["choices"][0]["message"]["content"]
+        return Said(answer.headers["x-tierwise-tier"], answer.headers["x-tierwise-reason"], text)
+
+    def ask_all(self, model: str, lines: Sequence[Mapping[str, Any]]) -> list[Said]:
+        """... of all lines, in their order; four at a time."""
+        with ThreadPoolExecutor(4) as pool:
+            return list(pool.map(lambda line: self.ask(model, line), lines))
+
 
 @contextmanager
 def stage(folder: Path, small: dict[str, str], large: dict[str, str], judge: str | None = None) -> Iterator[Stage]:
@@ -118,12 +163,18 @@ def stage(folder: Path, small: dict[str, str], large: dict[str, str], judge: str
             for name, given in (("small", small), ("large", large))
         }
         servers = {name: engine.url for name, engine in engines.items()} | ({"judge": judge} if judge else {})
-        route = {
-            "name": "chat",
-            "modelNames": ["chat"],
-            "tiers": [
-                {"name": name, "model": "chat", "servers": [url], "prices": PRICES[name]}
-                for name, url in servers.items()
-            ],
-        }
-        yield Stage(stack.enter_context(router(route, folder, wait_seconds=120)), folder)
+        yield stack.enter_context(stage_before(servers, "chat", folder))
+
+
+@contextmanager
+def stage_before(servers: Mapping[str, str], model: str, folder: Path) -> Iterator[Stage]:
+    """The router before engines that run: their addresses by the name of the tier, and the model that they serve."""
+    route = {
+        "name": "chat",
+        "modelNames": ["chat"],
+        "tiers": [
+            {"name": name, "model": model, "servers": [url], "prices": PRICES[name]} for name, url in servers.items()
+        ],
+    }
+    with router(route, folder, wait_seconds=120) as process:
+        yield Stage(process, folder)

@@ -7,24 +7,17 @@ can be compared with what the router really does, on prompts that nobody has see
 
 from __future__ import annotations
 
-import json
 import math
-import time
-import urllib.request
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.unit.training.label_stage import Stage, questions, stage, write
 from tierwise.routing.classifier import Classifier, Header
-from tierwise_cli import main as cli
 from tierwise_sim.arithmetic import asked, value
 from tierwise_training.extraction import number
 
@@ -43,24 +36,18 @@ class Asked:
     right: bool
 
 
-def ask(url: str, model: str, prompt: str) -> Asked:
-    body = json.dumps({"model": model, "messages": [{"role": "user", "content": prompt}]}).encode()
-    request = urllib.request.Request(f"{url}/v1/chat/completions", body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        text = json.load(answer)["choices"][0]["message"]["content"]
-        said = answer.headers
-    return Asked(said["x-tierwise-tier"], said["x-tierwise-reason"], number(text) == truth(prompt))
-
-
 def truth(prompt: str) -> Decimal:
     expression = asked(prompt)
     assert expression is not None
     return Decimal(value(expression))
 
 
-def ask_all(url: str, model: str, prompts: list[str]) -> list[Asked]:
-    with ThreadPoolExecutor(4) as pool:
-        return list(pool.map(lambda prompt: ask(url, model, prompt), prompts))
+def asked_all(running: Stage, model: str, lines: list[dict[str, Any]]) -> list[Asked]:
+    said = running.ask_all(model, lines)
+    return [
+        Asked(one.tier, one.reason, number(one.text) == truth(line["prompt"]))
+        for one, line in zip(said, lines, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -73,35 +60,21 @@ class Applied:
     reference: list[Asked]
 
 
-def serve_with(running: Stage, classifier: Path) -> None:
-    """Let the running router choose by the classifier."""
-    route = yaml.safe_load((running.folder / "route.yaml").read_text())
-    route["policy"] = {"type": "Classifier", "classifier": {"file": str(classifier), "qualityPercent": QUALITY}}
-    running.router.rewrite(route)
-    until = time.monotonic() + 60
-    while ask(running.router.url, "chat", "What is 1 + 1?").reason != "Classified":
-        assert time.monotonic() < until, (running.folder / "errors.log").read_text()
-        time.sleep(0.2)
-
-
 @pytest.fixture(scope="module")
 def applied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Applied]:
     folder = tmp_path_factory.mktemp("applied")
     with stage(folder, SMALL, LARGE) as running:
         lines = [{**line, "gold": str(truth(line["prompt"]))} for line in questions(LABELS, seed=11)]
         running.label("--prompts", str(write(folder / "prompts.jsonl", lines)), "--judge", "number", "--yes")
-        classifier, report = folder / "classifier.bin", folder / "findings.json"
-        with report.open("w") as out, pytest.MonkeyPatch.context() as patch:
-            patch.setattr("sys.stdout", out)
-            assert cli.main(["train", str(folder / "labels.jsonl"), "--out", str(classifier), "-o", "json"]) == 0
-        serve_with(running, classifier)
-        fresh = [line["prompt"] for line in questions(FRESH, seed=12)]
-        assert not {line["prompt"] for line in lines} & set(fresh)
+        classifier, findings = running.train()
+        running.serve_with(classifier, QUALITY)
+        fresh = questions(FRESH, seed=12)
+        assert not {line["prompt"] for line in lines} & {line["prompt"] for line in fresh}
         yield Applied(
             Classifier.read(classifier.read_bytes()).header,
-            json.loads(report.read_text()),
-            ask_all(running.router.url, "chat", fresh),
-            ask_all(running.router.url, "large", fresh),
+            findings,
+            asked_all(running, "chat", fresh),
+            asked_all(running, "large", fresh),
         )
 
 
