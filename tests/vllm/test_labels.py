@@ -1,7 +1,7 @@
 """From prompts to a cheaper route on two real models: `tierwise label`, `tierwise train`, the policy Classifier.
 
-The cheap model is the other one with its weights in four bits. It says the same of many prompts and something else of
-the rest, and no rule of ours decides of which: what the training promises is compared with what fresh prompts get.
+The cheap model says a wrong successor of every fourth token (make_models.py). The chat template ends with the user's
+text, so its last letter decides whether the cheap model is right. Nobody says that rule to the commands.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ from tierwise.routing.classifier import Classifier, Header
 pytestmark = pytest.mark.vllm
 LABELS, FRESH = 400, 300
 QUALITY = 95
-SMALL, LARGE = "w4a16", "plain"
+SMALL, LARGE = "draft", "plain"
+TEMPLATE = "{{ messages[-1]['content'] }}"
+LETTERS = "abcdefghijklmnop"
 
 
 def prompts(count: int, seed: int) -> list[dict[str, Any]]:
-    """Some words, answered with one token: of a longer answer of a model without sense the two rarely say the same."""
+    """Some words, and a letter whose successor is the answer; it stands six times, so that 400 prompts can teach it."""
     rng = Random(seed)
-    texts = [" ".join(rng.choices(WORDS, k=rng.randint(1, 30))) for _ in range(count)]
+    texts = [f"{' '.join(rng.choices(WORDS, k=rng.randint(2, 12)))}: {6 * rng.choice(LETTERS)}" for _ in range(count)]
     request = {"max_tokens": 1, "temperature": 0}
     return [{"id": f"{seed}-{number}", "prompt": text, "request": request} for number, text in enumerate(texts)]
 
@@ -52,15 +54,19 @@ class Applied:
 @pytest.fixture(scope="module")
 def applied(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Applied]:
     folders = {name: tmp_path_factory.mktemp(name) for name in ("small", "large", "route")}
+    template = folders["route"] / "template.jinja"
+    template.write_text(TEMPLATE)
     with (
-        engine(models / SMALL, folders["small"], []) as small,
-        engine(models / LARGE, folders["large"], []) as large,
+        engine(models / SMALL, folders["small"], [f"--chat-template={template}"]) as small,
+        engine(models / LARGE, folders["large"], [f"--chat-template={template}"]) as large,
         stage_before({"small": small, "large": large}, "m", folders["route"]) as running,
     ):
         with told(f"labelling {LABELS} prompts"):
             asked = write(folders["route"] / "prompts.jsonl", prompts(LABELS, seed=1))
             said = running.label("--prompts", str(asked), "--judge", "exact", "--yes")
         say(said.stdout + said.stderr)
+        agreed = fmean(line["small"]["right"] for line in running.labels())
+        assert 0.6 < agreed < 0.9, "the cheap model is right for twelve of the sixteen letters"
         classifier, _ = running.train()
         running.serve_with(classifier, QUALITY)
         fresh = prompts(FRESH, seed=2)
