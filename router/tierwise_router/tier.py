@@ -185,11 +185,10 @@ class Tier:
         a batch request, for which a quarter of the places is, nothing of the rest. Where nobody else may have a place
         or wait it is infinite, however few may wait."""
         replicas, waiting = list(self._replicas.values()), self.waiting_of(Priority.INTERACTIVE)
-        now = self._monotonic()
-        if waiting >= most_waiting(limits, self.places) and not open_replicas(replicas, self.spec, now):
+        crowded = waiting >= most_waiting(limits, self.places)
+        if crowded and not open_replicas(replicas, self.spec, self._monotonic()):
             return float("inf")
-        ahead = waiting - self._bound[Priority.INTERACTIVE]
-        return saturation(replicas, self.spec, self._pace.wait_seconds(ahead, now))
+        return saturation(replicas, self.spec, waiting - self._bound[Priority.INTERACTIVE])
 
     # --- places -----------------------------------------------------------------------------------------------------
 

@@ -105,8 +105,9 @@ class RouteOverflow(Model):
         default=100,
         ge=10,
         le=1000,
-        description="A tier is left at this saturation. 50: all places are used, nobody waits. 100: who comes now "
-        "would wait for two seconds (250: five), or five requests wait within each engine for memory.",
+        description="A tier is left at this saturation. 50: all places are used, nobody waits. 100: for each "
+        "replica, in it or in routers, as many wait as a quarter of those that it works on, but five at least, or as "
+        "many as it works on, if that is fewer.",
     )
     stop_percent: int = Field(default=70, ge=1, le=1000, description="It is used again below this saturation.")
     max_cost_per_hour: Money | None = Field(

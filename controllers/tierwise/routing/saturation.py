@@ -10,35 +10,32 @@ from collections.abc import Sequence
 
 from tierwise.routing.replica import Replica
 from tierwise.routing.route import Overflow, RouteTier
-from tierwise.routing.waiting_line import LONG_SECONDS
 
-WAITING_FULL = 5.0
-"""Requests that wait within an engine, for memory, at which it is full, as llm-d counts. Of one that works on fewer, as
-many as it works on: who waits longer than an answer takes is better answered elsewhere."""
+WAITING_FULL, WAITING_SHARE = 5.0, 0.25
+"""Requests that wait for a replica, in it and in routers, at which it is full: five, as llm-d counts in the engine, or
+a quarter of those that it works on, if that is more: who comes then waits for a quarter of an answer. Of one that works
+on fewer than five, as many as it works on: who waits longer than an answer takes is better answered elsewhere."""
 KV_FULL = 0.95
 PLACES_FULL = 0.5
 """So full is a tier whose places are all used while nobody waits."""
 
 
-def saturation(replicas: Sequence[Replica], tier: RouteTier, wait_seconds: float = 0.0) -> float:
-    """How full a tier is: 1.0 is full. A tier without a replica is full.
-
-    `wait_seconds`: what a request that comes now will wait for in this router (`waiting_line.Pace.wait_seconds`). Time
-    and not a number: five requests before a replica that works on 128 are gone in less than a second, and before one
-    that works on four in several."""
+def saturation(replicas: Sequence[Replica], tier: RouteTier, waiting: int = 0) -> float:
+    """How full a tier is: 1.0 is full. A tier without a replica is full. `waiting`: requests in this router."""
     ready = [one for one in replicas if not one.draining]
     if not ready:
         return float("inf")
-    full = min(WAITING_FULL, tier.concurrency)
+    queued = waiting * tier.routers / len(ready)
+    full = min(tier.concurrency, max(WAITING_FULL, WAITING_SHARE * tier.concurrency))
     total = sum(
         max(
             PLACES_FULL * min(1.0, (one.in_flight + one.others) / tier.concurrency),
-            one.waiting / full,
+            (one.waiting + queued) / full,
             one.kv_usage / KV_FULL if one.waiting else 0.0,
         )
         for one in ready
     )
-    return max(total / len(ready), wait_seconds / LONG_SECONDS)
+    return total / len(ready)
 
 
 class Spill:

@@ -20,10 +20,6 @@ from tierwise.routing.route import QueueLimits
 
 PATIENCE_SECONDS = 0.5
 LONG_SECONDS = 2.0
-"""A line in which whoever comes now would wait for so long is long: a tier with a dearer one beside it is full then
-(`tierwise.routing.saturation`), so that its line is in the order of arrival as long as the other one has room."""
-LONG_LINE = 5
-"""So many make a long line where nothing is known of the pace."""
 PACE_WEIGHT = 0.1
 LONGEST_PACE_SECONDS = 60.0
 FEWEST_ALLOWED = 100
@@ -43,7 +39,7 @@ class Pace:
     __slots__ = ("_known", "_last", "seconds")
 
     def __init__(self) -> None:
-        self.seconds = LONG_SECONDS / LONG_LINE
+        self.seconds = 1.0
         """Between two places, on average over the last dozen or so."""
         self._known = False
         self._last: float | None = None
@@ -55,13 +51,6 @@ class Pace:
             self.seconds += (PACE_WEIGHT if self._known else 1.0) * (took - self.seconds)
             self._known = True
         self._last = now if waiting else None
-
-    def wait_seconds(self, ahead: int, now: float) -> float:
-        """What somebody who comes now, behind `ahead` others, will wait for a place: those, at the known pace; and no
-        less than the time for which none has become free, since a pace of better times says nothing of a stop."""
-        if not ahead:
-            return 0.0
-        return max(ahead * self.seconds, 0.0 if self._last is None else now - self._last)
 
 
 class WaitingLine(Generic[Item]):

@@ -66,7 +66,7 @@ class RouterTier:
         replicas = list(self.replicas.values())
         if self.waiting >= most_waiting(limits, self.places) and not open_replicas(replicas, self.spec, now):
             return float("inf")
-        return saturation(replicas, self.spec, self.pace.wait_seconds(self.waiting, now))
+        return saturation(replicas, self.spec, self.waiting)
 
     @property
     def places(self) -> int:

@@ -10,11 +10,10 @@ from tests.unit.routing.make import replica, replicas, served
 from tierwise.routing.replica import Replica
 from tierwise.routing.route import Overflow
 from tierwise.routing.saturation import Spill, saturation
-from tierwise.routing.waiting_line import Pace
 
 
 @pytest.mark.parametrize(
-    ("one", "wait", "fullness"),
+    ("one", "waiting", "fullness"),
     [
         (replica(), 0, 0.0),
         (replica(in_flight=5), 0, 0.25),
@@ -23,52 +22,43 @@ from tierwise.routing.waiting_line import Pace
         (replica(in_flight=14, others=3), 0, 0.5),
         (replica(waiting=5), 0, 1.0),
         (replica(waiting=2), 0, 0.4),
-        (replica(in_flight=10), 0.9, 0.5),
-        (replica(in_flight=10), 1.2, 0.6),
-        (replica(in_flight=10), 2.0, 1.0),
-        (replica(in_flight=10), 7.0, 3.5),
-        (replica(waiting=4), 1.0, 0.8),
+        (replica(in_flight=10), 3, 0.6),
+        (replica(waiting=2), 3, 1.0),
         (replica(kv=0.95), 0, 0.0),
         (replica(kv=0.95, waiting=1), 0, 1.0),
         (replica(kv=0.38, waiting=1), 0, 0.4),
         (replica(in_flight=5, kv=0.19, waiting=1), 0, 0.25),
     ],
 )
-def test_a_replica_is_as_full_as_its_places_the_wait_for_it_or_its_cache_while_one_waits_in_it(
-    one: Replica, wait: float, fullness: float
+def test_a_replica_is_as_full_as_its_places_who_waits_for_it_or_its_cache_while_one_waits_in_it(
+    one: Replica, waiting: int, fullness: float
 ) -> None:
-    assert saturation([one], served(10), wait) == pytest.approx(fullness)
+    assert saturation([one], served(10), waiting) == pytest.approx(fullness)
 
 
 def test_a_tier_is_as_full_as_its_replicas_on_average() -> None:
     three = [replica(in_flight=10), replica(in_flight=2), replica(waiting=3)]
     assert saturation(three, served(10)) == pytest.approx((0.5 + 0.1 + 0.6) / 3)
-    assert saturation(three, served(10), 1.5) == 0.75, "the line is one for all of them"
+    assert saturation(three, served(10), 3) == pytest.approx((0.5 + 0.2 + 0.8) / 3)
 
 
-@pytest.mark.parametrize(("concurrency", "waiting", "fullness"), [(1, 1, 1.0), (2, 1, 0.5), (4, 4, 1.0), (6, 4, 0.8)])
-def test_a_replica_that_works_on_few_is_full_when_as_many_wait_in_it(
+@pytest.mark.parametrize(
+    ("concurrency", "waiting", "fullness"),
+    [(1, 1, 1.0), (2, 1, 0.5), (4, 4, 1.0), (6, 4, 0.8), (20, 5, 1.0), (24, 6, 1.0), (128, 16, 0.5), (128, 32, 1.0)],
+)
+def test_a_replica_is_full_when_so_many_wait_as_it_works_on_in_a_quarter_of_an_answer(
     concurrency: int, waiting: int, fullness: float
 ) -> None:
-    one = replica(in_flight=concurrency, waiting=waiting)
-    assert saturation([one], served(concurrency)) == pytest.approx(fullness)
+    one = replica(in_flight=concurrency)
+    assert saturation([one], served(concurrency), waiting) == pytest.approx(fullness)
 
 
-@pytest.mark.parametrize(("places", "seconds", "most"), [(4, 4.0, 1), (64, 8.0, 15), (128, 10.0, 25), (128, 1.0, 255)])
-def test_a_tier_is_full_when_its_line_is_long_for_its_pace_and_not_for_its_number(
-    places: int, seconds: float, most: int
-) -> None:
-    """Before four places for four seconds each two requests are a long line; before 128 for one second, 256."""
-    pace = Pace()
-    for number in range(400):
-        pace.freed(number * seconds / places, waiting=True)
-    tier, now = [replica(in_flight=places)], 399 * seconds / places
-    assert saturation(tier, served(places), pace.wait_seconds(most, now)) < 1.0
-    assert saturation(tier, served(places), pace.wait_seconds(most + 1, now)) == pytest.approx(1.0, rel=0.05)
+def test_what_waits_in_one_of_several_routers_waits_in_the_others_too() -> None:
+    assert saturation([replica(), replica()], served(10, routers=2), 3) == pytest.approx(0.6)
 
 
 def test_a_replica_that_drains_counts_for_nothing() -> None:
-    assert saturation([replica(in_flight=4), replica(draining=True)], served(10)) == pytest.approx(0.2)
+    assert saturation([replica(in_flight=4), replica(draining=True)], served(10), 2) == pytest.approx(0.4)
 
 
 def test_a_tier_without_a_replica_is_full() -> None:
@@ -76,15 +66,15 @@ def test_a_tier_without_a_replica_is_full() -> None:
     assert saturation([replica(draining=True)], served(10)) == float("inf")
 
 
-@given(st.lists(replicas, max_size=5), st.integers(1, 20), st.floats(0, 9))
-def test_a_tier_is_never_less_full_with_more_to_do(tier: list[Replica], concurrency: int, wait: float) -> None:
-    before = saturation(tier, served(concurrency), wait)
+@given(st.lists(replicas, max_size=5), st.integers(1, 20), st.integers(0, 9))
+def test_a_tier_is_never_less_full_with_more_to_do(tier: list[Replica], concurrency: int, waiting: int) -> None:
+    before = saturation(tier, served(concurrency), waiting)
     assert before >= 0
     for one in tier:
         one.in_flight += 1
         one.waiting += 1
-    assert saturation(tier, served(concurrency), wait) >= before
-    assert saturation(tier, served(concurrency), wait + 1) >= before
+    assert saturation(tier, served(concurrency), waiting) >= before
+    assert saturation(tier, served(concurrency), waiting + 1) >= before
 
 
 @given(st.lists(replicas, min_size=1, max_size=5), st.integers(1, 20))

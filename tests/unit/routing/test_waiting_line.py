@@ -7,14 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tierwise.routing.route import QueueLimits
-from tierwise.routing.waiting_line import (
-    LONG_LINE,
-    LONG_SECONDS,
-    PATIENCE_SECONDS,
-    Pace,
-    WaitingLine,
-    most_waiting,
-)
+from tierwise.routing.waiting_line import LONG_SECONDS, PATIENCE_SECONDS, Pace, WaitingLine, most_waiting
 
 
 def pace(seconds: float) -> Pace:
@@ -79,10 +72,10 @@ def test_users_who_ask_again_after_each_answer_all_get_their_turn() -> None:
 
 def test_the_pace_is_that_of_places_for_which_somebody_waits() -> None:
     seen = Pace()
-    assert seen.seconds == LONG_SECONDS / LONG_LINE
+    assert seen.seconds == 1.0
     seen.freed(5.0, waiting=False)
     seen.freed(9.0, waiting=True)
-    assert seen.seconds == LONG_SECONDS / LONG_LINE, "nobody has waited before 9"
+    assert seen.seconds == 1.0, "nobody has waited before 9"
     seen.freed(13.0, waiting=True)
     assert seen.seconds == 4.0
     seen.freed(18.0, waiting=False)
@@ -90,34 +83,6 @@ def test_the_pace_is_that_of_places_for_which_somebody_waits() -> None:
     seen.freed(999.0, waiting=True)
     seen.freed(9999.0, waiting=True)
     assert seen.seconds == pytest.approx(4.1 + 0.1 * (60 - 4.1))
-
-
-def test_who_comes_now_waits_for_those_ahead_at_the_known_pace() -> None:
-    seen = pace(0.5)
-    assert [seen.wait_seconds(ahead, 49.5) for ahead in (0, 1, 4)] == [0.0, 0.5, 2.0]
-
-
-def test_where_nothing_is_known_five_are_a_long_line() -> None:
-    waits = [Pace().wait_seconds(ahead, 99.0) for ahead in (0, 1, LONG_LINE)]
-    assert waits == [0.0, LONG_SECONDS / LONG_LINE, LONG_SECONDS]
-
-
-def test_a_stop_is_a_wait_too_whatever_the_pace_was() -> None:
-    seen = pace(0.5)
-    assert [seen.wait_seconds(1, now) for now in (49.9, 50.5, 80.0)] == [0.5, 1.0, 30.5]
-    assert seen.wait_seconds(0, 80.0) == 0.0
-    seen.freed(80.0, waiting=False)
-    assert seen.wait_seconds(1, 99.0) == seen.seconds, "since then nobody has waited for a place, as far as is known"
-
-
-@given(st.lists(st.tuples(st.floats(0.001, 30), st.booleans()), max_size=20), st.integers(0, 99), st.floats(0, 99))
-def test_nobody_waits_less_behind_more(freed: list[tuple[float, bool]], ahead: int, later: float) -> None:
-    seen, now = Pace(), 0.0
-    for gap, waiting in freed:
-        now += gap
-        seen.freed(now, waiting=waiting)
-    assert 0.0 <= seen.wait_seconds(ahead, now + later) <= seen.wait_seconds(ahead + 1, now + later)
-    assert seen.wait_seconds(ahead, now) <= seen.wait_seconds(ahead, now + later)
 
 
 def test_when_those_are_gone_the_first_is_next_again() -> None:
