@@ -40,7 +40,7 @@ NAMESPACE = "chat"
 BOUGHT, PROVIDER = "bought", "provider"
 PRICES = (2.50, 10.00)  # of the stub, US dollars per million tokens of prompt and answer
 SPILL_DOLLARS = "5"  # an hour, at most
-# Two and a half times as many may wait as by default before an answer is bought, which costs four times as much as one
+# Two and a half times as many may wait as by default before an answer is bought, which costs three times as much as one
 # of the large tier here: load that rises twenty times faster than recorded outruns replicas for longer.
 PATIENCE = 250
 JUDGE_DOLLARS = "5"

@@ -67,7 +67,7 @@ def applied(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         say(said.stdout + said.stderr)
         agreed = fmean(line["small"]["right"] for line in running.labels())
         assert 0.6 < agreed < 0.9, "the cheap model is right for twelve of the sixteen letters"
-        classifier, _ = running.train()
+        classifier = running.train()
         running.serve_with(classifier, QUALITY)
         fresh = prompts(FRESH, seed=2)
         with told(f"asking {FRESH} fresh prompts twice"):

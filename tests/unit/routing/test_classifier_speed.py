@@ -14,7 +14,7 @@ from tierwise.routing.text_features import SIZES, TextFacts
 
 LIMITS = {200: 3.0, 2_048: 4.5, 40_960: 6.0}
 """By size, in times of the yardstick: twice what was measured (1.6, 2.2, 2.8). Wanted are 0.1 ms at 2 KB and 0.2 at 40
-KB, which `python -m tools.bench_scoring` measures: one and the same idle machine took 0.1 and 0.2 ms on two days."""
+KB, which `python -m tools.bench_scoring` measures: idle machines took 0.1 ms on one day and 0.2 on another."""
 MOST_ROUNDS = 200
 _PLACES = np.arange(2_048)
 

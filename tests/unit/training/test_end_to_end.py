@@ -55,7 +55,6 @@ class Applied:
     """What was promised, and what fresh prompts got through the route and from the large tier alone."""
 
     header: Header
-    findings: dict[str, Any]
     routed: list[Asked]
     reference: list[Asked]
 
@@ -66,13 +65,12 @@ def applied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Applied]:
     with stage(folder, SMALL, LARGE) as running:
         lines = [{**line, "gold": str(truth(line["prompt"]))} for line in questions(LABELS, seed=11)]
         running.label("--prompts", str(write(folder / "prompts.jsonl", lines)), "--judge", "number", "--yes")
-        classifier, findings = running.train()
+        classifier = running.train()
         running.serve_with(classifier, QUALITY)
         fresh = questions(FRESH, seed=12)
         assert not {line["prompt"] for line in lines} & {line["prompt"] for line in fresh}
         yield Applied(
             Classifier.read(classifier.read_bytes()).header,
-            findings,
             asked_all(running, "chat", fresh),
             asked_all(running, "large", fresh),
         )
