@@ -35,13 +35,13 @@ LONG: dict[str, Any] = {"messages": USER, "max_tokens": 30_000, "ignore_eos": Tr
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Vllm]:
-    with vllm(VLLM_ENABLE_RESPONSES_API_STORE="1", wait_seconds=60) as started:
+    with vllm(VLLM_ENABLE_RESPONSES_API_STORE="1") as started:
         yield started
 
 
 @pytest.fixture(scope="module")
 def embedding() -> Iterator[Vllm]:
-    with vllm("--runner=pooling", wait_seconds=60) as started:
+    with vllm("--runner=pooling") as started:
         yield started
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -17,10 +18,20 @@ from typing import Any
 LAUNCHER = Path(__file__).parents[3] / "runtime-images" / "vllm-sim" / "bin" / "vllm"
 
 
+# Below those that the kernel gives to outgoing connections (from 32768 on): none of theirs takes it before it is bound.
+_PORTS = range(15_000, 32_000)
+
+
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    """A loopback port that nothing listens on. Raises AssertionError where fifty of them are taken."""
+    for port in random.sample(_PORTS, 50):
+        with socket.socket() as found:
+            try:
+                found.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError(f"fifty ports of {_PORTS} are taken")
 
 
 class Vllm:
@@ -39,6 +50,12 @@ class Vllm:
             with error:
                 return error.code, error.read().decode()
 
+    def listens(self) -> bool:
+        try:
+            return self.get("/health")[0] == 200
+        except OSError:
+            return False
+
     def metric(self, line_start: str) -> float:
         lines = [line for line in self.get("/metrics")[1].splitlines() if line.startswith(line_start)]
         assert len(lines) == 1, lines
@@ -49,8 +66,11 @@ class Vllm:
 
 
 @contextmanager
-def vllm(*extra: str, model: str = "Qwen/Qwen3-8B-FP8", wait_seconds: float = 20, **environment: str) -> Iterator[Vllm]:
-    """Start, wait until it listens (or ends, or the time is over), yield, and make sure that it is gone."""
+def vllm(
+    *extra: str, model: str = "Qwen/Qwen3-8B-FP8", wait_seconds: float = 120, **environment: str
+) -> Iterator[Vllm]:
+    """Start, wait until it listens or has ended, yield, and make sure that it is gone. Raises AssertionError where it
+    does neither in time; with `wait_seconds` 0 nothing is waited for."""
     port = free_port()
     variables = {
         name if name.startswith("VLLM_") else f"TIERWISE_SIM_{name}": value for name, value in environment.items()
@@ -67,12 +87,9 @@ def vllm(*extra: str, model: str = "Qwen/Qwen3-8B-FP8", wait_seconds: float = 20
     started = Vllm(process, port)
     deadline = time.monotonic() + wait_seconds
     try:
-        while process.poll() is None and time.monotonic() < deadline:
-            try:
-                if started.get("/health")[0] == 200:
-                    break
-            except OSError:
-                time.sleep(0.02)
+        while wait_seconds and process.poll() is None and not started.listens():
+            assert time.monotonic() < deadline, f"{started.url} does not listen after {wait_seconds} s"
+            time.sleep(0.02)
         yield started
     finally:
         if process.poll() is None:
