@@ -141,8 +141,8 @@ class StreamReader:
         return b"".join(kept)
 
     def _repeated(self, event: bytes) -> bool:
-        """Whether it is the last event with content again, but for a text that is neither empty nor escaped: then it
-        says nothing else, and reading it would change nothing but the counts."""
+        """Whether it is the event before again, one with content, but for a text that is neither empty nor escaped: then
+        it says nothing else, and reading it would change nothing but the counts."""
         before, after = self._like
         if not (event.startswith(before) and event.endswith(after)):
             return False
@@ -150,7 +150,7 @@ class StreamReader:
         return bool(text) and _is_plain(text)
 
     def _remember(self, event: bytes) -> None:
-        """It had content: the next may be the same with another text."""
+        """It had content, and nothing of what came before is remembered: the next may be the same with another text."""
         if not event.startswith(b"data: ") or b"\r" in event:
             return
         for name in _TEXTS:
@@ -170,6 +170,8 @@ class StreamReader:
             return False
         kind = self._kind(event)
         self._note(kind)
+        # Only the event before: with another between them, the usage of the earlier one would count no more.
+        self._like = _NO_EVENT, b""
         if kind is Kind.CONTENT:
             self._remember(event)
         if kind is Kind.ERROR and repeats(event, self._secret):

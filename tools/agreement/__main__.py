@@ -40,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (PlaygroundError, TraceError) as error:
         print(f"{error}", file=sys.stderr)
         return 2
-    made = results.made(name, len(requests), played, simulate(name, requests, played.startup))
+    before = json.loads(given.out.read_text(encoding="utf-8")) if given.out.is_file() else None
+    made = results.made(name, len(requests), played, simulate(name, requests, played.startup), before)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     for path in write(results.files(), results.REPO):

@@ -10,6 +10,7 @@ from typing import Any
 from tools.agreement.compare import Steps
 
 WIDTH, LEFT, HIGH, TOP, GAP = 860, 40, 150, 58, 46
+RIGHT = 24  # the last label stands in the middle below the end
 STYLE = (
     "text{font:12px system-ui,sans-serif;fill:#57606a}.title{fill:#24292f;font-weight:600}.head{font-size:14px}"
     ".grid{stroke:#d0d7de;stroke-width:1}.real{fill:none;stroke:#24292f;stroke-width:2}"
@@ -27,7 +28,8 @@ def svg(result: Mapping[str, Any]) -> str:
     most = max(value for side in ("playground", "simulation") for kind, _ in KINDS for _, value in result[side][kind])
     height = TOP + len(KINDS) * (HIGH + GAP)
     drawn = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{TITLE}">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH + RIGHT} {height}"',
+        f' role="img" aria-label="{TITLE}">',
         f"<title>{TITLE}</title><style>{STYLE}</style>",
         f'<text class="title head" x="0" y="18">{TITLE}</text>',
         '<path class="real" d="M0 36h30"/><text x="36" y="40">playground: a real control plane</text>',

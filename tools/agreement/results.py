@@ -21,8 +21,11 @@ COMMAND = "make agreement"
 NOT_YET = f"Nothing was compared yet: `{COMMAND}` does it, in a quarter of an hour on two cores."
 
 
-def made(name: str, requests: int, played: Played, simulated: Timeline) -> dict[str, Any]:
-    """The comparison, as it is written."""
+def made(
+    name: str, requests: int, played: Played, simulated: Timeline, before: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The comparison, as it is written. `before`: the one that it takes the place of, whose shares are kept, since no
+    playground runs twice alike."""
     both = (played.timeline, simulated)
     return {
         "format": FORMAT,
@@ -39,6 +42,7 @@ def made(name: str, requests: int, played: Played, simulated: Timeline) -> dict[
             "asked": share_near(both[0].asked, both[1].asked, scene.SECONDS),
             "ready": share_near(both[0].ready, both[1].ready, scene.SECONDS),
         },
+        "earlier": [*before["earlier"], before["near"]] if before else [],
         "playground": _side(played.timeline),
         "simulation": _side(simulated),
     }
@@ -105,6 +109,9 @@ def page(result: Mapping[str, Any]) -> Iterator[str]:
     yield f"- A replica took {result['startup']:g} s to start in the playground, and takes as long in the simulation."
     yield f"- In the playground {result['answered']:,} requests were answered and {result['failed']:,} failed; none was"
     yield f"  sent more than {result['lag']:g} s late."
+    if result["earlier"]:
+        told = "; ".join(f"{100 * each['asked']:.1f} and {100 * each['ready']:.1f} %" for each in result["earlier"])
+        yield f"- Runs before this one, asked for and ready, the oldest first: {told}."
 
 
 if __name__ == "__main__":

@@ -41,9 +41,10 @@ def _said(reader: StreamReader, stream: bytes, places: Sequence[int]) -> list[ob
     ]
 
 
+WITH_USAGE = b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"x"}}],"usage":{"prompt_tokens":7}}\n\n'
 EVENTS = [
     *(ROLE, FINISH, USAGE, DONE, word("Hel"), word("lo"), word(""), word("\\n"), word('\\"'), word("ä"), word("\n")),
-    b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"x"}}],"usage":{"prompt_tokens":7}}\n\n',
+    WITH_USAGE,
     b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"y"}}],"usage":{"prompt_tokens":7}}\n\n',
     b'data: {"id":"c","choices":[{"index":1,"delta":{"content":"x"}}]}\n\n',
     b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"x"},"finish_reason":"stop"}]}\n\n',
@@ -72,6 +73,7 @@ EVENTS = [
 @example([BOM + word("Hel"), BOM + word("lo")], [])
 @example([word("Hel"), word("\r\r"), word("lo")], [])
 @example([word("Hel"), word("\n\n"), word("lo")], [])
+@example([WITH_USAGE, USAGE, WITH_USAGE], [])
 def test_what_is_read_of_a_stream_is_the_same_with_every_event_parsed(events: list[bytes], places: list[int]) -> None:
     stream = b"".join(events)
     assert _said(StreamReader(drop_usage=True), stream, places) == _said(Careful(drop_usage=True), stream, places)

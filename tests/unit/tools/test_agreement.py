@@ -102,6 +102,16 @@ def test_the_page_says_what_was_found(tmp_path: Path) -> None:
     assert paths.count("real") == paths.count("made") == 1 + len(picture.KINDS)
 
 
+def test_what_earlier_runs_found_is_kept_and_said() -> None:
+    once = results.made("a trace", 1302, PLAYED, SIMULATED)
+    twice = results.made("a trace", 1302, PLAYED, PLAYED.timeline, once)
+    thrice = results.made("a trace", 1302, PLAYED, PLAYED.timeline, twice)
+    assert "Runs before" not in "\n".join(results.page(once))
+    assert "- Runs before this one, asked for and ready, the oldest first: 100.0 and 55.0 %; 100.0 and 100.0 %." in (
+        list(results.page(thrice))
+    )
+
+
 def test_before_there_is_a_comparison_the_page_says_so(tmp_path: Path) -> None:
     assert "make agreement" in results.files(tmp_path)[results.PAGE]
 
