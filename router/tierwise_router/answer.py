@@ -141,8 +141,8 @@ class StreamReader:
         return b"".join(kept)
 
     def _repeated(self, event: bytes) -> bool:
-        """Whether it is the event before again, one with content, but for a text that is neither empty nor escaped: then
-        it says nothing else, and reading it would change nothing but the counts."""
+        """Whether it is the event before again, one with content, but for a text that is neither empty nor escaped:
+        then it says nothing else, and reading it would change nothing but the counts."""
         before, after = self._like
         if not (event.startswith(before) and event.endswith(after)):
             return False

@@ -60,11 +60,21 @@ def headline(result: SimulationResult) -> str:
         f"{money(total.dollars)} US dollars paid in {span(result.setup.seconds)}, {money(total.dollars_per_hour)} "
         f"per hour; {share(total.attainment) or 'none'} of the requests met both targets"
     )
-    saved = None if result.savings is None else result.savings.saved_percent
-    if result.savings is None or saved is None:
+    if (found := _saved(result)) is None:
         return f"{said}."
-    word = "less" if saved >= 0 else "more"
-    return f"{said}; what was used costs {abs(saved):.1f} % {word} than all on {result.savings.reference}."
+    percent, paid, reference = found
+    what = "that is" if paid else "what was used costs"
+    return f"{said}; {what} {abs(percent):.1f} % {'less' if percent >= 0 else 'more'} than all on {reference}."
+
+
+def _saved(result: SimulationResult) -> tuple[Decimal, bool, str] | None:
+    """Percent, whether of what would have been paid (or else of use alone), and against which tier; None where nothing
+    can be said."""
+    found = result.savings
+    if found is None or found.saved_percent is None:
+        return None
+    paid = found.paid_percent is not None
+    return found.saved_percent if found.paid_percent is None else found.paid_percent, paid, found.reference
 
 
 def _figures(result: SimulationResult) -> str:
@@ -78,9 +88,9 @@ def _figures(result: SimulationResult) -> str:
         shown.append((share(total.worst_attainment), f"met in the worst tier, {total.worst_tier}"))
     if total.dollars_per_million_tokens is not None:
         shown.append((f"${money(total.dollars_per_million_tokens)}", "paid per million tokens"))
-    if result.savings is not None and result.savings.saved_percent is not None:
-        says = f"saved of use against all on {result.savings.reference}"
-        shown.append((f"{result.savings.saved_percent:.1f} %", says))
+    if (found := _saved(result)) is not None:
+        percent, paid, reference = found
+        shown.append((f"{percent:.1f} %", f"saved{'' if paid else ' of use'} against all on {reference}"))
     return figures(shown)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -64,6 +65,16 @@ def test_the_sentence_that_matters() -> None:
         "what was used costs 60.0 % less than all on provider."
     )
     assert headline(simulation(dollars="48.41")).endswith("93.0 % of the requests met both targets.")
+
+
+@pytest.mark.parametrize(("percent", "said"), [("1.40", "1.4 % less"), ("-20.00", "20.0 % more")])
+def test_where_what_would_have_been_paid_is_known_the_head_says_what_of_it_is_saved(percent: str, said: str) -> None:
+    result = simulation(saved=replace(savings(), paid_percent=Decimal(percent)), dollars="48.41")
+    assert headline(result).endswith(f"that is {said} than all on provider.")
+    text = page([result]).replace("\N{NO-BREAK SPACE}", " ")
+    assert f"{Decimal(percent):.1f} %" in text
+    assert "saved against all on provider" in text
+    assert "60.0 %" not in text, "use alone is not what is paid"
 
 
 def test_the_tables_hold_the_figures_of_the_result() -> None:
