@@ -53,7 +53,7 @@ class Collector:
                         found.append((one.start_time_unix_nano, made))
         return [made for _, made in sorted(found, key=lambda pair: pair[0])]
 
-    def wait(self, count: int, seconds: float = 10.0) -> list[Received]:
+    def wait(self, count: int, seconds: float = 60.0) -> list[Received]:
         """So many spans."""
         until = time.monotonic() + seconds
         while len(self.spans()) < count:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import signal
@@ -18,6 +19,10 @@ import yaml
 
 _LISTENING = re.compile(r"OpenAI endpoint on (https?://[^/]+)/v1, metrics and probes on port (\d+)")
 
+# What takes so long will not come: a busy machine takes seconds for what an idle one does at once.
+COMES_SECONDS = 60.0
+STARTS_SECONDS = 180.0
+
 
 class RouterProcess:
     """A running router; it ends with its context."""
@@ -32,7 +37,7 @@ class RouterProcess:
         """The access log so far."""
         return [json.loads(line) for line in (self.folder / "access.log").read_text().splitlines()]
 
-    def log_of(self, *requests: str, seconds: float = 5) -> list[dict[str, Any]]:
+    def log_of(self, *requests: str, seconds: float = COMES_SECONDS) -> list[dict[str, Any]]:
         """The lines of these requests, by the ids that the answers named: a line comes after its answer."""
         until = time.monotonic() + seconds
         while True:
@@ -42,7 +47,7 @@ class RouterProcess:
             assert time.monotonic() < until, f"no line of {set(requests) - lines.keys()}"
             time.sleep(0.02)
 
-    def log_until(self, count: int, seconds: float = 5) -> list[dict[str, Any]]:
+    def log_until(self, count: int, seconds: float = COMES_SECONDS) -> list[dict[str, Any]]:
         """The access log when it has so many lines: a line comes after its answer."""
         until = time.monotonic() + seconds
         while len(lines := self.log()) < count:
@@ -50,9 +55,16 @@ class RouterProcess:
             time.sleep(0.02)
         return lines
 
+    async def said(self, sentence: str, seconds: float = COMES_SECONDS) -> None:
+        """Wait until its own log holds this."""
+        until = time.monotonic() + seconds
+        while sentence not in (log := (self.folder / "errors.log").read_text()):
+            assert time.monotonic() < until, f"the router does not say {sentence!r}: {log[-2000:]}"
+            await asyncio.sleep(0.05)
+
     def metrics(self) -> dict[str, float]:
         """All series, by name and labels as they are written."""
-        with urllib.request.urlopen(self.metrics_url + "/metrics", timeout=5) as page:
+        with urllib.request.urlopen(self.metrics_url + "/metrics", timeout=COMES_SECONDS) as page:
             lines = page.read().decode().splitlines()
         pairs = (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
         return {name: float(value) for name, value in pairs}
@@ -72,7 +84,9 @@ class RouterProcess:
 
 
 @contextmanager
-def router(route: dict[str, Any], folder: Path, *options: str, wait_seconds: float = 60) -> Iterator[RouterProcess]:
+def router(
+    route: dict[str, Any], folder: Path, *options: str, wait_seconds: float = STARTS_SECONDS
+) -> Iterator[RouterProcess]:
     """Start it and wait until it listens."""
     (folder / "route.yaml").write_text(yaml.safe_dump(route))
     with started(folder, "--file", str(folder / "route.yaml"), *options, wait_seconds=wait_seconds) as process:
@@ -80,7 +94,7 @@ def router(route: dict[str, Any], folder: Path, *options: str, wait_seconds: flo
 
 
 @contextmanager
-def started(folder: Path, *options: str, wait_seconds: float = 60) -> Iterator[RouterProcess]:
+def started(folder: Path, *options: str, wait_seconds: float = STARTS_SECONDS) -> Iterator[RouterProcess]:
     """Start a router with these options and wait until it listens."""
     command = [*([] if "--port" in options else ["--port", "0"]), "--metrics-port", "0", *options]
     with (folder / "access.log").open("a") as log, (folder / "errors.log").open("w") as errors:
@@ -96,7 +110,8 @@ def started(folder: Path, *options: str, wait_seconds: float = 60) -> Iterator[R
         while found is None and process.poll() is None and time.monotonic() < until:
             found = _LISTENING.search((folder / "errors.log").read_text())
             time.sleep(0.02)
-        assert found is not None, (folder / "errors.log").read_text()
+        said = (folder / "errors.log").read_text()
+        assert found is not None, f"the router has ended, or does not listen after {wait_seconds} s: {said}"
         yield RouterProcess(process, found.group(1), int(found.group(2)), folder)
     finally:
         if process.poll() is None:

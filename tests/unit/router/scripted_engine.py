@@ -16,17 +16,21 @@ Seen = list[tuple[dict[str, Any], dict[str, str]]]
 
 
 class EngineLoad:
-    """How many requests an engine works on, and for how many seconds it has worked on any."""
+    """How many requests an engine works on. `share`: the seconds that it has worked on any, each divided among them."""
 
     def __init__(self) -> None:
         self.running = 0
-        self.busy_seconds = 0.0
+        self.share = 0.0
         self._since = 0.0
 
     def changes(self, by: int) -> None:
-        now = asyncio.get_running_loop().time()
-        self.busy_seconds += now - self._since if self.running else 0.0
-        self.running, self._since = self.running + by, now
+        self.share, self._since = self.share_now(), asyncio.get_running_loop().time()
+        self.running += by
+
+    def share_now(self) -> float:
+        """What a request gets that is on it from one such reading to another."""
+        beside = asyncio.get_running_loop().time() - self._since
+        return self.share + (beside / self.running if self.running else 0.0)
 
 
 class ScriptedEngine(asyncio.Protocol):

@@ -143,11 +143,13 @@ async def test_a_tier_that_is_busy_is_asked_again_when_it_says(
         began = state.monotonic()
         with pytest.raises(NotNow):
             await place.ask()
-        assert not place.background.free(large)
+        ended = state.monotonic()
         assert not large.resting(state.monotonic()), "clients find out by themselves"
         assert place.fullness == 0
         assert place.paid < Decimal("0.00001")
-        assert place.background._not_before["large"] - began == pytest.approx(seconds, abs=0.4)
+        assert began + seconds <= place.background._not_before["large"] <= ended + seconds
+        place.background._not_before["large"] += 60.0  # half a second may be over already
+        assert not place.background.free(large)
         with pytest.raises(NotNow):
             await place.ask()
         assert len(place.asked.seen) == 1, "not before that"
@@ -157,9 +159,11 @@ async def test_a_tier_that_is_busy_is_asked_again_when_it_says(
 
 async def test_a_provider_whose_quota_is_spent_is_left_alone_for_minutes() -> None:
     async with serving([refusal(429, code="insufficient_quota")]) as place:
+        began = place.router.state.monotonic()
         with pytest.raises(NotNow):
             await place.ask()
-        assert place.background._not_before["large"] - place.router.state.monotonic() == pytest.approx(300, abs=1)
+        ended = place.router.state.monotonic()
+        assert began + 300 <= place.background._not_before["large"] <= ended + 300
 
 
 @pytest.mark.parametrize("status", [400, 404, 500])

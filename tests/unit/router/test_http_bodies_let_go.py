@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.unit.router.cascades import RULE, SURE, UNSURE, cascading, small
-from tests.unit.router.running_router import Client, Router, chat, post, route, running, tier, until
+from tests.unit.router.running_router import HANGS_SECONDS, Client, Router, chat, post, route, running, tier, until
 from tests.unit.router.scripted_upstream import (
     COMPLETION,
     DONE,
@@ -61,13 +61,11 @@ def bodies(router: Router) -> Bodies:
 
 
 @asynccontextmanager
-async def serving(
-    script: Script, *, bound: int = MIB, seconds: float = 8, **changes: Any
-) -> AsyncIterator[tuple[Router, Upstream]]:
+async def serving(script: Script, *, bound: int = MIB, **changes: Any) -> AsyncIterator[tuple[Router, Upstream]]:
     """A router before one server that plays this."""
     async with (
         upstream(default=script) as up,
-        running(route(tier("a", up), **changes), most_bodies_bytes=bound, seconds=seconds) as router,
+        running(route(tier("a", up), **changes), most_bodies_bytes=bound) as router,
     ):
         yield router, up
 
@@ -75,7 +73,7 @@ async def serving(
 async def opened(client: Client, request: bytes) -> None:
     """The first of a streamed answer has come."""
     client.say(request)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANGS_SECONDS):
         await client.reader.readuntil(b"Hel")
 
 

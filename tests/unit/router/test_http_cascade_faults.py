@@ -35,7 +35,7 @@ from tests.unit.router.scripted_upstream import (
     stream,
     upstream,
 )
-from tierwise.routing.route import Cascade, Deadlines, QueueLimits
+from tierwise.routing.route import Cascade, Deadlines
 from tierwise_router import cascade as cascade_module
 
 
@@ -136,15 +136,21 @@ async def test_an_engine_that_is_only_slow_is_decided_by_what_has_come(
 
 
 async def test_the_first_token_deadline_ends_the_holding_of_a_slow_answer() -> None:
-    pieces: list[Any] = [STREAM_HEAD, chunk(ROLE)]
-    for number in range(40):
-        pieces += [chunk(chat_event(f"s{number}", [SURE])), 0.03]
-    slow = [*pieces, *map(chunk, (STOP, DONE)), LAST_CHUNK]
-    limits: dict[str, Any] = {"deadlines": Deadlines(10.0, 0.3, 5.0), "queue": QueueLimits(100, 1.0, 0.2)}
-    async with cascading(slow, rule=Cascade(100, -0.5, 100), sweep=0.01, **limits) as (router, _, _):
-        got = await router.ask(post(chat(stream=True)))
-    assert (got.headers["x-tierwise-tier"], got.whole) == ("small", True)
-    assert orjson.loads(router.lines[0])["cascade"]["tokens"] < 40
+    heard = asyncio.Event()
+    tokens = [chunk(chat_event(f"s{number} ", [SURE])) for number in range(40)]
+    # The rest comes when the client has got the beginning: however slow the machine is, it is not there before.
+    slow: Script = [STREAM_HEAD, chunk(ROLE), *tokens[:10], heard, *tokens[10:], *map(chunk, (STOP, DONE)), LAST_CHUNK]
+    limits = Deadlines(60.0, 3.0, 60.0)
+    async with (
+        cascading(slow, rule=Cascade(100, -0.5, 100), sweep=0.01, deadlines=limits) as (router, _, _),
+        router.client() as client,
+    ):
+        client.say(post(chat(stream=True)))
+        early = await client.reader.readuntil(b"s0 ")
+        assert b"x-tierwise-tier: small" in early.lower()
+        heard.set()
+        assert b"s39 " in await client.reader.readuntil(LAST_CHUNK)
+    assert orjson.loads(router.lines[0])["cascade"]["tokens"] == 10
 
 
 async def test_what_is_held_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:

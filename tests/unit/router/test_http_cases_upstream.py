@@ -49,8 +49,9 @@ async def _gone(client: Client, how: str) -> float:
 
 
 async def _until_gone_upstream(router: Router, up: Upstream, at: float) -> None:
-    await asyncio.wait_for(up.ended.wait(), 2)
-    assert up.ended_at[0] - at < 0.1
+    await until(up.ended.is_set)
+    # A client that is not noticed is ended by the time for reading, 30 s; a busy machine takes some to notice one.
+    assert up.ended_at[0] - at < 5
     await until(lambda: router.records)
     assert [record.outcome for record in router.records] == ["client_gone"]
 
@@ -72,13 +73,15 @@ async def test_case_05_a_client_that_goes_away_ends_the_work_upstream(how: str, 
     async with upstream(script) as up, running(route(tier("a", up))) as router, router.client() as client:
         client.say(post(chat(streamed)))
         await up.asked.wait()
+        has_content = script[-2:] == [BEGUN[-1], Do.HOLD]
+        await until(lambda: not has_content or any(attempt.committed for attempt in router.state.attempts))
         await asyncio.sleep(0.01)
         at = await _gone(client, how)
         await _until_gone_upstream(router, up, at)
         (record,) = router.records
         (charge,) = record.charges
         assert charge.usage.estimated
-        assert charge.usage.output == (1 if script[-2:] == [BEGUN[-1], Do.HOLD] else 0)
+        assert charge.usage.output == (1 if has_content else 0)
 
 
 async def test_case_05_a_client_that_goes_away_while_it_is_connected_for_leaves_nothing() -> None:
@@ -97,16 +100,17 @@ async def test_case_05_a_client_that_goes_away_while_it_is_connected_for_leaves_
 BIG = b'data: {"choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n' % (b"x" * 60_000)
 
 
-async def _stall(client: Client, up: Upstream) -> int:
+async def _stall(client: Client, router: Router, up: Upstream) -> int:
     """Read nothing until upstream cannot send any more; how much it has sent by then."""
     client.read_nothing()
     client.say(post(chat(True)))
     await up.asked.wait()
-    sent, since = up.sent_bytes, time.monotonic()
-    while time.monotonic() - since < 0.15:
-        await asyncio.sleep(0.01)
-        if up.sent_bytes != sent:
-            sent, since = up.sent_bytes, time.monotonic()
+    await until(lambda: router.only.paused)
+    sent, quiet = up.sent_bytes, 0
+    while quiet < 50:  # turns of the loop, not a time: on a busy machine one turn may take all of it
+        await asyncio.sleep(0.003)
+        quiet = quiet + 1 if up.sent_bytes == sent else 0
+        sent = up.sent_bytes
     return sent
 
 
@@ -122,7 +126,7 @@ async def test_case_06_a_client_that_goes_away_while_upstream_is_paused_is_notic
         running(route(tier("a", up))) as router,
         router.client() as client,
     ):
-        sent = await _stall(client, up)
+        sent = await _stall(client, router, up)
         assert sent < 20 << 20, "nothing holds upstream back"
         assert router.only.paused
         client.vanish()
@@ -151,11 +155,11 @@ async def test_a_server_with_a_certificate_that_nobody_vouches_for_is_no_server(
 
 async def test_case_06_a_slow_client_gets_everything_and_loses_nothing() -> None:
     script = stream(ROLE, *[BIG] * 100, FINISH, USAGE, DONE)
-    async with upstream(script) as up, running(route(tier("a", up)), timeouts=Timeouts(write=5.0)) as router:
+    async with upstream(script) as up, running(route(tier("a", up)), timeouts=Timeouts(write=100.0)) as router:
         async with router.client() as client:
-            await _stall(client, up)
+            await _stall(client, router, up)
             assert router.only.paused
-            router.later(4.0)
+            router.later(80.0)  # it has stalled for some time already: on a busy machine for seconds
             client.read_again()
             got = await client.answer()
             assert got.whole

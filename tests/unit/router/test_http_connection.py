@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 import tierwise_router.server
-from tests.unit.router.running_router import Client, unheard, until
+from tests.unit.router.running_router import HANGS_SECONDS, Client, unheard, until
 from tierwise_router.client_connection import ClientConnection, Handler, Reply, Shared, Timeouts
 from tierwise_router.http_request import Request
 from tierwise_router.openai_error import ClientError
@@ -35,7 +35,7 @@ async def serving(
     server = Server(Shared(handler, timeouts=timeouts or Timeouts()), most_connections=most)
     port = await server.start("127.0.0.1", 0)
     try:
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(2 * HANGS_SECONDS):
             yield server, port
     finally:
         await server.close()
@@ -144,7 +144,7 @@ async def test_case_30_readers_that_stall_take_bounded_memory_and_are_ended() ->
             one = await stack.enter_async_context(client(port))
             one.read_nothing()
             one.say(GET)
-        await until(lambda: len(server.connections) == 20 and all(each.paused for each in server.connections), 6)
+        await until(lambda: len(server.connections) == 20 and all(each.paused for each in server.connections))
         buffered = [_unsent(each) for each in server.connections]
         assert max(buffered) <= 262_144 + 2 * len(PIECE)
         assert produced[0] < 20 * (12 << 20)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import tierwise_router.certificates
+import tierwise_router.client_connection
 import tierwise_router.server
 from tests.unit.router.running_router import Client, Router, chat, post, route, running, tier, until
 from tests.unit.router.scripted_upstream import (
@@ -35,6 +36,13 @@ from tests.unit.router.tls import pair, trusting
 from tierwise.errors import Invalid
 from tierwise_router.certificates import Certificates
 from tierwise_router.source import TLSFiles
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A router that waits for long before it breaks off what is ending: what has ended by then has ended by itself."""
+    monkeypatch.setattr(tierwise_router.server, "CLOSE_SECONDS", 60.0)
+    monkeypatch.setattr(tierwise_router.client_connection, "LINGER_SECONDS", 60.0)
 
 
 @dataclass
@@ -175,13 +183,14 @@ async def test_renewal_is_noticed_by_itself_and_a_complaint_is_said_once(
         await asyncio.gather(following, return_exceptions=True)
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_client_that_is_gone_is_noticed_over_tls_too(tmp_path: Path) -> None:
     script: list[Step] = [STREAM_HEAD, chunk(word("Hel")), Do.HOLD]
     async with secure(tmp_path, script) as here, here.router.client(here.trust) as client:
         client.say(post(chat(stream=True)))
         await client.reader.readuntil(b"Hel")
         client.vanish()
-        await until(lambda: here.up.open == 0, 1.0)
+        await until(lambda: here.up.open == 0)
         assert here.router.records[0].outcome == "client_gone"
 
 
@@ -253,7 +262,7 @@ async def test_what_is_no_tls_harms_nobody(tmp_path: Path) -> None:
 
 
 async def test_a_handshake_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tierwise_router.server, "HANDSHAKE_SECONDS", 0.2)
+    monkeypatch.setattr(tierwise_router.server, "HANDSHAKE_SECONDS", 2.0)  # the last one has no more time
     async with secure(tmp_path) as here, here.router.client() as mute:
         mute.say(b"\x16\x03\x01")
         with contextlib.suppress(ConnectionError):
@@ -261,10 +270,11 @@ async def test_a_handshake_that_does_not_end_is_ended(tmp_path: Path, monkeypatc
         assert await here.ask(post(chat())) == 200
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_router_that_drains_ends_tls_connections_too(tmp_path: Path) -> None:
     async with secure(tmp_path) as here, here.router.client(here.trust) as client:
         assert (await client.ask(post(chat()))).status == 200
-        await here.router.server.drain(2.0)
+        await here.router.server.drain(20.0)
         assert not here.router.server.connections
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.unit.router.router_process import RouterProcess, router
+from tests.unit.router.router_process import COMES_SECONDS, RouterProcess, router
 from tests.unit.router.scripted_engine import Caller, callers, scripted_engine
 
 MILLION = 1_000_000
@@ -45,16 +46,18 @@ def expected(charge: dict[str, Any], rates: dict[str, str]) -> Decimal:
     return (sum(parts, Decimal(0)) + int(charge["outputTokens"]) * Decimal(rates["output"])) / MILLION
 
 
-async def all_settled(process: RouterProcess) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """The access log and the metrics, when nothing is under way and every request that ended is in both."""
-    for _ in range(200):
+async def all_settled(process: RouterProcess, earlier: int = 0) -> tuple[list[dict[str, Any]], dict[str, float]]:
+    """The access log and the metrics, when nothing is under way and every request that ended is in both. `earlier`: how
+    many lines are of a process that wrote into the same log before."""
+    until = time.monotonic() + COMES_SECONDS
+    while True:
         metrics = process.metrics()
         ended = sum(value for name, value in metrics.items() if name.startswith("tierwise_router_requests_total"))
-        lines = process.log()
-        if metrics["tierwise_router_streams"] == 0 and len(lines) == ended and process.metrics() == metrics:
+        lines, streams = process.log(), metrics["tierwise_router_streams"]
+        if streams == 0 and len(lines) == earlier + ended and process.metrics() == metrics:
             return lines, metrics
+        assert time.monotonic() < until, f"requests do not end: {streams} streams, {len(lines)} lines of {ended}"
         await asyncio.sleep(0.05)
-    raise AssertionError("requests do not end")
 
 
 async def test_ten_thousand_requests_over_four_tiers_cost_what_the_formula_says(tmp_path: Path) -> None:

@@ -22,11 +22,11 @@ from typing import Any
 import pytest
 
 from tests.unit.observe.test_route_object import body
-from tests.unit.router.router_process import RouterProcess, started
+from tests.unit.router.router_process import COMES_SECONDS, RouterProcess, started
 from tests.unit.router.scripted_engine import Caller, EngineLoad, Seen, scripted_engine
 from tests.unit.router.stub_api_server import StubApiServer, stub_api_server
 from tests.unit.router.test_endpoints import endpoint, part
-from tests.unit.router.test_money import KINDS, MILLION
+from tests.unit.router.test_money import KINDS, MILLION, all_settled
 from tierwise.api.modelroute import RouteBudget
 from tierwise.api.modelroute_status import BudgetStatus
 from tierwise.decide.leases import renew
@@ -39,6 +39,7 @@ RATES: dict[str, dict[str, str]] = {
     "flex": {"input": "0.625", "output": "5"},
     "batch": {"input": "0.5", "output": "4"},
 }
+DOLLARS_PER_SECOND = 36 / 3600  # of a replica of the served tiers
 ROUTERS = ("pod-a", "pod-b", "pod-c", "pod-d")
 REQUESTS = 2400
 
@@ -186,6 +187,7 @@ async def test_four_routers_stay_within_a_dollar_though_one_is_killed_and_one_re
     sent = iter(range(REQUESTS))
     events = {REQUESTS // 4: "kill", REQUESTS // 2: "replace"}
     lost: set[str] = set()
+    earlier: dict[str, int] = {}
     async with scripted_engine(seen, load) as url, routers(url, tmp_path) as fleet:
 
         async def operate() -> None:
@@ -209,7 +211,9 @@ async def test_four_routers_stay_within_a_dollar_though_one_is_killed_and_one_re
         async def fault(what: str) -> None:
             uid = "pod-a" if what == "kill" else "pod-b"
             lost.add(uid)
-            fleet.running.pop(uid).kill()
+            killed = fleet.running.pop(uid)
+            killed.kill()
+            earlier[uid] = len(killed.log())
             if what == "replace":  # the pod is gone; another one takes its place
                 fleet.pods.discard(uid)
                 uid = "pod-e"
@@ -220,10 +224,9 @@ async def test_four_routers_stay_within_a_dollar_though_one_is_killed_and_one_re
         operator = asyncio.create_task(operate())
         await asyncio.gather(*(work() for _ in range(24)))
         await asyncio.gather(*tasks)
-        await asyncio.sleep(1.0)
+        ended = {uid: await all_settled(process, earlier.get(uid, 0)) for uid, process in fleet.running.items()}
         operator.cancel()
         await fleet.renew()
-        ended = {uid: (process.log(), process.metrics()) for uid, process in fleet.running.items()}
     assert lost == {"pod-a", "pod-b"}
     spent = billed(seen)
     assert Decimal("0.7") < spent <= 1, spent
@@ -258,27 +261,43 @@ def expected(charge: dict[str, Any], rates: dict[str, str]) -> Decimal:
     return (sum(parts, Decimal(0)) + int(charge["outputTokens"]) * Decimal(rates["output"])) / MILLION
 
 
+def knows_of_others(process: RouterProcess) -> bool:
+    """Whether it has charged a request less than a router could that is alone with two at a time: a half."""
+    return any(float(line["costUSD"]) < 0.3 * DOLLARS_PER_SECOND * line["ms"] / 1000 for line in process.log())
+
+
 async def test_a_replica_that_four_routers_share_is_paid_once(tmp_path: Path) -> None:
     chance, load = random.Random(2), EngineLoad()
     seen: Seen = []
     async with scripted_engine(seen, load) as url, routers(url, tmp_path) as fleet:
-        ends = time.monotonic() + 8
+        fair, ends = 0.0, float("inf")
+        counted: dict[RouterProcess, list[str]] = {process: [] for process in fleet.running.values()}
 
         async def work(process: RouterProcess) -> None:
+            nonlocal fair
             caller = Caller(process.url)
             while time.monotonic() < ends:
-                await caller.chat(
-                    "timed", {"usage": {"prompt_tokens": 5, "completion_tokens": 5}, "wait": 0.5 + chance.random()}
-                )
+                counts, before = ends < float("inf"), load.share_now()
+                said = {"usage": {"prompt_tokens": 5, "completion_tokens": 5}, "wait": 0.5 + chance.random()}
+                _, headers, _ = await caller.chat("timed", said)
+                if counts:
+                    fair += load.share_now() - before
+                    counted[process].append(headers["x-tierwise-request-id"])
             await caller.close()
 
-        await asyncio.gather(*(work(process) for process in fleet.running.values() for _ in range(2)))
-        await asyncio.sleep(0.3)
-        series = 'tierwise_router_cost_usd_total{tier="timed"}'
-        paid = sum(process.metrics()[series] for process in fleet.running.values())
-    busy = load.busy_seconds * 36 / 3600
+        working = [asyncio.create_task(work(process)) for process in counted for _ in range(2)]
+        # Until the engine tells a router of the others, which it is asked each second, it believes to be alone.
+        deadline = time.monotonic() + COMES_SECONDS
+        while not all(map(knows_of_others, counted)):
+            assert time.monotonic() < deadline, "a router does not hear of the others"
+            await asyncio.sleep(0.1)
+        ends = time.monotonic() + 8
+        await asyncio.gather(*working)
+        lines = [line for process, requests in counted.items() for line in process.log_of(*requests)]
+    assert all(counted.values())
+    paid = sum(float(line["costUSD"]) for line in lines)
     # Each alone would pay for all of it: four times as much.
-    assert paid == pytest.approx(busy, rel=0.3)
+    assert paid == pytest.approx(fair * DOLLARS_PER_SECOND, rel=0.3)
 
 
 def test_the_period_of_the_run_is_the_present_month() -> None:

@@ -22,8 +22,8 @@ import orjson
 import pytest
 
 from tests.unit.router.collector import Collector, collector
-from tests.unit.router.router_process import RouterProcess, router
-from tests.unit.router.running_router import CHAT, Answered, Client, post
+from tests.unit.router.router_process import COMES_SECONDS, RouterProcess, router
+from tests.unit.router.running_router import CHAT, Answered, Client, post, until
 from tests.unit.router.scripted_upstream import (
     COMPLETION,
     DONE,
@@ -51,6 +51,14 @@ WRONG_KEY = "tw-CanaryWrongW9"
 PROVIDER_KEY = "sk-CanaryProviderP5"
 HEADER = "CanaryHeaderH6"
 CANARIES = ("CanaryPromptQ7", "CanaryAnswerR2", "CanaryClientK4", "CanaryWrongW9", "CanaryProviderP5", "CanaryHeaderH6")
+COMPLAINTS = (
+    "the certificate that is used stays",
+    "must hold one key",
+    "this is no classifier file",
+    "must hold SHA-256 hashes",
+)
+"""What the router says of files that it cannot use; the last one is written when the others have been mended."""
+MANY_SPANS = 31
 DIGEST = hashlib.sha256(CLIENT_KEY.encode()).hexdigest()
 
 
@@ -80,14 +88,26 @@ def play(seen: Seen) -> Script | None:
 class Place:
     """The router with everything on, and who asks it."""
 
-    def __init__(self, process: RouterProcess, trust: ssl.SSLContext) -> None:
+    def __init__(self, process: RouterProcess, trust: ssl.SSLContext, *behind: Upstream) -> None:
         self.process = process
         self._trust = trust
+        self._behind = behind
         self.answers: list[tuple[str, Answered]] = []
 
     async def connect(self) -> Client:
         port = int(self.process.url.rpartition(":")[2])
         return Client(*await asyncio.open_connection("127.0.0.1", port, ssl=self._trust, limit=1 << 24))
+
+    async def begin(self, raw: bytes) -> Client:
+        """A request that has come upstream."""
+        client, before = await self.connect(), self._came
+        client.say(raw)
+        await until(lambda: self._came > before, COMES_SECONDS)
+        return client
+
+    @property
+    def _came(self) -> int:
+        return sum(seen.method == "POST" for up in self._behind for seen in up.seen)
 
     async def say(self, raw: bytes, who: str = "the client") -> Answered:
         """One answer, kept with whose it is."""
@@ -124,6 +144,9 @@ def headers(key: str) -> str:
     return f"Authorization: Bearer {key}\r\nX-Api-Key: {HEADER}\r\nCookie: {HEADER}\r\nX-Tierwise-Tier: {HEADER}\r\n"
 
 
+LATE = post(body("auto", "late") | {"stream": True}, CHAT, headers(CLIENT_KEY))
+
+
 async def everything(place: Place) -> None:
     """Every way in which a request can go."""
     for do in ("answer", "stream", "200 error", "400", "401", "429", "500", "event error", "broken", "junk"):
@@ -146,11 +169,10 @@ async def everything(place: Place) -> None:
         f"GET /v1/models HTTP/1.1\r\nHost: a\r\n{headers(WRONG_KEY)}\r\n".encode(),
     ):
         await place.say(raw, "a stranger" if WRONG_KEY.encode() in raw else "the client")
-    for how in ("gone", "half"):
-        client = await place.connect()
-        raw = post(body("auto", "late") | {"stream": True}, CHAT, headers(CLIENT_KEY))
-        client.say(raw if how == "gone" else raw[:-20])
-        await asyncio.sleep(0.3)
+    half = await place.connect()
+    half.say(LATE[:-20])
+    await asyncio.sleep(0.3)
+    for client in (await place.begin(LATE), half):
         client.vanish()
         await client.close()
 
@@ -184,7 +206,7 @@ def settings(folder: Path, served: Upstream, provider: Upstream) -> dict[str, An
                 "prices": prices,
             },
         ],
-        "deadlines": {"firstTokenSeconds": 1, "requestSeconds": 3},
+        "deadlines": {"firstTokenSeconds": 4, "requestSeconds": 12},
         "budget": {"amount": "100"},
         "policy": {"type": "Classifier", "classifier": {"file": "classifier.bin"}},
         "clients": {"keysDirectory": "keys"},
@@ -201,21 +223,22 @@ async def test_no_prompt_and_no_key_is_where_somebody_else_could_read_it(sink: C
         spending = tmp_path / "spending.json"
         options = ("--log-level", "DEBUG", "--spending-file", str(spending))
         with router(settings(tmp_path, served, provider), tmp_path, *options) as process:
-            place = Place(process, trusting(certificate))
+            place = Place(process, trusting(certificate), served, provider)
             await everything(place)
             (tmp_path / "tls.key").write_text(f"-----BEGIN PRIVATE KEY-----\n{HEADER}\n")
             (tmp_path / "provider").write_text(f"{PROVIDER_KEY} {PROVIDER_KEY}\n")
             (tmp_path / "classifier.bin").write_text(f"{HEADER}\n")
-            await asyncio.sleep(3)
+            for complaint in COMPLAINTS[:-1]:
+                await process.said(complaint)
             (tmp_path / "provider").write_text(PROVIDER_KEY)
             (tmp_path / "keys" / "blue").write_text(CLIENT_KEY)
-            await asyncio.sleep(3)
+            await process.said(COMPLAINTS[-1])
             metrics = await asyncio.to_thread(_page, process)
-            open_one = await place.connect()
-            open_one.say(post(body("auto", "late") | {"stream": True}, CHAT, headers(CLIENT_KEY)))
-            await asyncio.sleep(0.5)
+            await until(lambda: '"client_gone"' in (tmp_path / "access.log").read_text(), COMES_SECONDS)
+            await asyncio.to_thread(sink.wait, MANY_SPANS)
+            open_one = await place.begin(LATE)
             process.process.send_signal(signal.SIGABRT)  # faulthandler says where every thread is
-            await asyncio.to_thread(process.process.wait, 15)
+            await asyncio.to_thread(process.process.wait, 60)
             open_one.vanish()
         places = {
             "the log": (tmp_path / "errors.log").read_text(),
@@ -262,18 +285,15 @@ def _witnessed(places: dict[str, str], sink: Collector, place: Place) -> None:
     for name, witness in (
         ("the log", "DEBUG"),
         ("the log", "Fatal Python error: Aborted"),
-        ("the log", "must hold one key"),
-        ("the log", "must hold SHA-256 hashes"),
-        ("the log", "the certificate that is used stays"),
+        *(("the log", complaint) for complaint in COMPLAINTS),
         ("the access log", '"client_gone"'),
         ("the metrics", 'tierwise_router_tenant_cost_usd_total{tenant="blue"}'),
         ("the metrics", 'tierwise_router_classifier{hash="",reason="ClassifierInvalid",state="Refused"} 1.0'),
         ("the access log", '"reason":"Classified"'),
-        ("the log", "this is no classifier file"),
         ("what is spent", "spentUSD"),
     ):
         assert witness in places[name], (name, witness)
-    assert len(sink.spans()) > 30
+    assert len(sink.spans()) >= MANY_SPANS
     statuses = {one.status for _, one in place.answers}
     assert statuses >= {200, 400, 401, 404, 417, 429, 502, 504}, statuses
 

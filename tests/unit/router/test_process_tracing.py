@@ -85,7 +85,7 @@ async def test_what_a_span_says_of_a_stream(sink: Collector, tmp_path: Path) -> 
         with router(served(up), tmp_path) as process:
             assert (await ask(process.url, post(chat(stream=True)))).status == 200
             request, attempt = await asyncio.to_thread(sink.wait, 2)
-            (line,) = await _lines(process)
+            (line,) = await asyncio.to_thread(process.log_until, 1)
             assert request.parent == ""
             assert request.status != ERROR
             assert request.attributes == {
@@ -128,14 +128,6 @@ async def test_what_a_span_says_of_a_stream(sink: Collector, tmp_path: Path) -> 
             assert said <= known, "names of the conventions"
 
 
-async def _lines(process: Any) -> list[Any]:
-    for _ in range(200):
-        if found := process.log():
-            return list(found)
-        await asyncio.sleep(0.02)
-    raise AssertionError("no line")
-
-
 async def test_a_trace_context_that_is_none_begins_a_trace(sink: Collector, tmp_path: Path) -> None:
     given = ("traceparent: junk\r\n", f"traceparent: 00-{'0' * 32}-{PARENT}-01\r\n", "tracestate: \x80=\xff\r\n")
     async with upstream(default=[COMPLETION]) as up:
@@ -175,6 +167,7 @@ async def test_no_request_and_no_end_waits_for_a_collector(
     how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sink: Collector
 ) -> None:
     sink.refuse = True
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "60")  # whoever waited for it would wait for long
     if how == "away":
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
     async with upstream(default=[COMPLETION]) as up:
@@ -182,11 +175,11 @@ async def test_no_request_and_no_end_waits_for_a_collector(
             began = time.monotonic()
             for _ in range(20):
                 assert (await ask(process.url, post(chat()))).status == 200
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 20
             began = time.monotonic()
             process.terminate()
-            assert await asyncio.to_thread(process.process.wait, 15) == 0
-            assert time.monotonic() - began < 8
+            assert await asyncio.to_thread(process.process.wait, 60) == 0
+            assert time.monotonic() - began < 20
 
 
 async def test_the_last_spans_are_sent_at_the_end(
@@ -197,7 +190,7 @@ async def test_the_last_spans_are_sent_at_the_end(
         with router(served(up), tmp_path) as process:
             assert (await ask(process.url, post(chat()))).status == 200
             process.terminate()
-            assert await asyncio.to_thread(process.process.wait, 15) == 0
+            assert await asyncio.to_thread(process.process.wait, 60) == 0
     assert len(sink.spans()) == 2
 
 

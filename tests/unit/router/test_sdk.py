@@ -30,7 +30,7 @@ from tests.same_answers import (
     response_fields,
     same,
 )
-from tests.unit.router.router_process import RouterProcess, router
+from tests.unit.router.router_process import COMES_SECONDS, RouterProcess, router
 from tests.unit.simulator.processes import Vllm, free_port, vllm
 
 
@@ -276,14 +276,15 @@ async def test_the_asynchronous_client_runs_many_streams_at_once(route: RouterPr
 
 def test_a_client_that_gives_up_frees_the_engine(engines: tuple[Vllm, Vllm], routed: openai.OpenAI) -> None:
     asked: Any = {"messages": USER, "max_tokens": 30_000, "extra_body": {"ignore_eos": True}}
+    to_the_end = 'vllm:request_success_total{model_name="chat",engine="0",finished_reason="length"}'
+    before = engines[0].metric(to_the_end)
     with pytest.raises(openai.APITimeoutError):
         routed.with_options(timeout=0.5).chat.completions.create(model="mixed", **asked)
-    running = 'vllm:num_requests_running{model_name="chat",engine="0"}'
-    for _ in range(40):
-        if engines[0].metric(running) == 0:
-            break
+    deadline = time.monotonic() + COMES_SECONDS
+    while engines[0].metric('vllm:num_requests_running{model_name="chat",engine="0"}'):
+        assert time.monotonic() < deadline, "it works on for nobody"
         time.sleep(0.05)
-    assert engines[0].metric(running) == 0
+    assert engines[0].metric(to_the_end) == before, "it has worked for nobody to the end"
 
 
 def test_the_router_says_who_it_is_to_probes(route: RouterProcess) -> None:
