@@ -115,15 +115,15 @@ def test_it_serves_a_route_and_says_what_is_wrong_with_one(image: Path, tmp_path
         try:
             assert process.stderr is not None
             (url,) = re.findall(r"http://\S+/v1", process.stderr.readline())
-            with urllib.request.urlopen(f"{url}/models", timeout=10) as answer:
+            with urllib.request.urlopen(f"{url}/models", timeout=60) as answer:
                 assert [model["id"] for model in json.load(answer)["data"]] == ["chat", "small"]
         finally:
             process.terminate()
-            _, said = process.communicate(timeout=30)
+            _, said = process.communicate(timeout=120)
     assert process.returncode == 0, said
     file.write_text(yaml.safe_dump({**route, "teirs": []}))
     command, environment = ROUTER.command(image, f"--file={file}")
-    refused = subprocess.run(command, cwd=image.parent, env=environment, capture_output=True, text=True, timeout=60)
+    refused = subprocess.run(command, cwd=image.parent, env=environment, capture_output=True, text=True, timeout=180)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr.startswith("tierwise-router: ")
     assert "teirs" in refused.stderr

@@ -184,7 +184,7 @@ async def test_a_stop_right_after_the_start_leaves_nothing_behind(make: Make) ->
     assert _children("sleep") == []
 
 
-async def test_ready_waits_for_an_answer_and_gives_up_with_the_last_words(make: Make) -> None:
+async def test_ready_waits_for_an_answer_and_gives_up_with_the_last_words(make: Make, layout: Layout) -> None:
     async def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.close()
 
@@ -194,8 +194,9 @@ async def test_ready_waits_for_an_answer_and_gives_up_with_the_last_words(make: 
         Component("open", FOR_EVER, ready_url=f"tcp://127.0.0.1:{port}"),
         Component("deaf", STUBBORN, ready_url="http://127.0.0.1:9/"),
     )
-    await supervisor.ready("open", 5)
+    await supervisor.ready("open", 60)
     await supervisor.start("deaf")
+    await _until(lambda: tail(layout.log("deaf")) == "deaf")  # Python may take longer to start than is waited below
     with pytest.raises(PlaygroundError, match=r"(?s)deaf is not ready after 1 s \(1 starts\).*deaf$"):
         await supervisor.ready("deaf", 1)
     server.close()

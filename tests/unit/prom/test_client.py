@@ -45,6 +45,8 @@ class Web:
         self.status, self.body, self.wait = 200, json.dumps(GOOD), 0.0
         self.headers: dict[str, str] = {}
         self.seen: list[tuple[str, dict[str, str]]] = []
+        self.may_answer = threading.Event()
+        self.may_answer.set()
         web = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -53,6 +55,7 @@ class Web:
             def do_GET(self) -> None:
                 web.seen.append((self.path, dict(self.headers)))
                 time.sleep(web.wait)
+                web.may_answer.wait(60)
                 body = web.body.encode()
                 self.send_response(web.status)
                 for name, value in {"Content-Length": str(len(body)), **web.headers}.items():
@@ -162,14 +165,16 @@ async def test_the_environment_changes_nothing(web: Web, monkeypatch: pytest.Mon
 
 
 async def test_the_loop_runs_on_while_prometheus_thinks(web: Web) -> None:
-    web.wait = 0.5
-    metrics, ticks = PrometheusMetrics(Access(web.url)), 0
+    web.may_answer.clear()
+    metrics, ticks = PrometheusMetrics(Access(web.url, timeout_seconds=60)), 0
     question = asyncio.create_task(metrics.query("up"))
-    while not question.done():
+    while not web.seen or ticks < 4:
+        assert not question.done(), f"{ticks} ticks before an answer that waits for them"
         await asyncio.sleep(0.01)
         ticks += 1
+    web.may_answer.set()
+    assert await question
     metrics.close()
-    assert ticks > 3
 
 
 async def test_a_resolver_that_hangs_holds_a_few_threads_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,11 +202,14 @@ async def test_a_resolver_that_hangs_holds_a_few_threads_of_its_own(monkeypatch:
 
 
 async def test_an_answer_after_the_end_keeps_no_connection(web: Web) -> None:
-    web.wait = 0.2
-    metrics = PrometheusMetrics(Access(web.url))
+    web.may_answer.clear()
+    metrics = PrometheusMetrics(Access(web.url, timeout_seconds=60))
     question = asyncio.create_task(metrics.query("up"))
-    await asyncio.sleep(0.05)
+    while not web.seen:
+        assert not question.done(), "it is asked before it is answered"
+        await asyncio.sleep(0.01)
     metrics.close()
+    web.may_answer.set()
     assert len(await question) == 2
     assert metrics._idle == []
 

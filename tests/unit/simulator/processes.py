@@ -41,7 +41,7 @@ class Vllm:
         self.process = process
         self.url = f"http://127.0.0.1:{port}"
 
-    def get(self, path: str, body: dict[str, Any] | None = None, timeout: float = 5.0) -> tuple[int, str]:
+    def get(self, path: str, body: dict[str, Any] | None = None, timeout: float = 60.0) -> tuple[int, str]:
         data = json.dumps(body).encode() if body is not None else None
         try:
             with urllib.request.urlopen(self.url + path, data, timeout) as response:

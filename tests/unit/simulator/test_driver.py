@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from tests.jumping import jumping
 from tierwise_sim.driver import Driver, Ticket
 from tierwise_sim.engine import Engine
 from tierwise_sim.sequence import Rejection, Request
@@ -25,6 +26,7 @@ def submit(driven: Driver, name: str, prompt: int, output: int, stream: bool = F
     return ticket
 
 
+@jumping
 async def test_a_stream_hears_of_tokens_and_a_plain_request_only_of_its_end() -> None:
     driven = driver()
     pump = asyncio.create_task(driven.run())
@@ -92,6 +94,7 @@ async def test_an_idle_engine_has_no_timer() -> None:
     pump.cancel()
 
 
+@jumping
 async def test_a_slow_engine_takes_so_many_times_as_long_and_then_its_own_time_again() -> None:
     driven = driver()
     pump = asyncio.create_task(driven.run())

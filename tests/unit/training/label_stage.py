@@ -113,11 +113,17 @@ class Stage:
         return [json.loads(line) for line in (self.folder / name).read_text().splitlines()]
 
     def asked(self) -> Counter[str]:
-        """The requests that the router has seen, by tier. A line of its log comes after its answer."""
-        before, lines = -1, self.router.log()
-        while len(lines) != before:
-            time.sleep(0.3)
-            before, lines = len(lines), self.router.log()
+        """The requests that the router has seen, by tier, when none is under way. A line of its log comes after its
+        answer: the metrics say how many there will be."""
+        until = time.monotonic() + 60
+        while True:
+            metrics = self.router.metrics()
+            ended = sum(value for name, value in metrics.items() if name.startswith("tierwise_router_requests_total"))
+            lines = self.router.log()
+            if metrics["tierwise_router_streams"] == 0 and len(lines) == ended:
+                break
+            assert time.monotonic() < until, f"{len(lines)} lines of {ended:.0f} requests that ended"
+            time.sleep(0.05)
         return Counter(line["tier"] for line in lines if line["path"] == "/v1/chat/completions")
 
     def train(self) -> Path:

@@ -11,7 +11,7 @@ import io
 import json
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -39,6 +39,7 @@ CANARY = "Zwiebelfisch-in-the-prompt"
 TO_LARGE = {"x-team": "legal"}
 SMALL_ASKED, LARGE_ASKED, AT_ONCE = 480, 280, 40
 """About 70 of the second have a verdict, one in four; 480 + 70 labels count as 430 of one rate."""
+COUNTED = ("tierwise_router_sampled_total", "tierwise_router_verdicts_total")
 
 
 @dataclass
@@ -66,14 +67,32 @@ class Scene:
         with ThreadPoolExecutor(8) as pool:
             return list(pool.map(lambda prompt: self.ask(prompt, headers), prompts))
 
-    def wait_for_verdicts(self, seconds: float = 120) -> None:
-        """Until nothing has been judged for a while."""
-        until, before, calm = time.monotonic() + seconds, -1, 0
-        while calm < 8:
-            found = len(self.lines())
-            calm, before = (calm + 1 if found == before else 0), found
-            assert time.monotonic() < until
+    def wait_for(self, what: str, holds: Callable[[list[dict[str, Any]]], bool], seconds: float = 180) -> None:
+        """Until this holds of the lines. Raises AssertionError after so many seconds."""
+        until = time.monotonic() + seconds
+        while not holds(lines := self.lines()):
+            assert time.monotonic() < until, f"{what}: not within {seconds:.0f} s; there are {len(lines)} verdicts"
             time.sleep(0.25)
+
+    def wait_for_verdicts(self, asked: int) -> None:
+        """Until all that was asked so far is sampled, every verdict has its line, and nothing is judged for a while:
+        of three in four answers of the large tier nothing is judged, and nothing says so."""
+        before: dict[str, float] = {}
+        calm = 0
+
+        def is_calm(lines: list[dict[str, Any]]) -> bool:
+            nonlocal before, calm
+            said = self.process.metrics()
+            found = {name: value for name, value in said.items() if name.startswith(("tierwise_router_sh", *COUNTED))}
+            sampled = sum(value for name, value in found.items() if name.startswith(COUNTED[0]))
+            kept = sum(
+                value for name, value in found.items() if name.startswith(COUNTED[1]) and 'routed="again"' not in name
+            )
+            calm = calm + 1 if found == before and (sampled, kept) == (asked, len(lines)) else 0
+            before = found
+            return calm >= 8
+
+        self.wait_for(f"{asked} answers are sampled, and judged as they should be", is_calm)
 
     def lines(self) -> list[dict[str, Any]]:
         file = self.folder / "verdicts.jsonl"
@@ -121,12 +140,15 @@ def train(*options: str) -> int:
 
 
 def test_a_router_learns_from_its_own_verdicts(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
-    for headers, count in ((None, SMALL_ASKED), (TO_LARGE, LARGE_ASKED)):
-        for _ in range(count // AT_ONCE):
-            answered = scene.ask_many(AT_ONCE, headers)
-            assert {tier for tier, _ in answered} == {"large" if headers else "small"}
-            scene.wait_for_verdicts()
-    lines = scene.lines()
+    for asked in range(AT_ONCE, SMALL_ASKED + 1, AT_ONCE):
+        assert {tier for tier, _ in scene.ask_many(AT_ONCE)} == {"small"}
+        scene.wait_for("a verdict on each answer", lambda lines, asked=asked: len(lines) == asked)  # type: ignore[misc]
+    for asked in range(SMALL_ASKED + AT_ONCE, SMALL_ASKED + LARGE_ASKED + 1, AT_ONCE):
+        assert {tier for tier, _ in scene.ask_many(AT_ONCE, TO_LARGE)} == {"large"}
+        scene.wait_for_verdicts(asked)
+    taken = scene.folder / "taken.jsonl"  # whatever comes later does not get into it
+    taken.write_bytes((scene.folder / "verdicts.jsonl").read_bytes())
+    lines = [json.loads(line) for line in taken.read_text().splitlines()]
     by_rate = {rate: [line for line in lines if line["samplingRate"] == rate] for rate in (1.0, 0.25)}
     assert len(by_rate[1.0]) == SMALL_ASKED
     assert LARGE_ASKED / 8 < len(by_rate[0.25]) < LARGE_ASKED / 2
@@ -134,7 +156,7 @@ def test_a_router_learns_from_its_own_verdicts(scene: Scene, capsys: pytest.Capt
     assert all(line[who]["tokens"]["input"] > 5 for line in lines for who in ("small", "reference"))
 
     classifier = scene.folder / "classifier.bin"
-    verdicts, salt = str(scene.folder / "verdicts.jsonl"), str(scene.folder / "salt")
+    verdicts, salt = str(taken), str(scene.folder / "salt")
     prices = str(scene.folder / "route.yaml")
     assert (
         train("--verdicts", verdicts, "--salt-file", salt, "--prices", prices, "--out", str(classifier), "-o", "json")
@@ -165,8 +187,7 @@ def test_a_router_learns_from_its_own_verdicts(scene: Scene, capsys: pytest.Capt
     while scene.ask("What is 1 + 1?") != ("small", "Default"):
         assert time.monotonic() < until
         time.sleep(0.2)
-    scene.wait_for_verdicts()
-    assert scene.lines()[-1]["saltCheck"] == salt_check(OTHER)
+    scene.wait_for("verdicts with the other salt", lambda found: found[-1]["saltCheck"] == salt_check(OTHER))
     read = route_verdicts.read([scene.folder / "verdicts.jsonl"], SALT)
     assert read.other_salt >= 1
     assert len(read.labels) >= len(lines)

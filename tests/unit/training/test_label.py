@@ -58,6 +58,14 @@ def costs(log: list[dict[str, object]]) -> Decimal:
     return sum((Decimal(str(line["costUSD"])) for line in log), Decimal(0))
 
 
+def wait_for_answers(file: Path, count: int) -> None:
+    """Until a run that goes on has so many."""
+    until = time.monotonic() + 180
+    while not file.exists() or file.read_bytes().count(b"\n") < count:
+        assert time.monotonic() < until, f"{file.name} does not have {count} answers after 180 s"
+        time.sleep(0.02)
+
+
 def test_labels_are_what_the_rule_says_and_cost_what_the_router_counted(fresh: Stage) -> None:
     lines = questions(COUNT, seed=1)
     golden = [{**line, "gold": value(asked(line["prompt"]) or "")} for line in lines]
@@ -73,7 +81,7 @@ def test_labels_are_what_the_rule_says_and_cost_what_the_router_counted(fresh: S
         assert label["prompt"] == [{"role": "user", "content": line["prompt"]}]
     found = prompts.parse("".join(json.dumps(line) + "\n" for line in golden), "p")
     extra = sum(sampled(one, "again", 10) + sampled(one, "ceiling", 10) for one in found)
-    log = fresh.router.log_until(before + 2 * COUNT + extra)[before:]
+    log = fresh.router.log_until(before + 2 * COUNT + extra, 60)[before:]
     asked_for = [line for line in log if line["path"] == "/v1/chat/completions"]
     assert len(asked_for) == 2 * COUNT + extra
     said = sum((Decimal(label["judge"]["costUSD"]) for label in made.values()), Decimal(0))
@@ -91,12 +99,10 @@ def test_a_killed_run_goes_on_and_nothing_that_was_answered_is_asked_again(fresh
     options = ("--prompts", path, "--judge", "number", "--yes", "--concurrency", "4")
     before = fresh.asked()
     command = fresh.command(*options)
-    command[command.index("--rate") + 1] = "40"
+    command[command.index("--rate") + 1] = "10"
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     answers = fresh.folder / "labels.jsonl.answers"
-    until = time.monotonic() + 60
-    while time.monotonic() < until and (not answers.exists() or answers.read_bytes().count(b"\n") < 30):
-        time.sleep(0.02)
+    wait_for_answers(answers, 30)
     process.kill()
     process.communicate()
     kept = answers.read_bytes().count(b"\n")
@@ -114,14 +120,12 @@ def test_a_killed_run_goes_on_and_nothing_that_was_answered_is_asked_again(fresh
 def test_a_signal_ends_a_run_with_the_labels_that_there_are(fresh: Stage) -> None:
     path = str(write(fresh.folder / "p", questions(COUNT, seed=3)))
     command = fresh.command("--prompts", path, "--judge", "number", "--yes")
-    command[command.index("--rate") + 1] = "40"
+    command[command.index("--rate") + 1] = "10"
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     answers = fresh.folder / "labels.jsonl.answers"
-    until = time.monotonic() + 60
-    while time.monotonic() < until and (not answers.exists() or answers.read_bytes().count(b"\n") < 30):
-        time.sleep(0.02)
+    wait_for_answers(answers, 30)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 130, said
     assert 0 < len(fresh.labels()) < COUNT
     assert "told to stop" in said

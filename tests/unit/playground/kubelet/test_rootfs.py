@@ -31,7 +31,7 @@ print(json.dumps({"seen": seen, "written": written, "text": text}))
 def _built(spec: dict[str, Any]) -> dict[str, Any]:
     """What the container sees of `probe`, built in namespaces of its own as the launcher does."""
     command = ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", sys.executable, "-c", BUILD]
-    done = subprocess.run([*command, str(REPOSITORY), json.dumps(spec)], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([*command, str(REPOSITORY), json.dumps(spec)], capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr
     seen: dict[str, Any] = json.loads(done.stdout)
     return seen
