@@ -93,7 +93,7 @@ def has(tier: Object, type_: str, status: str, reason: str = "") -> bool:
     return bool(condition["status"] == status and reason in ("", condition["reason"]))
 
 
-def ready(kubectl: Kubectl, name: str, replicas: int, seconds: float = 60) -> Object:
+def ready(kubectl: Kubectl, name: str, replicas: int, seconds: float = 180) -> Object:
     """The tier once it is Ready with so many replicas. Fails after `seconds`."""
     return eventually(
         lambda: kubectl.tier(name),

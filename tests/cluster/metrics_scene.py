@@ -74,7 +74,7 @@ class Scene:
         return tier_signals(await self.samples(), "team", tier, pods, frozenset(pods), time.time())
 
     async def until(
-        self, fits: Callable[[TierSignals], bool], *pods: str, tier: str = "chat", seconds: float = 20
+        self, fits: Callable[[TierSignals], bool], *pods: str, tier: str = "chat", seconds: float = 60
     ) -> TierSignals:
         """The signals, once they fit."""
         deadline = time.monotonic() + seconds
@@ -115,7 +115,7 @@ def of(signals: TierSignals, pod: str) -> PodSample:
 
 async def until(look: Callable[[], Awaitable[Found]], fits: Callable[[Found], bool]) -> Found:
     """What is seen, once it fits."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not fits(found := await look()):
         assert time.monotonic() < deadline, found
         await asyncio.sleep(0.3)

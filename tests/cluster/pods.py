@@ -18,7 +18,7 @@ from playground.handle import Playground
 from tests.cluster.kubectl import Kubectl, Object, eventually
 
 # How long a thing may take that takes a second or two on a quiet machine: a pod that imports a large library, say.
-PATIENCE = 60.0
+PATIENCE = 120.0
 ECHO, PYTHON = "playground/http-echo", "playground/python"
 
 
@@ -68,7 +68,7 @@ class Room:
 
     def wait(self, name: str, condition: str, seconds: float = PATIENCE) -> Object:
         """Wait for a condition of a pod; the pod."""
-        self.kubectl("wait", f"--for={condition}", f"pod/{name}", f"--timeout={seconds}s")
+        self.kubectl("wait", f"--for={condition}", f"pod/{name}", f"--timeout={seconds}s", timeout=seconds + 30)
         return self.get(name)
 
     def ready(self, *pods: Object) -> None:
@@ -108,7 +108,7 @@ class Room:
         the connection ends without an answer, as while a container begins."""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({"http": self.playground.proxy_url}))
         try:
-            with opener.open(f"http://{host}.{self.kubectl.namespace}.svc{path}", timeout=10) as answer:
+            with opener.open(f"http://{host}.{self.kubectl.namespace}.svc{path}", timeout=60) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

@@ -20,8 +20,8 @@ from tests.cluster.kubectl import Kubectl, Object, eventually
 from tierwise.api.crd import definition
 from tierwise.api.kinds import MODEL_TIER
 
-READY_SECONDS = 60.0
-START_SECONDS = 90.0
+READY_SECONDS = 180.0
+START_SECONDS = 180.0
 END_SECONDS = 30.0
 _PORT = re.compile(r"probes and metrics on port (\d+)")
 
@@ -43,7 +43,7 @@ class Operator:
     def probe(self, path: str) -> tuple[int, str]:
         """An answer of its HTTP server; 0 when there is none."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=60) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

@@ -115,7 +115,7 @@ class OwnPrometheus:
         config = {
             "global": {
                 "scrape_interval": f"{int(self._scrape * 1000)}ms",
-                "scrape_timeout": f"{int(self._scrape * 500)}ms",
+                "scrape_timeout": f"{int(self._scrape * 1000)}ms",
             },
             "scrape_configs": [
                 {
@@ -144,18 +144,18 @@ class OwnPrometheus:
                     return line.split("address=")[-1].split()[0].strip('"')
             return ""
 
-        self.url = f"http://{eventually(address, bool, 20, 'Prometheus listens')}"
-        eventually(self._ready, bool, 20, "Prometheus is ready")
+        self.url = f"http://{eventually(address, bool, 120, 'Prometheus listens')}"
+        eventually(self._ready, bool, 120, "Prometheus is ready")
 
     def _ready(self) -> bool:
         try:
-            return requests.get(f"{self.url}/-/ready", timeout=1).status_code == 200
-        except requests.ConnectionError:
+            return requests.get(f"{self.url}/-/ready", timeout=10).status_code == 200
+        except requests.RequestException:
             return False
 
     def stop(self) -> None:
         """End the process."""
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(15)
+            self._process.wait(60)
             self._process = None

@@ -224,7 +224,7 @@ def test_loopback_is_private_and_addresses_are_shared(room: Room) -> None:
     private = {"name": "main", "image": "playground/http-echo", "args": ["--host", "127.0.0.1"]}
     room.ready(pod("private", private), pod("public", echo()), pod("asker", echo()))
     room.kubectl.apply(service("asker"))
-    eventually(lambda: room.fetch("asker")[0], lambda code: code == 200, 10, "the Service answers")
+    eventually(lambda: room.fetch("asker")[0], lambda code: code == 200, 120, "the Service answers")
     address = {name: room.get(name)["status"]["podIP"] for name in ("private", "public")}
     assert room.from_pod("asker", f"http://{address['public']}:8080/")[0] == 200
     refused = room.from_pod("asker", f"http://{address['private']}:8080/")
@@ -235,7 +235,7 @@ def test_loopback_is_private_and_addresses_are_shared(room: Room) -> None:
 def test_logs_are_kept_followed_and_cut(room: Room) -> None:
     code = "import time\nfor n in range(5): print('line', n, flush=True); time.sleep(0.3)"
     room.kubectl.apply(pod("talker", script(code), restartPolicy="Never"))
-    eventually(lambda: room.get("talker")["status"]["phase"], lambda p: p != "Pending", 20, "talker runs")
+    eventually(lambda: room.get("talker")["status"]["phase"], lambda p: p != "Pending", 120, "talker runs")
     with room.follow("talker") as following:
         assert following.stdout is not None
         assert following.stdout.read().splitlines() == [f"line {n}" for n in range(5)]
@@ -266,7 +266,7 @@ def test_an_inference_service_with_a_model_becomes_ready_and_answers(room: Room)
             },
         }
     )
-    room.kubectl("wait", "--for=condition=Ready", "inferenceservice/hello", "--timeout=40s")
+    room.kubectl("wait", "--for=condition=Ready", "inferenceservice/hello", "--timeout=120s", timeout=150)
     code, body = room.fetch("hello-predictor")
     assert (code, json.loads(body)["path"]) == (200, "/")
     code, body = room.fetch("hello-predictor", "/file?/mnt/models/config.json")

@@ -87,7 +87,10 @@ def test_no_pod_is_ever_made_for_a_tier_pinned_at_zero(kubectl: Kubectl) -> None
     kubectl.apply(cheap("none", replicas=0))
     service(kubectl, "none")
     eventually(
-        lambda: kubectl.tier("none"), lambda tier: tier["status"].get("reason") == "ScaledToZero", 30, "scaled to zero"
+        lambda: kubectl.tier("none"),
+        lambda tier: tier["status"].get("reason") == "ScaledToZero",
+        READY_SECONDS,
+        "scaled to zero",
     )
     time.sleep(5)
     assert kubectl.pods("none") == []
@@ -126,7 +129,10 @@ def test_a_hand_edit_is_healed_and_told(kubectl: Kubectl, edit: dict[str, Any]) 
     kubectl("patch", "inferenceservice", "healed", "--type=merge", "-p", json.dumps(edit))
     if edit == {"metadata": {"ownerReferences": None}}:
         eventually(
-            lambda: kubectl.tier("healed"), lambda tier: has(tier, "Provisioned", "False", "NotOurs"), 30, "not ours"
+            lambda: kubectl.tier("healed"),
+            lambda tier: has(tier, "Provisioned", "False", "NotOurs"),
+            READY_SECONDS,
+            "not ours",
         )
         return
     eventually(
@@ -136,10 +142,10 @@ def test_a_hand_edit_is_healed_and_told(kubectl: Kubectl, edit: dict[str, Any]) 
             and found["spec"] == before["spec"]
             and found["metadata"]["labels"] == before["metadata"]["labels"]
         ),
-        30,
+        READY_SECONDS,
         "as it was",
     )
-    said = eventually(lambda: healed(kubectl, tier), bool, 30, "it is told")
+    said = eventually(lambda: healed(kubectl, tier), bool, READY_SECONDS, "it is told")
     assert "InferenceService healed: healed" in said[0]
 
 
@@ -153,7 +159,7 @@ def test_a_scale_by_hand_on_the_deployment_is_taken_back(kubectl: Kubectl) -> No
     after = eventually(
         lambda: kubectl.get("deployment", "scaled-predictor"),
         lambda found: found is not None and found["spec"]["replicas"] == 0,
-        30,
+        READY_SECONDS,
         "0 replicas again",
     )
     assert after is not None
@@ -169,7 +175,7 @@ def test_a_deleted_child_is_made_again_without_a_pod(kubectl: Kubectl) -> None:
     eventually(
         lambda: kubectl.get("inferenceservice", "again"),
         lambda found: found is not None and found["metadata"]["uid"] != uid,
-        30,
+        READY_SECONDS,
         "a new InferenceService",
     )
     service(kubectl, "again")
@@ -190,13 +196,11 @@ def test_kubectl_scale_pins_the_tier(kubectl: Kubectl) -> None:
 @usual
 def test_a_deleted_tier_leaves_nothing_behind(kubectl: Kubectl) -> None:
     kubectl.apply(cheap("gone", replicas=1))
-    ready(kubectl, "gone", 1)
-    began = time.monotonic()
-    kubectl("delete", "modeltier", "gone", "--timeout=10s")
-    assert time.monotonic() - began < 10
+    assert "finalizers" not in ready(kubectl, "gone", 1)["metadata"]
+    kubectl("delete", "modeltier", "gone", "--timeout=60s", timeout=90)
     for kind, name in (("inferenceservice", "gone"), ("deployment", "gone-predictor"), ("service", "gone-predictor")):
-        eventually(partial(kubectl.get, kind, name), lambda found: found is None, 60, f"no {kind}")
-    eventually(lambda: kubectl.pods("gone"), lambda pods: pods == [], 60, "no pod")
+        eventually(partial(kubectl.get, kind, name), lambda found: found is None, READY_SECONDS, f"no {kind}")
+    eventually(lambda: kubectl.pods("gone"), lambda pods: pods == [], READY_SECONDS, "no pod")
 
 
 @usual
@@ -210,7 +214,10 @@ def test_a_strangers_inference_service_is_left_alone(kubectl: Kubectl) -> None:
     kubectl.apply(stranger)
     kubectl.apply(cheap("theirs"))
     eventually(
-        lambda: kubectl.tier("theirs"), lambda tier: has(tier, "Provisioned", "False", "NotOurs"), 30, "not ours"
+        lambda: kubectl.tier("theirs"),
+        lambda tier: has(tier, "Provisioned", "False", "NotOurs"),
+        READY_SECONDS,
+        "not ours",
     )
     found = kubectl.get("inferenceservice", "theirs")
     assert found is not None
@@ -219,7 +226,7 @@ def test_a_strangers_inference_service_is_left_alone(kubectl: Kubectl) -> None:
     eventually(
         lambda: kubectl.get("inferenceservice", "theirs"),
         lambda again: again is not None and "ownerReferences" in again["metadata"],
-        30,
+        READY_SECONDS,
         "ours, now that the name is free",
     )
 
@@ -230,11 +237,16 @@ def test_a_deleted_crd_is_survived(kubectl: Kubectl, operator: Operator) -> None
     kubectl.apply(definition(MODEL_ROUTE), cheap("before", replicas=0))
     service(kubectl, "before")
     kubectl("delete", "crd", "modeltiers.tierwise.io", timeout=90)
-    eventually(lambda: operator.probe("/readyz"), lambda got: "CRD is not installed" in got[1], 60, "the CRD is missed")
+    eventually(
+        lambda: operator.probe("/readyz"),
+        lambda got: "CRD is not installed" in got[1],
+        READY_SECONDS,
+        "the CRD is missed",
+    )
     assert operator.probe("/healthz")[0] == 200
     kubectl.apply(definition(MODEL_TIER))
-    kubectl("wait", "--for=condition=Established", "crd/modeltiers.tierwise.io", "--timeout=30s")
-    eventually(lambda: operator.probe("/readyz"), lambda got: got[0] == 200, 60, "ready again")
+    kubectl("wait", "--for=condition=Established", "crd/modeltiers.tierwise.io", "--timeout=60s", timeout=90)
+    eventually(lambda: operator.probe("/readyz"), lambda got: got[0] == 200, READY_SECONDS, "ready again")
     kubectl.apply(cheap("after", replicas=0))
     service(kubectl, "after")
 
@@ -249,7 +261,7 @@ def test_kserve_that_does_not_answer_is_named_and_waited_for(
         eventually(
             lambda: kubectl.tier("late"),
             lambda tier: has(tier, "Provisioned", "False", "KServeNotAnswering"),
-            30,
+            READY_SECONDS,
             "the condition names KServe",
         )
     finally:
@@ -277,6 +289,6 @@ def test_an_api_server_that_comes_back_is_followed(
         assert operator.probe("/healthz")[0] == 200
     finally:
         playground.control("start", "kube-apiserver")
-    eventually(partial(_api_server, kubectl), lambda text: text == "ok", 60, "the API server")
+    eventually(partial(_api_server, kubectl), lambda text: text == "ok", READY_SECONDS, "the API server")
     kubectl("scale", "modeltier", "through", "--replicas=1")
     ready(kubectl, "through", 1)

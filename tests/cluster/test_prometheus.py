@@ -34,7 +34,7 @@ from tierwise.observe.poller import PollConfig, Poller
 from tierwise.observe.signals import PodKey
 from tierwise.ports import Series
 from tierwise.prom.client import Access, PrometheusMetrics
-from tierwise.types import PodSample, State
+from tierwise.types import PodSample, State, TierSignals
 
 pytestmark = pytest.mark.cluster
 
@@ -46,15 +46,16 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
 
 
 async def test_replicas_are_measured_with_the_age_of_their_scrape(scene: Scene) -> None:
+    began = time.time()
     scene.add("a", running=5.0)
     scene.add("b", running=40.0)
-    signals = await scene.until(complete, "a", "b")
+    signals = await scene.until(lambda found: complete(found) and found.targets_up == 2, "a", "b")
     assert [pod.running.value for pod in signals.pods] == [5.0, 40.0]
     assert of(signals, "a").waiting.value == 2
     assert of(signals, "a").kv_usage.value == 0.25
     assert of(signals, "a").kv_capacity_tokens.value == 16000
     assert (signals.targets_up, signals.targets_down) == (2, 0)
-    assert time.time() - 3 < (of(signals, "a").running.at or 0) <= time.time()
+    assert began - 1 < (of(signals, "a").running.at or 0) <= time.time()
 
 
 async def test_a_hung_page_is_missing_and_not_an_idle_replica(scene: Scene) -> None:
@@ -63,20 +64,23 @@ async def test_a_hung_page_is_missing_and_not_an_idle_replica(scene: Scene) -> N
     drowning = scene.add("b", running=40.0)
     await scene.until(complete, "a", "b")
     drowning.hang = True
-    signals = await scene.until(lambda found: not complete(found), "a", "b")
+
+    def missing(found: TierSignals) -> bool:
+        """All of it together: on a busy machine a single scrape of `a` may be late as well."""
+        up_and_down = (found.targets_up, found.targets_down) == (1, 1)
+        return up_and_down and of(found, "a").running.has_value and of(found, "b").running.state is State.MISSING
+
+    signals = await scene.until(missing, "a", "b")
     assert of(signals, "a").running.value == 5
-    assert of(signals, "b").running.state is State.MISSING
-    assert (signals.targets_up, signals.targets_down) == (1, 1)
     drowning.hang = False
-    assert (await scene.until(complete, "a", "b")).targets_up == 2
+    await scene.until(lambda found: complete(found) and found.targets_up == 2, "a", "b")
 
 
 async def test_a_replica_that_is_not_scraped_has_no_target(scene: Scene) -> None:
     scene.add("a")
     await scene.until(complete, "a")
-    signals = await scene.signals("a", "new")
+    signals = await scene.until(lambda found: (found.targets_up, found.targets_down) == (1, 0), "a", "new")
     assert of(signals, "new") == PodSample("new")
-    assert (signals.targets_up, signals.targets_down) == (1, 0)
 
 
 @pytest.mark.parametrize("nonsense", [math.nan, math.inf, -3.0])
@@ -196,7 +200,7 @@ async def test_as_many_questions_for_twenty_tiers_as_for_one(scene: Scene) -> No
     one = await asked()
     for number in range(20):
         scene.add(f"pod-{number}", tier=f"tier-{number}", scrape=number == 19)
-    eventually(lambda: _targets(scene.prometheus.url), lambda count: count == 21, 20, "all targets are scraped")
+    eventually(lambda: _targets(scene.prometheus.url), lambda count: count == 21, 60, "all targets are scraped")
     samples = await scene.samples()
     assert len({key.tier for key in samples.pods}) == 21
     assert await asked() == one == len(queries(NAMES)) == 6  # all are asked here; LATENCY only where a tier needs it
@@ -205,8 +209,8 @@ async def test_as_many_questions_for_twenty_tiers_as_for_one(scene: Scene) -> No
 async def test_a_prometheus_that_is_away_leaves_the_old_answers_and_a_sentence(scene: Scene) -> None:
     scene.add("a")
     await scene.until(complete, "a")
-    metrics = PrometheusMetrics(Access(scene.prometheus.url, timeout_seconds=1))
-    sampler = Poller(metrics, WallClock(), queries(NAMES), PollConfig(SCRAPE, SCRAPE, 1.0))
+    metrics = PrometheusMetrics(Access(scene.prometheus.url, timeout_seconds=30))
+    sampler = Poller(metrics, WallClock(), queries(NAMES), PollConfig(SCRAPE, SCRAPE, 30.0))
     await sampler.round()
     scene.prometheus.stop()
     await sampler.round()

@@ -56,12 +56,12 @@ async def test_what_each_router_says_of_each_tier_is_found_under_that_tier(scene
             if each.wanted.has_value
         }
 
-    await until(lambda: said("chat"), lambda found: len(found) == 2)
-    assert await said("chat") == {"r1": (5.0, 4.0, 1.0), "r2": (7.0, 0.0, 0.0)}, "and nobody else's"
-    assert await said("code") == {"r1": (1.0, 0.0, 0.0)}
+    # Waited for as a whole: on a busy machine a single scrape of one of them may be late.
+    await until(lambda: said("chat"), lambda found: found == {"r1": (5.0, 4.0, 1.0), "r2": (7.0, 0.0, 0.0)})
+    await until(lambda: said("code"), lambda found: found == {"r1": (1.0, 0.0, 0.0)})
     two.stop()
-    gone = await until(lambda: said("chat"), lambda found: "r2" not in found)
-    assert gone == {"r1": (5.0, 4.0, 1.0)}, "one that is gone is missing, not idle"
+    # One that is gone is missing, not idle.
+    await until(lambda: said("chat"), lambda found: found == {"r1": (5.0, 4.0, 1.0)})
     del scene.exporters["team", "route", "r2"]
 
 

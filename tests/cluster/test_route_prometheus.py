@@ -96,7 +96,7 @@ def test_the_traffic_and_the_money_of_two_routers_are_read_and_a_dead_one_says_n
             router.answers("large", 1, "Spill")
         scraped(prometheus, one, two)
         # Without a lease a router says that it has spent nothing of a period that it does not know.
-        quiet = eventually(look, lambda seen: len(seen.wallets) == 2, 20, "both routers are scraped")
+        quiet = eventually(look, lambda seen: len(seen.wallets) == 2, 60, "both routers are scraped")
         assert {wallet.period for wallet in quiet.wallets.values()} == {0.0}
         assert (quiet.waiting, quiet.ttft_p95) == (0.0, None)
         lease = Lease(PERIOD, Decimal(1), datetime.now(UTC) + timedelta(hours=1))
@@ -112,13 +112,16 @@ def test_the_traffic_and_the_money_of_two_routers_are_read_and_a_dead_one_says_n
             assert spill is not None
             two.state.purse.settle(spill, Decimal("0.05"))
             time.sleep(1.0)
-        busy = eventually(
-            look, lambda seen: seen.wallets[one.name].spent > 0 and seen.share.get("small", 0) > 60, 20, "it is busy"
-        )
+
+        def is_busy(seen: RouteSignals) -> bool:
+            wallet = seen.wallets.get(one.name)  # none where a scrape is late
+            return wallet is not None and wallet.spent > 0 and seen.share.get("small", 0) > 60
+
+        busy = eventually(look, is_busy, 60, "it is busy")
         wallet = busy.wallets[one.name]
         assert (wallet.spent, wallet.reserved, wallet.largest) == (Decimal("0.125"), Decimal("0.5"), Decimal("0.5"))
         assert wallet.period == PERIOD.timestamp()
-        assert abs(wallet.at - time.time()) < 5
+        assert abs(wallet.at - time.time()) < 30
         small, large = busy.share["small"], busy.share["large"]
         assert 0.6 < small / (small + large) < 0.9
         assert busy.requests_per_second is not None
@@ -133,7 +136,7 @@ def test_the_traffic_and_the_money_of_two_routers_are_read_and_a_dead_one_says_n
         assert busy.ttft_p95 is not None
         assert 20 <= busy.ttft_p95 <= 40
         two.exporter.stop()
-        alone = eventually(look, lambda seen: set(seen.wallets) == {one.name}, 30, "the dead router says nothing")
+        alone = eventually(look, lambda seen: set(seen.wallets) == {one.name}, 60, "the dead router says nothing")
         assert set(alone.share) == {"small", "large"}
         assert alone.spill_cost is not None
         assert alone.spill_cost >= 0.9 * busy.spill_cost, "what it has spilled for counts for an hour"
@@ -155,7 +158,7 @@ def test_verdicts_are_read_router_by_router_as_they_were_counted(prometheus: Own
     try:
         scraped(prometheus, one, two)
         nothing = {one.name: VerdictCounts(), two.name: VerdictCounts()}
-        eventually(look, lambda seen: seen == nothing, 20, "both routers say that they have sampled nothing")
+        eventually(look, lambda seen: seen == nothing, 60, "both routers say that they have sampled nothing")
         counts = one.state.shadows
         counts.sampled.update(cheaper=40, reference=10)
         # The verdicts on two cheaper tiers are added up; unknown ones are none.
@@ -170,10 +173,10 @@ def test_verdicts_are_read_router_by_router_as_they_were_counted(prometheus: Own
             counts.verdicts[tier, routed, verdict] += count
         counts.pay("judge", JUDGE, Decimal("0.01"))
         expected = VerdictCounts(40, 10, cheaper_good=35, cheaper_bad=2, margin_bad=4, again_good=6)
-        eventually(look, lambda seen: seen.get(one.name) == expected, 20, "what one router has counted")
-        assert look()[two.name] == VerdictCounts()
+        both = {one.name: expected, two.name: VerdictCounts()}
+        eventually(look, lambda seen: seen == both, 60, "what one router has counted")
         two.exporter.stop()
-        eventually(look, lambda seen: set(seen) == {one.name}, 30, "the dead router says nothing")
+        eventually(look, lambda seen: set(seen) == {one.name}, 60, "the dead router says nothing")
     finally:
         metrics.close()
         one.exporter.stop()
@@ -199,7 +202,7 @@ def test_what_the_routers_make_of_a_classifier_is_read_and_the_worst_of_it_told(
             lambda seen: (
                 seen is not None and sum(each.routers for each in seen.standings) == 2 and len(seen.standings) == count
             ),
-            20,
+            60,
             "both routers have said it",
         )
         assert found is not None

@@ -24,7 +24,7 @@ def place(new_namespace: Callable[[str], Kubectl], release: Release) -> Kubectl:
     """A namespace with one healthy tier, `fine`."""
     kubectl = new_namespace("mistakes")
     kubectl.apply(tier("fine"))
-    eventually(lambda: kubectl.tier("fine"), lambda seen: has(seen, "Ready", "True"), 60, "the healthy tier is ready")
+    eventually(lambda: kubectl.tier("fine"), lambda seen: has(seen, "Ready", "True"), 180, "the healthy tier is ready")
     return kubectl
 
 
@@ -52,7 +52,7 @@ def nothing_else_changes(place: Kubectl, operator: Kubectl) -> Iterator[None]:
     assert has(place.tier("fine"), "Ready", "True")
 
 
-def _says(kubectl: Kubectl, name: str, type_: str, reason: str, seconds: float = 60) -> str:
+def _says(kubectl: Kubectl, name: str, type_: str, reason: str, seconds: float = 180) -> str:
     """Waits for the condition to be False for this reason; its message."""
     seen = eventually(
         lambda: kubectl.tier(name), lambda tier: has(tier, type_, "False", reason), seconds, f"{type_}=False {reason}"

@@ -28,7 +28,7 @@ def place(new_namespace: Callable[[str], Kubectl], release: Release) -> Kubectl:
     """A namespace with a healthy tier of two replicas."""
     kubectl = new_namespace("surroundings")
     kubectl.apply(tier("fine", replicas=2))
-    eventually(lambda: kubectl.tier("fine"), lambda seen: has(seen, "Ready", "True"), 60, "the healthy tier is ready")
+    eventually(lambda: kubectl.tier("fine"), lambda seen: has(seen, "Ready", "True"), 180, "the healthy tier is ready")
     return kubectl
 
 
@@ -51,13 +51,13 @@ def configured(release: Release, values: dict[str, Any], place: Kubectl) -> Iter
     yield upgrade
     release.install(values)
     eventually(
-        lambda: place.tier("fine"), lambda seen: has(seen, "MetricsAvailable", "True"), 60, "measured again afterwards"
+        lambda: place.tier("fine"), lambda seen: has(seen, "MetricsAvailable", "True"), 180, "measured again afterwards"
     )
 
 
 def _says(kubectl: Kubectl, type_: str, reason: str) -> str:
     seen = eventually(
-        lambda: kubectl.tier("fine"), lambda tier: has(tier, type_, "False", reason), 60, f"{type_}=False {reason}"
+        lambda: kubectl.tier("fine"), lambda tier: has(tier, type_, "False", reason), 180, f"{type_}=False {reason}"
     )
     return str(conditions(seen)[type_]["message"])
 

@@ -101,7 +101,7 @@ def test_four_routers_spend_a_dollar_and_not_more(
     ready = eventually(
         lambda: _seen(kubectl), lambda seen: seen.get("ready") == "4/4", START, "the route has four routers"
     )
-    kubectl("rollout", "status", "deployment", "provider", "--timeout=90s", timeout=100)
+    kubectl("rollout", "status", "deployment", "provider", "--timeout=180s", timeout=210)
     assert len(ready["budget"]["leases"]) == 4
     clients = _Clients(ready["url"], playground.proxy_url, 6)
     eventually(lambda: clients.spent, lambda spent: spent > Decimal("0.15"), 60, "something is spent")
@@ -114,7 +114,7 @@ def test_four_routers_spend_a_dollar_and_not_more(
     kubectl("delete", "pod", gone, "--grace-period=0", "--force", "--wait=false")
     eventually(lambda: _seen(kubectl)["budget"], lambda seen: Decimal(seen["vanished"]) > 0, 60, "its lease is spent")
     operator("rollout", "restart", "deployment", "tierwise")
-    operator("rollout", "status", "deployment", "tierwise", "--timeout=90s", timeout=100)
+    operator("rollout", "status", "deployment", "tierwise", "--timeout=180s", timeout=210)
     clients.end()
     status = eventually(
         lambda: _seen(kubectl), lambda seen: Decimal(seen["budget"]["spent"]) >= clients.spent, 60, "all is told"

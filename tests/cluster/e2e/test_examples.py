@@ -25,7 +25,7 @@ from tests.unit.simulator.processes import vllm
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("release")]
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
-START = 90.0
+START = 180.0
 
 
 @pytest.fixture
@@ -105,14 +105,14 @@ def test_03_the_status_shows_what_speculation_and_the_prefix_cache_earn(
     shown = eventually(
         earned,
         lambda tier: tier["status"].get("prefixHitPercent", 0) > 0 and tier["status"].get("acceptedPercent", 0) > 0,
-        90,
+        START,
         "prefix hits and accepted drafts are shown",
     )["status"]
     assert shown["prefixHitPercent"] <= 100
     assert shown["acceptedPercent"] <= 100
     # A rate is believed once its window of a minute is full of samples: until then the state is Unknown.
     drafting = eventually(
-        earned, lambda tier: tier["status"]["speculation"]["state"] == "Drafting", 120, "the tier is seen to draft"
+        earned, lambda tier: tier["status"]["speculation"]["state"] == "Drafting", START, "the tier is seen to draft"
     )["status"]["speculation"]
     assert drafting["draftedPerSecond"] > 0
 
@@ -138,7 +138,7 @@ def test_04_no_pod_is_ever_made_for_a_tier_pinned_at_zero_and_scale_and_unpinnin
         kubectl("scale", "modeltier", "nightly", "--replicas=2")
         assert ready(kubectl, "nightly", 2, START)["status"]["limitedBy"] == "Pinned"
         kubectl("scale", "modeltier", "nightly", "--replicas=0")
-        eventually(lambda: kubectl.pods("nightly"), lambda pods: not pods, 60, "no pods are left")
+        eventually(lambda: kubectl.pods("nightly"), lambda pods: not pods, START, "no pods are left")
         kubectl("patch", "modeltier", "nightly", "--type=json", "-p", '[{"op": "remove", "path": "/spec/replicas"}]')
         ready(kubectl, "nightly", 1, START)
         assert replicas.values == [0, 2, 0, 1]
@@ -148,7 +148,7 @@ def test_05_an_external_tier_needs_nothing_here(new_namespace: Callable[[str], K
     kubectl = new_namespace("example-05")
     _apply(kubectl, "05-external-tier")
     (name,) = [tier["metadata"]["name"] for tier in kubectl.find("modeltiers")]
-    eventually(lambda: kubectl.tier(name), lambda tier: has(tier, "Ready", "True"), 30, "an external tier is ready")
+    eventually(lambda: kubectl.tier(name), lambda tier: has(tier, "Ready", "True"), START, "an external tier is ready")
     assert kubectl.find("inferenceservices") == []
     assert kubectl.find("pods") == []
 
@@ -175,7 +175,7 @@ def test_13_the_pod_is_what_the_company_asks_for_and_answers_to_an_old_name(
     gone = eventually(
         lambda: kubectl.get("inferenceservice", "support") or {},
         lambda service: "labels" not in service["spec"]["predictor"],
-        30,
+        START,
         "a label that leaves the tier leaves the object",
     )
     assert gone["spec"]["predictor"]["annotations"]["karpenter.sh/do-not-disrupt"] == "true"
@@ -250,7 +250,7 @@ def test_07_what_does_not_fit_spills_to_the_external_api_until_the_cap_is_reache
         START,
         "the route is ready",
     )
-    kubectl("wait", "--for=condition=Ready", "pod/provider", "--timeout=60s", timeout=70)
+    kubectl("wait", "--for=condition=Ready", "pod/provider", "--timeout=180s", timeout=210)
     url, proxies = f"{route['status']['url']}/chat/completions", {"http": playground.proxy_url}
 
     def ask(model: str = "chat", max_tokens: int = 4) -> tuple[int, str | None, str | None]:
@@ -268,7 +268,7 @@ def test_07_what_does_not_fit_spills_to_the_external_api_until_the_cap_is_reache
         return sum(float(line.split()[-1]) for line in lines if line.startswith(told))
 
     assert ask() == (200, "small", "Default")
-    eventually(lambda: ask("hosted"), lambda seen: seen == (200, "hosted", "Direct"), 60, "the provider answers")
+    eventually(lambda: ask("hosted"), lambda seen: seen == (200, "hosted", "Direct"), START, "the provider answers")
     with ThreadPoolExecutor(96) as pool:
         # By its own name: these never spill. One replica decodes 16 together, the rest waits there.
         filling = [pool.submit(ask, "small", 400) for _ in range(48)]

@@ -6,9 +6,10 @@ Counted where nobody can flatter us: in the API server's audit log and in Promet
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations
 
 import pytest
 
@@ -24,9 +25,10 @@ from tierwise.observe.signals import STALE_INTERVALS
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("release")]
 TIERS = 20
 SECONDS = 50
+ROUND_SECONDS = 3  # the operator's tick in the tests
 THROTTLE_SECONDS = 15
-STALE_SECONDS = STALE_INTERVALS * 3  # of the longer of the tests' scrape interval and tick
-JITTER_SECONDS = 1  # between deciding to write and the API server's clock
+STALE_SECONDS = STALE_INTERVALS * ROUND_SECONDS  # of the longer of the tests' scrape interval and tick
+LATE_SECONDS = 5  # between deciding to write and the API server's clock, on a busy machine
 NAMES = [f"tier-{number:02d}" for number in range(TIERS)]
 
 
@@ -51,36 +53,56 @@ def _oldest(playground: Playground, namespace: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Quiet:
-    """What was seen while nothing happened: queries that Prometheus answered per second, the operator's writes."""
+    """What was seen while nothing happened: queries that Prometheus answered in most rounds, the operator's writes."""
 
-    queries_per_second: float
+    queries_in_a_round: int
     writes: list[Request]
 
 
 def _look(playground: Playground, audit: AuditLog, seconds: float, namespaces: Iterable[str]) -> Quiet:
     """Look so long; writes outside these namespaces are left out, since those of other modules are being deleted."""
     audit.restart()
-    before, started = queries_served(playground.prometheus_url), time.monotonic()
-    time.sleep(seconds)
-    rate = (queries_served(playground.prometheus_url) - before) / (time.monotonic() - started)
-    return Quiet(rate, [each for each in audit.requests() if each.writes and each.namespace in namespaces])
+    ((usual, _),) = Counter(_rounds(playground.prometheus_url, seconds)).most_common(1)
+    return Quiet(usual, _writes(audit, namespaces))
+
+
+def _writes(audit: AuditLog, namespaces: Iterable[str]) -> list[Request]:
+    return [each for each in audit.requests() if each.writes and each.namespace in namespaces]
+
+
+def _rounds(url: str, seconds: float) -> list[int]:
+    """The queries of each of the operator's rounds that end within so many seconds, but for the first, of which a part
+    may have been asked before. A round ends where Prometheus is asked nothing for half the time between two: how many
+    rounds there are in a second is the machine's business."""
+    found: list[int] = []
+    until = time.monotonic() + seconds
+    begun = before = queries_served(url)
+    changed = time.monotonic()
+    while time.monotonic() < until:
+        time.sleep(0.2)
+        served = queries_served(url)
+        if served != before:
+            before, changed = served, time.monotonic()
+        elif before != begun and time.monotonic() - changed > ROUND_SECONDS / 2:
+            found.append(int(before - begun))
+            begun = before
+    assert len(found) > 3, f"the operator's rounds asked {found} questions in {seconds:.0f} s"
+    return found[1:]
 
 
 @pytest.fixture(scope="module")
-def rate_for_one_tier(
-    playground: Playground, new_namespace: Callable[[str], Kubectl], operators_log: AuditLog
-) -> float:
-    """Queries per second while there is one tier (apart from those of other modules, which have none ready)."""
+def round_for_one_tier(playground: Playground, new_namespace: Callable[[str], Kubectl], operators_log: AuditLog) -> int:
+    """Queries of a round while there is one tier (apart from those of other modules, which have none ready)."""
     kubectl = new_namespace("one")
     kubectl.apply(cheap("only"))
-    eventually(lambda: _unsettled(kubectl, ["only"]), lambda names: not names, 90, "the tier is ready and measured")
-    rate = _look(playground, operators_log, SECONDS / 2, ()).queries_per_second
+    eventually(lambda: _unsettled(kubectl, ["only"]), lambda names: not names, 180, "the tier is ready and measured")
+    asked = _look(playground, operators_log, SECONDS / 2, ()).queries_in_a_round
     kubectl("delete", "modeltier", "only")
-    return rate
+    return asked
 
 
 @pytest.fixture(scope="module")
-def many(rate_for_one_tier: float, new_namespace: Callable[[str], Kubectl], operators_log: AuditLog) -> Kubectl:
+def many(round_for_one_tier: int, new_namespace: Callable[[str], Kubectl], operators_log: AuditLog) -> Kubectl:
     """A namespace with twenty settled tiers: the last change is told when two throttles have passed without a write."""
     kubectl = new_namespace("many")
     kubectl.apply(*(cheap(name, batching={"maxSequences": 16}) for name in NAMES))
@@ -111,9 +133,8 @@ def test_twenty_settled_tiers_without_load_cost_no_write_but_the_lease(quiet: Qu
     assert len(quiet.writes) >= SECONDS / 10, "the operator is alive: it renews its Lease"
 
 
-def test_a_cycle_asks_prometheus_as_often_for_twenty_tiers_as_for_one(quiet: Quiet, rate_for_one_tier: float) -> None:
-    assert rate_for_one_tier > 0
-    assert quiet.queries_per_second == pytest.approx(rate_for_one_tier, rel=0.15)
+def test_a_cycle_asks_prometheus_as_often_for_twenty_tiers_as_for_one(quiet: Quiet, round_for_one_tier: int) -> None:
+    assert quiet.queries_in_a_round == round_for_one_tier > 0
 
 
 def test_under_constant_load_a_status_is_written_once_in_fifteen_seconds_at_most(
@@ -122,7 +143,9 @@ def test_under_constant_load_a_status_is_written_once_in_fifteen_seconds_at_most
     with closed_loop(playground, many.namespace, dict.fromkeys(NAMES, 1)):
         time.sleep(2 * THROTTLE_SECONDS)
         before = _generated(playground, many.namespace)
-        writes = _look(playground, operators_log, SECONDS, [many.namespace]).writes
+        operators_log.restart()
+        time.sleep(SECONDS)
+        writes = _writes(operators_log, [many.namespace])
         after = _generated(playground, many.namespace)
     assert [name for name in NAMES if after[name] <= before[name]] == [], "tiers that the load did not reach"
     assert writes, "the statuses follow the load"
@@ -130,5 +153,6 @@ def test_under_constant_load_a_status_is_written_once_in_fifteen_seconds_at_most
     assert all(request.code == 200 for request in writes)
     for name in NAMES:
         times = [request.at for request in writes if request.name == name]
-        gaps = [later - earlier for earlier, later in pairwise(times)]
-        assert all(gap >= THROTTLE_SECONDS - JITTER_SECONDS for gap in gaps), (name, gaps)
+        # Each may be late, which makes one gap longer and the next one shorter, and never their sum much less.
+        for (first, earlier), (last, later) in combinations(enumerate(times), 2):
+            assert later - earlier >= THROTTLE_SECONDS * (last - first) - LATE_SECONDS, (name, times)

@@ -17,7 +17,7 @@ from tests.cluster.e2e.tiers import cheap
 from tests.cluster.kubectl import Kubectl, Object, Refused, conditions, eventually, has, ready
 
 pytestmark = pytest.mark.cluster
-SECONDS = 60.0
+SECONDS = 180.0
 INITIALIZER = "clusterstoragecontainer/default"
 RESTRICTED_CONTEXT = {
     "allowPrivilegeEscalation": False,

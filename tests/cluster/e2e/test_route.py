@@ -147,7 +147,7 @@ def test_routers_are_replaced_under_open_streams_and_none_is_cut(
     clients = Streams(playground, kubectl, tmp_path, {"model": "large", "streams": [500] * 6, "users": 2})
     clients.all_open()
     kubectl("rollout", "restart", "deployment", "chat-router")
-    kubectl("rollout", "status", "deployment", "chat-router", "--timeout=90s", timeout=100)
+    kubectl("rollout", "status", "deployment", "chat-router", "--timeout=180s", timeout=210)
     seen = clients.end(120)
     assert faults(seen) == Counter()
     assert Counter(each.kind for each in seen)["stream"] == 6

@@ -164,12 +164,12 @@ def narrow(
     debug = {**values["operator"], "logLevel": "DEBUG"}
     release.install({**values, "operator": debug, "watch": {"namespaces": [OURS, SECRETS]}})
     operator("scale", "deployment/tierwise", "--replicas=0")
-    operator("wait", "pod", "-l", "app.kubernetes.io/name=tierwise", "--for=delete", "--timeout=60s")
+    operator("wait", "pod", "-l", "app.kubernetes.io/name=tierwise", "--for=delete", "--timeout=180s", timeout=210)
     operator("delete", "lease", "tierwise")  # so that it is made anew, as on the first day
     log.restart()
     plant(admin.within(SECRETS))
     operator("scale", "deployment/tierwise", "--replicas=1")
-    operator("rollout", "status", "deployment/tierwise", "--timeout=60s", timeout=90)
+    operator("rollout", "status", "deployment/tierwise", "--timeout=180s", timeout=210)
     yield log
     release.install(values)
 
