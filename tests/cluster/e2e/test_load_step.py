@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("release")]
 USERS, SEQUENCES, WAITING = 35, 8, 2
 WINDOW = 15
 EXPECTED = math.ceil(USERS / (SEQUENCES + WAITING))
-SLACK = 180.0
+SLACK = 60.0
 
 
 def test_a_load_step_moves_replicas_from_one_to_n_and_back(
